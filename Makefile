@@ -1,0 +1,117 @@
+# Tasks of the project; `make` alone lists them. `make run` and `make test` set up what they need on a fresh clone.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+# Set these on the command line or in the environment: `make run PYTHON=python3.12`.
+PYTHON ?= python3
+VENV ?= .venv
+# An index with other builds of torch than the default one (on Linux that is CUDA, some GB); torch alone comes from it.
+TORCH_INDEX_URL ?=
+# More arguments for the program that a task runs: `make run ARGS="--port 9000"`. From the command line only.
+ARGS :=
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+
+##@ Use
+
+.PHONY: run
+run: $(RUNTIME) ## Serve on http://127.0.0.1:8000 (ARGS="--port 9000 --workers 2")
+	@exec $(PY) -m service serve $(ARGS)
+
+.PHONY: compare
+compare: $(RUNTIME) ## Run every strategy on the same inputs and print one table
+	$(PY) -m service compare $(ARGS)
+
+##@ Prove
+
+# pytest comes last, so that its summary closes the output.
+.PHONY: test
+test: check ## Everything that CI runs: check, then the tests with branch coverage
+	$(PY) -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+.PHONY: check
+check: format-check lint type layers stale image-lint ## All but the tests; changes no file
+
+.PHONY: format-check
+format-check: $(DEV)
+	$(VENV)/bin/ruff format --check .
+
+.PHONY: lint
+lint: $(DEV) ## ruff's rules
+	$(VENV)/bin/ruff check .
+
+.PHONY: type
+type: $(DEV) ## mypy, strict, on service and tests
+	$(VENV)/bin/mypy
+
+.PHONY: layers
+layers: $(DEV) ## Who may import whom
+	$(VENV)/bin/lint-imports --no-cache
+
+.PHONY: stale
+stale: $(DEV) ## Generated files are what the code would write now
+	$(PY) -m service openapi --check
+	$(PY) -m service docs --check
+
+.PHONY: image-lint
+image-lint: $(DEV) ## The Dockerfile by hadolint, the compose file by its schema
+	$(VENV)/bin/hadolint Dockerfile
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+.PHONY: bench
+bench: $(DEV) ## Benchmarks, with the machine and the spread beside each figure
+	$(PY) -m tests.bench $(ARGS)
+
+##@ Write
+
+.PHONY: fmt
+fmt: $(DEV) ## Format, and fix what ruff can fix
+	$(VENV)/bin/ruff check --fix-only --quiet .
+	$(VENV)/bin/ruff format .
+
+.PHONY: openapi
+openapi: $(RUNTIME) ## Write openapi/openapi.json from the code
+	$(PY) -m service openapi
+
+.PHONY: docs
+docs: $(RUNTIME) ## Write the generated pages of docs/ from the code
+	$(PY) -m service docs
+
+##@ About
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@/ { printf "%s%s\n", (n++ ? "\n" : ""), substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# The environment. A stamp older than pyproject.toml or constraints.txt means: install again.
+
+$(PY):
+	@command -v '$(PYTHON)' >/dev/null || { \
+	  echo 'make: there is no "$(PYTHON)". Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.12 ...' >&2; exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: $(PYTHON) is $$('$(PYTHON)' --version 2>&1); the service needs 3.11 or newer. Name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@# A half-made environment has a python but no pip: without it, the next make starts again.
+	@'$(PYTHON)' -m venv '$(VENV)' || { rm -f '$(PY)'; \
+	  echo "make: $(PYTHON) cannot make an environment. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+
+$(RUNTIME): pyproject.toml constraints.txt | $(PY)
+	@echo 'Installing what the service needs into $(VENV); torch is large, so the first time takes a while.'
+ifneq ($(TORCH_INDEX_URL),)
+	@# --no-deps: that index may lack the versions of the rest, which the next line takes from the usual one.
+	$(PIP) install --no-deps --index-url '$(TORCH_INDEX_URL)' -c constraints.txt torch
+endif
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(DEV): $(RUNTIME)
+	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,96 @@
+"""The command line: serve, openapi, docs, strategies."""
+
+import argparse
+import sys
+from pathlib import Path
+
+OPENAPI = Path("openapi/openapi.json")
+OPERATIONS = Path("docs/operations.md")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; the exit status."""
+    options = _parser().parse_args(arguments)
+    command = {
+        "serve": serve,
+        "openapi": openapi,
+        "docs": docs,
+        "strategies": strategies,
+    }[options.command]
+    return command(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m service", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="serve HTTP; SERVICE_* variables set the rest")
+    serve.add_argument("--host", help="address to listen on (SERVICE_HOST, 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port; 0 takes a free one (SERVICE_PORT, 8000)")
+    serve.add_argument("--workers", type=int, help="server processes (SERVICE_WORKERS, 1)")
+    for name, path, what in (
+        ("openapi", OPENAPI, "the OpenAPI document"),
+        ("docs", OPERATIONS, "the page of operations and strategies"),
+    ):
+        command = commands.add_parser(name, help=f"write {what}, {path}")
+        command.add_argument("--check", action="store_true", help="only say whether it is stale")
+    commands.add_parser("strategies", help="list the strategies of each operation")
+    return parser
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve until a signal ends it."""
+    from service.api.serve import serve
+    from service.settings import SettingsError, from_environment
+
+    try:
+        settings = from_environment(host=options.host, port=options.port, workers=options.workers)
+    except SettingsError as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        return 2
+    print(f"open http://{settings.host}:{settings.port}/docs", flush=True)
+    serve(settings)
+    return 0
+
+
+def openapi(options: argparse.Namespace) -> int:
+    """Write the OpenAPI document, or check the one that is there."""
+    from service.api.app import create_app
+    from service.api.openapi import render
+    from service.settings import Settings
+
+    return _write(OPENAPI, render(create_app(Settings()).openapi()), check=options.check)
+
+
+def docs(options: argparse.Namespace) -> int:
+    """Write docs/operations.md, or check the one that is there."""
+    from service.reference import operations_page
+    from service.strategies import REGISTRY
+
+    return _write(OPERATIONS, operations_page(REGISTRY), check=options.check)
+
+
+def strategies(options: argparse.Namespace) -> int:
+    """List the strategies, slowest first."""
+    from service.strategies import REGISTRY
+
+    for op in REGISTRY.values():
+        print(f"{op.name}: {op.summary}")
+        for strategy in op.strategies.values():
+            print(f"  {strategy.name:12} {strategy.summary}")
+    return 0
+
+
+def _write(path: Path, text: str, *, check: bool) -> int:
+    if check:
+        fresh = path.exists() and path.read_text(encoding="utf-8") == text
+        if not fresh:
+            print(f"{path} is stale: run `make openapi docs`", file=sys.stderr)
+        return 0 if fresh else 1
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    print(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

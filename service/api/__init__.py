@@ -1,0 +1,1 @@
+"""The web: routes, negotiation, problem documents and the OpenAPI document."""

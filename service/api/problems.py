@@ -1,0 +1,71 @@
+"""Errors as problem documents (RFC 9457). The one place that gives an error its HTTP status."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Final
+from uuid import uuid4
+
+import orjson
+from starlette.responses import Response
+
+from service import errors
+from service.errors import ServiceError
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+# The nearest class in an error's ancestry decides.
+STATUSES: Final[Mapping[type[ServiceError], int]] = {
+    errors.BodyError: 400,
+    errors.NotFoundError: 404,
+    errors.MethodNotAllowedError: 405,
+    errors.NotAcceptableError: 406,
+    errors.BodyTooLargeError: 413,
+    errors.UnsupportedMediaTypeError: 415,
+    errors.RequestError: 422,
+    errors.InternalError: 500,
+    errors.BusyError: 503,
+    errors.DeadlineExceededError: 504,
+}
+
+
+def status_of(kind: type[ServiceError]) -> int:
+    """The HTTP status of an error class."""
+    return next(STATUSES[base] for base in kind.__mro__ if base in STATUSES)
+
+
+def problem_response(error: ServiceError) -> Response:
+    """The answer to a call that ended in `error`."""
+    status = status_of(type(error))
+    document: dict[str, object] = {
+        "type": f"/problems/{error.code}",
+        "title": error.title,
+        "status": status,
+        "code": error.code,
+        "detail": error.detail,
+    }
+    if error.hint is not None:
+        document["hint"] = error.hint
+    if error.places:
+        document["errors"] = [
+            {"pointer": place.pointer, "detail": place.detail} for place in error.places
+        ]
+    document["instance"] = f"urn:uuid:{uuid4()}"
+    headers = {}
+    if isinstance(error, errors.BusyError):
+        headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, errors.MethodNotAllowedError):
+        headers["Allow"] = ", ".join(error.allowed)
+    return Response(orjson.dumps(document), status, headers, MEDIA_TYPE)
+
+
+def explanations() -> dict[str, dict[str, object]]:
+    """What each code means and what to do, from the docstrings of the errors."""
+    return {
+        kind.code: {
+            "code": kind.code,
+            "title": kind.title,
+            "status": status_of(kind),
+            "explanation": inspect.getdoc(kind),
+        }
+        for kind in errors.leaves()
+    }

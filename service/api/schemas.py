@@ -1,0 +1,184 @@
+"""Shapes of the answers, for the OpenAPI document. Tensors' elements never pass through these."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Summary(BaseModel):
+    """What `output: "summary"` gives instead of the elements."""
+
+    min: Any = Field(description="Least finite number; null if there is none, or for complex.")
+    max: Any = Field(description="Greatest finite number; null if there is none, or for complex.")
+    mean: Any = Field(description="Mean of the finite numbers.")
+    frobenius: Any = Field(description="Frobenius norm, in float64.")
+    nan: int
+    posinf: int
+    neginf: int
+    corner: Any = Field(description="The first few elements of the last two axes.")
+    sha256: str = Field(description="Of the little-endian row-major bytes.")
+
+
+class Result(BaseModel):
+    """A tensor as it is answered; it can be sent back as an operand."""
+
+    shape: list[int]
+    dtype: str
+    data: Any = Field(None, description='Nested, or flat with `output: "flat"`.')
+    b64: str | None = Field(None, description="Base64 of little-endian row-major bytes.")
+    summary: Summary | None = None
+
+
+class Timing(BaseModel):
+    """Disjoint phases, in milliseconds, that add up to the total."""
+
+    decode_ms: float
+    queue_ms: float
+    upload_ms: float
+    compute_ms: float = Field(description="The strategy alone, synchronised on a GPU.")
+    download_ms: float
+    encode_ms: float
+    total_ms: float
+    threads: int = Field(description="Intra-op threads of torch.")
+    warm: bool = Field(description="False on the first run of a strategy on a device and dtype.")
+
+
+class AxisOperand(BaseModel):
+    """How one operand takes part in one axis of the result."""
+
+    size: int | None
+    role: str = Field(description="kept, stretched or added")
+
+
+class Axis(BaseModel):
+    """One axis of the result, counted from the right."""
+
+    axis: int
+    size: int
+    operands: list[AxisOperand]
+
+
+class AlignedOperand(BaseModel):
+    """One operand before and after it is stretched; strides in elements."""
+
+    shape: list[int]
+    strides: list[int]
+    expanded_strides: list[int]
+    stored_bytes: int
+    apparent_bytes: int
+
+
+class Alignment(BaseModel):
+    """How the operands of a broadcast align."""
+
+    shape: list[int]
+    axes: list[Axis]
+    operands: list[AlignedOperand]
+
+
+class Answer(BaseModel):
+    """The result of an operation, and how it was computed."""
+
+    op: str
+    result: Result
+    strategy: str
+    device: str
+    warnings: list[str]
+    request_id: str
+    timing: Timing
+    broadcast: Alignment | None = None
+
+
+class Place(BaseModel):
+    """One place in the request and what is wrong there."""
+
+    pointer: str = Field(description="JSON pointer (RFC 6901).")
+    detail: str
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    hint: str | None = None
+    errors: list[Place] = []
+    instance: str
+
+
+class ProblemKind(BaseModel):
+    """What a problem code means and what to do."""
+
+    code: str
+    title: str
+    status: int
+    explanation: str
+
+
+class WorkLimit(BaseModel):
+    """The most work that is admitted, as measured on this host in float32."""
+
+    device: str
+    multiply_adds: int
+    ns_per_multiply_add: float
+
+
+class StrategyInfo(BaseModel):
+    """One way to compute an operation."""
+
+    op: str
+    name: str
+    summary: str
+    snippet: str = Field(description="Its source.")
+    dtypes: dict[str, list[str]] = Field(description="What it takes, by kind of device.")
+    available: bool
+    reason: str | None = Field(description="Why it is not available here.")
+    work_limits: list[WorkLimit]
+
+
+class OperationInfo(BaseModel):
+    """An operation and its strategies, slowest first."""
+
+    name: str
+    summary: str
+    operands: list[str]
+    auto: list[str] = Field(description="What `auto` tries, in this order.")
+    strategies: list[StrategyInfo]
+
+
+class DeviceInfo(BaseModel):
+    """A device of this host."""
+
+    name: str
+    kind: str
+    description: str
+    memory_bytes: int | None
+
+
+class DeviceList(BaseModel):
+    """The devices of this host, and what `auto` stands for."""
+
+    devices: list[DeviceInfo]
+    default: str
+    tf32: bool = Field(description="Whether float32 products may be computed in TF32.")
+    threads: int
+
+
+class LimitInfo(BaseModel):
+    """One limit, and the variable of the environment that sets it."""
+
+    name: str
+    value: Any
+    setting: str
+    description: str
+
+
+class Health(BaseModel):
+    """Whether the service lives, or is ready to compute."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ready"}]})
+
+    status: str

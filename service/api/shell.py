@@ -1,0 +1,116 @@
+"""The outermost layer of the app: request ids, common headers, HEAD, and what nobody caught."""
+
+import logging
+import re
+from typing import Any, Final
+from uuid import uuid4
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.problems import problem_response
+from service.errors import (
+    InternalError,
+    MethodNotAllowedError,
+    NotFoundError,
+    ServiceError,
+    did_you_mean,
+    quote,
+)
+
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SECURITY: Final = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+log = logging.getLogger("service")
+
+
+class Shell:
+    """Wraps an ASGI app so that every answer has a request id, and every failure an answer."""
+
+    def __init__(self, app: ASGIApp):
+        """Wrap `app`."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event; only HTTP requests are touched."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        answer = Answer(send, request_id, head=scope["method"] == "HEAD")
+        if answer.head:
+            scope = {**scope, "method": "GET"}
+        try:
+            await self._app(scope, receive, answer)
+        except ClientDisconnect:
+            log.info("client left request %s", request_id)
+        except ServiceError as error:
+            await problem_response(error)(scope, receive, answer)
+        except Exception:
+            log.exception("request %s failed", request_id)
+            if not answer.started:
+                failure = InternalError(f"request {request_id} failed")
+                await problem_response(failure)(scope, receive, answer)
+
+
+class Answer:
+    """The way out of one answer: adds headers to its start, and keeps the body of a HEAD."""
+
+    def __init__(self, send: Send, request_id: str, *, head: bool):
+        """Pass messages on to `send`."""
+        self.head = head
+        self.started = False
+        self._send = send
+        self._request_id = request_id
+
+    async def __call__(self, message: Message) -> None:
+        """Pass one message on."""
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self._request_id
+            for name, value in SECURITY:
+                headers.setdefault(name, value)
+        elif self.head:
+            message = {**message, "body": b""}
+        await self._send(message)
+
+
+async def transport_problem(app: FastAPI, request: Request, error: Any) -> Response:
+    """The answer where routing failed with an HTTPException: no such path, or method on it."""
+    if error.status_code == 405:
+        allowed = _allowed(error)
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": ", ".join(allowed)})
+        refused = MethodNotAllowedError(
+            f"{quote(request.method)} is not served at {quote(request.url.path)}; "
+            f"{', '.join(allowed)} are"
+        )
+        refused.allowed = allowed
+        return problem_response(refused)
+    paths = sorted(app.openapi()["paths"])
+    return problem_response(
+        NotFoundError(
+            f"nothing is served at {quote(request.url.path)}; there are {', '.join(paths)}",
+            hint=did_you_mean(request.url.path, paths),
+        )
+    )
+
+
+def _allowed(error: HTTPException) -> tuple[str, ...]:
+    methods = {name.strip() for name in (error.headers or {}).get("Allow", "").split(",")}
+    return tuple(sorted({*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's id, if it is one, else a new one."""
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if REQUEST_ID.fullmatch(given) else uuid4().hex

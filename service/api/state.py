@@ -1,0 +1,71 @@
+"""What the app holds while it lives: the parts of the service, and whether they are ready."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import torch
+
+from service.devices import host_devices
+from service.dtypes import parse_dtype
+from service.engine import Engine
+from service.errors import WarmingUpError
+from service.lanes.threads import ThreadLane
+from service.plan import Planner
+from service.rates import Rates
+from service.registry import Registry
+from service.settings import Settings
+from service.wire import Reading
+
+
+@dataclass
+class Service:
+    """The parts of the service."""
+
+    settings: Settings
+    engine: Engine
+    lane: ThreadLane
+    reading: Reading
+    ready: bool = False
+    _warming: asyncio.Task[None] = field(init=False, repr=False)
+
+    def check_ready(self) -> None:
+        """Raise WarmingUpError until every strategy has been measured."""
+        if not self.ready:
+            raise WarmingUpError("the service has just started and is measuring its strategies")
+
+    async def start(self) -> None:
+        """Measure the strategies without holding up the event loop."""
+        self._warming = asyncio.create_task(self._warm_up())
+
+    async def warmed_up(self) -> None:
+        """Wait until the service is ready."""
+        await self._warming
+
+    async def _warm_up(self) -> None:
+        await asyncio.to_thread(self.engine.warm_up)
+        self.ready = True
+
+    async def stop(self) -> None:
+        """Take no more calls, and wait for those that run."""
+        self.ready = False
+        await self._warming
+        await asyncio.to_thread(self.lane.close)
+
+
+def join(settings: Settings, registry: Registry, rates: Rates) -> Service:
+    """The parts of the service, made from `settings`. Sets torch's threads for the process."""
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(settings.threads)
+    devices = host_devices(settings.device)
+    return Service(
+        settings=settings,
+        engine=Engine(registry, Planner(devices, rates, settings.limits)),
+        lane=ThreadLane(settings.slots, settings.queue),
+        reading=Reading(
+            max_elements=settings.max_elements,
+            dtype=parse_dtype(settings.dtype),
+            max_deadline_ms=settings.deadline_ms,
+            max_rank=settings.max_rank,
+            max_nesting=settings.max_nesting,
+        ),
+    )

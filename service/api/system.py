@@ -1,0 +1,123 @@
+"""What the service says of itself: strategies, devices, limits, health, problems."""
+
+from typing import Any
+
+import torch
+from fastapi import APIRouter
+
+from service.api import schemas
+from service.api.problems import explanations
+from service.api.state import Service
+from service.dtypes import DTYPES
+from service.errors import NotFoundError, did_you_mean, quote
+from service.registry import Op, Strategy
+from service.settings import NO_LIMITS, PREFIX
+
+
+def system_router(service: Service) -> APIRouter:
+    """Routes that compute nothing."""
+    router = APIRouter(tags=["system"])
+
+    @router.get("/strategies")
+    def strategies() -> list[schemas.OperationInfo]:
+        """Every operation and strategy: summary, source, dtypes, and the work it may do here."""
+        return _operations(service)
+
+    @router.get("/devices")
+    def devices() -> schemas.DeviceList:
+        """The devices of this host."""
+        found = service.engine.planner.devices
+        return schemas.DeviceList(
+            devices=[
+                schemas.DeviceInfo(
+                    name=device.name,
+                    kind=device.kind,
+                    description=device.description,
+                    memory_bytes=device.memory_bytes,
+                )
+                for device in found.members
+            ],
+            default=found.default,
+            tf32=torch.backends.cuda.matmul.allow_tf32,
+            threads=torch.get_num_threads(),
+        )
+
+    @router.get("/limits")
+    def limits() -> list[schemas.LimitInfo]:
+        """Every limit and setting of a call, with the variable that changes it."""
+        return [
+            schemas.LimitInfo(
+                name=name,
+                value=getattr(service.settings, name),
+                setting=PREFIX + name.upper(),
+                description=field.description or "",
+            )
+            for name, field in type(service.settings).model_fields.items()
+            if name not in NO_LIMITS
+        ]
+
+    @router.get("/health/live")
+    async def live() -> schemas.Health:
+        """The process answers, whatever it computes."""
+        return schemas.Health(status="live")
+
+    @router.get("/health/ready", responses={503: {"model": schemas.Problem}})
+    async def ready() -> schemas.Health:
+        """The service takes calls."""
+        service.check_ready()
+        return schemas.Health(status="ready")
+
+    @router.get("/problems")
+    def problems() -> list[schemas.ProblemKind]:
+        """Every problem code, what it means and what to do."""
+        return [schemas.ProblemKind.model_validate(each) for each in explanations().values()]
+
+    @router.get("/problems/{code}", responses={404: {"model": schemas.Problem}})
+    def problem(code: str) -> schemas.ProblemKind:
+        """What a problem code means and what to do."""
+        known = explanations()
+        if code not in known:
+            raise NotFoundError(
+                f"no problem has the code {quote(code)}", hint=did_you_mean(code, known)
+            )
+        return schemas.ProblemKind.model_validate(known[code])
+
+    return router
+
+
+def _operations(service: Service) -> list[schemas.OperationInfo]:
+    return [
+        schemas.OperationInfo(
+            name=op.name,
+            summary=op.summary,
+            operands=list(op.operands or ["operands"]),
+            auto=list(op.auto),
+            strategies=[_strategy(service, op, each) for each in op.strategies.values()],
+        )
+        for op in service.engine.registry.values()
+    ]
+
+
+def _strategy(service: Service, op: Op[Any], strategy: Strategy[Any]) -> schemas.StrategyInfo:
+    devices = service.engine.planner.devices.members
+    here = [device for device in devices if strategy.dtypes_on(device.kind)]
+    return schemas.StrategyInfo(
+        op=strategy.op,
+        name=strategy.name,
+        summary=strategy.summary,
+        snippet=strategy.snippet,
+        dtypes={
+            kind: [each.name for each in DTYPES.values() if each.torch in dtypes]
+            for kind, dtypes in (("cpu", strategy.dtypes), ("cuda", strategy.cuda))
+        },
+        available=bool(here),
+        reason=None if here else "no device of this host runs it",
+        work_limits=[
+            schemas.WorkLimit(
+                device=limit.device.name,
+                multiply_adds=limit.multiply_adds,
+                ns_per_multiply_add=limit.ns_per_multiply_add,
+            )
+            for limit in (service.engine.planner.work_limit(strategy, op, each) for each in here)
+        ],
+    )

@@ -1,0 +1,95 @@
+"""The dtypes of the service: one table of names, torch and numpy types."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Final, Literal
+
+import numpy as np
+import torch
+
+from service.errors import UnknownDtypeError, nearest, quote
+
+Kind = Literal["float", "integer", "bool", "complex"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dtype:
+    """A dtype: its name on the wire, its types, and its Open Inference Protocol spelling.
+
+    `numpy` is the little-endian type whose bytes are the tensor's; numpy has no bfloat16, whose
+    bytes travel as uint16.
+    """
+
+    name: str
+    kind: Kind
+    torch: torch.dtype
+    numpy: np.dtype[np.generic]
+    protocol: str | None
+    itemsize: int
+
+    @property
+    def low(self) -> int:
+        """The least integer of an integer dtype."""
+        return int(torch.iinfo(self.torch).min)
+
+    @property
+    def high(self) -> int:
+        """The greatest integer of an integer dtype."""
+        return int(torch.iinfo(self.torch).max)
+
+
+def _dtype(name: str, kind: Kind, numpy: str, protocol: str | None) -> Dtype:
+    code = np.dtype(numpy).newbyteorder("<")
+    return Dtype(name, kind, getattr(torch, name), code, protocol, code.itemsize)
+
+
+DTYPES: Final[dict[str, Dtype]] = {
+    dtype.name: dtype
+    for dtype in (
+        _dtype("float32", "float", "float32", "FP32"),
+        _dtype("float64", "float", "float64", "FP64"),
+        _dtype("float16", "float", "float16", "FP16"),
+        _dtype("bfloat16", "float", "uint16", "BF16"),
+        _dtype("int8", "integer", "int8", "INT8"),
+        _dtype("int16", "integer", "int16", "INT16"),
+        _dtype("int32", "integer", "int32", "INT32"),
+        _dtype("int64", "integer", "int64", "INT64"),
+        _dtype("uint8", "integer", "uint8", "UINT8"),
+        _dtype("bool", "bool", "bool", "BOOL"),
+        _dtype("complex64", "complex", "complex64", None),
+        _dtype("complex128", "complex", "complex128", None),
+    )
+}
+
+FLOATS: Final = frozenset(d.torch for d in DTYPES.values() if d.kind == "float")
+INTEGERS: Final = frozenset(d.torch for d in DTYPES.values() if d.kind == "integer")
+COMPLEX: Final = frozenset(d.torch for d in DTYPES.values() if d.kind == "complex")
+BOOL: Final = frozenset({torch.bool})
+NUMBERS: Final = FLOATS | INTEGERS | COMPLEX
+IN_NUMPY: Final = frozenset(d.torch for d in DTYPES.values()) - {torch.bfloat16}
+
+_BY_TORCH: Final = {dtype.torch: dtype for dtype in DTYPES.values()}
+_BY_NAME: Final = DTYPES | {d.protocol: d for d in DTYPES.values() if d.protocol}
+
+
+def describe(dtype: torch.dtype) -> Dtype:
+    """The table's row of a torch dtype."""
+    return _BY_TORCH[dtype]
+
+
+def parse_dtype(name: object) -> Dtype:
+    """The dtype of that name or protocol spelling; UnknownDtypeError lists the choices."""
+    found = _BY_NAME.get(name) if isinstance(name, str) else None
+    if found is None:
+        near = nearest(name, _BY_NAME) if isinstance(name, str) else None
+        raise UnknownDtypeError(
+            f"no dtype is named {quote(name)}; choose one of {', '.join(DTYPES)}",
+            hint=near and f"did you mean {near!r}?",
+        )
+    return found
+
+
+def promote(dtypes: Iterable[torch.dtype]) -> torch.dtype:
+    """The dtype that holds all of them, by torch's table, whatever the ranks."""
+    return reduce(torch.promote_types, dtypes)

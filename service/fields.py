@@ -1,0 +1,83 @@
+"""Parsers of the small fields of a request: a value comes back checked, or an InvalidFieldError."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+from service.errors import InvalidFieldError, Place, did_you_mean, quote
+
+Parser = Callable[[object], object]
+
+
+def refuse(name: str, value: object, wanted: str, *, hint: str | None = None) -> NoReturn:
+    """Raise the error that says what field `name` takes, and what it was given."""
+    raise InvalidFieldError(
+        f"{name} is {wanted}; it was {quote(value)}",
+        hint=hint,
+        places=[Place(f"/{name}", f"expected {wanted}")],
+    )
+
+
+def choice(name: str, choices: Iterable[str]) -> Callable[[object], str]:
+    """A parser of one of `choices`."""
+    names = tuple(choices)
+
+    def parse(value: object) -> str:
+        if isinstance(value, str) and value in names:
+            return value
+        hint = did_you_mean(value, names) if isinstance(value, str) else None
+        refuse(name, value, f"one of {', '.join(names)}", hint=hint)
+
+    return parse
+
+
+def boolean(name: str) -> Callable[[object], bool]:
+    """A parser of true or false."""
+
+    def parse(value: object) -> bool:
+        if isinstance(value, bool):
+            return value
+        refuse(name, value, "true or false")
+
+    return parse
+
+
+def text(name: str, *, longest: int) -> Callable[[object], str]:
+    """A parser of a string of at most `longest` characters."""
+
+    def parse(value: object) -> str:
+        if isinstance(value, str) and len(value) <= longest:
+            return value
+        refuse(name, value, f"a string of at most {longest} characters")
+
+    return parse
+
+
+def integer(name: str, *, least: int, most: int) -> Callable[[object], int]:
+    """A parser of an integer in `least..most`."""
+
+    def parse(value: object) -> int:
+        if is_integer(value) and least <= value <= most:  # type: ignore[operator]  # is_integer
+            return int(value)  # type: ignore[call-overload,no-any-return]  # is_integer
+        refuse(name, value, f"an integer from {least} to {most}")
+
+    return parse
+
+
+def integers(value: object, *, longest: int = 64) -> tuple[int, ...] | None:
+    """`value` as a tuple of integers when it is a short list of them, else None."""
+    if isinstance(value, list) and len(value) <= longest and all(map(is_integer, value)):
+        return tuple(value)
+    return None
+
+
+def is_integer(value: object) -> bool:
+    """Whether it is a JSON integer: booleans are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite JSON number: booleans are not."""
+    if is_integer(value):
+        return abs(value) < 2**1023  # type: ignore[arg-type]  # is_integer
+    return isinstance(value, float) and math.isfinite(value)

@@ -1,0 +1,1 @@
+"""What each operation means: its rules for shapes and dtypes, its parameters, its samples."""

@@ -1,0 +1,285 @@
+"""Elementwise operations on operands of different shapes: what they mean."""
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import torch
+
+from service.alignment import broadcast_shapes
+from service.call import Shape, Spec, Tensor
+from service.dtypes import BOOL, COMPLEX, INTEGERS, describe
+from service.elementwise import BOUNDS, EXPANSION, FUNCTIONS, INTEGER_DIVISION, Function
+from service.errors import (
+    InvalidFieldError,
+    Place,
+    ShapeMismatchError,
+    UnsupportedDtypeError,
+)
+from service.exactness import Array, magnitude, overflow, prove_fits
+from service.fields import choice, integers, refuse
+from service.registry import Meaning, Op, Param, Refusal, Sample
+from service.views import Index, apply_view, parse_views
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BroadcastMeaning(Meaning):
+    """A function of operands that were indexed by `views` and stretch to `shape`."""
+
+    name: str
+    function: Function
+    views: tuple[Index, ...]
+    viewed: tuple[Shape, ...]
+    strides: tuple[tuple[int, ...], ...]
+
+    @property
+    def explanation(self) -> Mapping[str, object]:
+        """How the axes align, and what each operand stores and appears to have."""
+        rank = len(self.shape)
+        return {
+            "shape": list(self.shape),
+            "axes": [
+                {
+                    "axis": axis,
+                    "size": self.shape[axis],
+                    "operands": [_role(shape, axis, self.shape[axis]) for shape in self.viewed],
+                }
+                for axis in range(-rank, 0)
+            ],
+            "operands": [
+                {
+                    "shape": list(shape),
+                    "strides": list(strides),
+                    "expanded_strides": _expanded_strides(shape, strides, self.shape),
+                    "stored_bytes": _count(spec.shape) * spec.dtype.itemsize,
+                    "apparent_bytes": self.elements * spec.dtype.itemsize,
+                }
+                for spec, shape, strides in zip(self.specs, self.viewed, self.strides, strict=True)
+            ],
+        }
+
+
+def _count(shape: Shape) -> int:
+    return reduce(operator.mul, shape, 1)
+
+
+def _role(shape: Shape, axis: int, size: int) -> dict[str, object]:
+    if -axis > len(shape):
+        return {"size": None, "role": "added"}
+    return {"size": shape[axis], "role": "kept" if shape[axis] == size else "stretched"}
+
+
+def _expanded_strides(shape: Shape, strides: tuple[int, ...], to: Shape) -> list[int]:
+    """Strides after expanding: 0 where an axis was added or stretched."""
+    added = len(to) - len(shape)
+    kept = [
+        stride if size == full else 0
+        for size, stride, full in zip(shape, strides, to[added:], strict=True)
+    ]
+    return [0] * added + kept
+
+
+def parse_to(value: object) -> Shape | None:
+    """The shape to expand to: sizes only, no -1."""
+    if value is None:
+        return None
+    shape = integers(value)
+    if shape is None or any(size < 0 for size in shape):
+        refuse("to", value, "a list of sizes, each 0 or more")
+    return shape
+
+
+def understand(
+    specs: tuple[Spec, ...], *, op: str | None, views: tuple[str, ...] | None, to: Shape | None
+) -> BroadcastMeaning:
+    """Index each operand, align the shapes from the right, and find the function."""
+    texts = ("...",) * len(specs) if views is None else views
+    if len(texts) != len(specs):
+        raise InvalidFieldError(
+            f"views has {len(texts)} entries for {len(specs)} operands",
+            hint="null stands for a whole operand",
+            places=[Place("/views", f"expected {len(specs)} entries")],
+        )
+    function = _function(op, specs, to)
+    indexed = [
+        apply_view(number, text, spec.shape)
+        for number, (text, spec) in enumerate(zip(texts, specs, strict=True))
+    ]
+    viewed = tuple(shape for _, shape, _ in indexed)
+    pointers = [f"/operands/{number}" for number in range(len(specs))]
+    shape = broadcast_shapes(viewed, pointers, what="operands")
+    if to is not None:
+        shape = _expanded_shape(shape, to)
+    return BroadcastMeaning(
+        specs=specs,
+        shape=shape,
+        dtype=torch.bool if function.compares else specs[0].dtype,
+        multiply_adds=_count(shape) * max(1, len(specs) - 1),
+        name=op or "expand",
+        function=function,
+        views=tuple(index for index, _, _ in indexed),
+        viewed=viewed,
+        strides=tuple(strides for _, _, strides in indexed),
+    )
+
+
+def _expanded_shape(shape: Shape, to: Shape) -> Shape:
+    """`to`, when `shape` stretches to it."""
+    aligned = (1,) * (len(to) - len(shape)) + shape
+    if len(shape) > len(to) or any(s not in (1, t) for s, t in zip(aligned, to, strict=True)):
+        raise ShapeMismatchError(
+            f"shape {shape} does not stretch to {to}: aligned from the right, each size must be "
+            "equal or 1",
+            places=[Place("/to", f"expected a shape that {shape} stretches to")],
+        )
+    return to
+
+
+def _function(op: str | None, specs: tuple[Spec, ...], to: Shape | None) -> Function:
+    """The function to compute, if it takes that many operands of that dtype."""
+    if op is None:
+        if len(specs) == 1 and to is not None:
+            return EXPANSION
+        found = f"{len(specs)} operands and no op" if len(specs) > 1 else "neither op nor to"
+        raise InvalidFieldError(
+            f"broadcast takes operands and an op, or one operand and to; there were {found}",
+            hint=f"op is one of {', '.join(FUNCTIONS)}",
+            places=[Place("/op", "missing")],
+        )
+    function = FUNCTIONS[op]
+    if len(specs) < 2 or (len(specs) > 2 and not function.folds):
+        takes = "two operands or more" if function.folds else "two operands"
+        hint = "one operand takes `to`, and no op, to expand" if len(specs) == 1 else None
+        raise InvalidFieldError(
+            f"op {op} takes {takes}; there are {len(specs)}",
+            hint=hint,
+            places=[Place("/operands", f"expected {takes}")],
+        )
+    dtype = specs[0].dtype
+    if dtype in BOOL and not function.compares:
+        raise UnsupportedDtypeError(
+            f"op {op} needs numbers, and the operands are bool", hint='ask for "dtype": "int64"'
+        )
+    if dtype in COMPLEX and function.orders:
+        raise UnsupportedDtypeError(
+            f"op {op} needs an order, which complex numbers do not have", hint="eq and ne take them"
+        )
+    return INTEGER_DIVISION if op == "div" and dtype in INTEGERS else function
+
+
+def prove(meaning: BroadcastMeaning, operands: Sequence[Tensor]) -> None:
+    """Raise IntegerOverflowError unless the exact result of integer arithmetic fits."""
+    bound = BOUNDS.get(meaning.name)
+    if bound is None or meaning.dtype not in INTEGERS or 0 in meaning.shape:
+        return
+    name = describe(meaning.dtype).name
+    arrays = [x[view].numpy() for x, view in zip(operands, meaning.views, strict=True)]
+    if meaning.name == "pow":
+        _prove_power(*np.broadcast_arrays(*arrays), name=name)
+    if meaning.name == "div":
+        _prove_division(*np.broadcast_arrays(*arrays), name=name)
+    prove_fits(
+        describe(meaning.dtype),
+        arrays,
+        bound=reduce(bound, map(magnitude, arrays)),
+        magnitude=lambda *x: reduce(bound, x),
+        evaluate=lambda *x: reduce(meaning.function.numpy, x),
+        operations=meaning.multiply_adds,
+    )
+
+
+def _prove_power(base: Array, exponent: Array, *, name: str) -> None:
+    """No fraction, and no power whose exact value would fill the memory."""
+    if exponent.min() < 0:
+        raise overflow(name, f"a number to the power {exponent.min()}, a fraction")
+    if ((np.abs(base.astype(np.float64)) >= 2) & (exponent >= 64)).any():
+        raise overflow(name, "2^64 or more")
+
+
+def _prove_division(dividend: Array, divisor: Array, *, name: str) -> None:
+    """No division by zero, and no remainder."""
+    if not divisor.all():
+        raise overflow(name, "a division by zero")
+    if (dividend % divisor).any():
+        raise overflow(name, "a quotient with a fraction")
+
+
+op = Op(
+    name="broadcast",
+    summary="An elementwise operation on operands that stretch to a common shape.",
+    operands=None,
+    params=(
+        Param(
+            "op",
+            "The elementwise operation; none with one operand and `to`, which expands it.",
+            {"anyOf": [{"enum": list(FUNCTIONS)}, {"type": "null"}]},
+            lambda value: None if value is None else choice("op", FUNCTIONS)(value),
+        ),
+        Param(
+            "views",
+            'One index for each operand, applied first: `":,None"`, `"..., None"`, null for none.',
+            {
+                "anyOf": [
+                    {
+                        "type": "array",
+                        "items": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+                        "maxItems": 64,
+                    },
+                    {"type": "null"},
+                ]
+            },
+            parse_views,
+        ),
+        Param(
+            "to",
+            "The shape to stretch to; sizes only.",
+            {
+                "anyOf": [
+                    {"type": "array", "items": {"type": "integer", "minimum": 0}},
+                    {"type": "null"},
+                ]
+            },
+            parse_to,
+        ),
+    ),
+    understand=understand,
+    prove=prove,
+    auto=("torch",),
+    samples=(
+        *(Sample(name, ((2, 3), (3,)), {"op": name}) for name in FUNCTIONS),
+        Sample("a column", ((2, 3), (2, 1)), {"op": "add"}),
+        Sample("a number", ((2, 3), ()), {"op": "mul"}),
+        Sample("numbers", ((), ()), {"op": "sub"}),
+        Sample("outer product", ((3,), (3,)), {"op": "mul", "views": [None, ":,None"]}),
+        Sample("leading dots", ((2, 3), (2,)), {"op": "add", "views": [None, "...,None"]}),
+        Sample("three operands", ((2, 1), (3,), (2, 3)), {"op": "maximum"}),
+        Sample("stretched further", ((3,), (3,)), {"op": "add", "to": [2, 3]}),
+        Sample("expand", ((3,),), {"to": [2, 3]}),
+        Sample("expand a number", ((),), {"to": [2]}),
+        Sample("nothing", ((0, 3), (3,)), {"op": "add"}),
+        Sample("stretched to nothing", ((2, 1), (0,)), {"op": "mul"}),
+    ),
+    refusals=(
+        Refusal("sizes differ", ((256, 3), (128, 3)), "shape-mismatch", {"op": "add"}),
+        Refusal("op unknown", ((2,), (2,)), "invalid-field", {"op": "plus"}),
+        Refusal("no op", ((2,), (2,)), "invalid-field"),
+        Refusal("neither op nor to", ((2,),), "invalid-field"),
+        Refusal("one operand", ((2,),), "invalid-field", {"op": "add", "to": [2, 2]}),
+        Refusal("three to subtract", ((2,), (2,), (2,)), "invalid-field", {"op": "sub"}),
+        Refusal("to is smaller", ((2, 3),), "shape-mismatch", {"to": [3]}),
+        Refusal("to does not fit", ((2, 3),), "shape-mismatch", {"to": [4, 3]}),
+        Refusal("to is negative", ((3,),), "invalid-field", {"to": [-1, 3]}),
+        Refusal("views is no list", ((3,),), "invalid-field", {"to": [3], "views": ":"}),
+        Refusal("views of others", ((3,),), "invalid-field", {"to": [3], "views": [None, None]}),
+        Refusal("a view with numbers", ((3,),), "invalid-field", {"to": [3], "views": ["0"]}),
+        Refusal("a view too deep", ((3,),), "shape-mismatch", {"to": [3], "views": [":,:"]}),
+    ),
+    probes=(
+        Sample("tiny", ((2,), (2,)), {"op": "add"}),
+        Sample("small", ((8, 8), (8,)), {"op": "add"}),
+        Sample("medium", ((64, 64), (64,)), {"op": "add"}),
+        Sample("large", ((1000, 1000), (1000,)), {"op": "add"}),
+    ),
+)

@@ -1,0 +1,91 @@
+"""What each strategy costs on this host: measured, never assumed.
+
+A strategy's time is taken as `steps * ns_per_step + flops * ns_per_flop`; its Work gives the
+counts, and timing its probes gives the rates, once for each device and dtype.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from threading import Lock
+from time import perf_counter_ns
+from typing import Any, Final
+
+import torch
+
+from service.devices import Device, synchronize
+from service.registry import Meaning, Op, Strategy
+
+# A probe that would take longer is left out, so that all of them take about a second.
+MAX_PROBE_NS: Final = 8_000_000
+REPEATS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Nanoseconds for a step of the interpreter, and for a multiply-add in native code."""
+
+    ns_per_step: float
+    ns_per_flop: float
+
+
+class Rates:
+    """Rates by strategy, device and dtype, each measured when it is first asked for."""
+
+    def __init__(self, clock: Callable[[], int] = perf_counter_ns):
+        """Measure with `clock`, which gives nanoseconds."""
+        self._clock = clock
+        self._rates: dict[tuple[str, str, str, torch.dtype], Rate] = {}
+        self._lock = Lock()
+
+    def estimate_ns(
+        self, op: Op[Any], strategy: Strategy[Any], device: Device, meaning: Meaning
+    ) -> int:
+        """How long `strategy` would take for `meaning` on `device`, in nanoseconds."""
+        work = strategy.work(meaning)
+        rate = self.rate(op, strategy, device, meaning.specs[0].dtype)
+        return round(work.steps * rate.ns_per_step + work.flops * rate.ns_per_flop)
+
+    def rate(
+        self, op: Op[Any], strategy: Strategy[Any], device: Device, dtype: torch.dtype
+    ) -> Rate:
+        """The measured rate; the first call for a key takes a few milliseconds."""
+        key = (strategy.op, strategy.name, device.name, dtype)
+        found = self._rates.get(key)
+        if found is None:
+            with self._lock:
+                found = self._rates.get(key) or self._measure(op, strategy, device, dtype)
+                self._rates[key] = found
+        return found
+
+    def _measure(
+        self, op: Op[Any], strategy: Strategy[Any], device: Device, dtype: torch.dtype
+    ) -> Rate:
+        """Time the probes, from small to large, as far as they stay short.
+
+        The smallest gives the cost of a step, which has next to nothing to compute; the largest
+        gives the cost of a flop, or a better cost of a step where there are no flops.
+        """
+        rate = Rate(0.0, 0.0)
+        for probe in op.probes:
+            meaning = op.sample_meaning(probe, dtype)
+            work = strategy.work(meaning)
+            expected = work.steps * rate.ns_per_step + work.flops * rate.ns_per_flop
+            if expected > MAX_PROBE_NS:
+                break
+            elapsed = min(self._times(strategy, device, meaning))
+            if not work.flops or not rate.ns_per_step:
+                rate = Rate(elapsed / max(1, work.steps), rate.ns_per_flop)
+            else:
+                spent = elapsed - work.steps * rate.ns_per_step
+                rate = Rate(rate.ns_per_step, max(0.0, spent / work.flops))
+        return rate
+
+    def _times(self, strategy: Strategy[Any], device: Device, meaning: Meaning) -> Iterator[int]:
+        operands = [torch.ones(s.shape, dtype=s.dtype, device=device.name) for s in meaning.specs]
+        strategy.run(meaning, operands)
+        for _ in range(REPEATS):
+            synchronize(device)
+            started = self._clock()
+            strategy.run(meaning, operands)
+            synchronize(device)
+            yield self._clock() - started

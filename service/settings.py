@@ -1,0 +1,86 @@
+"""The settings of the service, from `SERVICE_*` variables of the environment."""
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from service.call import AUTO
+from service.dtypes import DTYPES
+from service.errors import did_you_mean
+from service.limits import Limits
+
+PREFIX: Final = "SERVICE_"
+NO_LIMITS: Final = ("host", "port", "workers", "device", "dtype")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+class SettingsError(ValueError):
+    """A variable of the environment that cannot be used; the message says which and why."""
+
+
+class Settings(BaseModel):
+    """Every setting, its default and its meaning."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=256, description="Server processes.")
+    threads: int = Field(
+        default_factory=_cores, ge=1, le=1024, description="Threads of one product; one a core."
+    )
+    device: str = Field(AUTO, description="Device that `auto` stands for.")
+    dtype: str = Field("float32", description="dtype of plain arrays that name none.")
+    deadline_ms: int = Field(
+        30_000, ge=1, description="Longest time of a call, queue included, in milliseconds."
+    )
+    max_body_bytes: int = Field(128 * 2**20, ge=1, description="Bytes of a request body.")
+    max_elements: int = Field(
+        2**24, ge=1, description="Elements of an operand, an intermediate or a result."
+    )
+    max_bytes: int = Field(
+        2**30, ge=1, description="Bytes of operands, largest intermediate and result together."
+    )
+    max_rank: int = Field(16, ge=1, le=64, description="Axes of an operand or a result.")
+    max_nesting: int = Field(64, ge=2, le=900, description="Depth of arrays and objects in JSON.")
+    slots: int = Field(
+        default_factory=_cores, ge=1, le=1024, description="Calls that compute at once; one a core."
+    )
+    queue: int = Field(64, ge=0, le=100_000, description="Calls that wait for a slot.")
+
+    @field_validator("dtype")
+    @classmethod
+    def _known_dtype(cls, name: str) -> str:
+        if name not in DTYPES:
+            raise ValueError(f"choose one of {', '.join(DTYPES)}")
+        return name
+
+    @property
+    def limits(self) -> Limits:
+        """The numbers that calls are held to."""
+        return Limits(self.max_elements, self.max_bytes, self.max_rank, self.deadline_ms)
+
+
+def from_environment(environment: Mapping[str, str] = os.environ, **overrides: object) -> Settings:
+    """Settings from `SERVICE_*` variables, then `overrides`; SettingsError names a bad one."""
+    values: dict[str, object] = {}
+    for variable, value in environment.items():
+        if variable.startswith(PREFIX):
+            name = variable.removeprefix(PREFIX).lower()
+            if name not in Settings.model_fields:
+                known = [PREFIX + field.upper() for field in Settings.model_fields]
+                hint = did_you_mean(variable, known) or f"known are {', '.join(known)}"
+                raise SettingsError(f"{variable} is no setting; {hint}")
+            values[name] = value
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        raise SettingsError(f"{name}: {first['msg']}; it was {first['input']!r}") from None

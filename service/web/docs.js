@@ -1,0 +1,227 @@
+// The docs page: Swagger UI over this service's OpenAPI document, made fit for long tensors.
+//
+// Swagger UI highlights 512 x 512 floats (5 MB of JSON) in 30 s or more, prints them plain in 4 s,
+// and the page stands still for as long. So nothing longer than LONG reaches it as text: an answer
+// shows its two ends and is offered whole as a file, and a curl command reads its body from one.
+// A request is the browser's matter: Chromium alone takes 12 s to paste 5 MB of rows into a text
+// area, so what is longer than EDITABLE is kept beside it and shows its two ends too.
+
+const LONG = 16_000; // characters; some 100 ms of highlighting
+const EDITABLE = 250_000; // characters that a text area takes without a stop
+const HEAD = 2_400; // shown of what is longer: shape, dtype and the first rows,
+const TAIL = 800; // then strategy, device, warnings and timing
+const WIDTH = 88; // characters of a line when JSON is laid out
+const DOCUMENT = new URL("openapi.json", document.baseURI).href;
+
+const isText = (type) => /json|text|xml/.test(type);
+
+const size = (bytes) =>
+  bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(2)} MB`;
+
+/** JSON text with a row of numbers to a line; every literal as it was sent (19.0, -0.0). */
+function layOut(json) {
+  const tokens = json.match(/"(?:[^"\\]|\\.)*"|[[\]{}:,]|[^\s[\]{}:,"]+|"/g) ?? [];
+  let at = 0;
+  const value = (indent) => {
+    const open = tokens[at++];
+    if (open !== "[" && open !== "{") return open;
+    const close = open === "[" ? "]" : "}";
+    const parts = [];
+    let nested = open === "{";
+    while (at < tokens.length && tokens[at] !== close) {
+      nested ||= tokens[at] === "[" || tokens[at] === "{";
+      let part = value(`${indent}  `);
+      while (tokens[at] === ":") {
+        at += 1;
+        part += `: ${value(`${indent}  `)}`;
+      }
+      if (tokens[at] === ",") at += 1;
+      parts.push(part);
+    }
+    at += 1;
+    const line = open + parts.join(", ") + close;
+    const short = line.length <= WIDTH && !line.includes("\n") && indent !== "";
+    if (!nested || short) return line;
+    const inner = parts.map((part) => `\n${indent}  ${part}`).join(",");
+    return `${open}${inner}\n${indent}${close}`;
+  };
+  const values = [];
+  while (at < tokens.length) values.push(value(""));
+  return values.join(" ");
+}
+
+/** The two ends of a long text, cut between two numbers where it is a list of numbers. */
+function ends(head, tail) {
+  const left = head.match(/^[^]*[^\]}],/)?.[0] ?? head;
+  const right = tail.match(/,(?!\s*[[{])[^]*$/)?.[0] ?? tail;
+  // A comma far from the cut means one long string (base64), which stays one string.
+  const numbers = head.length - left.length < 64 && tail.length - right.length < 64;
+  return numbers ? `${left} … ${right}` : `${head} … ${tail}`;
+}
+
+/** A file name for what `url` answered, by its media type. */
+function fileName(url, type) {
+  const name = new URL(url, document.baseURI).pathname.split("/").pop() || "answer";
+  if (/json/.test(type)) return `${name}.json`;
+  return `${name}.${/^application\/x-(\w+)/.exec(type)?.[1] ?? (isText(type) ? "txt" : "bin")}`;
+}
+
+/** Swagger UI's plugin: the parts that would print a long text, in a form that does not. */
+function longTexts({ React }) {
+  const h = React.createElement;
+
+  // A blob URL holds its bytes until revoked: one per blob shown, gone with it.
+  const Save = ({ blob, name }) => {
+    const [href, setHref] = React.useState();
+    React.useEffect(() => {
+      const url = URL.createObjectURL(blob);
+      setHref(url);
+      return () => URL.revokeObjectURL(url);
+    }, [blob]);
+    return h("a", { href, download: name }, `Download ${name}`);
+  };
+
+  // `content` is the text of a short answer, and a Blob of a long or a binary one (see shorten).
+  const ResponseBody = ({ content, contentType = "", url, getComponent }) => {
+    const HighlightCode = getComponent("HighlightCode", true);
+    const blob = content instanceof Blob ? content : null;
+    const [cut, setCut] = React.useState("");
+    React.useEffect(() => {
+      let current = true;
+      setCut("");
+      if (blob && isText(contentType)) {
+        Promise.all([blob.slice(0, HEAD).text(), blob.slice(-TAIL).text()]).then(
+          ([head, tail]) => current && setCut(ends(head, tail)),
+        );
+      }
+      return () => {
+        current = false;
+      };
+    }, [blob, contentType]);
+    const json = /json/.test(contentType);
+    const text = blob ? cut : String(content);
+    const name = fileName(url, contentType);
+    const note = blob && `${size(blob.size)}${text && ", shown here by its two ends"}.`;
+    return h(
+      "div",
+      null,
+      h("h5", null, "Response body"),
+      blob && h("p", { className: "whole" }, note, h(Save, { blob, name })),
+      text &&
+        h(
+          HighlightCode,
+          { language: json ? "json" : null, fileName: name, downloadable: !blob, canCopy: !blob },
+          json ? layOut(text) : text,
+        ),
+    );
+  };
+
+  const wrapCurl = (Curl) => (props) => {
+    const body = props.request?.get("body");
+    const long = typeof body === "string" && body.length > LONG ? body : null;
+    const blob = React.useMemo(() => long && new Blob([long]), [long]);
+    if (!blob) return h(Curl, props);
+    return h(
+      "div",
+      null,
+      h(Curl, { ...props, request: props.request.set("body", "@body.json") }),
+      h(
+        "p",
+        { className: "whole" },
+        `This command reads the request body, ${size(blob.size)}, from a file.`,
+        h(Save, { blob, name: "body.json" }),
+      ),
+    );
+  };
+
+  const wrapEditor = (Editor) => (props) => {
+    const { value, onChange, getComponent } = props;
+    const long = typeof value === "string" && value.length > EDITABLE ? value : null;
+    const blob = React.useMemo(() => long && new Blob([long]), [long]);
+    const paste = (event) => {
+      const text = event.clipboardData.getData("text");
+      if (text.length <= EDITABLE) return;
+      event.preventDefault();
+      const { value: old, selectionStart, selectionEnd } = event.target;
+      onChange(old.slice(0, selectionStart) + text + old.slice(selectionEnd));
+    };
+    if (!blob) return h("div", { onPasteCapture: paste }, h(Editor, props));
+    const HighlightCode = getComponent("HighlightCode", true);
+    return h(
+      "div",
+      null,
+      h(
+        "p",
+        { className: "whole" },
+        `${size(blob.size)}, sent as it is and shown here by its two ends.`,
+        h(Save, { blob, name: "body.json" }),
+        h("button", { className: "btn", onClick: () => onChange("") }, "Back to the example"),
+      ),
+      h(HighlightCode, { language: "json" }, layOut(ends(long.slice(0, HEAD), long.slice(-TAIL)))),
+    );
+  };
+
+  const wrapHighlighter = (Highlighter, { getComponent }) => (props) => {
+    const text = props.children;
+    if (typeof text !== "string" || text.length <= LONG) return h(Highlighter, props);
+    const Plain = getComponent("PlainTextViewer");
+    return h(Plain, null, `${text.slice(0, HEAD)} …\n\n(${text.length} characters in all)`);
+  };
+
+  // Upstream writes a 3 x 3 example in 17 lines. Every render asks for every example again.
+  const laidOut = new Map();
+  function afterLoad() {
+    const sample = this.fn.getSampleSchema;
+    this.fn.getSampleSchema = (schema, type, ...rest) => {
+      const text = sample(schema, type, ...rest);
+      if (typeof text !== "string" || !/json/.test(type)) return text;
+      if (!laidOut.has(text)) laidOut.set(text, layOut(text));
+      return laidOut.get(text);
+    };
+  }
+
+  return {
+    afterLoad,
+    components: { responseBody: ResponseBody },
+    wrapComponents: {
+      RequestBodyEditor: wrapEditor,
+      SyntaxHighlighter: wrapHighlighter,
+      curl: wrapCurl,
+    },
+  };
+}
+
+/** Keeps a long answer as a Blob, which Swagger UI stores as it is and hands to ResponseBody. */
+function shorten(response) {
+  if (response.url === DOCUMENT) return response; // Swagger UI reads the document by this way too
+  if (typeof response.text === "string" && response.text.length > LONG) {
+    const type = response.headers["content-type"] ?? "";
+    response.data = new Blob([response.text], { type });
+    response.text = response.body = response.obj = undefined;
+  }
+  return response;
+}
+
+/** Swagger UI's dark colours where the reader's system is dark, also when that changes. */
+function followColourScheme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const apply = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+  dark.addEventListener("change", apply);
+  apply();
+}
+
+followColourScheme();
+window.SwaggerUIBundle({
+  url: DOCUMENT,
+  dom_id: "#swagger-ui",
+  presets: [window.SwaggerUIBundle.presets.apis],
+  plugins: [longTexts],
+  responseInterceptor: shorten,
+  deepLinking: true,
+  defaultModelsExpandDepth: 0,
+  displayRequestDuration: true,
+  docExpansion: "list",
+  filter: false,
+  tryItOutEnabled: true,
+  validatorUrl: null,
+});

@@ -1,0 +1,47 @@
+"""What a format offers to its callers, and the limits that a body is read within."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from service.call import Call, Outcome, Tensor
+from service.dtypes import Dtype
+from service.registry import Op
+from service.timing import Timings
+
+Body = bytes | bytearray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Limits that a body is read within, and the dtype of arrays that state none."""
+
+    max_elements: int
+    dtype: Dtype
+    max_deadline_ms: int
+    max_rank: int = 16
+    max_nesting: int = 64
+
+
+class Codec(Protocol):
+    """One format. The dear part of an answer is its own verb, so that its time can be told in it.
+
+    payload = codec.result(outcome.result, call.output)   # timed: this is the encode phase
+    body = codec.answer(outcome, payload, timings, request_id)
+    """
+
+    @property
+    def media_type(self) -> str:
+        """The media type of its bodies."""
+        ...
+
+    def decode(self, body: Body, op: Op[Any], reading: Reading) -> Call:
+        """The call that a body asks for; a ServiceError says why there is none."""
+        ...
+
+    def result(self, tensor: Tensor, output: str) -> bytes:
+        """The result in its final bytes, which `answer` needs not look into."""
+        ...
+
+    def answer(self, outcome: Outcome, payload: bytes, timings: Timings, request_id: str) -> bytes:
+        """The whole body of an answer around a `payload` that `result` made."""
+        ...

@@ -1,0 +1,169 @@
+"""Numbers into a dtype: rounded once, never to infinity, and integers exactly or not at all."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from service.call import Tensor
+from service.dtypes import DTYPES, Dtype
+from service.errors import InvalidElementError, Place, ValueOutOfRangeError
+
+Array = npt.NDArray[Any]
+# The pointer of the element at a position.
+Where = Callable[[int], str]
+
+# Every whole number up to here is a value of the dtype, and none of them is too large for it.
+EXACT: Final = {"float64": 2**53, "float32": 2**24, "float16": 2**11, "bfloat16": 2**8}
+# Wider dtypes to propose, the narrowest first.
+INTEGERS: Final = tuple(DTYPES[name] for name in ("uint8", "int8", "int16", "int32", "int64"))
+FLOATS: Final = ("float32", "float64")
+PARTS: Final = {"complex64": DTYPES["float32"], "complex128": DTYPES["float64"]}
+
+
+def convert(items: Array, dtype: Dtype, where: Where) -> tuple[Tensor, str | None]:
+    """Finite int64 or float64 numbers as a tensor, and a sentence on one that lost digits.
+
+    For a complex dtype they are the parts of its numbers, and so is what comes back.
+    """
+    if dtype.kind == "bool":
+        if items.size:
+            refuse_kind(where(0), "a number", dtype, hint="booleans are true and false")
+        return torch.empty(items.shape, dtype=torch.bool), None
+    if dtype.kind == "integer":
+        return torch.from_numpy(_to_integers(items, dtype, where)), None
+    return to_floats(items, PARTS.get(dtype.name, dtype), where)
+
+
+def refuse_kind(pointer: str, found: str, dtype: Dtype, *, hint: str | None = None) -> NoReturn:
+    """Raise the error for an element that is no value of the dtype whatever its size."""
+    wanted = {"bool": "true or false", "integer": "a whole number"}.get(dtype.kind, "a number")
+    raise InvalidElementError(
+        f"{dtype.name} needs {wanted}; {pointer} is {found}",
+        hint=hint,
+        places=[Place(pointer, f"{found}, expected {wanted}")],
+    )
+
+
+def refuse_value(pointer: str, found: str, why: str, *, hint: str | None) -> NoReturn:
+    """Raise the error for a number that the dtype cannot hold."""
+    raise ValueOutOfRangeError(
+        f"{found} {why}", hint=hint, places=[Place(pointer, f"{found} {why}")]
+    )
+
+
+def refuse_integer(pointer: str, value: int, dtype: Dtype) -> NoReturn:
+    """Raise the error for an integer out of the dtype's range."""
+    wider = next((each.name for each in INTEGERS if each.low <= value <= each.high), None)
+    found = str(value) if abs(value) < 2**128 else "an integer beyond 2^128"
+    refuse_value(
+        pointer,
+        found,
+        f"is not in the range of {dtype.name}, {dtype.low} to {dtype.high}",
+        hint=f'"dtype": "{wider}" holds it' if wider else '"dtype": "float64" holds it, rounded',
+    )
+
+
+def refuse_fraction(pointer: str, value: float, dtype: Dtype) -> NoReturn:
+    """Raise the error for a float that is not exactly an integer, as far as can be told."""
+    if value.is_integer():
+        refuse_value(
+            pointer,
+            repr(value),
+            f"is beyond 2^53, where {dtype.name} needs every digit",
+            hint="write it in digits, or as a string of digits",
+        )
+    refuse_value(
+        pointer,
+        repr(value),
+        f"has a fraction, which {dtype.name} does not",
+        hint='"dtype": "float64" holds it',
+    )
+
+
+def to_floats(
+    items: Array, dtype: Dtype, where: Where, *, written: Mapping[int, int] | None = None
+) -> tuple[Tensor, str | None]:
+    """Numbers rounded to a float dtype, and a sentence on a whole one that it cannot hold.
+
+    `written` gives by position the integers of which `items` has only a rounded float64.
+    """
+    limit = EXACT[dtype.name]
+    if items.dtype == dtype.numpy and not written:
+        return torch.from_numpy(items), None
+    if items.size == 0 or (items.max() <= limit and items.min() >= -limit):
+        return _round(items, dtype), None
+    with np.errstate(over="ignore", under="ignore"):
+        tensor = _round(items, dtype)
+    held = tensor.to(torch.float64).numpy()
+    infinite = np.isinf(held) & np.isfinite(items)
+    if infinite.any():
+        index = int(infinite.argmax())
+        with np.errstate(over="ignore"):
+            wider = next(each for each in FLOATS if np.isfinite(items.flat[index].astype(each)))
+        refuse_value(
+            where(index),
+            repr(items.flat[index].item()),
+            f"would become infinite in {dtype.name}",
+            hint=f'"dtype": "{wider}" holds it',
+        )
+    loss = _first_loss(items, held, written or {})
+    if loss is None:
+        return tensor, None
+    value = (written or {}).get(loss, int(items.flat[loss]))
+    return tensor, (
+        f"{dtype.name} cannot hold the whole number {value} at {where(loss)}: "
+        f"{int(held.flat[loss])} was used instead"
+    )
+
+
+def _to_integers(items: Array, dtype: Dtype, where: Where) -> Array:
+    if items.dtype == np.float64:
+        whole = (np.rint(items) == items) & (np.abs(items) <= EXACT["float64"])
+        if not whole.all():
+            index = int(whole.argmin())
+            refuse_fraction(where(index), items.flat[index].item(), dtype)
+        items = items.astype(np.int64)
+    if items.size and (items.max() > dtype.high or items.min() < dtype.low):
+        index = int(((items > dtype.high) | (items < dtype.low)).argmax())
+        refuse_integer(where(index), int(items.flat[index]), dtype)
+    return items.astype(dtype.numpy, copy=False)
+
+
+def _round(items: Array, dtype: Dtype) -> Tensor:
+    """Each number to the nearest of the dtype, ties to even."""
+    if dtype.name == "bfloat16":
+        return torch.from_numpy(_round_to_odd(items.astype(np.float64))).to(torch.bfloat16)
+    return torch.from_numpy(items.astype(dtype.numpy, copy=False))
+
+
+def _round_to_odd(items: Array) -> Array:
+    """float32 in which an inexact number has its last bit set, never a tie of a shorter format.
+
+    numpy has no bfloat16, and torch reaches it from float64 by two roundings: 1 + 2^-8 + 2^-40
+    would first become the tie 1 + 2^-8, and then 1.
+    """
+    near = items.astype(np.float32)
+    bits = near.view(np.uint32)
+    bits -= np.abs(near) > np.abs(items)
+    bits |= near != items
+    return near
+
+
+def _first_loss(items: Array, held: Array, written: Mapping[int, int]) -> int | None:
+    """Where a whole number first became another one.
+
+    Every float64 beyond 2^53 is whole: only digits written as an integer tell more.
+    """
+    finite = np.isfinite(held)
+    held = np.where(finite, held, 0)
+    if items.dtype == np.int64:
+        fits = held < 2.0**63  # the greatest int64 rounds up to 2^63, which is none
+        lost = ~fits | (np.where(fits, held, 0).astype(np.int64) != items)
+    else:
+        lost = finite & (held != items) & (np.rint(items) == items) & (np.abs(items) < 2.0**53)
+    for index, value in written.items():
+        lost.flat[index] = int(held.flat[index]) != value
+    return int(lost.argmax()) if lost.any() else None

@@ -1,0 +1,74 @@
+"""JSON bodies and answers."""
+
+from typing import Any, Final
+
+import orjson
+
+from service.call import Call, Outcome, Tensor
+from service.errors import InvalidFieldError, Place, RequestError
+from service.registry import Op
+from service.timing import Timings
+from service.wire.codec import Body, Reading
+from service.wire.document import read_document, refuse_deep
+from service.wire.operands import JsonOperand, open_operand
+from service.wire.pointers import kind_of
+from service.wire.request import build_call
+from service.wire.results import result_json
+
+
+class JsonCodec:
+    """application/json, as the contract describes it."""
+
+    media_type: Final = "application/json"
+
+    def decode(self, body: Body, op: Op[Any], reading: Reading) -> Call:
+        """The call that a body asks for; a ServiceError says why there is none."""
+        fields = read_document(body, op.operands, reading)
+        try:
+            return build_call(op, fields, _take_operands(fields, op, reading), reading)
+        except RequestError:
+            # Whatever else is wrong, nesting comes first: it is about the document, not the fields.
+            refuse_deep(body, reading)
+            raise
+
+    def result(self, tensor: Tensor, output: str) -> bytes:
+        """The JSON object of a result, in one of the forms of `OUTPUTS`."""
+        return result_json(tensor, output)
+
+    def answer(self, outcome: Outcome, payload: bytes, timings: Timings, request_id: str) -> bytes:
+        """The answer: `payload` stands in it as it is, neither read nor written again."""
+        explanation = {} if outcome.explanation is None else {outcome.op: outcome.explanation}
+        rest = explanation | {
+            "strategy": outcome.strategy,
+            "device": outcome.device,
+            "warnings": outcome.warnings,
+            "request_id": request_id,
+            "timing": {**timings.milliseconds(), "threads": outcome.threads, "warm": outcome.warm},
+        }
+        head = b'{"op":%b,"result":' % orjson.dumps(outcome.op)
+        return b"".join((head, payload, b",", memoryview(orjson.dumps(rest))[1:]))
+
+
+def _take_operands(
+    fields: dict[str, object], op: Op[Any], reading: Reading
+) -> dict[str, JsonOperand]:
+    """Operands by name, taken out of the fields."""
+    if op.operands is not None:
+        return {
+            name: open_operand(fields.pop(name), f"/{name}", reading)
+            for name in op.operands
+            if name in fields
+        }
+    if "operands" not in fields:
+        return {}
+    listed = fields.pop("operands")
+    if not isinstance(listed, list) or not listed:
+        found = "empty" if listed == [] else kind_of(listed)
+        raise InvalidFieldError(
+            f"operands is a list of one tensor or more; it was {found}",
+            places=[Place("/operands", "expected a list of one tensor or more")],
+        )
+    return {
+        str(index): open_operand(value, f"/operands/{index}", reading)
+        for index, value in enumerate(listed)
+    }

@@ -1,0 +1,89 @@
+"""Nested lists to a shape and a flat list of elements, or the first place that is not rectangular.
+
+It knows no dtype: what an element may be is `service.wire.elements`.
+"""
+
+from dataclasses import dataclass
+from itertools import chain
+from math import prod
+from typing import NoReturn
+
+from service.call import Shape
+from service.errors import LimitExceededError, NestingError, Place, RaggedArrayError
+from service.wire.codec import Reading
+from service.wire.pointers import index_of, name_of, pointer_to
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A rectangular array: its shape, its elements row by row, and which types these have."""
+
+    shape: Shape
+    items: list[object]
+    kinds: set[type]
+
+
+def lay_out(value: object, pointer: str) -> Layout:
+    """The layout of a nested list, or of a single element, which has rank 0."""
+    shape: Shape = ()
+    level: list[object] = [value]
+    while list in (kinds := set(map(type, level))):
+        if len(kinds) > 1:
+            _refuse_mixed(level, pointer, shape)
+        rows: list[list[object]] = level  # type: ignore[assignment]  # the one kind is list
+        size = len(rows[0])
+        if len(set(map(len, rows))) > 1:
+            index = next(index for index, row in enumerate(rows) if len(row) != size)
+            found = len(rows[index])
+            noun = "item" if found == 1 else "items"
+            _refuse(pointer, shape, index, f"has {found} {noun}", f"has {size}")
+        shape = (*shape, size)
+        level = list(chain.from_iterable(rows))
+    return Layout(shape, level, kinds)
+
+
+def check_size(shape: Shape, pointer: str, reading: Reading, *, parts: int = 1) -> None:
+    """Raise LimitExceededError for a shape over a limit: Python integers, nothing allocated.
+
+    The last axis holds the `parts` of each number when there are two.
+    """
+    if len(shape) - (parts - 1) > reading.max_rank:
+        _refuse_size("rank", len(shape), reading.max_rank, "SERVICE_MAX_RANK", pointer)
+    if (elements := prod(shape) // parts) > reading.max_elements:
+        _refuse_size("size", elements, reading.max_elements, "SERVICE_MAX_ELEMENTS", pointer)
+
+
+def too_deep(reading: Reading) -> NestingError:
+    """The error for a document that is nested too deep."""
+    return NestingError(
+        f"arrays and objects are nested deeper than {reading.max_nesting} (SERVICE_MAX_NESTING)",
+        hint='{"shape": [...], "data": [...]} takes any tensor as one flat list',
+    )
+
+
+def _refuse_size(what: str, value: int, limit: int, setting: str, pointer: str) -> NoReturn:
+    amount = str(value) if value < 2**64 else "over 2^64"
+    unit = " elements" if what == "size" else ""
+    raise LimitExceededError(
+        f"{name_of(pointer)} has {what} {amount}{unit}; the limit is {limit}{unit} ({setting})",
+        places=[Place(pointer, f"{what} {amount}{unit}, at most {limit}")],
+    )
+
+
+def _refuse_mixed(level: list[object], pointer: str, shape: Shape) -> NoReturn:
+    """Lists beside elements are no axis."""
+    nested = isinstance(level[0], list)
+    index = next(i for i, each in enumerate(level) if isinstance(each, list) is not nested)
+    if nested:
+        _refuse(pointer, shape, index, "is a single element", "is a list")
+    _refuse(pointer, shape, index, "is a list", "is a single element")
+
+
+def _refuse(pointer: str, shape: Shape, index: int, found: str, first: str) -> NoReturn:
+    row = ", ".join(map(str, index_of(index, shape)))
+    zero = ", ".join("0" for _ in shape)
+    detail = f"row {row} {found}, row {zero} {first}"
+    raise RaggedArrayError(
+        f"{name_of(pointer)} is not rectangular: {detail}",
+        places=[Place(pointer_to(pointer, index, shape), detail)],
+    )

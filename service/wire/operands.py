@@ -1,0 +1,120 @@
+"""An operand as JSON has it: an array, or an object that states shape, dtype, data or base64."""
+
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+import pybase64
+
+from service.call import Shape, Tensor
+from service.dtypes import Dtype
+from service.errors import (
+    InvalidFieldError,
+    MissingFieldError,
+    Place,
+    UnknownFieldError,
+    did_you_mean,
+    quote,
+)
+from service.fields import is_integer
+from service.wire.codec import Reading
+from service.wire.elements import read_elements
+from service.wire.layout import check_size
+from service.wire.pointers import escape, name_of
+from service.wire.request import parse_dtype_at
+from service.wire.tensors import from_bytes
+
+KEYS: Final = ("shape", "dtype", "data", "b64")
+
+
+@dataclass(frozen=True, slots=True)
+class JsonOperand:
+    """An operand whose elements wait for their dtype. `dtype` is what it states itself."""
+
+    value: object
+    pointer: str
+    reading: Reading
+    dtype: Dtype | None = None
+    shape: Shape | None = None
+    base64: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What a sentence calls it."""
+        return name_of(self.pointer)
+
+    def read(self, dtype: Dtype) -> tuple[Tensor, str | None]:
+        """The tensor, and a sentence on a whole number that lost digits, if any did."""
+        if self.base64 is not None and self.shape is not None:
+            return _from_base64(self.base64, dtype, self.shape, self.pointer), None
+        return read_elements(self.value, dtype, self.pointer, self.reading, stated=self.shape)
+
+
+def open_operand(value: object, pointer: str, reading: Reading) -> JsonOperand:
+    """The operand at a pointer; an error names what its object lacks or has too much."""
+    if not isinstance(value, dict):
+        return JsonOperand(value, pointer, reading)
+    name = name_of(pointer)
+    if unknown := [key for key in value if key not in KEYS]:
+        raise UnknownFieldError(
+            f"a tensor object has {', '.join(KEYS)}; {name} has {quote(unknown[0])}",
+            hint=did_you_mean(unknown[0], KEYS),
+            places=[Place(f"{pointer}/{escape(key)}", "unknown field") for key in unknown],
+        )
+    dtype = parse_dtype_at(value["dtype"], f"{pointer}/dtype") if "dtype" in value else None
+    shape = _parse_shape(value["shape"], pointer, reading) if "shape" in value else None
+    if "data" in value and "b64" in value:
+        raise InvalidFieldError(
+            f"{name} has both data and b64; one of them is enough",
+            places=[Place(f"{pointer}/b64", "beside data")],
+        )
+    if "data" in value:
+        return JsonOperand(value["data"], f"{pointer}/data", reading, dtype, shape)
+    if "b64" not in value:
+        raise MissingFieldError(
+            f"{name} has neither data nor b64", places=[Place(f"{pointer}/data", "missing")]
+        )
+    if dtype is None or shape is None:
+        lacking = "dtype" if dtype is None else "shape"
+        raise MissingFieldError(
+            f"{name} has b64 and no {lacking}: bytes alone do not tell it",
+            places=[Place(f"{pointer}/{lacking}", "missing")],
+        )
+    text = value["b64"]
+    if not isinstance(text, str):
+        _refuse_base64(text, f"{pointer}/b64")
+    return JsonOperand(None, f"{pointer}/b64", reading, dtype, shape, text)
+
+
+def _parse_shape(value: object, pointer: str, reading: Reading) -> Shape:
+    """Sizes of the axes, within the limits."""
+    sizes = value if isinstance(value, list) else []
+    wrong = next((i for i, size in enumerate(sizes) if not is_integer(size) or size < 0), None)
+    if wrong is not None or sizes is not value:
+        raise InvalidFieldError(
+            f"shape is a list of integers from 0; in {name_of(pointer)} "
+            + (f"it is {quote(value)}" if wrong is None else f"it has {quote(sizes[wrong])}"),
+            places=[
+                Place(
+                    f"{pointer}/shape" + ("" if wrong is None else f"/{wrong}"),
+                    "expected a list" if wrong is None else "expected an integer from 0",
+                )
+            ],
+        )
+    check_size(tuple(sizes), pointer, reading)
+    return tuple(sizes)
+
+
+def _from_base64(text: str, dtype: Dtype, shape: Shape, pointer: str) -> Tensor:
+    try:
+        data = pybase64.b64decode_as_bytearray(text, validate=True)
+    except ValueError:  # binascii.Error is one; so is the answer to a letter beyond ASCII
+        _refuse_base64(text, pointer)
+    return from_bytes(data, dtype, shape, pointer)
+
+
+def _refuse_base64(value: object, pointer: str) -> NoReturn:
+    raise InvalidFieldError(
+        f"b64 is base64 text with padding (RFC 4648, section 4); "
+        f"in {name_of(pointer)} it is {quote(value)}",
+        places=[Place(pointer, "expected base64 text")],
+    )

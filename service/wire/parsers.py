@@ -1,0 +1,197 @@
+"""JSON text to Python values. Two engines: one for small documents, one for large ones.
+
+Both give the arrays of numbers among the operands as numpy arrays of int64 or float64, in the
+shape that the lists have, when nothing is lost by it. The large one gives up, returning None, on
+anything that it cannot prove to be a plain well-formed request: the small one then reads the same
+text, and what it gives is what errors are worded from.
+"""
+
+from collections.abc import Collection, Iterator
+from math import prod
+from threading import local
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import simdjson
+
+from service.wire.codec import Body
+
+Array = npt.NDArray[Any]
+
+# At 2 KB the two take the same time, at 40 KB (32 x 32 twice) the small one takes twice as long.
+LARGE_BYTES: Final = 2048
+# A float64 holds every whole number up to here.
+EXACT: Final = 2**53
+# simdjson's length of an array saturates here.
+LONGEST: Final = 2**24 - 1
+DEEPEST: Final = 32
+NUMBERS: Final = (np.dtype(np.float64), np.dtype(np.int64))
+
+
+class Huge(float):
+    """A number of the text that no float64 holds: an infinity that nobody wrote."""
+
+    __slots__ = ()
+
+
+def read_small(body: Body, operands: Collection[str] | None) -> object:
+    """The document; orjson.JSONDecodeError if there is none.
+
+    Keys that appear twice keep their last value; integers beyond 64 bits become floats.
+    """
+    document = orjson.loads(body)
+    # numpy would take a boolean among numbers for 0 or 1.
+    if isinstance(document, dict) and not (b"true" in body or b"false" in body):
+        for name in operands or ():
+            if name in document:
+                document[name] = _pack(document[name])
+    return document
+
+
+def _pack(value: object) -> object:
+    """An operand, its list as an array if numpy sees nothing but numbers in it."""
+    if isinstance(value, dict) and "data" in value:
+        value["data"] = _pack(value["data"])
+    if not isinstance(value, list):
+        return value
+    try:
+        array = np.array(value)
+    except ValueError:  # ragged
+        return value
+    return array if array.dtype in NUMBERS and not is_ambiguous(array) else value
+
+
+class _PerThread(local):
+    """A parser that is kept has its memory mapped: a new one costs half as much again."""
+
+    def __init__(self) -> None:
+        self.parser = simdjson.Parser()
+
+
+_PER_THREAD: Final = _PerThread()
+
+
+def read_large(body: Body, operands: Collection[str] | None) -> dict[str, object] | None:
+    """The fields of the document, or None in any doubt.
+
+    `operands` names the fields that are; if None, they are listed in the field `operands`.
+    """
+    walk = _Walk()
+    try:
+        fields = walk.fields(_PER_THREAD.parser.parse(body), operands)
+    except (_DoubtError, ValueError, TypeError, RuntimeError):
+        return None
+    # An array that was not walked, inside what should be numbers, still has its bracket.
+    if walk.arrays != _count(body, b"[") or walk.objects != _count(body, b"{"):
+        return None
+    return fields
+
+
+def is_ambiguous(items: Array) -> bool:
+    """Whether a float64 among them may have been an integer with more digits.
+
+    From 2^64 on, no engine reads digits as an integer.
+    """
+    if items.dtype.kind == "i" or items.size == 0 or (items.max() < EXACT and items.min() > -EXACT):
+        return False
+    sizes = np.abs(items)
+    return bool(((sizes >= EXACT) & (sizes <= 2.0**64)).any())
+
+
+def _count(body: Body, byte: bytes) -> int:
+    """How often a rare byte occurs: 0.4 ms in 10 MB, where `bytes.count` takes 3.2 ms."""
+    count = 0
+    position = body.find(byte)
+    while position >= 0:
+        count += 1
+        position = body.find(byte, position + 1)
+    return count
+
+
+class _DoubtError(Exception):
+    """The document is not proved to be plain."""
+
+
+class _Walk:
+    """Reads values out of a simdjson document, and counts the arrays and objects it opened."""
+
+    def __init__(self) -> None:
+        self.arrays = 0
+        self.objects = 0
+
+    def fields(self, root: object, operands: Collection[str] | None) -> dict[str, object]:
+        fields: dict[str, object] = {}
+        for key, value in self._items(root):
+            if operands is None and key == "operands":
+                fields[key] = [self._operand(each) for each in self._list(value)]
+            elif operands is not None and key in operands:
+                fields[key] = self._operand(value)
+            else:
+                fields[key] = self._plain(value)
+        return fields
+
+    def _operand(self, value: object) -> object:
+        if isinstance(value, simdjson.Object):
+            return {
+                key: self._operand(each) if key == "data" else self._plain(each)
+                for key, each in self._items(value)
+            }
+        return self._array(value) if isinstance(value, simdjson.Array) else value
+
+    def _plain(self, value: object, room: int = DEEPEST) -> object:
+        if isinstance(value, simdjson.Array):
+            if room == 0:
+                raise _DoubtError
+            return [self._plain(each, room - 1) for each in self._list(value)]
+        if isinstance(value, simdjson.Object):
+            raise _DoubtError
+        return value
+
+    def _items(self, value: object) -> Iterator[tuple[str, object]]:
+        if not isinstance(value, simdjson.Object):
+            raise _DoubtError
+        self.objects += 1
+        keys = list(value.keys())
+        if len(set(keys)) < len(keys):
+            raise _DoubtError
+        return ((key, value[key]) for key in keys)
+
+    def _list(self, value: object) -> simdjson.Array:
+        if not isinstance(value, simdjson.Array):
+            raise _DoubtError
+        self.arrays += 1
+        return value
+
+    def _array(self, array: simdjson.Array) -> Array:
+        """The array if all rows of a level have one length; what is deeper shows in the count."""
+        shape: list[int] = []
+        level: list[Any] = [array]
+        while True:
+            sizes = set(map(len, level))
+            size = sizes.pop()
+            if sizes or size >= LONGEST or len(shape) == DEEPEST:
+                raise _DoubtError
+            self.arrays += len(level)
+            shape.append(size)
+            if size == 0 or not isinstance(level[0][0], simdjson.Array):
+                break
+            level = [row for rows in level for row in rows]
+        items = _numbers(array, whole=size > 0 and isinstance(level[0][0], int))
+        if items.size != prod(shape):
+            raise _DoubtError
+        return items.reshape(shape)
+
+
+def _numbers(array: simdjson.Array, *, whole: bool) -> Array:
+    """All numbers of a nested array: int64 when every one of them is an integer."""
+    if whole:
+        try:
+            return np.frombuffer(array.as_buffer(of_type="i"), dtype=np.int64)
+        except TypeError:  # a fraction among them
+            pass
+    items = np.frombuffer(array.as_buffer(of_type="d"), dtype=np.float64)
+    if is_ambiguous(items):
+        raise _DoubtError
+    return items
