@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import zip_longest
+from math import prod
 
 from service.call import Shape
 from service.errors import Place, ShapeMismatchError
@@ -52,3 +53,54 @@ def row_major_strides(shape: Shape) -> tuple[int, ...]:
         strides.append(step)
         step *= max(size, 1)
     return tuple(reversed(strides))
+
+
+def describe_alignment(
+    result: Shape,
+    shapes: Sequence[Shape],
+    strides: Sequence[tuple[int, ...]],
+    *,
+    stored: Sequence[int],
+    itemsize: int,
+) -> dict[str, object]:
+    """How operands align with a result, axis by axis, and what each stores and appears to have.
+
+    `stored` counts the elements in memory, of `itemsize` bytes; strides are in elements.
+    """
+    return {
+        "shape": list(result),
+        "axes": [
+            {
+                "axis": axis,
+                "size": result[axis],
+                "operands": [_role(shape, axis, result[axis]) for shape in shapes],
+            }
+            for axis in range(-len(result), 0)
+        ],
+        "operands": [
+            {
+                "shape": list(shape),
+                "strides": list(steps),
+                "expanded_strides": _expanded_strides(shape, steps, result),
+                "stored_bytes": count * itemsize,
+                "apparent_bytes": prod(result) * itemsize,
+            }
+            for shape, steps, count in zip(shapes, strides, stored, strict=True)
+        ],
+    }
+
+
+def _role(shape: Shape, axis: int, size: int) -> dict[str, object]:
+    if -axis > len(shape):
+        return {"size": None, "role": "added"}
+    return {"size": shape[axis], "role": "kept" if shape[axis] == size else "stretched"}
+
+
+def _expanded_strides(shape: Shape, strides: Sequence[int], result: Shape) -> list[int]:
+    """Strides after expanding: 0 where an axis was added or stretched."""
+    added = len(result) - len(shape)
+    kept = [
+        stride if size == full else 0
+        for size, stride, full in zip(shape, strides, result[added:], strict=True)
+    ]
+    return [0] * added + kept

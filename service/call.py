@@ -1,7 +1,7 @@
 """The two values that cross the layers: a Call goes down, an Outcome comes up."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import torch
@@ -24,7 +24,11 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One operation to be computed: operands on the CPU, of one dtype, and checked parameters."""
+    """One operation: operands on the CPU, of one dtype, and checked parameters.
+
+    A `sketch` stands for the operands of a plan, which may have no data. `options` are what a
+    route asks for beside the operation's own parameters.
+    """
 
     op: str
     operands: tuple[Tensor, ...]
@@ -34,11 +38,13 @@ class Call:
     output: str = "nested"
     deadline_ms: int | None = None
     warnings: tuple[str, ...] = ()
+    sketch: tuple[Spec, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def specs(self) -> tuple[Spec, ...]:
         """Shape and dtype of each operand."""
-        return tuple(Spec(tuple(x.shape), x.dtype) for x in self.operands)
+        return self.sketch or tuple(Spec(tuple(x.shape), x.dtype) for x in self.operands)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import torch
 from service.call import Call, Outcome, Tensor
 from service.devices import Device, synchronize
 from service.errors import OutOfMemoryError
-from service.plan import Plan, Planner
+from service.plan import Plan, Planner, Request
 from service.registry import Registry
 from service.timing import Stopwatch
 
@@ -34,21 +34,19 @@ class Engine:
 
     def plan(self, call: Call) -> Plan:
         """The plan of `call`, or the error that says why it is not admitted."""
-        return self.planner.plan(
-            self.registry[call.op],
-            call.specs,
-            call.params,
-            strategy=call.strategy,
-            device=call.device,
-            deadline_ms=call.deadline_ms,
-        )
+        return self.planner.plan(self.request(call))
+
+    def request(self, call: Call) -> Request:
+        """What the planner is asked for `call`."""
+        op = self.registry[call.op]
+        return Request(op, call.specs, call.params, call.strategy, call.device, call.deadline_ms)
 
     def run(self, call: Call, plan: Plan, watch: Stopwatch) -> Outcome:
         """Compute a planned call, and give each phase its time on `watch`."""
         try:
             plan.op.prove(plan.meaning, call.operands)
             watch.lap("decode")
-            operands = _moved(call.operands, plan.device)
+            operands = move(call.operands, plan.device)
             watch.lap("upload")
             result = plan.strategy.run(plan.meaning, operands)
             synchronize(plan.device)
@@ -72,7 +70,7 @@ class Engine:
         )
 
 
-def _moved(operands: Sequence[Tensor], device: Device) -> Sequence[Tensor]:
+def move(operands: Sequence[Tensor], device: Device) -> Sequence[Tensor]:
     """The operands on `device`; themselves where they are there already."""
     if device.kind == "cpu":
         return operands

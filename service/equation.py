@@ -27,7 +27,8 @@ LETTERS: Final = frozenset(string.ascii_letters)
 _TERM: Final = r"[A-Za-z ]*(?:\.\.\.[A-Za-z ]*)?"
 GRAMMAR: Final = re.compile(rf"{_TERM}(?:,{_TERM})*(?:->{_TERM})?")
 OPTIMIZERS: Final = ("auto", "greedy", "optimal", "none")
-# `optimal` tries every order: 3 ms for 6 operands, 40 ms for 7, a second for 8.
+# `optimal` tries every order: 12 ms at most for 6 operands, 100 ms for 7, seconds for 8. `auto`
+# takes 15 ms for 6 operands, where it tries as many, and 10 ms for 64.
 MAX_OPTIMAL_OPERANDS: Final = 6
 Path = tuple[tuple[int, ...], ...]
 
@@ -141,6 +142,7 @@ def _repair(text: str) -> str | None:
 
 def _check_output(text: str, output: str, letters: str) -> None:
     """Each letter of the result stands there once, and in some operand."""
+    named = sorted(set(letters).intersection(text))
     for letter in output:
         position = text.rfind(letter)
         if output.count(letter) > 1:
@@ -150,7 +152,7 @@ def _check_output(text: str, output: str, letters: str) -> None:
         if letter not in letters:
             raise InvalidEquationError(
                 f"position {position}: no operand has the result's letter {letter!r}",
-                hint=f"the operands have {', '.join(sorted(set(letters)))}" if letters else None,
+                hint=f"the operands have {', '.join(named)}" if named else None,
                 places=[_PLACE],
             )
 
@@ -172,7 +174,7 @@ def _sizes(text: str, inputs: Sequence[str], shapes: Sequence[Shape]) -> dict[st
                     hint=_transposed_hint(inputs, shapes, number),
                     places=[Place(f"/operands/{number}", f"axis {axis} has size {size}")],
                 )
-            if known == 1 or letter not in sizes:
+            if sizes.get(letter, 1) == 1:
                 sizes[letter], places[letter] = size, here
     return sizes
 
@@ -192,7 +194,7 @@ def parse_optimize(value: object) -> str | Path:
     """How to order contractions: one of OPTIMIZERS, or a path of positions."""
     if isinstance(value, str) and value in OPTIMIZERS:
         return value
-    if isinstance(value, list) and len(value) <= 64:
+    if isinstance(value, list) and 0 < len(value) <= 64:
         steps = tuple(tuple(step) if isinstance(step, list) else () for step in value)
         if all(s and all(type(i) is int for i in s) for s in steps):
             return steps
@@ -251,8 +253,9 @@ def _checked(path: Path, count: int) -> Path:
     for step in path:
         if len(set(step)) < len(step) or not all(0 <= i < left for i in step):
             raise InvalidFieldError(
-                f"step {list(step)} of the path does not name different ones of {left} operands",
-                places=[Place("/optimize", f"step {list(step)[:8]}")],
+                f"step {quote(list(step))} of the path does not name different ones "
+                f"of {left} operands",
+                places=[Place("/optimize", f"step {quote(list(step))}")],
             )
         left -= len(step) - 1
     if left != 1:

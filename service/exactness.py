@@ -24,6 +24,7 @@ ROUNDING: Final = 1e-6
 IN_INT64: Final = 2.0**62
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what a float64 cannot hold is decided exactly
 def prove_fits(
     dtype: Dtype,
     arrays: Sequence[Array],

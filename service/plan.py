@@ -3,21 +3,39 @@
 This is the one rule of admission. It counts in Python integers and allocates nothing.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Final
 
 import torch
 
-from service.call import Spec
+from service.call import AUTO, Spec
 from service.devices import Device, Devices
-from service.errors import LimitExceededError, RequestError, WorkExceededError, quote
+from service.errors import (
+    LimitExceededError,
+    RequestError,
+    UnsuitableStrategyError,
+    WorkExceededError,
+    quote,
+)
 from service.limits import Limits
 from service.rates import Rates
 from service.registry import Meaning, Op, Strategy, Work
 
 NS_PER_MS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a planner is asked: an operation on operands of these shapes and dtypes."""
+
+    op: Op[Any]
+    specs: tuple[Spec, ...]
+    params: Mapping[str, object]
+    strategy: str = AUTO
+    device: str = AUTO
+    deadline_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +48,44 @@ class Plan:
     device: Device
     work: Work
     estimated_ns: int
+
+    @property
+    def peak_bytes(self) -> int:
+        """Bytes of operands, result and largest intermediate together."""
+        operands = sum(_bytes(spec) for spec in self.meaning.specs)
+        result = self.meaning.elements * self.meaning.dtype.itemsize
+        return operands + result + self.work.peak_elements * self.meaning.specs[0].dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one strategy would cost on one device; `reason` says why it would not run."""
+
+    strategy: str
+    device: str
+    plan: Plan | None
+    reason: str | None
+
+    @property
+    def estimated_ns(self) -> int | None:
+        """The estimated time, if the strategy takes the call."""
+        return None if self.plan is None else self.plan.estimated_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a call means, the plan of its run if it is admitted, or the reason why it is not."""
+
+    meaning: Meaning
+    plan: Plan | None
+    reason: str | None
+    estimates: tuple[Estimate, ...]
+
+    @property
+    def cheapest(self) -> Plan | None:
+        """The quickest plan, admitted or not; None if no strategy takes the call."""
+        plans = (each.plan for each in self.estimates if each.plan is not None)
+        return min(plans, key=lambda plan: plan.estimated_ns, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +105,69 @@ class Planner:
     rates: Rates
     limits: Limits
 
-    def plan(
-        self,
-        op: Op[Any],
-        specs: tuple[Spec, ...],
-        params: Mapping[str, object],
-        *,
-        strategy: str,
-        device: str,
-        deadline_ms: int | None = None,
-    ) -> Plan:
+    def plan(self, request: Request) -> Plan:
         """The plan of a call, or the error that says why it is not admitted."""
-        candidates = self.devices.candidates(device)
-        wanted = op.resolve(strategy)
-        meaning = op.understand(specs, **params)
-        self._check_result(meaning)
-        for here in candidates:
-            for way in wanted:
-                if way.unsuitable(meaning, here.kind) is None:
-                    plan = self._estimate(op, meaning, way, here)
-                    self._admit(plan, candidates, deadline_ms)
-                    return plan
-        raise op.unsuitable(strategy, meaning, [each.kind for each in candidates])
+        meaning, plans = self._options(request, request.op.resolve(request.strategy))
+        plan = next(plans, None)
+        if plan is None:
+            kinds = [device.kind for device in self.devices.candidates(request.device)]
+            raise request.op.unsuitable(request.strategy, meaning, kinds)
+        error = self.refusal(plan, request.deadline_ms)
+        if error is not None:
+            _, others = self._options(request, tuple(request.op.strategies.values()))
+            able = [
+                f"{other.strategy.name} ({duration(other.estimated_ns)})"
+                for other in others
+                if self.refusal(other, request.deadline_ms) is None
+            ]
+            if able:
+                error.hint = f"these are admitted: {', '.join(able)}"
+            raise error
+        return plan
+
+    def explain(self, request: Request) -> Explanation:
+        """What the call means, what each strategy would cost, and whether it would be admitted."""
+        request.op.resolve(request.strategy)
+        meaning = request.op.understand(request.specs, **request.params)
+        estimates = [
+            self.estimate(replace(request, strategy=strategy, device=device.name))
+            for strategy in request.op.strategies
+            for device in self.devices.candidates(request.device)
+        ]
+        try:
+            chosen, reason = self.plan(request), None
+        except (LimitExceededError, WorkExceededError, UnsuitableStrategyError) as error:
+            chosen, reason = None, error.detail
+        return Explanation(meaning, chosen, reason, tuple(estimates))
+
+    def refusal(self, plan: Plan, deadline_ms: int | None = None) -> RequestError | None:
+        """The error of the limit that a plan is over, or None: the one rule of admission."""
+        return self._over_size(plan) or self._over_work(plan, deadline_ms)
+
+    def _options(
+        self, request: Request, strategies: Sequence[Strategy[Any]]
+    ) -> tuple[Meaning, Iterator[Plan]]:
+        """The call's meaning, and a plan for each device and strategy that takes it, best first."""
+        devices = self.devices.candidates(request.device)
+        meaning = request.op.understand(request.specs, **request.params)
+        return meaning, (
+            self._estimate(request.op, meaning, strategy, device)
+            for device in devices
+            for strategy in strategies
+            if strategy.unsuitable(meaning, device.kind) is None
+        )
+
+    def estimate(self, request: Request) -> Estimate:
+        """What the one strategy of `request` would cost on its one device."""
+        (strategy,) = request.op.resolve(request.strategy)
+        (device,) = self.devices.candidates(request.device)
+        meaning = request.op.understand(request.specs, **request.params)
+        reason = strategy.unsuitable(meaning, device.kind)
+        if reason is not None:
+            return Estimate(strategy.name, device.name, None, reason)
+        plan = self._estimate(request.op, meaning, strategy, device)
+        refusal = self.refusal(plan, request.deadline_ms)
+        return Estimate(strategy.name, device.name, plan, refusal.detail if refusal else None)
 
     def work_limit(self, strategy: Strategy[Any], op: Op[Any], device: Device) -> WorkLimit:
         """The most multiply-adds that a strategy may do on a device, as its largest probe goes."""
@@ -85,58 +182,34 @@ class Planner:
         estimated_ns = self.rates.estimate_ns(op, strategy, device, meaning)
         return Plan(op, meaning, strategy, device, strategy.work(meaning), estimated_ns)
 
-    def _check_result(self, meaning: Meaning) -> None:
-        """Sizes that no strategy can change."""
-        if len(meaning.shape) > self.limits.max_rank:
-            raise over_limit("rank of the result", len(meaning.shape), self.limits, "max_rank")
-        if meaning.elements > self.limits.max_elements:
-            raise over_limit(
-                f"elements of the result {quote(list(meaning.shape))}",
-                meaning.elements,
-                self.limits,
-                "max_elements",
-            )
-
-    def _admit(self, plan: Plan, devices: Sequence[Device], deadline_ms: int | None) -> None:
-        """Raise the error of the limit that the plan is over, with what would work."""
-        error = self._refusal(plan, deadline_ms)
-        if error is None:
-            return
-        others = (
-            self._estimate(plan.op, plan.meaning, strategy, device)
-            for device in devices
-            for strategy in plan.op.strategies.values()
-            if strategy.unsuitable(plan.meaning, device.kind) is None
-        )
-        able = {
-            other.strategy.name: f"{other.strategy.name} ({_duration(other.estimated_ns)})"
-            for other in others
-            if self._refusal(other, deadline_ms) is None
-        }
-        if able:
-            error.hint = f"these are admitted: {', '.join(able.values())}"
-        raise error
-
-    def _refusal(self, plan: Plan, deadline_ms: int | None) -> RequestError | None:
-        meaning, name = plan.meaning, plan.strategy.name
-        if plan.work.peak_elements > self.limits.max_elements:
-            what = f"elements of the largest intermediate of strategy {name!r}"
-            return over_limit(what, plan.work.peak_elements, self.limits, "max_elements")
-        operands = sum(_bytes(spec) for spec in meaning.specs)
-        result = meaning.elements * meaning.dtype.itemsize
-        peak = plan.work.peak_elements * meaning.specs[0].dtype.itemsize
-        if (total := operands + result + peak) > self.limits.max_bytes:
+    def _over_size(self, plan: Plan) -> RequestError | None:
+        meaning, limits = plan.meaning, self.limits
+        if len(meaning.shape) > limits.max_rank:
+            return over_limit("rank of the result", len(meaning.shape), limits, "max_rank")
+        if meaning.elements > limits.max_elements:
+            what = f"elements of the result {quote(list(meaning.shape))}"
+            return over_limit(what, meaning.elements, limits, "max_elements")
+        for number, spec in enumerate(meaning.specs):
+            if (elements := prod(spec.shape)) > limits.max_elements:
+                return over_limit(f"elements of operand {number}", elements, limits, "max_elements")
+        if plan.work.peak_elements > limits.max_elements:
+            what = f"elements of the largest intermediate of strategy {plan.strategy.name!r}"
+            return over_limit(what, plan.work.peak_elements, limits, "max_elements")
+        if plan.peak_bytes > limits.max_bytes:
             what = "bytes of operands, largest intermediate and result"
-            return over_limit(what, total, self.limits, "max_bytes")
-        limit_ms = min(deadline_ms or self.limits.deadline_ms, self.limits.deadline_ms)
-        if plan.estimated_ns > limit_ms * NS_PER_MS:
-            return WorkExceededError(
-                f"{plan.op.name} strategy {name!r} would take about "
-                f"{_duration(plan.estimated_ns)} on {plan.device.name} for "
-                f"{meaning.multiply_adds} multiply-adds; the deadline is {limit_ms} ms "
-                "(SERVICE_DEADLINE_MS)"
-            )
+            return over_limit(what, plan.peak_bytes, limits, "max_bytes")
         return None
+
+    def _over_work(self, plan: Plan, deadline_ms: int | None) -> RequestError | None:
+        limit_ms = min(deadline_ms or self.limits.deadline_ms, self.limits.deadline_ms)
+        if plan.estimated_ns <= limit_ms * NS_PER_MS:
+            return None
+        return WorkExceededError(
+            f"{plan.op.name} strategy {plan.strategy.name!r} would take about "
+            f"{duration(plan.estimated_ns)} on {plan.device.name} for "
+            f"{plan.meaning.multiply_adds} multiply-adds; the deadline is {limit_ms} ms "
+            "(SERVICE_DEADLINE_MS)"
+        )
 
 
 def over_limit(what: str, value: int, limits: Limits, name: str) -> LimitExceededError:
@@ -150,7 +223,7 @@ def _bytes(spec: Spec) -> int:
     return prod(spec.shape) * spec.dtype.itemsize
 
 
-def _duration(ns: int) -> str:
+def duration(ns: int) -> str:
     """An estimate to two digits, in a unit that suits it."""
     for unit, size in (("s", 1e9), ("ms", 1e6)):
         if ns >= size:

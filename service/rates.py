@@ -18,6 +18,8 @@ from service.registry import Meaning, Op, Strategy
 # A probe that would take longer is left out, so that all of them take about a second.
 MAX_PROBE_NS: Final = 8_000_000
 REPEATS: Final = 3
+# More than a century of work; a float would not hold the counts that shapes alone can ask for.
+UNBOUNDED: Final = 10**19
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class Rates:
         """How long `strategy` would take for `meaning` on `device`, in nanoseconds."""
         work = strategy.work(meaning)
         rate = self.rate(op, strategy, device, meaning.specs[0].dtype)
-        return round(work.steps * rate.ns_per_step + work.flops * rate.ns_per_flop)
+        steps, flops = min(work.steps, UNBOUNDED), min(work.flops, UNBOUNDED)
+        return round(steps * rate.ns_per_step + flops * rate.ns_per_flop)
 
     def rate(
         self, op: Op[Any], strategy: Strategy[Any], device: Device, dtype: torch.dtype

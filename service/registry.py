@@ -18,8 +18,6 @@ import torch
 from service.call import AUTO, Shape, Spec, Tensor
 from service.dtypes import describe
 from service.errors import (
-    MissingFieldError,
-    Place,
     UnknownStrategyError,
     UnsuitableStrategyError,
     did_you_mean,
@@ -48,6 +46,16 @@ class Meaning:
         """A block of the answer named after the operation, if it has one."""
         return None
 
+    @property
+    def path(self) -> Sequence[Mapping[str, object]] | None:
+        """The steps of a contraction, if there is one."""
+        return None
+
+    @property
+    def reproduce(self) -> str:
+        """One line of torch that computes the same; operands are a and b, x, or x0, x1, ..."""
+        raise NotImplementedError
+
 
 M = TypeVar("M", bound=Meaning)
 
@@ -75,6 +83,14 @@ class Param:
     parse: Callable[[object], object]
     default: object = None
     required: bool = False
+
+
+def parse_params(params: Sequence[Param], raw: Mapping[str, object]) -> dict[str, object]:
+    """The value of each parameter: parsed from `raw`, or its default."""
+    return {
+        param.name: param.parse(raw[param.name]) if param.name in raw else param.default
+        for param in params
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,23 +224,10 @@ class Op(Generic[M]):
             )
         return (found,)
 
-    def checked_params(self, raw: Mapping[str, object]) -> dict[str, object]:
-        """Every parameter of the operation, parsed from `raw` or its default."""
-        missing = [param.name for param in self.params if param.required and param.name not in raw]
-        if missing:
-            raise MissingFieldError(
-                f"{self.name} needs {', '.join(missing)}",
-                places=[Place(f"/{name}", "missing") for name in missing],
-            )
-        return {
-            param.name: param.parse(raw[param.name]) if param.name in raw else param.default
-            for param in self.params
-        }
-
     def sample_meaning(self, sample: "Sample", dtype: torch.dtype) -> M:
         """The meaning of a sample with operands of `dtype`."""
         specs = tuple(Spec(shape, dtype) for shape in sample.shapes)
-        return self.understand(specs, **self.checked_params(sample.params))
+        return self.understand(specs, **parse_params(self.params, sample.params))
 
     def unsuitable(self, wanted: str, meaning: M, kinds: Sequence[str]) -> UnsuitableStrategyError:
         """The error for a call that `wanted` does not take, naming the strategies that do."""

@@ -15,6 +15,16 @@ PREFIX: Final = "SERVICE_"
 NO_LIMITS: Final = ("host", "port", "workers", "device", "dtype")
 
 
+def _slots() -> int:
+    return min(4, _cores())
+
+
+def _threads() -> int:
+    # Threads that wait for a core at a barrier make a 10 us product take 16 ms: slots times
+    # threads stay within the cores.
+    return max(1, _cores() // _slots())
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
@@ -32,7 +42,10 @@ class Settings(BaseModel):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=256, description="Server processes.")
     threads: int = Field(
-        default_factory=_cores, ge=1, le=1024, description="Threads of one product; one a core."
+        default_factory=_threads,
+        ge=1,
+        le=1024,
+        description="Threads of one product; unset, the cores are divided among the slots.",
     )
     device: str = Field(AUTO, description="Device that `auto` stands for.")
     dtype: str = Field("float32", description="dtype of plain arrays that name none.")
@@ -47,9 +60,12 @@ class Settings(BaseModel):
         2**30, ge=1, description="Bytes of operands, largest intermediate and result together."
     )
     max_rank: int = Field(16, ge=1, le=64, description="Axes of an operand or a result.")
-    max_nesting: int = Field(64, ge=2, le=900, description="Depth of arrays and objects in JSON.")
+    max_nesting: int = Field(64, ge=2, le=500, description="Depth of arrays and objects in JSON.")
     slots: int = Field(
-        default_factory=_cores, ge=1, le=1024, description="Calls that compute at once; one a core."
+        default_factory=_slots,
+        ge=1,
+        le=1024,
+        description="Calls that compute at once; unset, one for each core up to 4.",
     )
     queue: int = Field(64, ge=0, le=100_000, description="Calls that wait for a slot.")
 

@@ -72,19 +72,25 @@ def request_codec(headers: Mapping[str, str]) -> Codec:
 
 def answer_codec(headers: Mapping[str, str]) -> Codec:
     """The codec that the client accepts with the highest quality, the first of equals."""
+    return CODECS[negotiate(headers, tuple(CODECS))]
+
+
+def negotiate(headers: Mapping[str, str], served: Sequence[str]) -> str:
+    """The media type, of those served, that the client accepts with the highest quality.
+
+    NotAcceptableError lists what is served; the first of equals wins.
+    """
     accept = headers.get("accept", "*/*")
-    if accept in ("*/*", JSON):
-        return CODECS[JSON]
+    if accept in ("*/*", served[0]):
+        return served[0]
     ranges = _ranges(accept)
-    quality, codec = max(
-        ((_quality(name, ranges), codec) for name, codec in CODECS.items()), key=lambda p: p[0]
-    )
-    if quality <= 0:
+    best = max(served, key=lambda name: _quality(name, ranges))
+    if _quality(best, ranges) <= 0:
         raise NotAcceptableError(
-            f"Accept {quote(accept)} admits no format; served are {', '.join(CODECS)}",
-            hint=f"send 'Accept: {JSON}', or no Accept",
+            f"Accept {quote(accept)} admits no format; served are {', '.join(served)}",
+            hint=f"send 'Accept: {served[0]}', or no Accept",
         )
-    return codec
+    return best
 
 
 def _ranges(accept: str) -> Sequence[tuple[str, float]]:

@@ -1,5 +1,6 @@
 """The OpenAPI document: FastAPI's own, with request bodies written from the registry."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import orjson
@@ -7,12 +8,13 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from service import compare
 from service.api import schemas
 from service.api.problems import MEDIA_TYPE, explanations
 from service.call import AUTO, OUTPUTS
 from service.dtypes import DTYPES
-from service.examples import examples
-from service.registry import Op, Registry, Strategy
+from service.examples import Example, compare_examples, examples, plan_examples
+from service.registry import Op, Param, Registry, Strategy
 
 REF: Final = "#/components/schemas/{model}"
 DTYPE_NAMES: Final = [*DTYPES, *(d.protocol for d in DTYPES.values() if d.protocol)]
@@ -29,7 +31,7 @@ A tensor is a nested array (`[[1, 2], [3, 4]]`), a number, or an object with `sh
 Every error is a problem document (RFC 9457); `GET /problems/{code}` explains its code.
 """
 
-TENSOR: Final = {
+TENSOR: Final[dict[str, Any]] = {
     "title": "Tensor",
     "description": "A nested array, a number, or an object that states shape and dtype.",
     "anyOf": [
@@ -61,10 +63,27 @@ TENSOR: Final = {
     ],
 }
 
+PLANNED_TENSOR: Final = TENSOR | {
+    "title": "PlannedTensor",
+    "description": "A tensor, or its shape and dtype alone.",
+    "anyOf": [
+        *TENSOR["anyOf"],
+        {
+            "type": "object",
+            "title": "Shape",
+            "properties": {"shape": SIZES, "dtype": {"enum": DTYPE_NAMES}},
+            "required": ["shape"],
+            "additionalProperties": False,
+        },
+    ],
+}
 
-def request_schema(op: Op[Any]) -> dict[str, Any]:
-    """The schema of a request body of `op`."""
-    tensor: Any = {"$ref": REF.format(model="Tensor")}
+
+def request_schema(
+    op: Op[Any], *, more: Sequence[Param] = (), tensor_model: str = "Tensor"
+) -> dict[str, Any]:
+    """The schema of a request body of `op`, with fields of its route beside the operation's."""
+    tensor: Any = {"$ref": REF.format(model=tensor_model)}
     operands: dict[str, Any]
     if op.operands is None:
         operands = {"operands": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 64}}
@@ -73,10 +92,9 @@ def request_schema(op: Op[Any]) -> dict[str, Any]:
     params = {
         param.name: {**param.schema, "description": param.summary}
         | ({} if param.required else {"default": param.default})
-        for param in op.params
+        for param in (*op.params, *more)
     }
     return {
-        "title": f"{op.name.capitalize()}Request",
         "type": "object",
         "properties": {
             **operands,
@@ -113,21 +131,59 @@ def request_schema(op: Op[Any]) -> dict[str, Any]:
 
 def describe_operation(op: Op[Any]) -> dict[str, Any]:
     """What FastAPI is told of `POST /{op}`."""
-    body = {
-        "schema": {"$ref": REF.format(model=f"{op.name.capitalize()}Request")},
-        "examples": {
-            example.name: {"summary": example.summary, "value": example.body}
-            for example in examples()
-            if example.op == op.name
-        },
-    }
     return {
         "operation_id": op.name,
         "summary": op.summary,
         "description": "\n".join(["Strategies, slowest first:", "", *_listed(op)]),
-        "tags": ["operations"],
         "response_model": schemas.Answer,
         "response_description": "The result, what computed it, and how long each phase took.",
+    } | _request(op, _model(op), examples())
+
+
+def describe_plan(op: Op[Any]) -> dict[str, Any]:
+    """What FastAPI is told of `POST /{op}/plan`."""
+    return {
+        "operation_id": f"{op.name}_plan",
+        "summary": f"What a {op.name} means and costs, before it is computed.",
+        "description": 'The body of a run; operands may be shapes alone: `{"shape": [2, 3]}`.',
+        "response_model": schemas.PlanAnswer,
+        "response_description": "The plan by which a run would be admitted or refused.",
+    } | _request(op, _model(op, "Plan"), plan_examples())
+
+
+def describe_compare(op: Op[Any]) -> dict[str, Any]:
+    """What FastAPI is told of `POST /{op}/compare`."""
+    found = _request(op, _model(op, "Compare"), compare_examples())
+    events = {"text/event-stream": {"schema": {"type": "string"}}}
+    found["responses"][200] = {"content": events}
+    return {
+        "operation_id": f"{op.name}_compare",
+        "summary": f"Races the strategies of {op.name} on the same inputs.",
+        "description": (
+            "Accept: text/event-stream gives a `row` event for each strategy that is finished "
+            "and a `report` event last."
+        ),
+        "response_model": schemas.CompareAnswer,
+        "response_description": "How fast and how exact each strategy is.",
+    } | found
+
+
+def _model(op: Op[Any], kind: str = "") -> str:
+    return f"{op.name.capitalize()}{kind}Request"
+
+
+def _request(op: Op[Any], model: str, shown: Iterable[Example]) -> dict[str, Any]:
+    """What the three routes of an operation have in common."""
+    body = {
+        "schema": {"$ref": REF.format(model=model)},
+        "examples": {
+            example.name: {"summary": example.summary, "value": example.body}
+            for example in shown
+            if example.op == op.name
+        },
+    }
+    return {
+        "tags": ["operations"],
         "responses": problems(400, 406, 413, 415, 422, 500, 503, 504),
         "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": body}}},
     }
@@ -170,8 +226,11 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
     _, models = models_json_schema([(schemas.Problem, "serialization")], ref_template=REF)
     components |= models["$defs"]
     components["Tensor"] = TENSOR
+    components["PlannedTensor"] = PLANNED_TENSOR
     for op in registry.values():
-        components[f"{op.name.capitalize()}Request"] = request_schema(op)
+        components[_model(op)] = request_schema(op)
+        components[_model(op, "Plan")] = request_schema(op, tensor_model="PlannedTensor")
+        components[_model(op, "Compare")] = request_schema(op, more=compare.PARAMS)
     found["components"]["schemas"] = dict(sorted(components.items()))
     return found
 

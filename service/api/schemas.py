@@ -182,3 +182,96 @@ class Health(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ready"}]})
 
     status: str
+
+
+class PlannedResult(BaseModel):
+    """What the result would be."""
+
+    shape: list[int]
+    dtype: str
+    elements: int
+    bytes: int
+
+
+class PlannedWork(BaseModel):
+    """What the chosen strategy would do."""
+
+    multiply_adds: int
+    peak_elements: int = Field(description="Elements of the largest intermediate.")
+    peak_bytes: int = Field(description="Operands, largest intermediate and result together.")
+
+
+class PlannedStrategy(BaseModel):
+    """What one strategy would cost on one device."""
+
+    strategy: str
+    device: str
+    available: bool = Field(description="Whether it takes the call.")
+    accepted: bool
+    estimated_ms: float | None
+    reason: str | None
+
+
+class PathStep(BaseModel):
+    """One contraction; its result joins the end of the list of operands."""
+
+    positions: list[int]
+    equation: str
+    shape: list[int]
+    multiply_adds: int
+
+
+class PlanAnswer(BaseModel):
+    """What a call means and costs; nothing was computed."""
+
+    op: str
+    accepted: bool
+    reason: str | None
+    strategy: str | None = Field(description="What would run.")
+    device: str | None
+    result: PlannedResult
+    work: PlannedWork
+    strategies: list[PlannedStrategy]
+    path: list[PathStep] | None = None
+    broadcast: Alignment | None = None
+    reproduce: str = Field(description="One line of torch that does the same.")
+
+
+class CompareHost(BaseModel):
+    """Where a race was run."""
+
+    cpu: str
+    threads: int
+    devices: list[str]
+    versions: dict[str, str]
+
+
+class CompareRow(BaseModel):
+    """One rung of a race: how fast and how exact, or why it was skipped."""
+
+    strategy: str
+    device: str
+    estimated_ms: float | None
+    runs: int = 0
+    median_ms: float | None = None
+    min_ms: float | None = None
+    iqr_ms: float | None = None
+    speedup: float | None = Field(None, description="Over the baseline, by medians of this race.")
+    max_abs_error: Any = Field(None, description="Against float64.")
+    max_rel_error: Any = None
+    agrees: bool | None = None
+    disagreeing: int | None = Field(None, description="Elements outside rtol and atol.")
+    worst: list[int] | None = Field(None, description="Index of the largest error.")
+    skipped: str | None = None
+
+
+class CompareAnswer(BaseModel):
+    """Every strategy on the same inputs, slowest first."""
+
+    op: str
+    shapes: list[list[int]]
+    dtype: str
+    multiply_adds: int
+    baseline: str | None
+    host: CompareHost
+    rows: list[CompareRow]

@@ -24,6 +24,7 @@ class Service:
     settings: Settings
     engine: Engine
     lane: ThreadLane
+    races: ThreadLane
     reading: Reading
     ready: bool = False
     _warming: asyncio.Task[None] = field(init=False, repr=False)
@@ -50,6 +51,7 @@ class Service:
         self.ready = False
         await self._warming
         await asyncio.to_thread(self.lane.close)
+        await asyncio.to_thread(self.races.close)
 
 
 def join(settings: Settings, registry: Registry, rates: Rates) -> Service:
@@ -61,6 +63,8 @@ def join(settings: Settings, registry: Registry, rates: Rates) -> Service:
         settings=settings,
         engine=Engine(registry, Planner(devices, rates, settings.limits)),
         lane=ThreadLane(settings.slots, settings.queue),
+        # One at a time: two races would measure each other.
+        races=ThreadLane(1, settings.queue),
         reading=Reading(
             max_elements=settings.max_elements,
             dtype=parse_dtype(settings.dtype),

@@ -34,25 +34,33 @@ class ThreadLane:
 
     async def run(self, job: Callable[[], T], *, deadline_ms: int) -> T:
         """The result of `job`; OverloadedError without room, DeadlineExceededError when late."""
-        if self._inside >= self._room:
-            error = OverloadedError(
-                f"{self._inside} calls run or wait, and there is room for {self._room} "
-                "(SERVICE_SLOTS, SERVICE_QUEUE)"
-            )
-            waiting = self._inside - self._slots + 1
-            error.retry_after_s = max(1, ceil(waiting * self._mean_ns / self._slots / 1e9))
-            raise error
-        self._inside += 1
-        loop = asyncio.get_running_loop()
-        future = self._pool.submit(self._timed, job)
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
+        future = self.submit(job)
         try:
             async with asyncio.timeout(deadline_ms / 1000):
-                return await asyncio.wrap_future(future)
+                return await future
         except TimeoutError:
             raise DeadlineExceededError(
                 f"the answer was not ready after {deadline_ms} ms (deadline_ms)"
             ) from None
+
+    def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
+        """The result of `job`, to be awaited; OverloadedError at once if there is no room."""
+        if self._inside >= self._room:
+            raise self._overloaded()
+        self._inside += 1
+        loop = asyncio.get_running_loop()
+        future = self._pool.submit(self._timed, job)
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
+        return asyncio.wrap_future(future)
+
+    def _overloaded(self) -> OverloadedError:
+        error = OverloadedError(
+            f"{self._inside} calls run or wait, and there is room for {self._room} "
+            "(SERVICE_SLOTS, SERVICE_QUEUE)"
+        )
+        waiting = self._inside - self._slots + 1
+        error.retry_after_s = max(1, ceil(waiting * self._mean_ns / self._slots / 1e9))
+        return error
 
     def _leave(self) -> None:
         self._inside -= 1

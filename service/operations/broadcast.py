@@ -1,14 +1,14 @@
 """Elementwise operations on operands of different shapes: what they mean."""
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from math import prod
 
 import numpy as np
 import torch
 
-from service.alignment import broadcast_shapes
+from service.alignment import broadcast_shapes, describe_alignment
 from service.call import Shape, Spec, Tensor
 from service.dtypes import BOOL, COMPLEX, INTEGERS, describe
 from service.elementwise import BOUNDS, EXPANSION, FUNCTIONS, INTEGER_DIVISION, Function
@@ -30,55 +30,38 @@ class BroadcastMeaning(Meaning):
 
     name: str
     function: Function
+    texts: tuple[str, ...]
     views: tuple[Index, ...]
     viewed: tuple[Shape, ...]
     strides: tuple[tuple[int, ...], ...]
 
     @property
+    def reproduce(self) -> str:
+        """One line of torch."""
+        operands = [
+            f"x{number}" + ("" if view in ("...", "") else f"[{view}]")
+            for number, view in enumerate(self.texts)
+        ]
+        if self.name == "expand":
+            return f"{operands[0]}.expand({self.shape})"
+        line = operands[0]
+        for operand in operands[1:]:
+            line = f"torch.{self.name}({line}, {operand})"
+        if self.function is INTEGER_DIVISION:
+            line = line[:-1] + ', rounding_mode="trunc")'
+        fits = broadcast_shapes(self.viewed, [""] * len(self.viewed), what="") == self.shape
+        return line if fits else f"{line}.expand({self.shape})"
+
+    @property
     def explanation(self) -> Mapping[str, object]:
         """How the axes align, and what each operand stores and appears to have."""
-        rank = len(self.shape)
-        return {
-            "shape": list(self.shape),
-            "axes": [
-                {
-                    "axis": axis,
-                    "size": self.shape[axis],
-                    "operands": [_role(shape, axis, self.shape[axis]) for shape in self.viewed],
-                }
-                for axis in range(-rank, 0)
-            ],
-            "operands": [
-                {
-                    "shape": list(shape),
-                    "strides": list(strides),
-                    "expanded_strides": _expanded_strides(shape, strides, self.shape),
-                    "stored_bytes": _count(spec.shape) * spec.dtype.itemsize,
-                    "apparent_bytes": self.elements * spec.dtype.itemsize,
-                }
-                for spec, shape, strides in zip(self.specs, self.viewed, self.strides, strict=True)
-            ],
-        }
-
-
-def _count(shape: Shape) -> int:
-    return reduce(operator.mul, shape, 1)
-
-
-def _role(shape: Shape, axis: int, size: int) -> dict[str, object]:
-    if -axis > len(shape):
-        return {"size": None, "role": "added"}
-    return {"size": shape[axis], "role": "kept" if shape[axis] == size else "stretched"}
-
-
-def _expanded_strides(shape: Shape, strides: tuple[int, ...], to: Shape) -> list[int]:
-    """Strides after expanding: 0 where an axis was added or stretched."""
-    added = len(to) - len(shape)
-    kept = [
-        stride if size == full else 0
-        for size, stride, full in zip(shape, strides, to[added:], strict=True)
-    ]
-    return [0] * added + kept
+        return describe_alignment(
+            self.shape,
+            self.viewed,
+            self.strides,
+            stored=[prod(spec.shape) for spec in self.specs],
+            itemsize=self.specs[0].dtype.itemsize,
+        )
 
 
 def parse_to(value: object) -> Shape | None:
@@ -116,9 +99,10 @@ def understand(
         specs=specs,
         shape=shape,
         dtype=torch.bool if function.compares else specs[0].dtype,
-        multiply_adds=_count(shape) * max(1, len(specs) - 1),
+        multiply_adds=prod(shape) * max(1, len(specs) - 1),
         name=op or "expand",
         function=function,
+        texts=texts,
         views=tuple(index for index, _, _ in indexed),
         viewed=viewed,
         strides=tuple(strides for _, _, strides in indexed),
@@ -180,6 +164,8 @@ def prove(meaning: BroadcastMeaning, operands: Sequence[Tensor]) -> None:
         _prove_power(*np.broadcast_arrays(*arrays), name=name)
     if meaning.name == "div":
         _prove_division(*np.broadcast_arrays(*arrays), name=name)
+    if meaning.name == "sub" and meaning.dtype == torch.uint8:
+        _prove_difference(*arrays, name=name)
     prove_fits(
         describe(meaning.dtype),
         arrays,
@@ -194,7 +180,9 @@ def _prove_power(base: Array, exponent: Array, *, name: str) -> None:
     """No fraction, and no power whose exact value would fill the memory."""
     if exponent.min() < 0:
         raise overflow(name, f"a number to the power {exponent.min()}, a fraction")
-    if ((np.abs(base.astype(np.float64)) >= 2) & (exponent >= 64)).any():
+    with np.errstate(over="ignore"):
+        powers = np.abs(base.astype(np.float64)) ** exponent
+    if powers.max() >= 2.0**64:
         raise overflow(name, "2^64 or more")
 
 
@@ -204,6 +192,13 @@ def _prove_division(dividend: Array, divisor: Array, *, name: str) -> None:
         raise overflow(name, "a division by zero")
     if (dividend % divisor).any():
         raise overflow(name, "a quotient with a fraction")
+
+
+def _prove_difference(minuend: Array, subtrahend: Array, *, name: str) -> None:
+    """No number below zero, where the dtype has none: the proof by magnitudes does not see it."""
+    least = np.min(minuend.astype(np.int64) - subtrahend)
+    if least < 0:
+        raise overflow(name, str(least))
 
 
 op = Op(
@@ -276,10 +271,10 @@ op = Op(
         Refusal("a view with numbers", ((3,),), "invalid-field", {"to": [3], "views": ["0"]}),
         Refusal("a view too deep", ((3,),), "shape-mismatch", {"to": [3], "views": [":,:"]}),
     ),
-    probes=(
-        Sample("tiny", ((2,), (2,)), {"op": "add"}),
-        Sample("small", ((8, 8), (8,)), {"op": "add"}),
-        Sample("medium", ((64, 64), (64,)), {"op": "add"}),
-        Sample("large", ((1000, 1000), (1000,)), {"op": "add"}),
+    probes=(  # of eq, which every dtype has
+        Sample("tiny", ((2,), (2,)), {"op": "eq"}),
+        Sample("small", ((8, 8), (8,)), {"op": "eq"}),
+        Sample("medium", ((64, 64), (64,)), {"op": "eq"}),
+        Sample("large", ((1000, 1000), (1000,)), {"op": "eq"}),
     ),
 )

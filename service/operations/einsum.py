@@ -1,6 +1,6 @@
 """Einstein summation: what it means. The grammar is torch.einsum's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TypeVar
@@ -33,6 +33,25 @@ class EinsumMeaning(Meaning):
 
     equation: Equation
     steps: tuple[Step, ...]
+
+    @property
+    def path(self) -> Sequence[Mapping[str, object]]:
+        """The steps of the contraction: which operands, by which equation, at what cost."""
+        return [
+            {
+                "positions": list(step.positions),
+                "equation": str(step.equation),
+                "shape": list(step.equation.shape(step.equation.output)),
+                "multiply_adds": step.equation.multiply_adds,
+            }
+            for step in self.steps
+        ]
+
+    @property
+    def reproduce(self) -> str:
+        """One line of torch."""
+        operands = ", ".join(f"x{number}" for number in range(len(self.specs)))
+        return f'torch.einsum("{self.equation}", {operands})'
 
 
 def understand(specs: tuple[Spec, ...], *, equation: str, optimize: str | Path) -> EinsumMeaning:

@@ -24,6 +24,11 @@ class MatmulMeaning(Meaning):
     k: int
     n: int
 
+    @property
+    def reproduce(self) -> str:
+        """One line of torch."""
+        return "torch.matmul(a, b)"
+
 
 def understand(specs: tuple[Spec, Spec]) -> MatmulMeaning:
     """Rank 1 gets a temporary axis, batch axes broadcast, the contracted axis must match."""

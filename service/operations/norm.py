@@ -9,7 +9,7 @@ from typing import Final, Literal
 import torch
 
 from service.call import Spec, Tensor
-from service.dtypes import INTEGERS
+from service.dtypes import INTEGERS, describe
 from service.errors import InvalidFieldError, Place, ShapeMismatchError, UnsupportedDtypeError
 from service.fields import boolean, choice, integers, is_integer, is_number, refuse
 from service.registry import Meaning, Op, Param, Refusal, Sample
@@ -28,6 +28,14 @@ class NormMeaning(Meaning):
     dim: tuple[int, ...]
     keepdim: bool
     matrix: bool
+
+    @property
+    def reproduce(self) -> str:
+        """One line of torch."""
+        order = repr(self.ord) if isinstance(self.ord, str) else f'float("{self.ord:g}")'
+        kind = "matrix_norm" if self.matrix else "vector_norm"
+        x = "x" if self.specs[0].dtype not in INTEGERS else "x.double()"
+        return f"torch.linalg.{kind}({x}, {order}, {self.dim}, {self.keepdim})"
 
     @property
     def reduced(self) -> int:
@@ -82,6 +90,12 @@ def understand(
             raise _mismatch(f"a matrix norm takes two axes; dim names {len(axes)}", "/dim")
         if order not in MATRIX_ORDS:
             raise _ord_error(order, "matrices", "fro, nuc, inf, -inf, 1, -1, 2, -2")
+        if order in SINGULAR_VALUE_ORDS and dtype in LOW_PRECISION:
+            raise UnsupportedDtypeError(
+                f"ord {order!r} of matrices needs singular values, which "
+                f"{describe(dtype).name} is too short for",
+                hint='ask for "dtype": "float32"',
+            )
     else:
         axes = axes or tuple(range(rank))
         order = 2 if ord is None else ord

@@ -152,4 +152,5 @@ def torch_(equation: Equation, *operands: Tensor) -> Tensor:
 def numpy(equation: Equation, *operands: Tensor) -> Tensor:
     """NumPy's own einsum, once for each step of the path."""
     arrays = [x.numpy() for x in operands]
-    return torch.as_tensor(np.einsum(str(equation), *arrays, optimize=True))
+    with np.errstate(all="ignore"):
+        return torch.as_tensor(np.einsum(str(equation), *arrays, optimize=True))

@@ -150,4 +150,5 @@ def numpy(a: Tensor, b: Tensor) -> Tensor:
 
     a (..., m, k), b (..., k, n) -> (..., m, n).
     """
-    return torch.as_tensor(np.matmul(a.numpy(), b.numpy()))
+    with np.errstate(all="ignore"):
+        return torch.as_tensor(np.matmul(a.numpy(), b.numpy()))

@@ -76,14 +76,6 @@ def only_squares(meaning: NormMeaning) -> str | None:
     return f"does not take ord {meaning.ord}, only the 2-norm of vectors and fro"
 
 
-def no_low_precision(meaning: NormMeaning) -> str | None:
-    """Singular values need float32 or wider."""
-    singular = meaning.matrix and meaning.ord in SINGULAR_VALUE_ORDS
-    if singular and meaning.specs[0].dtype in LOW_PRECISION:
-        return "does not take float16 or bfloat16 for singular values"
-    return None
-
-
 def no_empty_matrix(meaning: NormMeaning) -> str | None:
     """NumPy finds no norm of an empty matrix but Frobenius."""
     if meaning.matrix and meaning.reduced == 0 and meaning.ord != "fro":
@@ -157,9 +149,7 @@ def einsum(x: Tensor, ord: float) -> Tensor:
     return torch.einsum("ij,ij->i", x, x).sqrt()
 
 
-@op.strategy(
-    "torch", adapt=native, work=at_once, dtypes=NUMBERS, cuda=NUMBERS, declines=no_low_precision
-)
+@op.strategy("torch", adapt=native, work=at_once, dtypes=NUMBERS, cuda=NUMBERS)
 def torch_(x: Tensor, ord: Any, dim: tuple[int, ...], keepdim: bool, matrix: bool) -> Tensor:
     """PyTorch's own norms."""
     norm: Compute = torch.linalg.matrix_norm if matrix else torch.linalg.vector_norm
@@ -175,6 +165,9 @@ def torch_(x: Tensor, ord: Any, dim: tuple[int, ...], keepdim: bool, matrix: boo
 )
 def numpy(x: Tensor, ord: Any, dim: tuple[int, ...], keepdim: bool, matrix: bool) -> Tensor:
     """NumPy's own norms."""
-    if matrix:
-        return torch.as_tensor(np.linalg.norm(x.numpy(), ord, dim, keepdim))
-    return torch.as_tensor(np.linalg.vector_norm(x.numpy(), axis=dim, keepdims=keepdim, ord=ord))
+    with np.errstate(all="ignore"):
+        if matrix:
+            norms = np.linalg.norm(x.numpy(), ord, dim, keepdim)
+        else:
+            norms = np.linalg.vector_norm(x.numpy(), axis=dim, keepdims=keepdim, ord=ord)
+    return torch.as_tensor(norms)

@@ -1,14 +1,15 @@
 """What a format offers to its callers, and the limits that a body is read within."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from service.call import Call, Outcome, Tensor
 from service.dtypes import Dtype
-from service.registry import Op
+from service.registry import Op, Param
 from service.timing import Timings
 
 Body = bytes | bytearray
+DEEPEST: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,13 @@ class Reading:
     max_deadline_ms: int
     max_rank: int = 16
     max_nesting: int = 64
+    params: tuple[Param, ...] = ()
+    shapes: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a nesting that would meet Python's own recursion limit of 1000."""
+        if self.max_nesting > DEEPEST:
+            raise ValueError(f"max_nesting is {self.max_nesting}; at most {DEEPEST} can be read")
 
 
 class Codec(Protocol):

@@ -5,6 +5,7 @@ from typing import Any, Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import torch
 
 from service.call import Tensor
@@ -21,6 +22,28 @@ EXACT: Final = {"float64": 2**53, "float32": 2**24, "float16": 2**11, "bfloat16"
 INTEGERS: Final = tuple(DTYPES[name] for name in ("uint8", "int8", "int16", "int32", "int64"))
 FLOATS: Final = ("float32", "float64")
 PARTS: Final = {"complex64": DTYPES["float32"], "complex128": DTYPES["float64"]}
+
+
+def extremes(items: Array) -> tuple[float, float]:
+    """The least and the greatest number; NaN twice if there is one.
+
+    By position, since `min` and `max` pass through Python: 0.7 us instead of 2.1 for four numbers.
+    """
+    return items.item(items.argmin()), items.item(items.argmax())
+
+
+def is_ambiguous(items: Array) -> bool:
+    """Whether a float64 among them may have been an integer with more digits.
+
+    From 2^64 on, no engine reads digits as an integer.
+    """
+    if items.dtype.kind == "i" or items.size == 0:
+        return False
+    least, greatest = extremes(items)
+    if least > -(2**53) and greatest < 2**53:
+        return False
+    sizes = np.abs(items)
+    return bool(((sizes >= 2.0**53) & (sizes <= 2.0**64)).any())
 
 
 def convert(items: Array, dtype: Dtype, where: Where) -> tuple[Tensor, str | None]:
@@ -57,7 +80,7 @@ def refuse_value(pointer: str, found: str, why: str, *, hint: str | None) -> NoR
 def refuse_integer(pointer: str, value: int, dtype: Dtype) -> NoReturn:
     """Raise the error for an integer out of the dtype's range."""
     wider = next((each.name for each in INTEGERS if each.low <= value <= each.high), None)
-    found = str(value) if abs(value) < 2**128 else "an integer beyond 2^128"
+    found = str(value) if abs(value) < 2**128 else f"an integer beyond {'-' * (value < 0)}2^128"
     refuse_value(
         pointer,
         found,
@@ -69,6 +92,8 @@ def refuse_integer(pointer: str, value: int, dtype: Dtype) -> NoReturn:
 def refuse_fraction(pointer: str, value: float, dtype: Dtype) -> NoReturn:
     """Raise the error for a float that is not exactly an integer, as far as can be told."""
     if value.is_integer():
+        if not dtype.low <= value <= dtype.high:
+            refuse_integer(pointer, int(value), dtype)
         refuse_value(
             pointer,
             repr(value),
@@ -91,10 +116,12 @@ def to_floats(
     `written` gives by position the integers of which `items` has only a rounded float64.
     """
     limit = EXACT[dtype.name]
-    if items.dtype == dtype.numpy and not written:
-        return torch.from_numpy(items), None
-    if items.size == 0 or (items.max() <= limit and items.min() >= -limit):
-        return _round(items, dtype), None
+    if not written:
+        if items.size == 0 or items.dtype == dtype.numpy:
+            return _round(items, dtype), None
+        least, greatest = extremes(items)
+        if -limit <= least and greatest <= limit:
+            return _round(items, dtype), None
     with np.errstate(over="ignore", under="ignore"):
         tensor = _round(items, dtype)
     held = tensor.to(torch.float64).numpy()
@@ -126,7 +153,10 @@ def _to_integers(items: Array, dtype: Dtype, where: Where) -> Array:
             index = int(whole.argmin())
             refuse_fraction(where(index), items.flat[index].item(), dtype)
         items = items.astype(np.int64)
-    if items.size and (items.max() > dtype.high or items.min() < dtype.low):
+    if items.size == 0:
+        return items.astype(dtype.numpy)
+    least, greatest = extremes(items)
+    if least < dtype.low or greatest > dtype.high:
         index = int(((items > dtype.high) | (items < dtype.low)).argmax())
         refuse_integer(where(index), int(items.flat[index]), dtype)
     return items.astype(dtype.numpy, copy=False)
@@ -148,22 +178,26 @@ def _round_to_odd(items: Array) -> Array:
     near = items.astype(np.float32)
     bits = near.view(np.uint32)
     bits -= np.abs(near) > np.abs(items)
-    bits |= near != items
+    bits |= (near != items) & ~np.isnan(near)
     return near
 
 
 def _first_loss(items: Array, held: Array, written: Mapping[int, int]) -> int | None:
     """Where a whole number first became another one.
 
-    Every float64 beyond 2^53 is whole: only digits written as an integer tell more.
+    Every float64 beyond 2^53 is whole: only digits written as an integer tell more. A whole one
+    that the shortest text of the held number gives again, as 34603010 does that of the float32
+    34603008, comes from such a text.
     """
-    finite = np.isfinite(held)
-    held = np.where(finite, held, 0)
+    items, held = items.reshape(-1), held.reshape(-1)
     if items.dtype == np.int64:
         fits = held < 2.0**63  # the greatest int64 rounds up to 2^63, which is none
         lost = ~fits | (np.where(fits, held, 0).astype(np.int64) != items)
     else:
-        lost = finite & (held != items) & (np.rint(items) == items) & (np.abs(items) < 2.0**53)
+        whole = (np.rint(items) == items) & (np.abs(items) < EXACT["float64"])
+        lost = (held != items) & whole
+        text = orjson.dumps(held[lost].astype(np.float32), option=orjson.OPT_SERIALIZE_NUMPY)
+        lost[lost] = items[lost] != orjson.loads(text)
     for index, value in written.items():
-        lost.flat[index] = int(held.flat[index]) != value
+        lost[index] = int(held[index]) != value
     return int(lost.argmax()) if lost.any() else None

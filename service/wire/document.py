@@ -7,6 +7,7 @@ not its business.
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Collection
 from typing import Final, NoReturn
 
@@ -27,9 +28,9 @@ from service.wire.parsers import LARGE_BYTES, Huge, read_large, read_small
 from service.wire.pointers import escape, kind_of
 
 BOM: Final = b"\xef\xbb\xbf"
-STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
-NONFINITE: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|(-?(?:NaN|Infinity))', re.DOTALL)
+NONFINITE: Final = re.compile(STRING.pattern.decode() + "|(-?(?:NaN|Infinity))", re.DOTALL)
 NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -98,15 +99,14 @@ def _operand_colons(value: object, depth: int, reading: Reading) -> int:
 
 def _colons(value: object, depth: int, reading: Reading) -> int:
     if isinstance(value, str):
-        colons: int = value.count(":")
-        return colons
+        return value.count(":")
     if not isinstance(value, list | dict):
         return 0
     if depth > reading.max_nesting:
         raise too_deep(reading)
     if isinstance(value, list):
         return sum(_colons(each, depth + 1, reading) for each in value)
-    pairs = sum(1 + key.count(":") for key in value)
+    pairs: int = sum(1 + key.count(":") for key in value)
     return pairs + sum(_colons(each, depth + 1, reading) for each in value.values())
 
 
@@ -143,8 +143,6 @@ def _reread(body: Body, error: orjson.JSONDecodeError, reading: Reading) -> obje
     except _ConstantError:
         bare = next(match for match in NONFINITE.finditer(text) if match[1])
         _refuse_malformed(text, bare.start(), "unexpected character")
-    except RecursionError:
-        raise too_deep(reading) from None
 
 
 class _ConstantError(Exception):
@@ -191,8 +189,8 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(plain) == len(pairs):
         return plain
     doubled = _Doubled(plain)
-    seen: set[str] = set()
-    doubled.key = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # None, which is false
+    times = Counter(key for key, _ in pairs)
+    doubled.key = next(key for key, count in times.items() if count > 1)
     return doubled
 
 

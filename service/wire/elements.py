@@ -7,10 +7,9 @@ import math
 import re
 from functools import partial
 from math import prod
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from service.call import Shape, Tensor
@@ -20,8 +19,10 @@ from service.wire.codec import Reading
 from service.wire.conversion import (
     EXACT,
     PARTS,
+    Array,
     Where,
     convert,
+    is_ambiguous,
     refuse_fraction,
     refuse_integer,
     refuse_kind,
@@ -29,10 +30,8 @@ from service.wire.conversion import (
     to_floats,
 )
 from service.wire.layout import Layout, check_size, lay_out, too_deep
-from service.wire.parsers import Huge, is_ambiguous
+from service.wire.parsers import Huge
 from service.wire.pointers import kind_of, name_of, pointer_to
-
-Array = npt.NDArray[Any]
 
 NONFINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]*)")
@@ -52,11 +51,10 @@ def read_elements(
     check_size(rows.shape, pointer, reading, parts=parts)
     shape = _shape(rows.shape, stated, parts, pointer)
     where = partial(pointer_to, pointer, shape=rows.shape)
-    items = _numbers(rows) if isinstance(rows, Layout) else rows
-    if items is not None:
-        tensor, lost = convert(items, dtype, where)
+    if isinstance(rows, Layout):
+        tensor, lost = _read_list(rows, dtype, where)
     else:
-        tensor, lost = _read_each(cast(Layout, rows), dtype, where)
+        tensor, lost = convert(rows, dtype, where)
     if parts == 2:
         tensor = torch.view_as_complex(tensor.reshape(-1, 2))
     return tensor if tensor.shape == shape else tensor.reshape(shape), lost
@@ -72,6 +70,7 @@ def _shape(found: Shape, stated: Shape | None, parts: int, pointer: str) -> Shap
             raise InvalidElementError(
                 f"complex numbers are pairs [re, im] on a last axis; in {name_of(pointer)} "
                 f"that axis {last}",
+                hint='{"dtype": "float32", "data": ...} states real numbers',
                 places=[Place(pointer, "expected pairs [re, im]")],
             )
         return found[:-1]
@@ -106,8 +105,11 @@ def _numbers(rows: Layout) -> Array | None:
     return items.reshape(rows.shape)
 
 
-def _read_each(rows: Layout, dtype: Dtype, where: Where) -> tuple[Tensor, str | None]:
+def _read_list(rows: Layout, dtype: Dtype, where: Where) -> tuple[Tensor, str | None]:
     """One element after the other: strings, booleans, large integers, and what must be refused."""
+    numbers = _numbers(rows)
+    if numbers is not None:
+        return convert(numbers, dtype, where)
     if dtype.kind == "bool":
         _check_booleans(rows, dtype, where)
         return torch.from_numpy(np.array(rows.items, np.bool_)), None

@@ -10,9 +10,9 @@ from service.registry import Op
 from service.timing import Timings
 from service.wire.codec import Body, Reading
 from service.wire.document import read_document, refuse_deep
-from service.wire.operands import JsonOperand, open_operand
+from service.wire.operands import open_operand
 from service.wire.pointers import kind_of
-from service.wire.request import build_call
+from service.wire.request import Operand, build_call
 from service.wire.results import result_json
 
 
@@ -37,8 +37,9 @@ class JsonCodec:
 
     def answer(self, outcome: Outcome, payload: bytes, timings: Timings, request_id: str) -> bytes:
         """The answer: `payload` stands in it as it is, neither read nor written again."""
-        explanation = {} if outcome.explanation is None else {outcome.op: outcome.explanation}
-        rest = explanation | {
+        blocks = {} if outcome.explanation is None else {outcome.op: dict(outcome.explanation)}
+        rest = {
+            **blocks,
             "strategy": outcome.strategy,
             "device": outcome.device,
             "warnings": outcome.warnings,
@@ -49,9 +50,7 @@ class JsonCodec:
         return b"".join((head, payload, b",", memoryview(orjson.dumps(rest))[1:]))
 
 
-def _take_operands(
-    fields: dict[str, object], op: Op[Any], reading: Reading
-) -> dict[str, JsonOperand]:
+def _take_operands(fields: dict[str, object], op: Op[Any], reading: Reading) -> dict[str, Operand]:
     """Operands by name, taken out of the fields."""
     if op.operands is not None:
         return {

@@ -47,10 +47,13 @@ def check_size(shape: Shape, pointer: str, reading: Reading, *, parts: int = 1) 
 
     The last axis holds the `parts` of each number when there are two.
     """
-    if len(shape) - (parts - 1) > reading.max_rank:
-        _refuse_size("rank", len(shape), reading.max_rank, "SERVICE_MAX_RANK", pointer)
-    if (elements := prod(shape) // parts) > reading.max_elements:
-        _refuse_size("size", elements, reading.max_elements, "SERVICE_MAX_ELEMENTS", pointer)
+    rank = len(shape) - (parts - 1)
+    if rank > reading.max_rank:
+        _refuse_size(f"rank {rank}", f"{reading.max_rank} (SERVICE_MAX_RANK)", pointer)
+    elements = prod(shape) // parts
+    if elements > reading.max_elements:
+        count = str(elements) if elements < 2**64 else "over 2^64"
+        _refuse_size(f"{count} elements", f"{reading.max_elements} (SERVICE_MAX_ELEMENTS)", pointer)
 
 
 def too_deep(reading: Reading) -> NestingError:
@@ -61,12 +64,10 @@ def too_deep(reading: Reading) -> NestingError:
     )
 
 
-def _refuse_size(what: str, value: int, limit: int, setting: str, pointer: str) -> NoReturn:
-    amount = str(value) if value < 2**64 else "over 2^64"
-    unit = " elements" if what == "size" else ""
+def _refuse_size(found: str, limit: str, pointer: str) -> NoReturn:
     raise LimitExceededError(
-        f"{name_of(pointer)} has {what} {amount}{unit}; the limit is {limit}{unit} ({setting})",
-        places=[Place(pointer, f"{what} {amount}{unit}, at most {limit}")],
+        f"{name_of(pointer)} has {found}; the limit is {limit}",
+        places=[Place(pointer, f"{found}, at most {limit}")],
     )
 
 

@@ -20,45 +20,55 @@ from service.wire.codec import Reading
 from service.wire.elements import read_elements
 from service.wire.layout import check_size
 from service.wire.pointers import escape, name_of
-from service.wire.request import parse_dtype_at
+from service.wire.request import Operand, ShapeOperand, parse_dtype_at
 from service.wire.tensors import from_bytes
 
 KEYS: Final = ("shape", "dtype", "data", "b64")
 
 
 @dataclass(frozen=True, slots=True)
-class JsonOperand:
-    """An operand whose elements wait for their dtype. `dtype` is what it states itself."""
+class ArrayOperand:
+    """Numbers written out, which wait for their dtype. `dtype` is what the operand states."""
 
     value: object
     pointer: str
     reading: Reading
     dtype: Dtype | None = None
     shape: Shape | None = None
-    base64: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What a sentence calls it."""
-        return name_of(self.pointer)
 
     def read(self, dtype: Dtype) -> tuple[Tensor, str | None]:
         """The tensor, and a sentence on a whole number that lost digits, if any did."""
-        if self.base64 is not None and self.shape is not None:
-            return _from_base64(self.base64, dtype, self.shape, self.pointer), None
         return read_elements(self.value, dtype, self.pointer, self.reading, stated=self.shape)
 
 
-def open_operand(value: object, pointer: str, reading: Reading) -> JsonOperand:
+@dataclass(frozen=True, slots=True)
+class Base64Operand:
+    """Bytes as base64."""
+
+    text: str
+    pointer: str
+    dtype: Dtype
+    shape: Shape
+
+    def read(self, dtype: Dtype) -> tuple[Tensor, str | None]:
+        """The tensor over those bytes; none of them is lost."""
+        try:
+            data = pybase64.b64decode_as_bytearray(self.text, validate=True)
+        except ValueError:  # binascii.Error is one; so is the answer to a letter beyond ASCII
+            _refuse_base64(self.text, self.pointer)
+        return from_bytes(data, dtype, self.shape, self.pointer), None
+
+
+def open_operand(value: object, pointer: str, reading: Reading) -> Operand:
     """The operand at a pointer; an error names what its object lacks or has too much."""
     if not isinstance(value, dict):
-        return JsonOperand(value, pointer, reading)
+        return ArrayOperand(value, pointer, reading)
     name = name_of(pointer)
     if unknown := [key for key in value if key not in KEYS]:
         raise UnknownFieldError(
             f"a tensor object has {', '.join(KEYS)}; {name} has {quote(unknown[0])}",
             hint=did_you_mean(unknown[0], KEYS),
-            places=[Place(f"{pointer}/{escape(key)}", "unknown field") for key in unknown],
+            places=(Place(f"{pointer}/{escape(key)}", "unknown field") for key in unknown),
         )
     dtype = parse_dtype_at(value["dtype"], f"{pointer}/dtype") if "dtype" in value else None
     shape = _parse_shape(value["shape"], pointer, reading) if "shape" in value else None
@@ -68,7 +78,9 @@ def open_operand(value: object, pointer: str, reading: Reading) -> JsonOperand:
             places=[Place(f"{pointer}/b64", "beside data")],
         )
     if "data" in value:
-        return JsonOperand(value["data"], f"{pointer}/data", reading, dtype, shape)
+        return ArrayOperand(value["data"], f"{pointer}/data", reading, dtype, shape)
+    if "b64" not in value and shape is not None and reading.shapes:
+        return ShapeOperand(pointer, shape, dtype)
     if "b64" not in value:
         raise MissingFieldError(
             f"{name} has neither data nor b64", places=[Place(f"{pointer}/data", "missing")]
@@ -82,7 +94,7 @@ def open_operand(value: object, pointer: str, reading: Reading) -> JsonOperand:
     text = value["b64"]
     if not isinstance(text, str):
         _refuse_base64(text, f"{pointer}/b64")
-    return JsonOperand(None, f"{pointer}/b64", reading, dtype, shape, text)
+    return Base64Operand(text, f"{pointer}/b64", dtype, shape)
 
 
 def _parse_shape(value: object, pointer: str, reading: Reading) -> Shape:
@@ -102,14 +114,6 @@ def _parse_shape(value: object, pointer: str, reading: Reading) -> Shape:
         )
     check_size(tuple(sizes), pointer, reading)
     return tuple(sizes)
-
-
-def _from_base64(text: str, dtype: Dtype, shape: Shape, pointer: str) -> Tensor:
-    try:
-        data = pybase64.b64decode_as_bytearray(text, validate=True)
-    except ValueError:  # binascii.Error is one; so is the answer to a letter beyond ASCII
-        _refuse_base64(text, pointer)
-    return from_bytes(data, dtype, shape, pointer)
 
 
 def _refuse_base64(value: object, pointer: str) -> NoReturn:

@@ -12,18 +12,14 @@ from threading import local
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import simdjson
 
 from service.wire.codec import Body
-
-Array = npt.NDArray[Any]
+from service.wire.conversion import Array, is_ambiguous
 
 # At 2 KB the two take the same time, at 40 KB (32 x 32 twice) the small one takes twice as long.
 LARGE_BYTES: Final = 2048
-# A float64 holds every whole number up to here.
-EXACT: Final = 2**53
 # simdjson's length of an array saturates here.
 LONGEST: Final = 2**24 - 1
 DEEPEST: Final = 32
@@ -42,23 +38,33 @@ def read_small(body: Body, operands: Collection[str] | None) -> object:
     Keys that appear twice keep their last value; integers beyond 64 bits become floats.
     """
     document = orjson.loads(body)
-    # numpy would take a boolean among numbers for 0 or 1.
-    if isinstance(document, dict) and not (b"true" in body or b"false" in body):
-        for name in operands or ():
-            if name in document:
-                document[name] = _pack(document[name])
+    # numpy would take a boolean among numbers for 0 or 1, and makes all strings as long as the
+    # longest, which in a large document is more than there is memory.
+    if len(body) < LARGE_BYTES and b"true" not in body and b"false" not in body:
+        _pack_operands(document, operands)
     return document
 
 
+def _pack_operands(document: object, operands: Collection[str] | None) -> None:
+    if not isinstance(document, dict):
+        return
+    if operands is not None:
+        for name in operands:
+            if name in document:
+                document[name] = _pack(document[name])
+    elif isinstance(listed := document.get("operands"), list):
+        document["operands"] = [_pack(each) for each in listed]
+
+
 def _pack(value: object) -> object:
-    """An operand, its list as an array if numpy sees nothing but numbers in it."""
-    if isinstance(value, dict) and "data" in value:
+    """An operand, with its list as an array if numpy sees nothing but numbers in it."""
+    if isinstance(value, dict) and isinstance(value.get("data"), list):
         value["data"] = _pack(value["data"])
     if not isinstance(value, list):
         return value
     try:
         array = np.array(value)
-    except ValueError:  # ragged
+    except ValueError:  # ragged, or more than numpy's 64 axes
         return value
     return array if array.dtype in NUMBERS and not is_ambiguous(array) else value
 
@@ -87,17 +93,6 @@ def read_large(body: Body, operands: Collection[str] | None) -> dict[str, object
     if walk.arrays != _count(body, b"[") or walk.objects != _count(body, b"{"):
         return None
     return fields
-
-
-def is_ambiguous(items: Array) -> bool:
-    """Whether a float64 among them may have been an integer with more digits.
-
-    From 2^64 on, no engine reads digits as an integer.
-    """
-    if items.dtype.kind == "i" or items.size == 0 or (items.max() < EXACT and items.min() > -EXACT):
-        return False
-    sizes = np.abs(items)
-    return bool(((sizes >= EXACT) & (sizes <= 2.0**64)).any())
 
 
 def _count(body: Body, byte: bytes) -> int:
@@ -135,10 +130,13 @@ class _Walk:
     def _operand(self, value: object) -> object:
         if isinstance(value, simdjson.Object):
             return {
-                key: self._operand(each) if key == "data" else self._plain(each)
+                key: self._data(each) if key == "data" else self._plain(each)
                 for key, each in self._items(value)
             }
-        return self._array(value) if isinstance(value, simdjson.Array) else value
+        return self._data(value)
+
+    def _data(self, value: object) -> object:
+        return self._array(value) if isinstance(value, simdjson.Array) else self._plain(value)
 
     def _plain(self, value: object, room: int = DEEPEST) -> object:
         if isinstance(value, simdjson.Array):

@@ -1,11 +1,12 @@
 """Checked fields and operands to a Call. What every format shares: it knows none of them."""
 
-from collections.abc import Collection, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NoReturn, Protocol
 
 import torch
 
-from service.call import AUTO, OUTPUTS, Call, Tensor
+from service.call import AUTO, OUTPUTS, Call, Shape, Spec, Tensor
 from service.dtypes import INTEGERS, Dtype, describe, parse_dtype, promote
 from service.errors import (
     LimitExceededError,
@@ -17,7 +18,7 @@ from service.errors import (
     quote,
 )
 from service.fields import choice, integer, text
-from service.registry import Op
+from service.registry import Op, Param, parse_params
 from service.wire.codec import Reading
 from service.wire.conversion import PARTS, convert
 from service.wire.pointers import escape, name_of
@@ -45,6 +46,21 @@ class Operand(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ShapeOperand:
+    """An operand of a plan that is a shape alone."""
+
+    pointer: str
+    shape: Shape
+    dtype: Dtype | None
+
+    def read(self, dtype: Dtype) -> NoReturn:
+        """There is nothing to read."""
+        raise MissingFieldError(
+            f"{name_of(self.pointer)} has no data", places=[Place(self.pointer, "a shape alone")]
+        )
+
+
 _STRATEGY: Final = text("strategy", longest=LONGEST_NAME)
 _DEVICE: Final = text("device", longest=LONGEST_NAME)
 _OUTPUT: Final = choice("output", OUTPUTS)
@@ -58,10 +74,12 @@ def build_call(
     `operands` are in order; those of an operation that takes a list are called `0`, `1`, ...
     Their data are read last, when the other fields are known to be right.
     """
-    _refuse_unknown(op, fields, operands)
+    _refuse_unknown(op, fields, operands, reading.params)
     _refuse_missing(op, fields, operands)
-    strategy = _STRATEGY(fields["strategy"]) if "strategy" in fields else AUTO
-    op.resolve(strategy)
+    strategy = AUTO
+    if "strategy" in fields:
+        strategy = _STRATEGY(fields["strategy"])
+        op.resolve(strategy)
     deadline_ms = None
     if "deadline_ms" in fields:
         parse = integer("deadline_ms", least=1, most=reading.max_deadline_ms)
@@ -69,12 +87,20 @@ def build_call(
     device = _DEVICE(fields["device"]) if "device" in fields else AUTO
     output = _OUTPUT(fields["output"]) if "output" in fields else OUTPUTS[0]
     asked = parse_dtype_at(fields["dtype"], "/dtype") if "dtype" in fields else None
-    params = {
-        param.name: param.parse(fields[param.name]) if param.name in fields else param.default
-        for param in op.params
-    }
+    call = Call(
+        op=op.name,
+        operands=(),
+        params=parse_params(op.params, fields),
+        strategy=strategy,
+        device=device,
+        output=output,
+        deadline_ms=deadline_ms,
+        options=parse_params(reading.params, fields),
+    )
+    if reading.shapes:
+        return replace(call, sketch=_sketch_all(operands.values(), asked, reading))
     tensors, warnings = _read_all(operands.values(), asked, reading)
-    return Call(op.name, tensors, params, strategy, device, output, deadline_ms, warnings)
+    return replace(call, operands=tensors, warnings=warnings)
 
 
 def parse_dtype_at(name: object, pointer: str) -> Dtype:
@@ -93,15 +119,34 @@ def _read_all(
     stated = [operand.dtype.torch for operand in operands if operand.dtype]
     plain = asked or (describe(promote(stated)) if stated else reading.dtype)
     read = [operand.read(operand.dtype or plain) for operand in operands]
-    target = promote(tensor.dtype for tensor, _ in read)
-    losses = [(operand, lost) for operand, (_, lost) in zip(operands, read, strict=True)]
-    tensors = []
-    for operand, (tensor, _) in zip(operands, read, strict=True):
-        promoted, lost = _promote(tensor, target, operand.pointer)
-        tensors.append(promoted)
-        losses.append((operand, lost))
-    warnings = (f"{name_of(operand.pointer)}: {lost}" for operand, lost in losses if lost)
-    return tuple(tensors), tuple(warnings)
+    losses = [(operand, lost) for operand, (_, lost) in zip(operands, read, strict=True) if lost]
+    tensors = [tensor for tensor, _ in read]
+    target = promote(tensor.dtype for tensor in tensors)
+    for index, operand in enumerate(operands):
+        if tensors[index].dtype != target:
+            tensors[index], lost = _promote(tensors[index], target, operand.pointer)
+            if lost:
+                losses.append((operand, lost))
+    warnings = tuple(f"{name_of(operand.pointer)}: {lost}" for operand, lost in losses)
+    return tuple(tensors), warnings
+
+
+def _sketch_all(
+    operands: Collection[Operand], asked: Dtype | None, reading: Reading
+) -> tuple[Spec, ...]:
+    """Shape and dtype of each operand, with data or without."""
+    stated = [operand.dtype.torch for operand in operands if operand.dtype]
+    plain = asked or (describe(promote(stated)) if stated else reading.dtype)
+    specs = []
+    for operand in operands:
+        dtype = operand.dtype or plain
+        if isinstance(operand, ShapeOperand):
+            specs.append(Spec(operand.shape, dtype.torch))
+        else:
+            tensor, _ = operand.read(dtype)
+            specs.append(Spec(tuple(tensor.shape), dtype.torch))
+    target = promote(spec.dtype for spec in specs)
+    return tuple(Spec(spec.shape, target) for spec in specs)
 
 
 def _promote(tensor: Tensor, target: torch.dtype, pointer: str) -> tuple[Tensor, str | None]:
@@ -115,17 +160,21 @@ def _promote(tensor: Tensor, target: torch.dtype, pointer: str) -> tuple[Tensor,
 
 
 def _refuse_unknown(
-    op: Op[Any], fields: Mapping[str, object], operands: Mapping[str, Operand]
+    op: Op[Any],
+    fields: Mapping[str, object],
+    operands: Mapping[str, Operand],
+    more: Sequence[Param],
 ) -> None:
-    known = [*(op.operands or ["operands"]), *(param.name for param in op.params), *COMMON]
-    unknown = [name for name in fields if name not in known]
+    params = [param.name for param in (*op.params, *more)]
+    unknown = [name for name in fields if name not in COMMON and name not in params]
     if op.operands is not None:
-        unknown += (name for name in operands if name not in known)
+        unknown += [name for name in operands if name not in op.operands]
     if unknown:
+        known = [*(op.operands or ["operands"]), *params, *COMMON]
         raise UnknownFieldError(
             f"{op.name} has no field {quote(unknown[0])}; it has {', '.join(known)}",
             hint=did_you_mean(unknown[0], known),
-            places=[Place(f"/{escape(name)}", "unknown field") for name in unknown],
+            places=(Place(f"/{escape(name)}", "unknown field") for name in unknown),
         )
 
 

@@ -1,46 +1,12 @@
-"""The lesson as requests: what the Swagger UI offers to pick, and what the tests execute.
-
-It follows fast.ai's lesson on matrix multiplication, from three loops to PyTorch's own product,
-through Frobenius norm, broadcasting, strides and Einstein summation.
-"""
-
-from base64 import b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+"""The lesson as runs, in its order: products, norms, broadcasting, strides, Einstein summation."""
 
 import numpy as np
 
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A request body, and what its answer holds: parts of an answer or of a problem document."""
-
-    op: str
-    name: str
-    summary: str
-    body: Mapping[str, Any]
-    expected: Mapping[str, Any]
-
-
-C: Final = [10, 20, 30]
-TENS: Final = [[10, 10, 10], [20, 20, 20], [30, 30, 30]]
-DIGITS: Final = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+from service.examples.example import DIGITS, TENS, C, Example, base64, lesson_operands
 
 
 def _result(data: object, **more: object) -> dict[str, object]:
     return {"result": {"data": data}, **more}
-
-
-def _base64(array: np.ndarray[Any, Any]) -> dict[str, object]:
-    text = b64encode(array.tobytes()).decode()
-    return {"shape": list(array.shape), "dtype": array.dtype.name, "b64": text}
-
-
-def lesson_operands() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Five images of 784 pixels, and the weights of ten classes: (5, 784) and (784, 10)."""
-    random = np.random.default_rng(0)
-    return random.random((5, 784), np.float32), random.integers(-9, 10, (784, 10), np.int8)
 
 
 def _ladder() -> list[Example]:
@@ -51,7 +17,7 @@ def _ladder() -> list[Example]:
             "matmul",
             f"lesson-{strategy}",
             f"(5, 784) @ (784, 10) by {strategy}: {words}",
-            {"a": _base64(images), "b": _base64(weights), "strategy": strategy},
+            {"a": base64(images), "b": base64(weights), "strategy": strategy},
             _result(product.tolist(), strategy=strategy),
         )
         for strategy, words in (
@@ -178,8 +144,8 @@ def examples() -> list[Example]:
             {
                 "op": "add",
                 "operands": [
-                    _base64(np.zeros((256, 1, 3), np.uint8)),
-                    _base64(np.zeros((128, 1, 3), np.uint8)),
+                    base64(np.zeros((256, 1, 3), np.uint8)),
+                    base64(np.zeros((128, 1, 3), np.uint8)),
                 ],
             },
             {

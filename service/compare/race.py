@@ -1,0 +1,191 @@
+"""Races the strategies of an operation on the same inputs, and checks them against float64.
+
+Rungs run in turns, so that what disturbs the host disturbs all of them; each runs at least once,
+and until `repeat` runs or the time budget are spent.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+from typing import Any, Final
+
+import torch
+
+from service.call import AUTO, Call, Spec, Tensor
+from service.compare.agreement import Array, agreement
+from service.compare.options import Options
+from service.compare.report import Report, Row, host
+from service.devices import synchronize
+from service.dtypes import COMPLEX, FLOATS
+from service.engine import Engine, move
+from service.plan import NS_PER_MS, Plan, Planner, Request, duration
+from service.registry import Meaning, Op
+
+# A run this short is warmed up first; a longer one is not disturbed by a cold cache.
+WARM_UP_NS: Final = 50_000_000
+RUNS_A_TURN: Final = 5
+
+
+@dataclass(slots=True)
+class Rung:
+    """A strategy in the race: its plan, its operands on its device, and what came of it."""
+
+    plan: Plan
+    operands: Sequence[Tensor]
+    share_ns: int
+    times_ns: list[int] = field(default_factory=list)
+    result: Tensor = field(init=False)
+
+    def warm_up(self) -> None:
+        """Run once without a clock, if that is short."""
+        if self.plan.estimated_ns < WARM_UP_NS:
+            self.plan.strategy.run(self.plan.meaning, self.operands)
+
+    def turn(self, repeat: int) -> bool:
+        """Run a few times; whether another turn is due."""
+        plan, operands = self.plan, self.operands
+        for _ in range(min(RUNS_A_TURN, repeat - len(self.times_ns))):
+            synchronize(plan.device)
+            started = perf_counter_ns()
+            self.result = plan.strategy.run(plan.meaning, operands)
+            synchronize(plan.device)
+            self.times_ns.append(perf_counter_ns() - started)
+            if sum(self.times_ns) >= self.share_ns:
+                return False
+        return len(self.times_ns) < repeat
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """A race that may begin: what runs, and what is skipped and why, in the registry's order."""
+
+    engine: Engine
+    call: Call
+    options: Options
+    meaning: Meaning
+    entries: tuple[Plan | Row, ...]
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Row | Report]:
+        """Each row as its rung is finished, then the report; nothing more once `stop` says so."""
+        op, options = self.engine.registry[self.call.op], self.options
+        rows = [entry for entry in self.entries if isinstance(entry, Row)]
+        yield from rows
+        reference = _reference(op, self.call)
+        racing = self._rungs()
+        for rung in racing:
+            rung.warm_up()
+        while racing:
+            for rung in tuple(racing):
+                if stop():
+                    return
+                if not rung.turn(options.repeat):
+                    racing.remove(rung)
+                    rows.append(_row(rung, reference, options))
+                    yield rows[-1]
+        yield self._report(rows)
+
+    def _rungs(self) -> list[Rung]:
+        plans = [entry for entry in self.entries if isinstance(entry, Plan)]
+        share_ns = self.options.budget_ms * NS_PER_MS // max(1, len(plans))
+        moved = {
+            device: move(self.call.operands, device) for device in {plan.device for plan in plans}
+        }
+        return [Rung(plan, moved[plan.device], share_ns) for plan in plans]
+
+    def _report(self, rows: Sequence[Row]) -> Report:
+        found = {(row.strategy, row.device): row for row in rows}
+        ordered = tuple(found[_key(entry)] for entry in self.entries)
+        slowest = next((row.strategy for row in ordered if row.times_ns), None)
+        return Report(
+            op=self.call.op,
+            specs=self.call.specs,
+            multiply_adds=self.meaning.multiply_adds,
+            baseline=self.options.baseline or slowest,
+            host=host(self.engine.planner.devices),
+            rows=ordered,
+        )
+
+
+def _key(entry: Plan | Row) -> tuple[str, str]:
+    if isinstance(entry, Plan):
+        return entry.strategy.name, entry.device.name
+    return entry.strategy, entry.device
+
+
+def enter(engine: Engine, call: Call, options: Options) -> Race:
+    """The race that `call` asks for, or the error that says why there is none."""
+    op = engine.registry[call.op]
+    meaning = op.understand(call.specs, **call.params)
+    for name in (*options.strategies, *([options.baseline] if options.baseline else [])):
+        op.resolve(name)
+    entries = _entries(engine.planner, op, call, options)
+    op.prove(meaning, call.operands)
+    return Race(engine, call, options, meaning, tuple(entries))
+
+
+def _entries(planner: Planner, op: Op[Any], call: Call, options: Options) -> list[Plan | Row]:
+    """What races, and what is skipped and why, in the order of the registry.
+
+    Together the admitted rungs keep within the deadline: the quick ones come first.
+    """
+    names = options.strategies or tuple(op.strategies)
+    if options.baseline is not None and options.baseline not in names:
+        names = tuple(name for name in op.strategies if name in (options.baseline, *names))
+    devices = [
+        device
+        for name in options.devices or (call.device,)
+        for device in planner.devices.candidates(name)
+    ]
+    estimates = []
+    for name in names:
+        for device in devices:
+            request = Request(op, call.specs, call.params, name, device.name, call.deadline_ms)
+            estimates.append(_plan_or_row(planner, request))
+    left_ns = (call.deadline_ms or planner.limits.deadline_ms) * NS_PER_MS
+    for plan in sorted(
+        (each for each in estimates if isinstance(each, Plan)),
+        key=lambda plan: (plan.strategy.name != options.baseline, plan.estimated_ns),
+    ):
+        if plan.estimated_ns > left_ns:
+            reason = (
+                f"would take about {duration(plan.estimated_ns)}, and the deadline leaves "
+                f"{duration(left_ns)} for it"
+            )
+            row = Row(plan.strategy.name, plan.device.name, plan.estimated_ns, skipped=reason)
+            estimates[estimates.index(plan)] = row
+        else:
+            left_ns -= plan.estimated_ns
+    return estimates
+
+
+def _plan_or_row(planner: Planner, request: Request) -> Plan | Row:
+    """The plan of a rung, or the row that says why it is skipped."""
+    estimate = planner.estimate(request)
+    if estimate.plan is not None and estimate.reason is None:
+        return estimate.plan
+    return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=estimate.reason)
+
+
+def _reference(op: Op[Any], call: Call) -> Array:
+    """The result in float64 or complex128; that of integers, which is exact, in their own dtype."""
+    wide = {**dict.fromkeys(FLOATS, torch.float64), **dict.fromkeys(COMPLEX, torch.complex128)}
+    operands = [x.to(wide.get(x.dtype, x.dtype)) for x in call.operands]
+    specs = tuple(Spec(tuple(x.shape), x.dtype) for x in operands)
+    meaning = op.understand(specs, **call.params)
+    strategy = next(way for way in op.resolve(AUTO) if way.unsuitable(meaning, "cpu") is None)
+    return _wide(strategy.run(meaning, operands))
+
+
+def _wide(x: Tensor) -> Array:
+    array: Array = x.cpu().to(torch.complex128 if x.is_complex() else torch.float64).numpy()
+    return array
+
+
+def _row(rung: Rung, reference: Array, options: Options) -> Row:
+    return Row(
+        rung.plan.strategy.name,
+        rung.plan.device.name,
+        rung.plan.estimated_ns,
+        tuple(rung.times_ns),
+        agreement(_wide(rung.result), reference, rtol=options.rtol, atol=options.atol),
+    )

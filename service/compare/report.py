@@ -1,0 +1,92 @@
+"""What comes of a race: a row for each rung, and the report of all of them."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from service.call import Spec
+from service.compare.agreement import Agreement
+from service.devices import Devices
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One rung: its times in nanoseconds, or `skipped` with the reason."""
+
+    strategy: str
+    device: str
+    estimated_ns: int | None
+    times_ns: tuple[int, ...] = ()
+    agreement: Agreement | None = None
+    skipped: str | None = None
+
+    @property
+    def median_ns(self) -> float:
+        """Median of the runs."""
+        return median(self.times_ns)
+
+    @property
+    def iqr_ns(self) -> float:
+        """Range of the middle half of the runs."""
+        low, high = np.percentile(self.times_ns, [25, 75])
+        return float(high - low)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where a race was run."""
+
+    cpu: str
+    threads: int
+    devices: tuple[str, ...]
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All rungs, slowest first as the registry has them; speed-ups are over `baseline`."""
+
+    op: str
+    specs: tuple[Spec, ...]
+    multiply_adds: int
+    baseline: str | None
+    host: Host
+    rows: tuple[Row, ...]
+
+    def speedup(self, row: Row) -> float | None:
+        """How many times faster than the baseline, by medians of this run."""
+        base = next((each for each in self.rows if each.strategy == self.baseline), None)
+        if base is None or not base.times_ns or not row.times_ns:
+            return None
+        return base.median_ns / row.median_ns
+
+
+def host(devices: Devices) -> Host:
+    """This host, as a report names it."""
+    return Host(
+        cpu=_cpu_name(),
+        threads=torch.get_num_threads(),
+        devices=tuple(device.name for device in devices.members),
+        versions={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+    )
+
+
+@cache
+def _cpu_name() -> str:
+    """The processor's name as Linux gives it, or what Python knows elsewhere."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,11 @@
+"""The lesson as requests: what the Swagger UI offers to pick, and what the tests execute.
+
+It follows fast.ai's lesson on matrix multiplication, from three loops to PyTorch's own product,
+through Frobenius norm, broadcasting, strides and Einstein summation.
+"""
+
+from service.examples.example import Example, lesson_operands
+from service.examples.plans import compare_examples, plan_examples
+from service.examples.runs import examples
+
+__all__ = ["Example", "compare_examples", "examples", "lesson_operands", "plan_examples"]

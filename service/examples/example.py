@@ -1,0 +1,36 @@
+"""What an example is, and the operands that examples share."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A request body, and what its answer holds: parts of an answer or of a problem document."""
+
+    op: str
+    name: str
+    summary: str
+    body: Mapping[str, Any]
+    expected: Mapping[str, Any]
+
+
+C: Final = [10, 20, 30]
+TENS: Final = [[10, 10, 10], [20, 20, 20], [30, 30, 30]]
+DIGITS: Final = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+
+
+def base64(array: np.ndarray[Any, Any]) -> dict[str, object]:
+    """The array as an operand in base64."""
+    text = b64encode(array.tobytes()).decode()
+    return {"shape": list(array.shape), "dtype": array.dtype.name, "b64": text}
+
+
+def lesson_operands() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Five images of 784 pixels, and the weights of ten classes: (5, 784) and (784, 10)."""
+    random = np.random.default_rng(0)
+    return random.random((5, 784), np.float32), random.integers(-9, 10, (784, 10), np.int8)
