@@ -7,11 +7,9 @@ from typing import Final
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
+from service.api.errors import BodyTooLargeError, NotAcceptableError, UnsupportedMediaTypeError
 from service.errors import (
-    BodyTooLargeError,
     MalformedJsonError,
-    NotAcceptableError,
-    UnsupportedMediaTypeError,
     quote,
 )
 from service.wire import CODECS, Codec

@@ -9,6 +9,13 @@ import orjson
 from starlette.responses import Response
 
 from service import errors
+from service.api.errors import (
+    BodyTooLargeError,
+    MethodNotAllowedError,
+    NotAcceptableError,
+    NotFoundError,
+    UnsupportedMediaTypeError,
+)
 from service.errors import ServiceError
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -16,11 +23,11 @@ MEDIA_TYPE: Final = "application/problem+json"
 # The nearest class in an error's ancestry decides.
 STATUSES: Final[Mapping[type[ServiceError], int]] = {
     errors.BodyError: 400,
-    errors.NotFoundError: 404,
-    errors.MethodNotAllowedError: 405,
-    errors.NotAcceptableError: 406,
-    errors.BodyTooLargeError: 413,
-    errors.UnsupportedMediaTypeError: 415,
+    NotFoundError: 404,
+    MethodNotAllowedError: 405,
+    NotAcceptableError: 406,
+    BodyTooLargeError: 413,
+    UnsupportedMediaTypeError: 415,
     errors.RequestError: 422,
     errors.InternalError: 500,
     errors.BusyError: 503,
@@ -53,7 +60,7 @@ def problem_response(error: ServiceError) -> Response:
     headers = {}
     if isinstance(error, errors.BusyError):
         headers["Retry-After"] = str(error.retry_after_s)
-    if isinstance(error, errors.MethodNotAllowedError):
+    if isinstance(error, MethodNotAllowedError):
         headers["Allow"] = ", ".join(error.allowed)
     return Response(orjson.dumps(document), status, headers, MEDIA_TYPE)
 

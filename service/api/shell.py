@@ -12,11 +12,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.errors import MethodNotAllowedError, NotFoundError
 from service.api.problems import problem_response
 from service.errors import (
     InternalError,
-    MethodNotAllowedError,
-    NotFoundError,
     ServiceError,
     did_you_mean,
     quote,

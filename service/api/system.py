@@ -6,10 +6,11 @@ import torch
 from fastapi import APIRouter
 
 from service.api import schemas
+from service.api.errors import NotFoundError
 from service.api.problems import explanations
 from service.api.state import Service
 from service.dtypes import DTYPES
-from service.errors import NotFoundError, did_you_mean, quote
+from service.errors import did_you_mean, quote
 from service.registry import Op, Strategy
 from service.settings import NO_LIMITS, PREFIX
 

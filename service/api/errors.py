@@ -1,0 +1,46 @@
+"""Errors that only the web has: routing, negotiation and the size of a body."""
+
+from service.errors import ServiceError
+
+
+class BodyTooLargeError(ServiceError):
+    """The body is over `SERVICE_MAX_BODY_BYTES`, counted before and while it is read.
+
+    `GET /limits` gives the limit. The same numbers take less room as base64.
+    """
+
+    code = "body-too-large"
+    title = "The body is too large"
+
+
+class TransportError(ServiceError):
+    """The request cannot be routed, or no common format exists."""
+
+
+class NotFoundError(TransportError):
+    """Nothing is served at this path; the detail lists what is."""
+
+    code = "not-found"
+    title = "Nothing is here"
+
+
+class MethodNotAllowedError(TransportError):
+    """The path exists and does not take this method; `Allow` lists those that it takes."""
+
+    code = "method-not-allowed"
+    title = "The method is not allowed here"
+    allowed: tuple[str, ...] = ()
+
+
+class NotAcceptableError(TransportError):
+    """`Accept` admits none of the formats that the service writes; the detail lists them."""
+
+    code = "not-acceptable"
+    title = "No acceptable format"
+
+
+class UnsupportedMediaTypeError(TransportError):
+    """The service does not read bodies of this `Content-Type` or `Content-Encoding`."""
+
+    code = "unsupported-media-type"
+    title = "Unsupported media type"

@@ -1,0 +1,124 @@
+"""The tree of errors a call can end in. It knows no HTTP: `service.api.problems` gives statuses.
+
+ServiceError
+├── BodyError                 the bytes are not a document
+│   ├── MalformedJsonError            malformed-json
+│   ├── InvalidUtf8Error              invalid-utf8
+│   ├── DuplicateKeyError             duplicate-key
+│   └── NestingError                  nesting-too-deep
+├── BusyError                 not now
+│   ├── WarmingUpError                warming-up
+│   ├── DrainingError                 draining
+│   ├── OverloadedError               overloaded
+│   └── OutOfMemoryError              out-of-memory
+├── DeadlineExceededError             deadline-exceeded
+├── InternalError                     internal-error
+└── RequestError              well-formed, and cannot be served
+    ├── UnknownFieldError             unknown-field
+    ├── MissingFieldError             missing-field
+    ├── InvalidFieldError             invalid-field
+    ├── UnknownStrategyError          unknown-strategy
+    ├── UnsuitableStrategyError       strategy-unsuitable
+    ├── UnknownDtypeError             unknown-dtype
+    ├── UnsupportedDtypeError         dtype-unsupported
+    ├── DeviceUnavailableError        device-unavailable
+    ├── RaggedArrayError              ragged-array
+    ├── InvalidElementError           invalid-element
+    ├── ValueOutOfRangeError          value-out-of-range
+    ├── IntegerOverflowError          integer-overflow
+    ├── ShapeMismatchError            shape-mismatch
+    ├── InvalidEquationError          invalid-equation
+    ├── LimitExceededError            limit-exceeded
+    └── WorkExceededError             work-exceeded
+
+`service.api.errors` adds those of routing and negotiation.
+The docstring of each leaf is what `GET /problems/{code}` tells its reader.
+"""
+
+from service.errors.base import (
+    MAX_DETAIL,
+    MAX_PLACES,
+    MAX_QUOTED,
+    Place,
+    ServiceError,
+    clip,
+    did_you_mean,
+    leaves,
+    nearest,
+    quote,
+)
+from service.errors.other import (
+    BodyError,
+    BusyError,
+    DeadlineExceededError,
+    DrainingError,
+    DuplicateKeyError,
+    InternalError,
+    InvalidUtf8Error,
+    MalformedJsonError,
+    NestingError,
+    OutOfMemoryError,
+    OverloadedError,
+    WarmingUpError,
+)
+from service.errors.request import (
+    DeviceUnavailableError,
+    IntegerOverflowError,
+    InvalidElementError,
+    InvalidEquationError,
+    InvalidFieldError,
+    LimitExceededError,
+    MissingFieldError,
+    RaggedArrayError,
+    RequestError,
+    ShapeMismatchError,
+    UnknownDtypeError,
+    UnknownFieldError,
+    UnknownStrategyError,
+    UnsuitableStrategyError,
+    UnsupportedDtypeError,
+    ValueOutOfRangeError,
+    WorkExceededError,
+)
+
+__all__ = [
+    "MAX_DETAIL",
+    "MAX_PLACES",
+    "MAX_QUOTED",
+    "BodyError",
+    "BusyError",
+    "DeadlineExceededError",
+    "DeviceUnavailableError",
+    "DrainingError",
+    "DuplicateKeyError",
+    "IntegerOverflowError",
+    "InternalError",
+    "InvalidElementError",
+    "InvalidEquationError",
+    "InvalidFieldError",
+    "InvalidUtf8Error",
+    "LimitExceededError",
+    "MalformedJsonError",
+    "MissingFieldError",
+    "NestingError",
+    "OutOfMemoryError",
+    "OverloadedError",
+    "Place",
+    "RaggedArrayError",
+    "RequestError",
+    "ServiceError",
+    "ShapeMismatchError",
+    "UnknownDtypeError",
+    "UnknownFieldError",
+    "UnknownStrategyError",
+    "UnsuitableStrategyError",
+    "UnsupportedDtypeError",
+    "ValueOutOfRangeError",
+    "WarmingUpError",
+    "WorkExceededError",
+    "clip",
+    "did_you_mean",
+    "leaves",
+    "nearest",
+    "quote",
+]

@@ -1,0 +1,92 @@
+"""Errors of a body that is no document, of a service that is busy or late, and of a fault."""
+
+from service.errors.base import ServiceError
+
+
+class BodyError(ServiceError):
+    """The body cannot be read as a document of its media type."""
+
+
+class MalformedJsonError(BodyError):
+    """The body is not JSON (RFC 8259); the detail gives the position of the first mistake.
+
+    Bare `NaN` and `Infinity` are not JSON either: write `"NaN"`, `"Infinity"`, `"-Infinity"`.
+    """
+
+    code = "malformed-json"
+    title = "The body is not JSON"
+
+
+class InvalidUtf8Error(BodyError):
+    """The body is not UTF-8. JSON between systems is always UTF-8 (RFC 8259, section 8.1)."""
+
+    code = "invalid-utf8"
+    title = "The body is not UTF-8"
+
+
+class DuplicateKeyError(BodyError):
+    """An object names a key twice, so that which value was meant is anyone's guess.
+
+    Keys are compared after escapes are resolved. Send each key once.
+    """
+
+    code = "duplicate-key"
+    title = "A key appears twice"
+
+
+class NestingError(BodyError):
+    """Arrays or objects are nested deeper than `SERVICE_MAX_NESTING`. Flatten the data.
+
+    `{"shape": [...], "data": [...]}` takes any tensor as one flat row-major list.
+    """
+
+    code = "nesting-too-deep"
+    title = "The body is nested too deep"
+
+
+class BusyError(ServiceError):
+    """The service cannot take the call now; `Retry-After` says when to try again."""
+
+    retry_after_s: int = 1
+
+
+class WarmingUpError(BusyError):
+    """The service has started and is still measuring its strategies. Try again in a second."""
+
+    code = "warming-up"
+    title = "The service is warming up"
+
+
+class DrainingError(BusyError):
+    """The service is shutting down and takes no new calls. Another instance may serve you."""
+
+    code = "draining"
+    title = "The service is shutting down"
+
+
+class OverloadedError(BusyError):
+    """All places are taken and the queue is full. Wait as long as `Retry-After` says."""
+
+    code = "overloaded"
+    title = "The service is busy"
+
+
+class OutOfMemoryError(BusyError):
+    """The host or the device ran out of memory during the call; what it held has been freed."""
+
+    code = "out-of-memory"
+    title = "Out of memory"
+
+
+class DeadlineExceededError(ServiceError):
+    """The deadline passed before the answer was ready. `deadline_ms` can only shorten it."""
+
+    code = "deadline-exceeded"
+    title = "The deadline passed"
+
+
+class InternalError(ServiceError):
+    """A fault of the service, not of the request. Report it with the request id."""
+
+    code = "internal-error"
+    title = "The service failed"
