@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 OPENAPI = Path("openapi/openapi.json")
-OPERATIONS = Path("docs/operations.md")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--workers", type=int, help="server processes (SERVICE_WORKERS, 1)")
     for name, path, what in (
         ("openapi", OPENAPI, "the OpenAPI document"),
-        ("docs", OPERATIONS, "the page of operations and strategies"),
+        ("docs", "docs/", "the generated pages"),
     ):
         command = commands.add_parser(name, help=f"write {what}, {path}")
         command.add_argument("--check", action="store_true", help="only say whether it is stale")
@@ -62,11 +61,12 @@ def openapi(options: argparse.Namespace) -> int:
 
 
 def docs(options: argparse.Namespace) -> int:
-    """Write docs/operations.md, or check the one that is there."""
-    from service.reference import operations_page
+    """Write the generated pages of the documentation, or check those that are there."""
+    from service.reference import pages
     from service.strategies import REGISTRY
 
-    return _write(OPERATIONS, operations_page(REGISTRY), check=options.check)
+    found = pages(REGISTRY)
+    return max(_write(path, text, check=options.check) for path, text in found.items())
 
 
 def strategies(options: argparse.Namespace) -> int:

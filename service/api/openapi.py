@@ -203,7 +203,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     content = {MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}}}
     return {
         status: {
-            "description": ", ".join(f"`{p['code']}`" for p in known if p["status"] == status),
+            "description": ", ".join(f"`{p.code}`" for p in known if p.status == status),
             "content": content,
         }
         for status in statuses

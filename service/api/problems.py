@@ -16,6 +16,7 @@ from service.api.errors import (
     NotFoundError,
     UnsupportedMediaTypeError,
 )
+from service.api.schemas import ProblemKind
 from service.errors import ServiceError
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -65,14 +66,14 @@ def problem_response(error: ServiceError) -> Response:
     return Response(orjson.dumps(document), status, headers, MEDIA_TYPE)
 
 
-def explanations() -> dict[str, dict[str, object]]:
+def explanations() -> dict[str, ProblemKind]:
     """What each code means and what to do, from the docstrings of the errors."""
     return {
-        kind.code: {
-            "code": kind.code,
-            "title": kind.title,
-            "status": status_of(kind),
-            "explanation": inspect.getdoc(kind),
-        }
+        kind.code: ProblemKind(
+            code=kind.code,
+            title=kind.title,
+            status=status_of(kind),
+            explanation=inspect.getdoc(kind) or "",
+        )
         for kind in errors.leaves()
     }

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from service.call import Tensor
-from service.dtypes import COMPLEX, FLOATS, IN_NUMPY, NUMBERS
+from service.dtypes import COMPLEX, FLOATS, IN_NUMPY, INTEGERS, NUMBERS
 from service.equation import Equation
 from service.operations.einsum import EinsumMeaning, contract, op, stretched
 from service.registry import Compute, Work
@@ -42,9 +42,19 @@ def by_product(meaning: EinsumMeaning) -> Work:
 
 
 def by_step(meaning: EinsumMeaning) -> Work:
-    """A step for each contraction of the path; the largest of their results is held."""
-    peak = max(prod(step.equation.shape(step.equation.output)) for step in meaning.steps)
+    """A step for each contraction of the path; the largest of their intermediates is held."""
+    peak = max(largest_intermediate(step.equation) for step in meaning.steps)
     return Work(steps=len(meaning.steps), flops=meaning.multiply_adds, peak_elements=peak)
+
+
+def largest_intermediate(equation: Equation) -> int:
+    """Elements of the result, or of an operand, which a product copies where it is stretched.
+
+    In what order three operands are contracted, and what is held between, is not known here.
+    """
+    if len(equation.inputs) > 2:
+        return equation.multiply_adds
+    return max(prod(equation.shape(term)) for term in (*equation.inputs, equation.output))
 
 
 def only_pairs(meaning: EinsumMeaning) -> str | None:
@@ -143,9 +153,13 @@ def arranged(x: Tensor, term: str, letters: str) -> Tensor:
 
 @op.strategy("torch", adapt=along_path, work=by_step, dtypes=NUMBERS, cuda=FLOATS | COMPLEX)
 def torch_(equation: Equation, *operands: Tensor) -> Tensor:
-    """PyTorch's own einsum, once for each step of the path."""
-    result = torch.einsum(str(equation), *operands)
-    return result.to(operands[0].dtype)  # a sum of small integers comes as int64
+    """PyTorch's own einsum, once for each step of the path; integers as int64.
+
+    Sums of small integers come as int64, which it does not multiply with small ones.
+    """
+    dtype = operands[0].dtype
+    wide = [x.long() if dtype in INTEGERS else x for x in operands]
+    return torch.einsum(str(equation), *wide).to(dtype)
 
 
 @op.strategy("numpy", adapt=along_path, work=by_step, dtypes=NUMBERS & IN_NUMPY)

@@ -62,6 +62,15 @@ def by_batch(meaning: MatmulMeaning) -> Work:
     return Work(steps=1, flops=meaning.multiply_adds)
 
 
+def by_stretched_batch(meaning: MatmulMeaning) -> Work:
+    """One step, for which a batch that stretches is copied: only one matrix for all is not."""
+    full = prod(meaning.batch)
+    own = (prod(spec.shape[:-2]) for spec in meaning.specs)
+    sizes = (meaning.m * meaning.k, meaning.k * meaning.n)
+    peak = max(full * size if 1 < batch < full else 0 for batch, size in zip(own, sizes))
+    return Work(steps=1, flops=meaning.multiply_adds, peak_elements=peak)
+
+
 @op.strategy("loops", adapt=each_matrix, work=by_element, dtypes=NUMBERS, cuda=NUMBERS)
 def loops(a: Tensor, b: Tensor) -> Tensor:
     """Three loops over tensor elements: the lesson's first version.
@@ -135,7 +144,7 @@ def einsum(a: Tensor, b: Tensor) -> Tensor:
     return torch.einsum("ik,kj->ij", a, b)
 
 
-@op.strategy("torch", adapt=native, work=by_batch, dtypes=NUMBERS, cuda=FLOATS | COMPLEX)
+@op.strategy("torch", adapt=native, work=by_stretched_batch, dtypes=NUMBERS, cuda=FLOATS | COMPLEX)
 def torch_(a: Tensor, b: Tensor) -> Tensor:
     """PyTorch's own operator, which calls the BLAS library.
 
