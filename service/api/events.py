@@ -1,4 +1,7 @@
-"""A race as server-sent events: one for each rung that is finished, the report last."""
+"""A race as server-sent events: one for each rung that is finished, the report last.
+
+What goes wrong when the stream has begun comes as a `problem` event, which holds its document.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,8 +11,10 @@ from typing import Final
 from fastapi.sse import EventSourceResponse, format_sse_event
 from pydantic import BaseModel
 
+from service.api.problems import problem_response
 from service.api.reports import report_answer, row_answer
 from service.compare import Race, Report, Row
+from service.errors import ServiceError
 from service.lanes.threads import ThreadLane
 
 MEDIA_TYPE: Final = EventSourceResponse.media_type
@@ -17,7 +22,7 @@ MEDIA_TYPE: Final = EventSourceResponse.media_type
 PING_S: Final = 15.0
 
 
-def race_events(race: Race, lane: ThreadLane) -> EventSourceResponse:
+def race_events(race: Race, lane: ThreadLane, *, ping_s: float = PING_S) -> EventSourceResponse:
     """The race, run on `lane` while its events are sent; it ends when the client goes away.
 
     OverloadedError is raised here, while the answer can still be a problem document.
@@ -26,12 +31,17 @@ def race_events(race: Race, lane: ThreadLane) -> EventSourceResponse:
     events: asyncio.Queue[bytes | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
+    def put(event: bytes | None) -> None:
+        loop.call_soon_threadsafe(events.put_nowait, event)
+
     def run() -> None:
         try:
             for item in race.run(stop=left.is_set):
-                loop.call_soon_threadsafe(events.put_nowait, _event(item))
+                put(_event(item))
+        except ServiceError as error:
+            put(_problem(error))
         finally:
-            loop.call_soon_threadsafe(events.put_nowait, None)
+            put(None)
 
     running = lane.submit(run)
 
@@ -39,7 +49,7 @@ def race_events(race: Race, lane: ThreadLane) -> EventSourceResponse:
         try:
             while True:
                 try:
-                    event = await asyncio.wait_for(events.get(), PING_S)
+                    event = await asyncio.wait_for(events.get(), ping_s)
                 except TimeoutError:
                     event = format_sse_event(comment="racing")
                 if event is None:
@@ -48,6 +58,7 @@ def race_events(race: Race, lane: ThreadLane) -> EventSourceResponse:
             await running
         finally:
             left.set()
+            running.cancel()  # gives up its place, if it still waits for one
 
     return EventSourceResponse(sent(), headers={"Cache-Control": "no-store"})
 
@@ -56,6 +67,11 @@ def _event(item: Row | Report) -> bytes:
     if isinstance(item, Report):
         return _written("report", report_answer(item))
     return _written("row", row_answer(item))
+
+
+def _problem(error: ServiceError) -> bytes:
+    document = bytes(problem_response(error).body).decode()
+    return format_sse_event(event="problem", data_str=document)
 
 
 def _written(name: str, model: BaseModel) -> bytes:

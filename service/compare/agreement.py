@@ -16,7 +16,7 @@ class Agreement:
     max_abs_error: float
     max_rel_error: float
     disagreeing: int
-    worst: tuple[int, ...] | None
+    worst: tuple[int, ...] | None  # the largest error, among those that disagree if any do
 
     @property
     def agrees(self) -> bool:
@@ -33,15 +33,26 @@ def agreement(result: Array, reference: Array, *, rtol: float, atol: float) -> A
         return Agreement(0.0, 0.0, 0, None)
     with np.errstate(all="ignore"):
         same = (result == reference) | (np.isnan(result) & np.isnan(reference))
-        error = np.where(same, 0.0, np.abs(result - reference))
+        error = np.where(same, 0.0, _distance(result, reference))
         error = np.where(np.isnan(error), np.inf, error)
-        size = np.abs(reference)
+        size = np.abs(reference * 1.0)
         relative = np.where(same, 0.0, error / size)
-        wrong = ~same & ~(error <= atol + rtol * size)
-    index = np.unravel_index(int(error.argmax()), error.shape)
+        relative = np.where(np.isnan(relative), np.inf, relative)
+        # An infinite reference has an infinite tolerance, which only itself is within.
+        wrong = ~same & ~(np.isfinite(error) & (error <= atol + rtol * size))
+    suspects = np.where(wrong, error, 0.0) if wrong.any() else error
+    index = np.unravel_index(int(suspects.argmax()), error.shape)
     return Agreement(
         max_abs_error=float(error.max()),
         max_rel_error=float(relative.max()),
         disagreeing=int(wrong.sum()),
         worst=tuple(map(int, index)) if error.max() > 0 else None,
     )
+
+
+def _distance(x: Array, y: Array) -> Array:
+    """|x - y| in float64; that of two integers is exact before it is rounded."""
+    if x.dtype.kind == y.dtype.kind == "i":
+        a, b = x.astype(np.uint64), y.astype(np.uint64)
+        return np.where(x > y, a - b, b - a).astype(np.float64)
+    return np.asarray(np.abs(x - y))

@@ -16,8 +16,9 @@ from service.compare.agreement import Array, agreement
 from service.compare.options import Options
 from service.compare.report import Report, Row, host
 from service.devices import synchronize
-from service.dtypes import COMPLEX, FLOATS
+from service.dtypes import COMPLEX, FLOATS, INTEGERS
 from service.engine import Engine, move
+from service.errors import UnknownStrategyError
 from service.plan import NS_PER_MS, Plan, Planner, Request, duration
 from service.registry import Meaning, Op
 
@@ -41,8 +42,8 @@ class Rung:
         if self.plan.estimated_ns < WARM_UP_NS:
             self.plan.strategy.run(self.plan.meaning, self.operands)
 
-    def turn(self, repeat: int) -> bool:
-        """Run a few times; whether another turn is due."""
+    def turn(self, repeat: int, stop: Callable[[], bool]) -> bool:
+        """Run a few times, or until `stop`; whether another turn is due."""
         plan, operands = self.plan, self.operands
         for _ in range(min(RUNS_A_TURN, repeat - len(self.times_ns))):
             synchronize(plan.device)
@@ -52,6 +53,8 @@ class Rung:
             self.times_ns.append(perf_counter_ns() - started)
             if sum(self.times_ns) >= self.share_ns:
                 return False
+            if stop():
+                break
         return len(self.times_ns) < repeat
 
 
@@ -70,15 +73,21 @@ class Race:
         op, options = self.engine.registry[self.call.op], self.options
         rows = [entry for entry in self.entries if isinstance(entry, Row)]
         yield from rows
-        reference = _reference(op, self.call)
         racing = self._rungs()
+        if not racing:  # what is too dear for every rung is too dear for the reference
+            yield self._report(rows)
+            return
+        if stop():
+            return
+        torch.get_num_threads()  # BLAS heeds torch's setting in a thread that has asked for it
+        reference = _reference(op, self.call)
         for rung in racing:
             rung.warm_up()
         while racing:
             for rung in tuple(racing):
                 if stop():
                     return
-                if not rung.turn(options.repeat):
+                if not rung.turn(options.repeat, stop):
                     racing.remove(rung)
                     rows.append(_row(rung, reference, options))
                     yield rows[-1]
@@ -86,7 +95,8 @@ class Race:
 
     def _rungs(self) -> list[Rung]:
         plans = [entry for entry in self.entries if isinstance(entry, Plan)]
-        share_ns = self.options.budget_ms * NS_PER_MS // max(1, len(plans))
+        budget_ms = min(self.options.budget_ms, _deadline_ms(self.engine.planner, self.call))
+        share_ns = budget_ms * NS_PER_MS // max(1, len(plans))
         moved = {
             device: move(self.call.operands, device) for device in {plan.device for plan in plans}
         }
@@ -116,8 +126,13 @@ def enter(engine: Engine, call: Call, options: Options) -> Race:
     """The race that `call` asks for, or the error that says why there is none."""
     op = engine.registry[call.op]
     meaning = op.understand(call.specs, **call.params)
-    for name in (*options.strategies, *([options.baseline] if options.baseline else [])):
+    for name in (*options.strategies, *([] if options.baseline is None else [options.baseline])):
         op.resolve(name)
+        if name == AUTO:
+            raise UnknownStrategyError(
+                f"auto chooses among the strategies of {op.name} and is none of them; "
+                f"choose from {', '.join(op.strategies)}"
+            )
     entries = _entries(engine.planner, op, call, options)
     op.prove(meaning, call.operands)
     return Race(engine, call, options, meaning, tuple(entries))
@@ -128,20 +143,19 @@ def _entries(planner: Planner, op: Op[Any], call: Call, options: Options) -> lis
 
     Together the admitted rungs keep within the deadline: the quick ones come first.
     """
-    names = options.strategies or tuple(op.strategies)
-    if options.baseline is not None and options.baseline not in names:
-        names = tuple(name for name in op.strategies if name in (options.baseline, *names))
-    devices = [
+    wanted = (options.baseline, *(options.strategies or op.strategies))
+    names = [name for name in op.strategies if name in wanted]
+    devices = dict.fromkeys(
         device
         for name in options.devices or (call.device,)
         for device in planner.devices.candidates(name)
-    ]
+    )
     estimates = []
     for name in names:
         for device in devices:
             request = Request(op, call.specs, call.params, name, device.name, call.deadline_ms)
             estimates.append(_plan_or_row(planner, request))
-    left_ns = (call.deadline_ms or planner.limits.deadline_ms) * NS_PER_MS
+    left_ns = _deadline_ms(planner, call) * NS_PER_MS
     for plan in sorted(
         (each for each in estimates if isinstance(each, Plan)),
         key=lambda plan: (plan.strategy.name != options.baseline, plan.estimated_ns),
@@ -156,6 +170,10 @@ def _entries(planner: Planner, op: Op[Any], call: Call, options: Options) -> lis
         else:
             left_ns -= plan.estimated_ns
     return estimates
+
+
+def _deadline_ms(planner: Planner, call: Call) -> int:
+    return call.deadline_ms or planner.limits.deadline_ms
 
 
 def _plan_or_row(planner: Planner, request: Request) -> Plan | Row:
@@ -177,7 +195,8 @@ def _reference(op: Op[Any], call: Call) -> Array:
 
 
 def _wide(x: Tensor) -> Array:
-    array: Array = x.cpu().to(torch.complex128 if x.is_complex() else torch.float64).numpy()
+    dtype = torch.complex128 if x.is_complex() else torch.float64
+    array: Array = x.cpu().to(torch.int64 if x.dtype in INTEGERS else dtype).numpy()
     return array
 
 

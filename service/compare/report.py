@@ -61,8 +61,9 @@ class Report:
 
     def speedup(self, row: Row) -> float | None:
         """How many times faster than the baseline, by medians of this run."""
-        base = next((each for each in self.rows if each.strategy == self.baseline), None)
-        if base is None or not base.times_ns or not row.times_ns:
+        ran = (each for each in self.rows if each.times_ns)
+        base = next((each for each in ran if each.strategy == self.baseline), None)
+        if base is None or not row.times_ns:
             return None
         return base.median_ns / row.median_ns
 
@@ -82,9 +83,8 @@ def host(devices: Devices) -> Host:
 
 
 @cache
-def _cpu_name() -> str:
+def _cpu_name(info: Path = Path("/proc/cpuinfo")) -> str:
     """The processor's name as Linux gives it, or what Python knows elsewhere."""
-    info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

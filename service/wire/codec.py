@@ -1,6 +1,8 @@
 """What a format offers to its callers, and the limits that a body is read within."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from service.call import Call, Outcome, Tensor
@@ -10,6 +12,7 @@ from service.timing import Timings
 
 Body = bytes | bytearray
 DEEPEST: Final = 500
+NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +33,19 @@ class Reading:
             raise ValueError(f"max_nesting is {self.max_nesting}; at most {DEEPEST} can be read")
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An answer in its final bytes: sent one after the other, never joined, and its headers."""
+
+    chunks: tuple[bytes | memoryview, ...]
+    headers: tuple[tuple[bytes, bytes], ...]
+
+
 class Codec(Protocol):
     """One format. The dear part of an answer is its own verb, so that its time can be told in it.
 
     payload = codec.result(outcome.result, call.output)   # timed: this is the encode phase
-    body = codec.answer(outcome, payload, timings, request_id)
+    encoded = codec.answer(outcome, payload, timings, request_id)
     """
 
     @property
@@ -42,14 +53,21 @@ class Codec(Protocol):
         """The media type of its bodies."""
         ...
 
-    def decode(self, body: Body, op: Op[Any], reading: Reading) -> Call:
-        """The call that a body asks for; a ServiceError says why there is none."""
+    def decode(
+        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+    ) -> Call:
+        """The call that a body asks for; a ServiceError says why there is none.
+
+        Formats that hold tensors only take the other fields from `query`, the URL's.
+        """
         ...
 
-    def result(self, tensor: Tensor, output: str) -> bytes:
+    def result(self, tensor: Tensor, output: str) -> bytes | memoryview:
         """The result in its final bytes, which `answer` needs not look into."""
         ...
 
-    def answer(self, outcome: Outcome, payload: bytes, timings: Timings, request_id: str) -> bytes:
-        """The whole body of an answer around a `payload` that `result` made."""
+    def answer(
+        self, outcome: Outcome, payload: bytes | memoryview, timings: Timings, request_id: str
+    ) -> Encoded:
+        """The whole answer around a `payload` that `result` made."""
         ...

@@ -117,7 +117,10 @@ def _read_list(rows: Layout, dtype: Dtype, where: Where) -> tuple[Tensor, str | 
         integers = [_integer(item, i, rows, dtype, where) for i, item in enumerate(rows.items)]
         return torch.from_numpy(np.array(integers, dtype.numpy)), None
     part = PARTS.get(dtype.name, dtype)
-    floats = [_float(item, i, rows, dtype, where) for i, item in enumerate(rows.items)]
+    floats = [
+        item if type(item) is float else _float(item, i, rows, dtype, where)
+        for i, item in enumerate(rows.items)
+    ]
     written = {
         i: item
         for i, item in enumerate(rows.items)
@@ -152,10 +155,9 @@ def _integer(item: object, index: int, rows: Layout, dtype: Dtype, where: Where)
 
 
 def _float(item: object, index: int, rows: Layout, dtype: Dtype, where: Where) -> float:
-    """The float64 of a number, or of the word for one that is not finite."""
-    kind = type(item)
-    if kind is float or kind is int:
-        return float(item)  # type: ignore[arg-type]  # its type was asked
+    """The float64 of an integer, or of the word for a number that is not finite."""
+    if type(item) is int:
+        return float(item)
     if not isinstance(item, str) or item not in NONFINITE:
         _refuse(item, index, rows, dtype, where)
     return NONFINITE[item]

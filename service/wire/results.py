@@ -1,6 +1,5 @@
 """A result as JSON text: nested, flat, base64, a summary, or shape and dtype alone."""
 
-import re
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +17,6 @@ Array = npt.NDArray[Any]
 
 # The greatest integer that every JSON reader keeps: JavaScript's Number.MAX_SAFE_INTEGER.
 SAFE: Final = 2**53 - 1
-INTEGER: Final = re.compile(rb"-?[0-9]+")
 
 
 def result_json(tensor: Tensor, output: str) -> bytes:
@@ -48,7 +46,7 @@ def data_json(tensor: Tensor, *, flat: bool = False) -> bytes:
         # A number has no letter n: 0.8 ms on the 20 MB of a million numbers, whose text takes 29.
         return text if b"n" not in text else _write_nonfinite(text, array)
     if array.dtype == np.int64 and array.size and not -SAFE <= array.min() <= array.max() <= SAFE:
-        return INTEGER.sub(rb'"\g<0>"', text)
+        return _quote_integers(text)
     return text
 
 
@@ -77,6 +75,19 @@ def _array(tensor: Tensor) -> Array:
     elif tensor.dtype == torch.bfloat16:
         tensor = tensor.to(torch.float32)
     return tensor.resolve_neg().contiguous().numpy()
+
+
+def _quote_integers(text: bytes) -> bytes:
+    """Nested lists of integers as lists of strings.
+
+    By plain replacing, five times as fast as one match of an expression for each integer.
+    """
+    for found, new in ((b",", b'","'), (b"[", b'["'), (b"]", b'"]'), (b']","[', b"],[")):
+        text = text.replace(found, new)
+    for found, new in ((b'["[', b"[["), (b']"]', b"]]")):
+        while found in text:
+            text = text.replace(found, new)
+    return text
 
 
 def _write_nonfinite(text: bytes, array: Array) -> bytes:

@@ -1,0 +1,1 @@
+"""Commands that plan, race and sweep without a server, and show what they found."""

@@ -1,0 +1,128 @@
+"""The command line of an operation: its options are the fields of its request, read the same way.
+
+`--name value` gives a field; the value is JSON where it reads as JSON, else text. A field that an
+operation needs, such as einsum's equation, may stand alone behind the operation's name.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NoReturn
+
+from service.errors import InvalidFieldError, did_you_mean, quote
+from service.registry import Op, Param, Registry
+from service.strategies import REGISTRY
+
+HELP: Final = ("-h", "--help")
+PROGRAM: Final = "python -m service"
+_SIZES: Final = re.compile(r"[0-9]{1,18}(x[0-9]{1,18})+")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises what it refuses as an InvalidFieldError, with a hint."""
+
+    def __init__(self, program: str, description: str):
+        """Parse the arguments of `program`; options are spelt in full."""
+        super().__init__(
+            program,
+            description=description,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments."""
+        hint = f"{self.prog} --help lists the options"
+        if "expected one argument" in message:
+            hint = "a value that begins with a dash is joined by =, such as --ord=-inf"
+        raise InvalidFieldError(message, hint=hint)
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """The options; an unknown one is refused with the nearest that exists."""
+        options, unknown = self.parse_known_args(arguments)
+        if unknown:
+            known = [name for name in self._option_string_actions if name.startswith("--")]
+            name = unknown[0].partition("=")[0]
+            near = did_you_mean(name, known)
+            hint = near or f"{self.prog} --help lists the options"
+            raise InvalidFieldError(f"{self.prog} takes no {quote(name)}", hint=hint)
+        return options
+
+
+def find_op(command: str, arguments: Sequence[str], registry: Registry = REGISTRY) -> Op[Any]:
+    """The operation that the first argument names; `--help` there prints them all and exits."""
+    listed = "\n".join(f"  {op.name:12} {op.summary}" for op in registry.values())
+    if arguments and arguments[0] in HELP:
+        parser = Parser(f"{PROGRAM} {command} OPERATION", f"operations:\n{listed}")
+        parser.usage = f"%(prog)s ...; %(prog)s --help lists the options of an operation"
+        parser.parse_args(["--help"])
+    name = arguments[0] if arguments else ""
+    if name in registry:
+        return registry[name]
+    raise InvalidFieldError(
+        f"{command} needs an operation first, one of {', '.join(registry)}"
+        + (f"; there was {quote(name)}" if arguments else ""),
+        hint=did_you_mean(name, registry) or f"such as: {PROGRAM} {command} matmul --help",
+    )
+
+
+def parser_of(command: str, op: Op[Any], more: Iterable[Param] = ()) -> Parser:
+    """A parser of the fields of `op`, and of `more`."""
+    parser = Parser(f"{PROGRAM} {command} {op.name}", op.summary)
+    for param in op.params:
+        if param.required:
+            parser.add_argument(param.name, nargs="?", help=_help(param))
+    for param in (*op.params, *more):
+        _add(parser, param)
+    return parser
+
+
+def fields_of(options: argparse.Namespace, params: Iterable[Param]) -> dict[str, object]:
+    """The raw fields among `options`, as a request would have them."""
+    fields = {}
+    for param in params:
+        given = getattr(options, _dest(param))
+        if given is None and param.required:
+            given = getattr(options, param.name)
+        if given is not None:
+            fields[param.name] = given if _is_text(param) else value_of(given)
+    return fields
+
+
+def value_of(given: object) -> object:
+    """What an argument stands for: JSON, sizes such as 2x3, else its text."""
+    if not isinstance(given, str):
+        return given
+    if _SIZES.fullmatch(given):
+        return [int(size) for size in given.split("x")]
+    try:
+        return json.loads(given)
+    except ValueError:
+        return given
+
+
+def _add(parser: Parser, param: Param) -> None:
+    kind = param.schema.get("type")
+    nargs = {"array": "+", "boolean": "?"}.get(str(kind))
+    parser.add_argument(
+        f"--{param.name.replace('_', '-')}",
+        dest=_dest(param),
+        nargs=nargs,
+        const=True if nargs == "?" else None,
+        metavar=param.name.upper(),
+        help=_help(param),
+    )
+
+
+def _help(param: Param) -> str:
+    default = "" if param.default is None else f" Default: {json.dumps(param.default)}."
+    return (param.summary + default).replace("%", "%%")
+
+
+def _dest(param: Param) -> str:
+    return f"field_{param.name}"
+
+
+def _is_text(param: Param) -> bool:
+    return param.schema.get("type") == "string"

@@ -1,0 +1,238 @@
+"""Fields and operands to a call: names, defaults, dtypes and promotion."""
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from service.call import Call, Spec
+from service.dtypes import DTYPES
+from service.errors import ServiceError
+from service.fields import integer
+from service.registry import Op, Param
+from service.strategies.matmul import op as matmul
+from service.strategies.norm import op as norm
+from service.wire import Reading
+from service.wire.json import JsonCodec
+from service.wire.operands import open_operand
+from service.wire.parsers import LARGE_BYTES
+from service.wire.request import build_call
+
+READING = Reading(max_elements=1000, dtype=DTYPES["float32"], max_deadline_ms=1000)
+LISTED = replace(norm, operands=None)
+CODEC = JsonCodec()
+
+
+def decode(body: object, op: Op[Any] = matmul, reading: Reading = READING) -> Call:
+    """The call of a body."""
+    return CODEC.decode(json.dumps(body).encode(), op, reading)
+
+
+def refusal(body: object, op: Op[Any] = matmul) -> ServiceError:
+    """The error that a body ends in."""
+    with pytest.raises(ServiceError) as caught:
+        decode(body, op)
+    return caught.value
+
+
+def stated(dtype: str, *values: object) -> dict[str, object]:
+    """An operand that states its dtype."""
+    return {"dtype": dtype, "data": list(values)}
+
+
+def test_fields_are_taken_over() -> None:
+    """All that every operation has, and the parameters of this one."""
+    fields = {"strategy": "torch", "device": "cuda:1", "output": "flat", "deadline_ms": 1000}
+    call = decode({"x": [3, 4], "ord": "inf", "keepdim": True, **fields}, norm)
+    assert (call.op, call.strategy, call.device) == ("norm", "torch", "cuda:1")
+    assert (call.output, call.deadline_ms) == ("flat", 1000)
+    assert call.params == {"ord": math.inf, "dim": None, "keepdim": True, "kind": "auto"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ("strategy", 5, "invalid-field"),
+        ("strategy", "no", "unknown-strategy"),
+        ("device", None, "invalid-field"),
+        ("device", "x" * 65, "invalid-field"),
+        ("output", "nestd", "invalid-field"),
+        ("deadline_ms", 0, "invalid-field"),
+        ("deadline_ms", 1001, "invalid-field"),
+        ("deadline_ms", 1.5, "invalid-field"),
+        ("deadline_ms", True, "invalid-field"),
+        ("dtype", "float23", "unknown-dtype"),
+        ("dtype", [1], "unknown-dtype"),
+        ("keepdim", 1, "invalid-field"),
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_refused(field: str, value: object, code: str) -> None:
+    """By name, and before the operand is looked at."""
+    assert refusal({"x": [None], field: value}, norm).code == code
+
+
+def test_an_unknown_dtype_is_refused_with_its_place_and_the_nearest_name() -> None:
+    """In the request's own field."""
+    error = refusal({"a": [1], "b": [1], "dtype": "flaot32"})
+    assert error.places[0].pointer == "/dtype"
+    assert error.hint is not None
+    assert "float32" in error.hint
+
+
+def test_unknown_fields_are_refused_with_the_nearest_name() -> None:
+    """All of them in the places, twenty at most."""
+    error = refusal({"a": [1], "b": [1], "stratgy": "torch", "c/d": 1})
+    assert error.code == "unknown-field"
+    assert error.hint == "did you mean 'strategy'?"
+    assert [place.pointer for place in error.places] == ["/stratgy", "/c~1d"]
+    assert "it has a, b, strategy" in error.detail
+    assert len(refusal({f"field{n}": n for n in range(100)}).places) == 20
+    assert refusal({"x": [1], "operands": [[1]]}, LISTED).detail.endswith("deadline_ms")
+
+
+@pytest.mark.parametrize(
+    ("op", "body", "pointers"),
+    [
+        (matmul, {"b": [1]}, ["/a"]),
+        (matmul, {}, ["/a", "/b"]),
+        (LISTED, {}, ["/operands"]),
+        (replace(norm, params=(Param("must", "", {}, str, required=True),)), {}, ["/x", "/must"]),
+    ],
+)
+def test_what_is_missing_is_refused_by_name(op: Op[Any], body: object, pointers: list[str]) -> None:
+    """Operands and required parameters."""
+    error = refusal(body, op)
+    assert error.code == "missing-field"
+    assert [place.pointer for place in error.places] == pointers
+
+
+@pytest.mark.parametrize("value", [[], {}, 1, None, "x", {"data": [1]}])
+def test_operands_that_are_no_list_are_refused(value: object) -> None:
+    """One tensor or more, in a small document and in a large one."""
+    for device in ("cpu", "c" * LARGE_BYTES):
+        error = refusal({"operands": value, "device": device}, LISTED)
+        assert (error.code, error.places[0].pointer) == ("invalid-field", "/operands")
+
+
+def test_too_many_operands_are_refused() -> None:
+    """Sixty-four is the most."""
+    assert len(decode({"operands": [1] * 64}, LISTED).operands) == 64
+    error = refusal({"operands": [1] * 65}, LISTED)
+    assert (error.code, error.places[0].pointer) == ("limit-exceeded", "/operands")
+
+
+def test_a_listed_operand_is_called_by_its_number() -> None:
+    """In sentences and in pointers."""
+    error = refusal({"operands": [[1], [[1], [1, 2]]]}, LISTED)
+    assert error.detail.startswith("operand 1 is not rectangular")
+    assert error.places[0].pointer == "/operands/1/1"
+
+
+def test_operands_that_the_operation_does_not_know_are_refused() -> None:
+    """A format whose tensors have names may bring more than there are operands."""
+    operands = {name: open_operand([1], f"/{name}", READING) for name in "abc"}
+    with pytest.raises(ServiceError) as caught:
+        build_call(matmul, {}, operands, READING)
+    assert caught.value.code == "unknown-field"
+    assert [place.pointer for place in caught.value.places] == ["/c"]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "dtype", "expected"),
+    [
+        pytest.param([1], [2], None, "float32", id="nothing stated"),
+        pytest.param([1], [2], "int64", "int64", id="by the request"),
+        pytest.param([1], [2], "FP64", "float64", id="by the other spelling"),
+        pytest.param(stated("int16", 1), [2], None, "int16", id="by the other operand"),
+        pytest.param([1.5], stated("float16", 1), None, "float16", id="by the second operand"),
+        pytest.param(stated("int16", 1), [2.5], "float64", "float64", id="request before operand"),
+        pytest.param(stated("int8", 1), stated("uint8", 200), None, "int16", id="int8 and uint8"),
+        pytest.param(stated("int8", 1), stated("int64", 2), "float32", "int64", id="both stated"),
+        pytest.param(stated("bool", True), stated("int8", 2), None, "int8", id="bool and int8"),
+        pytest.param(stated("int64", 1), stated("float16", 2), None, "float16", id="by kind"),
+        pytest.param(stated("float16", 1), stated("bfloat16", 2), None, "float32", id="two halves"),
+        pytest.param(
+            stated("complex64", [1, 2]), stated("float64", 2), None, "complex128", id="complex"
+        ),
+        pytest.param(
+            stated("int32", 1), stated("complex64", [1, 2]), None, "complex64", id="int and complex"
+        ),
+    ],
+)
+def test_operands_get_the_one_dtype_that_holds_them(
+    a: object, b: object, dtype: str | None, expected: str
+) -> None:
+    """Plain arrays take what the others state, then all are promoted as torch does."""
+    body = {"a": a, "b": b} | ({"dtype": dtype} if dtype else {})
+    call = decode(body)
+    assert [x.dtype for x in call.operands] == [DTYPES[expected].torch] * 2
+    assert call.warnings == ()
+
+
+def test_the_default_dtype_is_the_server_s() -> None:
+    """As its settings have it."""
+    reading = replace(READING, dtype=DTYPES["float64"])
+    assert decode({"a": [1], "b": [2]}, reading=reading).operands[0].dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("other", "number", "used"),
+    [("float32", 2**24 + 1, 2**24), ("complex64", 2**24 + 1, 2**24), ("float64", 2**53 + 1, 2**53)],
+)
+def test_an_integer_that_loses_digits_by_promotion_adds_a_warning(
+    other: str, number: int, used: int
+) -> None:
+    """With the operand and the number."""
+    value: object = [1, 2] if other == "complex64" else 1
+    call = decode({"a": stated("int64", 1, number), "b": stated(other, value)})
+    assert call.operands[0].tolist() == [1, used]
+    (warning,) = call.warnings
+    assert warning.endswith(f"the whole number {number} at /a/data: {used} was used instead")
+
+
+def test_an_integer_that_becomes_infinite_by_promotion_is_refused() -> None:
+    """70000 is over the greatest float16."""
+    error = refusal({"a": stated("int64", 70000), "b": stated("float16", 1)})
+    assert (error.code, error.places[0].pointer) == ("value-out-of-range", "/a/data")
+
+
+def test_each_operand_that_loses_digits_has_its_warning() -> None:
+    """In the order of the operands."""
+    call = decode({"a": [2**24 + 1], "b": [2**25 + 1]})
+    assert [warning[:2] for warning in call.warnings] == ["a:", "b:"]
+
+
+PLAN = replace(READING, shapes=True, max_elements=2**62)
+
+
+def test_a_plan_takes_shapes_without_data() -> None:
+    """Beside operands with data; the dtypes are promoted as they would be in the run."""
+    a, b = {"shape": [10**6, 10**6]}, {"dtype": "float64", "data": [1, 2]}
+    call = decode({"a": a, "b": b}, reading=PLAN)
+    assert call.operands == ()
+    assert call.sketch == (Spec((10**6, 10**6), torch.float64), Spec((2,), torch.float64))
+    call = decode({"a": a, "b": {"shape": [], "dtype": "int8"}, "dtype": "bool"}, reading=PLAN)
+    assert call.sketch == (Spec((10**6, 10**6), torch.int8), Spec((), torch.int8))
+
+
+def test_a_shape_without_data_cannot_be_read() -> None:
+    """Which is an error of the request, wherever it comes to light."""
+    operand = open_operand({"shape": [2]}, "/a", PLAN)
+    with pytest.raises(ServiceError) as caught:
+        operand.read(DTYPES["float32"])
+    assert caught.value.code == "missing-field"
+
+
+def test_a_route_may_have_parameters_of_its_own() -> None:
+    """They are checked like those of the operation, and come apart from them."""
+    repeat = Param("repeat", "", {}, integer("repeat", least=1, most=9), default=3)
+    reading = replace(READING, params=(repeat,))
+    body = {"a": [1], "b": [2]}
+    assert decode(body, reading=reading).options == {"repeat": 3}
+    assert decode(body | {"repeat": 5}, reading=reading).options == {"repeat": 5}
+    with pytest.raises(ServiceError, match="from 1 to 9"):
+        decode(body | {"repeat": 10}, reading=reading)
+    assert refusal(body | {"repeat": 5}).code == "unknown-field"
