@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from service.api.docs import docs_routes
 from service.api.openapi import document
-from service.api.routes import operations_router
+from service.api.routes import explanation_router, operation_routes
 from service.api.shell import Shell, transport_problem
 from service.api.state import join
 from service.api.system import system_router
@@ -43,10 +43,12 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.service = service
-    app.include_router(operations_router(service))
+    operations = operation_routes(service)
+    app.router.routes.extend(operations)
+    app.include_router(explanation_router(service))
     app.include_router(system_router(service))
     app.router.routes.extend(docs_routes())
     app.openapi = cache(partial(document, app, registry))  # type: ignore[method-assign]  # its own way
     app.add_exception_handler(HTTPException, partial(transport_problem, app))
-    app.add_middleware(Shell)
+    app.add_middleware(Shell, posts={route.path: route.app for route in operations})
     return app

@@ -3,20 +3,40 @@
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
+from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from service.api.errors import BodyTooLargeError, NotAcceptableError, UnsupportedMediaTypeError
 from service.errors import (
+    DuplicateKeyError,
     MalformedJsonError,
     quote,
 )
-from service.wire import CODECS, Codec
+from service.wire import CODECS, NO_FIELDS, Codec
 
 JSON: Final = "application/json"
 QUALITY: Final = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The headers of a request by their names, which are in small letters."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def query_fields(query: bytes) -> Mapping[str, str]:
+    """The fields of a query string; DuplicateKeyError if one stands there twice."""
+    if not query:
+        return NO_FIELDS
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DuplicateKeyError(f"the query string has {quote(twice)} twice", hint="send it once")
+    return fields
 
 
 async def read_body(headers: Mapping[str, str], receive: Receive, limit: int) -> bytearray:

@@ -1,11 +1,12 @@
 """The OpenAPI document: FastAPI's own, with request bodies written from the registry."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service import compare
@@ -130,14 +131,22 @@ def request_schema(
 
 
 def describe_operation(op: Op[Any]) -> dict[str, Any]:
-    """What FastAPI is told of `POST /{op}`."""
+    """The OpenAPI operation of `POST /{op}`, which FastAPI does not route."""
+    found = _request(op, _model(op), examples())
+    answer = {"schema": {"$ref": REF.format(model="Answer")}}
+    success = {
+        "description": "The result, what computed it, and how long each phase took.",
+        "content": {"application/json": answer},
+    }
+    failures = {str(status): each for status, each in found["responses"].items()}
     return {
-        "operation_id": op.name,
+        "tags": found["tags"],
         "summary": op.summary,
         "description": "\n".join(["Strategies, slowest first:", "", *_listed(op)]),
-        "response_model": schemas.Answer,
-        "response_description": "The result, what computed it, and how long each phase took.",
-    } | _request(op, _model(op), examples())
+        "operationId": op.name,
+        **found["openapi_extra"],
+        "responses": {"200": success, **failures},
+    }
 
 
 def describe_plan(op: Op[Any]) -> dict[str, Any]:
@@ -223,16 +232,30 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
             answers = operation["responses"]
             if "HTTPValidationError" in str(answers.get("422", "")):
                 del answers["422"]
-    _, models = models_json_schema([(schemas.Problem, "serialization")], ref_template=REF)
+    shown: list[tuple[type[BaseModel], Literal["serialization"]]] = [
+        (schemas.Problem, "serialization"),
+        (schemas.Answer, "serialization"),
+    ]
+    _, models = models_json_schema(shown, ref_template=REF)
     components |= models["$defs"]
     components["Tensor"] = TENSOR
     components["PlannedTensor"] = PLANNED_TENSOR
     for op in registry.values():
+        found["paths"][f"/{op.name}"] = {"post": describe_operation(op)}
         components[_model(op)] = request_schema(op)
         components[_model(op, "Plan")] = request_schema(op, tensor_model="PlannedTensor")
         components[_model(op, "Compare")] = request_schema(op, more=compare.PARAMS)
     found["components"]["schemas"] = dict(sorted(components.items()))
+    found["paths"] = dict(
+        sorted(found["paths"].items(), key=lambda item: _place(registry, item[0]))
+    )
     return found
+
+
+def _place(registry: Registry, path: str) -> tuple[int, str]:
+    """Where a path stands in the document: operations first, in the order of the registry."""
+    name = path.split("/")[1]
+    return (list(registry).index(name) if name in registry else len(registry)), path
 
 
 def render(found: dict[str, Any]) -> str:

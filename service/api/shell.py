@@ -1,12 +1,12 @@
 """The outermost layer of the app: request ids, common headers, HEAD, and what nobody caught."""
 
 import logging
+import os
 import re
+from collections.abc import Mapping
 from typing import Any, Final
-from uuid import uuid4
 
 from fastapi import FastAPI
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -23,19 +23,24 @@ from service.errors import (
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SECURITY: Final = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
 )
 log = logging.getLogger("service")
 
 
 class Shell:
-    """Wraps an ASGI app so that every answer has a request id, and every failure an answer."""
+    """Wraps an ASGI app so that every answer has a request id, and every failure an answer.
 
-    def __init__(self, app: ASGIApp):
-        """Wrap `app`."""
+    POSTs of the operations go straight to their endpoints: the framework's layers would cost a
+    small product more than it does itself.
+    """
+
+    def __init__(self, app: ASGIApp, posts: Mapping[str, ASGIApp]):
+        """Wrap `app`; `posts` are endpoints by path."""
         self._app = app
+        self._posts = posts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event; only HTTP requests are touched."""
@@ -44,11 +49,14 @@ class Shell:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
+        app = self._app
+        if scope["method"] == "POST":
+            app = self._posts.get(scope["path"], app)
         answer = Answer(send, request_id, head=scope["method"] == "HEAD")
         if answer.head:
             scope = {**scope, "method": "GET"}
         try:
-            await self._app(scope, receive, answer)
+            await app(scope, receive, answer)
         except ClientDisconnect:
             log.info("client left request %s", request_id)
         except ServiceError as error:
@@ -63,6 +71,8 @@ class Shell:
 class Answer:
     """The way out of one answer: adds headers to its start, and keeps the body of a HEAD."""
 
+    __slots__ = ("_request_id", "_send", "head", "started")
+
     def __init__(self, send: Send, request_id: str, *, head: bool):
         """Pass messages on to `send`."""
         self.head = head
@@ -74,10 +84,9 @@ class Answer:
         """Pass one message on."""
         if message["type"] == "http.response.start":
             self.started = True
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-Id"] = self._request_id
-            for name, value in SECURITY:
-                headers.setdefault(name, value)
+            headers = [*message["headers"], (b"x-request-id", self._request_id.encode())]
+            headers += [header for header in SECURITY if header not in headers]
+            message = {**message, "headers": headers}
         elif self.head:
             message = {**message, "body": b""}
         await self._send(message)
@@ -111,5 +120,9 @@ def _allowed(error: HTTPException) -> tuple[str, ...]:
 
 def _request_id(scope: Scope) -> str:
     """The client's id, if it is one, else a new one."""
-    given = Headers(scope=scope).get("x-request-id", "")
-    return given if REQUEST_ID.fullmatch(given) else uuid4().hex
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = value.decode("latin-1")
+            if REQUEST_ID.fullmatch(given):
+                return str(given)
+    return os.urandom(16).hex()

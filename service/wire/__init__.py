@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from service.wire.codec import Body, Codec, Reading
+from service.wire.codec import NO_FIELDS, Body, Chunks, Codec, Encoded, Reading
 from service.wire.json import JsonCodec
 
-__all__ = ["CODECS", "Body", "Codec", "Reading"]
+__all__ = ["CODECS", "NO_FIELDS", "Body", "Chunks", "Codec", "Encoded", "Reading"]
 
 CODECS: Final[dict[str, Codec]] = {codec.media_type: codec for codec in (JsonCodec(),)}

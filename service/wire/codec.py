@@ -11,6 +11,8 @@ from service.registry import Op, Param
 from service.timing import Timings
 
 Body = bytes | bytearray
+# Bytes that are sent one after the other: joining them would copy megabytes.
+Chunks = tuple[bytes | memoryview, ...]
 DEEPEST: Final = 500
 NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -35,9 +37,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An answer in its final bytes: sent one after the other, never joined, and its headers."""
+    """An answer in its final bytes, and its headers."""
 
-    chunks: tuple[bytes | memoryview, ...]
+    chunks: Chunks
     headers: tuple[tuple[bytes, bytes], ...]
 
 
@@ -62,12 +64,12 @@ class Codec(Protocol):
         """
         ...
 
-    def result(self, tensor: Tensor, output: str) -> bytes | memoryview:
+    def result(self, tensor: Tensor, output: str) -> Chunks:
         """The result in its final bytes, which `answer` needs not look into."""
         ...
 
     def answer(
-        self, outcome: Outcome, payload: bytes | memoryview, timings: Timings, request_id: str
+        self, outcome: Outcome, payload: Chunks, timings: Timings, request_id: str
     ) -> Encoded:
         """The whole answer around a `payload` that `result` made."""
         ...

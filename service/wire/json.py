@@ -1,19 +1,23 @@
 """JSON bodies and answers."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
 
 from service.call import Call, Outcome, Tensor
-from service.errors import InvalidFieldError, Place, RequestError
+from service.errors import InvalidFieldError, Place, RequestError, UnknownFieldError, quote
 from service.registry import Op
 from service.timing import Timings
-from service.wire.codec import Body, Reading
+from service.wire.codec import NO_FIELDS, Body, Chunks, Encoded, Reading
 from service.wire.document import read_document, refuse_deep
 from service.wire.operands import open_operand
 from service.wire.pointers import kind_of
 from service.wire.request import Operand, build_call
 from service.wire.results import result_json
+
+# One small write is quicker than three; one large one costs a copy.
+JOINED_BYTES: Final = 65_536
 
 
 class JsonCodec:
@@ -21,8 +25,15 @@ class JsonCodec:
 
     media_type: Final = "application/json"
 
-    def decode(self, body: Body, op: Op[Any], reading: Reading) -> Call:
+    def decode(
+        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+    ) -> Call:
         """The call that a body asks for; a ServiceError says why there is none."""
+        if query:
+            raise UnknownFieldError(
+                f"a JSON body holds all fields; the query string has {quote(next(iter(query)))}",
+                hint="write it into the body",
+            )
         fields = read_document(body, op.operands, reading)
         try:
             return build_call(op, fields, _take_operands(fields, op, reading), reading)
@@ -31,11 +42,13 @@ class JsonCodec:
             refuse_deep(body, reading)
             raise
 
-    def result(self, tensor: Tensor, output: str) -> bytes:
+    def result(self, tensor: Tensor, output: str) -> Chunks:
         """The JSON object of a result, in one of the forms of `OUTPUTS`."""
         return result_json(tensor, output)
 
-    def answer(self, outcome: Outcome, payload: bytes, timings: Timings, request_id: str) -> bytes:
+    def answer(
+        self, outcome: Outcome, payload: Chunks, timings: Timings, request_id: str
+    ) -> Encoded:
         """The answer: `payload` stands in it as it is, neither read nor written again."""
         blocks = {} if outcome.explanation is None else {outcome.op: dict(outcome.explanation)}
         rest = {
@@ -47,7 +60,10 @@ class JsonCodec:
             "timing": {**timings.milliseconds(), "threads": outcome.threads, "warm": outcome.warm},
         }
         head = b'{"op":%b,"result":' % orjson.dumps(outcome.op)
-        return b"".join((head, payload, b",", memoryview(orjson.dumps(rest))[1:]))
+        chunks = (head, *payload, b"," + orjson.dumps(rest)[1:])
+        if sum(map(len, chunks)) < JOINED_BYTES:
+            chunks = (b"".join(chunks),)
+        return Encoded(chunks, ((b"server-timing", timings.server_timing().encode()),))
 
 
 def _take_operands(fields: dict[str, object], op: Op[Any], reading: Reading) -> dict[str, Operand]:

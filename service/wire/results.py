@@ -11,6 +11,7 @@ import torch
 from service.call import Tensor
 from service.dtypes import describe
 from service.wire import summary
+from service.wire.codec import Chunks
 from service.wire.tensors import to_bytes
 
 Array = npt.NDArray[Any]
@@ -19,19 +20,19 @@ Array = npt.NDArray[Any]
 SAFE: Final = 2**53 - 1
 
 
-def result_json(tensor: Tensor, output: str) -> bytes:
+def result_json(tensor: Tensor, output: str) -> Chunks:
     """The JSON object of a result. All but summaries and `none` can be posted as an operand."""
     head = b'{"shape":%b,"dtype":"%b"' % (
         orjson.dumps(tuple(tensor.shape)),
         describe(tensor.dtype).name.encode(),
     )
     if output == "none":
-        return head + b"}"
+        return (head + b"}",)
     if output == "base64":
-        return b'%b,"b64":"%b"}' % (head, pybase64.b64encode(to_bytes(tensor)))
+        return (head + b',"b64":"', pybase64.b64encode(to_bytes(tensor)), b'"}')
     if output == "summary":
-        return b'%b,"summary":%b}' % (head, _summary_json(tensor))
-    return b"".join((head, b',"data":', data_json(tensor, flat=output == "flat"), b"}"))
+        return (b'%b,"summary":%b}' % (head, _summary_json(tensor)),)
+    return (head + b',"data":', data_json(tensor, flat=output == "flat"), b"}")
 
 
 def data_json(tensor: Tensor, *, flat: bool = False) -> bytes:

@@ -427,7 +427,7 @@ def test_every_answer_can_be_posted_back_bit_for_bit(
     if dtype.kind == "bool":
         data = bytearray(byte & 1 for byte in data)
     x = from_bytes(data, dtype, shape, "/x")
-    body = b'{"x": %b}%b' % (CODEC.result(x, output), padding)
+    body = b'{"x": %b}%b' % (b"".join(CODEC.result(x, output)), padding)
     call = CODEC.decode(body, norm, READING)
     assert bits(call.operands[0]) == bits(x)
     assert output != "base64" or to_bytes(call.operands[0]) == data

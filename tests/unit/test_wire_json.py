@@ -272,7 +272,7 @@ def ending(body: bytes, op: Op[Any]) -> object:
     except ServiceError as error:
         return (error.code, error.places)
     return (
-        [(x.dtype, x.shape, CODEC.result(x, "base64")) for x in call.operands],
+        [(x.dtype, x.shape, b"".join(CODEC.result(x, "base64"))) for x in call.operands],
         call.params,
         call.warnings,
     )
@@ -325,7 +325,9 @@ OUTCOME = Outcome("norm", torch.tensor([1.5, 2.0]), "torch", "cpu", 2, True, ("c
 def test_an_answer_holds_the_payload_and_the_envelope() -> None:
     """The fields that the contract lists, in that order."""
     payload = CODEC.result(OUTCOME.result, "nested")
-    answer = orjson.loads(CODEC.answer(OUTCOME, payload, Timings(compute_ns=1500), "id-1"))
+    answer = orjson.loads(
+        b"".join(CODEC.answer(OUTCOME, payload, Timings(compute_ns=1500), "id-1").chunks)
+    )
     assert list(answer) == [
         "op",
         "result",
@@ -348,5 +350,5 @@ def test_an_answer_holds_the_payload_and_the_envelope() -> None:
 def test_an_explanation_stands_under_the_name_of_the_operation() -> None:
     """As `broadcast` has one."""
     outcome = replace(OUTCOME, explanation={"axes": ({"axis": -1},)})
-    answer = orjson.loads(CODEC.answer(outcome, b"{}", Timings(), "id"))
+    answer = orjson.loads(b"".join(CODEC.answer(outcome, (b"{}",), Timings(), "id").chunks))
     assert answer["norm"] == {"axes": [{"axis": -1}]}

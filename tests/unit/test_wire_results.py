@@ -23,7 +23,7 @@ NAN, INF = math.nan, math.inf
 
 def written(x: Tensor, output: str = "nested") -> Any:
     """The object of a result, read by the standard library."""
-    return json.loads(result_json(x, output), parse_constant=pytest.fail)
+    return json.loads(b"".join(result_json(x, output)), parse_constant=pytest.fail)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_base64_holds_the_little_endian_bytes() -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_float64_is_written_in_the_fewest_digits(value: float) -> None:
     """Those of its repr."""
-    text = result_json(torch.tensor([value], dtype=torch.float64), "nested")
+    text = b"".join(result_json(torch.tensor([value], dtype=torch.float64), "nested"))
     (number,) = json.loads(text, parse_float=Decimal)["data"]
     assert number == Decimal(repr(value))
     assert math.copysign(1, number) == math.copysign(1, value)
@@ -106,7 +106,7 @@ def test_a_float64_is_written_in_the_fewest_digits(value: float) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False, width=32))
 def test_a_float32_is_written_in_the_fewest_digits(value: float) -> None:
     """Those of numpy's str, and none of the float64 that it is inside."""
-    text = result_json(torch.tensor([value]), "nested")
+    text = b"".join(result_json(torch.tensor([value]), "nested"))
     (number,) = json.loads(text, parse_float=Decimal)["data"]
     assert number == Decimal(str(np.float32(value)))
 
@@ -218,4 +218,4 @@ def test_a_summary_holds_for(x: Tensor, expected: dict[str, object]) -> None:
     """Numbers that are not finite, empty tensors, extreme magnitudes, every kind of dtype."""
     found = summary(x)
     assert {name: found[name] for name in expected} == expected
-    assert orjson.loads(result_json(x, "summary"))
+    assert orjson.loads(b"".join(result_json(x, "summary")))
