@@ -29,6 +29,10 @@ run: $(RUNTIME) ## Serve on http://127.0.0.1:8000 (ARGS="--port 9000 --workers 2
 compare: $(RUNTIME) ## Run every strategy on the same inputs and print one table
 	$(PY) -m service compare $(ARGS)
 
+.PHONY: sweep
+sweep: $(RUNTIME) ## Time against size for matrix products (ARGS="--limit-ms 200")
+	$(PY) -m service compare matmul --sweep 2:1024 $(ARGS)
+
 ##@ Prove
 
 # pytest comes last, so that its summary closes the output.
@@ -79,6 +83,13 @@ fmt: $(DEV) ## Format, and fix what ruff can fix
 .PHONY: openapi
 openapi: $(RUNTIME) ## Write openapi/openapi.json from the code
 	$(PY) -m service openapi
+
+# Their figures are those of the machine: on one that does nothing else.
+.PHONY: pictures
+pictures: $(DEV) ## Write the pictures of docs/: the lesson's race, and a sweep
+	@mkdir -p docs/images
+	$(PY) -m service compare matmul --shapes 5x784 784x10 --png docs/images/ladder.png
+	$(PY) -m service compare matmul --sweep 2:1024 --png docs/images/sweep.png
 
 .PHONY: docs
 docs: $(RUNTIME) ## Write the generated pages of docs/ from the code

@@ -1,7 +1,8 @@
-"""The command line: serve, openapi, docs, strategies."""
+"""The command line: serve, compare, plan, strategies, openapi, docs."""
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 OPENAPI = Path("openapi/openapi.json")
@@ -9,7 +10,10 @@ OPENAPI = Path("openapi/openapi.json")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; the exit status."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0] in ("compare", "plan"):
+        return ask(given[0], given[1:])
+    options = _parser().parse_args(given)
     command = {
         "serve": serve,
         "openapi": openapi,
@@ -22,6 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m service", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    # Listed here, parsed by `ask`: their options are those of an operation.
+    commands.add_parser("compare", help="race the strategies of an operation, or sweep over sizes")
+    commands.add_parser("plan", help="say what a call means and costs, and compute nothing")
     serve = commands.add_parser("serve", help="serve HTTP; SERVICE_* variables set the rest")
     serve.add_argument("--host", help="address to listen on (SERVICE_HOST, 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port; 0 takes a free one (SERVICE_PORT, 8000)")
@@ -34,6 +41,28 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--check", action="store_true", help="only say whether it is stale")
     commands.add_parser("strategies", help="list the strategies of each operation")
     return parser
+
+
+def ask(command: str, arguments: Sequence[str]) -> int:
+    """Plan or race an operation; what is refused is told with a hint, and gives status 2."""
+    from service.commands.compare import compare
+    from service.commands.plan import plan
+    from service.errors import ServiceError
+    from service.settings import SettingsError
+
+    try:
+        {"compare": compare, "plan": plan}[command](arguments)
+    except ServiceError as error:
+        print(error.detail, file=sys.stderr)
+        if error.hint is not None:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return 2
+    except (SettingsError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
 def serve(options: argparse.Namespace) -> int:

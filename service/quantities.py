@@ -44,8 +44,8 @@ def error_text(error: float) -> str:
 
 
 def shape_text(shape: Shape) -> str:
-    """A shape as it is typed: `5x784`; `()` for a single number."""
-    return "x".join(map(str, shape)) or "()"
+    """A shape: `5×784`; `()` for a single number."""
+    return "×".join(map(str, shape)) or "()"
 
 
 def _in_units(value: float, units: tuple[tuple[str, float], ...]) -> str:

@@ -4,14 +4,15 @@ Each strategy takes part as long as a run is estimated to stay within a limit. W
 strategies are raced together, as in any comparison.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from service.call import Call
 from service.compare import Options, Race, Report, Row, enter
 from service.engine import Engine
 from service.errors import LimitExceededError
-from service.plan import Plan, duration
+from service.plan import Plan
+from service.quantities import time_text
 
 Rung = tuple[str, str]
 
@@ -81,7 +82,7 @@ def sizes_between(first: int, last: int) -> tuple[int, ...]:
 
 def sweep(
     engine: Engine,
-    sizes: tuple[int, ...],
+    sizes: Sequence[int],
     call_at: Callable[[int], Call],
     limit_ns: int,
 ) -> Iterator[tuple[int, Row] | Sweep]:
@@ -120,8 +121,8 @@ def _within(entry: Plan | Row, limit_ns: int) -> Plan | Row:
     if isinstance(entry, Row) or entry.estimated_ns <= limit_ns:
         return entry
     reason = (
-        f"a run would take about {duration(entry.estimated_ns)}, over the limit of "
-        f"{duration(limit_ns)}"
+        f"a run would take about {time_text(entry.estimated_ns)}, over the limit of "
+        f"{time_text(limit_ns)}"
     )
     return Row(entry.strategy.name, entry.device.name, entry.estimated_ns, skipped=reason)
 

@@ -16,6 +16,7 @@ from service.strategies import REGISTRY
 
 HELP: Final = ("-h", "--help")
 PROGRAM: Final = "python -m service"
+SHAPES: Final = "--shapes 5x784 784x10 gives the shape of each operand"
 _SIZES: Final = re.compile(r"[0-9]{1,18}(x[0-9]{1,18})+")
 
 
@@ -55,7 +56,7 @@ def find_op(command: str, arguments: Sequence[str], registry: Registry = REGISTR
     listed = "\n".join(f"  {op.name:12} {op.summary}" for op in registry.values())
     if arguments and arguments[0] in HELP:
         parser = Parser(f"{PROGRAM} {command} OPERATION", f"operations:\n{listed}")
-        parser.usage = f"%(prog)s ...; %(prog)s --help lists the options of an operation"
+        parser.usage = "%(prog)s ...; %(prog)s --help lists the options of an operation"
         parser.parse_args(["--help"])
     name = arguments[0] if arguments else ""
     if name in registry:
@@ -75,6 +76,7 @@ def parser_of(command: str, op: Op[Any], more: Iterable[Param] = ()) -> Parser:
             parser.add_argument(param.name, nargs="?", help=_help(param))
     for param in (*op.params, *more):
         _add(parser, param)
+    parser.add_argument("--shapes", nargs="+", help="the shape of each operand, such as 5x784")
     return parser
 
 

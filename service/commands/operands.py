@@ -16,7 +16,7 @@ from service.wire.layout import check_size
 from service.wire.request import Operand, ShapeOperand
 
 SIZE: Final = "n"
-_SHAPE: Final = re.compile(r"(?:[0-9]{1,18}|n)(?:x(?:[0-9]{1,18}|n))*")
+_SHAPE: Final = re.compile(r"(?:[0-9]{1,18}|n)(?:[x×](?:[0-9]{1,18}|n))*")
 # Integers stay small, so that products of a few hundred of them fit most dtypes.
 INTEGERS_BELOW: Final = 10
 
@@ -58,12 +58,14 @@ def parse_shapes(texts: Sequence[str], size: int | None = None) -> tuple[Shape, 
 def _parse_shape(text: str, size: int | None) -> Shape:
     if text == "()":
         return ()
-    if not _SHAPE.fullmatch(text) or (size is None and SIZE in text):
+    found = _SHAPE.fullmatch(text)
+    if found is None or (size is None and SIZE in text):
         raise InvalidFieldError(
             f"a shape is sizes joined by x, or () for a number; there was {quote(text)}",
-            hint="n stands for the size in a --sweep" if SIZE in text else "such as 5x784",
+            hint="such as 5x784" if found is None else "n stands for the size in a --sweep",
         )
-    return tuple(size if part == SIZE and size is not None else int(part) for part in text.split("x"))
+    parts = text.replace("×", "x").replace(SIZE, str(size)).split("x")
+    return tuple(map(int, parts))
 
 
 def random_operands(

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 from service.call import Call, Shape
@@ -11,7 +10,6 @@ from service.commands.arguments import fields_of
 from service.commands.host import Host
 from service.commands.operands import random_operands, shape_operands
 from service.dtypes import describe
-from service.errors import InvalidFieldError, quote
 from service.fields import integer
 from service.quantities import shape_text
 from service.registry import Op, Param
@@ -74,21 +72,8 @@ def subject(op: Op[Any], call: Call, shapes: Sequence[str] = ()) -> str:
         for param in op.params
         if (value := call.params[param.name]) != param.default
     ]
-    texts = shapes or [shape_text(spec.shape) for spec in call.specs]
+    texts = [text.replace("x", "×") for text in shapes] or [
+        shape_text(spec.shape) for spec in call.specs
+    ]
     dtype = describe(call.specs[0].dtype).name
     return f"{' '.join([op.name, *shown])} of {' and '.join(texts)}, {dtype}"
-
-
-def writable(text: str | None) -> Path | None:
-    """The path of a file to write, if one was named; checked before the work is done."""
-    if text is None:
-        return None
-    path = Path(text)
-    if not path.parent.is_dir() or path.is_dir():
-        raise InvalidFieldError(
-            f"no file can be written at {quote(text)}",
-            hint=f"there is no folder {quote(str(path.parent))}"
-            if not path.is_dir()
-            else "it is a folder",
-        )
-    return path

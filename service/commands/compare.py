@@ -1,0 +1,66 @@
+"""`python -m service compare`: the strategies of an operation, raced on random operands."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from service.api.reports import report_answer
+from service.commands.arguments import SHAPES, find_op, parser_of
+from service.commands.host import this_host
+from service.commands.operands import parse_shapes
+from service.commands.request import DEADLINE, DTYPE, SEED, random_call, subject
+from service.commands.results import add_results, asked_results
+from service.commands.sweep import LIMIT, compare_sizes
+from service.commands.terminal import progress_bar
+from service.compare import PARAMS, Options, Race, Report, enter
+from service.errors import MissingFieldError
+from service.tables import race_table
+
+if TYPE_CHECKING:
+    from service.charts import Chart
+
+
+def compare(arguments: Sequence[str]) -> None:
+    """Race the strategies on operands of the given shapes, or at one size after another."""
+    op = find_op("compare", arguments)
+    parser = parser_of("compare", op, [*PARAMS, DTYPE, DEADLINE, SEED, LIMIT])
+    parser.add_argument(
+        "--sweep",
+        metavar="FIRST:LAST",
+        help="sizes by powers of two, such as 2:1024; n stands for the size in --shapes",
+    )
+    add_results(parser)
+    options = parser.parse(arguments[1:])
+    results = asked_results(options)
+    if options.sweep is not None:
+        compare_sizes(op, options, results)
+        return
+    if options.shapes is None:
+        raise MissingFieldError(f"compare {op.name} needs --shapes or --sweep", hint=SHAPES)
+    host = this_host()
+    call = random_call(host, op, parse_shapes(options.shapes), options, PARAMS)
+    race_options = Options.of(call.options)
+    report = watched(enter(host.engine, call, race_options))
+    title = subject(op, call)
+    results.show(
+        title,
+        race_table(report, title, race_options),
+        lambda: report_answer(report).model_dump_json(exclude_unset=True),
+        partial(_draw, report, title),
+    )
+
+
+def watched(race: Race) -> Report:
+    """The report of a race, after a progress bar that names each rung as it finishes."""
+    with progress_bar(len(race.entries)) as bar:
+        for done, item in enumerate(race.run(), 1):
+            if isinstance(item, Report):
+                return item
+            bar.show(item, done=done)
+    raise AssertionError("a race ends with its report")  # pragma: no cover - run() gives it last
+
+
+def _draw(report: Report, title: str) -> "Chart":
+    from service.charts import race_chart
+
+    return race_chart(report, title)

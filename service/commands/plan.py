@@ -1,0 +1,30 @@
+"""`python -m service plan`: what a call means and would cost; nothing is computed."""
+
+from collections.abc import Sequence
+
+from service.api.reports import plan_answer
+from service.commands.arguments import SHAPES, find_op, parser_of
+from service.commands.host import this_host
+from service.commands.operands import parse_shapes
+from service.commands.request import DEADLINE, DEVICE, DTYPE, STRATEGY, sketched_call, subject
+from service.commands.terminal import print_table
+from service.errors import MissingFieldError
+from service.tables import plan_table
+
+
+def plan(arguments: Sequence[str]) -> None:
+    """Print the plan of a call on operands of the given shapes."""
+    op = find_op("plan", arguments)
+    parser = parser_of("plan", op, [STRATEGY, DEVICE, DTYPE, DEADLINE])
+    parser.add_argument("--json", action="store_true", help="print JSON alone, as HTTP answers it")
+    options = parser.parse(arguments[1:])
+    if options.shapes is None:
+        raise MissingFieldError(f"plan {op.name} needs --shapes", hint=SHAPES)
+    host = this_host()
+    call = sketched_call(host, op, parse_shapes(options.shapes), options)
+    request = host.engine.request(call)
+    found = host.engine.planner.explain(request)
+    if options.json:
+        print(plan_answer(request, found).model_dump_json(exclude_unset=True))
+    else:
+        print_table(plan_table(found, f"plan of {subject(op, call)}"))

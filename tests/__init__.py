@@ -1,0 +1,1 @@
+"""The tests: `contract` over HTTP, `unit` for the modules below it."""

@@ -1,0 +1,56 @@
+"""Quantities are written with their unit and three significant digits."""
+
+import math
+
+import pytest
+
+from service.quantities import (
+    bytes_text,
+    count_text,
+    error_text,
+    ratio_text,
+    shape_text,
+    time_text,
+)
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [
+        (0, "0.00 ns"),
+        (1, "1.00 ns"),
+        (999.4, "999 ns"),
+        (999.6, "1.00 us"),
+        (9_310, "9.31 us"),
+        (12_345, "12.3 us"),
+        (999_600, "1.00 ms"),
+        (720_000_000, "720 ms"),
+        (2_379e9, "2,380 s"),
+        (10_404e9, "2.89 h"),
+        (10**19, "116,000 days"),
+    ],
+)
+def test_times(ns: float, text: str) -> None:
+    """The unit is chosen after rounding, so that none is written as 1000 of a smaller one."""
+    assert time_text(ns) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.00 KiB"), (2**30, "1.00 GiB")],
+)
+def test_bytes(count: int, text: str) -> None:
+    """Below a KiB a size is exact."""
+    assert bytes_text(count) == text
+
+
+def test_counts_ratios_and_errors() -> None:
+    """Counts are exact as long as they can be read."""
+    assert [count_text(39_200), count_text(10**18)] == ["39,200", "1.00e+18"]
+    assert [ratio_text(1), ratio_text(86_045)] == ["1.00×", "86,000×"]
+    assert [error_text(x) for x in (0, 1.9073e-6, math.inf)] == ["0", "1.91e-06", "infinite"]
+
+
+def test_shapes() -> None:
+    """A single number has a shape, too."""
+    assert [shape_text((5, 784)), shape_text((3,)), shape_text(())] == ["5×784", "3", "()"]
