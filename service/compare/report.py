@@ -71,7 +71,7 @@ class Report:
 def host(devices: Devices) -> Host:
     """This host, as a report names it."""
     return Host(
-        cpu=_cpu_name(),
+        cpu=cpu_name(),
         threads=torch.get_num_threads(),
         devices=tuple(device.name for device in devices.members),
         versions={
@@ -83,7 +83,7 @@ def host(devices: Devices) -> Host:
 
 
 @cache
-def _cpu_name(info: Path = Path("/proc/cpuinfo")) -> str:
+def cpu_name(info: Path = Path("/proc/cpuinfo")) -> str:
     """The processor's name as Linux gives it, or what Python knows elsewhere."""
     if info.exists():
         for line in info.read_text(encoding="utf-8").splitlines():

@@ -1,0 +1,108 @@
+"""The app under test, with its lifespan run, and a client of it. Strategies are measured once."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
+from pathlib import Path
+from time import sleep
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient
+
+from service.api.app import create_app
+from service.rates import Rates
+from service.registry import Registry
+from service.settings import Settings
+from service.strategies import REGISTRY
+
+ROOT = Path(__file__).parents[1]
+BASE = "http://service.test"
+# Opens a client of an app with these settings, and perhaps another registry.
+Serve = Callable[..., AbstractAsyncContextManager[AsyncClient]]
+
+
+def client_of(app: FastAPI) -> AsyncClient:
+    """A client of `app`, whose failures come as answers, as from a server."""
+    transport = ASGITransport(app, raise_app_exceptions=False)
+    return AsyncClient(transport=transport, base_url=BASE)
+
+
+@contextmanager
+def serving(**variables: str) -> Iterator[str]:
+    """The address of a real server, in a process of its own, while the context lasts."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "service", "serve", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | variables) as process:
+        try:
+            for _ in range(600):
+                with suppress(httpx.TransportError):
+                    if httpx.get(f"{url}/health/ready").status_code == 200:
+                        break
+                assert process.poll() is None, "the server has ended"
+                sleep(0.1)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+@asynccontextmanager
+async def running(app: FastAPI) -> AsyncIterator[FastAPI]:
+    """`app` between its startup, measurements included, and its shutdown."""
+    async with app.router.lifespan_context(app):
+        await app.state.service.warmed_up()
+        yield app
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The event loop of the service."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def rates() -> Rates:
+    """What each strategy costs here: measured once for all apps."""
+    return Rates()
+
+
+@pytest.fixture(scope="session")
+async def app(rates: Rates) -> AsyncIterator[FastAPI]:
+    """The service with its default settings, ready to compute."""
+    async with running(create_app(Settings(), rates=rates)) as app:
+        yield app
+
+
+@pytest.fixture(scope="session")
+async def client(app: FastAPI) -> AsyncIterator[AsyncClient]:
+    """A client of the service."""
+    async with client_of(app) as client:
+        yield client
+
+
+@pytest.fixture
+def serve(rates: Rates) -> Serve:
+    """Starts a service of one's own, for as long as the context lasts."""
+
+    @asynccontextmanager
+    async def serve(
+        registry: Registry = REGISTRY, **settings: object
+    ) -> AsyncIterator[AsyncClient]:
+        app = create_app(Settings.model_validate(settings), registry=registry, rates=rates)
+        async with running(app), client_of(app) as client:
+            yield client
+
+    return serve

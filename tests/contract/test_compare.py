@@ -1,0 +1,921 @@
+"""Races: every strategy on the same inputs, in one report or as a stream, and what ends them."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import uvicorn
+from fastapi import FastAPI
+from httpx import AsyncClient
+
+from service import compare
+from service.api.app import create_app
+from service.api.events import race_events
+from service.api.reports import report_answer, row_answer
+from service.api.state import Service
+from service.call import Call, Spec, Tensor
+from service.compare.agreement import Agreement, agreement
+from service.compare.options import Options
+from service.compare.race import _reference
+from service.compare.report import Host, Report, Row, cpu_name
+from service.dtypes import DTYPES
+from service.examples import Example, compare_examples
+from service.plan import Plan
+from service.rates import Rates
+from service.registry import Op, Registry, Sample, parse_params
+from service.settings import Settings
+from service.strategies import REGISTRY
+from tests import cases
+from tests.cases import TOLERANCES, Json, assert_near
+from tests.conftest import Serve, client_of, running
+
+STREAM = {"Accept": "text/event-stream"}
+A: Json = [[1, 2, 3], [4, 5, 6]]
+B: Json = [[1, 0], [0, 1], [1, 1]]
+MATMUL: dict[str, Json] = {"a": A, "b": B, "device": "cpu"}
+EXACT: dict[str, Json] = {"dtype": "int64", "rtol": 0, "atol": 0, "device": "cpu"}
+TIMES = ("median_ms", "min_ms", "iqr_ms", "speedup")
+
+
+async def race(client: AsyncClient, op: str, body: Mapping[str, Json]) -> Json:
+    """The report of a race that has one."""
+    response = await client.post(f"/{op}/compare", json=dict(body))
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+@dataclass
+class Sse:
+    """An event of a stream, as the HTML standard reads it."""
+
+    event: str = "message"
+    data: Json = None
+    comments: list[str] = field(default_factory=list)
+
+
+def read_stream(text: str) -> Iterator[Sse]:
+    """The events and comments of a stream."""
+    assert text.endswith("\n\n")
+    for block in text.removesuffix("\n\n").split("\n\n"):
+        found, data = Sse(), []
+        for line in block.split("\n"):
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if name == "event":
+                found.event = value
+            elif name == "data":
+                data.append(value)
+            else:
+                assert not name, line
+                found.comments.append(value)
+        found.data = json.loads("\n".join(data)) if data else None
+        yield found
+
+
+async def stream(client: AsyncClient, op: str, body: Mapping[str, Json]) -> list[Sse]:
+    """The events of a race."""
+    response = await client.post(f"/{op}/compare", json=dict(body), headers=STREAM)
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.headers["cache-control"] == "no-store"
+    return list(read_stream(response.text))
+
+
+def ladder(*names: str) -> Op[Any]:
+    """A matmul of one's own, with some of the real strategies."""
+    op = REGISTRY["matmul"]
+    picked = {name: op.strategies[name] for name in names}
+    return replace(op, auto=("torch",), _strategies=picked)
+
+
+def with_strategy(op: Op[Any], name: str, compute: Callable[[Tensor, Tensor], Tensor]) -> Op[Any]:
+    """`op`, with a strategy that is not in the registry; its name is measured once for all."""
+    torch_ = REGISTRY["matmul"].strategies["torch"]
+    compute.__doc__ = compute.__doc__ or "For a test."
+    op.strategy(name, adapt=torch_.adapt, work=torch_.work, dtypes=torch_.dtypes)(compute)
+    return op
+
+
+@dataclass
+class Gate:
+    """A strategy that waits when its first number is 77, so that a race can be met halfway."""
+
+    entered: Event = field(default_factory=Event)
+    leave: Event = field(default_factory=Event)
+    runs: int = 0
+
+    def compute(self, a: Tensor, b: Tensor) -> Tensor:
+        """Waits at most a minute, so that no failure of a test hangs it."""
+        if a.numel() and a.flatten()[0] == 77:
+            self.runs += 1
+            self.entered.set()
+            assert self.leave.wait(60)
+        return a @ b
+
+
+GATED: dict[str, Json] = {"a": [[77, 1]], "b": [[1], [1]], "device": "cpu"}
+
+
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait, within bounds, until something is so."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  # it has no event of its own
+            await asyncio.sleep(0.005)
+
+
+def samples() -> list[object]:
+    """Every sample of every operation in three dtypes."""
+    return [
+        pytest.param(op, sample, dtype, id=f"{op.name}-{sample.name.replace(' ', '_')}-{dtype}")
+        for op in REGISTRY.values()
+        for sample in op.samples
+        for dtype in ("float32", "int64", "complex64")
+    ]
+
+
+@pytest.mark.parametrize(("op", "sample", "dtype"), samples())
+async def test_every_strategy_has_its_row(
+    client: AsyncClient, op: Op[Any], sample: Sample, dtype: str
+) -> None:
+    """In the registry's order, it ran and agrees with float64, or was skipped as a plan says."""
+    row = cases.Row(op, "auto", sample, dtype, "cpu")
+    body = row.body() | {"repeat": 3}
+    del body["strategy"]
+    response = await client.post(f"/{op.name}/compare", json=body)
+    planned = await client.post(f"/{op.name}/plan", json=row.body())
+    if not row.has_meaning:
+        assert response.status_code == 422
+        assert response.json() | {"instance": ""} == planned.json() | {"instance": ""}
+        return
+    report, plan = response.json(), planned.json()
+    assert response.status_code == 200
+    assert report["op"] == op.name
+    assert report["shapes"] == [list(shape) for shape in sample.shapes]
+    assert report["dtype"] == dtype
+    assert report["multiply_adds"] == plan["work"]["multiply_adds"]
+    assert [(each["strategy"], each["device"]) for each in report["rows"]] == [
+        (each["strategy"], each["device"]) for each in plan["strategies"]
+    ]
+    ran = [each for each in report["rows"] if "skipped" not in each]
+    assert [each["strategy"] for each in ran] == row.takers()
+    assert report["baseline"] == ran[0]["strategy"]
+    for each, rung in zip(report["rows"], plan["strategies"], strict=True):
+        assert each["estimated_ms"] == rung["estimated_ms"]
+        if "skipped" in each:
+            assert each["skipped"] == rung["reason"]
+            assert not {"runs", *TIMES, "agrees", "max_abs_error"} & set(each)
+            continue
+        assert 1 <= each["runs"] <= 3
+        assert (each["agrees"], each["disagreeing"]) == (True, 0)
+        rtol, atol = TOLERANCES.get(row.result_dtype, (0, 0))
+        largest = max(1, np.abs(row.expected()).max(initial=0))
+        assert each["max_abs_error"] <= atol + rtol * largest
+        assert (each["worst"] is None) == (each["max_abs_error"] == 0)
+
+
+async def test_figures_of_a_report_fit_together(client: AsyncClient) -> None:
+    """Minimum, median and spread are ordered, and speed-ups are over the baseline's median."""
+    report = await race(client, "matmul", {**MATMUL, "repeat": 7})
+    rows = {row["strategy"]: row for row in report["rows"]}
+    assert report["baseline"] == "loops"
+    assert rows["loops"]["speedup"] == 1
+    for row in rows.values():
+        assert row["runs"] == 7
+        assert 0 < row["min_ms"] <= row["median_ms"]
+        assert row["iqr_ms"] >= 0
+        expected = rows["loops"]["median_ms"] / row["median_ms"]
+        # times are rounded to a nanosecond, the speed-up is of the unrounded ones
+        assert row["speedup"] == pytest.approx(expected, rel=1e-2)
+
+
+async def test_the_host_is_named(client: AsyncClient, app: FastAPI) -> None:
+    """A figure without its machine says nothing."""
+    host = (await race(client, "matmul", MATMUL))["host"]
+    service: Service = app.state.service
+    assert host["cpu"]
+    assert host["threads"] == service.settings.threads
+    assert host["devices"] == [each.name for each in service.engine.planner.devices.members]
+    assert host["versions"]["torch"] == torch.__version__
+    assert set(host["versions"]) == {"python", "torch", "numpy"}
+
+
+def test_a_processor_without_a_name_is_called_by_its_kind(tmp_path: Path) -> None:
+    """Where Linux gives none, or there is no Linux, Python's word stands."""
+    other = cpu_name(tmp_path / "absent")
+    assert other
+    nameless = tmp_path / "nameless"
+    nameless.write_text("processor : 0\n", encoding="utf-8")
+    assert cpu_name(nameless) == other
+    named = tmp_path / "named"
+    named.write_text("processor : 0\nmodel name\t: Abacus 9 \n", encoding="utf-8")
+    assert cpu_name(named) == "Abacus 9"
+
+
+@pytest.mark.parametrize(
+    "example", [pytest.param(each, id=f"{each.op}-{each.name}") for each in compare_examples()]
+)
+async def test_an_example_is_answered_as_it_says(client: AsyncClient, example: Example) -> None:
+    """The races of the document run, and have what they say."""
+    report = await race(client, example.op, {**example.body, "device": "cpu"})
+    assert {key: report[key] for key in example.expected} == example.expected
+    assert all("skipped" not in row for row in report["rows"])
+
+
+async def test_an_overflow_is_loud(client: AsyncClient) -> None:
+    """Norms that square [1e20, 1e20] in float32 are infinite; the others agree with float64."""
+    report = await race(client, "norm", {"x": [1e20, 1e20], "device": "cpu"})
+    agreeing = {row["strategy"] for row in report["rows"] if row["agrees"]}
+    assert agreeing == {"python", "scaled"}
+    for row in report["rows"]:
+        if row["strategy"] not in agreeing:
+            assert (row["disagreeing"], row["worst"]) == (1, [])
+            assert (row["max_abs_error"], row["max_rel_error"]) == ("Infinity", "Infinity")
+        else:
+            assert row["disagreeing"] == 0
+            assert 0 < row["max_rel_error"] < 1e-6
+
+
+def off_by_one(a: Tensor, b: Tensor) -> Tensor:
+    """Wrong in one element of the last row, unless it is alone."""
+    c = a @ b
+    if c.dim() == 2 and c.shape[1] > 1:
+        c[-1, 0] += 1
+    return c
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+async def test_a_wrong_strategy_is_found(serve: Serve, dtype: str) -> None:
+    """It is fast and wrong: the row says in how many elements, where, and by how much."""
+    op = with_strategy(ladder("loops", "torch"), "off-by-one", off_by_one)
+    async with serve(Registry(op)) as client:
+        report = await race(client, "matmul", {**MATMUL, "dtype": dtype})
+        lost_signs = {**MATMUL, "dtype": dtype, "rtol": 1e3, "atol": 1e5}
+        fooled = await race(client, "matmul", lost_signs)
+    right, also_right, wrong = report["rows"]
+    assert right["agrees"]
+    assert also_right["agrees"]
+    assert (wrong["agrees"], wrong["disagreeing"], wrong["worst"]) == (False, 1, [1, 0])
+    assert (wrong["max_abs_error"], wrong["max_rel_error"]) == (1, 0.1)
+    assert wrong["speedup"] > 0
+    assert [row["agrees"] for row in fooled["rows"]] == [True] * 3
+
+
+async def test_tolerances_decide_what_agrees(client: AsyncClient) -> None:
+    """Near, not equal: 0.1 * 0.1 + 0.2 * 0.2 in float32 is not exactly that of float64."""
+    body = {**MATMUL, "a": [[0.1, 0.2]], "b": [[0.1], [0.2]], "strategies": ["loops"]}
+    near = (await race(client, "matmul", body))["rows"][0]
+    assert (near["agrees"], near["worst"]) == (True, [0, 0])
+    assert 0 < near["max_abs_error"] < 1e-7
+    for tolerance, agrees in (
+        ({"rtol": 0, "atol": 0}, False),
+        ({"rtol": 1e-6, "atol": 0}, True),
+        ({"rtol": 0, "atol": 1e-7}, True),
+        ({"rtol": 1e-12, "atol": 1e-12}, False),
+    ):
+        row = (await race(client, "matmul", {**body, **tolerance}))["rows"][0]
+        assert (row["agrees"], row["disagreeing"]) == (agrees, 0 if agrees else 1), tolerance
+
+
+async def test_integers_race_exactly(client: AsyncClient) -> None:
+    """Beyond 2^53, where float64 has gaps, an integer result still has no error at all."""
+    body = {**EXACT, "a": [[2**61 + 1, 3]], "b": [[1], [1]]}
+    for row in (await race(client, "matmul", body))["rows"]:
+        assert (row["agrees"], row["max_abs_error"], row["worst"]) == (True, 0, None)
+
+
+async def test_an_off_by_one_beyond_float64_is_found(serve: Serve) -> None:
+    """The difference of two integers is taken before it is rounded."""
+    op = with_strategy(ladder("torch"), "off-by-one", off_by_one)
+    big = {**EXACT, "a": [[2**61]], "b": [[1, 1]]}
+    async with serve(Registry(op)) as client:
+        right, wrong = (await race(client, "matmul", big))["rows"]
+    assert right["agrees"]
+    assert (wrong["agrees"], wrong["disagreeing"]) == (False, 1)
+    assert (wrong["max_abs_error"], wrong["worst"]) == (1, [0, 0])
+
+
+@pytest.mark.parametrize(
+    ("op", "body", "code"),
+    [
+        ("matmul", {"a": [[1, 2]], "b": [[1, 2]]}, "shape-mismatch"),
+        ("matmul", {"a": [2**62], "b": [2], "dtype": "int64"}, "integer-overflow"),
+        ("matmul", {"a": [[1], [1, 2]], "b": [1]}, "ragged-array"),
+        ("matmul", {"a": {"shape": [2]}, "b": [1, 2]}, "missing-field"),
+        ("matmul", {"a": [1]}, "missing-field"),
+        ("matmul", {**MATMUL, "repeats": 3}, "unknown-field"),
+        ("einsum", {"equation": "ij>ji", "operands": [A]}, "invalid-equation"),
+        ("norm", {"x": [True], "dtype": "bool"}, "dtype-unsupported"),
+    ],
+)
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_what_cannot_run_is_a_problem_and_no_stream(
+    client: AsyncClient, op: str, body: dict[str, Json], code: str, accept: str
+) -> None:
+    """What is wrong before the first rung is a plain problem document, whatever was accepted."""
+    response = await client.post(f"/{op}/compare", json=body, headers={"Accept": accept})
+    assert (response.status_code, response.json()["code"]) == (422, code)
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"strategies": "torch"}, "invalid-field"),
+        ({"strategies": ["torch", 1]}, "invalid-field"),
+        ({"strategies": None}, "invalid-field"),
+        ({"strategies": ["torch"] * 65}, "invalid-field"),
+        ({"strategies": ["torch", "tortch"]}, "unknown-strategy"),
+        ({"strategies": ["auto"]}, "unknown-strategy"),
+        ({"devices": "cpu"}, "invalid-field"),
+        ({"devices": [0]}, "invalid-field"),
+        ({"devices": ["cpu", "tpu"]}, "device-unavailable"),
+        ({"device": "tpu"}, "device-unavailable"),
+        ({"baseline": 3}, "invalid-field"),
+        ({"baseline": "x" * 65}, "invalid-field"),
+        ({"baseline": "loop"}, "unknown-strategy"),
+        ({"baseline": "auto"}, "unknown-strategy"),
+        ({"baseline": ""}, "unknown-strategy"),
+        ({"repeat": 0}, "invalid-field"),
+        ({"repeat": 1001}, "invalid-field"),
+        ({"repeat": 1.5}, "invalid-field"),
+        ({"repeat": True}, "invalid-field"),
+        ({"budget_ms": 0}, "invalid-field"),
+        ({"budget_ms": 60_001}, "invalid-field"),
+        ({"budget_ms": "1"}, "invalid-field"),
+        ({"rtol": -1e-9}, "invalid-field"),
+        ({"rtol": "1e-3"}, "invalid-field"),
+        ({"rtol": None}, "invalid-field"),
+        ({"atol": -1}, "invalid-field"),
+        ({"atol": True}, "invalid-field"),
+        ({"deadline_ms": 0}, "invalid-field"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_an_option_out_of_range_is_refused(
+    client: AsyncClient, fields: dict[str, Json], code: str
+) -> None:
+    """With the field that it is about, or the choices that there are."""
+    response = await client.post("/matmul/compare", json={**MATMUL, **fields})
+    assert (response.status_code, response.json()["code"]) == (422, code)
+    (name,) = fields
+    if code == "invalid-field":
+        assert response.json()["errors"][0]["pointer"].startswith(f"/{name}")
+    if code == "unknown-strategy":
+        assert "loops, python, elementwise" in response.json()["detail"]
+
+
+async def test_named_strategies_race_in_the_order_of_the_registry(client: AsyncClient) -> None:
+    """However they are named, slowest first, and each once; none named means all."""
+    body = {**MATMUL, "strategies": ["torch", "python", "torch", "loops"], "device": "cpu"}
+    report = await race(client, "matmul", body)
+    assert [row["strategy"] for row in report["rows"]] == ["loops", "python", "torch"]
+    assert report["baseline"] == "loops"
+    report = await race(client, "matmul", {**body, "strategies": []})
+    assert [row["strategy"] for row in report["rows"]] == list(REGISTRY["matmul"].strategies)
+
+
+async def test_a_named_baseline_runs_too(client: AsyncClient) -> None:
+    """It joins those that were named, and speed-ups are over it."""
+    body = {**MATMUL, "strategies": ["torch"], "baseline": "python", "device": "cpu"}
+    report = await race(client, "matmul", body)
+    assert [row["strategy"] for row in report["rows"]] == ["python", "torch"]
+    assert (report["baseline"], report["rows"][0]["speedup"]) == ("python", 1)
+    report = await race(client, "matmul", {**MATMUL, "baseline": "numpy"})
+    assert report["baseline"] == "numpy"
+    assert report["rows"][0]["speedup"] < report["rows"][-1]["speedup"] == 1
+
+
+@pytest.mark.parametrize("devices", [["cpu"], ["cpu", "cpu"], ["cpu", "auto"], ["auto", "auto"]])
+async def test_a_device_races_once(client: AsyncClient, app: FastAPI, devices: list[str]) -> None:
+    """However often and by whatever name it is asked for."""
+    planner = app.state.service.engine.planner
+    asked = [device.name for name in devices for device in planner.devices.candidates(name)]
+    expected = list(dict.fromkeys(asked))
+    body = {**MATMUL, "strategies": ["torch", "numpy"], "devices": devices}
+    report = await race(client, "matmul", body)
+    pairs = [(row["strategy"], row["device"]) for row in report["rows"]]
+    assert pairs == [(name, device) for name in ("torch", "numpy") for device in expected]
+
+
+@cases.NO_CUDA
+async def test_both_devices_race_on_the_same_inputs(client: AsyncClient) -> None:
+    """One row for each strategy and device; what does not run on CUDA is skipped there."""
+    body = {**MATMUL, "devices": ["cpu", "cuda"]}
+    report = await race(client, "matmul", body)
+    assert len(report["rows"]) == 2 * len(REGISTRY["matmul"].strategies)
+    for row in report["rows"]:
+        if row["device"] == "cpu" or REGISTRY["matmul"].strategies[row["strategy"]].cuda:
+            assert row["agrees"]
+        else:
+            assert row["skipped"] == "does not run on cuda"
+
+
+@pytest.mark.parametrize("repeat", [1, 2, 5, 6, 20])
+async def test_repeat_is_the_most_runs(client: AsyncClient, repeat: int) -> None:
+    """Within the time budget, all of them are made."""
+    body = {**MATMUL, "strategies": ["torch", "numpy"], "repeat": repeat, "budget_ms": 60_000}
+    report = await race(client, "matmul", body)
+    assert [row["runs"] for row in report["rows"]] == [repeat] * len(report["rows"])
+
+
+async def test_each_rung_runs_though_the_budget_is_spent(client: AsyncClient) -> None:
+    """A millisecond for eight strategies leaves the slow ones a single run."""
+    rows = np.ones((16, 16)).tolist()
+    report = await race(
+        client, "matmul", {**MATMUL, "a": rows, "b": rows, "budget_ms": 1, "repeat": 1000}
+    )
+    runs = {row["strategy"]: row["runs"] for row in report["rows"]}
+    assert runs["loops"] == 1
+    assert all(1 <= count < 1000 for count in runs.values())
+
+
+async def test_rungs_over_the_deadline_are_skipped(client: AsyncClient) -> None:
+    """With the estimate and the reason that a run would be refused with; the others race."""
+    ones = np.ones((64, 64)).tolist()
+    body = {"a": ones, "b": ones, "deadline_ms": 60, "device": "cpu", "repeat": 2}
+    report = await race(client, "matmul", body)
+    rows = {row["strategy"]: row for row in report["rows"]}
+    assert list(rows) == list(REGISTRY["matmul"].strategies)
+    refused = await client.post("/matmul", json=body_of_run(body, "loops"))
+    assert rows["loops"]["skipped"] == refused.json()["detail"]
+    assert rows["loops"]["estimated_ms"] > 60
+    assert "runs" not in rows["loops"]
+    assert rows["torch"]["agrees"]
+    assert report["baseline"] != "loops"
+    assert rows[report["baseline"]]["speedup"] == 1
+
+
+def body_of_run(body: dict[str, Json], strategy: str) -> dict[str, Json]:
+    """The run of one rung."""
+    operation = {key: value for key, value in body.items() if key != "repeat"}
+    return {**operation, "strategy": strategy}
+
+
+async def test_together_the_rungs_keep_within_the_deadline(
+    client: AsyncClient, app: FastAPI
+) -> None:
+    """Quick ones come first; what is left is too short for a slow one that would do alone."""
+    planner, op = app.state.service.engine.planner, REGISTRY["matmul"]
+    (cpu,) = planner.devices.candidates("cpu")
+
+    def costs_ns(size: int) -> dict[str, int]:
+        meaning = op.sample_meaning(Sample("", ((size, size),) * 2), torch.float32)
+        return {
+            name: planner.rates.estimate_ns(op, strategy, cpu, meaning)
+            for name, strategy in op.strategies.items()
+        }
+
+    def deadline_ms(costs: dict[str, int]) -> int:
+        return costs["loops"] // 1_000_000 + 1  # enough for it alone
+
+    size = next(
+        n for n in range(8, 60) if sum(costs_ns(n).values()) > 1e6 * deadline_ms(costs_ns(n))
+    )
+    costs = costs_ns(size)
+    assert max(costs.values()) == costs["loops"]
+    ones = np.ones((size, size)).tolist()
+    body = {"a": ones, "b": ones, "deadline_ms": deadline_ms(costs), "device": "cpu"}
+    report = await race(client, "matmul", body)
+    rows = {row["strategy"]: row for row in report["rows"]}
+    assert "the deadline leaves" in rows["loops"]["skipped"]
+    assert rows["loops"]["estimated_ms"] == pytest.approx(costs["loops"] / 1e6)
+    kept = await race(client, "matmul", {**body, "baseline": "loops"})
+    rows = {row["strategy"]: row for row in kept["rows"]}
+    assert (kept["baseline"], rows["loops"]["speedup"]) == ("loops", 1)
+    assert any("the deadline leaves" in row.get("skipped", "") for row in rows.values())
+
+
+async def test_a_baseline_that_is_not_admitted_is_not_dropped(client: AsyncClient) -> None:
+    """It keeps its row with the reason, stays the baseline, and no speed-up is made up."""
+    ones = np.ones((128, 128)).tolist()
+    body = {"a": ones, "b": ones, "deadline_ms": 100, "baseline": "loops", "device": "cpu"}
+    report = await race(client, "matmul", {**body, "strategies": ["torch"], "repeat": 1})
+    loops, torch_ = report["rows"]
+    assert (report["baseline"], loops["strategy"]) == ("loops", "loops")
+    assert "would take about" in loops["skipped"]
+    assert (torch_["runs"], torch_["speedup"]) == (1, None)
+
+
+async def test_a_race_without_a_rung_is_a_report(client: AsyncClient) -> None:
+    """All are skipped: there is no baseline, and nothing was computed for a reference either."""
+    body = {"x": [1.0, 2.0], "ord": 0, "strategies": ["loops", "einsum"], "device": "cpu"}
+    report = await race(client, "norm", body)
+    assert report["baseline"] is None
+    assert all(row["skipped"].startswith("does not take ord 0") for row in report["rows"])
+    events = await stream(client, "norm", body)
+    assert [each.event for each in events] == ["row", "row", "report"]
+    assert events[-1].data == report
+
+
+async def test_a_stream_has_a_row_for_each_rung_then_the_report(client: AsyncClient) -> None:
+    """Each row is sent once, as its rung is finished; the report repeats them in order."""
+    x = {"x": [[3, 4], [6, 8]], "ord": 0, "dim": 1, "device": "cpu"}
+    for op, body in (("matmul", {**MATMUL, "device": "cpu"}), ("norm", x)):
+        *rows, last = await stream(client, op, body)
+        assert (last.event, {each.event for each in rows}) == ("report", {"row"})
+        names = [each.data["strategy"] for each in rows]
+        assert sorted(names) == sorted(REGISTRY[op].strategies)
+        assert [row["strategy"] for row in last.data["rows"]] == list(REGISTRY[op].strategies)
+        reported = {row["strategy"]: row for row in last.data["rows"]}
+        for each in rows:
+            row = reported[each.data["strategy"]]
+            if "skipped" not in row:
+                assert each.data["speedup"] is None  # the baseline may not have run yet
+            assert each.data | {"speedup": 0} == row | {"speedup": 0}
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (None, "application/json"),
+        ("*/*", "application/json"),
+        ("application/*", "application/json"),
+        ("text/*", "text/event-stream"),
+        ("text/event-stream;q=0.4, application/json;q=0.5", "application/json"),
+        ("text/event-stream;q=0.6, application/json;q=0.5", "text/event-stream"),
+        ("text/event-stream, application/json", "application/json"),
+        ("text/html, */*;q=0.1, application/json;q=0", "text/event-stream"),
+    ],
+)
+async def test_accept_chooses_between_report_and_stream(
+    client: AsyncClient, accept: str | None, kind: str
+) -> None:
+    """By quality; of equals the report."""
+    headers = {} if accept is None else {"Accept": accept}
+    body = {**MATMUL, "strategies": ["torch"], "repeat": 1}
+    response = await client.post("/matmul/compare", json=body, headers=headers)
+    assert response.status_code == 200
+    assert response.headers["content-type"].partition(";")[0] == kind
+
+
+@pytest.mark.parametrize("accept", ["text/html", "text/event-stream;q=0", "application/x-npy"])
+async def test_other_formats_are_not_written(client: AsyncClient, accept: str) -> None:
+    """406 lists the two that are."""
+    response = await client.post("/matmul/compare", json=MATMUL, headers={"Accept": accept})
+    assert (response.status_code, response.json()["code"]) == (406, "not-acceptable")
+    assert "application/json, text/event-stream" in response.json()["detail"]
+
+
+async def test_what_goes_wrong_in_a_stream_is_its_last_event(client: AsyncClient) -> None:
+    """Singular values of NaN do not exist: the report is the problem's document in both forms."""
+    body = {"x": [["NaN", 1], [2, 3]], "ord": "nuc"}
+    plain = await client.post("/norm/compare", json=body)
+    assert (plain.status_code, plain.json()["code"]) == (422, "value-out-of-range")
+    *rows, last = await stream(client, "norm", body)
+    assert {each.event for each in rows} == {"row"}
+    assert last.event == "problem"
+    assert last.data | {"instance": ""} == plain.json() | {"instance": ""}
+
+
+@asynccontextmanager
+async def gated(rates: Rates, **settings: object) -> AsyncIterator[tuple[FastAPI, Gate]]:
+    """A service with a strategy that waits, and the gate that lets it go on."""
+    gate = Gate()
+
+    def gated(a: Tensor, b: Tensor) -> Tensor:
+        """Waits."""
+        return gate.compute(a, b)
+
+    op = with_strategy(ladder("torch"), "gated", gated)
+    app = create_app(Settings.model_validate(settings), registry=Registry(op), rates=rates)
+    async with running(app):
+        try:
+            yield app, gate
+        finally:
+            gate.leave.set()
+
+
+@pytest.mark.parametrize("headers", [{}, STREAM])
+async def test_others_are_served_while_races_wait_their_turn(
+    rates: Rates, headers: dict[str, str]
+) -> None:
+    """One race at a time, so that none measures another; runs, plans and health go on."""
+    async with gated(rates) as (app, gate), client_of(app) as client:
+        races = app.state.service.races
+        body = {**GATED, "repeat": 1}
+        first = asyncio.create_task(client.post("/matmul/compare", json=body, headers=headers))
+        await until(gate.entered.is_set)
+        second = asyncio.create_task(client.post("/matmul/compare", json=body, headers=headers))
+        await until(lambda: races.inside == 2)
+        assert (await client.post("/matmul", json=MATMUL)).status_code == 200
+        assert (await client.post("/matmul/plan", json=MATMUL)).status_code == 200
+        assert (await client.get("/health/live")).status_code == 200
+        assert not first.done()
+        assert not second.done()
+        assert gate.runs == 1
+        gate.leave.set()
+        assert [(await task).status_code for task in (first, second)] == [200, 200]
+        await until(lambda: races.inside == 0)
+
+
+@pytest.mark.parametrize("headers", [{}, STREAM])
+async def test_without_room_a_race_is_told_to_come_again(
+    rates: Rates, headers: dict[str, str]
+) -> None:
+    """503 is a plain problem document with Retry-After, for a stream too."""
+    async with gated(rates, queue=0) as (app, gate), client_of(app) as client:
+        first = asyncio.create_task(client.post("/matmul/compare", json=GATED, headers=headers))
+        await until(gate.entered.is_set)
+        refused = await client.post("/matmul/compare", json=MATMUL, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert int(refused.headers["retry-after"]) >= 1
+        gate.leave.set()
+        assert (await first).status_code == 200
+
+
+@asynccontextmanager
+async def listening(app: FastAPI) -> AsyncIterator[str]:
+    """The address of `app`, which runs already, on a server with real connections."""
+    config = uvicorn.Config(app, lifespan="off", log_level="warning", ws="none")
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        await until(lambda: server.started)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await serving
+
+
+async def test_a_client_that_goes_away_ends_the_race(rates: Rates) -> None:
+    """Its rung ends with the run that is under way, no other begins, and the lane is free."""
+    async with gated(rates) as (app, gate), listening(app) as url:
+        races = app.state.service.races
+        body = {**GATED, "repeat": 1000, "budget_ms": 60_000, "strategies": ["gated"]}
+        async with (
+            AsyncClient(base_url=url) as client,
+            client.stream("POST", "/matmul/compare", json=body, headers=STREAM) as response,
+        ):
+            assert response.status_code == 200
+            await asyncio.to_thread(gate.entered.wait, 20)
+            assert races.inside == 1
+        # A second one, which waited and left, gives its place back before the first has ended.
+        async with (
+            AsyncClient(base_url=url) as client,
+            client.stream("POST", "/matmul/compare", json=body, headers=STREAM),
+        ):
+            assert races.inside == 2
+        await until(lambda: races.inside == 1)
+        gate.leave.set()
+        await until(lambda: races.inside == 0)
+        assert gate.runs == 1
+
+
+async def test_a_silent_rung_is_kept_company(rates: Rates) -> None:
+    """Comments keep the connection open, and a reader of events skips them."""
+    async with gated(rates) as (app, gate):
+        service: Service = app.state.service
+        op = service.engine.registry["matmul"]
+        operands = (torch.tensor([[77.0, 1]]), torch.ones(2, 1))
+        call = Call("matmul", operands, parse_params(op.params, {}), device="cpu")
+        entered = compare.enter(service.engine, call, Options(repeat=1))
+        response = race_events(entered, service.races, ping_s=0.01)
+        parts: list[str] = []
+        async for part in response.body_iterator:
+            assert isinstance(part, bytes)
+            parts.append(part.decode())
+            if len(parts) == 2:
+                gate.leave.set()
+    events = list(read_stream("".join(parts)))
+    pings = [each for each in events if each.comments]
+    assert len(pings) >= 2
+    assert all((each.comments, each.data) == (["racing"], None) for each in pings)
+    assert [each.event for each in events if not each.comments] == ["row", "row", "report"]
+
+
+def entered(app: FastAPI, options: Options, **fields: Any) -> compare.Race:
+    """A race of two small matrices that may begin."""
+    service: Service = app.state.service
+    operands = (torch.tensor(A, dtype=torch.float32), torch.tensor(B, dtype=torch.float32))
+    call = Call("matmul", operands, {}, device="cpu", **fields)
+    return compare.enter(service.engine, call, options)
+
+
+def test_a_race_yields_each_row_and_then_the_report(app: FastAPI) -> None:
+    """Rows are those of the report, whose times are of the runs."""
+    *rows, report = entered(app, Options(repeat=6)).run()
+    assert isinstance(report, Report)
+    assert sorted(map(id, rows)) == sorted(map(id, report.rows))
+    for row in report.rows:
+        assert len(row.times_ns) == 6
+        assert row.median_ns == median(row.times_ns)
+        assert row.agreement == Agreement(0, 0, 0, None)
+
+
+def traced(rates: Rates, runs: list[str]) -> FastAPI:
+    """An app with two strategies that write down each of their runs."""
+
+    def writing(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+        def compute(a: Tensor, b: Tensor) -> Tensor:
+            runs.append(name)
+            return a @ b
+
+        return compute
+
+    op = ladder("torch")
+    for name in ("first", "second"):
+        op = with_strategy(op, name, writing(name))
+    return create_app(Settings(), registry=Registry(op), rates=rates)
+
+
+@pytest.mark.parametrize(
+    ("enough", "made"), [(0, 0), (1, 2), (2, 2), (3, 3), (4, 4), (7, 7), (8, 8), (13, 13)]
+)
+def test_a_race_ends_when_it_is_told_to(rates: Rates, enough: int, made: int) -> None:
+    """After the run that is under way, or the warm-up; what ran until then makes no report."""
+    runs: list[str] = []
+    options = Options(repeat=1000, budget_ms=60_000, strategies=("first", "second"))
+    race = entered(traced(rates, runs), options)
+    runs.clear()  # entering may measure
+    assert list(race.run(stop=lambda: len(runs) >= enough)) == []
+    assert len(runs) == made
+
+
+def test_rungs_take_turns(rates: Rates) -> None:
+    """None runs to its end before the next begins, so that a disturbance is shared."""
+    runs: list[str] = []
+    options = Options(repeat=12, budget_ms=60_000, strategies=("first", "second"))
+    race = entered(traced(rates, runs), options)
+    runs.clear()  # entering may measure
+    *_, report = race.run()
+    assert isinstance(report, Report)
+    warm_up, turns = runs[:2], runs[2:]
+    assert warm_up == ["first", "second"]
+    expected = []
+    for length in (5, 5, 2):
+        expected += ["first"] * length + ["second"] * length
+    assert turns == expected
+    assert [len(row.times_ns) for row in report.rows] == [12, 12]
+
+
+def test_a_long_run_is_not_warmed_up(app: FastAPI) -> None:
+    """A rung that is expected to be long runs as often as it says, no more."""
+    race = entered(app, Options(repeat=1, strategies=("torch",)))
+    (plan,) = race.entries
+    assert isinstance(plan, Plan)
+    runs: list[int] = []
+
+    def adapt(compute: Any, meaning: Any, operands: Any) -> Tensor:
+        runs.append(1)
+        return plan.strategy.run(meaning, operands)
+
+    slow = replace(plan, strategy=replace(plan.strategy, adapt=adapt), estimated_ns=10**9)
+    *_, report = replace(race, entries=(slow,)).run()
+    assert isinstance(report, Report)
+    assert (len(runs), len(report.rows[0].times_ns)) == (1, 1)
+
+
+def test_the_budget_keeps_within_the_deadline(app: FastAPI) -> None:
+    """A minute's budget in a call of a second is a second."""
+    race = entered(app, Options(budget_ms=60_000, strategies=("torch",)), deadline_ms=1000)
+    (rung,) = race._rungs()
+    assert rung.share_ns == 1_000_000_000
+
+
+def check(result: object, reference: object, rtol: float = 1e-3, atol: float = 1e-5) -> Agreement:
+    """Agreement of two lists in their dtypes."""
+    return agreement(np.asarray(result), np.asarray(reference), rtol=rtol, atol=atol)
+
+
+INF, NAN = float("inf"), float("nan")
+
+
+@pytest.mark.parametrize(
+    ("result", "reference", "expected"),
+    [
+        pytest.param([1.0, 2.0], [1.0, 2.0], (0, 0, 0, None), id="equal"),
+        pytest.param([NAN, 1.0], [NAN, 1.0], (0, 0, 0, None), id="NaN equals NaN"),
+        pytest.param([NAN, 1.0], [1.0, 1.0], (INF, INF, 1, (0,)), id="NaN for a number"),
+        pytest.param([1.0, 1.0], [1.0, NAN], (INF, INF, 1, (1,)), id="a number for NaN"),
+        pytest.param([INF, -INF], [INF, -INF], (0, 0, 0, None), id="infinities"),
+        pytest.param([INF], [-INF], (INF, INF, 1, (0,)), id="an infinity's sign"),
+        pytest.param([INF], [1.0], (INF, INF, 1, (0,)), id="overflow"),
+        pytest.param([1.0], [INF], (INF, INF, 1, (0,)), id="a number for infinity"),
+        pytest.param([1.0], [NAN], (INF, INF, 1, (0,)), id="only NaN"),
+        pytest.param([0.0], [-0.0], (0, 0, 0, None), id="signed zeros"),
+        pytest.param([1e-6], [0.0], (1e-6, INF, 0, (0,)), id="near a zero reference"),
+        pytest.param([1.0], [0.0], (1, INF, 1, (0,)), id="far from a zero reference"),
+        pytest.param([-1e308], [1e308], (INF, INF, 1, (0,)), id="a distance beyond float64"),
+        pytest.param([], [], (0, 0, 0, None), id="empty"),
+        pytest.param(1.5, 1.0, (0.5, 0.5, 1, ()), id="numbers"),
+        pytest.param([[1, 2], [3, 5]], [[1, 2], [3, 4]], (1, 0.25, 1, (1, 1)), id="integers"),
+        pytest.param([2**62 + 1], [2**62], (1, 2.0**-62, 0, (0,)), id="large integers"),
+        pytest.param([-(2**63)], [2**63 - 1], (2.0**64, 2, 1, (0,)), id="all integers apart"),
+        pytest.param([1 + 1j], [1 + 0j], (1, 1, 1, (0,)), id="complex"),
+        pytest.param([complex(NAN, 1)], [complex(NAN, 1)], (0, 0, 0, None), id="complex NaN"),
+    ],
+)
+def test_agreement_of_special_values(
+    result: object, reference: object, expected: tuple[Any, ...]
+) -> None:
+    """Greatest absolute and relative error, how many disagree, and the index of the worst."""
+    found = check(result, reference)
+    figures = (found.max_abs_error, found.max_rel_error, found.disagreeing, found.worst)
+    assert figures == expected
+    assert found.agrees == (expected[2] == 0)
+
+
+def test_the_worst_is_one_that_disagrees() -> None:
+    """A large error within the tolerance of a large number does not hide a small one outside."""
+    found = check([1e6 + 100, 1.5, 3.0], [1e6, 1.0, 3.0])
+    assert (found.max_abs_error, found.disagreeing, found.worst) == (100, 1, (1,))
+    found = check([1e6 + 100, 1.0, 3.0], [1e6, 1.0, 3.0])
+    assert (found.agrees, found.worst) == (True, (0,))
+
+
+def test_the_bound_itself_agrees() -> None:
+    """An element disagrees where its error is more than atol + rtol * |reference|."""
+    assert check([1.5], [1.0], rtol=0.25, atol=0.25).agrees
+    assert not check([1.5000001], [1.0], rtol=0.25, atol=0.25).agrees
+    assert not check([-1.0], [1.0]).agrees
+
+
+def test_options_take_the_defaults_of_the_contract() -> None:
+    """20 runs, a second, rtol 1e-3 and atol 1e-5; all strategies on the request's device."""
+    defaults = Options.of(parse_params(compare.PARAMS, {}))
+    assert defaults == Options((), (), None, 20, 1000, 1e-3, 1e-5)
+    parsed = parse_params(compare.PARAMS, {"strategies": ["b", "a", "b"], "rtol": 0})
+    assert Options.of(parsed) == Options(strategies=("b", "a"), rtol=0)
+
+
+def row_of(strategy: str, *times_ns: int, device: str = "cpu") -> Row:
+    """A row whose rung ran so long each time."""
+    skipped = None if times_ns else "for a reason"
+    found = Agreement(0, 0, 0, None) if times_ns else None
+    return Row(strategy, device, 1000, times_ns, found, skipped)
+
+
+def report_of(*rows: Row, baseline: str | None) -> Report:
+    """A report of those rows."""
+    specs = (Spec((2,), torch.float32),)
+    return Report("norm", specs, 2, baseline, Host("cpu", 1, ("cpu",), {}), rows)
+
+
+def test_a_row_has_a_median_and_a_middle_half() -> None:
+    """One slow run moves neither much."""
+    row = row_of("a", 10, 20, 30, 40, 1000)
+    assert (row.median_ns, row.iqr_ns) == (30, 20)
+    assert (row_of("a", 7).median_ns, row_of("a", 7).iqr_ns) == (7, 0)
+
+
+def test_a_speedup_is_over_the_baseline_that_ran() -> None:
+    """On whichever device that was; without it there is none, as for a rung that was skipped."""
+    slow, quick = row_of("slow", 100, 200, 300), row_of("quick", 50)
+    skipped = row_of("skipped")
+    report = report_of(slow, quick, skipped, baseline="slow")
+    assert [report.speedup(row) for row in report.rows] == [1, 4, None]
+    report = report_of(row_of("slow", device="cuda:0"), slow, quick, baseline="slow")
+    assert [report.speedup(row) for row in report.rows] == [None, 1, 4]
+    for baseline in ("skipped", "absent", None):
+        report = report_of(slow, quick, skipped, baseline=baseline)
+        assert [report.speedup(row) for row in report.rows] == [None] * 3
+
+
+def test_an_answer_has_milliseconds_and_words_for_infinities() -> None:
+    """Nanoseconds are whole, so six digits lose none; JSON has no infinity."""
+    row = replace(row_of("a", 1_234_567), agreement=Agreement(INF, NAN, 3, (0, 2)))
+    answer = row_answer(row, 2.5).model_dump(exclude_unset=True)
+    assert answer == {
+        "strategy": "a",
+        "device": "cpu",
+        "estimated_ms": 0.001,
+        "runs": 1,
+        "median_ms": 1.234567,
+        "min_ms": 1.234567,
+        "iqr_ms": 0,
+        "speedup": 2.5,
+        "max_abs_error": "Infinity",
+        "max_rel_error": "Infinity",
+        "agrees": False,
+        "disagreeing": 3,
+        "worst": [0, 2],
+    }
+    unknown = Row("b", "cpu", None, skipped="does not take it")
+    whole = report_answer(report_of(row, unknown, baseline="a")).model_dump(exclude_unset=True)
+    assert whole["rows"] == [
+        answer | {"speedup": 1},
+        {"strategy": "b", "device": "cpu", "estimated_ms": None, "skipped": "does not take it"},
+    ]
+    assert (whole["shapes"], whole["dtype"], whole["baseline"]) == ([[2]], "float32", "a")
+
+
+def test_a_reference_is_in_the_widest_dtype(app: FastAPI) -> None:
+    """float64 for floats, complex128 for complex numbers, and integers as they are."""
+    engine = app.state.service.engine
+    for name, wide in (("bfloat16", "f"), ("complex64", "c"), ("int8", "i")):
+        operands = tuple(torch.ones(2, dtype=DTYPES[name].torch) for _ in range(2))
+        call = Call("matmul", operands, {}, device="cpu")
+        found = _reference(engine.registry["matmul"], call)
+        assert found.dtype == np.dtype(f"{wide}{16 if wide == 'c' else 8}")
+        assert_near(found, np.asarray(2), "int8")
