@@ -1,8 +1,9 @@
 """Runs planned calls: upload, compute, synchronise, download, each timed. It knows no web."""
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import torch
 
@@ -10,10 +11,11 @@ from service.call import Call, Outcome, Tensor
 from service.devices import Device, synchronize
 from service.errors import OutOfMemoryError
 from service.plan import Plan, Planner, Request
-from service.registry import Registry
+from service.registry import Op, Registry, Strategy
 from service.timing import Stopwatch
 
-WarmKey = tuple[str, str, str, torch.dtype]
+MAX_PLANS: Final = 1024
+WarmKey = tuple[Strategy[Any], Device, torch.dtype]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +25,41 @@ class Engine:
     registry: Registry
     planner: Planner
     _warm: set[WarmKey] = field(default_factory=set)
+    _plans: dict[Hashable, Plan] = field(default_factory=dict)
+    _measured: set[tuple[str, torch.dtype]] = field(default_factory=set)
 
     def warm_up(self) -> None:
-        """Measure every strategy in float32 on every device that runs it."""
+        """Measure every operation in float32."""
         for op in self.registry.values():
-            for strategy in op.strategies.values():
-                for device in self.planner.devices.members:
-                    if torch.float32 in strategy.dtypes_on(device.kind):
-                        self.planner.rates.rate(op, strategy, device, torch.float32)
+            self.measure(op, torch.float32)
+
+    def measure(self, op: Op[Any], dtype: torch.dtype) -> None:
+        """Measure every strategy on every device that runs it with `dtype`: up to 0.3 s."""
+        for strategy in op.strategies.values():
+            for device in self.planner.devices.members:
+                if dtype in strategy.dtypes_on(device.kind):
+                    self.planner.rates.rate(op, strategy, device, dtype)
+        self._measured.add((op.name, dtype))
+
+    def is_measured(self, op: Op[Any], dtype: torch.dtype) -> bool:
+        """Whether plans of `op` in `dtype` are ready at once."""
+        return (op.name, dtype) in self._measured
 
     def plan(self, call: Call) -> Plan:
-        """The plan of `call`, or the error that says why it is not admitted."""
-        return self.planner.plan(self.request(call))
+        """The plan of `call`, or the error that says why it is not admitted.
+
+        A plan follows from shapes and fields alone, so that the next call like it finds it ready.
+        """
+        shapes = tuple(x.shape for x in call.operands)
+        fields = (call.op, call.strategy, call.device, call.deadline_ms, call.operands[0].dtype)
+        key = (fields, shapes, tuple(call.params.values()))
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self.planner.plan(self.request(call))
+            if len(self._plans) >= MAX_PLANS:
+                self._plans.clear()
+            self._plans[key] = plan
+        return plan
 
     def request(self, call: Call) -> Request:
         """What the planner is asked for `call`."""
@@ -45,19 +70,20 @@ class Engine:
         """Compute a planned call, and give each phase its time on `watch`."""
         try:
             plan.op.prove(plan.meaning, call.operands)
-            watch.lap("decode")
+            watch.lap("decode_ns")
             operands = move(call.operands, plan.device)
-            watch.lap("upload")
+            watch.lap("upload_ns")
             result = plan.strategy.run(plan.meaning, operands)
             synchronize(plan.device)
-            watch.lap("compute")
+            watch.lap("compute_ns")
             result = result.cpu()
-            watch.lap("download")
+            watch.lap("download_ns")
         except (MemoryError, RuntimeError) as error:
-            raise _out_of_memory(error, plan) from error
-        key = (plan.op.name, plan.strategy.name, plan.device.name, call.operands[0].dtype)
+            raise out_of_memory(error, plan) from error
+        key = (plan.strategy, plan.device, plan.meaning.specs[0].dtype)
         warm = key in self._warm
-        self._warm.add(key)
+        if not warm:
+            self._warm.add(key)
         return Outcome(
             op=call.op,
             result=result,
@@ -79,7 +105,7 @@ def move(operands: Sequence[Tensor], device: Device) -> Sequence[Tensor]:
     return moved  # pragma: no cover - needs a GPU
 
 
-def _out_of_memory(error: Exception, plan: Plan) -> Exception:
+def out_of_memory(error: Exception, plan: Plan) -> Exception:
     """The error to raise for one of torch's or numpy's: its own, unless memory ran out."""
     exhausted = isinstance(error, MemoryError | torch.OutOfMemoryError)
     if not exhausted and "DefaultCPUAllocator" not in str(error):

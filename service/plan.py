@@ -20,6 +20,7 @@ from service.errors import (
     quote,
 )
 from service.limits import Limits
+from service.quantities import time_text
 from service.rates import Rates
 from service.registry import Meaning, Op, Strategy, Work
 
@@ -116,7 +117,7 @@ class Planner:
         if error is not None:
             _, others = self._options(request, tuple(request.op.strategies.values()))
             able = [
-                f"{other.strategy.name} ({duration(other.estimated_ns)})"
+                f"{other.strategy.name} ({time_text(other.estimated_ns)})"
                 for other in others
                 if self.refusal(other, request.deadline_ms) is None
             ]
@@ -206,7 +207,7 @@ class Planner:
             return None
         return WorkExceededError(
             f"{plan.op.name} strategy {plan.strategy.name!r} would take about "
-            f"{duration(plan.estimated_ns)} on {plan.device.name} for "
+            f"{time_text(plan.estimated_ns)} on {plan.device.name} for "
             f"{plan.meaning.multiply_adds} multiply-adds; the deadline is {limit_ms} ms "
             "(SERVICE_DEADLINE_MS)"
         )
@@ -221,11 +222,3 @@ def over_limit(what: str, value: int, limits: Limits, name: str) -> LimitExceede
 
 def _bytes(spec: Spec) -> int:
     return prod(spec.shape) * spec.dtype.itemsize
-
-
-def duration(ns: int) -> str:
-    """An estimate to two digits, in a unit that suits it."""
-    for unit, size in (("s", 1e9), ("ms", 1e6)):
-        if ns >= size:
-            return f"{ns / size:.2g} {unit}" if ns < 1e11 else f"{ns / size:.0f} {unit}"
-    return f"{ns / 1e3:.2g} us"

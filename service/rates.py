@@ -16,7 +16,7 @@ from service.devices import Device, synchronize
 from service.registry import Meaning, Op, Strategy
 
 # A probe that would take longer is left out, so that all of them take about a second.
-MAX_PROBE_NS: Final = 8_000_000
+MAX_PROBE_NS: Final = 20_000_000
 REPEATS: Final = 3
 # More than a century of work; a float would not hold the counts that shapes alone can ask for.
 UNBOUNDED: Final = 10**19

@@ -112,7 +112,7 @@ class Refusal:
     params: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Strategy(Generic[M]):
     """One way to compute an operation.
 
@@ -161,7 +161,7 @@ class Strategy(Generic[M]):
         return "\n".join(source.splitlines()[function.lineno - 1 :])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Op(Generic[M]):
     """An operation: what it takes, what it means, and the strategies that compute it.
 

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Final
 
+import orjson
+
 PHASES: Final = ("decode", "queue", "upload", "compute", "download", "encode")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones take 2 us to make
 class Timings:
     """Disjoint phases of one request, in nanoseconds, that add up to its total.
 
@@ -26,44 +28,42 @@ class Timings:
     download_ns: int = 0
     encode_ns: int = 0
 
-    @property
-    def total_ns(self) -> int:
-        """The sum of all phases."""
-        return sum(getattr(self, f"{phase}_ns") for phase in PHASES)
-
-    def milliseconds(self) -> dict[str, float]:
-        """Each phase and the total, as `{phase}_ms`, to the microsecond."""
-        wire = {f"{phase}_ms": _milliseconds(getattr(self, f"{phase}_ns")) for phase in PHASES}
-        return wire | {"total_ms": _milliseconds(self.total_ns)}
-
-    def server_timing(self) -> str:
-        """The value of a `Server-Timing` header (W3C), in milliseconds."""
-        phases = [(phase, getattr(self, f"{phase}_ns")) for phase in PHASES]
-        return ", ".join(
-            f"{name};dur={_milliseconds(ns):g}" for name, ns in [*phases, ("total", self.total_ns)]
-        )
+    def texts(self) -> tuple[bytes, ...]:
+        """Milliseconds of each phase and of the total, as JSON numbers."""
+        decode, queue, upload = self.decode_ns, self.queue_ns, self.upload_ns
+        compute, download, encode = self.compute_ns, self.download_ns, self.encode_ns
+        total = decode + queue + upload + compute + download + encode
+        nanoseconds = (decode, queue, upload, compute, download, encode, total)
+        # orjson writes seven floats in a third of the time that %-formatting takes.
+        return tuple(orjson.dumps([ns / 1e6 for ns in nanoseconds])[1:-1].split(b","))
 
 
-def _milliseconds(ns: int) -> float:
-    return round(ns / 1e6, 6)
+def timing_json(texts: tuple[bytes, ...]) -> bytes:
+    """`{phase}_ms` of each phase and the total: the inside of a JSON object."""
+    return _JSON % texts
+
+
+def server_timing(texts: tuple[bytes, ...]) -> bytes:
+    """The value of a `Server-Timing` header (W3C)."""
+    return _HEADER % texts
+
+
+_JSON: Final = ",".join(f'"{phase}_ms":%b' for phase in (*PHASES, "total")).encode()
+_HEADER: Final = ", ".join(f"{phase};dur=%b" for phase in (*PHASES, "total")).encode()
 
 
 class Stopwatch:
     """Splits the time since it was made into phases: each lap ends where the next begins."""
 
-    __slots__ = ("_laps", "_last")
+    __slots__ = ("_last", "timings")
 
     def __init__(self, started_ns: int | None = None):
         """Start now, or at an earlier reading of `perf_counter_ns`."""
+        self.timings = Timings()
         self._last = perf_counter_ns() if started_ns is None else started_ns
-        self._laps = dict.fromkeys(PHASES, 0)
 
     def lap(self, phase: str) -> None:
-        """Give the time since the last lap to `phase`."""
+        """Give the time since the last lap to a phase, such as `decode_ns`."""
         now = perf_counter_ns()
-        self._laps[phase] += now - self._last
+        setattr(self.timings, phase, getattr(self.timings, phase) + now - self._last)
         self._last = now
-
-    def timings(self) -> Timings:
-        """The phases so far."""
-        return Timings(**{f"{phase}_ns": ns for phase, ns in self._laps.items()})

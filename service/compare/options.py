@@ -70,7 +70,7 @@ PARAMS: Final = (
     ),
     Param(
         "budget_ms",
-        "The most time for all runs after the first of each strategy.",
+        "The most time for all runs; each strategy runs once in any case.",
         {"type": "integer", "minimum": 1, "maximum": 60_000},
         integer("budget_ms", least=1, most=60_000),
         default=Options.budget_ms,

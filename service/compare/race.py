@@ -17,9 +17,10 @@ from service.compare.options import Options
 from service.compare.report import Report, Row, host
 from service.devices import synchronize
 from service.dtypes import COMPLEX, FLOATS, INTEGERS
-from service.engine import Engine, move
+from service.engine import Engine, move, out_of_memory
 from service.errors import UnknownStrategyError
-from service.plan import NS_PER_MS, Plan, Planner, Request, duration
+from service.plan import NS_PER_MS, Plan, Planner, Request
+from service.quantities import time_text
 from service.registry import Meaning, Op
 
 # A run this short is warmed up first; a longer one is not disturbed by a cold cache.
@@ -40,16 +41,22 @@ class Rung:
     def warm_up(self) -> None:
         """Run once without a clock, if that is short."""
         if self.plan.estimated_ns < WARM_UP_NS:
-            self.plan.strategy.run(self.plan.meaning, self.operands)
+            self._run()
+
+    def _run(self) -> Tensor:
+        try:
+            return self.plan.strategy.run(self.plan.meaning, self.operands)
+        except (MemoryError, RuntimeError) as error:
+            raise out_of_memory(error, self.plan) from error
 
     def turn(self, repeat: int, stop: Callable[[], bool]) -> bool:
         """Run a few times, or until `stop`; whether another turn is due."""
-        plan, operands = self.plan, self.operands
+        device = self.plan.device
         for _ in range(min(RUNS_A_TURN, repeat - len(self.times_ns))):
-            synchronize(plan.device)
+            synchronize(device)
             started = perf_counter_ns()
-            self.result = plan.strategy.run(plan.meaning, operands)
-            synchronize(plan.device)
+            self.result = self._run()
+            synchronize(device)
             self.times_ns.append(perf_counter_ns() - started)
             if sum(self.times_ns) >= self.share_ns:
                 return False
@@ -79,7 +86,6 @@ class Race:
             return
         if stop():
             return
-        torch.get_num_threads()  # BLAS heeds torch's setting in a thread that has asked for it
         reference = _reference(op, self.call)
         for rung in racing:
             rung.warm_up()
@@ -162,8 +168,8 @@ def _entries(planner: Planner, op: Op[Any], call: Call, options: Options) -> lis
     ):
         if plan.estimated_ns > left_ns:
             reason = (
-                f"would take about {duration(plan.estimated_ns)}, and the deadline leaves "
-                f"{duration(left_ns)} for it"
+                f"would take about {time_text(plan.estimated_ns)}, and the deadline leaves "
+                f"{time_text(left_ns)} for it"
             )
             row = Row(plan.strategy.name, plan.device.name, plan.estimated_ns, skipped=reason)
             estimates[estimates.index(plan)] = row

@@ -7,6 +7,8 @@ from math import ceil
 from time import perf_counter_ns
 from typing import TypeVar
 
+import torch
+
 from service.errors import DeadlineExceededError, OverloadedError
 
 T = TypeVar("T")
@@ -25,7 +27,10 @@ class ThreadLane:
         self._room = slots + queue
         self._inside = 0
         self._mean_ns = 0.0
-        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="lane")
+        # A thread's BLAS takes torch's number of threads only once that has been asked for there.
+        self._pool = ThreadPoolExecutor(
+            slots, thread_name_prefix="lane", initializer=torch.get_num_threads
+        )
 
     @property
     def inside(self) -> int:

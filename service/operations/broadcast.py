@@ -99,7 +99,7 @@ def understand(
         specs=specs,
         shape=shape,
         dtype=torch.bool if function.compares else specs[0].dtype,
-        multiply_adds=prod(shape) * max(1, len(specs) - 1),
+        multiply_adds=prod(shape),
         name=op or "expand",
         function=function,
         texts=texts,

@@ -122,7 +122,7 @@ def understand(
 def _kind(rank: int, ord: Ord | None, axes: tuple[int, ...] | None) -> str:
     """What torch.linalg.norm would take the axes for."""
     if axes is not None:
-        if len(axes) > 2:
+        if not 1 <= len(axes) <= 2:
             raise _mismatch(
                 f"norm takes one or two axes; dim names {len(axes)}",
                 "/dim",
@@ -153,14 +153,16 @@ def _axes(dim: tuple[int, ...], rank: int) -> tuple[int, ...]:
 
 def _refuse_empty(meaning: NormMeaning) -> None:
     """A least or greatest of no numbers does not exist."""
-    order = meaning.ord
-    if meaning.reduced == 0 and not isinstance(order, str):
-        least = order < 0
-        if least or (order == math.inf and not meaning.matrix):
-            raise _mismatch(
-                f"the {order:g} norm of no numbers does not exist: x is {meaning.specs[0].shape}",
-                "/x",
-            )
+    shape, order = meaning.specs[0].shape, meaning.ord
+    if isinstance(order, str):
+        return
+    if meaning.matrix:
+        rows, columns = (shape[axis] for axis in meaning.dim)
+        numbers = {-math.inf: rows, -1: columns, -2: min(rows, columns)}.get(order, 1)
+    else:
+        numbers = meaning.reduced if order < 0 or order == math.inf else 1
+    if numbers == 0:
+        raise _mismatch(f"the {order:g} norm of no numbers does not exist: x is {shape}", "/x")
 
 
 def _mismatch(detail: str, pointer: str, *, hint: str | None = None) -> ShapeMismatchError:
@@ -261,7 +263,7 @@ op = Op(
         Refusal("nuclear of vectors", ((3,),), "invalid-field", {"ord": "nuc"}),
         Refusal("order 3 of matrices", ((2, 3),), "invalid-field", {"ord": 3}),
         Refusal("greatest of nothing", ((0,),), "shape-mismatch", {"ord": "inf"}),
-        Refusal("least of nothing", ((0, 2),), "shape-mismatch", {"ord": -1}),
+        Refusal("least of nothing", ((2, 0),), "shape-mismatch", {"ord": -1}),
         Refusal("ord of a wrong kind", ((2, 3),), "invalid-field", {"ord": True}),
         Refusal("ord of a wrong word", ((2, 3),), "invalid-field", {"ord": "frobenius"}),
         Refusal("dim of a wrong kind", ((2, 3),), "invalid-field", {"dim": "rows"}),

@@ -42,13 +42,18 @@ def fold(function: Callable[..., Any], *values: Any) -> Any:
 
 
 def by_element(meaning: BroadcastMeaning) -> Work:
-    """A step for each element and application."""
-    return Work(steps=meaning.multiply_adds, flops=0)
+    """A step for each element and application of the function."""
+    return Work(steps=_applications(meaning), flops=0)
 
 
 def at_once(meaning: BroadcastMeaning) -> Work:
     """One step."""
-    return Work(steps=1, flops=meaning.multiply_adds, peak_elements=meaning.elements)
+    flops = _applications(meaning)
+    return Work(steps=1, flops=flops, peak_elements=meaning.elements)
+
+
+def _applications(meaning: BroadcastMeaning) -> int:
+    return meaning.elements * max(1, len(meaning.specs) - 1)
 
 
 def no_complex_powers(meaning: BroadcastMeaning) -> str | None:

@@ -15,7 +15,6 @@ from torch.overrides import TorchFunctionMode
 
 from service.dtypes import DTYPES
 from service.examples import Example, plan_examples
-from service.plan import duration
 from service.registry import Op, Refusal, Registry, Sample
 from service.strategies import REGISTRY
 from tests.cases import Json, Row, assert_near, from_json, named, refusals, to_json
@@ -90,8 +89,7 @@ async def test_multiply_adds_follow_the_contract(client: AsyncClient, row: Row) 
         "matmul": elements * row.sample.shapes[0][-1:][0] if row.sample.shapes[0] else 0,
         "einsum": sum(step["multiply_adds"] for step in found.get("path", [])),
         "norm": prod(row.sample.shapes[0]),
-        # one for each time that the function is applied
-        "broadcast": elements * max(1, len(row.sample.shapes) - 1),
+        "broadcast": elements,
     }
     work = found["work"]
     assert work["multiply_adds"] == expected[row.op.name]
@@ -585,21 +583,3 @@ async def test_estimates_are_two_rates_times_two_counts(app: FastAPI) -> None:
         assert limit.device == cpu
         spent_ms = limit.multiply_adds * limit.ns_per_multiply_add / 1e6
         assert spent_ms == pytest.approx(planner.limits.deadline_ms, rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("ns", "text"),
-    [
-        (0, "0 us"),
-        (1_500, "1.5 us"),
-        (999_000, "1e+03 us"),
-        (1_000_000, "1 ms"),
-        (12_345_678, "12 ms"),
-        (1_000_000_000, "1 s"),
-        (99_000_000_000, "99 s"),
-        (123_456_000_000, "123 s"),
-    ],
-)
-def test_a_duration_has_two_digits_and_a_unit(ns: int, text: str) -> None:
-    """Short enough for a sentence."""
-    assert duration(ns) == text

@@ -1,0 +1,101 @@
+"""The quick way of small plain requests: it gives what the general way gives, or nothing."""
+
+from typing import Any
+
+import orjson
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.dtypes import DTYPES
+from service.registry import Op
+from service.strategies import REGISTRY
+from service.wire import Reading
+from service.wire.document import read_document
+from service.wire.json import take_operands
+from service.wire.quick import SMALL_BYTES, read_quick
+from service.wire.request import build_call
+
+READING = Reading(max_elements=100, dtype=DTYPES["float32"], max_deadline_ms=1000)
+MATMUL, EINSUM, NORM = (REGISTRY[name] for name in ("matmul", "einsum", "norm"))
+PAIR = {"a": [[1, 2.5]], "b": [[3.0], [-4]]}
+
+numbers = st.floats(-1e7, 1e7) | st.integers(-1000, 1000)
+vectors = st.lists(numbers, min_size=1, max_size=4)
+
+
+@st.composite
+def matrices(draw: st.DrawFn) -> list[list[float]]:
+    """Nested lists with rows of one length."""
+    columns = draw(st.integers(0, 4))
+    rows = draw(st.integers(1, 4))
+    return [[draw(numbers) for _ in range(columns)] for _ in range(rows)]
+
+
+@given(
+    operands=st.lists(vectors | matrices(), min_size=1, max_size=3),
+    fields=st.fixed_dictionaries(
+        {"equation": st.sampled_from(["i,i", "ij->ji"])},
+        optional={
+            "dtype": st.sampled_from(["float32", "float64", "FP64"]),
+            "strategy": st.sampled_from(["auto", "loops"]),
+            "output": st.sampled_from(["nested", "flat", "base64"]),
+            "optimize": st.just("greedy"),
+        },
+    ),
+)
+def test_both_ways_give_the_same_call(operands: list[Any], fields: dict[str, str]) -> None:
+    """What the quick way reads, the general way reads alike, bit for bit."""
+    body = orjson.dumps(fields | {"operands": operands})
+    quick = read_quick(body, EINSUM, READING)
+    document = read_document(body, None, READING)
+    general = build_call(EINSUM, document, take_operands(document, EINSUM, READING), READING)
+    assert quick is not None
+    assert [torch.equal(x, y) for x, y in zip(quick.operands, general.operands, strict=True)]
+    assert [x.dtype for x in quick.operands] == [x.dtype for x in general.operands]
+    for name in ("op", "params", "strategy", "device", "output", "deadline_ms", "warnings"):
+        assert getattr(quick, name) == getattr(general, name), name
+
+
+@pytest.mark.parametrize(
+    ("op", "body"),
+    [
+        pytest.param(MATMUL, b"{", id="not JSON"),
+        pytest.param(MATMUL, b"[[1]]", id="no object"),
+        pytest.param(MATMUL, b'{"a": [1], "b": [1], "a": [2]}', id="a key twice"),
+        pytest.param(MATMUL, b'{"a": [1], "b": [1], "\\u0061": [2]}', id="an escape"),
+        pytest.param(MATMUL, b'{"a": [1]}', id="an operand missing"),
+        pytest.param(MATMUL, b'{"a": [1], "b": null}', id="an operand null"),
+        pytest.param(MATMUL, b'{"a": [1], "b": {"data": [1]}}', id="an object"),
+        pytest.param(MATMUL, b'{"a": [1], "b": 1}', id="a number"),
+        pytest.param(MATMUL, b'{"a": [1], "b": []}', id="an empty list"),
+        pytest.param(MATMUL, b'{"a": [1], "b": [[1], 2]}', id="mixed rows"),
+        pytest.param(MATMUL, b'{"a": [1], "b": [[1, 2], [3]]}', id="ragged rows"),
+        pytest.param(MATMUL, b'{"a": [1], "b": [[[1]]]}', id="rank 3"),
+        pytest.param(MATMUL, b'{"a": [1], "b": [true]}', id="a boolean"),
+        pytest.param(MATMUL, b'{"a": [1], "b": ["NaN"]}', id="a word"),
+        pytest.param(MATMUL, b'{"a": [1], "b": [16777217]}', id="a large number"),
+        pytest.param(MATMUL, b'{"a": [1], "b": [1], "dtype": "int64"}', id="an integer dtype"),
+        pytest.param(MATMUL, b'{"a": [1], "b": [1], "dtype": "int"}', id="no dtype"),
+        pytest.param(MATMUL, b'{"a": [1], "b": [1], "deadline_ms": 5}', id="a field of no word"),
+        pytest.param(MATMUL, b'{"a": [1], "b": [1], "c": "d"}', id="an unknown field"),
+        pytest.param(EINSUM, b'{"operands": [[1]]}', id="a field missing"),
+        pytest.param(EINSUM, b'{"operands": {}, "equation": "i"}', id="operands of no list"),
+        pytest.param(NORM, b'{"x": [%b]}' % b",".join([b"1"] * 101), id="too many elements"),
+        pytest.param(NORM, b'{"x": [1]%b}' % (b" " * SMALL_BYTES), id="a large body"),
+    ],
+)
+def test_doubt_is_left_to_the_general_way(op: Op[Any], body: bytes) -> None:
+    """What is not plain gives nothing, so that one place words all errors."""
+    assert read_quick(body, op, READING) is None
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [pytest.param({"max_nesting": 3}, id="nesting"), pytest.param({"max_rank": 1}, id="rank")],
+)
+def test_tight_limits_are_left_to_the_general_way(limits: dict[str, int]) -> None:
+    """A limit that a small matrix may meet is checked where its error is worded."""
+    reading = Reading(max_elements=100, dtype=DTYPES["float32"], max_deadline_ms=1000, **limits)
+    assert read_quick(orjson.dumps(PAIR), MATMUL, reading) is None
