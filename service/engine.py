@@ -12,10 +12,10 @@ from service.devices import Device, synchronize
 from service.errors import OutOfMemoryError
 from service.plan import Plan, Planner, Request
 from service.registry import Op, Registry, Strategy
-from service.timing import Stopwatch
+from service.timing import COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
 
 MAX_PLANS: Final = 1024
-WarmKey = tuple[Strategy[Any], Device, torch.dtype]
+WarmKey = tuple[Strategy[Any], str, torch.dtype]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,16 @@ class Engine:
         return (op.name, dtype) in self._measured
 
     def plan(self, call: Call) -> Plan:
-        """The plan of `call`, or the error that says why it is not admitted.
-
-        A plan follows from shapes and fields alone, so that the next call like it finds it ready.
-        """
-        shapes = tuple(x.shape for x in call.operands)
-        fields = (call.op, call.strategy, call.device, call.deadline_ms, call.operands[0].dtype)
-        key = (fields, shapes, tuple(call.params.values()))
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self.planner.plan(self.request(call))
-            if len(self._plans) >= MAX_PLANS:
-                self._plans.clear()
-            self._plans[key] = plan
+        """The plan of `call`, or the error that says why it is not admitted."""
+        plan = self.planner.plan(self.request(call))
+        if len(self._plans) >= MAX_PLANS:
+            self._plans.clear()
+        self._plans[_key(call)] = plan
         return plan
+
+    def known_plan(self, call: Call) -> Plan | None:
+        """The plan of a call with the same fields and shapes, from which a plan follows."""
+        return self._plans.get(_key(call))
 
     def request(self, call: Call) -> Request:
         """What the planner is asked for `call`."""
@@ -70,17 +66,17 @@ class Engine:
         """Compute a planned call, and give each phase its time on `watch`."""
         try:
             plan.op.prove(plan.meaning, call.operands)
-            watch.lap("decode_ns")
+            watch.lap(DECODE)
             operands = move(call.operands, plan.device)
-            watch.lap("upload_ns")
+            watch.lap(UPLOAD)
             result = plan.strategy.run(plan.meaning, operands)
             synchronize(plan.device)
-            watch.lap("compute_ns")
+            watch.lap(COMPUTE)
             result = result.cpu()
-            watch.lap("download_ns")
+            watch.lap(DOWNLOAD)
         except (MemoryError, RuntimeError) as error:
             raise out_of_memory(error, plan) from error
-        key = (plan.strategy, plan.device, plan.meaning.specs[0].dtype)
+        key = (plan.strategy, plan.device.name, plan.meaning.specs[0].dtype)
         warm = key in self._warm
         if not warm:
             self._warm.add(key)
@@ -94,6 +90,12 @@ class Engine:
             warnings=call.warnings,
             explanation=plan.meaning.explanation,
         )
+
+
+def _key(call: Call) -> Hashable:
+    shapes = [x.shape for x in call.operands]
+    fields = (call.op, call.strategy, call.device, call.deadline_ms, call.operands[0].dtype)
+    return (fields, *call.params.values(), *shapes)
 
 
 def move(operands: Sequence[Tensor], device: Device) -> Sequence[Tensor]:

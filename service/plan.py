@@ -51,6 +51,11 @@ class Plan:
     estimated_ns: int
 
     @property
+    def elements(self) -> int:
+        """How many elements the result has."""
+        return self.meaning.elements
+
+    @property
     def peak_bytes(self) -> int:
         """Bytes of operands, result and largest intermediate together."""
         operands = sum(_bytes(spec) for spec in self.meaning.specs)

@@ -33,9 +33,9 @@ ERRORS = """\
 # Errors
 
 Written from the code by `python -m service docs`; `make test` fails when it is stale.
-Every error is a problem document (RFC 9457), `application/problem+json`: `detail` says what was asked
-and what was found, `hint` what would work, where that was tried, `errors` at which places of the
-request. `GET /problems/{code}` gives the text below. Codes never change.
+Every error is a problem document (RFC 9457), `application/problem+json`: `detail` says what was
+asked and what was found, `hint` what would work, where that was tried, `errors` at which places of
+the request. `GET /problems/{code}` gives the text below. Codes never change.
 """
 
 README = Path("README.md")

@@ -7,17 +7,33 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from service.api.docs import docs_routes
 from service.api.openapi import document
 from service.api.routes import explanation_router, operation_routes
-from service.api.shell import Shell, transport_problem
+from service.api.shell import Shell, fault, service_problem, transport_problem
 from service.api.state import join
 from service.api.system import system_router
+from service.errors import ServiceError
 from service.rates import Rates
 from service.registry import Registry
 from service.settings import Settings, from_environment
 from service.strategies import REGISTRY
+
+
+class App(FastAPI):
+    """FastAPI, within the shell: what the shell answers itself never meets the framework."""
+
+    shell: Shell
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI event."""
+        await self.shell(scope, receive, send)
+
+    async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI event by the framework's own layers."""
+        await super().__call__(scope, receive, send)
 
 
 def create_app(
@@ -25,17 +41,20 @@ def create_app(
     *,
     registry: Registry = REGISTRY,
     rates: Rates | None = None,
-) -> FastAPI:
+) -> App:
     """The service as an ASGI app; settings come from the environment unless they are given."""
     service = join(settings or from_environment(), registry, rates or Rates())
 
+    operations = operation_routes(service)
+    posts = {route.path.encode(): route.app for route in operations}
+
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         await service.start()
-        yield
+        yield {"posts": posts}
         await service.stop()
 
-    app = FastAPI(
+    app = App(
         title="Tensor service",
         version=version("tensor-service"),
         docs_url=None,
@@ -43,12 +62,13 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.service = service
-    operations = operation_routes(service)
     app.router.routes.extend(operations)
     app.include_router(explanation_router(service))
     app.include_router(system_router(service))
     app.router.routes.extend(docs_routes())
     app.openapi = cache(partial(document, app, registry))  # type: ignore[method-assign]  # its own way
     app.add_exception_handler(HTTPException, partial(transport_problem, app))
-    app.add_middleware(Shell, posts={route.path: route.app for route in operations})
+    app.add_exception_handler(ServiceError, service_problem)
+    app.add_exception_handler(Exception, fault)
+    app.shell = Shell(app.framework, {route.path: route.app for route in operations})
     return app

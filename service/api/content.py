@@ -1,29 +1,36 @@
 """Reading a body within its limit, and agreeing on formats."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl
 
+import torch
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
-from service.api.errors import BodyTooLargeError, NotAcceptableError, UnsupportedMediaTypeError
+from service.api.encodings import coded_reader, coded_writer
+from service.api.errors import NotAcceptableError, UnsupportedMediaTypeError
+from service.api.quality import Ranges, quality, ranges
+from service.dtypes import describe
 from service.errors import (
+    BodyTooLargeError,
     DuplicateKeyError,
     MalformedJsonError,
     quote,
 )
-from service.wire import CODECS, NO_FIELDS, Codec
+from service.wire import NO_FIELDS, READERS, WRITERS, Reader, Writer
 
 JSON: Final = "application/json"
-QUALITY: Final = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
+SERVED: Final = tuple(WRITERS)
+NEGOTIATED: Final = (b"content-type", b"content-encoding", b"accept", b"accept-encoding")
+Formats = tuple[Reader, Writer]
 FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
-def headers_of(scope: Scope) -> dict[str, str]:
+def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """The headers of a request by their names, which are in small letters."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
 
 
 def query_fields(query: bytes) -> Mapping[str, str]:
@@ -70,40 +77,61 @@ def _too_large(found: str, limit: int) -> BodyTooLargeError:
     )
 
 
-def request_codec(headers: Mapping[str, str]) -> Codec:
+def formats(headers: Mapping[bytes, bytes]) -> Formats:
+    """The formats of body and answer that a request's raw headers ask for."""
+    return _formats(*map(headers.get, NEGOTIATED))
+
+
+@lru_cache(maxsize=256)
+def _formats(*values: bytes | None) -> Formats:
+    given = zip(NEGOTIATED, values, strict=True)
+    headers = headers_of((name, value) for name, value in given if value is not None)
+    return request_codec(headers), answer_codec(headers)
+
+
+def request_codec(headers: Mapping[str, str]) -> Reader:
     """The codec that reads the body; JSON when no `Content-Type` says otherwise."""
-    encoding = headers.get("content-encoding", "identity").strip().lower()
-    if encoding != "identity":
-        raise UnsupportedMediaTypeError(
-            f"Content-Encoding {quote(encoding)} is not read", hint="send the body as it is"
-        )
     media_type = headers.get("content-type", JSON).partition(";")[0].strip().lower()
-    codec = CODECS.get(media_type)
-    if codec is None:
+    reader = READERS.get(media_type)
+    if reader is None:
         hint = f"send the header 'Content-Type: {JSON}'" if media_type in FORMS else None
         raise UnsupportedMediaTypeError(
-            f"Content-Type {quote(media_type)} is not read; send one of {', '.join(CODECS)}",
+            f"Content-Type {quote(media_type)} is not read; send one of {', '.join(READERS)}",
             hint=hint,
         )
-    return codec
+    return coded_reader(reader, headers.get("content-encoding"))
 
 
-def answer_codec(headers: Mapping[str, str]) -> Codec:
+def answer_codec(headers: Mapping[str, str]) -> Writer:
     """The codec that the client accepts with the highest quality, the first of equals."""
-    return CODECS[negotiate(headers, tuple(CODECS))]
+    return _writer(negotiate(headers, SERVED), headers.get("accept-encoding"))
 
 
-def negotiate(headers: Mapping[str, str], served: Sequence[str]) -> str:
+@lru_cache(maxsize=64)
+def _writer(media_type: str, accepted: str | None) -> Writer:
+    return coded_writer(WRITERS[media_type], accepted)
+
+
+def check_dtype(writer: Writer, dtype: torch.dtype) -> None:
+    """Raise NotAcceptableError if the format of the answer cannot hold a result of `dtype`."""
+    if dtype in writer.dtypes:
+        return
+    able = [name for name, each in WRITERS.items() if dtype in each.dtypes]
+    raise NotAcceptableError(
+        f"{writer.media_type} cannot hold {describe(dtype).name}, the dtype of the result; "
+        f"{', '.join(able)} can",
+        hint=f"send 'Accept: {able[-1]}'",
+    )
+
+
+def negotiate(headers: Mapping[str, str], served: tuple[str, ...]) -> str:
     """The media type, of those served, that the client accepts with the highest quality.
 
     NotAcceptableError lists what is served; the first of equals wins.
     """
     accept = headers.get("accept", "*/*")
-    if accept in ("*/*", served[0]):
-        return served[0]
-    ranges = _ranges(accept)
-    best = max(served, key=lambda name: _quality(name, ranges))
-    if _quality(best, ranges) <= 0:
+    best = _best(accept, served)
+    if best is None:
         raise NotAcceptableError(
             f"Accept {quote(accept)} admits no format; served are {', '.join(served)}",
             hint=f"send 'Accept: {served[0]}', or no Accept",
@@ -111,29 +139,13 @@ def negotiate(headers: Mapping[str, str], served: Sequence[str]) -> str:
     return best
 
 
-def _ranges(accept: str) -> Sequence[tuple[str, float]]:
-    """Media ranges and their quality (RFC 9110, section 12.5.1); a malformed quality is 0."""
-    ranges = []
-    for item in accept.lower().split(","):
-        name, *parameters = (part.strip() for part in item.split(";"))
-        quality = 1.0
-        for parameter in parameters:
-            key, _, value = parameter.partition("=")
-            if key.strip() == "q":
-                quality = _number(value.strip())
-        ranges.append((name, quality))
-    return ranges
+@lru_cache(maxsize=64)
+def _best(accept: str, served: tuple[str, ...]) -> str | None:
+    accepted = ranges(accept)
+    best = max(served, key=lambda name: _quality(name, accepted))
+    return best if _quality(best, accepted) > 0 else None
 
 
-def _number(text: str) -> float:
-    return float(text) if QUALITY.fullmatch(text) else 0.0
-
-
-def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """Quality of a media type: the most specific range that matches it decides."""
+def _quality(media_type: str, accepted: Ranges) -> float:
     family = media_type.partition("/")[0]
-    for wanted in (media_type, f"{family}/*", "*/*"):
-        for name, quality in ranges:
-            if name == wanted:
-                return quality
-    return 0.0
+    return quality(accepted, media_type, f"{family}/*", "*/*")

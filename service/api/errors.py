@@ -1,16 +1,6 @@
-"""Errors that only the web has: routing, negotiation and the size of a body."""
+"""Errors that only the web has: routing and negotiation."""
 
 from service.errors import ServiceError
-
-
-class BodyTooLargeError(ServiceError):
-    """The body is over `SERVICE_MAX_BODY_BYTES`, counted before and while it is read.
-
-    `GET /limits` gives the limit. The same numbers take less room as base64.
-    """
-
-    code = "body-too-large"
-    title = "The body is too large"
 
 
 class TransportError(ServiceError):

@@ -10,6 +10,7 @@ from typing import Final
 
 from fastapi.sse import EventSourceResponse, format_sse_event
 from pydantic import BaseModel
+from starlette.types import Receive, Scope, Send
 
 from service.api.problems import problem_response
 from service.api.reports import report_answer, row_answer
@@ -20,6 +21,22 @@ from service.lanes.threads import ThreadLane
 MEDIA_TYPE: Final = EventSourceResponse.media_type
 # A comment keeps proxies from closing a connection on which a slow rung is silent.
 PING_S: Final = 15.0
+
+
+class RaceResponse(EventSourceResponse):
+    """A stream that says when its client has left, even before it was begun."""
+
+    def __init__(self, events: AsyncIterator[bytes], left: Event):
+        """Send `events`; `left` is set at the end, however it comes."""
+        super().__init__(events, headers={"Cache-Control": "no-store"})
+        self._left = left
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._left.set()
 
 
 def race_events(race: Race, lane: ThreadLane, *, ping_s: float = PING_S) -> EventSourceResponse:
@@ -60,7 +77,7 @@ def race_events(race: Race, lane: ThreadLane, *, ping_s: float = PING_S) -> Even
             left.set()
             running.cancel()  # gives up its place, if it still waits for one
 
-    return EventSourceResponse(sent(), headers={"Cache-Control": "no-store"})
+    return RaceResponse(sent(), left)
 
 
 def _event(item: Row | Report) -> bytes:

@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from service import compare
 from service.api import schemas
+from service.api.media import answer_content, answer_headers, body_content, query_parameters
 from service.api.problems import MEDIA_TYPE, explanations
 from service.call import AUTO, OUTPUTS
 from service.dtypes import DTYPES
@@ -28,6 +29,9 @@ device ran, and how long each phase took.
 A tensor is a nested array (`[[1, 2], [3, 4]]`), a number, or an object with `shape`, `dtype` and
 `data` (nested or flat) or `b64`. NaN and infinities are the strings `"NaN"`, `"Infinity"`,
 `"-Infinity"`; complex numbers are pairs on a last axis. A result can be sent back as an operand.
+
+Tensors may come and go as bytes: safetensors, npz and npy bodies hold the operands by name, and all
+other fields stand in the query string; `Accept` chooses safetensors, npy or bare bytes.
 
 Every error is a problem document (RFC 9457); `GET /problems/{code}` explains its code.
 """
@@ -92,7 +96,7 @@ def request_schema(
         operands = dict.fromkeys(op.operands, tensor)
     params = {
         param.name: {**param.schema, "description": param.summary}
-        | ({} if param.required else {"default": param.default})
+        | ({"default": param.default} if _admits(param, param.default) else {})
         for param in (*op.params, *more)
     }
     return {
@@ -130,13 +134,19 @@ def request_schema(
     }
 
 
+def _admits(param: Param, value: object) -> bool:
+    """Whether a client may send `value`; some parameters are absent by default, and never null."""
+    return value is not None or {"type": "null"} in param.schema.get("anyOf", ())  # type: ignore[operator]  # a list
+
+
 def describe_operation(op: Op[Any]) -> dict[str, Any]:
     """The OpenAPI operation of `POST /{op}`, which FastAPI does not route."""
     found = _request(op, _model(op), examples())
     answer = {"schema": {"$ref": REF.format(model="Answer")}}
     success = {
         "description": "The result, what computed it, and how long each phase took.",
-        "content": {"application/json": answer},
+        "headers": answer_headers(),
+        "content": {"application/json": answer} | answer_content(),
     }
     failures = {str(status): each for status, each in found["responses"].items()}
     return {
@@ -162,7 +172,7 @@ def describe_plan(op: Op[Any]) -> dict[str, Any]:
 
 def describe_compare(op: Op[Any]) -> dict[str, Any]:
     """What FastAPI is told of `POST /{op}/compare`."""
-    found = _request(op, _model(op, "Compare"), compare_examples())
+    found = _request(op, _model(op, "Compare"), compare_examples(), compare.PARAMS)
     events = {"text/event-stream": {"schema": {"type": "string"}}}
     found["responses"][200] = {"content": events}
     return {
@@ -170,7 +180,7 @@ def describe_compare(op: Op[Any]) -> dict[str, Any]:
         "summary": f"Races the strategies of {op.name} on the same inputs.",
         "description": (
             "Accept: text/event-stream gives a `row` event for each strategy that is finished "
-            "and a `report` event last."
+            "and a `report` event last; a `problem` event, if it fails on the way."
         ),
         "response_model": schemas.CompareAnswer,
         "response_description": "How fast and how exact each strategy is.",
@@ -181,7 +191,9 @@ def _model(op: Op[Any], kind: str = "") -> str:
     return f"{op.name.capitalize()}{kind}Request"
 
 
-def _request(op: Op[Any], model: str, shown: Iterable[Example]) -> dict[str, Any]:
+def _request(
+    op: Op[Any], model: str, shown: Iterable[Example], more: Sequence[Param] = ()
+) -> dict[str, Any]:
     """What the three routes of an operation have in common."""
     body = {
         "schema": {"$ref": REF.format(model=model)},
@@ -191,10 +203,14 @@ def _request(op: Op[Any], model: str, shown: Iterable[Example]) -> dict[str, Any
             if example.op == op.name
         },
     }
+    content = {"application/json": body} | body_content(op)
     return {
         "tags": ["operations"],
         "responses": problems(400, 406, 413, 415, 422, 500, 503, 504),
-        "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": body}}},
+        "openapi_extra": {
+            "parameters": query_parameters(op, request_schema(op, more=more)["properties"]),
+            "requestBody": {"required": True, "content": content},
+        },
     }
 
 

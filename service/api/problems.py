@@ -1,7 +1,7 @@
 """Errors as problem documents (RFC 9457). The one place that gives an error its HTTP status."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 from uuid import uuid4
 
@@ -10,16 +10,16 @@ from starlette.responses import Response
 
 from service import errors
 from service.api.errors import (
-    BodyTooLargeError,
     MethodNotAllowedError,
     NotAcceptableError,
     NotFoundError,
     UnsupportedMediaTypeError,
 )
 from service.api.schemas import ProblemKind
-from service.errors import ServiceError
+from service.errors import Place, ServiceError
 
 MEDIA_TYPE: Final = "application/problem+json"
+MAX_PLACES_BYTES: Final = 4096
 
 # The nearest class in an error's ancestry decides.
 STATUSES: Final[Mapping[type[ServiceError], int]] = {
@@ -27,7 +27,7 @@ STATUSES: Final[Mapping[type[ServiceError], int]] = {
     NotFoundError: 404,
     MethodNotAllowedError: 405,
     NotAcceptableError: 406,
-    BodyTooLargeError: 413,
+    errors.BodyTooLargeError: 413,
     UnsupportedMediaTypeError: 415,
     errors.RequestError: 422,
     errors.InternalError: 500,
@@ -54,9 +54,7 @@ def problem_response(error: ServiceError) -> Response:
     if error.hint is not None:
         document["hint"] = error.hint
     if error.places:
-        document["errors"] = [
-            {"pointer": place.pointer, "detail": place.detail} for place in error.places
-        ]
+        document["errors"] = _bounded(error.places)
     document["instance"] = f"urn:uuid:{uuid4()}"
     headers = {}
     if isinstance(error, errors.BusyError):
@@ -64,6 +62,18 @@ def problem_response(error: ServiceError) -> Response:
     if isinstance(error, MethodNotAllowedError):
         headers["Allow"] = ", ".join(error.allowed)
     return Response(orjson.dumps(document), status, headers, MEDIA_TYPE)
+
+
+def _bounded(places: Iterable[Place]) -> list[dict[str, str]]:
+    """As many places as fit; a client's names in pointers may take six bytes a letter."""
+    shown: list[dict[str, str]] = []
+    room = MAX_PLACES_BYTES
+    for place in places:
+        shown.append({"pointer": place.pointer, "detail": place.detail})
+        room -= len(orjson.dumps(shown[-1]))
+        if room < 0 and len(shown) > 1:
+            return shown[:-1]
+    return shown
 
 
 def explanations() -> dict[str, ProblemKind]:

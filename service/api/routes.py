@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from threading import Event
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from service import compare
 from service.api.content import (
     JSON,
-    answer_codec,
+    formats,
     headers_of,
     negotiate,
     query_fields,
@@ -24,18 +24,14 @@ from service.api.content import (
 )
 from service.api.events import MEDIA_TYPE as EVENTS
 from service.api.events import race_events
+from service.api.exchange import Exchange
 from service.api.openapi import describe_compare, describe_plan
+from service.api.replies import Reply, send_reply
 from service.api.reports import plan_answer, report_answer
 from service.api.state import Service
-from service.call import Call
-from service.plan import Plan
+from service.plan import Request as PlanRequest
 from service.registry import Op
-from service.timing import Stopwatch
-from service.wire import Codec, Encoded
 
-# A hop to a thread costs about 0.2 ms; decoding 64 KB of JSON costs about that, too.
-INLINE_BODY_BYTES: Final = 65_536
-INLINE_NS: Final = 200_000
 UNLIMITED: Final = 2**1100
 
 
@@ -71,36 +67,22 @@ class Endpoint:
     op: Op[Any]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a POST of the operation itself, with nothing of the framework in between."""
-        headers = headers_of(scope)
-        reader, writer = request_codec(headers), answer_codec(headers)
-        query = query_fields(scope["query_string"])
+        """Answer a POST of the operation itself, as an ASGI app."""
+        exchange = self.begin(dict(scope["headers"]), scope["state"]["request_id"])
+        body = await read_body(headers_of(scope["headers"]), receive, self.max_body_bytes)
+        reply = exchange.respond(body, scope["query_string"])
+        await send_reply(reply if isinstance(reply, Reply) else await reply, send)
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The most bytes of a body."""
+        return self.service.settings.max_body_bytes
+
+    def begin(self, headers: Mapping[bytes, bytes], request_id: str) -> Exchange:
+        """An exchange of these raw headers, or the error that is known before the body is read."""
+        reader, writer = formats(headers)
         self.service.check_ready()
-        settings = self.service.settings
-        body = await read_body(headers, receive, settings.max_body_bytes)
-        watch = Stopwatch()
-        answer = partial(self._answer, writer, watch, scope["state"]["request_id"])
-        lane = self.service.lane
-        if len(body) > INLINE_BODY_BYTES:
-
-            def whole() -> Encoded:
-                watch.lap("queue")
-                return answer(*self._planned(reader, body, query, watch))
-
-            encoded = await lane.run(whole, deadline_ms=settings.deadline_ms)
-        else:
-            call, plan = self._planned(reader, body, query, watch)
-            if plan.estimated_ns <= INLINE_NS:
-                encoded = answer(call, plan)
-            else:
-
-                def queued() -> Encoded:
-                    watch.lap("queue")
-                    return answer(call, plan)
-
-                deadline_ms = call.deadline_ms or settings.deadline_ms
-                encoded = await lane.run(queued, deadline_ms=deadline_ms)
-        await _send(encoded, writer.media_type, send)
+        return Exchange(self.service, self.op, reader, writer, request_id)
 
     async def plan(self, request: Request) -> Response:
         """What the call means and costs; nothing is computed."""
@@ -111,15 +93,26 @@ class Endpoint:
         # A plan says itself that a size is over its limit.
         reading = replace(self.service.reading, shapes=True, max_elements=UNLIMITED)
 
-        def explain() -> Response:
-            asked = self.service.engine.request(reader.decode(body, self.op, reading, query))
-            found = self.service.engine.planner.explain(asked)
-            return _json(plan_answer(asked, found))
+        engine, deadline_ms = self.service.engine, self.service.settings.deadline_ms
 
-        if len(body) <= INLINE_BODY_BYTES:
-            return explain()
-        deadline_ms = self.service.settings.deadline_ms
-        return await self.service.lane.run(explain, deadline_ms=deadline_ms)
+        def decode() -> PlanRequest:
+            return engine.request(reader.decode(body, self.op, reading, query))
+
+        def explain(asked: PlanRequest) -> Response:
+            return _json(plan_answer(asked, engine.planner.explain(asked)))
+
+        if len(body) > reader.short_bytes:
+            asked = await self.service.lane.run(decode, deadline_ms=deadline_ms)
+        else:
+            asked = decode()
+        if engine.is_measured(self.op, asked.specs[0].dtype):
+            return explain(asked)
+
+        def measured() -> Response:
+            engine.measure(self.op, asked.specs[0].dtype)
+            return explain(asked)
+
+        return await self.service.lane.run(measured, deadline_ms=deadline_ms)
 
     async def compare(self, request: Request) -> Response:
         """The race of all strategies: one report, or an event for each rung that is finished."""
@@ -139,45 +132,21 @@ class Endpoint:
         if events:
             return race_events(race, self.service.races)
 
+        late = Event()
+
         def last() -> Response:
-            *_, report = race.run()
+            *_, report = race.run(stop=late.is_set)
             return _json(report_answer(report))  # type: ignore[arg-type]  # it comes last
 
-        return await self.service.races.run(last, deadline_ms=deadline_ms)
+        try:
+            return await self.service.races.run(last, deadline_ms=deadline_ms)
+        finally:
+            late.set()
 
     async def _body(self, request: Request) -> bytearray:
         self.service.check_ready()
         limit = self.service.settings.max_body_bytes
         return await read_body(request.headers, request.receive, limit)
-
-    def _planned(
-        self, reader: Codec, body: bytearray, query: Mapping[str, str], watch: Stopwatch
-    ) -> tuple[Call, Plan]:
-        call = reader.decode(body, self.op, self.service.reading, query)
-        plan = self.service.engine.plan(call)
-        watch.lap("decode")
-        return call, plan
-
-    def _answer(
-        self, writer: Codec, watch: Stopwatch, request_id: str, call: Call, plan: Plan
-    ) -> Encoded:
-        outcome = self.service.engine.run(call, plan, watch)
-        payload = writer.result(outcome.result, call.output)
-        watch.lap("encode")
-        return writer.answer(outcome, payload, watch.timings(), request_id)
-
-
-async def _send(encoded: Encoded, media_type: str, send: Send) -> None:
-    """Send an answer as it is: its chunks are never joined."""
-    headers = [
-        (b"content-type", media_type.encode()),
-        (b"content-length", b"%d" % sum(map(len, encoded.chunks))),
-        *encoded.headers,
-    ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    for chunk in encoded.chunks[:-1]:
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body", "body": encoded.chunks[-1]})
 
 
 def _json(model: BaseModel) -> Response:

@@ -261,7 +261,9 @@ class CompareRow(BaseModel):
     max_rel_error: Any = None
     agrees: bool | None = None
     disagreeing: int | None = Field(None, description="Elements outside rtol and atol.")
-    worst: list[int] | None = Field(None, description="Index of the largest error.")
+    worst: list[int] | None = Field(
+        None, description="Index of the largest error among elements that disagree, if any do."
+    )
     skipped: str | None = None
 
 

@@ -5,6 +5,7 @@ from typing import Final
 
 import uvicorn
 
+from service.api.protocol import Protocol
 from service.settings import PREFIX, Settings
 
 GRACE_S: Final = 30
@@ -22,7 +23,8 @@ def serve(settings: Settings) -> None:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
+        proxy_headers=False,
         ws="none",
         server_header=False,
         access_log=False,

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from itertools import count
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -12,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.encodings import packing
 from service.api.errors import MethodNotAllowedError, NotFoundError
 from service.api.problems import problem_response
 from service.errors import (
@@ -47,12 +49,12 @@ class Shell:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = request_id_of(dict(scope["headers"]).get(b"x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
         app = self._app
         if scope["method"] == "POST":
             app = self._posts.get(scope["path"], app)
-        answer = Answer(send, request_id, head=scope["method"] == "HEAD")
+        answer = Answer(send, request_id, scope, head=scope["method"] == "HEAD")
         if answer.head:
             scope = {**scope, "method": "GET"}
         try:
@@ -64,21 +66,21 @@ class Shell:
         except Exception:
             log.exception("request %s failed", request_id)
             if not answer.started:
-                failure = InternalError(f"request {request_id} failed")
-                await problem_response(failure)(scope, receive, answer)
+                await problem_response(failure(request_id))(scope, receive, answer)
 
 
 class Answer:
     """The way out of one answer: adds headers to its start, and keeps the body of a HEAD."""
 
-    __slots__ = ("_request_id", "_send", "head", "started")
+    __slots__ = ("_request_id", "_scope", "_send", "head", "started")
 
-    def __init__(self, send: Send, request_id: str, *, head: bool):
-        """Pass messages on to `send`."""
+    def __init__(self, send: Send, request_id: str, scope: Scope, *, head: bool):
+        """Pass messages on to `send`, compressed if the request in `scope` asks for that."""
         self.head = head
         self.started = False
         self._send = send
         self._request_id = request_id
+        self._scope = scope
 
     async def __call__(self, message: Message) -> None:
         """Pass one message on."""
@@ -86,10 +88,27 @@ class Answer:
             self.started = True
             headers = [*message["headers"], (b"x-request-id", self._request_id.encode())]
             headers += [header for header in SECURITY if header not in headers]
+            if not self.head:
+                self._send = packing(self._send, headers, self._scope)
             message = {**message, "headers": headers}
         elif self.head:
             message = {**message, "body": b""}
         await self._send(message)
+
+
+async def service_problem(_: Request, error: Any) -> Response:
+    """The answer to a ServiceError on a route of the framework."""
+    return problem_response(error)
+
+
+async def fault(request: Request, _: Exception) -> Response:
+    """The answer to a failure on a route of the framework, which then goes on to the shell."""
+    return problem_response(failure(request.scope["state"]["request_id"]))
+
+
+def failure(request_id: str) -> InternalError:
+    """The error that tells a client of a fault of ours: the request id and no more."""
+    return InternalError(f"request {request_id} failed")
 
 
 async def transport_problem(app: FastAPI, request: Request, error: Any) -> Response:
@@ -118,11 +137,16 @@ def _allowed(error: HTTPException) -> tuple[str, ...]:
     return tuple(sorted({*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))
 
 
-def _request_id(scope: Scope) -> str:
-    """The client's id, if it is one, else a new one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            given = value.decode("latin-1")
-            if REQUEST_ID.fullmatch(given):
-                return str(given)
-    return os.urandom(16).hex()
+def request_id_of(given: bytes | None) -> str:
+    """The client's request id, if it is one, else a new one."""
+    if given is not None:
+        text = given.decode("latin-1")
+        if REQUEST_ID.fullmatch(text):
+            return text
+    return f"{_INSTANCE}{next(_COUNT):08x}"
+
+
+# Unique among instances by 96 random bits, and within one by counting: 16 random bytes for each
+# request would take ten times as long.
+_INSTANCE: Final = os.urandom(12).hex()
+_COUNT: Final = count(1)

@@ -1,9 +1,11 @@
 """What the app holds while it lives: the parts of the service, and whether they are ready."""
 
 import asyncio
-from dataclasses import dataclass, field
+import gc
+from dataclasses import dataclass, field, replace
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from service.devices import host_devices
 from service.dtypes import parse_dtype
@@ -26,6 +28,7 @@ class Service:
     lane: ThreadLane
     races: ThreadLane
     reading: Reading
+    bare_reading: Reading
     ready: bool = False
     _warming: asyncio.Task[None] = field(init=False, repr=False)
 
@@ -44,6 +47,9 @@ class Service:
 
     async def _warm_up(self) -> None:
         await asyncio.to_thread(self.engine.warm_up)
+        # What is there now stays: the collector need not walk through torch's modules again.
+        gc.collect()
+        gc.freeze()
         self.ready = True
 
     async def stop(self) -> None:
@@ -58,18 +64,22 @@ def join(settings: Settings, registry: Registry, rates: Rates) -> Service:
     """The parts of the service, made from `settings`. Sets torch's threads for the process."""
     torch.set_grad_enabled(False)
     torch.set_num_threads(settings.threads)
+    threadpool_limits(settings.threads, user_api="blas")  # numpy's own BLAS
     devices = host_devices(settings.device)
+    reading = Reading(
+        max_elements=settings.max_elements,
+        dtype=parse_dtype(settings.dtype),
+        max_deadline_ms=settings.deadline_ms,
+        max_rank=settings.max_rank,
+        max_nesting=settings.max_nesting,
+        max_body_bytes=settings.max_body_bytes,
+    )
     return Service(
         settings=settings,
         engine=Engine(registry, Planner(devices, rates, settings.limits)),
         lane=ThreadLane(settings.slots, settings.queue),
         # One at a time: two races would measure each other.
         races=ThreadLane(1, settings.queue),
-        reading=Reading(
-            max_elements=settings.max_elements,
-            dtype=parse_dtype(settings.dtype),
-            max_deadline_ms=settings.deadline_ms,
-            max_rank=settings.max_rank,
-            max_nesting=settings.max_nesting,
-        ),
+        reading=reading,
+        bare_reading=replace(reading, has_outputs=False),
     )

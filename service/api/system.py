@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from fastapi import APIRouter
 
-from service.api import schemas
+from service.api import openapi, schemas
 from service.api.errors import NotFoundError
 from service.api.problems import explanations
 from service.api.state import Service
@@ -62,7 +62,7 @@ def system_router(service: Service) -> APIRouter:
         """The process answers, whatever it computes."""
         return schemas.Health(status="live")
 
-    @router.get("/health/ready", responses={503: {"model": schemas.Problem}})
+    @router.get("/health/ready", responses=openapi.problems(503))
     async def ready() -> schemas.Health:
         """The service takes calls."""
         service.check_ready()
@@ -73,7 +73,7 @@ def system_router(service: Service) -> APIRouter:
         """Every problem code, what it means and what to do."""
         return list(explanations().values())
 
-    @router.get("/problems/{code}", responses={404: {"model": schemas.Problem}})
+    @router.get("/problems/{code}", responses=openapi.problems(404))
     def problem(code: str) -> schemas.ProblemKind:
         """What a problem code means and what to do."""
         known = explanations()

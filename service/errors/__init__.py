@@ -5,7 +5,9 @@ ServiceError
 │   ├── MalformedJsonError            malformed-json
 │   ├── InvalidUtf8Error              invalid-utf8
 │   ├── DuplicateKeyError             duplicate-key
-│   └── NestingError                  nesting-too-deep
+│   ├── NestingError                  nesting-too-deep
+│   └── MalformedBodyError            malformed-body
+├── BodyTooLargeError                 body-too-large
 ├── BusyError                 not now
 │   ├── WarmingUpError                warming-up
 │   ├── DrainingError                 draining
@@ -49,12 +51,14 @@ from service.errors.base import (
 )
 from service.errors.other import (
     BodyError,
+    BodyTooLargeError,
     BusyError,
     DeadlineExceededError,
     DrainingError,
     DuplicateKeyError,
     InternalError,
     InvalidUtf8Error,
+    MalformedBodyError,
     MalformedJsonError,
     NestingError,
     OutOfMemoryError,
@@ -86,6 +90,7 @@ __all__ = [
     "MAX_PLACES",
     "MAX_QUOTED",
     "BodyError",
+    "BodyTooLargeError",
     "BusyError",
     "DeadlineExceededError",
     "DeviceUnavailableError",
@@ -98,6 +103,7 @@ __all__ = [
     "InvalidFieldError",
     "InvalidUtf8Error",
     "LimitExceededError",
+    "MalformedBodyError",
     "MalformedJsonError",
     "MissingFieldError",
     "NestingError",

@@ -44,6 +44,28 @@ class NestingError(BodyError):
     title = "The body is nested too deep"
 
 
+class MalformedBodyError(BodyError):
+    """The body is not what its `Content-Type` or `Content-Encoding` says; the detail says why.
+
+    Binary formats and compressed bodies are read strictly: lengths add up, no byte is left over,
+    and nothing overlaps. `numpy.save`, `numpy.savez` and `safetensors` write what is read.
+    """
+
+    code = "malformed-body"
+    title = "The body is not of its media type"
+
+
+class BodyTooLargeError(ServiceError):
+    """The body is over `SERVICE_MAX_BODY_BYTES`, counted before, while it is read and inflated.
+
+    `GET /limits` gives the limit. Numbers as bytes take less room than as text: send base64, or
+    one of the binary formats.
+    """
+
+    code = "body-too-large"
+    title = "The body is too large"
+
+
 class BusyError(ServiceError):
     """The service cannot take the call now; `Retry-After` says when to try again."""
 

@@ -2,9 +2,37 @@
 
 from typing import Final
 
-from service.wire.codec import NO_FIELDS, Body, Chunks, Codec, Encoded, Reading
+from service.wire.codec import NO_FIELDS, Body, Chunks, Encoded, Reader, Reading, Writer
+from service.wire.inflate import CODINGS, InflatingReader
 from service.wire.json import JsonCodec
+from service.wire.npy import NpyCodec
+from service.wire.npz import NpzCodec
+from service.wire.packing import PackingWriter
+from service.wire.raw import RawCodec
+from service.wire.safetensors import SafetensorsCodec
 
-__all__ = ["CODECS", "NO_FIELDS", "Body", "Chunks", "Codec", "Encoded", "Reading"]
+__all__ = [
+    "CODINGS",
+    "NO_FIELDS",
+    "READERS",
+    "WRITERS",
+    "Body",
+    "Chunks",
+    "Encoded",
+    "InflatingReader",
+    "PackingWriter",
+    "Reader",
+    "Reading",
+    "Writer",
+]
 
-CODECS: Final[dict[str, Codec]] = {codec.media_type: codec for codec in (JsonCodec(),)}
+_JSON: Final = JsonCodec()
+_SAFETENSORS: Final = SafetensorsCodec()
+_NPY: Final = NpyCodec()
+
+READERS: Final[dict[str, Reader]] = {
+    codec.media_type: codec for codec in (_JSON, _SAFETENSORS, NpzCodec(), _NPY)
+}
+WRITERS: Final[dict[str, Writer]] = {
+    codec.media_type: codec for codec in (_JSON, _SAFETENSORS, _NPY, RawCodec())
+}

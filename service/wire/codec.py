@@ -5,27 +5,39 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+import torch
+
 from service.call import Call, Outcome, Tensor
-from service.dtypes import Dtype
+from service.dtypes import DTYPES, Dtype
 from service.registry import Op, Param
 from service.timing import Timings
 
 Body = bytes | bytearray
+Buffer = Body | memoryview  # of a body, or of what a part of it inflates to
 # Bytes that are sent one after the other: joining them would copy megabytes.
 Chunks = tuple[bytes | memoryview, ...]
 DEEPEST: Final = 500
+ALL_DTYPES: Final = frozenset(dtype.torch for dtype in DTYPES.values())
 NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
+# Decoding this much takes about as long as a hop to a thread: 0.2 ms.
+SHORT_TEXT_BYTES: Final = 65_536
+SHORT_BYTES: Final = 2**20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # one for each route: known by itself
 class Reading:
-    """Limits that a body is read within, and the dtype of arrays that state none."""
+    """Limits that a body is read within, and the dtype of arrays that state none.
+
+    `has_outputs` is that of the answer's format: whether a request may choose one.
+    """
 
     max_elements: int
     dtype: Dtype
     max_deadline_ms: int
     max_rank: int = 16
     max_nesting: int = 64
+    max_body_bytes: int = 2**27
+    has_outputs: bool = True
     params: tuple[Param, ...] = ()
     shapes: bool = False
 
@@ -35,7 +47,7 @@ class Reading:
             raise ValueError(f"max_nesting is {self.max_nesting}; at most {DEEPEST} can be read")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Encoded:
     """An answer in its final bytes, and its headers."""
 
@@ -43,16 +55,17 @@ class Encoded:
     headers: tuple[tuple[bytes, bytes], ...]
 
 
-class Codec(Protocol):
-    """One format. The dear part of an answer is its own verb, so that its time can be told in it.
-
-    payload = codec.result(outcome.result, call.output)   # timed: this is the encode phase
-    encoded = codec.answer(outcome, payload, timings, request_id)
-    """
+class Reader(Protocol):
+    """The format of a request's body."""
 
     @property
     def media_type(self) -> str:
         """The media type of its bodies."""
+        ...
+
+    @property
+    def short_bytes(self) -> int:
+        """Bodies up to here are decoded in the time that a hop to a thread takes."""
         ...
 
     def decode(
@@ -62,6 +75,34 @@ class Codec(Protocol):
 
         Formats that hold tensors only take the other fields from `query`, the URL's.
         """
+        ...
+
+
+class Writer(Protocol):
+    """The format of an answer. Its dear part is its own verb, so that its time can be told in it.
+
+    payload = writer.result(outcome.result, call.output)   # timed: this is the encode phase
+    encoded = writer.answer(outcome, payload, timings, request_id)
+    """
+
+    @property
+    def media_type(self) -> str:
+        """The media type of its answers."""
+        ...
+
+    @property
+    def dtypes(self) -> frozenset[torch.dtype]:
+        """The dtypes that it can hold."""
+        ...
+
+    @property
+    def element_ns(self) -> int:
+        """About what an element takes to be written; 0 if nothing is done to each."""
+        ...
+
+    @property
+    def has_outputs(self) -> bool:
+        """Whether `output` chooses among forms of the result."""
         ...
 
     def result(self, tensor: Tensor, output: str) -> Chunks:

@@ -3,16 +3,24 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
-
 from service.call import Call, Outcome, Tensor
 from service.errors import InvalidFieldError, Place, RequestError, UnknownFieldError, quote
 from service.registry import Op
-from service.timing import Timings
-from service.wire.codec import NO_FIELDS, Body, Chunks, Encoded, Reading
+from service.timing import Timings, server_timing
+from service.wire.codec import (
+    ALL_DTYPES,
+    NO_FIELDS,
+    SHORT_TEXT_BYTES,
+    Body,
+    Chunks,
+    Encoded,
+    Reading,
+)
 from service.wire.document import read_document, refuse_deep
+from service.wire.envelope import rest_json
 from service.wire.operands import open_operand
 from service.wire.pointers import kind_of
+from service.wire.quick import plain_call, read_quick
 from service.wire.request import Operand, build_call
 from service.wire.results import result_json
 
@@ -24,6 +32,10 @@ class JsonCodec:
     """application/json, as the contract describes it."""
 
     media_type: Final = "application/json"
+    short_bytes: Final = SHORT_TEXT_BYTES
+    dtypes: Final = ALL_DTYPES
+    element_ns: Final = 30
+    has_outputs: Final = True
 
     def decode(
         self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
@@ -34,9 +46,15 @@ class JsonCodec:
                 f"a JSON body holds all fields; the query string has {quote(next(iter(query)))}",
                 hint="write it into the body",
             )
+        quick = read_quick(body, op, reading)
+        if quick is not None:
+            return quick
         fields = read_document(body, op.operands, reading)
+        plain = plain_call(fields, op, reading)
+        if plain is not None:
+            return plain
         try:
-            return build_call(op, fields, _take_operands(fields, op, reading), reading)
+            return build_call(op, fields, take_operands(fields, op, reading), reading)
         except RequestError:
             # Whatever else is wrong, nesting comes first: it is about the document, not the fields.
             refuse_deep(body, reading)
@@ -50,23 +68,15 @@ class JsonCodec:
         self, outcome: Outcome, payload: Chunks, timings: Timings, request_id: str
     ) -> Encoded:
         """The answer: `payload` stands in it as it is, neither read nor written again."""
-        blocks = {} if outcome.explanation is None else {outcome.op: dict(outcome.explanation)}
-        rest = {
-            **blocks,
-            "strategy": outcome.strategy,
-            "device": outcome.device,
-            "warnings": outcome.warnings,
-            "request_id": request_id,
-            "timing": {**timings.milliseconds(), "threads": outcome.threads, "warm": outcome.warm},
-        }
-        head = b'{"op":%b,"result":' % orjson.dumps(outcome.op)
-        chunks = (head, *payload, b"," + orjson.dumps(rest)[1:])
+        texts = timings.texts()
+        head = b'{"op":"%b","result":' % outcome.op.encode()
+        chunks = (head, *payload, rest_json(outcome, texts, request_id))
         if sum(map(len, chunks)) < JOINED_BYTES:
             chunks = (b"".join(chunks),)
-        return Encoded(chunks, ((b"server-timing", timings.server_timing().encode()),))
+        return Encoded(chunks, ((b"server-timing", server_timing(texts)),))
 
 
-def _take_operands(fields: dict[str, object], op: Op[Any], reading: Reading) -> dict[str, Operand]:
+def take_operands(fields: dict[str, object], op: Op[Any], reading: Reading) -> dict[str, Operand]:
     """Operands by name, taken out of the fields."""
     if op.operands is not None:
         return {

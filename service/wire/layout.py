@@ -6,12 +6,14 @@ It knows no dtype: what an element may be is `service.wire.elements`.
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from service.call import Shape
-from service.errors import LimitExceededError, NestingError, Place, RaggedArrayError
+from service.errors import LimitExceededError, NestingError, Place, RaggedArrayError, quote
 from service.wire.codec import Reading
 from service.wire.pointers import index_of, name_of, pointer_to
+
+LONGEST: Final = 2**58  # of 16-byte elements
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,9 @@ def check_size(shape: Shape, pointer: str, reading: Reading, *, parts: int = 1) 
     if rank > reading.max_rank:
         _refuse_size(f"rank {rank}", f"{reading.max_rank} (SERVICE_MAX_RANK)", pointer)
     elements = prod(shape) // parts
+    # torch and numpy multiply the other sizes of an empty tensor, too, in 64 bits.
+    if not reading.shapes and elements == 0 and prod(size or 1 for size in shape) >= LONGEST:
+        _refuse_size(f"sizes {quote(list(shape))}", "a product below 2^58", pointer)
     if elements > reading.max_elements:
         count = str(elements) if elements < 2**64 else "over 2^64"
         _refuse_size(f"{count} elements", f"{reading.max_elements} (SERVICE_MAX_ELEMENTS)", pointer)

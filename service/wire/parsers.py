@@ -23,6 +23,7 @@ LARGE_BYTES: Final = 2048
 # simdjson's length of an array saturates here.
 LONGEST: Final = 2**24 - 1
 DEEPEST: Final = 32
+CACHED_BYTES: Final = 262_144
 NUMBERS: Final = (np.dtype(np.float64), np.dtype(np.int64))
 
 
@@ -87,8 +88,8 @@ def read_large(body: Body, operands: Collection[str] | None) -> dict[str, object
     walk = _Walk()
     try:
         fields = walk.fields(_PER_THREAD.parser.parse(body), operands)
-    except (_DoubtError, ValueError, TypeError, RuntimeError):
-        return None
+    except (_DoubtError, ValueError, TypeError, RuntimeError, KeyError):
+        return None  # KeyError: it does not find a key with a zero character that it has listed
     # An array that was not walked, inside what should be numbers, still has its bracket.
     if walk.arrays != _count(body, b"[") or walk.objects != _count(body, b"{"):
         return None
@@ -96,7 +97,12 @@ def read_large(body: Body, operands: Collection[str] | None) -> dict[str, object
 
 
 def _count(body: Body, byte: bytes) -> int:
-    """How often a rare byte occurs: 0.4 ms in 10 MB, where `bytes.count` takes 3.2 ms."""
+    """How often a rare byte occurs: 0.4 ms in 10 MB, where `bytes.count` takes 3.2 ms.
+
+    In 40 KB it is numpy that is the quickest: 4 us instead of 9.
+    """
+    if len(body) < CACHED_BYTES:
+        return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord(byte)))
     count = 0
     position = body.find(byte)
     while position >= 0:

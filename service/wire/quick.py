@@ -1,23 +1,26 @@
-"""Small plain requests, read in one go.
+"""Plain requests, read in one go.
 
-A request is plain when its fields are words and its operands nested lists of moderate numbers, to
-be read in float32 or float64. Anything else is None here: the general way reads it, and words what
-is wrong. Both ways give the same call.
+A request is plain when its fields are words and numbers and its operands nested lists of moderate
+numbers, to be read in float32 or float64. Anything else is None here: the general way reads it,
+and words what is wrong. Both ways give the same call.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import torch
 
-from service.call import Call, Tensor
+from service.call import Call
 from service.dtypes import Dtype
 from service.errors import ServiceError
 from service.registry import Op
 from service.wire.codec import Body, Reading
-from service.wire.request import MAX_OPERANDS, Fields, parse_fields
+from service.wire.conversion import extremes
+from service.wire.request import COMMON, MAX_OPERANDS, Fields, parse_fields
 
 # Above, the general way costs no more.
 SMALL_BYTES: Final = 2048
@@ -26,25 +29,35 @@ MODERATE: Final = 2**24
 FLOATS: Final = ("float32", "float64")
 # The body, a list of operands, a matrix.
 DEEPEST: Final = 4
-Items = tuple[tuple[str, str], ...]
+Array = npt.NDArray[Any]
+Items = tuple[tuple[str, object], ...]
 
 
 def read_quick(body: Body, op: Op[Any], reading: Reading) -> Call | None:
     """The call that a small plain body asks for, or None."""
-    document = _document(body, reading)
-    values = _take(document, op)
-    if not values or not all(type(word) is str for word in document.values()):
+    return plain_call(_document(body, reading), op, reading)
+
+
+def plain_call(document: Mapping[str, Any], op: Op[Any], reading: Reading) -> Call | None:
+    """The call that a plain document asks for, or None. Its operands are lists or arrays."""
+    words = dict(document)
+    values = _take(words, op)
+    if not values or reading.shapes:
         return None
-    fields = _fields(op, tuple(document.items()), reading)
+    try:
+        # 1, 1.0 and true are equal, and different fields.
+        fields = _fields(op, tuple(words.items()), tuple(map(type, words.values())), reading)
+    except TypeError:  # a list among them
+        return None
     if fields is None:
         return None
     dtype = fields.dtype or reading.dtype
     tensors = []
     for value in values:
-        tensor = _tensor(value, dtype, reading)
-        if tensor is None:
+        array = _moderate(value, dtype, reading)
+        if array is None:
             return None
-        tensors.append(tensor)
+        tensors.append(torch.from_numpy(array))
     return fields.call(op, tuple(tensors))
 
 
@@ -67,13 +80,13 @@ def _take(document: dict[str, Any], op: Op[Any]) -> list[Any]:
         listed = document.pop("operands", None)
         return listed if type(listed) is list and len(listed) <= MAX_OPERANDS else []
     values = [document.pop(name, None) for name in op.operands]
-    return [] if None in values else values
+    return [] if any(value is None for value in values) else values
 
 
 @lru_cache(maxsize=256)
-def _fields(op: Op[Any], items: Items, reading: Reading) -> Fields | None:
+def _fields(op: Op[Any], items: Items, types: tuple[type, ...], reading: Reading) -> Fields | None:
     """The fields, if they are right; None to have the general way say what is wrong."""
-    known = {"strategy", "device", "dtype", "output", *(param.name for param in op.params)}
+    known = {*COMMON, *(param.name for param in (*op.params, *reading.params))}
     missing = {param.name for param in op.params if param.required}.difference(dict(items))
     if missing or not known.issuperset(dict(items)):
         return None
@@ -83,7 +96,20 @@ def _fields(op: Op[Any], items: Items, reading: Reading) -> Fields | None:
         return None
 
 
-def _tensor(value: Any, dtype: Dtype, reading: Reading) -> Tensor | None:
+def _moderate(value: Any, dtype: Dtype, reading: Reading) -> Array | None:
+    """The operand in its dtype, within the limits and without any loss, or None."""
+    array = value if type(value) is np.ndarray else _array(value, dtype)
+    if array is None or array.size > reading.max_elements or array.ndim > reading.max_rank:
+        return None
+    if array.dtype == dtype.numpy:
+        return array
+    if dtype.name not in FLOATS or not array.size:
+        return None
+    least, greatest = extremes(array)
+    return array.astype(dtype.numpy) if -MODERATE < least <= greatest < MODERATE else None
+
+
+def _array(value: Any, dtype: Dtype) -> Array | None:
     """A vector or a matrix of moderate numbers, or None."""
     if type(value) is not list or not value or dtype.name not in FLOATS:
         return None
@@ -96,9 +122,6 @@ def _tensor(value: Any, dtype: Dtype, reading: Reading) -> Tensor | None:
             if (kind is not float and kind is not int) or not -MODERATE < item < MODERATE:
                 return None
     try:
-        array = np.array(value, dtype.numpy)
+        return np.array(value, dtype.numpy)
     except ValueError:  # ragged
         return None
-    if array.size > reading.max_elements or array.ndim > reading.max_rank:
-        return None
-    return torch.from_numpy(array)

@@ -1,7 +1,7 @@
 """Checked fields and operands to a Call. What every format shares: it knows none of them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol
 
 import torch
@@ -9,6 +9,7 @@ import torch
 from service.call import AUTO, OUTPUTS, Call, Shape, Spec, Tensor
 from service.dtypes import INTEGERS, Dtype, describe, parse_dtype, promote
 from service.errors import (
+    InvalidFieldError,
     LimitExceededError,
     MissingFieldError,
     Place,
@@ -74,8 +75,65 @@ def build_call(
     `operands` are in order; those of an operation that takes a list are called `0`, `1`, ...
     Their data are read last, when the other fields are known to be right.
     """
+    checked = check_fields(op, fields, operands, reading)
+    return complete_call(op, checked, operands.values(), reading)
+
+
+def check_fields(
+    op: Op[Any], fields: Mapping[str, object], operands: Collection[str], reading: Reading
+) -> "Fields":
+    """The fields beside operands of these names, when both are right."""
     _refuse_unknown(op, fields, operands, reading.params)
     _refuse_missing(op, fields, operands)
+    return parse_fields(op, fields, reading)
+
+
+def complete_call(
+    op: Op[Any], checked: "Fields", operands: Collection[Operand], reading: Reading
+) -> Call:
+    """The call of checked fields on the operands, which are read now."""
+    if reading.shapes:
+        return checked.call(op, sketch=_sketch_all(operands, checked.dtype, reading))
+    tensors, warnings = _read_all(operands, checked.dtype, reading)
+    return checked.call(op, tensors, warnings)
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The checked fields of a request beside its operands. `dtype` is that of plain arrays."""
+
+    strategy: str
+    device: str
+    output: str
+    deadline_ms: int | None
+    dtype: Dtype | None
+    params: Mapping[str, object]
+    options: Mapping[str, object]
+
+    def call(
+        self,
+        op: Op[Any],
+        operands: tuple[Tensor, ...] = (),
+        warnings: tuple[str, ...] = (),
+        sketch: tuple[Spec, ...] = (),
+    ) -> Call:
+        """The call of these fields on `operands`."""
+        return Call(
+            op.name,
+            operands,
+            self.params,
+            self.strategy,
+            self.device,
+            self.output,
+            self.deadline_ms,
+            warnings,
+            sketch,
+            self.options,
+        )
+
+
+def parse_fields(op: Op[Any], fields: Mapping[str, object], reading: Reading) -> Fields:
+    """All fields but the operands; a RequestError says what is wrong with one."""
     strategy = AUTO
     if "strategy" in fields:
         strategy = _STRATEGY(fields["strategy"])
@@ -84,23 +142,25 @@ def build_call(
     if "deadline_ms" in fields:
         parse = integer("deadline_ms", least=1, most=reading.max_deadline_ms)
         deadline_ms = parse(fields["deadline_ms"])
-    device = _DEVICE(fields["device"]) if "device" in fields else AUTO
-    output = _OUTPUT(fields["output"]) if "output" in fields else OUTPUTS[0]
-    asked = parse_dtype_at(fields["dtype"], "/dtype") if "dtype" in fields else None
-    call = Call(
-        op=op.name,
-        operands=(),
-        params=parse_params(op.params, fields),
+    return Fields(
         strategy=strategy,
-        device=device,
-        output=output,
+        device=_DEVICE(fields["device"]) if "device" in fields else AUTO,
+        output=_parse_output(fields["output"], reading) if "output" in fields else OUTPUTS[0],
         deadline_ms=deadline_ms,
+        dtype=parse_dtype_at(fields["dtype"], "/dtype") if "dtype" in fields else None,
+        params=parse_params(op.params, fields),
         options=parse_params(reading.params, fields),
     )
-    if reading.shapes:
-        return replace(call, sketch=_sketch_all(operands.values(), asked, reading))
-    tensors, warnings = _read_all(operands.values(), asked, reading)
-    return replace(call, operands=tensors, warnings=warnings)
+
+
+def _parse_output(value: object, reading: Reading) -> str:
+    if not reading.has_outputs:
+        raise InvalidFieldError(
+            "output chooses among the forms of JSON answers; the answer asked for is none",
+            hint="leave it out, or send 'Accept: application/json'",
+            places=[Place("/output", "expected no such field")],
+        )
+    return _OUTPUT(value)
 
 
 def parse_dtype_at(name: object, pointer: str) -> Dtype:
@@ -116,27 +176,34 @@ def _read_all(
     operands: Collection[Operand], asked: Dtype | None, reading: Reading
 ) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
     """All tensors in the one dtype that holds them, and what lost digits on the way."""
-    stated = [operand.dtype.torch for operand in operands if operand.dtype]
-    plain = asked or (describe(promote(stated)) if stated else reading.dtype)
+    plain = _plain_dtype(operands, asked, reading)
     read = [operand.read(operand.dtype or plain) for operand in operands]
     losses = [(operand, lost) for operand, (_, lost) in zip(operands, read, strict=True) if lost]
     tensors = [tensor for tensor, _ in read]
-    target = promote(tensor.dtype for tensor in tensors)
-    for index, operand in enumerate(operands):
-        if tensors[index].dtype != target:
-            tensors[index], lost = _promote(tensors[index], target, operand.pointer)
-            if lost:
-                losses.append((operand, lost))
+    if any(tensor.dtype != tensors[0].dtype for tensor in tensors):
+        target = promote(tensor.dtype for tensor in tensors)
+        for index, operand in enumerate(operands):
+            if tensors[index].dtype != target:
+                tensors[index], lost = _promote(tensors[index], target, operand.pointer)
+                if lost:
+                    losses.append((operand, lost))
     warnings = tuple(f"{name_of(operand.pointer)}: {lost}" for operand, lost in losses)
     return tuple(tensors), warnings
+
+
+def _plain_dtype(operands: Collection[Operand], asked: Dtype | None, reading: Reading) -> Dtype:
+    """The dtype of operands that state none."""
+    stated = [operand.dtype.torch for operand in operands if operand.dtype]
+    if asked or not stated:
+        return asked or reading.dtype
+    return describe(stated[0] if len(set(stated)) == 1 else promote(stated))
 
 
 def _sketch_all(
     operands: Collection[Operand], asked: Dtype | None, reading: Reading
 ) -> tuple[Spec, ...]:
     """Shape and dtype of each operand, with data or without."""
-    stated = [operand.dtype.torch for operand in operands if operand.dtype]
-    plain = asked or (describe(promote(stated)) if stated else reading.dtype)
+    plain = _plain_dtype(operands, asked, reading)
     specs = []
     for operand in operands:
         dtype = operand.dtype or plain
@@ -162,7 +229,7 @@ def _promote(tensor: Tensor, target: torch.dtype, pointer: str) -> tuple[Tensor,
 def _refuse_unknown(
     op: Op[Any],
     fields: Mapping[str, object],
-    operands: Mapping[str, Operand],
+    operands: Collection[str],
     more: Sequence[Param],
 ) -> None:
     params = [param.name for param in (*op.params, *more)]
@@ -178,9 +245,7 @@ def _refuse_unknown(
         )
 
 
-def _refuse_missing(
-    op: Op[Any], fields: Mapping[str, object], operands: Mapping[str, Operand]
-) -> None:
+def _refuse_missing(op: Op[Any], fields: Mapping[str, object], operands: Collection[str]) -> None:
     names = op.operands if op.operands is not None else () if operands else ("operands",)
     missing = [name for name in names if name not in operands]
     missing += [param.name for param in op.params if param.required and param.name not in fields]

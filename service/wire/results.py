@@ -1,5 +1,6 @@
 """A result as JSON text: nested, flat, base64, a summary, or shape and dtype alone."""
 
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -22,10 +23,7 @@ SAFE: Final = 2**53 - 1
 
 def result_json(tensor: Tensor, output: str) -> Chunks:
     """The JSON object of a result. All but summaries and `none` can be posted as an operand."""
-    head = b'{"shape":%b,"dtype":"%b"' % (
-        orjson.dumps(tuple(tensor.shape)),
-        describe(tensor.dtype).name.encode(),
-    )
+    head = _head(tensor.shape, tensor.dtype)
     if output == "none":
         return (head + b"}",)
     if output == "base64":
@@ -33,6 +31,13 @@ def result_json(tensor: Tensor, output: str) -> Chunks:
     if output == "summary":
         return (b'%b,"summary":%b}' % (head, _summary_json(tensor)),)
     return (head + b',"data":', data_json(tensor, flat=output == "flat"), b"}")
+
+
+@lru_cache(maxsize=1024)
+def _head(shape: torch.Size, dtype: torch.dtype) -> bytes:
+    """How the object begins."""
+    name = describe(dtype).name.encode()
+    return b'{"shape":%b,"dtype":"%b"' % (orjson.dumps(tuple(shape)), name)
 
 
 def data_json(tensor: Tensor, *, flat: bool = False) -> bytes:

@@ -3,11 +3,13 @@
 from math import prod
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from service.call import Shape, Tensor
 from service.dtypes import Dtype, describe
 from service.errors import InvalidElementError, Place, ShapeMismatchError
+from service.wire.codec import Buffer
 from service.wire.pointers import name_of
 
 
@@ -25,8 +27,6 @@ def from_bytes(data: bytearray, dtype: Dtype, shape: Shape, pointer: str) -> Ten
 
     ShapeMismatchError when the count is not that of the shape.
     """
-    flat = np.frombuffer(data, np.uint8)
-    tensor = torch.from_numpy(flat)
     count = prod(shape) * dtype.itemsize
     if len(data) != count:
         raise ShapeMismatchError(
@@ -34,10 +34,39 @@ def from_bytes(data: bytearray, dtype: Dtype, shape: Shape, pointer: str) -> Ten
             f"there are {len(data)}",
             places=[Place(pointer, f"{len(data)} bytes, expected {count}")],
         )
-    if dtype.kind == "bool" and (flat > 1).any():
+    return from_buffer(data, dtype, shape, pointer)
+
+
+def from_buffer(
+    data: Buffer,
+    dtype: Dtype,
+    shape: Shape,
+    pointer: str,
+    *,
+    offset: int = 0,
+    columns: bool = False,
+) -> Tensor:
+    """The tensor over the bytes from `offset` on, which are enough for it.
+
+    They are copied only if they are not aligned for their dtype, or cannot be written to, which
+    torch takes for granted. With `columns` they lie column by column.
+    """
+    if 0 in shape:
+        return torch.empty(shape, dtype=dtype.torch)
+    if dtype.kind == "bool":
+        _check_bools(np.frombuffer(data, np.uint8, prod(shape), offset), pointer)
+    # One call instead of `frombuffer`, `reshape` and a transposition: 0.2 us, torch's take 4.
+    items = np.ndarray(shape, dtype.numpy, data, offset, order="F" if columns else "C")
+    if not (items.flags.aligned and items.flags.writeable):
+        items = items.copy(order="K")
+    tensor = torch.from_numpy(items)
+    return tensor.view(torch.bfloat16) if dtype.name == "bfloat16" else tensor
+
+
+def _check_bools(flat: npt.NDArray[np.uint8], pointer: str) -> None:
+    if (flat > 1).any():
         index = int((flat > 1).argmax())
         raise InvalidElementError(
             f"the bytes of bool are 0 and 1; byte {index} of {name_of(pointer)} is {flat[index]}",
             places=[Place(pointer, f"byte {index} is {flat[index]}, expected 0 or 1")],
         )
-    return tensor.view(dtype.torch).reshape(shape)

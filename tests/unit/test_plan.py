@@ -89,6 +89,7 @@ def test_cost() -> None:
     plan = planner().plan(replace(MATMUL, strategy="broadcast"))
     assert (plan.work.steps, plan.work.flops, plan.work.peak_elements) == (2, 24, 12)
     assert plan.peak_bytes == 4 * (6 + 12 + 8 + 12)
+    assert plan.elements == 8
     assert plan.estimated_ns >= MS
 
 
@@ -233,8 +234,6 @@ def test_short_deadline_admits_little() -> None:
 def test_giant_request_costs_nothing() -> None:
     """Sizes that no memory holds, and counts that no float holds, are refused at once."""
     outer = request("einsum", *[(100,)] * 5, raw={"equation": "a,b,c,d,e->abcde"})
-    with pytest.raises(LimitExceededError, match="rank of the result: 5"):
-        planner().plan(outer)
     with pytest.raises(LimitExceededError, match="elements of the result"):
         planner(max_rank=16).plan(outer)
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -243,7 +242,6 @@ def test_giant_request_costs_nothing() -> None:
     )
     with pytest.raises(WorkExceededError, match="multiply-adds; the deadline is"):
         planner(max_elements=2**24, max_bytes=2**40).plan(many)
-    assert planner().explain(many).estimates[0].plan is not None
 
 
 def test_explain_accepted() -> None:

@@ -42,6 +42,7 @@ def matrices(draw: st.DrawFn) -> list[list[float]]:
             "strategy": st.sampled_from(["auto", "loops"]),
             "output": st.sampled_from(["nested", "flat", "base64"]),
             "optimize": st.just("greedy"),
+            "deadline_ms": st.integers(1, 1000),
         },
     ),
 )
@@ -78,7 +79,9 @@ def test_both_ways_give_the_same_call(operands: list[Any], fields: dict[str, str
         pytest.param(MATMUL, b'{"a": [1], "b": [16777217]}', id="a large number"),
         pytest.param(MATMUL, b'{"a": [1], "b": [1], "dtype": "int64"}', id="an integer dtype"),
         pytest.param(MATMUL, b'{"a": [1], "b": [1], "dtype": "int"}', id="no dtype"),
-        pytest.param(MATMUL, b'{"a": [1], "b": [1], "deadline_ms": 5}', id="a field of no word"),
+        pytest.param(MATMUL, b'{"a": [1], "b": [1], "deadline_ms": 0}', id="a wrong field"),
+        pytest.param(NORM, b'{"x": [1], "dim": [0]}', id="a field that is a list"),
+        pytest.param(NORM, b'{"x": [1], "keepdim": 1}', id="a number for true"),
         pytest.param(MATMUL, b'{"a": [1], "b": [1], "c": "d"}', id="an unknown field"),
         pytest.param(EINSUM, b'{"operands": [[1]]}', id="a field missing"),
         pytest.param(EINSUM, b'{"operands": {}, "equation": "i"}', id="operands of no list"),

@@ -1,0 +1,103 @@
+"""One request of an operation, from its whole body to its reply. It knows no ASGI."""
+
+from collections.abc import Awaitable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from service.api.content import check_dtype, query_fields
+from service.api.replies import Reply, writer_reply
+from service.api.state import Service
+from service.call import Call
+from service.plan import Plan
+from service.registry import Op
+from service.timing import DECODE, ENCODE, QUEUE, Stopwatch
+from service.wire import NO_FIELDS, Reader, Writer
+
+# A hop to a thread takes about as long; the event loop stands still for no more than this.
+INLINE_NS: Final = 200_000
+
+
+class Exchange:
+    """One request on its way through: decode, plan, run, encode."""
+
+    __slots__ = ("call", "op", "planned", "reader", "request_id", "service", "watch", "writer")
+
+    call: Call
+    planned: Plan
+    watch: Stopwatch
+
+    def __init__(
+        self, service: Service, op: Op[Any], reader: Reader, writer: Writer, request_id: str
+    ):
+        """Begin, before the body is received."""
+        self.service = service
+        self.op = op
+        self.reader = reader
+        self.writer = writer
+        self.request_id = request_id
+
+    def respond(self, body: bytearray, query: bytes) -> Reply | Awaitable[Reply]:
+        """The answer to a whole body: at once if it is small, else when a slot is done with it.
+
+        A ServiceError is raised, or awaited.
+        """
+        self.watch = Stopwatch()
+        fields = query_fields(query) if query else NO_FIELDS
+        service = self.service
+        deadline_ms, lane = service.settings.deadline_ms, service.lane
+        if len(body) > self.reader.short_bytes:
+            return lane.run(partial(self._whole, body, fields), deadline_ms=deadline_ms)
+        self._decode(body, fields)
+        deadline_ms = self.call.deadline_ms or deadline_ms
+        planned = service.engine.known_plan(self.call)
+        if planned is None:
+            if not self._is_measured():
+                return lane.run(self._measured, deadline_ms=deadline_ms)
+            planned = service.engine.plan(self.call)
+        self._admit(planned)
+        if planned.estimated_ns + planned.elements * self.writer.element_ns <= INLINE_NS:
+            return self._answer()
+        return lane.run(self._queued, deadline_ms=deadline_ms)
+
+    def _decode(self, body: bytearray, query: Mapping[str, str]) -> None:
+        """Make the call that the body asks for, or raise the error that says why there is none."""
+        service = self.service
+        reading = service.reading if self.writer.has_outputs else service.bare_reading
+        self.call = self.reader.decode(body, self.op, reading, query)
+
+    def _is_measured(self) -> bool:
+        """Whether the plan is ready at once."""
+        return self.service.engine.is_measured(self.op, self.call.operands[0].dtype)
+
+    def _admit(self, planned: Plan) -> None:
+        """Go on with this plan, if the answer's format holds the dtype of its result."""
+        self.planned = planned
+        check_dtype(self.writer, planned.meaning.dtype)
+        self.watch.lap(DECODE)
+
+    def _answer(self) -> Reply:
+        """Run the planned call and encode its result."""
+        watch, writer = self.watch, self.writer
+        outcome = self.service.engine.run(self.call, self.planned, watch)
+        payload = writer.result(outcome.result, self.call.output)
+        watch.lap(ENCODE)
+        return writer_reply(writer, writer.answer(outcome, payload, watch.timings, self.request_id))
+
+    def _queued(self) -> Reply:
+        """The answer of a planned call that has waited for its slot."""
+        self.watch.lap(QUEUE)
+        return self._answer()
+
+    def _measured(self) -> Reply:
+        """The answer of a decoded call whose strategies are measured first."""
+        self.watch.lap(QUEUE)
+        if not self._is_measured():
+            self.service.engine.measure(self.op, self.call.operands[0].dtype)
+        self._admit(self.service.engine.plan(self.call))
+        return self._answer()
+
+    def _whole(self, body: bytearray, query: Mapping[str, str]) -> Reply:
+        """All of it, on a slot."""
+        self.watch.lap(QUEUE)
+        self._decode(body, query)
+        return self._measured()

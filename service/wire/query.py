@@ -1,0 +1,51 @@
+"""The query string of a request whose body holds tensors only: text to the values JSON would have.
+
+Numbers, words, `true`, `false` and `null` stand plain, lists are JSON text. Which values are right
+is not decided here: `service.wire.request` checks them as it checks those of a JSON body.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from service.errors import InvalidFieldError, Place, UnknownFieldError, quote
+from service.registry import Op
+from service.wire.codec import Reading
+from service.wire.pointers import escape
+
+LITERALS: Final = {"true": True, "false": False, "null": None}
+NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
+WORDS: Final = ("strategy", "device", "dtype", "output")
+
+
+def read_query(query: Mapping[str, str], op: Op[Any], reading: Reading) -> dict[str, object]:
+    """The fields of a query string, by name."""
+    if not query:
+        return {}
+    operands = op.operands if op.operands is not None else ("operands",)
+    if given := [name for name in query if name in operands]:
+        raise UnknownFieldError(
+            f"the query string has {quote(given[0])}, which is an operand",
+            hint="send operands in the body",
+            places=[Place(f"/{name}", "an operand") for name in given],
+        )
+    params = (*op.params, *reading.params)
+    words = {*WORDS, *(each.name for each in params if each.schema.get("type") == "string")}
+    return {name: text if name in words else _value(name, text) for name, text in query.items()}
+
+
+def _value(name: str, text: str) -> object:
+    if text in LITERALS:
+        return LITERALS[text]
+    if not (text.startswith(("[", '"')) or NUMBER.fullmatch(text)):
+        return text
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise InvalidFieldError(
+            f"{quote(name)} of the query string is no JSON: {quote(text)}",
+            hint="lists are JSON text, such as [0,1]; words stand plain",
+            places=[Place(f"/{escape(name)}", "malformed JSON text")],
+        ) from None

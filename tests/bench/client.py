@@ -1,0 +1,92 @@
+"""A client that costs little: prepared requests on raw sockets, answers read by their length."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from selectors import EVENT_READ, DefaultSelector
+from time import perf_counter_ns
+
+CHUNK = 1 << 18
+
+
+def request(path: str, body: bytes, headers: dict[str, str]) -> bytes:
+    """The bytes of a POST."""
+    lines = [f"POST {path} HTTP/1.1", "Host: bench", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Connection:
+    """A keep-alive connection with one request at a time."""
+
+    def __init__(self, port: int):
+        """Connect to a server on loopback."""
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = bytearray(CHUNK)
+        self._head = bytearray()
+        self._left = -1
+
+    def send(self, message: bytes) -> None:
+        """Send a request."""
+        self._head.clear()
+        self._left = -1
+        self.socket.sendall(message)
+
+    def receive(self) -> bool:
+        """Take what has arrived; whether the answer is complete. Answers but 200 raise."""
+        count = self.socket.recv_into(self._buffer)
+        if not count:
+            raise ConnectionError("the server closed the connection")
+        if self._left >= 0:
+            self._left -= count
+            return self._left == 0
+        self._head += memoryview(self._buffer)[:count]
+        end = self._head.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        head = bytes(self._head[:end]).lower()
+        if not head.startswith(b"http/1.1 200"):
+            raise ConnectionError(bytes(self._head[:600]).decode(errors="replace"))
+        start = head.index(b"content-length:") + 15
+        length = int(head[start : (head + b"\r\n").index(b"\r\n", start)])
+        self._left = length - (len(self._head) - end - 4)
+        return self._left == 0
+
+    def exchange(self, message: bytes) -> int:
+        """Nanoseconds from the first byte sent to the last byte received."""
+        started = perf_counter_ns()
+        self.send(message)
+        while not self.receive():
+            pass
+        return perf_counter_ns() - started
+
+
+@contextmanager
+def connections(port: int, count: int) -> Iterator[list[Connection]]:
+    """Connections that are closed at the end."""
+    opened = [Connection(port) for _ in range(count)]
+    try:
+        yield opened
+    finally:
+        for connection in opened:
+            connection.socket.close()
+
+
+def rate(opened: list[Connection], message: bytes, count: int) -> float:
+    """Requests a second, of `count` in all, with one under way on each connection."""
+    with DefaultSelector() as selector:
+        for connection in opened:
+            selector.register(connection.socket, EVENT_READ, connection)
+        started = perf_counter_ns()
+        for connection in opened:
+            connection.send(message)
+        sent, done = len(opened), 0
+        while done < count:
+            for key, _ in selector.select():
+                if key.data.receive():
+                    done += 1
+                    if sent < count:
+                        key.data.send(message)
+                        sent += 1
+        return count / (perf_counter_ns() - started) * 1e9

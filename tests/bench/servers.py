@@ -1,0 +1,86 @@
+"""Starts the apps, each in its own process, pinned to a core."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+READY_S = 60.0
+# The hand-tuned app parses whatever it is sent.
+_BODY = b'{"a":[[1.0]],"b":[[1.0]]}'
+REQUEST = b"GET /health/ready HTTP/1.0\r\nContent-Length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running app."""
+
+    name: str
+    port: int
+    pid: int
+
+    def memory_bytes(self, field: str = "VmRSS") -> int:
+        """Memory of the process: `VmRSS` now, `VmHWM` at its peak."""
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        line = next(line for line in status.splitlines() if line.startswith(f"{field}:"))
+        return int(line.split()[1]) * 1024
+
+
+def commands(port: int) -> dict[str, list[str]]:
+    """How each app is started."""
+    uvicorn = ["uvicorn", "--port", str(port), "--no-access-log", "--loop", "uvloop"]
+    uvicorn += ["--http", "httptools", "--log-level", "warning"]
+    return {
+        "service": ["service", "serve", "--port", str(port)],
+        "usual": [*uvicorn, "tests.bench.apps:usual"],
+        "tuned": [*uvicorn, "--lifespan", "off", "tests.bench.apps:tuned"],
+    }
+
+
+@contextmanager
+def running(names: list[str], core: int | None) -> Iterator[dict[str, Server]]:
+    """The named apps, pinned to `core`, until the end of the block."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(_running(name, core)) for name in names}
+
+
+@contextmanager
+def _running(name: str, core: int | None) -> Iterator[Server]:
+    port = _free_port()
+    command = [sys.executable, "-m", *commands(port)[name]]
+    if core is not None:
+        command = ["taskset", "--cpu-list", str(core), *command]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ)
+    try:
+        _wait(port, process)
+        yield Server(name, port, process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        return port
+
+
+def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the app answers; for the service, until it is warm."""
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 1) as connection:
+                connection.sendall(REQUEST)
+                if b" 503 " not in connection.recv(64):
+                    return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    raise RuntimeError(f"no answer on port {port}")

@@ -1,0 +1,127 @@
+"""Bodies of tensors as bytes: good ones by the formats' own packages, bad ones by hand."""
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import torch
+from safetensors.torch import save
+
+from service.dtypes import DTYPES
+
+Array = npt.NDArray[Any]
+
+SAFETENSORS: Final = "application/x-safetensors"
+NPZ: Final = "application/x-npz"
+NPY: Final = "application/x-npy"
+RAW: Final = "application/octet-stream"
+JSON: Final = "application/json"
+IN_SAFETENSORS: Final = [name for name in DTYPES if name != "complex128"]
+IN_NUMPY: Final = [name for name in DTYPES if name != "bfloat16"]
+
+
+def tensor_of(name: str, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
+    """Any bits of a dtype, NaN among them; of bool the two that there are."""
+    if 0 in shape:
+        return torch.empty(shape, dtype=DTYPES[name].torch)
+    raw = np.random.default_rng(seed).bytes(prod(shape) * DTYPES[name].itemsize)
+    bits = np.frombuffer(raw, np.uint8) & (1 if name == "bool" else 255)
+    return torch.from_numpy(bits.copy()).view(DTYPES[name].torch).reshape(shape)
+
+
+def bits_of(tensor: torch.Tensor) -> bytes:
+    """The bytes of a tensor, row by row."""
+    flat = tensor.contiguous().reshape(-1)
+    return (flat.view(torch.int16) if flat.dtype == torch.bfloat16 else flat).numpy().tobytes()
+
+
+def safetensors_of(tensors: Mapping[str, torch.Tensor]) -> bytes:
+    """By the safetensors package."""
+    return save(dict(tensors))
+
+
+def safetensors(header: object, data: bytes = b"", *, length: int | None = None) -> bytes:
+    """By hand: a header as bytes or as JSON, the length it states, and data."""
+    text = header if isinstance(header, bytes) else orjson.dumps(header)
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def entry(dtype: str, shape: object, begin: int, end: int) -> dict[str, object]:
+    """What a safetensors header says of one tensor."""
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+def npy_of(array: Array) -> bytes:
+    """By numpy.save."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def npy(header: str, data: bytes = b"", *, version: int = 1, length: int | None = None) -> bytes:
+    """By hand: the text of a header, the length it states, and data."""
+    text = header.encode("latin-1")
+    stated = len(text) if length is None else length
+    size = struct.pack("<H" if version == 1 else "<I", stated)
+    return b"\x93NUMPY" + bytes((version, 0)) + size + text + data
+
+
+def npz_of(*, deflated: bool = False, **arrays: Array) -> bytes:
+    """By numpy.savez or numpy.savez_compressed."""
+    file = io.BytesIO()
+    (np.savez_compressed if deflated else np.savez)(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def zip_of(members: Mapping[str, bytes], *, method: int = zipfile.ZIP_STORED) -> bytes:
+    """By zipfile."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
+def zipped(
+    name: bytes,
+    data: bytes,
+    *,
+    flags: int = 0,
+    method: int = 0,
+    checksum: int | None = None,
+    packed: int | None = None,
+    size: int | None = None,
+    offset: int = 0,
+    disk: int = 0,
+    local: bytes | None = None,
+    signature: bytes = b"PK\1\2",
+    count: int = 1,
+    times: int = 1,
+    end: bytes | None = None,
+    gap: bytes = b"",
+) -> bytes:
+    """An archive of one member by hand, in which any field can lie.
+
+    `times` repeats its entry in the directory; `gap` is between the directory and its end.
+    """
+    crc = zlib.crc32(data) if checksum is None else checksum
+    here = local if local is not None else name
+    sizes = (len(data) if packed is None else packed, len(data) if size is None else size)
+    head = struct.pack("<4s5H3I2H", b"PK\3\4", 20, flags, method, 0, 0, crc, *sizes, len(here), 0)
+    one = struct.pack(
+        "<4s6H3I5H2I", signature, 20, 20, flags, method, 0, 0, crc, *sizes, len(name), 0, 0, disk,
+        0, 0, offset,
+    )  # fmt: skip
+    directory = (one + name) * times
+    start = len(head) + len(here) + len(data)
+    last = struct.pack(
+        "<4s4H2IH", b"PK\5\6", 0, 0, count, count, len(directory) + len(gap), start, 0
+    )
+    return head + here + data + directory + gap + (last if end is None else end)

@@ -1,0 +1,336 @@
+"""Every strategy, sample, dtype and device over HTTP, held against numpy in float64."""
+
+from collections.abc import Mapping
+from math import isclose, prod
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from httpx import AsyncClient
+
+from service.dtypes import DTYPES
+from service.examples import Example, examples, lesson_operands
+from service.registry import Op, Sample, Strategy
+from service.strategies import REGISTRY
+from tests.cases import (
+    NO_CUDA,
+    SINGULAR_VALUES,
+    TOLERANCES,
+    Row,
+    assert_near,
+    from_json,
+    named,
+    rows,
+    strategies,
+)
+
+
+def parameters() -> list[object]:
+    """The table, with the rows that need a CUDA device marked."""
+    return [
+        pytest.param(row, id=row.name, marks=NO_CUDA if row.device == "cuda" else ())
+        for row in rows()
+    ]
+
+
+@pytest.mark.parametrize("row", parameters())
+async def test_a_row_of_the_table(client: AsyncClient, row: Row) -> None:
+    """A strategy computes what numpy computes, or says why not and who does."""
+    response = await client.post(f"/{row.op.name}", json=row.body())
+    answer = response.json()
+    if not row.has_meaning:
+        assert (response.status_code, answer["code"]) == (422, "dtype-unsupported")
+        return
+    chosen = row.chosen
+    if chosen is None:
+        assert (response.status_code, answer["code"]) == (422, "strategy-unsuitable")
+        named = answer["hint"].removeprefix("these take it: ").split(", ")
+        assert named == row.takers()
+        for name in named:
+            taken = await client.post(f"/{row.op.name}", json=row.body(name))
+            assert taken.status_code == 200, name
+        return
+    assert response.status_code == 200, answer
+    assert (answer["op"], answer["strategy"]) == (row.op.name, chosen)
+    assert answer["device"].split(":")[0] == row.device
+    assert answer["result"]["dtype"] == row.result_dtype
+    assert_near(from_json(answer["result"]), row.expected(), row.result_dtype)
+
+
+def samples() -> list[object]:
+    """Every sample of every operation."""
+    return [
+        pytest.param(op, sample, id=f"{op.name}-{sample.name.replace(' ', '_')}")
+        for op in REGISTRY.values()
+        for sample in op.samples
+    ]
+
+
+@pytest.mark.parametrize(("op", "sample"), samples())
+def test_a_sample_tells_strategies_apart(op: Op[Any], sample: Sample) -> None:
+    """In every dtype that an operation takes, some strategy takes the sample, and auto does."""
+    for dtype in DTYPES:
+        row = Row(op, "auto", sample, dtype, "cpu")
+        assert not row.has_meaning or row.chosen
+
+
+@pytest.mark.parametrize(
+    ("op", "strategy"),
+    [pytest.param(*each, id=f"{each[0].name}-{each[1].name}") for each in strategies()],
+)
+def test_a_strategy_takes_what_it_is_for(op: Op[Any], strategy: Strategy[Any]) -> None:
+    """No strategy declines all samples of a common dtype: the table would not show it."""
+    taken = [Row(op, strategy.name, sample, "float32", "cpu").chosen for sample in op.samples]
+    assert taken.count(strategy.name) >= len(op.samples) // 4
+
+
+def extremes() -> list[object]:
+    """Each strategy that takes a float dtype, on values where arithmetic leaves the finite."""
+    return [
+        pytest.param(op, strategy, dtype, id=f"{op.name}-{strategy.name}-{dtype}")
+        for op, strategy in strategies()
+        for dtype in TOLERANCES
+        if DTYPES[dtype].torch in strategy.dtypes
+    ]
+
+
+@pytest.mark.parametrize(("op", "strategy", "dtype"), extremes())
+async def test_extreme_values_are_answered(
+    client: AsyncClient, op: Op[Any], strategy: Strategy[Any], dtype: str
+) -> None:
+    """Overflow, underflow, NaN and division by zero give IEEE 754's answer, never a failure."""
+    finfo = torch.finfo(DTYPES[dtype].torch)
+    line = ["NaN", "Infinity", "-Infinity", finfo.max, -finfo.max, finfo.tiny, 0.0, -0.0]
+    parts = 2 if DTYPES[dtype].kind == "complex" else 1
+    for sample in op.samples:
+        row = Row(op, strategy.name, sample, dtype, "cpu")
+        if not row.has_meaning or row.chosen is None:
+            continue
+        tensors = []
+        for shape in sample.shapes:
+            values = [*line, 1.0] * (prod(shape) * parts)
+            data = values[: prod(shape) * parts]
+            tensors.append({"shape": shape, "dtype": dtype, "data": data})
+        body = {**named(op, tensors), **sample.params, "strategy": strategy.name}
+        response = await client.post(f"/{op.name}", json=body)
+        refused = response.status_code == 422 and response.json()["code"] == "value-out-of-range"
+        assert response.status_code == 200 or refused, (sample.name, response.text)
+        assert not refused or sample.name in SINGULAR_VALUES
+
+
+@pytest.mark.parametrize("example", [pytest.param(e, id=f"{e.op}-{e.name}") for e in examples()])
+async def test_an_example_gives_what_it_says(client: AsyncClient, example: Example) -> None:
+    """What the docs page offers to pick works, and gives the lesson's numbers."""
+    response = await client.post(f"/{example.op}", json=example.body)
+    assert response.status_code == (422 if "code" in example.expected else 200)
+    assert_holds(response.json(), example.expected, "")
+
+
+def assert_holds(found: Any, expected: Any, path: str) -> None:
+    """`found` has all that `expected` has; numbers are near, by the lesson's own measure."""
+    if isinstance(expected, Mapping):
+        for key, value in expected.items():
+            assert_holds(found[key], value, f"{path}/{key}")
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), path
+        for number, (one, other) in enumerate(zip(found, expected, strict=True)):
+            assert_holds(one, other, f"{path}/{number}")
+    elif isinstance(expected, bool | str) or expected is None:
+        assert found == expected, path
+    else:
+        assert isclose(found, expected, rel_tol=1e-3, abs_tol=1e-5), path
+
+
+async def test_the_five_products_of_the_lesson_agree(client: AsyncClient) -> None:
+    """All of them are near the product in float64, and a wrong sign would not be."""
+    images, weights = lesson_operands()
+    product = images.astype(np.float64) @ weights
+    ladder = [example for example in examples() if example.name.startswith("lesson-")]
+    assert len(ladder) == 5
+    for example in ladder:
+        answer = (await client.post("/matmul", json=example.body)).json()
+        found = from_json(answer["result"])
+        np.testing.assert_allclose(found, product, 1e-3, 1e-5)
+        assert not np.allclose(-found, product, 1e-3, 1e-5)
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("output", ["nested", "flat", "base64"])
+async def test_a_result_is_an_operand(client: AsyncClient, name: str, output: str) -> None:
+    """Posted back, a result is the same bits again."""
+    for dtype in ("float32", "bfloat16", "int64", "complex64"):
+        row = Row(REGISTRY[name], "auto", REGISTRY[name].samples[0], dtype, "cpu")
+        first = (await client.post(f"/{name}", json=row.body() | {"output": output})).json()[
+            "result"
+        ]
+        again = {"operands": [first], "to": first["shape"], "output": output}
+        second = (await client.post("/broadcast", json=again)).json()["result"]
+        assert second == first
+
+
+@pytest.mark.parametrize("op", [pytest.param(op, id=name) for name, op in REGISTRY.items()])
+async def test_auto_is_the_default_and_says_what_it_took(client: AsyncClient, op: Op[Any]) -> None:
+    """Without strategy and device, the answer names those that ran."""
+    body = Row(op, "auto", op.samples[0], "float32", "cpu").body()
+    del body["strategy"], body["device"]
+    answer = (await client.post(f"/{op.name}", json=body)).json()
+    assert answer["strategy"] == op.auto[0]
+    assert answer["device"] == ("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("strategy", REGISTRY["matmul"].strategies)
+async def test_a_batch_is_its_products_one_by_one(client: AsyncClient, strategy: str) -> None:
+    """A batch of 3 against one matrix gives three products, in order."""
+    a = np.arange(18.0).reshape(3, 2, 3)
+    b = np.arange(6.0).reshape(3, 2)
+    body = {"a": a.tolist(), "b": b.tolist(), "strategy": strategy}
+    data = (await client.post("/matmul", json=body)).json()["result"]["data"]
+    for one, product in zip(a, data, strict=True):
+        single = {"a": one.tolist(), "b": b.tolist(), "strategy": strategy}
+        alone = (await client.post("/matmul", json=single)).json()["result"]["data"]
+        assert alone == product == (one @ b).tolist()
+
+
+@pytest.mark.parametrize(
+    ("body", "block"),
+    [
+        pytest.param(
+            {"op": "mul", "operands": [[10, 20, 30]] * 2, "views": [None, ":,None"]},
+            {
+                "shape": [3, 3],
+                "axes": [
+                    {
+                        "axis": -2,
+                        "size": 3,
+                        "operands": [{"size": None, "role": "added"}, {"size": 3, "role": "kept"}],
+                    },
+                    {
+                        "axis": -1,
+                        "size": 3,
+                        "operands": [
+                            {"size": 3, "role": "kept"},
+                            {"size": 1, "role": "stretched"},
+                        ],
+                    },
+                ],
+                "operands": [
+                    {
+                        "shape": [3],
+                        "strides": [1],
+                        "expanded_strides": [0, 1],
+                        "stored_bytes": 12,
+                        "apparent_bytes": 36,
+                    },
+                    {
+                        "shape": [3, 1],
+                        "strides": [1, 0],
+                        "expanded_strides": [1, 0],
+                        "stored_bytes": 12,
+                        "apparent_bytes": 36,
+                    },
+                ],
+            },
+            id="outer product",
+        ),
+        pytest.param(
+            {"operands": [[[1], [2]]], "to": [2, 3]},
+            {
+                "shape": [2, 3],
+                "axes": [
+                    {"axis": -2, "size": 2, "operands": [{"size": 2, "role": "kept"}]},
+                    {"axis": -1, "size": 3, "operands": [{"size": 1, "role": "stretched"}]},
+                ],
+                "operands": [
+                    {
+                        "shape": [2, 1],
+                        "strides": [1, 1],
+                        "expanded_strides": [1, 0],
+                        "stored_bytes": 8,
+                        "apparent_bytes": 24,
+                    }
+                ],
+            },
+            id="a stored column expanded",
+        ),
+        pytest.param(
+            {"operands": [7], "to": [2]},
+            {
+                "shape": [2],
+                "axes": [{"axis": -1, "size": 2, "operands": [{"size": None, "role": "added"}]}],
+                "operands": [
+                    {
+                        "shape": [],
+                        "strides": [],
+                        "expanded_strides": [0],
+                        "stored_bytes": 4,
+                        "apparent_bytes": 8,
+                    }
+                ],
+            },
+            id="a number expanded",
+        ),
+    ],
+)
+async def test_broadcast_explains_the_alignment(
+    client: AsyncClient, body: dict[str, Any], block: dict[str, Any]
+) -> None:
+    """One row for each axis, and for each operand its strides and bytes, before and after."""
+    answer = (await client.post("/broadcast", json=body)).json()
+    assert answer["broadcast"] == block
+
+
+@pytest.mark.parametrize(
+    ("op", "body", "code"),
+    [
+        ("matmul", {"a": [[100, 100]], "b": [[100], [100]], "dtype": "int8"}, "integer-overflow"),
+        ("matmul", {"a": [2**62], "b": [2], "dtype": "int64"}, "integer-overflow"),
+        (
+            "einsum",
+            {"equation": "i->", "operands": [[200, 100]], "dtype": "uint8"},
+            "integer-overflow",
+        ),
+        ("broadcast", {"op": "sub", "operands": [1, 2], "dtype": "uint8"}, "integer-overflow"),
+        ("broadcast", {"op": "pow", "operands": [2, 63], "dtype": "int64"}, "integer-overflow"),
+        ("broadcast", {"op": "pow", "operands": [2, -1], "dtype": "int64"}, "integer-overflow"),
+        ("broadcast", {"op": "div", "operands": [1, 2], "dtype": "int64"}, "integer-overflow"),
+        ("broadcast", {"op": "div", "operands": [1, 0], "dtype": "int64"}, "integer-overflow"),
+        (
+            "broadcast",
+            {"op": "div", "operands": [-(2**63), -1], "dtype": "int64"},
+            "integer-overflow",
+        ),
+        ("broadcast", {"op": "mul", "operands": [-128, -1], "dtype": "int8"}, "integer-overflow"),
+    ],
+)
+async def test_integers_never_wrap(
+    client: AsyncClient, op: str, body: dict[str, Any], code: str
+) -> None:
+    """An exact result that the dtype cannot hold is refused by every strategy alike."""
+    for strategy in REGISTRY[op].strategies:
+        response = await client.post(f"/{op}", json={**body, "strategy": strategy})
+        assert (response.status_code, response.json()["code"]) == (422, code), strategy
+        assert "float64" in response.json()["hint"]
+
+
+@pytest.mark.parametrize(
+    ("op", "body", "expected"),
+    [
+        ("matmul", {"a": [2**62, 2**62], "b": [1, -1], "dtype": "int64"}, 0),
+        ("matmul", {"a": [100, 100, -100], "b": [1, 1, 1], "dtype": "int8"}, 100),
+        ("einsum", {"equation": "i,i", "operands": [[2**31], [2**31]], "dtype": "int64"}, 2**62),
+        ("broadcast", {"op": "mul", "operands": [-64, 2], "dtype": "int8"}, -128),
+        ("broadcast", {"op": "pow", "operands": [-2, 63], "dtype": "int64"}, -(2**63)),
+        ("broadcast", {"op": "pow", "operands": [-1, 2**62], "dtype": "int64"}, 1),
+        ("broadcast", {"op": "div", "operands": [-6, 3], "dtype": "int16"}, -2),
+        ("broadcast", {"op": "add", "operands": [127, -128, 127], "dtype": "int8"}, 126),
+    ],
+)
+async def test_integers_are_exact(
+    client: AsyncClient, op: str, body: dict[str, Any], expected: int
+) -> None:
+    """A result that fits is exact by every strategy, whatever wraps on the way."""
+    for strategy in REGISTRY[op].strategies:
+        response = await client.post(f"/{op}", json={**body, "strategy": strategy})
+        assert response.status_code == 200, (strategy, response.text)
+        assert int(response.json()["result"]["data"]) == expected, strategy

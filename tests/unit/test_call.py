@@ -1,0 +1,12 @@
+"""The value that goes down the layers."""
+
+import torch
+
+from service.call import Call, Spec
+
+
+def test_specs() -> None:
+    """A call tells shape and dtype of its operands."""
+    call = Call("matmul", (torch.ones(2, 3), torch.ones((), dtype=torch.int8)), {})
+    assert call.specs == (Spec((2, 3), torch.float32), Spec((), torch.int8))
+    assert (call.strategy, call.device, call.output) == ("auto", "auto", "nested")

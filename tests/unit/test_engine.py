@@ -1,0 +1,239 @@
+"""Running a planned call: its phases, what is told with the result, and running out of memory."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import pytest
+import torch
+
+from service.call import Call, Spec, Tensor
+from service.devices import Device, Devices, host_devices
+from service.dtypes import FLOATS, INTEGERS
+from service.engine import MAX_PLANS, Engine, move
+from service.errors import IntegerOverflowError, LimitExceededError, OutOfMemoryError
+from service.limits import Limits
+from service.plan import Planner
+from service.rates import Rates
+from service.registry import Meaning, Op, Registry, Sample, Work
+from service.strategies import REGISTRY
+from service.timing import Stopwatch
+
+CPU = Device("cpu", "cpu", "", None)
+LIMITS = Limits(max_elements=1000, max_bytes=10_000, max_rank=4, deadline_ms=60_000)
+
+
+def engine(registry: Registry = REGISTRY) -> Engine:
+    """An engine for which a probe takes a millisecond, so that only the smallest are run."""
+    ticks = count(0, 1_000_000)
+    return Engine(registry, Planner(Devices((CPU,)), Rates(lambda: next(ticks)), LIMITS))
+
+
+def run(engine: Engine, call: Call) -> Any:
+    """Plan and run."""
+    return engine.run(call, engine.plan(call), Stopwatch())
+
+
+def matmul(*operands: Tensor, **more: Any) -> Call:
+    """A product."""
+    return Call("matmul", operands, {}, **more)
+
+
+def test_outcome() -> None:
+    """The outcome has the result, and how it was computed."""
+    call = matmul(torch.eye(2), torch.ones(2, 1), strategy="dot", warnings=("digits lost",))
+    watch = Stopwatch()
+    here = engine()
+    outcome = here.run(call, here.plan(call), watch)
+    assert outcome.result.tolist() == [[1.0], [1.0]]
+    assert (outcome.op, outcome.strategy, outcome.device) == ("matmul", "dot", "cpu")
+    assert outcome.threads == torch.get_num_threads()
+    assert outcome.warnings == ("digits lost",)
+    assert outcome.explanation is None
+    timings = watch.timings
+    assert timings.compute_ns > 0
+    assert min(timings.decode_ns, timings.upload_ns, timings.download_ns) > 0
+    assert timings.queue_ns == timings.encode_ns == 0
+
+
+def test_explanation() -> None:
+    """A broadcast explains how its operands align."""
+    params = {"op": "add", "views": None, "to": None}
+    call = Call("broadcast", (torch.ones(2, 3), torch.ones(3)), params)
+    explanation = run(engine(), call).explanation
+    assert explanation["shape"] == [2, 3]
+
+
+def test_warm() -> None:
+    """The first run of a strategy, for a dtype, is not warm."""
+    here = engine()
+    single, double = torch.eye(2), torch.eye(2, dtype=torch.float64)
+    first = [run(here, matmul(x, x)).warm for x in (single, double)]
+    assert first == [False, False]
+    again = [run(here, matmul(x, x)).warm for x in (single, double)]
+    assert again == [True, True]
+    assert not run(here, matmul(single, single, strategy="numpy")).warm
+
+
+def test_plan_of_a_sketch() -> None:
+    """A plan needs shapes, no data; it is refused as the call would be."""
+    here = engine()
+    sketch = (Spec((2, 3), torch.float32), Spec((3, 300), torch.float32))
+    request = here.request(Call("matmul", (), {}, sketch=sketch))
+    assert here.planner.plan(request).meaning.shape == (2, 300)
+    larger = (Spec((4, 3), torch.float32), sketch[1])
+    with pytest.raises(LimitExceededError):
+        here.planner.plan(here.request(Call("matmul", (), {}, sketch=larger)))
+
+
+def test_plans_are_kept() -> None:
+    """A call like another has its plan; one that differs in any field has its own."""
+    here = engine()
+    x, params = torch.ones(2, 2), {"equation": "ij,jk->ik", "optimize": "auto"}
+
+    def call(**more: Any) -> Call:
+        return replace(Call("einsum", (x, x), params), **more)
+
+    assert here.known_plan(call()) is None
+    plan = here.plan(call())
+    assert here.known_plan(call(operands=(x + 1, x), output="none", warnings=("a",))) is plan
+    others = (
+        call(operands=(torch.ones(3, 2), x)),
+        call(operands=(x.double(), x.double())),
+        call(params=params | {"equation": "ij,jk->ki"}),
+        call(params=params | {"optimize": ((0, 1),)}),
+        call(strategy="torch"),
+        call(device="cpu"),
+        call(deadline_ms=1000),
+    )
+    assert not any(map(here.known_plan, others))
+
+
+def test_as_many_plans_as_there_is_room_for() -> None:
+    """Plans that are kept do not fill the memory."""
+    here = engine()
+    x = torch.ones(1, 1)
+    for ms in range(MAX_PLANS):
+        here.plan(matmul(x, x, deadline_ms=ms + 1))
+    assert here.known_plan(matmul(x, x, deadline_ms=1)) is not None
+    here.plan(matmul(x, x, deadline_ms=MAX_PLANS + 1))
+    assert here.known_plan(matmul(x, x, deadline_ms=1)) is None
+    assert here.known_plan(matmul(x, x, deadline_ms=MAX_PLANS + 1)) is not None
+
+
+def test_refusals_are_not_kept() -> None:
+    """A call that was refused has no plan."""
+    here = engine()
+    call = matmul(torch.ones(4, 3), torch.ones(3, 300))
+    with pytest.raises(LimitExceededError):
+        here.plan(call)
+    assert here.known_plan(call) is None
+
+
+def test_proof_comes_first() -> None:
+    """Integers that would overflow are refused before anything is computed."""
+    a = torch.full((1, 2), 100, dtype=torch.int8)
+    with pytest.raises(IntegerOverflowError):
+        run(engine(), matmul(a, a.T))
+
+
+def failing(fail: Callable[[], object]) -> Engine:
+    """An engine whose one operation fails on two numbers and more."""
+    op: Op[Meaning] = Op(
+        name="fail",
+        summary="Fails.",
+        operands=("x",),
+        params=(),
+        understand=lambda specs: Meaning(
+            specs=specs, shape=specs[0].shape, dtype=specs[0].dtype, multiply_adds=1
+        ),
+        prove=lambda meaning, operands: None,
+        auto=("fail",),
+        samples=(),
+        refusals=(),
+        probes=(Sample("one", ((1,),)),),
+    )
+
+    def compute(x: Tensor) -> Tensor:
+        """Fails."""
+        if x.numel() > 1:
+            fail()
+        return x
+
+    def adapt(compute: Any, meaning: Meaning, operands: Sequence[Tensor]) -> Tensor:
+        result: Tensor = compute(*operands)
+        return result
+
+    for name, dtypes in (("fail", FLOATS), ("integers", INTEGERS)):
+        op.strategy(name, adapt=adapt, work=lambda _: Work(1, 1), dtypes=dtypes)(compute)
+    return engine(Registry(op))
+
+
+def _raise(error: Exception) -> Callable[[], object]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        pytest.param(_raise(MemoryError()), id="Python"),
+        pytest.param(_raise(torch.OutOfMemoryError("CUDA out of memory")), id="a device"),
+        pytest.param(lambda: torch.empty(2**50), id="the host"),
+    ],
+)
+def test_out_of_memory(fail: Callable[[], object]) -> None:
+    """When memory runs out, the call is refused for now, and the next one is served."""
+    here = failing(fail)
+    with pytest.raises(OutOfMemoryError) as caught:
+        run(here, Call("fail", (torch.ones(2),), {}))
+    assert caught.value.detail == "cpu has not enough memory for fail by 'fail'"
+    assert caught.value.__cause__ is not None
+    assert not run(here, Call("fail", (torch.ones(1),), {})).warm
+
+
+def test_other_errors_are_ours() -> None:
+    """An error of another kind is no refusal."""
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(failing(_raise(RuntimeError("a bug"))), Call("fail", (torch.ones(2),), {}))
+    with pytest.raises(ZeroDivisionError):
+        run(failing(_raise(ZeroDivisionError())), Call("fail", (torch.ones(2),), {}))
+
+
+def test_warm_up() -> None:
+    """Warming up measures every strategy that takes float32, on every device."""
+    here = engine()
+    here.warm_up()
+    measured = {key[:3] for key in here.planner.rates._rates}
+    assert measured == {
+        (op.name, strategy.name, "cpu")
+        for op in REGISTRY.values()
+        for strategy in op.strategies.values()
+    }
+
+
+def test_warm_up_in_float32() -> None:
+    """A strategy that does not take float32 is measured when it is first asked for."""
+    here = failing(_raise(RuntimeError("a probe is small")))
+    here.warm_up()
+    assert {key[1] for key in here.planner.rates._rates} == {"fail"}
+
+
+def test_measured() -> None:
+    """An operation knows the dtypes in which its plans are ready at once."""
+    here = failing(_raise(RuntimeError("a probe is small")))
+    op = here.registry["fail"]
+    assert not here.is_measured(op, torch.int8)
+    here.measure(op, torch.int8)
+    assert here.is_measured(op, torch.int8)
+    assert not here.is_measured(op, torch.float32)
+    assert {key[1] for key in here.planner.rates._rates} == {"integers"}
+
+
+def test_operands_stay_on_the_cpu() -> None:
+    """What is on the device already is not copied."""
+    operands = (torch.ones(2),)
+    assert move(operands, host_devices("cpu").candidates("auto")[0]) is operands

@@ -1,0 +1,134 @@
+"""Parsers of small fields: what they take, and how they refuse the rest."""
+
+import math
+
+import pytest
+
+from service.errors import InvalidFieldError, Place
+from service.fields import (
+    Parser,
+    boolean,
+    choice,
+    integer,
+    integers,
+    is_integer,
+    is_number,
+    refuse,
+    text,
+)
+
+COLOUR = choice("colour", ("red", "green"))
+FLAG = boolean("flag")
+TEXT = text("name", longest=3)
+COUNT = integer("count", least=1, most=9)
+
+
+@pytest.mark.parametrize(
+    ("parse", "value"),
+    [
+        pytest.param(COLOUR, "green", id="choice"),
+        pytest.param(FLAG, True, id="true"),
+        pytest.param(FLAG, False, id="false"),
+        pytest.param(TEXT, "abc", id="text"),
+        pytest.param(TEXT, "", id="empty text"),
+        pytest.param(COUNT, 1, id="least"),
+        pytest.param(COUNT, 9, id="most"),
+    ],
+)
+def test_taken(parse: Parser, value: object) -> None:
+    """A value of the right kind comes back as it is."""
+    assert parse(value) is value
+
+
+@pytest.mark.parametrize(
+    ("parse", "value", "detail", "hint"),
+    [
+        pytest.param(
+            COLOUR,
+            "gren",
+            "colour is one of red, green; it was 'gren'",
+            "did you mean 'green'?",
+            id="choice misspelt",
+        ),
+        pytest.param(COLOUR, "x", "colour is one of red, green; it was 'x'", None, id="no choice"),
+        pytest.param(COLOUR, 1, "colour is one of red, green; it was 1", None, id="choice: number"),
+        pytest.param(
+            COLOUR, ["red"], "colour is one of red, green; it was ['red']", None, id="choice: list"
+        ),
+        pytest.param(FLAG, 1, "flag is true or false; it was 1", None, id="one"),
+        pytest.param(FLAG, None, "flag is true or false; it was None", None, id="null"),
+        pytest.param(
+            TEXT, "abcd", "name is a string of at most 3 characters; it was 'abcd'", None, id="long"
+        ),
+        pytest.param(
+            TEXT, 5, "name is a string of at most 3 characters; it was 5", None, id="text: number"
+        ),
+        pytest.param(COUNT, 0, "count is an integer from 1 to 9; it was 0", None, id="too small"),
+        pytest.param(COUNT, 10, "count is an integer from 1 to 9; it was 10", None, id="too large"),
+        pytest.param(COUNT, True, "count is an integer from 1 to 9; it was True", None, id="true"),
+        pytest.param(COUNT, 2.0, "count is an integer from 1 to 9; it was 2.0", None, id="float"),
+        pytest.param(COUNT, "2", "count is an integer from 1 to 9; it was '2'", None, id="string"),
+        pytest.param(
+            COUNT,
+            10**5000,
+            "count is an integer from 1 to 9; it was an integer of 16610 bits",
+            None,
+            id="huge",
+        ),
+    ],
+)
+def test_refused(parse: Parser, value: object, detail: str, hint: str | None) -> None:
+    """Another value is refused: what the field takes, what it was given, and where it stands."""
+    with pytest.raises(InvalidFieldError) as caught:
+        parse(value)
+    name = detail.partition(" ")[0]
+    wanted = detail.partition(" is ")[2].partition(";")[0]
+    assert caught.value.detail == detail
+    assert caught.value.hint == hint
+    assert caught.value.places == (Place(f"/{name}", f"expected {wanted}"),)
+
+
+def test_refuse_with_hint() -> None:
+    """A field's own parser may add what would work."""
+    with pytest.raises(InvalidFieldError) as caught:
+        refuse("dim", "x", "an axis", hint="0 is one")
+    assert caught.value.hint == "0 is one"
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        pytest.param([], (), id="empty"),
+        pytest.param([1, -2], (1, -2), id="integers"),
+        pytest.param([0] * 64, (0,) * 64, id="as many as may be"),
+        pytest.param([0] * 65, None, id="too many"),
+        pytest.param([1, True], None, id="boolean"),
+        pytest.param([1.0], None, id="float"),
+        pytest.param([[1]], None, id="nested"),
+        pytest.param(1, None, id="number"),
+        pytest.param("12", None, id="text"),
+    ],
+)
+def test_integers(value: object, found: tuple[int, ...] | None) -> None:
+    """A short list of integers becomes a tuple."""
+    assert integers(value) == found
+
+
+@pytest.mark.parametrize(
+    ("value", "whole", "number"),
+    [
+        pytest.param(0, True, True, id="zero"),
+        pytest.param(-(2**70), True, True, id="large integer"),
+        pytest.param(2**1023, True, False, id="beyond float64"),
+        pytest.param(1.5, False, True, id="float"),
+        pytest.param(math.inf, False, False, id="infinity"),
+        pytest.param(math.nan, False, False, id="NaN"),
+        pytest.param(True, False, False, id="boolean"),
+        pytest.param("1", False, False, id="string"),
+        pytest.param(None, False, False, id="null"),
+    ],
+)
+def test_kinds_of_number(value: object, whole: bool, number: bool) -> None:
+    """Booleans are no numbers, and infinities no JSON numbers."""
+    assert is_integer(value) == whole
+    assert is_number(value) == number

@@ -1,0 +1,269 @@
+"""The registry: how strategies are added, found and refused."""
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+
+from service.call import Spec, Tensor
+from service.dtypes import FLOATS, INTEGERS
+from service.errors import InvalidFieldError, UnknownStrategyError, UnsuitableStrategyError
+from service.fields import integer
+from service.registry import Meaning, Op, Param, Registry, Sample, Work, parse_params
+
+NAMES = ("slow", "fast", "picky")
+
+
+def understand(specs: tuple[Spec, ...], *, times: int) -> Meaning:
+    """As many zeros as the operand has, or an error of the parameter."""
+    (spec,) = specs
+    return Meaning(specs=specs, shape=spec.shape, dtype=spec.dtype, multiply_adds=times)
+
+
+def declines(meaning: Meaning) -> str | None:
+    """No vector."""
+    return "does not take vectors" if len(meaning.shape) == 1 else None
+
+
+def new_op(name: str = "zero", *, auto: tuple[str, ...] = ("fast", "slow")) -> Op[Meaning]:
+    """An operation of three strategies."""
+    op: Op[Meaning] = Op(
+        name=name,
+        summary="Zeros.",
+        operands=("x",),
+        params=(Param("times", "How often.", {}, integer("times", least=1, most=9), default=1),),
+        understand=understand,
+        prove=lambda meaning, operands: None,
+        auto=auto,
+        samples=(),
+        refusals=(),
+        probes=(),
+    )
+
+    @op.strategy("slow", adapt=call, work=work, dtypes=FLOATS | INTEGERS, cuda=FLOATS)
+    def slow(x: Tensor) -> Tensor:
+        """Zeros, one by one.
+
+        More about it.
+        """
+        return x * 0
+
+    @op.strategy("fast", adapt=call, work=work, dtypes=FLOATS, cuda=FLOATS)
+    def fast(x: Tensor) -> Tensor:
+        """Zeros at once."""
+        return torch.zeros_like(x)
+
+    @op.strategy(
+        "picky",
+        adapt=call,
+        work=work,
+        dtypes=FLOATS,
+        declines=declines,
+    )
+    def picky(x: Tensor) -> Tensor:
+        """Zeros of matrices."""
+        return x - x
+
+    return op
+
+
+def call(compute: object, meaning: Meaning, operands: object) -> Tensor:
+    """The result is the strategy's own."""
+    return compute(*operands)  # type: ignore[operator,misc,no-any-return]  # the registry's types
+
+
+def work(meaning: Meaning) -> Work:
+    """A step for each element."""
+    return Work(steps=meaning.elements, flops=0)
+
+
+def meaning_of(*shape: int, dtype: torch.dtype = torch.float32) -> Meaning:
+    """What the operation means for an operand of that shape."""
+    return new_op().sample_meaning(Sample("", (shape,)), dtype)
+
+
+def test_strategies_stand_in_order() -> None:
+    """Strategies come in the order in which they were written, slowest first."""
+    op = new_op()
+    assert tuple(op.strategies) == NAMES
+    assert [strategy.name for strategy in op.strategies.values()] == list(NAMES)
+    assert {strategy.op for strategy in op.strategies.values()} == {"zero"}
+
+
+def test_strategy_runs() -> None:
+    """A strategy computes the operation."""
+    x = torch.ones(2, 3)
+    for strategy in new_op().strategies.values():
+        assert strategy.run(meaning_of(2, 3), [x]).tolist() == [[0.0] * 3] * 2
+
+
+def test_function_stays_itself() -> None:
+    """Registering a strategy leaves its function as it was."""
+    op = new_op()
+
+    def same(x: Tensor) -> Tensor:
+        """Nothing."""
+        return x
+
+    assert op.strategy("same", adapt=call, work=work, dtypes=FLOATS)(same) is same
+
+
+def test_summary_and_snippet() -> None:
+    """Users see the first line of the docstring, and the source without its decorator."""
+    slow, _, picky = new_op().strategies.values()
+    assert slow.summary == "Zeros, one by one."
+    assert slow.snippet.splitlines()[0] == "def slow(x: Tensor) -> Tensor:"
+    assert slow.snippet.splitlines()[-1] == "    return x * 0"
+    assert picky.snippet == (
+        'def picky(x: Tensor) -> Tensor:\n    """Zeros of matrices."""\n    return x - x'
+    )
+
+
+@pytest.mark.parametrize("name", ["slow", "auto"])
+def test_name_is_taken(name: str) -> None:
+    """Two strategies cannot have one name, and none is called `auto`."""
+    register = new_op().strategy(name, adapt=call, work=work, dtypes=FLOATS)
+    with pytest.raises(ValueError, match=f"zero already has a strategy '{name}'"):
+        register(torch.zeros_like)
+
+
+def test_docstring_is_needed() -> None:
+    """A strategy without words for its users is refused."""
+    register = new_op().strategy("mute", adapt=call, work=work, dtypes=FLOATS)
+    with pytest.raises(ValueError, match="strategy zero/mute needs a docstring"):
+        register(lambda x: x)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("auto", ["fast", "slow"]), ("slow", ["slow"]), ("picky", ["picky"])],
+)
+def test_resolve(asked: str, found: list[str]) -> None:
+    """`auto` leaves a choice, in its own order; a name stands alone."""
+    assert [strategy.name for strategy in new_op().resolve(asked)] == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ("slov", "did you mean 'slow'?"),
+        ("atuo", "did you mean 'auto'?"),
+        ("zzz", None),
+        ("", None),
+    ],
+    ids=["near", "near auto", "far", "empty"],
+)
+def test_unknown_strategy(asked: str, hint: str | None) -> None:
+    """An unknown name is refused with the choices in their order, and the nearest."""
+    with pytest.raises(
+        UnknownStrategyError, match="choose auto or one of slow, fast, picky"
+    ) as caught:
+        new_op().resolve(asked)
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("strategy", "shape", "dtype", "kind", "reason"),
+    [
+        pytest.param("slow", (2,), torch.int8, "cpu", None, id="taken"),
+        pytest.param("slow", (2,), torch.int8, "cuda", "does not take int8 on cuda", id="dtype"),
+        pytest.param("fast", (2,), torch.bool, "cpu", "does not take bool on cpu", id="bool"),
+        pytest.param("picky", (2, 2), torch.float32, "cuda", "does not run on cuda", id="device"),
+        pytest.param("picky", (2,), torch.float32, "cpu", "does not take vectors", id="rank"),
+        pytest.param("picky", (2, 2), torch.float32, "cpu", None, id="not declined"),
+    ],
+)
+def test_unsuitable(
+    strategy: str, shape: tuple[int, ...], dtype: torch.dtype, kind: str, reason: str | None
+) -> None:
+    """A strategy says why it does not take a call."""
+    meaning = meaning_of(*shape, dtype=dtype)
+    assert new_op().strategies[strategy].unsuitable(meaning, kind) == reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "dtype", "kinds", "detail", "hint"),
+    [
+        pytest.param(
+            "picky",
+            torch.float32,
+            ["cpu"],
+            "zero strategy 'picky' does not take vectors",
+            "these take it: slow, fast",
+            id="declined",
+        ),
+        pytest.param(
+            "fast",
+            torch.int8,
+            ["cuda", "cpu"],
+            "zero strategy 'fast' does not take int8 on cuda",
+            "these take it: slow",
+            id="one of two devices",
+        ),
+        pytest.param(
+            "auto",
+            torch.int8,
+            ["cuda"],
+            "zero strategy 'auto' does not take int8 on cuda",
+            None,
+            id="nothing takes it",
+        ),
+    ],
+)
+def test_unsuitable_error(
+    wanted: str,
+    dtype: torch.dtype,
+    kinds: list[str],
+    detail: str,
+    hint: str | None,
+) -> None:
+    """The error gives the reason, and names the strategies that take the call."""
+    error = new_op().unsuitable(wanted, meaning_of(2, dtype=dtype), kinds)
+    assert isinstance(error, UnsuitableStrategyError)
+    assert (error.detail, error.hint) == (detail, hint)
+
+
+@pytest.mark.parametrize(("raw", "times"), [({}, 1), ({"times": 3}, 3)], ids=["default", "given"])
+def test_params(raw: Mapping[str, object], times: int) -> None:
+    """A parameter has its default, or what was given, parsed."""
+    op = new_op()
+    assert parse_params(op.params, raw) == {"times": times}
+    assert op.sample_meaning(Sample("", ((2,),), raw), torch.float32).multiply_adds == times
+
+
+def test_wrong_param() -> None:
+    """A parameter of the wrong kind is refused by its parser."""
+    with pytest.raises(InvalidFieldError, match="times is an integer from 1 to 9"):
+        parse_params(new_op().params, {"times": 0})
+
+
+def test_meaning() -> None:
+    """A meaning counts its elements; what only some operations have is nothing at first."""
+    meaning = meaning_of(2, 3)
+    assert meaning.elements == 6
+    assert meaning.explanation is None
+    assert meaning.path is None
+    with pytest.raises(NotImplementedError):
+        _ = meaning.reproduce
+
+
+def test_registry_is_a_mapping() -> None:
+    """A registry finds, counts and iterates its operations, in their order."""
+    first, second = new_op("first"), new_op("second")
+    registry = Registry(first, second)
+    assert list(registry) == ["first", "second"]
+    assert len(registry) == 2
+    assert registry["second"] is second
+    assert "third" not in registry
+
+
+def test_operations_have_names_of_their_own() -> None:
+    """Two operations of one name are refused."""
+    with pytest.raises(ValueError, match="two operations have the same name"):
+        Registry(new_op(), new_op())
+
+
+def test_auto_names_strategies() -> None:
+    """What `auto` stands for has to exist."""
+    with pytest.raises(ValueError, match=r"zero: auto names no strategy \['gone', 'lost'\]"):
+        Registry(new_op(auto=("slow", "lost", "gone")))

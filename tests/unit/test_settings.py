@@ -1,0 +1,97 @@
+"""Settings from the environment."""
+
+import os
+
+import pytest
+from pydantic import ValidationError
+
+from service.limits import Limits
+from service.settings import NO_LIMITS, Settings, SettingsError, from_environment
+
+CORES = len(os.sched_getaffinity(0))
+
+
+def test_defaults() -> None:
+    """Without variables, each setting has its default; slots and threads follow the cores."""
+    settings = from_environment({})
+    assert settings == Settings()
+    assert (settings.host, settings.port, settings.dtype) == ("127.0.0.1", 8000, "float32")
+    assert settings.slots == min(4, CORES)
+    assert 1 <= settings.threads * settings.slots <= max(CORES, settings.slots)
+
+
+def test_variables() -> None:
+    """A variable sets its setting; those of others do not matter."""
+    settings = from_environment({"SERVICE_PORT": "80", "SERVICE_DTYPE": "float64", "PATH": "/bin"})
+    assert (settings.port, settings.dtype) == (80, "float64")
+
+
+def test_overrides() -> None:
+    """What the command line says counts more than a variable; what it leaves out does not."""
+    settings = from_environment({"SERVICE_PORT": "80", "SERVICE_HOST": "::"}, port=90, host=None)
+    assert (settings.port, settings.host) == (90, "::")
+
+
+def test_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables are those of the process, unless others are given."""
+    monkeypatch.setenv("SERVICE_QUEUE", "3")
+    assert from_environment().queue == 3
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        pytest.param(
+            "SERVICE_PORT", "x", "SERVICE_PORT: Input should be a valid integer", id="int"
+        ),
+        pytest.param("SERVICE_PORT", "65536", "SERVICE_PORT: Input should be less than", id="most"),
+        pytest.param(
+            "SERVICE_WORKERS", "0", "SERVICE_WORKERS: Input should be greater", id="least"
+        ),
+        pytest.param(
+            "SERVICE_DTYPE", "float8", "SERVICE_DTYPE: .*choose one of float32, float64", id="dtype"
+        ),
+        pytest.param(
+            "SERVICE_MAX_ELEMENT",
+            "1",
+            "SERVICE_MAX_ELEMENT is no setting; did you mean 'SERVICE_MAX_ELEMENTS'",
+            id="misspelt",
+        ),
+        pytest.param("SERVICE_", "1", "SERVICE_ is no setting; ", id="no name"),
+        pytest.param(
+            "SERVICE_QQQQQQQQQQQQQQ",
+            "1",
+            "SERVICE_QQQQQQQQQQQQQQ is no setting; known are SERVICE_HOST, SERVICE_PORT",
+            id="unknown",
+        ),
+    ],
+)
+def test_unusable(variable: str, value: str, message: str) -> None:
+    """A variable that cannot be used is named, with what is wrong or what exists."""
+    with pytest.raises(SettingsError, match=message):
+        from_environment({variable: value})
+
+
+def test_settings_do_not_change() -> None:
+    """Settings stay as they were read."""
+    with pytest.raises(ValidationError):
+        Settings().port = 1  # type: ignore[misc]  # what is tested
+
+
+def test_limits() -> None:
+    """The limits of calls are the settings of the same name."""
+    settings = from_environment(
+        {
+            "SERVICE_MAX_ELEMENTS": "1",
+            "SERVICE_MAX_BYTES": "2",
+            "SERVICE_MAX_RANK": "3",
+            "SERVICE_DEADLINE_MS": "4",
+        }
+    )
+    assert settings.limits == Limits(max_elements=1, max_bytes=2, max_rank=3, deadline_ms=4)
+
+
+def test_described() -> None:
+    """Every setting has a description, and those that are no limits exist."""
+    assert all(field.description for field in Settings.model_fields.values())
+    assert set(NO_LIMITS) < set(Settings.model_fields)

@@ -1,0 +1,311 @@
+"""What is special to a strategy: how it computes, what it declines, and how its work grows."""
+
+from math import inf, nan
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.call import Shape, Spec, Tensor
+from service.dtypes import DTYPES, FLOATS, describe
+from service.errors import UnsupportedDtypeError, ValueOutOfRangeError
+from service.registry import Meaning, Op, Sample, Strategy, Work
+from service.strategies import REGISTRY
+
+EVERY = [
+    pytest.param(op, strategy, id=f"{op.name}-{strategy.name}")
+    for op in REGISTRY.values()
+    for strategy in op.strategies.values()
+]
+
+
+def compute(name: str, op: str, /, *operands: Tensor, **raw: object) -> Tensor:
+    """The result of `op` by the strategy `name`."""
+    dtype = describe(operands[0].dtype).name
+    meaning = meaning_of(op, dtype, *(tuple(x.shape) for x in operands), **raw)
+    strategy = REGISTRY[op].strategies[name]
+    assert strategy.unsuitable(meaning, "cpu") is None
+    return strategy.run(meaning, operands)
+
+
+def meaning_of(op: str, dtype: str, /, *shapes: Shape, **raw: object) -> Meaning:
+    """What `op` means for operands of these shapes."""
+    meaning: Meaning = REGISTRY[op].sample_meaning(Sample("", shapes, raw), DTYPES[dtype].torch)
+    return meaning
+
+
+def work(name: str, op: str, /, *shapes: Shape, **raw: object) -> Work:
+    """The work of a strategy."""
+    return REGISTRY[op].strategies[name].work(meaning_of(op, "float32", *shapes, **raw))
+
+
+@pytest.mark.parametrize(("op", "strategy"), EVERY)
+def test_shown_to_users(op: Op[Any], strategy: Strategy[Any]) -> None:
+    """A strategy has a sentence, and a short source that begins with its function."""
+    assert strategy.summary.endswith(".")
+    assert len(strategy.summary) <= 100
+    assert strategy.snippet.startswith("def ")
+    assert len(strategy.snippet.splitlines()) <= 25
+
+
+@pytest.mark.parametrize(("op", "strategy"), EVERY)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_meaning_is_kept(op: Op[Any], strategy: Strategy[Any], dtype: str) -> None:
+    """Of every sample that it takes, a strategy gives the shape and dtype that were promised."""
+    for sample in op.samples:
+        try:
+            meaning = op.sample_meaning(sample, DTYPES[dtype].torch)
+        except UnsupportedDtypeError:
+            continue
+        if strategy.unsuitable(meaning, "cpu") is None:
+            operands = [torch.ones(s.shape, dtype=s.dtype) for s in meaning.specs]
+            result = strategy.run(meaning, operands)
+            assert (tuple(result.shape), result.dtype) == (meaning.shape, meaning.dtype), sample
+
+
+@pytest.mark.parametrize(("op", "strategy"), EVERY)
+def test_operands_stay_as_they_are(op: Op[Any], strategy: Strategy[Any]) -> None:
+    """No strategy writes into its operands, nor gives them back as a result."""
+    for sample in op.samples:
+        meaning = op.sample_meaning(sample, torch.float32)
+        if strategy.unsuitable(meaning, "cpu") is None:
+            operands = [torch.rand(spec.shape) for spec in meaning.specs]
+            before = [x.clone() for x in operands]
+            strategy.run(meaning, operands)
+            assert all(map(torch.equal, operands, before)), sample
+
+
+VALUES = st.lists(
+    st.floats(-100, 100, width=32) | st.sampled_from([0.0, -0.0, inf, -inf, nan]),
+    min_size=6,
+    max_size=6,
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(VALUES, VALUES)
+def test_loops_are_the_same_in_python(a: list[float], b: list[float]) -> None:
+    """Loops over Python lists give what loops over tensors give, special values too."""
+    x, y = torch.tensor(a).reshape(2, 3), torch.tensor(b).reshape(2, 3)
+    cases: list[tuple[str, tuple[Tensor, ...], dict[str, object]]] = [
+        ("matmul", (x, y.T), {}),
+        ("einsum", (x, y), {"equation": "ij,kj->ik"}),
+        ("norm", (x,), {"ord": 3, "dim": 1}),
+        ("norm", (x,), {"ord": -1, "dim": 1}),
+        ("broadcast", (x, y[0]), {"op": "div"}),
+        ("broadcast", (x, y[0]), {"op": "pow"}),
+        ("broadcast", (x, y), {"op": "maximum"}),
+        ("broadcast", (x, y), {"op": "le"}),
+    ]
+    for op, operands, raw in cases:
+        loops, python = (compute(name, op, *operands, **raw) for name in ("loops", "python"))
+        # Sums are rounded once in Python, and at each step in tensors.
+        torch.testing.assert_close(loops, python, rtol=1e-4, atol=1e-2, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["loops", "python", "elementwise", "einsum"])
+def test_squares_overflow(name: str) -> None:
+    """Squares of what float32 holds may be more than it holds, or less."""
+    large, small = torch.tensor([1e20, 1e20]), torch.tensor([1e-30, 1e-30])
+    if name == "python":  # its sums are float64
+        assert compute(name, "norm", large).item() == pytest.approx(1.41421356e20)
+    else:
+        assert compute(name, "norm", large).item() == inf
+        assert compute(name, "norm", small).item() == 0
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 0.5, -1, -2, 10])
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1.0, 1e20, 1e30])
+def test_scaled_does_not_overflow(order: float, scale: float) -> None:
+    """Scaled by the greatest magnitude, no power overflows or underflows."""
+    x = torch.tensor([[3.0, -4.0, 1.0], [1.0, 2.0, 2.0]]) * scale
+    expected = np.linalg.vector_norm(x.double().numpy() / scale, axis=1, ord=order) * scale
+    found = compute("scaled", "norm", x, ord=order, dim=1)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param([0.0, 0.0], 0.0, id="zeros"),
+        pytest.param([1.0, inf], inf, id="infinity"),
+        pytest.param([-inf, inf], inf, id="infinities"),
+        pytest.param([1.0, nan], nan, id="NaN"),
+    ],
+)
+def test_scaled_special_values(values: list[float], expected: float) -> None:
+    """Zeros and infinities do not become NaN."""
+    found = compute("scaled", "norm", torch.tensor(values)).item()
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", ["torch", "numpy"])
+@pytest.mark.parametrize("order", ["nuc", 2, -2])
+@pytest.mark.parametrize("value", [inf, -inf, nan])
+def test_singular_values_of_finite_numbers(name: str, order: object, value: float) -> None:
+    """Singular values need finite numbers; other matrices are refused with what takes them."""
+    x = torch.tensor([[1.0, value], [0.0, 1.0]])
+    with pytest.raises(ValueOutOfRangeError, match="only if all numbers are finite") as caught:
+        compute(name, "norm", x, ord=order)
+    assert caught.value.hint == '"fro" and 1 take NaN and infinities'
+    compute(name, "norm", x, ord="fro")
+    compute(name, "norm", x, ord=1)
+
+
+@pytest.mark.parametrize("name", ["torch", "numpy"])
+def test_reversed_matrix_axes(name: str) -> None:
+    """Axes of a matrix norm count in the order in which they are named."""
+    x = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+    assert compute(name, "norm", x, ord=1, dim=[0, 1]).item() == 7
+    assert compute(name, "norm", x, ord=1, dim=[1, 0]).item() == 8
+
+
+@pytest.mark.parametrize(
+    ("op", "name", "dtype", "raw", "reason"),
+    [
+        ("norm", "loops", "float32", {"ord": "inf", "dim": 0}, "does not take ord inf of vectors"),
+        ("norm", "loops", "float32", {"ord": 1}, "does not take ord 1 of matrices"),
+        ("norm", "scaled", "float32", {"ord": 0, "dim": 0}, "does not take ord 0 of vectors"),
+        ("norm", "einsum", "float32", {"ord": 3, "dim": 0}, "does not take ord 3, only the 2-norm"),
+        ("norm", "numpy", "bfloat16", {}, "does not take bfloat16 on cpu"),
+    ],
+)
+def test_declined(op: str, name: str, dtype: str, raw: dict[str, object], reason: str) -> None:
+    """What a strategy cannot do, it declines with the reason."""
+    meaning = meaning_of(op, dtype, (2, 2), **raw)
+    found = REGISTRY[op].strategies[name].unsuitable(meaning, "cpu")
+    assert found is not None
+    assert found.startswith(reason)
+
+
+def test_declined_shapes() -> None:
+    """Empty norms, complex powers, and more than two operands in a step are declined too."""
+    scaled, numpy = (REGISTRY["norm"].strategies[name] for name in ("scaled", "numpy"))
+    assert (
+        scaled.unsuitable(meaning_of("norm", "float32", (0,)), "cpu") == "does not take empty norms"
+    )
+    nuclear = meaning_of("norm", "float32", (0, 2), ord="nuc")
+    assert numpy.unsuitable(nuclear, "cpu") == "does not take empty matrices"
+    assert numpy.unsuitable(meaning_of("norm", "float32", (0, 2), ord="fro"), "cpu") is None
+    python = REGISTRY["broadcast"].strategies["python"]
+    for name, reason in (("pow", "does not take pow of complex numbers"), ("mul", None)):
+        meaning = meaning_of("broadcast", "complex64", (2,), (2,), op=name)
+        assert python.unsuitable(meaning, "cpu") == reason
+    at_once = meaning_of(
+        "einsum", "float32", (2,), (2,), (2,), equation="i,i,i", optimize=[[0, 1, 2]]
+    )
+    assert REGISTRY["einsum"].strategies["pairwise"].unsuitable(at_once, "cpu") == (
+        "does not take a path with more than two operands in a step"
+    )
+
+
+@pytest.mark.parametrize(("op", "strategy"), EVERY)
+def test_cuda(op: Op[Any], strategy: Strategy[Any]) -> None:
+    """A strategy that runs on CUDA takes floats there, and nothing that it refuses on a CPU."""
+    assert strategy.cuda <= strategy.dtypes
+    assert not strategy.cuda or strategy.cuda >= FLOATS
+    assert bool(strategy.cuda) == (strategy.name not in ("python", "numpy"))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("loops", Work(6 * 4 * 5 * 7, 0)),
+        ("python", Work(6 * 4 * 5 * 7, 0)),
+        ("elementwise", Work(6 * 4 * 7, 6 * 4 * 5 * 7, 5)),
+        ("dot", Work(6 * 4 * 7, 6 * 4 * 5 * 7, 5)),
+        ("broadcast", Work(6 * 4, 6 * 4 * 5 * 7, 5 * 7)),
+        ("einsum", Work(6, 6 * 4 * 5 * 7)),
+        ("torch", Work(1, 6 * 4 * 5 * 7)),
+        ("numpy", Work(1, 6 * 4 * 5 * 7)),
+    ],
+)
+def test_work_of_matmul(name: str, expected: Work) -> None:
+    """Each rung has fewer steps than the one before it, and as many multiply-adds."""
+    assert work(name, "matmul", (6, 4, 5), (6, 5, 7)) == expected
+    assert work(name, "matmul", (6, 4, 5), (5, 7)) == expected
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "peak"),
+    [
+        pytest.param((9, 4, 5), (9, 5, 7), 0, id="equal batches"),
+        pytest.param((9, 4, 5), (5, 7), 0, id="one matrix for all"),
+        pytest.param((1, 4, 5), (9, 5, 7), 0, id="a batch of one"),
+        pytest.param((3, 1, 4, 5), (2, 5, 7), 3 * 2 * 5 * 7, id="both stretch"),
+        pytest.param((3, 4, 5), (2, 3, 5, 7), 2 * 3 * 4 * 5, id="one stretches"),
+        pytest.param((0, 4, 5), (1, 5, 7), 0, id="an empty batch"),
+        pytest.param((5,), (3, 5, 7), 0, id="a vector"),
+    ],
+)
+def test_copies_of_stretched_batches(a: Shape, b: Shape, peak: int) -> None:
+    """A batch that stretches is copied by torch's product, and counted."""
+    assert work("torch", "matmul", a, b).peak_elements == peak
+    assert work("numpy", "matmul", a, b).peak_elements == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("loops", Work(2 * 3 * 4 * 5 * 3, 0)),
+        ("python", Work(2 * 3 * 4 * 5 * 3, 0)),
+        ("broadcast", Work(1, 2 * 3 * 4 * 5 * 3, 2 * 3 * 4 * 5)),
+        ("pairwise", Work(2, 2 * 3 * 4 + 2 * 4 * 5, 20)),
+        ("torch", Work(2, 2 * 3 * 4 + 2 * 4 * 5, 20)),
+        ("numpy", Work(2, 2 * 3 * 4 + 2 * 4 * 5, 20)),
+    ],
+)
+def test_work_of_einsum(name: str, expected: Work) -> None:
+    """Loops do everything for each index, paths less: a step for each contraction."""
+    raw = {"equation": "ij,jk,kl->il", "optimize": "none"}
+    assert work(name, "einsum", (2, 3), (3, 4), (4, 5), **raw) == expected
+
+
+def test_peak_of_stretched_operands() -> None:
+    """An operand that stretches is copied in its full size, and counted."""
+    found = work("torch", "einsum", (300, 1), (1, 200), equation="ab,ab->")
+    assert found.peak_elements == 300 * 200
+
+
+def test_peak_of_three_at_once() -> None:
+    """What is held while three operands are contracted at once is at most all products."""
+    raw = {"equation": "ij,jk,kl->il", "optimize": [[0, 1, 2]]}
+    assert work("torch", "einsum", (2, 3), (3, 4), (4, 5), **raw).peak_elements == 120
+
+
+def test_work_of_norm() -> None:
+    """Loops take a step for each element and norm; singular values take many multiply-adds."""
+    assert work("loops", "norm", (3, 4), dim=1) == Work(12 + 3, 0)
+    assert work("scaled", "norm", (3, 4), dim=1) == Work(1, 12, 12)
+    assert work("torch", "norm", (3, 4), ord="nuc") == Work(1, 12 * 20 * 3, 12)
+
+
+def test_work_of_broadcast() -> None:
+    """Loops take a step for each element and application, the others one."""
+    assert work("loops", "broadcast", (2, 1), (3,), (2, 3), op="add") == Work(12, 0)
+    assert work("expand", "broadcast", (2, 1), (3,), (2, 3), op="add") == Work(1, 12, 6)
+
+
+@pytest.mark.parametrize("name", REGISTRY["einsum"].strategies)
+@pytest.mark.parametrize("dtype", ["int8", "int32", "uint8"])
+@pytest.mark.parametrize(
+    "equation", ["ij,jk->k", "ij,jk->j", "ij,k->j", "ij,j->j", "ij,jk,kl->l", "ij->j", "ii,ij->"]
+)
+def test_sums_of_small_integers(name: str, dtype: str, equation: str) -> None:
+    """Small integers summed before or after a product keep their dtype."""
+    terms = equation.partition("->")[0].split(",")
+    x = torch.arange(4, dtype=DTYPES[dtype].torch).reshape(2, 2) % 3
+    operands = [x if len(term) == 2 else x[1] for term in terms]
+    found = compute(name, "einsum", *operands, equation=equation)
+    expected = np.einsum(equation, *[operand.numpy().astype(np.int64) for operand in operands])
+    assert found.dtype == DTYPES[dtype].torch
+    assert found.tolist() == expected.tolist()
+
+
+def test_registry_has_four_operations() -> None:
+    """The four operations, in the order of the lesson."""
+    assert list(REGISTRY) == ["matmul", "einsum", "norm", "broadcast"]
+    assert meaning_of("matmul", "float32", (2, 3), (3, 4)).specs[0] == Spec((2, 3), torch.float32)

@@ -1,0 +1,124 @@
+"""The fields of a query string are those that JSON would have."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service import compare
+from service.dtypes import parse_dtype
+from service.errors import InvalidFieldError, UnknownFieldError
+from service.strategies import REGISTRY
+from service.wire import Reading
+from service.wire.query import read_query
+
+READING = Reading(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
+RACING = Reading(
+    max_elements=1, dtype=parse_dtype("float32"), max_deadline_ms=1, params=compare.PARAMS
+)
+
+
+def field(text: str, name: str = "dim", op: str = "norm") -> Any:
+    """The value of one field."""
+    return read_query({name: text}, REGISTRY[op], READING)[name]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", 1),
+        ("-1", -1),
+        ("0.5", 0.5),
+        ("1e3", 1000.0),
+        ("-0", 0),
+        ("true", True),
+        ("false", False),
+        ("null", None),
+        ("[0,1]", [0, 1]),
+        ("[ -1 ]", [-1]),
+        ("[]", []),
+        ("[[0,1],[0,1]]", [[0, 1], [0, 1]]),
+        ('[":,None",null]', [":,None", None]),
+        ('"fro"', "fro"),
+        ("fro", "fro"),
+        ("inf", "inf"),
+        ("-inf", "-inf"),
+        ("", ""),
+        (" 1", " 1"),
+        ("+1", "+1"),
+        ("01", "01"),
+        ("1_0", "1_0"),
+        ("\u0661", "\u0661"),
+        ("True", "True"),
+        ("{}", "{}"),
+        ("NaN", "NaN"),
+    ],
+)
+def test_a_value_is_read_as_json_or_as_a_word(text: str, value: Any) -> None:
+    """Numbers, literals and lists are JSON; all else stands for itself."""
+    found = field(text)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("name", ["strategy", "device", "dtype", "output"])
+@pytest.mark.parametrize("text", ["1", "true", "[1]"])
+def test_words_stay_words(name: str, text: str) -> None:
+    """Fields that are always words are never read as JSON."""
+    assert field(text, name) == text
+
+
+def test_an_equation_is_a_word() -> None:
+    """Even if it reads `true`."""
+    assert field("true", "equation", "einsum") == "true"
+
+
+@pytest.mark.parametrize("text", ["[", "[1", '"', "[1,]", "[NaN]", "[01]", "1" + "e9" * 1 + "99"])
+def test_bad_json_is_refused_where_it_stands(text: str) -> None:
+    """As the value of that field."""
+    with pytest.raises(InvalidFieldError) as caught:
+        field(text)
+    assert [place.pointer for place in caught.value.places] == ["/dim"]
+
+
+@pytest.mark.parametrize(("op", "name"), [("norm", "x"), ("einsum", "operands")])
+def test_operands_are_in_the_body(op: str, name: str) -> None:
+    """The query string has no room for them."""
+    with pytest.raises(UnknownFieldError, match="operand"):
+        read_query({name: "[1]"}, REGISTRY[op], READING)
+
+
+def test_fields_of_a_route_are_read_too() -> None:
+    """Such as those of a race."""
+    query = {"strategies": '["torch"]', "repeat": "3", "baseline": "1"}
+    found = read_query(query, REGISTRY["norm"], RACING)
+    assert (found["strategies"], found["repeat"]) == (["torch"], 3)
+
+
+def test_no_query_has_no_fields() -> None:
+    """Nor do unknown ones vanish: the request's checks refuse them."""
+    assert read_query({}, REGISTRY["norm"], READING) == {}
+    assert read_query({"nonsense": "1"}, REGISTRY["norm"], READING) == {"nonsense": 1}
+
+
+@given(
+    st.recursive(
+        st.integers(-(2**63), 2**63 - 1) | st.booleans() | st.none(),
+        lambda inner: st.lists(inner, max_size=3),
+        max_leaves=5,
+    )
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+def test_json_text_is_read_as_json(value: Any) -> None:
+    """Whatever may be in a query string: all but objects."""
+    assert field(json.dumps(value)) == value
+
+
+@given(st.text())
+def test_any_text_is_a_value_or_refused(text: str) -> None:
+    """By an error that names the field."""
+    try:
+        field(text)
+    except InvalidFieldError as error:
+        assert error.places

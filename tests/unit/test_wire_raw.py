@@ -1,0 +1,88 @@
+"""Answers as bare bytes, and what headers say beside a result."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from service.call import Outcome
+from service.dtypes import DTYPES
+from service.timing import PHASES, Timings
+from service.wire.envelope import LONGEST_HEADER, shorten
+from service.wire.raw import RawCodec
+from tests.bodies import bits_of, tensor_of
+
+CODEC = RawCodec()
+
+
+def answer(tensor: torch.Tensor, **fields: Any) -> tuple[bytes, dict[str, str]]:
+    """Body and headers."""
+    given = {"op": "norm", "strategy": "torch", "device": "cpu", "threads": 2, "warm": False}
+    outcome = Outcome(**{**given, "result": tensor, **fields})
+    encoded = CODEC.answer(outcome, CODEC.result(tensor, "nested"), Timings(compute_ns=1500), "id")
+    headers = {name.decode(): value.decode() for name, value in encoded.headers}
+    return b"".join(encoded.chunks), headers
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("shape", [(), (0,), (2, 3), (2, 0, 3)], ids=str)
+def test_the_bytes_are_the_tensors_own(name: str, shape: tuple[int, ...]) -> None:
+    """Shape and dtype are headers: all that is needed to read them."""
+    tensor = tensor_of(name, shape)
+    body, headers = answer(tensor)
+    assert body == bits_of(tensor)
+    assert headers["x-tensor-dtype"] == name
+    assert headers["x-tensor-shape"] == ",".join(map(str, shape))
+
+
+def test_views_are_sent_row_by_row() -> None:
+    """Transposed, expanded, conjugated."""
+    matrix = torch.tensor([[1 + 2j, 3j], [5, 7 - 1j]])
+    for view in (matrix.T, matrix.conj(), matrix[0].expand(3, 2), matrix.T.imag):
+        body, headers = answer(view)
+        assert body == bits_of(view.clone().resolve_conj().resolve_neg().contiguous())
+        assert headers["x-tensor-shape"] == f"{view.shape[0]},2"
+
+
+def test_nothing_is_copied() -> None:
+    """The one chunk is the tensor's memory."""
+    tensor = torch.zeros(4)
+    (chunk,) = CODEC.result(tensor, "nested")
+    tensor[0] = 1
+    assert bytes(chunk) == bits_of(tensor)
+
+
+def test_the_envelope_is_the_answer_without_its_result() -> None:
+    """As JSON, in one header."""
+    _, headers = answer(torch.ones(2), explanation={"steps": [1, 2]}, warnings=("careful",))
+    envelope = json.loads(headers["x-envelope"])
+    timing = envelope.pop("timing")
+    assert envelope == {
+        "op": "norm",
+        "norm": {"steps": [1, 2]},
+        "strategy": "torch",
+        "device": "cpu",
+        "warnings": ["careful"],
+        "request_id": "id",
+    }
+    assert timing["compute_ms"] == timing["total_ms"] == 0.0015
+    assert set(timing) == {*(f"{phase}_ms" for phase in (*PHASES, "total")), "threads", "warm"}
+    assert (headers["x-strategy"], headers["x-device"]) == ("torch", "cpu")
+    assert "compute;dur=0.0015" in headers["server-timing"]
+
+
+def test_a_long_envelope_loses_its_longest_blocks() -> None:
+    """And names them."""
+    fields = {"op": "norm", "a": ["x" * 3000], "b": {"c": "y" * 3000}, "warnings": ["z" * 2000]}
+    short = json.loads(shorten(json.dumps(fields).encode()))
+    assert short == {"op": "norm", "warnings": ["z" * 2000], "dropped": ["b", "a"]}
+    _, headers = answer(torch.ones(1), explanation={"rows": list(range(2000))})
+    assert len(headers["x-envelope"]) <= LONGEST_HEADER
+    assert json.loads(headers["x-envelope"])["dropped"] == ["norm"]
+
+
+def test_a_header_is_ascii() -> None:
+    """Whatever a warning may say."""
+    text = '{"warnings":["\u20ac"]}'.encode()
+    assert shorten(text) == b'{"warnings":["\\u20ac"]}'
