@@ -70,8 +70,12 @@ image-lint: $(DEV) ## The Dockerfile by hadolint, the compose file by its schema
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 .PHONY: bench
-bench: $(DEV) ## Benchmarks, with the machine and the spread beside each figure
+bench: $(DEV) ## Latency and rate against two other apps, with the machine and the spread
 	$(PY) -m tests.bench $(ARGS)
+
+.PHONY: bench-estimates
+bench-estimates: $(DEV) ## How far estimated times are from measured ones, by strategy
+	$(PY) -m tests.bench.estimates $(ARGS)
 
 ##@ Write
 

@@ -73,7 +73,7 @@ def npy(header: str, data: bytes = b"", *, version: int = 1, length: int | None 
     return b"\x93NUMPY" + bytes((version, 0)) + size + text + data
 
 
-def npz_of(*, deflated: bool = False, **arrays: Array) -> bytes:
+def npz_of(arrays: Mapping[str, Array], *, deflated: bool = False) -> bytes:
     """By numpy.savez or numpy.savez_compressed."""
     file = io.BytesIO()
     (np.savez_compressed if deflated else np.savez)(file, allow_pickle=False, **arrays)

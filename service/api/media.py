@@ -10,7 +10,7 @@ from service.wire.npy import NpyCodec
 Described = dict[str, Any]
 
 BINARY: Final = {"type": "string", "format": "binary"}
-ONLY: Final = "Where the body is not JSON."
+ONLY: Final = "Here, or in a JSON body."
 # Annotations that Swagger UI would send as if the reader had typed them.
 PREFILLED: Final = ("default", "examples")
 # Where every tensor of the body states its dtype, there is none to choose.

@@ -163,7 +163,7 @@ def describe_plan(op: Op[Any]) -> dict[str, Any]:
     """What FastAPI is told of `POST /{op}/plan`."""
     return {
         "operation_id": f"{op.name}_plan",
-        "summary": f"What a {op.name} means and costs, before it is computed.",
+        "summary": f"What a call of {op.name} means and costs, before it is computed.",
         "description": 'The body of a run; operands may be shapes alone: `{"shape": [2, 3]}`.',
         "response_model": schemas.PlanAnswer,
         "response_description": "The plan by which a run would be admitted or refused.",

@@ -44,6 +44,13 @@ def _broadcast(name: str, summary: str, data: object, **body: object) -> Example
 def examples() -> list[Example]:
     """Every example, in the order of the lesson."""
     return [
+        Example(
+            "matmul",
+            "two-matrices",
+            "Two matrices",
+            {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]},
+            _result([[19, 22], [43, 50]]),
+        ),
         *_ladder(),
         Example(
             "matmul",

@@ -1,8 +1,8 @@
 """The members of a zip archive, as its directory lists them. Nothing is inflated here.
 
-Read by hand: zipfile wants a file, which would be a copy of the body, accepts what precedes or
-overlaps an archive, and raises nine kinds of exception. What is refused here is what numpy.savez
-never writes: encryption, sizes of 4 GB and more, comments, methods other than stored and deflated.
+Read by hand: zipfile wants a file, which would be a copy of the body, takes what precedes an
+archive and lists members that overlap. What is refused here is what numpy.savez never writes:
+encryption, sizes of 4 GB and more, comments, methods other than stored and deflated.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from service.call import Call, Outcome, Tensor
-from service.errors import InvalidFieldError, Place, RequestError, UnknownFieldError, quote
+from service.errors import DuplicateKeyError, InvalidFieldError, Place, RequestError, quote
 from service.registry import Op
 from service.timing import Timings, server_timing
 from service.wire.codec import (
@@ -19,7 +19,8 @@ from service.wire.codec import (
 from service.wire.document import read_document, refuse_deep
 from service.wire.envelope import rest_json
 from service.wire.operands import open_operand
-from service.wire.pointers import kind_of
+from service.wire.pointers import escape, kind_of
+from service.wire.query import read_query
 from service.wire.quick import plain_call, read_quick
 from service.wire.request import Operand, build_call
 from service.wire.results import result_json
@@ -41,15 +42,12 @@ class JsonCodec:
         self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """The call that a body asks for; a ServiceError says why there is none."""
-        if query:
-            raise UnknownFieldError(
-                f"a JSON body holds all fields; the query string has {quote(next(iter(query)))}",
-                hint="write it into the body",
-            )
-        quick = read_quick(body, op, reading)
+        quick = None if query else read_quick(body, op, reading)
         if quick is not None:
             return quick
         fields = read_document(body, op.operands, reading)
+        if query:
+            _join(fields, read_query(query, op, reading))
         plain = plain_call(fields, op, reading)
         if plain is not None:
             return plain
@@ -74,6 +72,18 @@ class JsonCodec:
         if sum(map(len, chunks)) < JOINED_BYTES:
             chunks = (b"".join(chunks),)
         return Encoded(chunks, ((b"server-timing", server_timing(texts)),))
+
+
+def _join(fields: dict[str, object], query: dict[str, object]) -> None:
+    """Add the fields of a query string; DuplicateKeyError if the body has one of them, too."""
+    for name, value in query.items():
+        if name in fields:
+            raise DuplicateKeyError(
+                f"{quote(name)} stands in the body and in the query string",
+                hint="send it once",
+                places=[Place(f"/{escape(name)}", "also in the query string")],
+            )
+        fields[name] = value
 
 
 def take_operands(fields: dict[str, object], op: Op[Any], reading: Reading) -> dict[str, Operand]:

@@ -53,12 +53,20 @@ def check_size(shape: Shape, pointer: str, reading: Reading, *, parts: int = 1) 
     if rank > reading.max_rank:
         _refuse_size(f"rank {rank}", f"{reading.max_rank} (SERVICE_MAX_RANK)", pointer)
     elements = prod(shape) // parts
-    # torch and numpy multiply the other sizes of an empty tensor, too, in 64 bits.
-    if not reading.shapes and elements == 0 and prod(size or 1 for size in shape) >= LONGEST:
-        _refuse_size(f"sizes {quote(list(shape))}", "a product below 2^58", pointer)
+    if elements == 0 and not reading.shapes:
+        check_empty(shape, pointer)
     if elements > reading.max_elements:
         count = str(elements) if elements < 2**64 else "over 2^64"
         _refuse_size(f"{count} elements", f"{reading.max_elements} (SERVICE_MAX_ELEMENTS)", pointer)
+
+
+def check_empty(shape: Shape, pointer: str) -> None:
+    """Raise LimitExceededError for an empty tensor that cannot be made.
+
+    torch and numpy multiply its other sizes, too, in 64 bits.
+    """
+    if prod(size or 1 for size in shape) >= LONGEST:
+        _refuse_size(f"sizes {quote(list(shape))}", "a product below 2^58", pointer)
 
 
 def too_deep(reading: Reading) -> NestingError:

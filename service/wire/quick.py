@@ -27,15 +27,15 @@ SMALL_BYTES: Final = 2048
 # Below, every whole number is exact in float32, and none becomes infinite.
 MODERATE: Final = 2**24
 FLOATS: Final = ("float32", "float64")
-# The body, a list of operands, a matrix.
-DEEPEST: Final = 4
+# The body and a list of operands, which are around an array.
+OUTSIDE: Final = 2
 Array = npt.NDArray[Any]
 Items = tuple[tuple[str, object], ...]
 
 
 def read_quick(body: Body, op: Op[Any], reading: Reading) -> Call | None:
     """The call that a small plain body asks for, or None."""
-    return plain_call(_document(body, reading), op, reading)
+    return plain_call(_document(body), op, reading)
 
 
 def plain_call(document: Mapping[str, Any], op: Op[Any], reading: Reading) -> Call | None:
@@ -61,9 +61,9 @@ def plain_call(document: Mapping[str, Any], op: Op[Any], reading: Reading) -> Ca
     return fields.call(op, tuple(tensors))
 
 
-def _document(body: Body, reading: Reading) -> dict[str, Any]:
+def _document(body: Body) -> dict[str, Any]:
     """The fields of the body, whose operands may be lists; none in any doubt."""
-    if len(body) > SMALL_BYTES or b"\\" in body or reading.max_nesting < DEEPEST:
+    if len(body) > SMALL_BYTES or b"\\" in body:
         return {}
     try:
         document = orjson.loads(body)
@@ -98,20 +98,22 @@ def _fields(op: Op[Any], items: Items, types: tuple[type, ...], reading: Reading
 
 def _moderate(value: Any, dtype: Dtype, reading: Reading) -> Array | None:
     """The operand in its dtype, within the limits and without any loss, or None."""
+    if dtype.name not in FLOATS:
+        return None
     array = value if type(value) is np.ndarray else _array(value, dtype)
     if array is None or array.size > reading.max_elements or array.ndim > reading.max_rank:
         return None
-    if array.dtype == dtype.numpy:
-        return array
-    if dtype.name not in FLOATS or not array.size:
+    if array.ndim + OUTSIDE > reading.max_nesting:
         return None
+    if array.dtype == dtype.numpy or not array.size:
+        return array.astype(dtype.numpy, copy=False)
     least, greatest = extremes(array)
     return array.astype(dtype.numpy) if -MODERATE < least <= greatest < MODERATE else None
 
 
 def _array(value: Any, dtype: Dtype) -> Array | None:
     """A vector or a matrix of moderate numbers, or None."""
-    if type(value) is not list or not value or dtype.name not in FLOATS:
+    if type(value) is not list or not value:
         return None
     rows = value if type(value[0]) is list else (value,)
     for row in rows:

@@ -7,19 +7,21 @@ import numpy.typing as npt
 import torch
 
 from service.call import Shape, Tensor
-from service.dtypes import Dtype, describe
+from service.dtypes import Dtype
 from service.errors import InvalidElementError, Place, ShapeMismatchError
 from service.wire.codec import Buffer
+from service.wire.layout import check_empty
 from service.wire.pointers import name_of
 
 
 def to_bytes(tensor: Tensor) -> memoryview:
     """The bytes of a tensor; they are not copied unless it is not contiguous."""
-    dtype = describe(tensor.dtype)
-    flat = tensor.resolve_conj().resolve_neg().contiguous().reshape(-1)
-    if dtype.name == "bfloat16":
-        flat = flat.view(torch.int16)
-    return flat.numpy().view(np.uint8).data
+    if tensor.is_conj() or tensor.is_neg():
+        tensor = tensor.resolve_conj().resolve_neg()
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.view(torch.int16)
+    # numpy's reshape and view take a third of the time of torch's.
+    return tensor.contiguous().numpy().reshape(-1).view(np.uint8).data
 
 
 def from_bytes(data: bytearray, dtype: Dtype, shape: Shape, pointer: str) -> Tensor:
@@ -52,6 +54,7 @@ def from_buffer(
     torch takes for granted. With `columns` they lie column by column.
     """
     if 0 in shape:
+        check_empty(shape, pointer)
         return torch.empty(shape, dtype=dtype.torch)
     if dtype.kind == "bool":
         _check_bools(np.frombuffer(data, np.uint8, prod(shape), offset), pointer)

