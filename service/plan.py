@@ -25,6 +25,7 @@ from service.rates import Rates
 from service.registry import Meaning, Op, Strategy, Work
 
 NS_PER_MS: Final = 1_000_000
+LONGEST: Final = 2**58  # of 16-byte elements, counted in 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ class Planner:
 
     def refusal(self, plan: Plan, deadline_ms: int | None = None) -> RequestError | None:
         """The error of the limit that a plan is over, or None: the one rule of admission."""
-        return self._over_size(plan) or self._over_work(plan, deadline_ms)
+        return self._over_count(plan) or self._over_size(plan) or self._over_work(plan, deadline_ms)
 
     def _options(
         self, request: Request, strategies: Sequence[Strategy[Any]]
@@ -187,6 +188,16 @@ class Planner:
     ) -> Plan:
         estimated_ns = self.rates.estimate_ns(op, strategy, device, meaning)
         return Plan(op, meaning, strategy, device, strategy.work(meaning), estimated_ns)
+
+    def _over_count(self, plan: Plan) -> RequestError | None:
+        meaning = plan.meaning
+        for shape in (meaning.shape, *(spec.shape for spec in meaning.specs)):
+            if 0 in shape and prod(size or 1 for size in shape) >= LONGEST:
+                return LimitExceededError(
+                    f"sizes {quote(list(shape))}: torch multiplies those of an empty tensor, too, "
+                    "and their product is over 2^58"
+                )
+        return None
 
     def _over_size(self, plan: Plan) -> RequestError | None:
         meaning, limits = plan.meaning, self.limits

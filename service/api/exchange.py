@@ -15,13 +15,26 @@ from service.wire import NO_FIELDS, Reader, Writer
 
 # A hop to a thread takes about as long; the event loop stands still for no more than this.
 INLINE_NS: Final = 200_000
+# Bodies from here on leave so much behind that it is worth a few milliseconds to return it.
+LARGE_BYTES: Final = 4_000_000
 
 
 class Exchange:
     """One request on its way through: decode, plan, run, encode."""
 
-    __slots__ = ("call", "op", "planned", "reader", "request_id", "service", "watch", "writer")
+    __slots__ = (
+        "body",
+        "call",
+        "op",
+        "planned",
+        "reader",
+        "request_id",
+        "service",
+        "watch",
+        "writer",
+    )
 
+    body: bytearray
     call: Call
     planned: Plan
     watch: Stopwatch
@@ -45,8 +58,11 @@ class Exchange:
         fields = query_fields(query) if query else NO_FIELDS
         service = self.service
         deadline_ms, lane = service.settings.deadline_ms, service.lane
+        if len(body) > LARGE_BYTES:
+            service.tidy_later()
         if len(body) > self.reader.short_bytes:
-            return lane.run(partial(self._whole, body, fields), deadline_ms=deadline_ms)
+            self.body = body
+            return lane.run(partial(self._whole, fields), deadline_ms=deadline_ms)
         self._decode(body, fields)
         deadline_ms = self.call.deadline_ms or deadline_ms
         planned = service.engine.known_plan(self.call)
@@ -96,8 +112,9 @@ class Exchange:
         self._admit(self.service.engine.plan(self.call))
         return self._answer()
 
-    def _whole(self, body: bytearray, query: Mapping[str, str]) -> Reply:
+    def _whole(self, query: Mapping[str, str]) -> Reply:
         """All of it, on a slot."""
         self.watch.lap(QUEUE)
-        self._decode(body, query)
+        self._decode(self.body, query)
+        del self.body  # as text it is twice as large as the tensors
         return self._measured()

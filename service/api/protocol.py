@@ -26,6 +26,7 @@ log = logging.getLogger("service")
 STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
 }
+NOTHING: Final = bytearray()
 COMMON: Final = b"".join(b"%s: %s\r\n" % header for header in SECURITY)
 # Up to here one write of joined chunks is quicker than several.
 JOINED_BYTES: Final = 65_536
@@ -65,7 +66,9 @@ class Post:
     def complete(self) -> None:
         """Answer: at once, or when a slot is done with it."""
         try:
-            reply = self._exchange.respond(self._body, self._query)
+            body, self._body = self._body, NOTHING
+            reply = self._exchange.respond(body, self._query)
+            del body  # the exchange holds it for no longer than it must
         except Exception as error:  # noqa: BLE001  # every one of them is an answer
             reply = error_reply(error, self._exchange.request_id)
         if isinstance(reply, Reply):
@@ -82,8 +85,10 @@ class Post:
 
     def _write(self, reply: Reply) -> None:
         self.response_complete = True
+        request_id = self._exchange.request_id
+        del self._exchange  # its tensors would stay until the connection's next request
         if not self.disconnected:
-            self._protocol.write(reply, self._exchange.request_id, keep_alive=self.keep_alive)
+            self._protocol.write(reply, request_id, keep_alive=self.keep_alive)
             self._protocol.on_response_complete()
 
 

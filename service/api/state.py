@@ -3,10 +3,12 @@
 import asyncio
 import gc
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import torch
 from threadpoolctl import threadpool_limits
 
+from service import memory
 from service.devices import host_devices
 from service.dtypes import parse_dtype
 from service.engine import Engine
@@ -17,6 +19,9 @@ from service.rates import Rates
 from service.registry import Registry
 from service.settings import Settings
 from service.wire import Reading
+from service.wire.parsers import drop_parsers
+
+TIDY_S: Final = 0.5
 
 
 @dataclass
@@ -31,6 +36,7 @@ class Service:
     bare_reading: Reading
     ready: bool = False
     _warming: asyncio.Task[None] = field(init=False, repr=False)
+    _tidying: bool = field(default=False, repr=False)
 
     def check_ready(self) -> None:
         """Raise WarmingUpError until every strategy has been measured."""
@@ -50,7 +56,23 @@ class Service:
         # What is there now stays: the collector need not walk through torch's modules again.
         gc.collect()
         gc.freeze()
+        memory.release()
         self.ready = True
+
+    def tidy_later(self) -> None:
+        """Return memory to the system soon, once for all large calls until then."""
+        if not self._tidying:
+            self._tidying = True
+            asyncio.get_running_loop().call_later(TIDY_S, self.tidy)
+
+    def tidy(self) -> None:
+        """Return memory that large calls have left to the system, when none runs."""
+        self._tidying = False
+        if self.lane.inside:
+            self.tidy_later()
+        else:
+            drop_parsers()
+            memory.release()
 
     async def stop(self) -> None:
         """Take no more calls, and wait for those that run."""

@@ -8,7 +8,6 @@ text, and what it gives is what errors are worded from.
 
 from collections.abc import Collection, Iterator
 from math import prod
-from threading import local
 from typing import Any, Final
 
 import numpy as np
@@ -70,14 +69,14 @@ def _pack(value: object) -> object:
     return array if array.dtype in NUMBERS and not is_ambiguous(array) else value
 
 
-class _PerThread(local):
-    """A parser that is kept has its memory mapped: a new one costs half as much again."""
-
-    def __init__(self) -> None:
-        self.parser = simdjson.Parser()
+# A parser that is kept has its memory mapped, twice the size of its largest document: a new one
+# takes half as long again. One is taken by one thread at a time.
+_PARSERS: Final[list[simdjson.Parser]] = []
 
 
-_PER_THREAD: Final = _PerThread()
+def drop_parsers() -> None:
+    """Free the memory of the parsers that are kept."""
+    _PARSERS.clear()
 
 
 def read_large(body: Body, operands: Collection[str] | None) -> dict[str, object] | None:
@@ -87,9 +86,14 @@ def read_large(body: Body, operands: Collection[str] | None) -> dict[str, object
     """
     walk = _Walk()
     try:
-        fields = walk.fields(_PER_THREAD.parser.parse(body), operands)
+        parser = _PARSERS.pop()
+    except IndexError:
+        parser = simdjson.Parser()
+    try:
+        fields = walk.fields(parser.parse(body), operands)
     except (_DoubtError, ValueError, TypeError, RuntimeError, KeyError):
         return None  # KeyError: it does not find a key with a zero character that it has listed
+    _PARSERS.append(parser)
     # An array that was not walked, inside what should be numbers, still has its bracket.
     if walk.arrays != _count(body, b"[") or walk.objects != _count(body, b"{"):
         return None

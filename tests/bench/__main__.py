@@ -92,6 +92,7 @@ def _safetensors(a: Array, b: Array) -> bytes:
             for name, span in spans.items()
         }
     )
+    header += b" " * (-len(header) % 8)
     return len(header).to_bytes(8, "little") + header + a.tobytes() + b.tobytes()
 
 

@@ -397,7 +397,7 @@ HOSTILE: dict[str, tuple[bytes, str, str, int, str]] = {
     "query: a word for a number": (FILE, NPY, "dim=first", 422, "invalid-field"),
     "query: a number for a word": (FILE, NPY, "strategy=1", 422, "unknown-strategy"),
     "query: deep": (FILE, NPY, "dim=" + "[" * 3000, 422, "invalid-field"),
-    "query: beside the same in JSON": (b'{"x": [1], "dim": 0}', JSON, "dim=0", 400, "duplicate-key"),
+    "query: in both": (b'{"x": [1], "dim": 0}', JSON, "dim=0", 400, "duplicate-key"),
 }  # fmt: skip
 
 

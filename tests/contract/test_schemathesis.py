@@ -77,7 +77,7 @@ def test_drawn_requests_are_answered_as_described(
     @given(case=strategy)
     def holds(case: schemathesis.Case[Any]) -> None:
         if case.media_type == "application/json":
-            case.query = {}  # whose fields are all in the body: more would be refused
+            case.query = {}  # a field that is drawn in both places would be refused
         case.call_and_validate(checks=CHECKS)
 
     holds()
