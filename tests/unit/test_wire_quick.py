@@ -1,5 +1,6 @@
 """The quick way of small plain requests: it gives what the general way gives, or nothing."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -95,10 +96,12 @@ def test_doubt_is_left_to_the_general_way(op: Op[Any], body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "limits",
-    [pytest.param({"max_nesting": 3}, id="nesting"), pytest.param({"max_rank": 1}, id="rank")],
+    "reading",
+    [
+        pytest.param(replace(READING, max_nesting=3), id="nesting"),
+        pytest.param(replace(READING, max_rank=1), id="rank"),
+    ],
 )
-def test_tight_limits_are_left_to_the_general_way(limits: dict[str, int]) -> None:
+def test_tight_limits_are_left_to_the_general_way(reading: Reading) -> None:
     """A limit that a small matrix may meet is checked where its error is worded."""
-    reading = Reading(max_elements=100, dtype=DTYPES["float32"], max_deadline_ms=1000, **limits)
     assert read_quick(orjson.dumps(PAIR), MATMUL, reading) is None
