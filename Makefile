@@ -27,7 +27,7 @@ run: $(RUNTIME) ## Serve on http://127.0.0.1:8000 (ARGS="--port 9000 --workers 2
 
 .PHONY: compare
 compare: $(RUNTIME) ## Run every strategy on the same inputs and print one table
-	$(PY) -m service compare $(ARGS)
+	$(PY) -m service compare matmul --shapes 5x784 784x10 $(ARGS)
 
 .PHONY: sweep
 sweep: $(RUNTIME) ## Time against size for matrix products (ARGS="--limit-ms 200")

@@ -42,7 +42,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An admitted call: what it means, what runs it, what it costs."""
+    """A call and a way to run it: what it means, what runs it, what it costs."""
 
     op: Op[Any]
     meaning: Meaning
@@ -114,14 +114,14 @@ class Planner:
 
     def plan(self, request: Request) -> Plan:
         """The plan of a call, or the error that says why it is not admitted."""
-        meaning, plans = self._options(request, request.op.resolve(request.strategy))
+        meaning, plans = self._plans(request, request.op.resolve(request.strategy))
         plan = next(plans, None)
         if plan is None:
             kinds = [device.kind for device in self.devices.candidates(request.device)]
             raise request.op.unsuitable(request.strategy, meaning, kinds)
         error = self.refusal(plan, request.deadline_ms)
         if error is not None:
-            _, others = self._options(request, tuple(request.op.strategies.values()))
+            _, others = self._plans(request, tuple(request.op.strategies.values()))
             able = [
                 f"{other.strategy.name} ({time_text(other.estimated_ns)})"
                 for other in others
@@ -151,14 +151,14 @@ class Planner:
         """The error of the limit that a plan is over, or None: the one rule of admission."""
         return self._over_count(plan) or self._over_size(plan) or self._over_work(plan, deadline_ms)
 
-    def _options(
+    def _plans(
         self, request: Request, strategies: Sequence[Strategy[Any]]
     ) -> tuple[Meaning, Iterator[Plan]]:
         """The call's meaning, and a plan for each device and strategy that takes it, best first."""
         devices = self.devices.candidates(request.device)
         meaning = request.op.understand(request.specs, **request.params)
         return meaning, (
-            self._estimate(request.op, meaning, strategy, device)
+            self._plan_by(request.op, meaning, strategy, device)
             for device in devices
             for strategy in strategies
             if strategy.unsuitable(meaning, device.kind) is None
@@ -172,7 +172,7 @@ class Planner:
         reason = strategy.unsuitable(meaning, device.kind)
         if reason is not None:
             return Estimate(strategy.name, device.name, None, reason)
-        plan = self._estimate(request.op, meaning, strategy, device)
+        plan = self._plan_by(request.op, meaning, strategy, device)
         refusal = self.refusal(plan, request.deadline_ms)
         return Estimate(strategy.name, device.name, plan, refusal.detail if refusal else None)
 
@@ -183,7 +183,7 @@ class Planner:
         cost = estimated_ns / meaning.multiply_adds
         return WorkLimit(device, int(self.limits.deadline_ms * NS_PER_MS / cost), cost)
 
-    def _estimate(
+    def _plan_by(
         self, op: Op[Any], meaning: Meaning, strategy: Strategy[Any], device: Device
     ) -> Plan:
         estimated_ns = self.rates.estimate_ns(op, strategy, device, meaning)

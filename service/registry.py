@@ -9,7 +9,6 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import prod
 from typing import Any, Final, Generic, TypeVar
 
@@ -182,10 +181,10 @@ class Op(Generic[M]):
     probes: tuple[Sample, ...]
     _strategies: dict[str, Strategy[M]] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def strategies(self) -> Mapping[str, Strategy[M]]:
-        """Strategies by name, slowest first."""
-        return dict(self._strategies)
+        """Strategies by name, slowest first: in the order in which they were registered."""
+        return self._strategies
 
     def strategy(
         self,
@@ -201,7 +200,7 @@ class Op(Generic[M]):
 
         def register(compute: Compute) -> Compute:
             if name in self._strategies or name == AUTO:
-                raise ValueError(f"{self.name} already has a strategy {name!r}")
+                raise ValueError(f"{self.name} cannot have another strategy named {name!r}")
             if not compute.__doc__:
                 raise ValueError(f"strategy {self.name}/{name} needs a docstring: users see it")
             self._strategies[name] = Strategy(

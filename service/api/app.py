@@ -46,6 +46,7 @@ def create_app(
     service = join(settings or from_environment(), registry, rates or Rates())
 
     operations = operation_routes(service)
+    # uvicorn's protocol finds them in the lifespan's state; under other servers the shell does it.
     posts = {route.path.encode(): route.app for route in operations}
 
     @asynccontextmanager
@@ -62,11 +63,11 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.service = service
-    app.router.routes.extend(operations)
+    app.router.routes.extend(operations)  # for HEAD, OPTIONS and 405; the shell takes the POSTs
     app.include_router(explanation_router(service))
     app.include_router(system_router(service))
     app.router.routes.extend(docs_routes())
-    app.openapi = cache(partial(document, app, registry))  # type: ignore[method-assign]  # its own way
+    app.openapi = cache(partial(document, app, registry))  # type: ignore[method-assign]  # FastAPI says to
     app.add_exception_handler(HTTPException, partial(transport_problem, app))
     app.add_exception_handler(ServiceError, service_problem)
     app.add_exception_handler(Exception, fault)

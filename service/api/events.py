@@ -16,7 +16,7 @@ from service.api.problems import problem_response
 from service.api.reports import report_answer, row_answer
 from service.compare import Race, Report, Row
 from service.errors import ServiceError
-from service.lanes.threads import ThreadLane
+from service.lanes import ThreadLane
 
 MEDIA_TYPE: Final = EventSourceResponse.media_type
 # A comment keeps proxies from closing a connection on which a slow rung is silent.

@@ -70,7 +70,7 @@ class Exchange:
             if not self._is_measured():
                 return lane.run(self._measured, deadline_ms=deadline_ms)
             planned = service.engine.plan(self.call)
-        self._admit(planned)
+        self._take_plan(planned)
         if planned.estimated_ns + planned.elements * self.writer.element_ns <= INLINE_NS:
             return self._answer()
         return lane.run(self._queued, deadline_ms=deadline_ms)
@@ -80,13 +80,14 @@ class Exchange:
         service = self.service
         reading = service.reading if self.writer.has_outputs else service.bare_reading
         self.call = self.reader.decode(body, self.op, reading, query)
+        self.watch.lap(DECODE)
 
     def _is_measured(self) -> bool:
         """Whether the plan is ready at once."""
         return self.service.engine.is_measured(self.op, self.call.operands[0].dtype)
 
-    def _admit(self, planned: Plan) -> None:
-        """Go on with this plan, if the answer's format holds the dtype of its result."""
+    def _take_plan(self, planned: Plan) -> None:
+        """Go on with an admitted plan, if the answer's format holds the dtype of its result."""
         self.planned = planned
         check_dtype(self.writer, planned.meaning.dtype)
         self.watch.lap(DECODE)
@@ -109,7 +110,7 @@ class Exchange:
         self.watch.lap(QUEUE)
         if not self._is_measured():
             self.service.engine.measure(self.op, self.call.operands[0].dtype)
-        self._admit(self.service.engine.plan(self.call))
+        self._take_plan(self.service.engine.plan(self.call))
         return self._answer()
 
     def _whole(self, query: Mapping[str, str]) -> Reply:

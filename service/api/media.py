@@ -13,8 +13,6 @@ BINARY: Final = {"type": "string", "format": "binary"}
 ONLY: Final = "Here, or in a JSON body."
 # Annotations that Swagger UI would send as if the reader had typed them.
 PREFILLED: Final = ("default", "examples")
-# Where every tensor of the body states its dtype, there is none to choose.
-NO_PARAMETERS: Final = ("dtype",)
 HEADERS: Final = {
     "Server-Timing": "Milliseconds of each phase (W3C).",
     "X-Strategy": "What computed the result; in answers that are not JSON.",
@@ -51,11 +49,7 @@ def query_parameters(op: Op[Any], properties: Described) -> list[Described]:
     What may be a list is JSON text.
     """
     operands = op.operands if op.operands is not None else ("operands",)
-    return [
-        _parameter(name, field)
-        for name, field in properties.items()
-        if name not in operands and name not in NO_PARAMETERS
-    ]
+    return [_parameter(name, field) for name, field in properties.items() if name not in operands]
 
 
 def _parameter(name: str, field: Described) -> Described:

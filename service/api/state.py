@@ -3,18 +3,13 @@
 import asyncio
 import gc
 from dataclasses import dataclass, field, replace
-from typing import Final
-
-import torch
-from threadpoolctl import threadpool_limits
+from typing import Final, Literal
 
 from service import memory
-from service.devices import host_devices
-from service.dtypes import parse_dtype
+from service.core import make_core
 from service.engine import Engine
-from service.errors import WarmingUpError
-from service.lanes.threads import ThreadLane
-from service.plan import Planner
+from service.errors import DrainingError, WarmingUpError
+from service.lanes import ThreadLane
 from service.rates import Rates
 from service.registry import Registry
 from service.settings import Settings
@@ -22,6 +17,7 @@ from service.wire import Reading
 from service.wire.parsers import drop_parsers
 
 TIDY_S: Final = 0.5
+Phase = Literal["warming", "ready", "draining"]
 
 
 @dataclass
@@ -34,14 +30,16 @@ class Service:
     races: ThreadLane
     reading: Reading
     bare_reading: Reading
-    ready: bool = False
+    phase: Phase = "warming"
     _warming: asyncio.Task[None] = field(init=False, repr=False)
     _tidying: bool = field(default=False, repr=False)
 
     def check_ready(self) -> None:
-        """Raise WarmingUpError until every strategy has been measured."""
-        if not self.ready:
+        """Raise the BusyError that says why no call is taken: warming up, or draining."""
+        if self.phase == "warming":
             raise WarmingUpError("the service has just started and is measuring its strategies")
+        if self.phase == "draining":
+            raise DrainingError("the service is shutting down and finishes the calls it has")
 
     async def start(self) -> None:
         """Measure the strategies without holding up the event loop."""
@@ -57,7 +55,7 @@ class Service:
         gc.collect()
         gc.freeze()
         memory.release()
-        self.ready = True
+        self.phase = "ready"
 
     def tidy_later(self) -> None:
         """Return memory to the system soon, once for all large calls until then."""
@@ -76,32 +74,21 @@ class Service:
 
     async def stop(self) -> None:
         """Take no more calls, and wait for those that run."""
-        self.ready = False
         await self._warming
+        self.phase = "draining"
         await asyncio.to_thread(self.lane.close)
         await asyncio.to_thread(self.races.close)
 
 
 def join(settings: Settings, registry: Registry, rates: Rates) -> Service:
-    """The parts of the service, made from `settings`. Sets torch's threads for the process."""
-    torch.set_grad_enabled(False)
-    torch.set_num_threads(settings.threads)
-    threadpool_limits(settings.threads, user_api="blas")  # numpy's own BLAS
-    devices = host_devices(settings.device)
-    reading = Reading(
-        max_elements=settings.max_elements,
-        dtype=parse_dtype(settings.dtype),
-        max_deadline_ms=settings.deadline_ms,
-        max_rank=settings.max_rank,
-        max_nesting=settings.max_nesting,
-        max_body_bytes=settings.max_body_bytes,
-    )
+    """The parts of the service, made from `settings`."""
+    core = make_core(settings, registry, rates)
     return Service(
         settings=settings,
-        engine=Engine(registry, Planner(devices, rates, settings.limits)),
+        engine=core.engine,
         lane=ThreadLane(settings.slots, settings.queue),
         # One at a time: two races would measure each other.
         races=ThreadLane(1, settings.queue),
-        reading=reading,
-        bare_reading=replace(reading, has_outputs=False),
+        reading=core.reading,
+        bare_reading=replace(core.reading, has_outputs=False),
     )

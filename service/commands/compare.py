@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 from service.api.reports import report_answer
 from service.commands.arguments import SHAPES, find_op, parser_of
-from service.commands.host import this_host
 from service.commands.operands import parse_shapes
 from service.commands.request import DEADLINE, DTYPE, SEED, random_call, subject
 from service.commands.results import add_results, asked_results
 from service.commands.sweep import LIMIT, compare_sizes
 from service.commands.terminal import progress_bar
 from service.compare import PARAMS, Options, Race, Report, enter
+from service.core import make_core
 from service.errors import MissingFieldError
+from service.settings import from_environment
 from service.tables import race_table
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ def compare(arguments: Sequence[str]) -> None:
         return
     if options.shapes is None:
         raise MissingFieldError(f"compare {op.name} needs --shapes or --sweep", hint=SHAPES)
-    host = this_host()
-    call = random_call(host, op, parse_shapes(options.shapes), options, PARAMS)
+    core = make_core(from_environment())
+    call = random_call(core, op, parse_shapes(options.shapes), options, PARAMS)
     race_options = Options.of(call.options)
-    report = watched(enter(host.engine, call, race_options))
+    report = watched(enter(core.engine, call, race_options))
     title = subject(op, call)
     results.show(
         title,

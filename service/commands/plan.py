@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from service.api.reports import plan_answer
 from service.commands.arguments import SHAPES, find_op, parser_of
-from service.commands.host import this_host
 from service.commands.operands import parse_shapes
 from service.commands.request import DEADLINE, DEVICE, DTYPE, STRATEGY, sketched_call, subject
 from service.commands.terminal import print_table
+from service.core import make_core
 from service.errors import MissingFieldError
+from service.settings import from_environment
 from service.tables import plan_table
 
 
@@ -20,10 +21,10 @@ def plan(arguments: Sequence[str]) -> None:
     options = parser.parse(arguments[1:])
     if options.shapes is None:
         raise MissingFieldError(f"plan {op.name} needs --shapes", hint=SHAPES)
-    host = this_host()
-    call = sketched_call(host, op, parse_shapes(options.shapes), options)
-    request = host.engine.request(call)
-    found = host.engine.planner.explain(request)
+    core = make_core(from_environment())
+    call = sketched_call(core, op, parse_shapes(options.shapes), options)
+    request = core.engine.request(call)
+    found = core.engine.planner.explain(request)
     if options.json:
         print(plan_answer(request, found).model_dump_json(exclude_unset=True))
     else:

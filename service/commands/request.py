@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from service.call import Call, Shape
 from service.commands.arguments import fields_of
-from service.commands.host import Host
 from service.commands.operands import random_operands, shape_operands
+from service.core import Core
 from service.dtypes import describe
 from service.fields import integer
 from service.quantities import shape_text
@@ -39,7 +39,7 @@ SEED: Final = Param(
 
 
 def random_call(
-    host: Host,
+    core: Core,
     op: Op[Any],
     shapes: Sequence[Shape],
     options: argparse.Namespace,
@@ -47,17 +47,17 @@ def random_call(
 ) -> Call:
     """A call on random operands; `params` are those of the command beside the operation's."""
     seed = SEED.parse(fields_of(options, [SEED]).get(SEED.name, SEED.default))
-    reading = replace(host.reading, params=tuple(params))
+    reading = replace(core.reading, params=tuple(params))
     fields = fields_of(options, [*op.params, *params, DTYPE, DEADLINE])
     operands = random_operands(op, shapes, reading, seed)  # type: ignore[arg-type]  # an integer
     return build_call(op, fields, operands, reading)
 
 
 def sketched_call(
-    host: Host, op: Op[Any], shapes: Sequence[Shape], options: argparse.Namespace
+    core: Core, op: Op[Any], shapes: Sequence[Shape], options: argparse.Namespace
 ) -> Call:
     """A call on shapes alone, for a plan: it says itself that a size is over its limit."""
-    reading = replace(host.reading, shapes=True, max_elements=UNLIMITED)
+    reading = replace(core.reading, shapes=True, max_elements=UNLIMITED)
     fields = fields_of(options, [*op.params, DTYPE, DEADLINE, STRATEGY, DEVICE])
     return build_call(op, fields, shape_operands(op, shapes), reading)
 

@@ -11,16 +11,17 @@ import orjson
 from service.api.reports import report_answer
 from service.call import Call
 from service.commands.arguments import fields_of
-from service.commands.host import Host, this_host
 from service.commands.operands import SIZE, parse_shapes
 from service.commands.request import random_call, subject
 from service.commands.results import Results
 from service.commands.terminal import progress_bar
 from service.compare import PARAMS
+from service.core import Core, make_core
 from service.errors import InvalidFieldError, quote
 from service.fields import integer
 from service.plan import NS_PER_MS
 from service.registry import Op, Param
+from service.settings import from_environment
 from service.sweep import Sweep, sizes_between, sweep
 from service.tables import sweep_table
 
@@ -53,13 +54,13 @@ def compare_sizes(op: Op[Any], options: argparse.Namespace, results: Results) ->
     limit_ns = NS_PER_MS * limit_ms  # type: ignore[operator]  # LIMIT parses an integer
     if options.field_budget_ms is None:
         options.field_budget_ms = str(BUDGET_MS)
-    host = this_host()
+    core = make_core(from_environment())
 
     def call_at(size: int) -> Call:
-        return random_call(host, op, parse_shapes(shapes, size), options, PARAMS)
+        return random_call(core, op, parse_shapes(shapes, size), options, PARAMS)
 
     title = subject(op, call_at(sizes[0]), shapes)
-    found = _watched(host, sizes, call_at, limit_ns)
+    found = _watched(core, sizes, call_at, limit_ns)
     results.show(
         title,
         sweep_table(found, title),
@@ -88,10 +89,10 @@ def sweep_shapes(op: Op[Any], fields: Mapping[str, object]) -> Sequence[str]:
 
 
 def _watched(
-    host: Host, sizes: Sequence[int], call_at: Callable[[int], Call], limit_ns: int
+    core: Core, sizes: Sequence[int], call_at: Callable[[int], Call], limit_ns: int
 ) -> Sweep:
     with progress_bar(len(sizes)) as bar:
-        for item in sweep(host.engine, sizes, call_at, limit_ns):
+        for item in sweep(core.engine, sizes, call_at, limit_ns):
             if isinstance(item, Sweep):
                 return item
             size, row = item

@@ -129,7 +129,7 @@ class InvalidEquationError(RequestError):
 
 
 class LimitExceededError(RequestError):
-    """A tensor of the call would be over a limit. Nothing was allocated.
+    """A tensor of the call would be over a limit. Nothing was computed.
 
     The detail gives the limit, the value and the setting; `GET /limits` lists all of them.
     """
@@ -139,7 +139,7 @@ class LimitExceededError(RequestError):
 
 
 class WorkExceededError(RequestError):
-    """The strategy would take longer than the deadline, as measured on this host at its start.
+    """The strategy would take longer than the deadline, as measured on this host.
 
     The detail gives the estimate. A faster strategy, or a later deadline, would work.
     """

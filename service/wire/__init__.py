@@ -1,4 +1,13 @@
-"""Formats of request bodies and answers: bytes to a Call, an Outcome to bytes. No HTTP in here."""
+"""Formats of request bodies and answers: bytes to a Call, an Outcome to bytes. No HTTP in here.
+
+codec       what a format offers
+request     what all formats share: checked fields and operands to a Call; query: fields in a URL
+tensors     a tensor's bytes, both ways; envelope: what an answer says beside its result
+json        quick (plain requests) > document (strictness) > parsers (two engines) > operands >
+            layout, elements, conversion (lists to tensors); results, summary (tensors to text)
+safetensors, npy, npz, raw      with named, archive and the headers
+inflate, packing                content codings around any of them
+"""
 
 from typing import Final
 

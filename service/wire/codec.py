@@ -73,7 +73,7 @@ class Reader(Protocol):
     ) -> Call:
         """The call that a body asks for; a ServiceError says why there is none.
 
-        Formats that hold tensors only take the other fields from `query`, the URL's.
+        Formats that hold tensors only take the other fields from `query`, the URL's; JSON may.
         """
         ...
 

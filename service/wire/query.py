@@ -1,4 +1,4 @@
-"""The query string of a request whose body holds tensors only: text to the values JSON would have.
+"""Fields in a query string: text to the values that JSON would have.
 
 Numbers, words, `true`, `false` and `null` stand plain, lists are JSON text. Which values are right
 is not decided here: `service.wire.request` checks them as it checks those of a JSON body.

@@ -44,7 +44,7 @@ def ready(rates: Rates) -> Iterator[ASGIApp]:
     """The service, ready to compute, and deaf to the startup and shutdown of each client."""
     app = create_app(Settings(), rates=rates)
     app.state.service.engine.warm_up()
-    app.state.service.ready = True
+    app.state.service.phase = "ready"
 
     async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

@@ -123,7 +123,7 @@ def test_summary_and_snippet() -> None:
 def test_name_is_taken(name: str) -> None:
     """Two strategies cannot have one name, and none is called `auto`."""
     register = new_op().strategy(name, adapt=call, work=work, dtypes=FLOATS)
-    with pytest.raises(ValueError, match=f"zero already has a strategy '{name}'"):
+    with pytest.raises(ValueError, match=f"zero cannot have another strategy named '{name}'"):
         register(torch.zeros_like)
 
 

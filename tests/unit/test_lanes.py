@@ -7,7 +7,7 @@ from threading import Event, get_ident
 import pytest
 
 from service.errors import DeadlineExceededError, OverloadedError
-from service.lanes.threads import ThreadLane
+from service.lanes import ThreadLane
 
 pytestmark = pytest.mark.anyio
 

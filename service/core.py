@@ -1,0 +1,43 @@
+"""The core of the service, made from its settings: what plans and computes, and what reads."""
+
+from dataclasses import dataclass
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from service.devices import host_devices
+from service.dtypes import parse_dtype
+from service.engine import Engine
+from service.plan import Planner
+from service.rates import Rates
+from service.registry import Registry
+from service.settings import Settings
+from service.strategies import REGISTRY
+from service.wire import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What plans and computes on this host, and the limits that requests are read within."""
+
+    engine: Engine
+    reading: Reading
+
+
+def make_core(
+    settings: Settings, registry: Registry = REGISTRY, rates: Rates | None = None
+) -> Core:
+    """The core; without gradients, and with the threads of `settings`, for the whole process."""
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(settings.threads)
+    threadpool_limits(settings.threads, user_api="blas")  # numpy's own BLAS
+    planner = Planner(host_devices(settings.device), rates or Rates(), settings.limits)
+    reading = Reading(
+        max_elements=settings.max_elements,
+        dtype=parse_dtype(settings.dtype),
+        max_deadline_ms=settings.deadline_ms,
+        max_rank=settings.max_rank,
+        max_nesting=settings.max_nesting,
+        max_body_bytes=settings.max_body_bytes,
+    )
+    return Core(Engine(registry, planner), reading)
