@@ -67,6 +67,6 @@ def magnitude(array: Array) -> int:
 def overflow(name: str, value: str) -> IntegerOverflowError:
     """The error that says which value dtype `name` cannot hold."""
     return IntegerOverflowError(
-        f"the exact result has a value of {value}, which {name} cannot hold",
-        hint='ask for "dtype": "float64", or a wider integer dtype for the operands',
+        f"the exact result would hold {value}, which {name} cannot",
+        hint='send the operands with "dtype": "float64", or with a wider integer dtype',
     )

@@ -61,7 +61,8 @@ class Plan:
         """Bytes of operands, result and largest intermediate together."""
         operands = sum(_bytes(spec) for spec in self.meaning.specs)
         result = self.meaning.elements * self.meaning.dtype.itemsize
-        return operands + result + self.work.peak_elements * self.meaning.specs[0].dtype.itemsize
+        itemsize = max(self.meaning.specs[0].dtype.itemsize, self.meaning.dtype.itemsize)
+        return operands + result + self.work.peak_elements * itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,14 +219,15 @@ class Planner:
         return None
 
     def _over_work(self, plan: Plan, deadline_ms: int | None) -> RequestError | None:
-        limit_ms = min(deadline_ms or self.limits.deadline_ms, self.limits.deadline_ms)
+        limit_ms, name = self.limits.deadline_ms, "SERVICE_DEADLINE_MS"
+        if deadline_ms is not None and deadline_ms < limit_ms:
+            limit_ms, name = deadline_ms, "deadline_ms"
         if plan.estimated_ns <= limit_ms * NS_PER_MS:
             return None
         return WorkExceededError(
             f"{plan.op.name} strategy {plan.strategy.name!r} would take about "
             f"{time_text(plan.estimated_ns)} on {plan.device.name} for "
-            f"{plan.meaning.multiply_adds} multiply-adds; the deadline is {limit_ms} ms "
-            "(SERVICE_DEADLINE_MS)"
+            f"{plan.meaning.multiply_adds} multiply-adds; the deadline is {limit_ms} ms ({name})"
         )
 
 

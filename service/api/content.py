@@ -24,7 +24,7 @@ from service.wire import NO_FIELDS, READERS, WRITERS, Reader, Writer
 JSON: Final = "application/json"
 SERVED: Final = tuple(WRITERS)
 NEGOTIATED: Final = (b"content-type", b"content-encoding", b"accept", b"accept-encoding")
-Formats = tuple[Reader, Writer]
+Formats = tuple[Reader, tuple[Writer, ...]]
 FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -86,7 +86,7 @@ def formats(headers: Mapping[bytes, bytes]) -> Formats:
 def _formats(*values: bytes | None) -> Formats:
     given = zip(NEGOTIATED, values, strict=True)
     headers = headers_of((name, value) for name, value in given if value is not None)
-    return request_codec(headers), answer_codec(headers)
+    return request_codec(headers), answer_codecs(headers)
 
 
 def request_codec(headers: Mapping[str, str]) -> Reader:
@@ -102,50 +102,47 @@ def request_codec(headers: Mapping[str, str]) -> Reader:
     return coded_reader(reader, headers.get("content-encoding"))
 
 
-def answer_codec(headers: Mapping[str, str]) -> Writer:
-    """The codec that the client accepts with the highest quality, the first of equals."""
-    return _writer(negotiate(headers, SERVED), headers.get("accept-encoding"))
+def answer_codecs(headers: Mapping[str, str]) -> tuple[Writer, ...]:
+    """The codecs that the client accepts, those of the highest quality first."""
+    names = accepted(headers, SERVED)
+    return tuple(coded_writer(WRITERS[name], headers.get("accept-encoding")) for name in names)
 
 
-@lru_cache(maxsize=64)
-def _writer(media_type: str, accepted: str | None) -> Writer:
-    return coded_writer(WRITERS[media_type], accepted)
-
-
-def check_dtype(writer: Writer, dtype: torch.dtype) -> None:
-    """Raise NotAcceptableError if the format of the answer cannot hold a result of `dtype`."""
-    if dtype in writer.dtypes:
-        return
+def writer_for(writers: tuple[Writer, ...], dtype: torch.dtype) -> Writer:
+    """The first of the accepted codecs that holds a result of `dtype`, or a NotAcceptableError."""
+    for writer in writers:
+        if dtype in writer.dtypes:
+            return writer
     able = [name for name, each in WRITERS.items() if dtype in each.dtypes]
     raise NotAcceptableError(
-        f"{writer.media_type} cannot hold {describe(dtype).name}, the dtype of the result; "
+        f"{writers[0].media_type} cannot hold {describe(dtype).name}, the dtype of the result; "
         f"{', '.join(able)} can",
         hint=f"send 'Accept: {able[-1]}'",
     )
 
 
 def negotiate(headers: Mapping[str, str], served: tuple[str, ...]) -> str:
-    """The media type, of those served, that the client accepts with the highest quality.
+    """The media type, of those served, that the client accepts with the highest quality."""
+    return accepted(headers, served)[0]
 
-    NotAcceptableError lists what is served; the first of equals wins.
+
+def accepted(headers: Mapping[str, str], served: tuple[str, ...]) -> list[str]:
+    """The media types, of those served, that the client accepts: by quality, then as served.
+
+    NotAcceptableError lists what is served.
     """
     accept = headers.get("accept", "*/*")
-    best = _best(accept, served)
-    if best is None:
+    wanted = ranges(accept)
+    qualities = {name: _quality(name, wanted) for name in served}
+    found = sorted((name for name in served if qualities[name] > 0), key=lambda n: -qualities[n])
+    if not found:
         raise NotAcceptableError(
             f"Accept {quote(accept)} admits no format; served are {', '.join(served)}",
             hint=f"send 'Accept: {served[0]}', or no Accept",
         )
-    return best
+    return found
 
 
-@lru_cache(maxsize=64)
-def _best(accept: str, served: tuple[str, ...]) -> str | None:
-    accepted = ranges(accept)
-    best = max(served, key=lambda name: _quality(name, accepted))
-    return best if _quality(best, accepted) > 0 else None
-
-
-def _quality(media_type: str, accepted: Ranges) -> float:
+def _quality(media_type: str, wanted: Ranges) -> float:
     family = media_type.partition("/")[0]
-    return quality(accepted, media_type, f"{family}/*", "*/*")
+    return quality(wanted, media_type, f"{family}/*", "*/*")

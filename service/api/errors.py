@@ -34,3 +34,13 @@ class UnsupportedMediaTypeError(TransportError):
 
     code = "unsupported-media-type"
     title = "Unsupported media type"
+
+
+class MalformedRequestError(ServiceError):
+    """The bytes on the connection are no HTTP request (RFC 9112), so it was closed.
+
+    Content-Length must be one number, the method one that HTTP has, and a chunk as long as it says.
+    """
+
+    code = "malformed-request"
+    title = "Not an HTTP request"

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from service.api.content import check_dtype, query_fields
+from service.api.content import query_fields, writer_for
 from service.api.replies import Reply, writer_reply
 from service.api.state import Service
 from service.call import Call
@@ -32,6 +32,7 @@ class Exchange:
         "service",
         "watch",
         "writer",
+        "writers",
     )
 
     body: bytearray
@@ -40,13 +41,19 @@ class Exchange:
     watch: Stopwatch
 
     def __init__(
-        self, service: Service, op: Op[Any], reader: Reader, writer: Writer, request_id: str
+        self,
+        service: Service,
+        op: Op[Any],
+        reader: Reader,
+        writers: tuple[Writer, ...],
+        request_id: str,
     ):
         """Begin, before the body is received."""
         self.service = service
         self.op = op
         self.reader = reader
-        self.writer = writer
+        self.writers = writers
+        self.writer = writers[0]
         self.request_id = request_id
 
     def respond(self, body: bytearray, query: bytes) -> Reply | Awaitable[Reply]:
@@ -89,7 +96,7 @@ class Exchange:
     def _take_plan(self, planned: Plan) -> None:
         """Go on with an admitted plan, if the answer's format holds the dtype of its result."""
         self.planned = planned
-        check_dtype(self.writer, planned.meaning.dtype)
+        self.writer = writer_for(self.writers, planned.meaning.dtype)
         self.watch.lap(DECODE)
 
     def _answer(self) -> Reply:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from service import errors
 from service.api.errors import (
+    MalformedRequestError,
     MethodNotAllowedError,
     NotAcceptableError,
     NotFoundError,
@@ -24,6 +25,7 @@ MAX_PLACES_BYTES: Final = 4096
 # The nearest class in an error's ancestry decides.
 STATUSES: Final[Mapping[type[ServiceError], int]] = {
     errors.BodyError: 400,
+    MalformedRequestError: 400,
     NotFoundError: 404,
     MethodNotAllowedError: 405,
     NotAcceptableError: 406,

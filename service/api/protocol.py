@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.api.errors import MalformedRequestError
 from service.api.exchange import Exchange
 from service.api.problems import problem_response
 from service.api.replies import Reply, response_reply
@@ -149,6 +150,11 @@ class Protocol(HttpToolsProtocol):
             super().on_message_complete()
         else:
             self.post.complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP request with a problem, and close the connection."""
+        error = MalformedRequestError(f"{msg} The connection was closed")
+        self.write(error_reply(error, request_id_of(None)), request_id_of(None), keep_alive=False)
 
     def start(self, work: Any) -> None:
         """Run a coroutine that a graceful shutdown waits for."""

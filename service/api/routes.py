@@ -80,9 +80,9 @@ class Endpoint:
 
     def begin(self, headers: Mapping[bytes, bytes], request_id: str) -> Exchange:
         """An exchange of these raw headers, or the error that is known before the body is read."""
-        reader, writer = formats(headers)
+        reader, writers = formats(headers)
         self.service.check_ready()
-        return Exchange(self.service, self.op, reader, writer, request_id)
+        return Exchange(self.service, self.op, reader, writers, request_id)
 
     async def plan(self, request: Request) -> Response:
         """What the call means and costs; nothing is computed."""

@@ -144,7 +144,8 @@ def _function(op: str | None, specs: tuple[Spec, ...], to: Shape | None) -> Func
     dtype = specs[0].dtype
     if dtype in BOOL and not function.compares:
         raise UnsupportedDtypeError(
-            f"op {op} needs numbers, and the operands are bool", hint='ask for "dtype": "int64"'
+            f"op {op} needs numbers, and the operands are bool",
+            hint='send numbers, 1 and 0, with "dtype": "int64"',
         )
     if dtype in COMPLEX and function.orders:
         raise UnsupportedDtypeError(

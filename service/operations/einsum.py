@@ -58,7 +58,8 @@ def understand(specs: tuple[Spec, ...], *, equation: str, optimize: str | Path) 
     """Read the equation, find every letter's size, and the path of the contraction."""
     if specs[0].dtype == torch.bool:
         raise UnsupportedDtypeError(
-            "einsum multiplies and adds, which bool does not", hint='ask for "dtype": "int64"'
+            "einsum multiplies and adds, which bool does not",
+            hint='send numbers, 1 and 0, with "dtype": "int64"',
         )
     explicit = read(equation, [spec.shape for spec in specs])
     steps = contraction_steps(explicit, optimize)

@@ -35,7 +35,8 @@ def understand(specs: tuple[Spec, Spec]) -> MatmulMeaning:
     left, right = specs
     if left.dtype == torch.bool:
         raise UnsupportedDtypeError(
-            "matmul multiplies and adds, which bool does not", hint='ask for "dtype": "int64"'
+            "matmul multiplies and adds, which bool does not",
+            hint='send numbers, 1 and 0, with "dtype": "int64"',
         )
     for name, spec in zip("ab", specs, strict=True):
         if not spec.shape:

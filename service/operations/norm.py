@@ -77,12 +77,13 @@ def understand(
     ((shape, dtype),) = ((spec.shape, spec.dtype) for spec in specs)
     if dtype == torch.bool:
         raise UnsupportedDtypeError(
-            "norm needs numbers, and x is bool", hint='ask for "dtype": "float32"'
+            "norm needs numbers, and x is bool",
+            hint='send numbers, 1 and 0, with "dtype": "float32"',
         )
     rank = len(shape)
     axes = None if dim is None else _axes(dim, rank)
     if kind == "auto":
-        kind = _kind(rank, ord, axes)
+        kind = _kind(rank, ord, dim)
     if kind == "matrix":
         axes = _axes((-2, -1), rank) if axes is None else axes
         order: Ord = "fro" if ord is None else ord
@@ -94,7 +95,7 @@ def understand(
             raise UnsupportedDtypeError(
                 f"ord {order!r} of matrices needs singular values, which "
                 f"{describe(dtype).name} is too short for",
-                hint='ask for "dtype": "float32"',
+                hint='send x with "dtype": "float32"',
             )
     else:
         axes = axes or tuple(range(rank))
@@ -119,16 +120,16 @@ def understand(
     return meaning
 
 
-def _kind(rank: int, ord: Ord | None, axes: tuple[int, ...] | None) -> str:
+def _kind(rank: int, ord: Ord | None, dim: tuple[int, ...] | None) -> str:
     """What torch.linalg.norm would take the axes for."""
-    if axes is not None:
-        if not 1 <= len(axes) <= 2:
+    if dim is not None:
+        if not 1 <= len(dim) <= 2:
             raise _mismatch(
-                f"norm takes one or two axes; dim names {len(axes)}",
+                f"norm takes one or two axes; dim names {len(dim)}",
                 "/dim",
                 hint='"kind": "vector" takes any number of axes',
             )
-        return "matrix" if len(axes) == 2 and ord is not None else "vector"
+        return "matrix" if len(dim) == 2 and ord is not None else "vector"
     if ord is None:
         return "vector"
     if rank not in (1, 2):
@@ -142,6 +143,8 @@ def _kind(rank: int, ord: Ord | None, axes: tuple[int, ...] | None) -> str:
 
 def _axes(dim: tuple[int, ...], rank: int) -> tuple[int, ...]:
     """Axes counted from the left; an error for one that does not exist or is named twice."""
+    if rank == 0 and dim in ((0,), (-1,)):
+        return ()  # as torch has it, a number may be reduced along an axis that it does not have
     for axis in dim:
         if not -rank <= axis < rank:
             raise _mismatch(f"x has rank {rank} and no axis {axis}", "/dim")

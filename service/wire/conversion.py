@@ -79,7 +79,9 @@ def refuse_value(pointer: str, found: str, why: str, *, hint: str | None) -> NoR
 
 def refuse_integer(pointer: str, value: int, dtype: Dtype) -> NoReturn:
     """Raise the error for an integer out of the dtype's range."""
-    wider = next((each.name for each in INTEGERS if each.low <= value <= each.high), None)
+    # One that holds all of the first dtype too: other elements may be in its range alone.
+    low, high = min(value, dtype.low), max(value, dtype.high)
+    wider = next((each.name for each in INTEGERS if each.low <= low and high <= each.high), None)
     found = str(value) if abs(value) < 2**128 else f"an integer beyond {'-' * (value < 0)}2^128"
     refuse_value(
         pointer,
@@ -134,7 +136,7 @@ def to_floats(
             where(index),
             repr(items.flat[index].item()),
             f"would become infinite in {dtype.name}",
-            hint=f'"dtype": "{wider}" holds it',
+            hint=f'"dtype": "{wider}" holds it, and "complex128" as a part of a complex number',
         )
     loss = _first_loss(items, held, written or {})
     if loss is None:

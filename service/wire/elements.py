@@ -177,5 +177,5 @@ def _refuse(item: object, index: int, rows: Layout, dtype: Dtype, where: Where) 
     elif item is None and numeric:
         hint = 'a number that is missing can be the string "NaN"'
     elif rows.kinds == {bool}:
-        hint = '"dtype": "bool" takes booleans'
+        hint = '"dtype": "bool" takes booleans, for comparisons; arithmetic needs 1 and 0'
     refuse_kind(where(index), found, dtype, hint=hint)

@@ -293,7 +293,7 @@ TABLE = [
         [-1, 1],
         "value-out-of-range",
         "/a/0",
-        hint="int8",
+        hint="int16",
         fields={"dtype": "uint8"},
     ),
     element(

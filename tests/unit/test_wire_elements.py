@@ -224,8 +224,8 @@ def test_a_refusal_says_what_was_found(text: str, dtype: str, detail: str) -> No
     ("text", "dtype", "wider"),
     [
         ("[300]", "int8", "int16"),
-        ("[200]", "int8", "uint8"),
-        ("[-1]", "uint8", "int8"),
+        ("[200]", "int8", "int16"),
+        ("[-1]", "uint8", "int16"),
         (f"[{2**40}]", "int32", "int64"),
         (f"[{2**63}]", "int64", "float64"),
         ("[0.5]", "int8", "float64"),
