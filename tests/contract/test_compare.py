@@ -270,6 +270,22 @@ async def test_a_wrong_strategy_is_found(serve: Serve, dtype: str) -> None:
     assert [row["agrees"] for row in fooled["rows"]] == [True] * 3
 
 
+def exhausted(a: Tensor, b: Tensor) -> Tensor:
+    """Runs out of memory on what no probe is like."""
+    if a.shape == (2, 3):
+        raise MemoryError
+    return a @ b
+
+
+async def test_a_rung_that_runs_out_of_memory_ends_the_race(serve: Serve) -> None:
+    """It is the same 503 as of a run, and the next race is run."""
+    op = with_strategy(ladder("torch"), "exhausted", exhausted)
+    async with serve(Registry(op)) as client:
+        response = await client.post("/matmul/compare", json=MATMUL)
+        assert (response.status_code, response.json()["code"]) == (503, "out-of-memory")
+        assert (await race(client, "matmul", MATMUL | {"strategies": ["torch"]}))["rows"]
+
+
 async def test_tolerances_decide_what_agrees(client: AsyncClient) -> None:
     """Near, not equal: 0.1 * 0.1 + 0.2 * 0.2 in float32 is not exactly that of float64."""
     body = {**MATMUL, "a": [[0.1, 0.2]], "b": [[0.1], [0.2]], "strategies": ["loops"]}

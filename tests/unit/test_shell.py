@@ -1,0 +1,58 @@
+"""The outermost layer: clients that leave, and faults on routes of the framework."""
+
+import logging
+from typing import Any
+
+import httpx
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.api.app import create_app
+from service.rates import Rates
+from service.settings import Settings
+
+
+async def test_a_client_that_leaves_is_told_nothing(
+    rates: Rates, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its body never came: there is no answer, and no fault."""
+    app = create_app(Settings(), rates=rates)
+    app.state.service.phase = "ready"
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/matmul",
+        "query_string": b"",
+        "headers": [(b"content-length", b"10")],
+    }
+    with caplog.at_level(logging.INFO, "service"):
+        await app(scope, receive, send)
+    assert not sent
+    assert "client left request" in caplog.text
+
+
+async def test_a_fault_on_a_route_of_the_framework_is_a_problem(
+    rates: Rates, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client gets the request id alone, the log the reason."""
+    app = create_app(Settings(), rates=rates)
+
+    async def broken(_: Request) -> Response:
+        raise ZeroDivisionError("a fault")
+
+    app.router.add_route("/broken", broken)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://lab") as client:
+        answer = await client.get("/broken", headers={"X-Request-Id": "s-1"})
+    assert answer.status_code == 500
+    assert answer.json()["detail"] == "request s-1 failed"
+    assert "ZeroDivisionError" in caplog.text
