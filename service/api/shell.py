@@ -51,10 +51,12 @@ class Shell:
             return
         request_id = request_id_of(dict(scope["headers"]).get(b"x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
-        app = self._app
-        if scope["method"] == "POST":
-            app = self._posts.get(scope["path"], app)
-        answer = Answer(send, request_id, scope, head=scope["method"] == "HEAD")
+        post = self._posts.get(scope["path"]) if scope["method"] == "POST" else None
+        app = post or self._app
+        # Operations compress their results themselves, and what they refuse is short.
+        answer = Answer(
+            send, request_id, scope, head=scope["method"] == "HEAD", may_pack=post is None
+        )
         if answer.head:
             scope = {**scope, "method": "GET"}
         try:
@@ -72,11 +74,12 @@ class Shell:
 class Answer:
     """The way out of one answer: adds headers to its start, and keeps the body of a HEAD."""
 
-    __slots__ = ("_request_id", "_scope", "_send", "head", "started")
+    __slots__ = ("_may_pack", "_request_id", "_scope", "_send", "head", "started")
 
-    def __init__(self, send: Send, request_id: str, scope: Scope, *, head: bool):
-        """Pass messages on to `send`, compressed if the request in `scope` asks for that."""
+    def __init__(self, send: Send, request_id: str, scope: Scope, *, head: bool, may_pack: bool):
+        """Pass messages on to `send`; what `may_pack` is compressed if `scope` asks for that."""
         self.head = head
+        self._may_pack = may_pack and not head
         self.started = False
         self._send = send
         self._request_id = request_id
@@ -88,7 +91,7 @@ class Answer:
             self.started = True
             headers = [*message["headers"], (b"x-request-id", self._request_id.encode())]
             headers += [header for header in SECURITY if header not in headers]
-            if not self.head:
+            if self._may_pack:
                 self._send = packing(self._send, headers, self._scope)
             message = {**message, "headers": headers}
         elif self.head:

@@ -27,10 +27,11 @@ from tests.cases import (
 
 
 def parameters() -> list[object]:
-    """The table, with the rows that need a CUDA device marked."""
+    """The table; on a host without CUDA one skipped row stands for all dtypes of its sample."""
     return [
         pytest.param(row, id=row.name, marks=NO_CUDA if row.device == "cuda" else ())
         for row in rows()
+        if row.device == "cpu" or torch.cuda.is_available() or row.dtype == "float32"
     ]
 
 

@@ -56,3 +56,28 @@ async def test_a_fault_on_a_route_of_the_framework_is_a_problem(
     assert answer.status_code == 500
     assert answer.json()["detail"] == "request s-1 failed"
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Content-Type": "image/png"}, {"Content-Type": "text/css", "Content-Encoding": "br"}],
+    ids=["a picture", "compressed already"],
+)
+async def test_what_would_not_get_smaller_goes_out_as_it_is(
+    rates: Rates, headers: dict[str, str]
+) -> None:
+    """Whatever the client accepts."""
+    app = create_app(Settings(), rates=rates)
+
+    async def large(_: Request) -> Response:
+        return Response(b"x" * 5000, headers=headers)
+
+    app.router.add_route("/large", large)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://lab") as client:
+        wanted = {"Accept-Encoding": "gzip, zstd"}
+        async with client.stream("GET", "/large", headers=wanted) as answer:
+            raw = b"".join([chunk async for chunk in answer.aiter_raw()])
+    assert raw == b"x" * 5000
+    assert answer.headers.get("Content-Encoding") == headers.get("Content-Encoding")
+    assert "Vary" not in answer.headers
