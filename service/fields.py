@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import NoReturn
+from typing import NoReturn, TypeGuard
 
 from service.errors import InvalidFieldError, Place, did_you_mean, quote
 
@@ -57,8 +57,8 @@ def integer(name: str, *, least: int, most: int) -> Callable[[object], int]:
     """A parser of an integer in `least..most`."""
 
     def parse(value: object) -> int:
-        if is_integer(value) and least <= value <= most:  # type: ignore[operator]  # is_integer
-            return int(value)  # type: ignore[call-overload,no-any-return]  # is_integer
+        if is_integer(value) and least <= value <= most:
+            return value
         refuse(name, value, f"an integer from {least} to {most}")
 
     return parse
@@ -71,13 +71,13 @@ def integers(value: object, *, longest: int = 64) -> tuple[int, ...] | None:
     return None
 
 
-def is_integer(value: object) -> bool:
+def is_integer(value: object) -> TypeGuard[int]:
     """Whether it is a JSON integer: booleans are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether it is a finite JSON number: booleans are not."""
     if is_integer(value):
-        return abs(value) < 2**1023  # type: ignore[arg-type]  # is_integer
+        return abs(value) < 2**1023
     return isinstance(value, float) and math.isfinite(value)

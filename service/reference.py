@@ -1,5 +1,6 @@
 """The generated pages of the documentation, written from registry, settings and errors."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def _operation(op: Op[Any]) -> str:
     if op.params:
         lines += ["| field | default | meaning |", "| --- | --- | --- |"]
         lines += [
-            f"| `{param.name}` | {'required' if param.required else f'`{_json(param.default)}`'} "
+            f"| `{param.name}` | "
+            f"{'required' if param.required else f'`{json.dumps(param.default)}`'} "
             f"| {param.summary} |"
             for param in op.params
         ]
@@ -127,7 +129,3 @@ def _dtypes(strategy: Strategy[Any], kind: str) -> str:
     if len(missing) <= 3:
         return f"all but {', '.join(missing)}"
     return ", ".join(name for name in DTYPES if name in taken)
-
-
-def _json(value: object) -> str:
-    return {None: "null", False: "false"}.get(value, f'"{value}"')  # type: ignore[call-overload,no-any-return]  # defaults are hashable

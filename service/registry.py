@@ -78,7 +78,7 @@ class Param:
 
     name: str
     summary: str
-    schema: Mapping[str, object]
+    schema: Mapping[str, Any]
     parse: Callable[[object], object]
     default: object = None
     required: bool = False

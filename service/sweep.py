@@ -4,7 +4,7 @@ Each strategy takes part as long as a run is estimated to stay within a limit. W
 strategies are raced together, as in any comparison.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from service.call import Call
@@ -85,8 +85,9 @@ def sweep(
     sizes: Sequence[int],
     call_at: Callable[[int], Call],
     limit_ns: int,
-) -> Iterator[tuple[int, Row] | Sweep]:
-    """Each row as its rung is finished, with its size; then the sweep.
+    show: Callable[[int, Row], None],
+) -> Sweep:
+    """The races at `sizes`; `show` is told of each row as its rung is finished, with its size.
 
     It ends early where no strategy stays within `limit_ns`, or the operands within their limits.
     """
@@ -100,15 +101,15 @@ def sweep(
                 raise
             ended = f"at {size}: {error.detail}"
             break
-        for item in race.run():
-            if isinstance(item, Report):
-                points.append(Point(size, item))
-            else:
-                yield size, item
-        if not any(row.times_ns for row in points[-1].report.rows):
+        rows = []
+        for row in race.run():
+            show(size, row)
+            rows.append(row)
+        points.append(Point(size, race.report(rows)))
+        if not any(row.times_ns for row in rows):
             ended = f"at {size}: no strategy stays within its limits"
             break
-    yield Sweep(tuple(points), ended)
+    return Sweep(tuple(points), ended)
 
 
 def _limited(engine: Engine, call: Call, limit_ns: int) -> Race:

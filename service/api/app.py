@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -34,6 +35,12 @@ class App(FastAPI):
     async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI event by the framework's own layers."""
         await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, which the registry decides."""
+        if self.openapi_schema is None:
+            self.openapi_schema = document(self, self.state.service.engine.registry)
+        return self.openapi_schema
 
 
 def create_app(
@@ -67,7 +74,6 @@ def create_app(
     app.include_router(explanation_router(service))
     app.include_router(system_router(service))
     app.router.routes.extend(docs_routes())
-    app.openapi = cache(partial(document, app, registry))  # type: ignore[method-assign]  # FastAPI says to
     app.add_exception_handler(HTTPException, partial(transport_problem, app))
     app.add_exception_handler(ServiceError, service_problem)
     app.add_exception_handler(Exception, fault)

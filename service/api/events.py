@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.api.problems import problem_response
 from service.api.reports import report_answer, row_answer
-from service.compare import Race, Report, Row
+from service.compare import Race
 from service.errors import ServiceError
 from service.lanes import ThreadLane
 
@@ -53,8 +53,11 @@ def race_events(race: Race, lane: ThreadLane, *, ping_s: float = PING_S) -> Even
 
     def run() -> None:
         try:
-            for item in race.run(stop=left.is_set):
-                put(_event(item))
+            rows = []
+            for row in race.run(stop=left.is_set):
+                put(_event("row", row_answer(row)))
+                rows.append(row)
+            put(_event("report", report_answer(race.report(rows))))
         except ServiceError as error:
             put(_problem(error))
         finally:
@@ -80,16 +83,10 @@ def race_events(race: Race, lane: ThreadLane, *, ping_s: float = PING_S) -> Even
     return RaceResponse(sent(), left)
 
 
-def _event(item: Row | Report) -> bytes:
-    if isinstance(item, Report):
-        return _written("report", report_answer(item))
-    return _written("row", row_answer(item))
+def _event(name: str, model: BaseModel) -> bytes:
+    return format_sse_event(event=name, data_str=model.model_dump_json(exclude_unset=True))
 
 
 def _problem(error: ServiceError) -> bytes:
     document = bytes(problem_response(error).body).decode()
     return format_sse_event(event="problem", data_str=document)
-
-
-def _written(name: str, model: BaseModel) -> bytes:
-    return format_sse_event(event=name, data_str=model.model_dump_json(exclude_unset=True))

@@ -75,7 +75,7 @@ class Post:
             body, self._body = self._body, NOTHING
             reply = self._exchange.respond(body, self._query)
             del body  # the exchange holds it for no longer than it must
-        except Exception as error:  # noqa: BLE001  # every one of them is an answer
+        except Exception as error:  # noqa: BLE001  # a fault is logged and answered
             reply = error_reply(error, self._exchange.request_id)
         if isinstance(reply, Reply):
             self._write(reply)
@@ -85,7 +85,7 @@ class Post:
     async def _answer_later(self, coming: Awaitable[Reply]) -> None:
         try:
             reply = await coming
-        except Exception as error:  # noqa: BLE001  # every one of them is an answer
+        except Exception as error:  # noqa: BLE001  # a fault is logged and answered
             reply = error_reply(error, self._exchange.request_id)
         self._write(reply)
 
@@ -129,7 +129,7 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the request: what has come of its body would stay until Python collects cycles."""
         super().connection_lost(exc)
-        self.post = self.cycle = None  # type: ignore[assignment]  # uvicorn begins with None, too
+        self.post = self.cycle = None  # type: ignore[assignment]  # uvicorn's type forgets its None
 
     def _offers_upgrade(self) -> bool:
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
@@ -151,7 +151,7 @@ class Protocol(HttpToolsProtocol):
         if self.post is None:
             super().on_headers_complete()
         else:
-            self.cycle = self.post  # type: ignore[assignment]  # what uvicorn uses of it, it has
+            self.cycle = self.post  # type: ignore[assignment]  # it has all that uvicorn asks
 
     def _plain_post(self) -> Post | None:
         path, _, query = self.url.partition(b"?")

@@ -134,12 +134,12 @@ class Endpoint:
 
         late = Event()
 
-        def last() -> Response:
-            *_, report = race.run(stop=late.is_set)
-            return _json(report_answer(report))  # type: ignore[arg-type]  # it comes last
+        def run() -> Response:
+            report = race.report(race.run(stop=late.is_set))
+            return _json(report_answer(report))
 
         try:
-            return await self.service.races.run(last, deadline_ms=deadline_ms)
+            return await self.service.races.run(run, deadline_ms=deadline_ms)
         finally:
             late.set()
 

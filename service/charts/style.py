@@ -30,7 +30,7 @@ TIME_LABEL: Final = (
 
 def data(records: Iterable[Mapping[str, Any]]) -> alt.Data:
     """The records that a picture is drawn from."""
-    return alt.Data(values=list(records))  # type: ignore[no-untyped-call]  # altair's has none
+    return alt.Data(values=list(records))  # type: ignore[no-untyped-call]  # altair does not annotate it
 
 
 def middle_half(row: Row) -> dict[str, float]:

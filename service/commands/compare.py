@@ -54,11 +54,11 @@ def compare(arguments: Sequence[str]) -> None:
 def watched(race: Race) -> Report:
     """The report of a race, after a progress bar that names each rung as it finishes."""
     with progress_bar(len(race.entries)) as bar:
-        for done, item in enumerate(race.run(), 1):
-            if isinstance(item, Report):
-                return item
-            bar.show(item, done=done)
-    raise AssertionError("a race ends with its report")  # pragma: no cover - run() gives it last
+        rows = []
+        for row in race.run():
+            rows.append(row)
+            bar.show(row, done=len(rows))
+    return race.report(rows)
 
 
 def _draw(report: Report, title: str) -> "Chart":

@@ -16,6 +16,7 @@ from service.registry import Op, Param
 from service.wire.request import build_call
 
 UNLIMITED: Final = 2**1100
+_parse_seed: Final = integer("seed", least=0, most=2**63 - 1)
 
 
 def plain(name: str, summary: str, kind: str = "string") -> Param:
@@ -33,7 +34,7 @@ SEED: Final = Param(
     "seed",
     "Seed of the random operands, which are uniform from 0 to 1; integers from 0 to 9.",
     {"type": "integer"},
-    integer("seed", least=0, most=2**63 - 1),
+    _parse_seed,
     default=0,
 )
 
@@ -46,10 +47,10 @@ def random_call(
     params: Sequence[Param],
 ) -> Call:
     """A call on random operands; `params` are those of the command beside the operation's."""
-    seed = SEED.parse(fields_of(options, [SEED]).get(SEED.name, SEED.default))
+    seed = _parse_seed(fields_of(options, [SEED]).get(SEED.name, SEED.default))
     reading = replace(core.reading, params=tuple(params))
     fields = fields_of(options, [*op.params, *params, DTYPE, DEADLINE])
-    operands = random_operands(op, shapes, reading, seed)  # type: ignore[arg-type]  # an integer
+    operands = random_operands(op, shapes, reading, seed)
     return build_call(op, fields, operands, reading)
 
 

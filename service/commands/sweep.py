@@ -15,7 +15,7 @@ from service.commands.operands import SIZE, parse_shapes
 from service.commands.request import random_call, subject
 from service.commands.results import Results
 from service.commands.terminal import progress_bar
-from service.compare import PARAMS
+from service.compare import PARAMS, Row
 from service.core import Core, make_core
 from service.errors import InvalidFieldError, quote
 from service.fields import integer
@@ -28,11 +28,12 @@ from service.tables import sweep_table
 if TYPE_CHECKING:
     from service.charts import Chart
 
+_parse_limit: Final = integer("limit_ms", least=1, most=600_000)
 LIMIT: Final = Param(
     "limit_ms",
     "In a sweep, the most time of one run, in milliseconds: a strategy stops before it.",
     {"type": "integer"},
-    integer("limit_ms", least=1, most=600_000),
+    _parse_limit,
     default=1000,
 )
 # A sweep has many races: each gets this much time for all runs after the first of each strategy.
@@ -50,8 +51,8 @@ def compare_sizes(op: Op[Any], options: argparse.Namespace, results: Results) ->
     """Race the strategies at one size after another, and show where each stops being usable."""
     sizes = parse_range(options.sweep)
     shapes = options.shapes or sweep_shapes(op, fields_of(options, op.params))
-    limit_ms = LIMIT.parse(fields_of(options, [LIMIT]).get(LIMIT.name, LIMIT.default))
-    limit_ns = NS_PER_MS * limit_ms  # type: ignore[operator]  # LIMIT parses an integer
+    limit_ms = _parse_limit(fields_of(options, [LIMIT]).get(LIMIT.name, LIMIT.default))
+    limit_ns = NS_PER_MS * limit_ms
     if options.field_budget_ms is None:
         options.field_budget_ms = str(BUDGET_MS)
     core = make_core(from_environment())
@@ -92,12 +93,11 @@ def _watched(
     core: Core, sizes: Sequence[int], call_at: Callable[[int], Call], limit_ns: int
 ) -> Sweep:
     with progress_bar(len(sizes)) as bar:
-        for item in sweep(core.engine, sizes, call_at, limit_ns):
-            if isinstance(item, Sweep):
-                return item
-            size, row = item
+
+        def show(size: int, row: Row) -> None:
             bar.show(row, done=sizes.index(size), at=f"{SIZE} = {size}, ")
-    raise AssertionError("a sweep ends with its report")  # pragma: no cover - it comes last
+
+        return sweep(core.engine, sizes, call_at, limit_ns, show)
 
 
 def _answer(found: Sweep) -> str:

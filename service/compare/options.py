@@ -41,9 +41,9 @@ def _names(name: str) -> Callable[[object], tuple[str, ...]]:
 
 def _tolerance(name: str) -> Callable[[object], float]:
     def parse(value: object) -> float:
-        if not is_number(value) or value < 0:  # type: ignore[operator]  # is_number
+        if not is_number(value) or value < 0:
             refuse(name, value, "a number from 0")
-        return float(value)  # type: ignore[arg-type]  # is_number
+        return float(value)
 
     return parse
 

@@ -4,7 +4,7 @@ Rungs run in turns, so that what disturbs the host disturbs all of them; each ru
 and until `repeat` runs or the time budget are spent.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any, Final
@@ -75,16 +75,12 @@ class Race:
     meaning: Meaning
     entries: tuple[Plan | Row, ...]
 
-    def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Row | Report]:
-        """Each row as its rung is finished, then the report; nothing more once `stop` says so."""
+    def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Row]:
+        """Each row as its rung is finished, those of skipped rungs first; none after `stop`."""
         op, options = self.engine.registry[self.call.op], self.options
-        rows = [entry for entry in self.entries if isinstance(entry, Row)]
-        yield from rows
+        yield from (entry for entry in self.entries if isinstance(entry, Row))
         racing = self._rungs()
-        if not racing:  # what is too dear for every rung is too dear for the reference
-            yield self._report(rows)
-            return
-        if stop():
+        if not racing or stop():  # what is too dear for every rung is so for the reference
             return
         reference = _reference(op, self.call)
         for rung in racing:
@@ -95,22 +91,12 @@ class Race:
                     return
                 if not rung.turn(options.repeat, stop):
                     racing.remove(rung)
-                    rows.append(_row(rung, reference, options))
-                    yield rows[-1]
-        yield self._report(rows)
+                    yield _row(rung, reference, options)
 
-    def _rungs(self) -> list[Rung]:
-        plans = [entry for entry in self.entries if isinstance(entry, Plan)]
-        budget_ms = min(self.options.budget_ms, _deadline_ms(self.engine.planner, self.call))
-        share_ns = budget_ms * NS_PER_MS // max(1, len(plans))
-        moved = {
-            device: move(self.call.operands, device) for device in {plan.device for plan in plans}
-        }
-        return [Rung(plan, moved[plan.device], share_ns) for plan in plans]
-
-    def _report(self, rows: Sequence[Row]) -> Report:
-        found = {(row.strategy, row.device): row for row in rows}
-        ordered = tuple(found[_key(entry)] for entry in self.entries)
+    def report(self, rows: Iterable[Row]) -> Report:
+        """The report of the rows that `run` gave, in the order of the registry."""
+        order = [_key(entry) for entry in self.entries]
+        ordered = tuple(sorted(rows, key=lambda row: order.index(_key(row))))
         slowest = next((row.strategy for row in ordered if row.times_ns), None)
         return Report(
             op=self.call.op,
@@ -120,6 +106,15 @@ class Race:
             host=host(self.engine.planner.devices),
             rows=ordered,
         )
+
+    def _rungs(self) -> list[Rung]:
+        plans = [entry for entry in self.entries if isinstance(entry, Plan)]
+        budget_ms = min(self.options.budget_ms, _deadline_ms(self.engine.planner, self.call))
+        share_ns = budget_ms * NS_PER_MS // max(1, len(plans))
+        moved = {
+            device: move(self.call.operands, device) for device in {plan.device for plan in plans}
+        }
+        return [Rung(plan, moved[plan.device], share_ns) for plan in plans]
 
 
 def _key(entry: Plan | Row) -> tuple[str, str]:

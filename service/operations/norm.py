@@ -51,11 +51,11 @@ class NormMeaning(Meaning):
 def parse_ord(value: object) -> Ord | None:
     """The order: a number, or one of the words of torch.linalg."""
     words: dict[object, Ord] = {"fro": "fro", "nuc": "nuc", "inf": math.inf, "-inf": -math.inf}
-    if isinstance(value, str) and value in words:
-        return words[value]
-    if value is not None and not is_number(value):
+    if value is None or is_number(value):
+        return value
+    if not isinstance(value, str) or value not in words:
         refuse("ord", value, 'a number or one of "fro", "nuc", "inf", "-inf"')
-    return value  # type: ignore[return-value]  # is_number
+    return words[value]
 
 
 def parse_dim(value: object) -> tuple[int, ...] | None:
@@ -63,7 +63,7 @@ def parse_dim(value: object) -> tuple[int, ...] | None:
     if value is None:
         return None
     if is_integer(value):
-        return (value,)  # type: ignore[return-value]  # is_integer
+        return (value,)
     axes = integers(value)
     if axes is None:
         refuse("dim", value, "an integer or a list of integers")

@@ -137,16 +137,14 @@ def _check_booleans(rows: Layout, dtype: Dtype, where: Where) -> None:
 
 def _integer(item: object, index: int, rows: Layout, dtype: Dtype, where: Where) -> int:
     """An integer within the range of the dtype."""
-    kind = type(item)
-    if kind is int:
-        value: int = item  # type: ignore[assignment]  # its type was asked
+    if type(item) is int:
+        value = item
     elif isinstance(item, str) and DECIMAL.fullmatch(item):
         value = int(item[:100])  # more digits are out of range all the same
-    elif kind is float:
-        number: float = item  # type: ignore[assignment]  # its type was asked
-        if not number.is_integer() or abs(number) > EXACT["float64"]:
-            refuse_fraction(where(index), number, dtype)
-        value = int(number)
+    elif type(item) is float:
+        if not item.is_integer() or abs(item) > EXACT["float64"]:
+            refuse_fraction(where(index), item, dtype)
+        value = int(item)
     else:
         _refuse(item, index, rows, dtype, where)
     if not dtype.low <= value <= dtype.high:

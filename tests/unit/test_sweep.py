@@ -32,10 +32,11 @@ def square(size: int) -> Call:
 
 
 def swept(engine: Engine, call_at: Callable[[int], Call], limit_ns: int) -> Sweep:
-    """The sweep over a few sizes, after its rows."""
-    *rows, found = sweep(engine, (1, 2, 4), call_at, limit_ns)
-    assert isinstance(found, Sweep)
-    assert all(isinstance(row, tuple) and isinstance(row[1], Row) for row in rows)
+    """The sweep over a few sizes, which shows all of its rows."""
+    shown: list[tuple[int, Row]] = []
+    found = sweep(engine, (1, 2, 4), call_at, limit_ns, lambda *each: shown.append(each))
+    rows = [(point.size, row) for point in found.points for row in point.report.rows]
+    assert sorted(shown, key=repr) == sorted(rows, key=repr)
     return found
 
 
