@@ -126,7 +126,7 @@ async def transport_problem(app: FastAPI, request: Request, error: Any) -> Respo
         )
         refused.allowed = allowed
         return problem_response(refused)
-    paths = sorted(app.openapi()["paths"])
+    paths = sorted([*app.openapi()["paths"], "/docs", "/openapi.json"])
     return problem_response(
         NotFoundError(
             f"nothing is served at {quote(request.url.path)}; there are {', '.join(paths)}",

@@ -599,6 +599,7 @@ TABLE = [
     ),
     Hostile("POST of the health", "/health/live", b"", 405, "method-not-allowed", detail="GET"),
     Hostile("a path misspelt", "/matmull", {"a": [1], "b": [1]}, 404, "not-found", hint="/matmul"),
+    Hostile("the root", "/", b"", 404, "not-found", method="GET", detail="/docs"),
     Hostile("a path of the file system", "/../../etc/passwd", b"", 404, "not-found", method="GET"),
     Hostile("a path with escapes", "/%00%ff%0d%0a", b"", 404, "not-found", method="GET"),
     Hostile("a long path", "/" + "x" * 5000, b"", 404, "not-found", method="GET"),
