@@ -67,13 +67,17 @@ class Engine:
         try:
             plan.op.prove(plan.meaning, call.operands)
             watch.lap(DECODE)
-            operands = move(call.operands, plan.device)
-            watch.lap(UPLOAD)
-            result = plan.strategy.run(plan.meaning, operands)
-            synchronize(plan.device)
-            watch.lap(COMPUTE)
-            result = result.cpu()
-            watch.lap(DOWNLOAD)
+            if plan.device.kind == "cpu":  # nothing to move, nothing to wait for
+                result = plan.strategy.run(plan.meaning, call.operands)
+                watch.lap(COMPUTE)
+            else:  # pragma: no cover - needs a GPU
+                operands = move(call.operands, plan.device)
+                watch.lap(UPLOAD)
+                result = plan.strategy.run(plan.meaning, operands)
+                synchronize(plan.device)
+                watch.lap(COMPUTE)
+                result = result.cpu()
+                watch.lap(DOWNLOAD)
         except (MemoryError, RuntimeError) as error:
             raise out_of_memory(error, plan) from error
         key = (plan.strategy, plan.device.name, plan.meaning.specs[0].dtype)
@@ -93,9 +97,16 @@ class Engine:
 
 
 def _key(call: Call) -> Hashable:
-    shapes = [x.shape for x in call.operands]
-    fields = (call.op, call.strategy, call.device, call.deadline_ms, call.operands[0].dtype)
-    return (fields, *call.params.values(), *shapes)
+    operands = call.operands
+    return (
+        call.op,
+        call.strategy,
+        call.device,
+        call.deadline_ms,
+        operands[0].dtype,
+        *call.params.values(),
+        *[x.shape for x in operands],
+    )
 
 
 def move(operands: Sequence[Tensor], device: Device) -> Sequence[Tensor]:

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.api.docs import docs_routes
 from service.api.openapi import document
+from service.api.post import Turn
 from service.api.routes import explanation_router, operation_routes
 from service.api.shell import Shell, fault, service_problem, transport_problem
 from service.api.state import join
@@ -59,7 +60,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         await service.start()
-        yield {"posts": posts}
+        yield {"posts": posts, "turn": Turn()}
         await service.stop()
 
     app = App(

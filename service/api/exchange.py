@@ -1,6 +1,7 @@
 """One request of an operation, from its whole body to its reply. It knows no ASGI."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -19,41 +20,41 @@ INLINE_NS: Final = 200_000
 LARGE_BYTES: Final = 4_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the head of a request settles: the operation, and the formats of body and answer."""
+
+    service: Service
+    op: Op[Any]
+    reader: Reader
+    writers: tuple[Writer, ...]
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The most bytes of a body."""
+        return self.service.settings.max_body_bytes
+
+    def begin(self, request_id: str) -> "Exchange":
+        """One request on these terms; a BusyError while none is taken."""
+        self.service.check_ready()
+        return Exchange(self, request_id)
+
+
 class Exchange:
     """One request on its way through: decode, plan, run, encode."""
 
-    __slots__ = (
-        "body",
-        "call",
-        "op",
-        "planned",
-        "reader",
-        "request_id",
-        "service",
-        "watch",
-        "writer",
-        "writers",
-    )
+    __slots__ = ("body", "call", "planned", "request_id", "service", "terms", "watch", "writer")
 
     body: bytearray
     call: Call
     planned: Plan
     watch: Stopwatch
 
-    def __init__(
-        self,
-        service: Service,
-        op: Op[Any],
-        reader: Reader,
-        writers: tuple[Writer, ...],
-        request_id: str,
-    ):
+    def __init__(self, terms: Terms, request_id: str):
         """Begin, before the body is received."""
-        self.service = service
-        self.op = op
-        self.reader = reader
-        self.writers = writers
-        self.writer = writers[0]
+        self.terms = terms
+        self.service = terms.service
+        self.writer = terms.writers[0]
         self.request_id = request_id
 
     def respond(self, body: bytearray, query: bytes) -> Reply | Awaitable[Reply]:
@@ -63,41 +64,49 @@ class Exchange:
         """
         self.watch = Stopwatch()
         fields = query_fields(query) if query else NO_FIELDS
-        service = self.service
-        deadline_ms, lane = service.settings.deadline_ms, service.lane
+        service, reader = self.service, self.terms.reader
+        deadline_ms = service.settings.deadline_ms
         if len(body) > LARGE_BYTES:
             service.tidy_later()
-        if len(body) > self.reader.short_bytes:
+        if len(body) > reader.short_bytes:
             self.body = body
-            return lane.run(partial(self._whole, fields), deadline_ms=deadline_ms)
-        self._decode(body, fields)
+            return self._queue(partial(self._whole, fields), deadline_ms)
+        self.call = self._decode(body, fields)
         deadline_ms = self.call.deadline_ms or deadline_ms
         planned = service.engine.known_plan(self.call)
         if planned is None:
             if not self._is_measured():
-                return lane.run(self._measured, deadline_ms=deadline_ms)
+                return self._queue(self._measured, deadline_ms)
             planned = service.engine.plan(self.call)
         self._take_plan(planned)
         if planned.estimated_ns + planned.elements * self.writer.element_ns <= INLINE_NS:
             return self._answer()
-        return lane.run(self._queued, deadline_ms=deadline_ms)
+        return self._queue(self._answer, deadline_ms)
 
-    def _decode(self, body: bytearray, query: Mapping[str, str]) -> None:
-        """Make the call that the body asks for, or raise the error that says why there is none."""
-        service = self.service
-        reading = service.reading if self.writer.has_outputs else service.bare_reading
-        self.call = self.reader.decode(body, self.op, reading, query)
+    def _queue(self, work: Callable[[], Reply], deadline_ms: int) -> Awaitable[Reply]:
+        """The answer of `work`, which waits for a slot."""
         self.watch.lap(DECODE)
+
+        def begin() -> Reply:
+            self.watch.lap(QUEUE)
+            return work()
+
+        return self.service.lane.run(begin, deadline_ms=deadline_ms)
+
+    def _decode(self, body: bytearray, query: Mapping[str, str]) -> Call:
+        """The call that the body asks for, or the error that says why there is none."""
+        service, terms = self.service, self.terms
+        reading = service.reading if self.writer.has_outputs else service.bare_reading
+        return terms.reader.decode(body, terms.op, reading, query)
 
     def _is_measured(self) -> bool:
         """Whether the plan is ready at once."""
-        return self.service.engine.is_measured(self.op, self.call.operands[0].dtype)
+        return self.service.engine.is_measured(self.terms.op, self.call.operands[0].dtype)
 
     def _take_plan(self, planned: Plan) -> None:
         """Go on with an admitted plan, if the answer's format holds the dtype of its result."""
         self.planned = planned
-        self.writer = writer_for(self.writers, planned.meaning.dtype)
-        self.watch.lap(DECODE)
+        self.writer = writer_for(self.terms.writers, planned.meaning.dtype)
 
     def _answer(self) -> Reply:
         """Run the planned call and encode its result."""
@@ -107,22 +116,15 @@ class Exchange:
         watch.lap(ENCODE)
         return writer_reply(writer, writer.answer(outcome, payload, watch.timings, self.request_id))
 
-    def _queued(self) -> Reply:
-        """The answer of a planned call that has waited for its slot."""
-        self.watch.lap(QUEUE)
-        return self._answer()
-
     def _measured(self) -> Reply:
         """The answer of a decoded call whose strategies are measured first."""
-        self.watch.lap(QUEUE)
         if not self._is_measured():
-            self.service.engine.measure(self.op, self.call.operands[0].dtype)
+            self.service.engine.measure(self.terms.op, self.call.operands[0].dtype)
         self._take_plan(self.service.engine.plan(self.call))
         return self._answer()
 
     def _whole(self, query: Mapping[str, str]) -> Reply:
         """All of it, on a slot."""
-        self.watch.lap(QUEUE)
-        self._decode(self.body, query)
+        self.call = self._decode(self.body, query)
         del self.body  # as text it is twice as large as the tensors
         return self._measured()

@@ -4,14 +4,14 @@ ASGI takes a scope, a task, an event and two or three messages for each request,
 product several times its own time, and copy a large body twice. A plain POST of an operation is
 received into one buffer and answered from the parser's own callback; everything else (other routes,
 chunked bodies, `Expect`, HTTP/1.0, whatever is refused before its body is read) is uvicorn's.
+A request whose head equals that of the one before is not parsed again.
 
 An offer to upgrade the connection, which Java's client makes in its first request, is declined as
 RFC 9110 (section 7.8) has it: the request is served. uvicorn alone would lose its body.
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -19,112 +19,73 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.api.errors import MalformedRequestError
-from service.api.exchange import Exchange
-from service.api.problems import problem_response
-from service.api.replies import Reply, response_reply
+from service.api.exchange import Terms
+from service.api.heads import Head, head_of
+from service.api.post import Post, error_reply
+from service.api.replies import Reply
 from service.api.routes import Endpoint
-from service.api.shell import SECURITY, failure, request_id_of
+from service.api.shell import SECURITY, request_id_of
 from service.errors import ServiceError
-
-log = logging.getLogger("service")
 
 STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
 }
-NOTHING: Final = bytearray()
 COMMON: Final = b"".join(b"%b: %b\r\n" % header for header in SECURITY)
 # Up to here one write of joined chunks is quicker than several.
 JOINED_BYTES: Final = 65_536
-
-
-class Always:
-    """What uvicorn sets when a connection is lost: nobody waits for it here."""
-
-    @staticmethod
-    def set() -> None:
-        """Do nothing."""
-
-
-class Post:
-    """A POST of an operation that is being received or answered. uvicorn knows it as a cycle."""
-
-    __slots__ = ("_body", "_end", "_exchange", "_protocol", "_query", "disconnected",
-                 "keep_alive", "message_event", "response_complete")  # fmt: skip
-
-    def __init__(self, protocol: "Protocol", exchange: Exchange, query: bytes, length: int):
-        """Make room for a body of `length` bytes."""
-        self._protocol = protocol
-        self._exchange = exchange
-        self._query = query
-        self._body = bytearray(length)
-        self._end = 0
-        self.keep_alive = True
-        self.response_complete = False
-        # uvicorn sets both when the connection is lost.
-        self.disconnected = False
-        self.message_event = Always
-
-    def receive(self, chunk: bytes) -> None:
-        """Take a part of the body. The parser gives no more than Content-Length says."""
-        start, self._end = self._end, self._end + len(chunk)
-        self._body[start : self._end] = chunk
-
-    def complete(self) -> None:
-        """Answer: at once, or when a slot is done with it."""
-        try:
-            body, self._body = self._body, NOTHING
-            reply = self._exchange.respond(body, self._query)
-            del body  # the exchange holds it for no longer than it must
-        except Exception as error:  # noqa: BLE001  # a fault is logged and answered
-            reply = error_reply(error, self._exchange.request_id)
-        if isinstance(reply, Reply):
-            self._write(reply)
-        else:
-            self._protocol.start(self._answer_later(reply))
-
-    async def _answer_later(self, coming: Awaitable[Reply]) -> None:
-        try:
-            reply = await coming
-        except Exception as error:  # noqa: BLE001  # a fault is logged and answered
-            reply = error_reply(error, self._exchange.request_id)
-        self._write(reply)
-
-    def _write(self, reply: Reply) -> None:
-        self.response_complete = True
-        request_id = self._exchange.request_id
-        del self._exchange  # its tensors would stay until the connection's next request
-        # A client that left, or has sent rubbish since, gets no answer.
-        if not self._protocol.transport.is_closing():
-            self._protocol.write(reply, request_id, keep_alive=self.keep_alive)
-            self._protocol.on_response_complete()
-
-
-def error_reply(error: Exception, request_id: str) -> Reply:
-    """The reply to a call that ended in an error; a fault of ours is logged."""
-    if not isinstance(error, ServiceError):
-        log.error("request %s failed", request_id, exc_info=error)
-        error = failure(request_id)
-    return response_reply(problem_response(error))
 
 
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
     post: Post | None = None
+    # Of the last plain POST that was parsed: what its head settles, and the bytes of its body.
+    _parsed: tuple[bytes, Terms, int] | None = None
+    _head: Head | None = None
+    # The parser has met so many messages, and is between two of them.
+    _messages = 0
+    _between = True
+    _idle_since = 0.0
 
     def data_received(self, data: bytes) -> None:
         """Take what came, be it a part of a request or several."""
+        post = self._again(data)
+        if post is None:
+            self._parse(data)
+        else:
+            self.cycle = post  # type: ignore[assignment]  # it has all that uvicorn asks
+            self.app_state["turn"].add(post, self.loop)
+
+    def _again(self, data: bytes) -> Post | None:
+        """A whole request with the same head as the one before, or None."""
+        head = self._head
+        if head is None or not self._between or self._is_busy():
+            return None
+        body = head.body_of(data)
+        if body is None:
+            return None
+        try:
+            return Post(self, head.terms.begin(request_id_of(None)), head.query, body)
+        except ServiceError:
+            return None
+
+    def _parse(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        alone, first = self._between, self._messages + 1
+        rest = data
         while True:
             try:
-                self.parser.feed_data(data)
+                self.parser.feed_data(rest)
             except HttpParserUpgrade as offer:
-                data = self._declined() + data[offer.args[0] :]
+                rest = self._declined() + rest[offer.args[0] :]
             except HttpParserError:
                 self.send_400_response("Invalid HTTP request received.")
                 return
             else:
-                return
+                break
+        if alone and self._between and self._messages == first and self._parsed is not None:
+            query, terms, length = self._parsed
+            self._head = head_of(data[: len(data) - length], query, terms)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the request: what has come of its body would stay until Python collects cycles."""
@@ -141,6 +102,13 @@ class Protocol(HttpToolsProtocol):
         first = (parser.get_method(), self.url, parser.get_http_version().encode())
         headers = [header for header in self.headers if header[0] != b"upgrade"]
         return b"%b %b HTTP/%b\r\n%b\r\n" % (*first, _lines(headers))
+
+    def on_message_begin(self) -> None:
+        """Forget the message before."""
+        self._between = False
+        self._messages += 1
+        self._parsed = None
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Begin a request: a plain POST of an operation here, anything else as uvicorn does."""
@@ -164,14 +132,16 @@ class Protocol(HttpToolsProtocol):
         length = headers.get(b"content-length", b"")
         if not length.isdigit() or self.expect_100_continue or not self.parser.should_keep_alive():
             return None
-        if int(length) > endpoint.max_body_bytes:
-            return None
-        request_id = request_id_of(headers.get(b"x-request-id"))
         try:
-            exchange = endpoint.begin(headers, request_id)
+            terms = endpoint.terms(headers)
+            exchange = terms.begin(request_id_of(headers.get(b"x-request-id")))
         except ServiceError:
             return None
-        return Post(self, exchange, query, int(length))
+        if int(length) > terms.max_body_bytes:
+            return None
+        if b"x-request-id" not in headers:
+            self._parsed = (query, terms, int(length))
+        return Post(self, exchange, query, bytearray(int(length)))
 
     def _is_busy(self) -> bool:
         """Whether the answer before is not yet complete, or not read: uvicorn makes them wait."""
@@ -187,8 +157,9 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Answer the whole request."""
+        self._between = True
         if self.post is not None:
-            self.post.complete()
+            self.app_state["turn"].add(self.post, self.loop)
         elif not self._offers_upgrade():
             super().on_message_complete()
 
@@ -203,6 +174,34 @@ class Protocol(HttpToolsProtocol):
         task: asyncio.Task[None] = self.loop.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+    def finish(self, reply: Reply, request_id: str, *, keep_alive: bool) -> None:
+        """Send the answer of a POST, and be ready for the next request."""
+        # A client that left, or has sent rubbish since, gets no answer.
+        if not self.transport.is_closing():
+            self.write(reply, request_id, keep_alive=keep_alive)
+            self.on_response_complete()
+
+    def on_response_complete(self) -> None:
+        """Be ready for the next request: one that waits, or one that comes before the timeout."""
+        self._idle_since = self.loop.time()
+        if self.pipeline or self.timeout_keep_alive_task is None:
+            super().on_response_complete()
+        else:
+            # The timer runs since the request before: to set another costs as much as the product.
+            self.server_state.total_requests += 1
+            self.flow.resume_reading()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if it has been idle for long enough, else come again."""
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if self._is_busy():
+            left = self.timeout_keep_alive
+        if left > 0:
+            handler = self.timeout_keep_alive_handler
+            self.timeout_keep_alive_task = self.loop.call_later(left, handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def write(self, reply: Reply, request_id: str, *, keep_alive: bool) -> None:
         """Write an answer."""

@@ -24,7 +24,7 @@ from service.api.content import (
 )
 from service.api.events import MEDIA_TYPE as EVENTS
 from service.api.events import race_events
-from service.api.exchange import Exchange
+from service.api.exchange import Terms
 from service.api.openapi import describe_compare, describe_plan
 from service.api.replies import Reply, send_reply
 from service.api.reports import plan_answer, report_answer
@@ -68,21 +68,15 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a POST of the operation itself, as an ASGI app."""
-        exchange = self.begin(dict(scope["headers"]), scope["state"]["request_id"])
-        body = await read_body(headers_of(scope["headers"]), receive, self.max_body_bytes)
+        exchange = self.terms(dict(scope["headers"])).begin(scope["state"]["request_id"])
+        limit = self.service.settings.max_body_bytes
+        body = await read_body(headers_of(scope["headers"]), receive, limit)
         reply = exchange.respond(body, scope["query_string"])
         await send_reply(reply if isinstance(reply, Reply) else await reply, send)
 
-    @property
-    def max_body_bytes(self) -> int:
-        """The most bytes of a body."""
-        return self.service.settings.max_body_bytes
-
-    def begin(self, headers: Mapping[bytes, bytes], request_id: str) -> Exchange:
-        """An exchange of these raw headers, or the error that is known before the body is read."""
-        reader, writers = formats(headers)
-        self.service.check_ready()
-        return Exchange(self.service, self.op, reader, writers, request_id)
+    def terms(self, headers: Mapping[bytes, bytes]) -> Terms:
+        """What these raw headers settle, or the error that is known before the body is read."""
+        return Terms(self.service, self.op, *formats(headers))
 
     async def plan(self, request: Request) -> Response:
         """What the call means and costs; nothing is computed."""

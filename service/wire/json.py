@@ -50,7 +50,7 @@ class JsonCodec:
         fields = read_document(body, op.operands, reading)
         if query:
             _join(fields, read_query(query, op, reading))
-        plain = plain_call(fields, op, reading)
+        plain = plain_call(dict(fields), op, reading)
         if plain is not None:
             return plain
         try:

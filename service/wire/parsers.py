@@ -95,24 +95,26 @@ def read_large(body: Body, operands: Collection[str] | None) -> dict[str, object
         return None  # KeyError: it does not find a key with a zero character that it has listed
     _PARSERS.append(parser)
     # An array that was not walked, inside what should be numbers, still has its bracket.
-    if walk.arrays != _count(body, b"[") or walk.objects != _count(body, b"{"):
+    if walk.arrays != _count_brackets(body) or walk.objects != _count(body, b"{"):
         return None
     return fields
 
 
 def _count(body: Body, byte: bytes) -> int:
-    """How often a rare byte occurs: 0.4 ms in 10 MB, where `bytes.count` takes 3.2 ms.
-
-    In 40 KB it is numpy that is the quickest: 4 us instead of 9.
-    """
-    if len(body) < CACHED_BYTES:
-        return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord(byte)))
+    """How often a rare byte occurs: 0.4 ms in 10 MB, where `bytes.count` takes 3.2 ms."""
     count = 0
     position = body.find(byte)
     while position >= 0:
         count += 1
         position = body.find(byte, position + 1)
     return count
+
+
+def _count_brackets(body: Body) -> int:
+    """How many arrays begin. In a small body it is numpy that counts them in half the time."""
+    if len(body) < CACHED_BYTES:
+        return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord("[")))
+    return _count(body, b"[")
 
 
 class _DoubtError(Exception):

@@ -5,7 +5,6 @@ numbers, to be read in float32 or float64. Anything else is None here: the gener
 and words what is wrong. Both ways give the same call.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -27,6 +26,8 @@ SMALL_BYTES: Final = 2048
 # Below, every whole number is exact in float32, and none becomes infinite.
 MODERATE: Final = 2**24
 FLOATS: Final = ("float32", "float64")
+# A matrix.
+DEEPEST: Final = 2
 # The body and a list of operands, which are around an array.
 OUTSIDE: Final = 2
 Array = npt.NDArray[Any]
@@ -38,23 +39,31 @@ def read_quick(body: Body, op: Op[Any], reading: Reading) -> Call | None:
     return plain_call(_document(body), op, reading)
 
 
-def plain_call(document: Mapping[str, Any], op: Op[Any], reading: Reading) -> Call | None:
-    """The call that a plain document asks for, or None. Its operands are lists or arrays."""
-    words = dict(document)
-    values = _take(words, op)
+def plain_call(document: dict[str, Any], op: Op[Any], reading: Reading) -> Call | None:
+    """The call that a plain document asks for, or None. Its operands are lists or arrays.
+
+    They are taken out of it.
+    """
+    values = _take(document, op)
     if not values or reading.shapes:
         return None
     try:
         # 1, 1.0 and true are equal, and different fields.
-        fields = _fields(op, tuple(words.items()), tuple(map(type, words.values())), reading)
+        types = tuple(map(type, document.values()))
+        fields = _fields(op, tuple(document.items()), types, reading)
     except TypeError:  # a list among them
         return None
     if fields is None:
         return None
     dtype = fields.dtype or reading.dtype
+    if dtype.name not in FLOATS:
+        return None
     tensors = []
     for value in values:
-        array = _moderate(value, dtype, reading)
+        if type(value) is np.ndarray:
+            array = _moderate(value, dtype, reading)
+        else:
+            array = _array(value, dtype, reading)
         if array is None:
             return None
         tensors.append(torch.from_numpy(array))
@@ -75,17 +84,18 @@ def _document(body: Body) -> dict[str, Any]:
 
 
 def _take(document: dict[str, Any], op: Op[Any]) -> list[Any]:
-    """The operands, taken out of the document; empty unless all of them are there."""
+    """The operands, taken out of the document; None for one that is not there."""
     if op.operands is None:
         listed = document.pop("operands", None)
         return listed if type(listed) is list and len(listed) <= MAX_OPERANDS else []
-    values = [document.pop(name, None) for name in op.operands]
-    return [] if any(value is None for value in values) else values
+    return [document.pop(name, None) for name in op.operands]
 
 
 @lru_cache(maxsize=256)
 def _fields(op: Op[Any], items: Items, types: tuple[type, ...], reading: Reading) -> Fields | None:
     """The fields, if they are right; None to have the general way say what is wrong."""
+    if reading.max_rank < DEEPEST or reading.max_nesting < DEEPEST + OUTSIDE:
+        return None
     known = {*COMMON, *(param.name for param in (*op.params, *reading.params))}
     missing = {param.name for param in op.params if param.required}.difference(dict(items))
     if missing or not known.issuperset(dict(items)):
@@ -96,12 +106,9 @@ def _fields(op: Op[Any], items: Items, types: tuple[type, ...], reading: Reading
         return None
 
 
-def _moderate(value: Any, dtype: Dtype, reading: Reading) -> Array | None:
-    """The operand in its dtype, within the limits and without any loss, or None."""
-    if dtype.name not in FLOATS:
-        return None
-    array = value if type(value) is np.ndarray else _array(value, dtype)
-    if array is None or array.size > reading.max_elements or array.ndim > reading.max_rank:
+def _moderate(array: Array, dtype: Dtype, reading: Reading) -> Array | None:
+    """The array in another dtype, within the limits and without any loss, or None."""
+    if array.size > reading.max_elements or array.ndim > reading.max_rank:
         return None
     if array.ndim + OUTSIDE > reading.max_nesting:
         return None
@@ -111,7 +118,7 @@ def _moderate(value: Any, dtype: Dtype, reading: Reading) -> Array | None:
     return array.astype(dtype.numpy) if -MODERATE < least <= greatest < MODERATE else None
 
 
-def _array(value: Any, dtype: Dtype) -> Array | None:
+def _array(value: Any, dtype: Dtype, reading: Reading) -> Array | None:
     """A vector or a matrix of moderate numbers, or None."""
     if type(value) is not list or not value:
         return None
@@ -124,6 +131,7 @@ def _array(value: Any, dtype: Dtype) -> Array | None:
             if (kind is not float and kind is not int) or not -MODERATE < item < MODERATE:
                 return None
     try:
-        return np.array(value, dtype.numpy)
+        array = np.array(value, dtype.numpy)
     except ValueError:  # ragged
         return None
+    return array if array.size <= reading.max_elements else None

@@ -17,6 +17,8 @@ from service.wire.tensors import to_bytes
 
 Array = npt.NDArray[Any]
 
+# Most results: of dtypes that numpy has, and with nothing to resolve.
+PLAIN: Final = (torch.float32, torch.float64)
 # The greatest integer that every JSON reader keeps: JavaScript's Number.MAX_SAFE_INTEGER.
 SAFE: Final = 2**53 - 1
 
@@ -76,6 +78,8 @@ def _summary_json(tensor: Tensor) -> bytes:
 
 def _array(tensor: Tensor) -> Array:
     """What orjson can write: contiguous, real, of a dtype that numpy has."""
+    if tensor.dtype in PLAIN and tensor.is_contiguous() and not tensor.is_neg():
+        return tensor.numpy()
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
     elif tensor.dtype == torch.bfloat16:

@@ -52,9 +52,9 @@ def test_outcome() -> None:
     assert outcome.warnings == ("digits lost",)
     assert outcome.explanation is None
     timings = watch.timings
-    assert timings.compute_ns > 0
-    assert min(timings.decode_ns, timings.upload_ns, timings.download_ns) > 0
+    assert min(timings.decode_ns, timings.compute_ns) > 0
     assert timings.queue_ns == timings.encode_ns == 0
+    assert timings.upload_ns == timings.download_ns == 0, "on a CPU nothing is moved"
 
 
 def test_explanation() -> None:

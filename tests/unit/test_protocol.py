@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import httpx
 import numpy as np
 import pytest
 import uvloop
 from fastapi import FastAPI
+from httptools import HttpRequestParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn import Config, Server
@@ -24,7 +25,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.api.app import create_app
-from service.api.protocol import Post, Protocol
+from service.api.post import Post, Turn
+from service.api.protocol import Protocol
 from service.api.routes import operation_routes
 from service.call import Tensor
 from service.dtypes import NUMBERS
@@ -107,7 +109,10 @@ class Lab:
         self.server = ServerState()
         self.server.default_headers = [(b"date", DATE)]
         routes = operation_routes(app.state.service)
-        self.state = {"posts": {route.path.encode(): route.app for route in routes}}
+        self.state = {
+            "posts": {route.path.encode(): route.app for route in routes},
+            "turn": Turn(),
+        }
 
     def connect(self) -> tuple[Protocol, Wire]:
         """A new connection."""
@@ -322,6 +327,7 @@ async def test_requests_behind_one_that_waits(lab: Lab) -> None:
     assert not wire.written
     other, at_once = lab.connect()
     other.data_received(post())
+    await asyncio.sleep(0)
     assert at_once.written.startswith(b"HTTP/1.1 200")
     lab.gate.open.set()
     await lab.settle()
@@ -415,16 +421,165 @@ async def test_shutdown_closes_idle_connections(lab: Lab, before: bytes) -> None
 
 
 async def test_an_idle_connection_is_closed_after_a_while(lab: Lab) -> None:
-    """The time begins with an answer, and a request ends it."""
+    """The time begins with an answer; a part of a request ends it."""
     protocol, wire = lab.connect()
     protocol.data_received(post())
-    timer = protocol.timeout_keep_alive_task
+    timer = idle_timer(protocol)
     assert timer is not None
     protocol.data_received(post()[:-1])
     assert timer.cancelled()
-    assert protocol.timeout_keep_alive_task is None
+    assert idle_timer(protocol) is None
+    protocol.data_received(post()[-1:])
+    await asyncio.sleep(0)
+    assert idle_timer(protocol) is not None
+    protocol._idle_since -= protocol.timeout_keep_alive
     protocol.timeout_keep_alive_handler()
     assert wire.closed
+
+
+async def test_one_timer_serves_many_requests(lab: Lab) -> None:
+    """It goes on when its time comes and the last answer is younger, or one is being made."""
+    protocol, wire = lab.connect()
+    protocol.data_received(post())
+    timer = idle_timer(protocol)
+    await asyncio.sleep(0)
+    protocol.data_received(post())
+    assert idle_timer(protocol) is timer
+    protocol.timeout_keep_alive_handler()
+    again = idle_timer(protocol)
+    assert again is not timer
+    await asyncio.sleep(0)
+    waiting = post(WAITING)
+    protocol.data_received(waiting[:-1])
+    assert idle_timer(protocol) is None
+    protocol.timeout_keep_alive_task = again
+    protocol.data_received(waiting[-1:])
+    await lab.gate.wait()
+    protocol._idle_since -= 100
+    protocol.timeout_keep_alive_handler()
+    assert not wire.closed
+    lab.gate.open.set()
+    await lab.settle()
+    assert len(answers(bytes(wire.written))) == 3
+
+
+def idle_timer(protocol: Protocol) -> asyncio.TimerHandle | None:
+    """What will close the connection, if it is idle by then."""
+    return protocol.timeout_keep_alive_task
+
+
+class Refuser:
+    """Stands for a parser that must not be asked."""
+
+    def feed_data(self, data: bytes) -> None:
+        """Fail."""
+        pytest.fail(f"{data[:20]!r} was parsed")
+
+
+OTHER_BODY = b'{"a": [[1, 2], [3, 4]], "b": [[50, 60], [7, 8]], "output": "flat"}'
+
+
+async def test_a_head_like_the_one_before_is_not_parsed(lab: Lab) -> None:
+    """Whatever the length of the body; the answers are those that a parser leads to."""
+    protocol, wire = lab.connect()
+    protocol.data_received(post())
+    protocol.parser = cast("HttpRequestParser", Refuser())
+    for body in (BODY, OTHER_BODY):
+        await asyncio.sleep(0)
+        protocol.data_received(post(body))
+    await asyncio.sleep(0)
+    first, second, third = answers(bytes(wire.written))
+    _, (expected,) = await lab.exchange(post(OTHER_BODY))
+    assert product(first) == product(second)
+    assert product(third) == product(expected)
+    assert len({each.headers["x-request-id"] for each in (first, second, third)}) == 3
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(post(path="/norm"), id="another path"),
+        pytest.param(post(accept="application/json"), id="one more header"),
+        pytest.param(post()[:-1], id="not whole"),
+        pytest.param(post() + b"P", id="more than one"),
+        pytest.param(post(content_length=f"+{len(BODY)}"), id="no digits"),
+        pytest.param(post(content_length=f"{len(BODY):011}"), id="many digits"),
+        pytest.param(post(b" " * (MAX_BODY + 1)), id="too large"),
+        pytest.param(post()[:30], id="a part of the head"),
+    ],
+)
+async def test_any_other_head_is_parsed(lab: Lab, data: bytes) -> None:
+    """It goes to the parser as it came."""
+    protocol, _ = lab.connect()
+    protocol.data_received(post())
+    given: list[bytes] = []
+
+    class Listener:
+        def feed_data(self, data: bytes) -> None:
+            given.append(data)
+
+    protocol.parser = cast("HttpRequestParser", Listener())
+    await asyncio.sleep(0)
+    protocol.data_received(data)
+    assert given == [data]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param([post(x_request_id="mine")], id="an id of its own"),
+        pytest.param([post() + post()], id="two in one piece"),
+        pytest.param([post()[:9], post()[9:]], id="in two pieces"),
+        pytest.param([post(padding="x" * 3000)], id="a long head"),
+        pytest.param([post(content_length=f"{len(BODY)} ")], id="a space behind the length"),
+        pytest.param([post(b"", "/health/live", "GET", content_length="")], id="another route"),
+    ],
+)
+async def test_a_head_that_is_not_kept(lab: Lab, before: list[bytes]) -> None:
+    """What is not one plain request in one piece, or says more than a head should, is forgotten."""
+    protocol, wire = lab.connect()
+    for piece in before:
+        protocol.data_received(piece)
+        await asyncio.sleep(0)
+    await lab.settle()
+    assert protocol._head is None
+    protocol.data_received(post())
+    await asyncio.sleep(0)
+    assert product(answers(bytes(wire.written))[-1]) == [[19, 22], [43, 50]]
+
+
+async def test_a_head_like_the_one_before_while_no_call_is_taken(lab: Lab) -> None:
+    """It is parsed, and refused as any other."""
+    protocol, wire = lab.connect()
+    protocol.data_received(post())
+    lab.app.state.service.phase = "draining"
+    protocol.data_received(post())
+    await lab.settle()
+    lab.app.state.service.phase = "ready"
+    assert [each.status_code for each in answers(bytes(wire.written))] == [200, 503]
+
+
+async def test_the_calls_of_a_turn_are_answered_together(lab: Lab) -> None:
+    """All are computed before the first answer is sent, but for one that is alone."""
+    opened = [lab.connect() for _ in range(40)]
+    alone = opened[0]
+
+    def writes(*received: tuple[Protocol, Wire]) -> list[int]:
+        before = [wire.writes for _, wire in opened]
+        for protocol, _ in received:
+            protocol.data_received(post())
+        return [wire.writes - count for (_, wire), count in zip(opened, before, strict=True)]
+
+    assert writes(*opened) == [1] + [0] * 39, "after no turn, the first waits for no other"
+    await asyncio.sleep(0)
+    assert {wire.writes for _, wire in opened} == {1}
+    assert writes(*opened) == [0] * 40, "after a turn of many, all of them wait"
+    await asyncio.sleep(0)
+    assert {wire.writes for _, wire in opened} == {2}
+    assert writes(alone) == [0] * 40
+    await asyncio.sleep(0)
+    assert writes(alone) == [1] + [0] * 39, "after a turn of one, the first waits for no other"
+    await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"], ids=["inline", "on a slot"])
@@ -753,6 +908,19 @@ async def test_any_requests_in_any_pieces(whole: Lab, names: list[str], sizes: l
         _, alone = await whole.exchange(SHORT[name], kind=HttpToolsProtocol)
         expected += map(essence, alone)
     _, found = await whole.exchange(*cut(b"".join(SHORT[name] for name in names), *sizes))
+    assert [*map(essence, found)] == expected
+
+
+@settings(max_examples=25, deadline=None)
+@given(names=st.lists(st.sampled_from(sorted(SHORT)), min_size=2, max_size=8))
+async def test_any_whole_requests(whole: Lab, names: list[str]) -> None:
+    """Each in one piece, one of them again and again: parsed or not, each is answered as alone."""
+    expected: list[object] = []
+    names = [each for name in names for each in (name, names[0])]
+    for name in names:
+        _, alone = await whole.exchange(SHORT[name], kind=HttpToolsProtocol)
+        expected += map(essence, alone)
+    _, found = await whole.exchange(*(SHORT[name] for name in names))
     assert [*map(essence, found)] == expected
 
 
