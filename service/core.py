@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from threadpoolctl import threadpool_limits
 
+from service import memory
 from service.devices import host_devices
 from service.dtypes import parse_dtype
 from service.engine import Engine
@@ -28,6 +29,7 @@ def make_core(
     settings: Settings, registry: Registry = REGISTRY, rates: Rates | None = None
 ) -> Core:
     """The core; without gradients, and with the threads of `settings`, for the whole process."""
+    memory.share_heap()
     torch.set_grad_enabled(False)
     torch.set_num_threads(settings.threads)
     threadpool_limits(settings.threads, user_api="blas")  # numpy's own BLAS

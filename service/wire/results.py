@@ -13,12 +13,10 @@ from service.call import Tensor
 from service.dtypes import describe
 from service.wire import summary
 from service.wire.codec import Chunks
-from service.wire.tensors import to_bytes
+from service.wire.tensors import PLAIN, to_bytes
 
 Array = npt.NDArray[Any]
 
-# Most results: of dtypes that numpy has, and with nothing to resolve.
-PLAIN: Final = (torch.float32, torch.float64)
 # The greatest integer that every JSON reader keeps: JavaScript's Number.MAX_SAFE_INTEGER.
 SAFE: Final = 2**53 - 1
 

@@ -1,6 +1,7 @@
 """A tensor's bytes, little-endian and row by row, both ways. Formats share it."""
 
 from math import prod
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,14 @@ from service.wire.codec import Buffer
 from service.wire.layout import check_empty
 from service.wire.pointers import name_of
 
+# Most results are of dtypes that numpy has, with nothing to resolve: they take the shortest way.
+PLAIN: Final = (torch.float32, torch.float64)
+
 
 def to_bytes(tensor: Tensor) -> memoryview:
     """The bytes of a tensor; they are not copied unless it is not contiguous."""
+    if tensor.dtype in PLAIN and tensor.is_contiguous() and not tensor.is_neg() and tensor.numel():
+        return tensor.numpy().data.cast("B")
     if tensor.is_conj() or tensor.is_neg():
         tensor = tensor.resolve_conj().resolve_neg()
     if tensor.dtype == torch.bfloat16:

@@ -8,92 +8,27 @@ import argparse
 import os
 import platform
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from statistics import median, quantiles
 
-import numpy as np
-import numpy.typing as npt
-import orjson
 from rich.console import Console
 from rich.table import Table
 
 from service.compare.report import cpu_name
-from tests.bench.client import connections, rate, request
+from tests.bench.client import Connection, connections, rate
+from tests.bench.parts import part_table
 from tests.bench.servers import Server, running
+from tests.bench.workloads import Workload, workloads
 
-JSON = {"Content-Type": "application/json"}
 ROUNDS = 9
+# The service returns memory to the system half a second after large calls.
+SETTLE_S = 2
 APPS = ("service", "tuned", "usual")
-Array = npt.NDArray[np.generic]
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """One row of the table: what is sent to each app."""
-
-    name: str
-    n: int
-    messages: dict[str, bytes]
-
-    @property
-    def exchanges(self) -> int:
-        """How many exchanges one round has: about a tenth of a second's worth."""
-        return max(3, min(400, 60_000 // self.n**2))
-
-
-def workloads(sizes: list[int]) -> list[Workload]:
-    """JSON float64 and float32 text, and bytes, at each size."""
-    return [make(n) for n in sizes for make in (_float64, _float32, _bytes)]
-
-
-def _float64(n: int) -> Workload:
-    body = _json(np.random.default_rng(n).standard_normal((2, n, n)))
-    ours = request("/matmul", _with_dtype(body), JSON)
-    other = request("/matmul", body, JSON)
-    return Workload("JSON float64", n, {"service": ours, "usual": other, "tuned": other})
-
-
-def _float32(n: int) -> Workload:
-    body = _json(np.random.default_rng(n).standard_normal((2, n, n)).astype(np.float32))
-    message = request("/matmul", body, JSON)
-    return Workload("JSON float32", n, dict.fromkeys(("service", "usual", "tuned"), message))
-
-
-def _bytes(n: int) -> Workload:
-    a, b = np.random.default_rng(n).standard_normal((2, n, n))
-    ours = request(
-        "/matmul",
-        _safetensors(a, b),
-        {"Content-Type": "application/x-safetensors", "Accept": "application/octet-stream"},
-    )
-    return Workload(
-        "bytes float64",
-        n,
-        {"service": ours, "tuned": request("/raw", a.tobytes() + b.tobytes(), {})},
-    )
-
-
-def _json(pair: Array) -> bytes:
-    return orjson.dumps({"a": pair[0], "b": pair[1]}, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _with_dtype(body: bytes) -> bytes:
-    return body[:-1] + b',"dtype":"float64"}'
-
-
-def _safetensors(a: Array, b: Array) -> bytes:
-    size = a.nbytes
-    spans = {"a": [0, size], "b": [size, 2 * size]}
-    header = orjson.dumps(
-        {
-            name: {"dtype": "F64", "shape": list(a.shape), "data_offsets": span}
-            for name, span in spans.items()
-        }
-    )
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + a.tobytes() + b.tobytes()
+# Nothing is uploaded or downloaded on a CPU.
+SPLIT = ("decode", "queue", "compute", "encode", "outside")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +50,26 @@ class Figure:
 
 
 Figures = dict[str, Figure]
+
+
+def split(connection: Connection, workload: Workload) -> dict[str, float]:
+    """Microseconds of each phase of the service, and of all that is outside of them."""
+    found: dict[str, list[float]] = {}
+    for _ in range(workload.exchanges):
+        whole = connection.exchange(workload.messages["service"]) / 1e3
+        phases = connection.phases_us()
+        phases["outside"] = whole - phases.pop("total")
+        for name, each in phases.items():
+            found.setdefault(name, []).append(each)
+    return {name: median(times) for name, times in found.items()}
+
+
+def split_table() -> Table:
+    """An empty table of phases."""
+    found = Table(title="Where the service's time goes, one connection", caption="medians, us")
+    for column in ("body", "n", *SPLIT):
+        found.add_column(column, justify="left" if column == "body" else "right")
+    return found
 
 
 def measure(workload: Workload, servers: dict[str, Server]) -> tuple[Figures, Figures]:
@@ -184,6 +139,7 @@ def main() -> int:
     console = Console(width=120)
     console.print(machine())
     latency, rates = table("Latency, one connection", "us"), table("Rate, eight connections", "1/s")
+    phases = split_table()
     with running(list(APPS), cores[0]) as servers:
         idle = servers["service"].memory_bytes()
         for workload in workloads(options.sizes):
@@ -192,10 +148,15 @@ def main() -> int:
             times, found = measure(workload, servers)
             latency.add_row(*row(workload, times, higher_is_better=False))
             rates.add_row(*row(workload, found, higher_is_better=True))
+            with connections(servers["service"].port, 1) as (alone,):
+                times_us = split(alone, workload)
+            cells = [f"{times_us[name]:.4g}" for name in SPLIT]
+            phases.add_row(workload.name, str(workload.n), *cells)
             console.print(f"measured {workload.name}, n = {workload.n}", style="dim")
         peak = servers["service"].memory_bytes("VmHWM")
+        time.sleep(SETTLE_S)
         after = servers["service"].memory_bytes()
-    console.print(latency, rates)
+    console.print(latency, rates, phases, part_table(options.sizes))
     console.print(
         f"service memory: idle {idle / 1e6:.0f} MB, peak {peak / 1e6:.0f}, after {after / 1e6:.0f}"
     )

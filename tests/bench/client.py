@@ -1,5 +1,6 @@
 """A client that costs little: prepared requests on raw sockets, answers read by their length."""
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +61,14 @@ class Connection:
         while not self.receive():
             pass
         return perf_counter_ns() - started
+
+    def phases_us(self) -> dict[str, float]:
+        """The phases that the last answer tells in its Server-Timing header."""
+        found = re.search(rb"server-timing: (.*)\r\n", bytes(self._head))
+        if found is None:
+            raise ConnectionError("the answer has no Server-Timing")
+        pairs = (each.split(";dur=") for each in found[1].decode().split(", "))
+        return {name: float(milliseconds) * 1e3 for name, milliseconds in pairs}
 
 
 @contextmanager
