@@ -14,6 +14,7 @@ LIGHT = {
         {"torch", "numpy", *WEB},
         ("errors", "timing", "limits", "__main__"),
     ),
+    "torch, numpy and the server": ({"torch", "numpy", *WEB} - {"httpx"}, ("client",)),
     "torch and the web": ({"torch", *WEB}, ("examples",)),
     "the web": (WEB, ("dtypes", "registry", "strategies", "wire", "plan", "engine")),
 }

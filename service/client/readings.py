@@ -1,0 +1,201 @@
+"""Answers as they arrive: chunks of a body in, at its end a value or the error that it is.
+
+No transport is known here.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from math import inf, nan
+from typing import Any, Final, Protocol, TypeVar, cast
+
+from service.client.answers import Answer, Report, Row, Summary
+from service.client.arrays import unpack
+from service.client.problems import MEDIA_TYPE as PROBLEM
+from service.client.problems import AnswerError, UnexpectedAnswerError, problem
+
+JSON: Final = "application/json"
+RAW: Final = "application/octet-stream"
+EVENTS: Final = "text/event-stream"
+WORDS: Final = {"NaN": nan, "Infinity": inf, "-Infinity": -inf}
+QUOTED: Final = 200
+Value_co = TypeVar("Value_co", covariant=True)
+Head = Mapping[str, str]
+
+
+class Reading(Protocol[Value_co]):
+    """An answer on its way."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether something of it was handed on, so that to ask again would repeat it."""
+        ...
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the body."""
+        ...
+
+    def value(self) -> Value_co:
+        """What the whole body says; an AnswerError if that is no result."""
+        ...
+
+
+class Whole:
+    """A body that is read when it is complete, by `read`."""
+
+    begun = False
+
+    def __init__(self, read: Callable[[bytearray, Head], Any], head: Head):
+        """`head` are the headers, whose names are in small letters."""
+        self._read = read
+        self._head = head
+        self._chunks: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> None:
+        """Keep a chunk."""
+        self._chunks.append(chunk)
+
+    def value(self) -> Any:
+        """What `read` makes of the body."""
+        # A bytearray, not bytes: an array over it can be written to.
+        return self._read(bytearray().join(self._chunks), self._head)
+
+
+class Stream:
+    """A race's events: `on_row` gets each row as it comes, the report is the value."""
+
+    def __init__(self, on_row: Callable[[Row], object] | None, head: Head):
+        """Wait for the first event."""
+        self._head = head
+        self.begun = False
+        self._on_row = on_row
+        self._rest = b""
+        self._report: Report | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """Hand on the rows that are complete."""
+        *events, self._rest = re.split(rb"\r?\n\r?\n", self._rest + chunk)
+        for name, data in map(_event, events):
+            if name == "row" and self._on_row is not None:
+                self.begun = True
+                self._on_row(_document(data))
+            elif name == "report":
+                self._report = _document(data)
+            elif name == "problem":
+                self.begun = True
+                found = problem(_document(data))
+                found.request_id = self._head.get("x-request-id")
+                raise found
+
+    def value(self) -> Report:
+        """The report."""
+        if self._report is None:
+            raise UnexpectedAnswerError("the stream ended without a report")
+        return self._report
+
+
+def failure(status: int) -> Callable[[bytearray, Head], AnswerError]:
+    """What reads the body of an answer that is no success."""
+
+    def read(body: bytearray, head: Head) -> AnswerError:
+        found = _failure(status, body, head)
+        found.status = status
+        found.request_id = head.get("x-request-id")
+        after = head.get("retry-after", "")
+        found.wait_s = float(after) if re.fullmatch("[0-9]{1,9}", after) else None
+        raise found
+
+    return read
+
+
+def _failure(status: int, body: bytearray, head: Head) -> AnswerError:
+    if _media_type(head) == PROBLEM:
+        try:
+            return problem({"status": status, **_document(body)})
+        except (KeyError, TypeError, ValueError):
+            pass
+    where = f", Location: {head['location']}" if "location" in head else ""
+    return UnexpectedAnswerError(f"the answer is {status}{where}: {_start(body)}")
+
+
+def document(body: bytearray, head: Head) -> Any:
+    """A JSON document as it is."""
+    _expect(JSON, body, head)
+    return _document(body)
+
+
+def tensor_like(like: object) -> Callable[[bytearray, Head], Answer[Any]]:
+    """What reads bare bytes, with the rest in headers, to an array of the kind of `like`."""
+
+    def read(body: bytearray, head: Head) -> Answer[Any]:
+        _expect(RAW, body, head)
+        try:
+            dtype, sizes = head["x-tensor-dtype"], head["x-tensor-shape"]
+            shape = tuple(map(int, sizes.split(","))) if sizes else ()
+            envelope = json.loads(head["x-envelope"])
+        except (KeyError, ValueError) as error:
+            raise UnexpectedAnswerError(
+                f"the answer's headers do not describe it: {error!r}"
+            ) from None
+        return Answer(unpack(body, dtype, shape, like), dtype, shape, envelope)
+
+    return read
+
+
+def lists(body: bytearray, head: Head) -> Answer[Any]:
+    """A JSON answer, its data as nested lists of numbers; complex numbers are pairs."""
+    return _answer(document(body, head), lambda result: _numbers(result["data"]))
+
+
+def summary(body: bytearray, head: Head) -> Answer[Summary]:
+    """A JSON answer that has a summary for a result."""
+    return _answer(document(body, head), lambda result: cast(Summary, result["summary"]))
+
+
+def _answer(fields: dict[str, Any], take: Callable[[dict[str, Any]], Any]) -> Answer[Any]:
+    try:
+        result = fields.pop("result")
+        return Answer(take(result), result["dtype"], tuple(result["shape"]), cast(Any, fields))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UnexpectedAnswerError(f"the answer holds no such result: {error!r}") from None
+
+
+def _numbers(data: Any) -> Any:
+    """Numbers for the words of JSON: what is not finite, and integers that are long."""
+    if isinstance(data, list):
+        return [_numbers(each) for each in data]
+    if isinstance(data, str):
+        return WORDS[data] if data in WORDS else int(data)
+    return data
+
+
+def _event(block: bytes) -> tuple[str, bytes]:
+    """Name and data of an event; a comment has neither."""
+    lines = [line.partition(b":") for line in block.splitlines()]
+    named = {name: value.removeprefix(b" ") for name, _, value in lines}
+    data = b"\n".join(value.removeprefix(b" ") for name, _, value in lines if name == b"data")
+    return named.get(b"event", b"").decode(), data
+
+
+def _document(text: bytes | bytearray) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise UnexpectedAnswerError(f"the answer is no JSON: {_start(text)}") from None
+
+
+def _expect(media_type: str, body: bytearray, head: Head) -> None:
+    if _media_type(head) != media_type:
+        raise UnexpectedAnswerError(
+            f"the answer is {_media_type(head) or 'of no media type'}, not {media_type}: "
+            f"{_start(body)}"
+        )
+
+
+def _media_type(head: Head) -> str:
+    return head.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _start(body: bytes | bytearray) -> str:
+    """How the body begins, for a message."""
+    return repr(bytes(body[:QUOTED]).decode("utf-8", "replace"))

@@ -1,0 +1,293 @@
+"""`service.client` against the app: every operation, dtype and kind of operand, there and back."""
+
+import hashlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+
+from service import errors
+from service.api import schemas
+from service.client import (
+    AsyncClient,
+    Call,
+    ProblemError,
+    Row,
+    Shape,
+    answers,
+    broadcast,
+    einsum,
+    matmul,
+    norm,
+)
+from service.dtypes import DTYPES
+from tests.bodies import IN_NUMPY, bits_of, tensor_of
+from tests.conftest import BASE
+
+SHAPES = [(), (3,), (2, 3), (0,), (2, 0, 3)]
+
+
+@pytest.fixture
+def api(client: httpx.AsyncClient) -> AsyncClient:
+    """A client of the app."""
+    return AsyncClient(BASE, http=client)
+
+
+def operands(kind: str, *shapes: tuple[int, ...]) -> list[Any]:
+    """Random float64 operands of a kind."""
+    random = np.random.default_rng(1)
+    found: list[Any] = [random.standard_normal(shape) for shape in shapes]
+    makers: dict[str, Callable[[Any], Any]] = {
+        "numpy": lambda x: x,
+        "torch": torch.from_numpy,
+        "list": lambda x: x.tolist(),
+    }
+    return [makers[kind](x) for x in found]
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch", "list"])
+async def test_every_operation_answers_in_the_kind_that_went_in(
+    api: AsyncClient, kind: str
+) -> None:
+    """Arrays for arrays, tensors for tensors, lists for lists: numpy's own result each time."""
+    a, b = operands(kind, (2, 3), (3, 4))
+    dtype: Any = {"dtype": "float64"} if kind == "list" else {}
+    expected = np.asarray(a) @ np.asarray(b)
+    found = [
+        (await api.matmul(a, b, **dtype), expected),
+        (await api.einsum("ij,jk->ki", a, b, optimize="greedy", **dtype), expected.T),
+        (await api.norm(a, ord=math.inf, dim=[0, 1], keepdim=True, **dtype), None),
+        (await api.broadcast(a, a, op="mul", **dtype), np.asarray(a) ** 2),
+    ]
+    inf_norm = np.linalg.norm(np.asarray(a), np.inf, (0, 1), keepdims=True)
+    for answer, wanted in found:
+        assert type(answer.result) is type(a)
+        np.testing.assert_allclose(
+            np.asarray(answer.result), inf_norm if wanted is None else wanted
+        )
+        assert answer.dtype == "float64"
+        assert answer.shape == np.shape(answer.result)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+async def test_tensors_come_back_bit_for_bit(
+    api: AsyncClient, dtype: str, shape: tuple[int, ...]
+) -> None:
+    """Every dtype, empty shapes and rank 0 too, whatever the bits are."""
+    x = tensor_of(dtype, shape)
+    answer = await api.broadcast(x, to=shape)
+    assert answer.result.dtype == x.dtype
+    assert answer.result.shape == x.shape
+    assert bits_of(answer.result) == bits_of(x)
+    answer.result.zero_()  # it can be written to, and warns of nothing
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", IN_NUMPY)
+async def test_arrays_come_back_bit_for_bit(
+    api: AsyncClient, dtype: str, shape: tuple[int, ...]
+) -> None:
+    """As for tensors; big-endian ones come back in the order of the host."""
+    x = tensor_of(dtype, shape).numpy()
+    for sent in (x, x.astype(x.dtype.newbyteorder(">"))):
+        answer = await api.broadcast(sent, to=shape)
+        assert answer.result.dtype == x.dtype
+        assert answer.result.shape == x.shape
+        assert answer.result.tobytes() == x.tobytes()
+        answer.result.fill(0)
+
+
+async def test_memory_in_any_order_is_sent_as_it_is_read(api: AsyncClient) -> None:
+    """Transposed, reversed, stretched, conjugated, on a tape."""
+    x = np.arange(24.0).reshape(4, 6)
+    for each in (x.T, x[::-2, 1::2], np.broadcast_to(x[0], (3, 6))):
+        answer = await api.broadcast(each, to=each.shape)
+        np.testing.assert_array_equal(answer.result, each)
+    t = torch.from_numpy(x)
+    z = torch.complex(t, t + 1)
+    for tensor in (t.T, t[0].expand(3, 6), t.clone().requires_grad_(), z.conj(), z.conj().imag):
+        found = await api.broadcast(tensor, to=tensor.shape)
+        assert torch.equal(found.result, tensor.detach())
+
+
+async def test_numpy_gets_bfloat16_as_float32(api: AsyncClient) -> None:
+    """Which holds each of its values; the answer says what the service computed."""
+    answer = await api.broadcast(
+        np.array([1, -3], np.int8), [0.1, math.inf], op="mul", dtype="bfloat16"
+    )
+    assert answer.dtype == "bfloat16"
+    assert answer.result.dtype == np.float32
+    expected = torch.tensor([0.1, -math.inf], dtype=torch.bfloat16).float().numpy()
+    np.testing.assert_array_equal(answer.result, expected)
+
+
+async def test_the_first_operand_decides_the_kind(api: AsyncClient) -> None:
+    """Others may be of any kind, numbers too; numpy's scalars are arrays of rank 0."""
+    x, t = np.full((2,), 3.0, np.float32), torch.full((2,), 6.0)
+    mixed = await api.broadcast(x, t, 2, op="mul")
+    assert isinstance(mixed.result, np.ndarray)
+    assert mixed.result.tolist() == [36.0, 36.0]
+    listed: Any = await api.broadcast([2.0, 2.0], t, op="mul")
+    assert listed.result == [12.0, 12.0]
+    number: Any = np.float64(2)
+    scalar: Any = await api.broadcast(number, t, op="mul")
+    assert isinstance(scalar.result, np.ndarray)
+    assert scalar.dtype == "float64"
+
+
+async def test_lists_hold_what_json_does_not(api: AsyncClient) -> None:
+    """Infinities, NaN and long integers are numbers on both sides; complex ones are pairs."""
+    answer = await api.broadcast([math.inf, -math.inf, math.nan, 1.0], (2, 2, 2, 2), op="mul")
+    assert answer.result == [math.inf, -math.inf, pytest.approx(math.nan, nan_ok=True), 2.0]
+    assert (await api.broadcast([2**62], 1, op="add", dtype="int64")).result == [2**62 + 1]
+    assert (await api.broadcast(1, 2, op="add")).result == 3.0
+    assert (await api.broadcast([[1, 2]], to=[1], dtype="complex64")).result == [[1.0, 2.0]]
+
+
+async def test_an_answer_tells_how_it_was_computed(api: AsyncClient) -> None:
+    """Strategy, device, timing, warnings and request id, of arrays and of lists."""
+    for a in ([[16777217]], np.ones((1, 1), np.float32)):
+        answer: Any = await api.matmul(a, [[16777217]], strategy="loops", device="cpu")
+        assert (answer.strategy, answer.device) == ("loops", "cpu")
+        phases = [ms for name, ms in answer.timing.items() if name.endswith("_ms")]
+        assert sum(phases) == pytest.approx(2 * answer.timing["total_ms"])
+        assert "16777217" in answer.warnings[0]
+        assert answer.request_id == answer.envelope["request_id"] != ""
+    explained = await api.broadcast(np.ones((2, 1)), np.ones(3), op="add", views=["...", "None,:"])
+    assert explained.envelope["broadcast"]["shape"] == [2, 3]
+
+
+async def test_a_block_too_long_for_a_header_is_dropped(api: AsyncClient) -> None:
+    """Its name is said; what every answer has is there."""
+    x = np.ones((1,) * 16, np.float32)
+    answer = await api.broadcast(x, *[x] * 60, op="add")
+    assert answer.envelope["dropped"] == ["broadcast"]
+    assert answer.timing["total_ms"] > 0
+    assert answer.warnings == []
+
+
+async def test_a_summary_has_the_digest_of_the_result(api: AsyncClient) -> None:
+    """The result stays where it is."""
+    call = matmul(np.eye(3), np.arange(9.0).reshape(3, 3))
+    answer = await api.summarize(call)
+    assert answer.shape == (3, 3)
+    assert answer.result["max"] == 8.0
+    result = (await api.run(call)).result
+    assert answer.result["sha256"] == hashlib.sha256(result.tobytes()).hexdigest()
+
+
+async def test_a_plan_sends_no_data(api: AsyncClient) -> None:
+    """Shapes alone, or arrays larger than any body may be; lists go as they are."""
+    plan = await api.plan(matmul(Shape((1000, 10)), Shape((10, 7), "float64")))
+    assert plan["result"]["shape"] == [1000, 7]
+    assert plan["result"]["dtype"] == "float64"
+    huge = np.broadcast_to(np.float32(0), (2**20, 2**20))
+    assert not (await api.plan(norm(huge)))["accepted"]
+    traced = await api.plan(einsum("ij,jk,kl->il", torch.ones(2, 3), [[1.0]] * 3, np.ones((1, 2))))
+    assert len(traced["path"]) == 2
+
+
+async def test_a_shape_is_for_plans_alone(api: AsyncClient) -> None:
+    """It has no data to compute with."""
+    with pytest.raises(TypeError, match="can be planned"):
+        await api.run(norm(Shape((3,))))
+
+
+async def test_a_race_hands_on_its_rows(api: AsyncClient) -> None:
+    """One for each strategy, as it is finished; the report has them all, with speed-ups."""
+    rows: list[Row] = []
+    call = norm(np.arange(4.0), ord=2)
+    report = await api.compare(
+        call, on_row=rows.append, strategies=["python", "torch"], repeat=3, rtol=1e-6
+    )
+    assert [row["strategy"] for row in rows] == ["python", "torch"]
+    assert [row["runs"] for row in report["rows"]] == [3, 3]
+    assert report["rows"][0]["speedup"] == 1.0
+    assert (await api.compare(call, strategies=["torch"]))["dtype"] == "float64"
+
+
+async def test_a_problem_in_a_race_is_raised(api: AsyncClient) -> None:
+    """Though the stream had begun: singular values of NaN do not converge."""
+    call = norm(np.full((2, 2), math.nan), ord="nuc")
+    with pytest.raises(ProblemError) as caught:
+        await api.compare(call)
+    assert caught.value.status >= 400
+    assert caught.value.request_id
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "status"),
+    [
+        (matmul(np.ones((2, 3)), np.ones((2, 3))), errors.ShapeMismatchError, 422),
+        (matmul([[1, 2], [3]], [[1]]), errors.RaggedArrayError, 422),
+        (einsum("ij>ji", torch.ones(2, 2)), errors.InvalidEquationError, 422),
+        (norm(np.ones(3), strategy="lops"), errors.UnknownStrategyError, 422),
+        (norm(np.ones(3), device="cuda:9"), errors.DeviceUnavailableError, 422),
+        (
+            broadcast(np.array([200], np.uint8), np.uint8(100), op="add"),
+            errors.IntegerOverflowError,
+            422,
+        ),
+    ],
+    ids=lambda each: getattr(each, "code", None),
+)
+async def test_a_problem_is_of_the_class_that_the_service_raised(
+    api: AsyncClient, call: Call[Any], kind: type[errors.ServiceError], status: int
+) -> None:
+    """So that either name catches it; what the document says are its attributes."""
+    with pytest.raises(kind) as caught:
+        await api.run(call)
+    error = caught.value
+    assert isinstance(error, ProblemError)
+    assert (error.status, error.code, error.title) == (status, kind.code, kind.title)
+    assert error.detail in str(error)
+    assert error.request_id
+    assert error.instance is not None
+    assert error.instance.startswith("urn:uuid:")
+    assert error.__class__.__name__ == kind.__name__
+
+
+async def test_a_problem_names_places_and_what_would_work(api: AsyncClient) -> None:
+    """As the service does; all of it is in its text."""
+    with pytest.raises(errors.ShapeMismatchError) as caught:
+        await api.matmul([[1, 2, 3]], [[1, 2, 3]])
+    assert caught.value.places == (errors.Place("/b", "axis 0 has size 1, expected 3"),)
+    assert caught.value.hint is not None
+    assert caught.value.hint in str(caught.value)
+    assert "at /b: axis 0" in str(caught.value)
+
+
+async def test_documents_of_the_service(api: AsyncClient) -> None:
+    """The strategies, and any other."""
+    operations = await api.strategies()
+    assert [op["name"] for op in operations] == ["matmul", "einsum", "norm", "broadcast"]
+    assert operations[0]["strategies"][0]["name"] == "loops"
+    assert "cpu" in [device["name"] for device in (await api.get("/devices"))["devices"]]
+    with pytest.raises(ProblemError) as caught:
+        await api.get("/nothing")
+    assert (caught.value.status, caught.value.code) == (404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (answers.Timing, schemas.Timing),
+        (answers.Summary, schemas.Summary),
+        (answers.Plan, schemas.PlanAnswer),
+        (answers.PlannedResult, schemas.PlannedResult),
+        (answers.PlannedWork, schemas.PlannedWork),
+        (answers.PlannedStrategy, schemas.PlannedStrategy),
+        (answers.Row, schemas.CompareRow),
+        (answers.Report, schemas.CompareAnswer),
+        (answers.Strategy, schemas.StrategyInfo),
+        (answers.Operation, schemas.OperationInfo),
+    ],
+)
+def test_documents_have_the_fields_that_the_service_gives(ours: Any, theirs: Any) -> None:
+    """The client restates their types; here they cannot drift apart."""
+    assert set(ours.__annotations__) == set(theirs.model_fields)
