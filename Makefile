@@ -73,6 +73,14 @@ image-lint: $(DEV) ## The Dockerfile by hadolint, the compose file by its schema
 bench: $(DEV) ## Latency and rate against two other apps, with the machine and the spread
 	$(PY) -m tests.bench $(ARGS)
 
+.PHONY: load
+load: $(DEV) ## Load test with a report, build/load/report.html (ARGS="--users 20 --host http://...")
+	$(PY) -m tests.load $(ARGS)
+
+.PHONY: load-ui
+load-ui: $(DEV) ## The load test by Locust's page, http://127.0.0.1:8089
+	$(PY) -m tests.load --ui $(ARGS)
+
 .PHONY: bench-estimates
 bench-estimates: $(DEV) ## How far estimated times are from measured ones, by strategy
 	$(PY) -m tests.bench.estimates $(ARGS)

@@ -55,7 +55,10 @@ def _running(name: str, core: int | None) -> Iterator[Server]:
     command = [sys.executable, "-m", *commands(port)[name]]
     if core is not None:
         command = ["taskset", "--cpu-list", str(core), *command]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ)
+    # A session of its own: Ctrl-C ends those who call first, and the server when they are done.
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, env=os.environ, start_new_session=True
+    )
     try:
         _wait(port, process)
         yield Server(name, port, process.pid)

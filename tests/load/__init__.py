@@ -1,0 +1,1 @@
+"""The load test: calls as they come in practice, each answer checked, on Locust."""

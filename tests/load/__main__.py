@@ -1,0 +1,69 @@
+"""`make load`: Locust against a server of its own, or against one that is named by `--host`.
+
+The status is 1 when an answer was wrong or a call failed.
+"""
+
+import argparse
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from tests.bench.servers import running
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+def main() -> int:
+    """Run it."""
+    parser = argparse.ArgumentParser("python -m tests.load", description=__doc__)
+    parser.add_argument("--host", help="a running service, such as http://127.0.0.1:8000")
+    parser.add_argument("--users", type=int, default=8, help="how many call at a time (8)")
+    parser.add_argument("--seconds", type=int, default=60, help="for how long (60)")
+    parser.add_argument("--report", type=Path, default=ROOT / "build" / "load" / "report.html")
+    parser.add_argument("--ui", action="store_true", help="Locust's page, instead of a report")
+    parser.add_argument("--port", type=int, default=8089, help="of that page (8089)")
+    options = parser.parse_args()
+    # So that a killed test leaves no server behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with ExitStack() as stack:
+        host = options.host
+        if host is None:
+            server = stack.enter_context(running(["service"], None))["service"]
+            host = f"http://127.0.0.1:{server.port}"
+        command = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py")]
+        command += ["--host", host, "--users", str(options.users)]
+        command += ["--spawn-rate", str(options.users)]
+        if options.ui:
+            print(f"Locust's page: http://127.0.0.1:{options.port}, against {host}")
+            address = ["--web-host", "127.0.0.1", "--web-port", str(options.port)]
+            return run([*command, *address])
+        return measure(command, options.report, options.seconds)
+
+
+def measure(command: list[str], report: Path, seconds: int) -> int:
+    """Run without a page: Locust prints its figures and writes the report."""
+    report.parent.mkdir(parents=True, exist_ok=True)
+    command += ["--headless", "--only-summary", "--loglevel", "WARNING", "--html", str(report)]
+    # What is under way at the end is waited for, not broken off and counted as a failure.
+    command += ["--run-time", f"{seconds}s", "--stop-timeout", "60"]
+    status = run(command)
+    print(f"report: {report}")
+    return status
+
+
+def run(command: list[str]) -> int:
+    """Run Locust to its end: on Ctrl-C it ends by itself, and still reports."""
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        try:
+            while True:
+                with suppress(KeyboardInterrupt):
+                    return process.wait()
+        finally:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
