@@ -69,6 +69,15 @@ class Settings(BaseModel):
     )
     queue: int = Field(64, ge=0, le=100_000, description="Calls that wait for a slot.")
 
+    max_connections: int = Field(10_240, ge=1, description="Connections open at a time.")
+    max_head_bytes: int = Field(
+        32_768, ge=256, description="Bytes of a request's first line and headers."
+    )
+    head_s: float = Field(10, gt=0, description="Seconds until the head of a request is complete.")
+    request_s: float = Field(120, gt=0, description="Seconds until a request is complete.")
+    write_s: float = Field(120, gt=0, description="Seconds for a client to take an answer.")
+    idle_s: float = Field(60, gt=0, description="Seconds that a connection may idle.")
+
     @field_validator("dtype")
     @classmethod
     def _known_dtype(cls, name: str) -> str:

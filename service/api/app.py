@@ -17,6 +17,7 @@ from service.api.routes import explanation_router, operation_routes
 from service.api.shell import Shell, fault, service_problem, transport_problem
 from service.api.state import join
 from service.api.system import system_router
+from service.api.watch import Watch, bounds_of
 from service.errors import ServiceError
 from service.rates import Rates
 from service.registry import Registry
@@ -51,7 +52,9 @@ def create_app(
     rates: Rates | None = None,
 ) -> App:
     """The service as an ASGI app; settings come from the environment unless they are given."""
-    service = join(settings or from_environment(), registry, rates or Rates())
+    settings = settings or from_environment()
+    service = join(settings, registry, rates or Rates())
+    watch = Watch(bounds_of(settings))
 
     operations = operation_routes(service)
     # uvicorn's protocol finds them in the lifespan's state; under other servers the shell does it.
@@ -60,8 +63,10 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         await service.start()
-        yield {"posts": posts, "turn": Turn()}
+        watch.start()
+        yield {"posts": posts, "turn": Turn(), "watch": watch}
         await service.stop()
+        watch.stop()
 
     app = App(
         title="Tensor service",

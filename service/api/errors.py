@@ -44,3 +44,20 @@ class MalformedRequestError(ServiceError):
 
     code = "malformed-request"
     title = "Not an HTTP request"
+
+
+class HeadTooLargeError(ServiceError):
+    """Request line and headers are over `SERVICE_MAX_HEAD_BYTES`; the connection was closed."""
+
+    code = "head-too-large"
+    title = "The head is too large"
+
+
+class RequestTimeoutError(ServiceError):
+    """The request came too slowly, and the connection was closed.
+
+    Its head may take `SERVICE_HEAD_S` seconds, all of it `SERVICE_REQUEST_S`.
+    """
+
+    code = "request-timeout"
+    title = "The request took too long to come"

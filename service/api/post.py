@@ -26,7 +26,7 @@ class Always:
         """Do nothing."""
 
 
-class Connection(Protocol):
+class Carrier(Protocol):
     """What a POST asks of the connection that it came by."""
 
     def start(self, work: Awaitable[None]) -> None:
@@ -44,7 +44,7 @@ class Post:
     __slots__ = ("_body", "_connection", "_end", "_exchange", "_query", "_reply",
                  "disconnected", "keep_alive", "message_event", "response_complete")  # fmt: skip
 
-    def __init__(self, connection: Connection, exchange: Exchange, query: bytes, body: bytearray):
+    def __init__(self, connection: Carrier, exchange: Exchange, query: bytes, body: bytearray):
         """Have a body, or room for one that `receive` will fill."""
         self._connection = connection
         self._exchange = exchange

@@ -10,10 +10,12 @@ from starlette.responses import Response
 
 from service import errors
 from service.api.errors import (
+    HeadTooLargeError,
     MalformedRequestError,
     MethodNotAllowedError,
     NotAcceptableError,
     NotFoundError,
+    RequestTimeoutError,
     UnsupportedMediaTypeError,
 )
 from service.api.schemas import ProblemKind
@@ -29,9 +31,11 @@ STATUSES: Final[Mapping[type[ServiceError], int]] = {
     NotFoundError: 404,
     MethodNotAllowedError: 405,
     NotAcceptableError: 406,
+    RequestTimeoutError: 408,
     errors.BodyTooLargeError: 413,
     UnsupportedMediaTypeError: 415,
     errors.RequestError: 422,
+    HeadTooLargeError: 431,
     errors.InternalError: 500,
     errors.BusyError: 503,
     errors.DeadlineExceededError: 504,

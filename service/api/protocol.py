@@ -11,41 +11,28 @@ RFC 9110 (section 7.8) has it: the request is served. uvicorn alone would lose i
 """
 
 import asyncio
-from collections.abc import Iterable
-from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.api.errors import MalformedRequestError
+from service.api.connection import Connection, lines
 from service.api.exchange import Terms
 from service.api.heads import Head, head_of
-from service.api.post import Post, error_reply
+from service.api.post import Post
 from service.api.replies import Reply
 from service.api.routes import Endpoint
-from service.api.shell import SECURITY, request_id_of
+from service.api.shell import request_id_of
 from service.errors import ServiceError
 
-STATUS_LINES: Final = {
-    status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
-}
-COMMON: Final = b"".join(b"%b: %b\r\n" % header for header in SECURITY)
-# Up to here one write of joined chunks is quicker than several.
-JOINED_BYTES: Final = 65_536
-
-
-class Protocol(HttpToolsProtocol):
+class Protocol(Connection):
     """One connection."""
 
     post: Post | None = None
     # Of the last plain POST that was parsed: what its head settles, and the bytes of its body.
     _parsed: tuple[bytes, Terms, int] | None = None
     _head: Head | None = None
-    # The parser has met so many messages, and is between two of them.
+    # How many messages the parser has met.
     _messages = 0
-    _between = True
-    _idle_since = 0.0
 
     def data_received(self, data: bytes) -> None:
         """Take what came, be it a part of a request or several."""
@@ -59,7 +46,7 @@ class Protocol(HttpToolsProtocol):
     def _again(self, data: bytes) -> Post | None:
         """A whole request with the same head as the one before, or None."""
         head = self._head
-        if head is None or not self._between or self._is_busy():
+        if head is None or not self.between or self.is_busy():
             return None
         body = head.body_of(data)
         if body is None:
@@ -70,8 +57,10 @@ class Protocol(HttpToolsProtocol):
             return None
 
     def _parse(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
-        alone, first = self._between, self._messages + 1
+        if self.is_too_long(data):
+            self.refuse_head()
+            return
+        alone, first = self.between, self._messages + 1
         rest = data
         while True:
             try:
@@ -83,7 +72,9 @@ class Protocol(HttpToolsProtocol):
                 return
             else:
                 break
-        if alone and self._between and self._messages == first and self._parsed is not None:
+        if self.in_head:
+            self.head_bytes += len(data)
+        elif alone and self.between and self._messages == first and self._parsed is not None:
             query, terms, length = self._parsed
             self._head = head_of(data[: len(data) - length], query, terms)
 
@@ -101,17 +92,17 @@ class Protocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         first = (parser.get_method(), self.url, parser.get_http_version().encode())
         headers = [header for header in self.headers if header[0] != b"upgrade"]
-        return b"%b %b HTTP/%b\r\n%b\r\n" % (*first, _lines(headers))
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (*first, lines(headers))
 
     def on_message_begin(self) -> None:
         """Forget the message before."""
-        self._between = False
         self._messages += 1
         self._parsed = None
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Begin a request: a plain POST of an operation here, anything else as uvicorn does."""
+        self.in_head = False
         self.post = None
         if self._offers_upgrade():
             return  # it comes again
@@ -124,7 +115,7 @@ class Protocol(HttpToolsProtocol):
     def _plain_post(self) -> Post | None:
         path, _, query = self.url.partition(b"?")
         endpoint: Endpoint | None = self.app_state["posts"].get(path)
-        if endpoint is None or self.parser.get_method() != b"POST" or self._is_busy():
+        if endpoint is None or self.parser.get_method() != b"POST" or self.is_busy():
             return None
         if b"#" in query or self.parser.get_http_version() != "1.1":
             return None
@@ -143,11 +134,6 @@ class Protocol(HttpToolsProtocol):
             self._parsed = (query, terms, int(length))
         return Post(self, exchange, query, bytearray(int(length)))
 
-    def _is_busy(self) -> bool:
-        """Whether the answer before is not yet complete, or not read: uvicorn makes them wait."""
-        cycle: Any = self.cycle
-        return self.flow.write_paused or (cycle is not None and not cycle.response_complete)
-
     def on_body(self, body: bytes) -> None:
         """Receive a part of a body."""
         if self.post is None:
@@ -157,17 +143,11 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Answer the whole request."""
-        self._between = True
+        self.between = True
         if self.post is not None:
             self.app_state["turn"].add(self.post, self.loop)
         elif not self._offers_upgrade():
             super().on_message_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP request with a problem, and close the connection."""
-        error = MalformedRequestError(f"{msg} The connection was closed")
-        request_id = request_id_of(None)
-        self.write(error_reply(error, request_id), request_id, keep_alive=False)
 
     def start(self, work: Any) -> None:
         """Run a coroutine that a graceful shutdown waits for."""
@@ -181,44 +161,3 @@ class Protocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.write(reply, request_id, keep_alive=keep_alive)
             self.on_response_complete()
-
-    def on_response_complete(self) -> None:
-        """Be ready for the next request: one that waits, or one that comes before the timeout."""
-        self._idle_since = self.loop.time()
-        if self.pipeline or self.timeout_keep_alive_task is None:
-            super().on_response_complete()
-        else:
-            # The timer runs since the request before: to set another costs as much as the product.
-            self.server_state.total_requests += 1
-            self.flow.resume_reading()
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close the connection if it has been idle for long enough, else come again."""
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
-        if self._is_busy():
-            left = self.timeout_keep_alive
-        if left > 0:
-            handler = self.timeout_keep_alive_handler
-            self.timeout_keep_alive_task = self.loop.call_later(left, handler)
-        else:
-            super().timeout_keep_alive_handler()
-
-    def write(self, reply: Reply, request_id: str, *, keep_alive: bool) -> None:
-        """Write an answer."""
-        headers = _lines((*self.server_state.default_headers, *reply.headers))
-        end = b"" if keep_alive else b"connection: close\r\n"
-        tail = b"x-request-id: %b\r\n%b%b\r\n" % (request_id.encode(), COMMON, end)
-        head = (STATUS_LINES[reply.status], headers, tail)
-        if sum(map(len, reply.chunks)) <= JOINED_BYTES:
-            self.transport.write(b"".join((*head, *reply.chunks)))
-        else:
-            self.transport.write(b"".join(head))
-            for chunk in reply.chunks:
-                self.transport.write(chunk)
-        if not keep_alive:
-            self.transport.close()
-
-
-def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The lines of these headers."""
-    return b"".join([b"%b: %b\r\n" % header for header in headers])

@@ -35,6 +35,8 @@ def commands(port: int) -> dict[str, list[str]]:
     """How each app is started."""
     uvicorn = ["uvicorn", "--port", str(port), "--no-access-log", "--loop", "uvloop"]
     uvicorn += ["--http", "httptools", "--log-level", "warning"]
+    # Their event loops stand still for seconds: connections would be closed before they are read.
+    uvicorn += ["--timeout-keep-alive", "600"]
     return {
         "service": ["service", "serve", "--port", str(port)],
         "usual": [*uvicorn, "tests.bench.apps:usual"],

@@ -28,6 +28,7 @@ from service.api.app import create_app
 from service.api.post import Post, Turn
 from service.api.protocol import Protocol
 from service.api.routes import operation_routes
+from service.api.watch import Watch, bounds_of
 from service.call import Tensor
 from service.dtypes import NUMBERS
 from service.operations import matmul
@@ -112,6 +113,7 @@ class Lab:
         self.state = {
             "posts": {route.path.encode(): route.app for route in routes},
             "turn": Turn(),
+            "watch": Watch(bounds_of(app.state.service.settings)),
         }
 
     def connect(self) -> tuple[Protocol, Wire]:
