@@ -16,6 +16,7 @@ from service.settings import PREFIX, Settings
 from tests.conftest import ROOT, serving
 
 README = ROOT / "README.md"
+PROTOCOL = ROOT / "docs" / "open-inference-protocol.md"
 SETTINGS = ROOT / "docs" / "settings.md"
 # A block to run, and the answer that the document shows next, if it does.
 BLOCK = re.compile(
@@ -28,11 +29,11 @@ ADDRESS = re.compile(r"http://(?:127\.0\.0\.1|localhost):8000")
 
 
 def blocks() -> list[object]:
-    """Every block of the README that a reader may run: Python, and Bash that calls curl."""
-    text = README.read_text(encoding="utf-8") if README.exists() else ""
+    """Every block of these pages that a reader may run: Python, and Bash that calls curl."""
     return [
-        pytest.param(language, code, shown, id=f"{number}-{language}")
-        for number, (language, code, shown) in enumerate(BLOCK.findall(text))
+        pytest.param(language, code, shown, id=f"{page.stem}-{number}-{language}")
+        for page in (README, PROTOCOL)
+        for number, (language, code, shown) in enumerate(BLOCK.findall(page.read_text("utf-8")))
         if language == "python" or code.startswith("curl")
     ]
 
@@ -45,8 +46,8 @@ def base_url() -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("language", "code", "shown"), blocks())
-def test_a_block_of_the_readme_runs(base_url: str, language: str, code: str, shown: str) -> None:
-    """Without error, and with the answer that the README shows, if it shows one."""
+def test_a_block_of_a_page_runs(base_url: str, language: str, code: str, shown: str) -> None:
+    """Without error, and with the answer that the page shows, if it shows one."""
     code = ADDRESS.sub(base_url, code)
     command = [sys.executable, "-c"] if language == "python" else ["bash", "-euo", "pipefail", "-c"]
     done = subprocess.run(

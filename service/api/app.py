@@ -8,9 +8,11 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.docs import docs_routes
+from service.api.inference.routes import Infer, inference_router
+from service.api.inference.statistics import Statistics
 from service.api.openapi import document
 from service.api.post import Turn
 from service.api.routes import explanation_router, operation_routes
@@ -57,14 +59,18 @@ def create_app(
     watch = Watch(bounds_of(settings))
 
     operations = operation_routes(service)
+    statistics = Statistics(registry)
+    infer = Infer(service, statistics)
     # uvicorn's protocol finds them in the lifespan's state; under other servers the shell does it.
-    posts = {route.path.encode(): route.app for route in operations}
+    posts: dict[str, ASGIApp] = {route.path: route.app for route in operations}
+    posts |= infer.posts
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         await service.start()
         watch.start()
-        yield {"posts": posts, "turn": Turn(), "watch": watch}
+        by_path = {path.encode(): endpoint for path, endpoint in posts.items()}
+        yield {"posts": by_path, "turn": Turn(), "watch": watch}
         await service.stop()
         watch.stop()
 
@@ -77,11 +83,13 @@ def create_app(
     )
     app.state.service = service
     app.router.routes.extend(operations)  # for HEAD, OPTIONS and 405; the shell takes the POSTs
+    app.router.routes.extend(infer.routes)
     app.include_router(explanation_router(service))
+    app.include_router(inference_router(service, statistics))
     app.include_router(system_router(service))
     app.router.routes.extend(docs_routes())
     app.add_exception_handler(HTTPException, partial(transport_problem, app))
     app.add_exception_handler(ServiceError, service_problem)
     app.add_exception_handler(Exception, fault)
-    app.shell = Shell(app.framework, {route.path: route.app for route in operations})
+    app.shell = Shell(app.framework, posts)
     return app

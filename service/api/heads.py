@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.api.exchange import Terms
+from service.api.inference.endpoint import InferTerms
+
+AnyTerms = Terms | InferTerms
 
 LENGTH: Final = b"\r\ncontent-length:"
 # Ten digits are more than any limit on bodies.
@@ -23,7 +26,7 @@ class Head:
     start: bytes
     rest: bytes
     query: bytes
-    terms: Terms
+    terms: AnyTerms
 
     def body_of(self, data: bytes) -> bytearray | None:
         """The body, if `data` is one whole request with this head; else None."""
@@ -41,7 +44,7 @@ class Head:
         return bytearray(data[body_at:])
 
 
-def head_of(text: bytes, query: bytes, terms: Terms) -> Head | None:
+def head_of(text: bytes, query: bytes, terms: AnyTerms) -> Head | None:
     """The head that this is the whole text of, its empty line included; None if it is too odd."""
     lower = text.lower()
     if len(text) > LONGEST_HEAD or lower.count(LENGTH) != 1:

@@ -11,6 +11,8 @@ from pydantic.json_schema import models_json_schema
 
 from service import compare
 from service.api import schemas
+from service.api.inference.describe import infer_paths
+from service.api.inference.schemas import InferenceError, InferenceRequest, InferenceResponse
 from service.api.media import answer_content, answer_headers, body_content, query_parameters
 from service.api.problems import MEDIA_TYPE, explanations
 from service.call import AUTO, OUTPUTS
@@ -248,12 +250,16 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
             answers = operation["responses"]
             if "HTTPValidationError" in str(answers.get("422", "")):
                 del answers["422"]
-    shown: list[tuple[type[BaseModel], Literal["serialization"]]] = [
+    shown: list[tuple[type[BaseModel], Literal["serialization", "validation"]]] = [
         (schemas.Problem, "serialization"),
         (schemas.Answer, "serialization"),
+        (InferenceError, "serialization"),
+        (InferenceRequest, "validation"),
+        (InferenceResponse, "validation"),
     ]
     _, models = models_json_schema(shown, ref_template=REF)
     components |= models["$defs"]
+    found["paths"] |= infer_paths()
     components["Tensor"] = TENSOR
     components["PlannedTensor"] = PLANNED_TENSOR
     for op in registry.values():

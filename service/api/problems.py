@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import orjson
 from starlette.responses import Response
+from starlette.types import Scope
 
 from service import errors
 from service.api.errors import (
@@ -22,6 +23,8 @@ from service.api.schemas import ProblemKind
 from service.errors import Place, ServiceError
 
 MEDIA_TYPE: Final = "application/problem+json"
+# Where the Open Inference Protocol is spoken, whose errors look otherwise.
+INFERENCE: Final = "/v2"
 MAX_PLACES_BYTES: Final = 4096
 
 # The nearest class in an error's ancestry decides.
@@ -62,12 +65,31 @@ def problem_response(error: ServiceError) -> Response:
     if error.places:
         document["errors"] = _bounded(error.places)
     document["instance"] = f"urn:uuid:{uuid4()}"
+    return Response(orjson.dumps(document), status, _headers(error), MEDIA_TYPE)
+
+
+def inference_error(error: ServiceError) -> Response:
+    """The same as the Open Inference Protocol has it: one sentence or more."""
+    text = error.detail if error.hint is None else f"{error.detail}. Hint: {error.hint}"
+    document = orjson.dumps({"error": text})
+    return Response(document, status_of(type(error)), _headers(error), "application/json")
+
+
+def error_response(scope: Scope, error: ServiceError) -> Response:
+    """The answer to a request that ended in `error`, in the form of its path."""
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    if path == INFERENCE or path.startswith(f"{INFERENCE}/"):
+        return inference_error(error)
+    return problem_response(error)
+
+
+def _headers(error: ServiceError) -> dict[str, str]:
     headers = {}
     if isinstance(error, errors.BusyError):
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, MethodNotAllowedError):
         headers["Allow"] = ", ".join(error.allowed)
-    return Response(orjson.dumps(document), status, headers, MEDIA_TYPE)
+    return headers
 
 
 def _bounded(places: Iterable[Place]) -> list[dict[str, str]]:

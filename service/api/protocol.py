@@ -16,20 +16,21 @@ from typing import Any
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from service.api.connection import Connection, lines
-from service.api.exchange import Terms
-from service.api.heads import Head, head_of
+from service.api.heads import AnyTerms, Head, head_of
+from service.api.inference.endpoint import InferEndpoint
 from service.api.post import Post
 from service.api.replies import Reply
 from service.api.routes import Endpoint
 from service.api.shell import request_id_of
 from service.errors import ServiceError
 
+
 class Protocol(Connection):
     """One connection."""
 
     post: Post | None = None
     # Of the last plain POST that was parsed: what its head settles, and the bytes of its body.
-    _parsed: tuple[bytes, Terms, int] | None = None
+    _parsed: tuple[bytes, AnyTerms, int] | None = None
     _head: Head | None = None
     # How many messages the parser has met.
     _messages = 0
@@ -114,7 +115,7 @@ class Protocol(Connection):
 
     def _plain_post(self) -> Post | None:
         path, _, query = self.url.partition(b"?")
-        endpoint: Endpoint | None = self.app_state["posts"].get(path)
+        endpoint: Endpoint | InferEndpoint | None = self.app_state["posts"].get(path)
         if endpoint is None or self.parser.get_method() != b"POST" or self.is_busy():
             return None
         if b"#" in query or self.parser.get_http_version() != "1.1":
@@ -124,7 +125,7 @@ class Protocol(Connection):
         if not length.isdigit() or self.expect_100_continue or not self.parser.should_keep_alive():
             return None
         try:
-            terms = endpoint.terms(headers)
+            terms: AnyTerms = endpoint.terms(headers)
             exchange = terms.begin(request_id_of(headers.get(b"x-request-id")))
         except ServiceError:
             return None

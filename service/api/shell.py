@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.encodings import packing
 from service.api.errors import MethodNotAllowedError, NotFoundError
-from service.api.problems import problem_response
+from service.api.problems import error_response
 from service.errors import (
     InternalError,
     ServiceError,
@@ -64,11 +64,12 @@ class Shell:
         except ClientDisconnect:
             log.info("client left request %s", request_id)
         except ServiceError as error:
-            await problem_response(error)(scope, receive, answer)
+            await error_response(scope, error)(scope, receive, answer)
         except Exception:
             log.exception("request %s failed", request_id)
             if not answer.started:
-                await problem_response(failure(request_id))(scope, receive, answer)
+                answered = error_response(scope, failure(request_id))
+                await answered(scope, receive, answer)
 
 
 class Answer:
@@ -99,14 +100,14 @@ class Answer:
         await self._send(message)
 
 
-async def service_problem(_: Request, error: Any) -> Response:
+async def service_problem(request: Request, error: Any) -> Response:
     """The answer to a ServiceError on a route of the framework."""
-    return problem_response(error)
+    return error_response(request.scope, error)
 
 
 async def fault(request: Request, _: Exception) -> Response:
     """The answer to a failure on a route of the framework, which then goes on to the shell."""
-    return problem_response(failure(request.scope["state"]["request_id"]))
+    return error_response(request.scope, failure(request.scope["state"]["request_id"]))
 
 
 def failure(request_id: str) -> InternalError:
@@ -125,14 +126,13 @@ async def transport_problem(app: FastAPI, request: Request, error: Any) -> Respo
             f"{', '.join(allowed)} are"
         )
         refused.allowed = allowed
-        return problem_response(refused)
+        return error_response(request.scope, refused)
     paths = sorted([*app.openapi()["paths"], "/docs", "/openapi.json"])
-    return problem_response(
-        NotFoundError(
-            f"nothing is served at {quote(request.url.path)}; there are {', '.join(paths)}",
-            hint=did_you_mean(request.url.path, paths),
-        )
+    found = NotFoundError(
+        f"nothing is served at {quote(request.url.path)}; there are {', '.join(paths)}",
+        hint=did_you_mean(request.url.path, paths),
     )
+    return error_response(request.scope, found)
 
 
 def _allowed(error: HTTPException) -> tuple[str, ...]:

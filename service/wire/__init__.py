@@ -6,6 +6,7 @@ tensors     a tensor's bytes, both ways; envelope: what an answer says beside it
 json        quick (plain requests) > document (strictness) > parsers (two engines) > operands >
             layout, elements, conversion (lists to tensors); results, summary (tensors to text)
 safetensors, npy, npz, raw      with named, archive and the headers
+inference, inference_request    the Open Inference Protocol, which has routes of its own
 inflate, packing                content codings around any of them
 """
 

@@ -35,18 +35,20 @@ NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def read_document(
-    body: Body, operands: Collection[str] | None, reading: Reading
+    body: Body, operands: Collection[str] | None, reading: Reading, *, listed: str = "operands"
 ) -> dict[str, object]:
     """The top-level fields. Arrays of numbers in `operands` may come as numpy's.
+
+    If `operands` is None, they are those of the list in the field `listed`.
 
     No field but an operand's data is nested deeper than the limit.
     """
     if len(body) >= LARGE_BYTES and not body.startswith(BOM):
-        fields = read_large(body, operands)
+        fields = read_large(body, operands, listed)
         if fields is not None:
             return fields
     try:
-        document = read_small(body, operands)
+        document = read_small(body, operands, listed)
     except orjson.JSONDecodeError as error:
         document = _reread(body, error, reading)
     if not isinstance(document, dict):
@@ -56,7 +58,7 @@ def read_document(
             f"it was {kind_of(document)}",
             places=[Place("", "expected an object")],
         )
-    colons = _count_colons(document, operands, reading)
+    colons = _count_colons(document, operands, reading, listed)
     # Colons are pairs or characters of strings, which stand there as they are if none is escaped:
     # when all of them are accounted for, no pair was lost to a later one with the same key.
     if colons != body.count(b":") or b"\\" in body:
@@ -74,10 +76,10 @@ def refuse_deep(text: Body, reading: Reading) -> None:
 
 
 def _count_colons(
-    fields: dict[str, object], operands: Collection[str] | None, reading: Reading
+    fields: dict[str, object], operands: Collection[str] | None, reading: Reading, listed: str
 ) -> int:
     """Pairs, and colons in strings, leaving out the data of operands."""
-    names = ("operands",) if operands is None else operands
+    names = (listed,) if operands is None else operands
     total = 0
     for key, value in fields.items():
         total += 1 + key.count(":")

@@ -17,6 +17,7 @@ from service.wire.zstd import DecompressionParameter, ZstdDecompressor, ZstdErro
 STEP_IN: Final = 65_536
 STEP_OUT: Final = 2**18
 GZIP: Final = 31  # zlib's word for a gzip header around a window of 32 KB
+ZLIB: Final = 15  # for its own header, which HTTP calls deflate (RFC 9110, section 8.4.1.2)
 DEFLATE: Final = -15  # and for no header at all
 # A decoder needs no larger window for this content coding (RFC 9659): 8 MB.
 ZSTD_WINDOW: Final[Mapping[int, int]] = {DecompressionParameter.window_log_max: 23}
@@ -48,6 +49,10 @@ def zlib_pieces(data: memoryview, window: int, name: str) -> Iterator[bytes]:
 
 def _gzip_pieces(data: memoryview) -> Iterator[bytes]:
     return zlib_pieces(data, GZIP, "the body is not gzip")
+
+
+def _deflate_pieces(data: memoryview) -> Iterator[bytes]:
+    return zlib_pieces(data, ZLIB, "the body is not zlib, as the coding deflate is")
 
 
 def _zstd_pieces(data: memoryview) -> Iterator[bytes]:
@@ -103,6 +108,7 @@ def _pieces(
 
 CODINGS: Final[Mapping[str, Callable[[memoryview], Iterator[bytes]]]] = {
     "gzip": _gzip_pieces,
+    "deflate": _deflate_pieces,
     "zstd": _zstd_pieces,
 }
 

@@ -7,6 +7,7 @@ Level 1 of zstd makes JSON numbers 2.2 times smaller at 390 MB/s, that of gzip 2
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import torch
@@ -14,7 +15,7 @@ import torch
 from service.call import Outcome, Tensor
 from service.timing import Timings
 from service.wire.codec import Chunks, Encoded, Writer
-from service.wire.inflate import GZIP
+from service.wire.inflate import GZIP, ZLIB
 from service.wire.zstd import ZstdCompressor
 
 # Below, what is saved fits in the packet anyway.
@@ -28,18 +29,28 @@ def _pack_zstd(chunks: Iterable[bytes | memoryview]) -> bytes:
     return b"".join([*map(machine.compress, chunks), machine.flush()])
 
 
-def _pack_gzip(chunks: Iterable[bytes | memoryview]) -> bytes:
-    machine = zlib.compressobj(LEVEL, wbits=GZIP)
+def _pack_zlib(chunks: Iterable[bytes | memoryview], wbits: int) -> bytes:
+    machine = zlib.compressobj(LEVEL, wbits=wbits)
     return b"".join([*map(machine.compress, chunks), machine.flush()])
 
 
 # The quickest first.
 PACKERS: Final[dict[str, Callable[[Iterable[bytes | memoryview]], bytes]]] = {
     "zstd": _pack_zstd,
-    "gzip": _pack_gzip,
+    "gzip": partial(_pack_zlib, wbits=GZIP),
+    "deflate": partial(_pack_zlib, wbits=ZLIB),
 }
 # 20 bytes of JSON each.
-ELEMENT_NS: Final = {"zstd": 50, "gzip": 400}
+ELEMENT_NS: Final = {"zstd": 50, "gzip": 400, "deflate": 400}
+
+
+def pack(plain: Encoded, coding: str) -> Encoded:
+    """The answer compressed, or as it is if it is short."""
+    if sum(map(len, plain.chunks)) < SHORTEST_BYTES:
+        return plain
+    packed = PACKERS[coding](plain.chunks)
+    coded = (b"content-encoding", coding.encode())
+    return Encoded((packed,), (*plain.headers, coded, VARY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +88,4 @@ class PackingWriter:
         self, outcome: Outcome, payload: Chunks, timings: Timings, request_id: str
     ) -> Encoded:
         """The whole answer, compressed unless it is short."""
-        plain = self.writer.answer(outcome, payload, timings, request_id)
-        if sum(map(len, plain.chunks)) < SHORTEST_BYTES:
-            return plain
-        packed = PACKERS[self.coding](plain.chunks)
-        coded = (b"content-encoding", self.coding.encode())
-        return Encoded((packed,), (*plain.headers, coded, VARY))
+        return pack(self.writer.answer(outcome, payload, timings, request_id), self.coding)

@@ -32,7 +32,7 @@ class Huge(float):
     __slots__ = ()
 
 
-def read_small(body: Body, operands: Collection[str] | None) -> object:
+def read_small(body: Body, operands: Collection[str] | None, listed: str = "operands") -> object:
     """The document; orjson.JSONDecodeError if there is none.
 
     Keys that appear twice keep their last value; integers beyond 64 bits become floats.
@@ -41,19 +41,19 @@ def read_small(body: Body, operands: Collection[str] | None) -> object:
     # numpy would take a boolean among numbers for 0 or 1, and makes all strings as long as the
     # longest, which in a large document is more than there is memory.
     if len(body) < LARGE_BYTES and b"true" not in body and b"false" not in body:
-        _pack_operands(document, operands)
+        _pack_operands(document, operands, listed)
     return document
 
 
-def _pack_operands(document: object, operands: Collection[str] | None) -> None:
+def _pack_operands(document: object, operands: Collection[str] | None, listed: str) -> None:
     if not isinstance(document, dict):
         return
     if operands is not None:
         for name in operands:
             if name in document:
                 document[name] = _pack(document[name])
-    elif isinstance(listed := document.get("operands"), list):
-        document["operands"] = [_pack(each) for each in listed]
+    elif isinstance(values := document.get(listed), list):
+        document[listed] = [_pack(each) for each in values]
 
 
 def _pack(value: object) -> object:
@@ -79,10 +79,12 @@ def drop_parsers() -> None:
     _PARSERS.clear()
 
 
-def read_large(body: Body, operands: Collection[str] | None) -> dict[str, object] | None:
+def read_large(
+    body: Body, operands: Collection[str] | None, listed: str = "operands"
+) -> dict[str, object] | None:
     """The fields of the document, or None in any doubt.
 
-    `operands` names the fields that are; if None, they are listed in the field `operands`.
+    `operands` names the fields that are; if None, they are listed in the field `listed`.
     """
     walk = _Walk()
     try:
@@ -90,7 +92,7 @@ def read_large(body: Body, operands: Collection[str] | None) -> dict[str, object
     except IndexError:
         parser = simdjson.Parser()
     try:
-        fields = walk.fields(parser.parse(body), operands)
+        fields = walk.fields(parser.parse(body), operands, listed)
     except (_DoubtError, ValueError, TypeError, RuntimeError, KeyError):
         return None  # KeyError: it does not find a key with a zero character that it has listed
     _PARSERS.append(parser)
@@ -128,10 +130,12 @@ class _Walk:
         self.arrays = 0
         self.objects = 0
 
-    def fields(self, root: object, operands: Collection[str] | None) -> dict[str, object]:
+    def fields(
+        self, root: object, operands: Collection[str] | None, listed: str
+    ) -> dict[str, object]:
         fields: dict[str, object] = {}
         for key, value in self._items(root):
-            if operands is None and key == "operands":
+            if operands is None and key == listed:
                 fields[key] = [self._operand(each) for each in self._list(value)]
             elif operands is not None and key in operands:
                 fields[key] = self._operand(value)
@@ -151,13 +155,13 @@ class _Walk:
         return self._array(value) if isinstance(value, simdjson.Array) else self._plain(value)
 
     def _plain(self, value: object, room: int = DEEPEST) -> object:
-        if isinstance(value, simdjson.Array):
-            if room == 0:
-                raise _DoubtError
-            return [self._plain(each, room - 1) for each in self._list(value)]
-        if isinstance(value, simdjson.Object):
+        if not isinstance(value, simdjson.Array | simdjson.Object):
+            return value
+        if room == 0:
             raise _DoubtError
-        return value
+        if isinstance(value, simdjson.Array):
+            return [self._plain(each, room - 1) for each in self._list(value)]
+        return {key: self._plain(each, room - 1) for key, each in self._items(value)}
 
     def _items(self, value: object) -> Iterator[tuple[str, object]]:
         if not isinstance(value, simdjson.Object):

@@ -25,6 +25,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.api.app import create_app
+from service.api.inference.routes import Infer
+from service.api.inference.statistics import Statistics
 from service.api.post import Post, Turn
 from service.api.protocol import Protocol
 from service.api.routes import operation_routes
@@ -37,6 +39,7 @@ from service.registry import Op, Registry
 from service.settings import Settings
 from service.strategies.matmul import by_batch, native
 from tests.bodies import JSON, NPY, RAW, SAFETENSORS, npy_of
+from tests.inference import as_bytes, as_json
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
 NORM = b'{"x": [3, 4]}'
@@ -54,6 +57,7 @@ class Wire(asyncio.Transport):
         self.written = bytearray()
         self.writes = 0
         self.closed = False
+        self.aborted = False
         self.paused = False
 
     def write(self, data: Any) -> None:
@@ -67,6 +71,11 @@ class Wire(asyncio.Transport):
         if not self.closed:
             self.closed = True
             asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+    def abort(self) -> None:
+        """End the connection, whatever was not sent."""
+        self.aborted = True
+        self.close()
 
     def is_closing(self) -> bool:
         """Whether it was closed."""
@@ -109,9 +118,11 @@ class Lab:
         self.config.load()
         self.server = ServerState()
         self.server.default_headers = [(b"date", DATE)]
-        routes = operation_routes(app.state.service)
+        service = app.state.service
+        routes = {route.path: route.app for route in operation_routes(service)}
+        routes |= Infer(service, Statistics(service.engine.registry)).posts
         self.state = {
-            "posts": {route.path.encode(): route.app for route in routes},
+            "posts": {path.encode(): endpoint for path, endpoint in routes.items()},
             "turn": Turn(),
             "watch": Watch(bounds_of(app.state.service.settings)),
         }
@@ -422,54 +433,6 @@ async def test_shutdown_closes_idle_connections(lab: Lab, before: bytes) -> None
     assert wire.closed
 
 
-async def test_an_idle_connection_is_closed_after_a_while(lab: Lab) -> None:
-    """The time begins with an answer; a part of a request ends it."""
-    protocol, wire = lab.connect()
-    protocol.data_received(post())
-    timer = idle_timer(protocol)
-    assert timer is not None
-    protocol.data_received(post()[:-1])
-    assert timer.cancelled()
-    assert idle_timer(protocol) is None
-    protocol.data_received(post()[-1:])
-    await asyncio.sleep(0)
-    assert idle_timer(protocol) is not None
-    protocol._idle_since -= protocol.timeout_keep_alive
-    protocol.timeout_keep_alive_handler()
-    assert wire.closed
-
-
-async def test_one_timer_serves_many_requests(lab: Lab) -> None:
-    """It goes on when its time comes and the last answer is younger, or one is being made."""
-    protocol, wire = lab.connect()
-    protocol.data_received(post())
-    timer = idle_timer(protocol)
-    await asyncio.sleep(0)
-    protocol.data_received(post())
-    assert idle_timer(protocol) is timer
-    protocol.timeout_keep_alive_handler()
-    again = idle_timer(protocol)
-    assert again is not timer
-    await asyncio.sleep(0)
-    waiting = post(WAITING)
-    protocol.data_received(waiting[:-1])
-    assert idle_timer(protocol) is None
-    protocol.timeout_keep_alive_task = again
-    protocol.data_received(waiting[-1:])
-    await lab.gate.wait()
-    protocol._idle_since -= 100
-    protocol.timeout_keep_alive_handler()
-    assert not wire.closed
-    lab.gate.open.set()
-    await lab.settle()
-    assert len(answers(bytes(wire.written))) == 3
-
-
-def idle_timer(protocol: Protocol) -> asyncio.TimerHandle | None:
-    """What will close the connection, if it is idle by then."""
-    return protocol.timeout_keep_alive_task
-
-
 class Refuser:
     """Stands for a parser that must not be asked."""
 
@@ -748,7 +711,20 @@ TRACE = b'{"equation": "ii", "operands": [[[1, 2], [3, 4]]]}'
 FILL = b'{"operands": [0.5], "to": [%d]}'
 FORM = "application/x-www-form-urlencoded"
 # Requests that are answered from the parser's callback, or by a task of their own, and others.
+INFER = "/v2/models/matmul/infer"
+HEADER = "inference_header_content_length"
+INFERENCE = json.dumps(as_json({"a": np.eye(2), "b": np.ones((2, 2))}, "float32")).encode()
+BINARY, BINARY_HEADERS = as_bytes(
+    {"a": np.eye(2), "b": np.ones((2, 2))}, "float32", parameters={"binary_data_output": True}
+)
+BEFORE_DATA = {name.replace("-", "_").lower(): value for name, value in BINARY_HEADERS.items()}
 PLAIN = {
+    "infer": post(INFERENCE, INFER),
+    "infer by a version": post(INFERENCE, "/v2/models/matmul/versions/dot/infer"),
+    "infer from bytes": post(BINARY, INFER, **BEFORE_DATA),
+    "infer from gzip": post(gzip.compress(INFERENCE), INFER, content_encoding="gzip"),
+    "infer refused": post(b"{", INFER),
+    "infer from a query": post(INFERENCE, f"{INFER}?strategy=dot"),
     "product": post(),
     "norm": post(NORM, "/norm"),
     "einsum": post(TRACE, "/einsum"),
@@ -803,6 +779,10 @@ PLAIN = {
     "large bytes": post(FILL % 30_000, "/broadcast", accept=RAW),
 }
 OTHER = {
+    "infer form": post(INFERENCE, INFER, content_type="application/x-www-form-urlencoded"),
+    "infer without a length": post(BINARY, INFER, **(BEFORE_DATA | {HEADER: "x"})),
+    "infer by no version": post(INFERENCE, "/v2/models/matmul/versions/1/infer"),
+    "infer, get": post(b"", INFER, method="GET", content_length=""),
     "HTTP/1.0": post(version="1.0"),
     "HTTP/1.0 that stays": post(version="1.0", connection="keep-alive"),
     "close": post(connection="close"),

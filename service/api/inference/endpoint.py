@@ -1,0 +1,161 @@
+"""POST .../infer: the exchange of an own route, with the protocol's bodies and its errors."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from time import perf_counter_ns
+from typing import Any, Final
+
+from starlette.types import Receive, Scope, Send
+
+from service.api.content import headers_of, read_body
+from service.api.encodings import IDENTITY, choose, coded_reader
+from service.api.errors import UnsupportedMediaTypeError
+from service.api.exchange import Exchange, Terms
+from service.api.inference.statistics import Record
+from service.api.problems import inference_error
+from service.api.replies import Reply, response_reply, send_reply
+from service.api.shell import failure
+from service.api.state import Service
+from service.errors import MalformedBodyError, ServiceError, quote
+from service.registry import Op
+from service.wire.inference import BYTES, JSON, Inference
+
+log = logging.getLogger("service")
+
+LENGTH: Final = b"inference-header-content-length"
+LONGEST_LENGTH: Final = 18  # digits; more would be beyond 64 bits
+
+
+@dataclass(frozen=True, slots=True)
+class InferEndpoint:
+    """One version of a model. It is used as `service.api.routes.Endpoint` is."""
+
+    service: Service
+    op: Op[Any]
+    version: str
+    records: Mapping[str, Record]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a POST as an ASGI app."""
+        started = perf_counter_ns()
+        request_id = scope["state"]["request_id"]
+        try:
+            exchange = self.terms(dict(scope["headers"])).begin(request_id)
+            limit = self.service.settings.max_body_bytes
+            body = await read_body(headers_of(scope["headers"]), receive, limit)
+        except ServiceError as error:
+            await send_reply(self.refusal(error, request_id, started), send)
+            return
+        reply = exchange.respond(body, scope["query_string"])
+        await send_reply(reply if isinstance(reply, Reply) else await reply, send)
+
+    def terms(self, headers: Mapping[bytes, bytes]) -> "InferTerms":
+        """What these raw headers settle, or the error that is known before the body is read."""
+        _check_media_type(headers.get(b"content-type"))
+        length, accepted = _header_bytes(headers.get(LENGTH)), headers.get(b"accept-encoding")
+        form = partial(Inference, self.version, length, _coding(accepted))
+        given = headers.get(b"content-encoding")
+        packed = None if given is None else given.decode("latin-1")
+        coded_reader(form(), packed)  # refuses what is not read
+        return InferTerms(self, form, packed)
+
+    def refusal(self, error: Exception, request_id: str, started_ns: int) -> Reply:
+        """The reply to a call that ended in an error, which is counted; a fault is logged."""
+        if not isinstance(error, ServiceError):
+            log.error("request %s failed", request_id, exc_info=error)
+            error = failure(request_id)
+        self.records[self.version].refuse(perf_counter_ns() - started_ns)
+        return response_reply(inference_error(error))
+
+
+@dataclass(frozen=True, slots=True)
+class InferTerms:
+    """What the head of a request settles. It is used as `service.api.exchange.Terms` is."""
+
+    endpoint: InferEndpoint
+    form: Callable[[], Inference]
+    packed: str | None
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The most bytes of a body."""
+        return self.endpoint.service.settings.max_body_bytes
+
+    def begin(self, request_id: str) -> "InferExchange":
+        """One request on these terms; a BusyError while none is taken."""
+        endpoint, form = self.endpoint, self.form()
+        endpoint.service.check_ready()
+        reader = coded_reader(form, self.packed)
+        terms = Terms(endpoint.service, endpoint.op, reader, (form,))
+        return InferExchange(endpoint, form, terms, request_id)
+
+
+class InferExchange(Exchange):
+    """One request on its way through. It ends in a reply, whatever happens."""
+
+    __slots__ = ("_endpoint", "_form", "_started_ns")
+
+    def __init__(self, endpoint: InferEndpoint, form: Inference, terms: Terms, request_id: str):
+        """Begin, before the body is received."""
+        super().__init__(terms, request_id)
+        self._endpoint = endpoint
+        self._form = form
+        self._started_ns = 0
+
+    def respond(self, body: bytearray, query: bytes) -> Reply | Awaitable[Reply]:
+        """The answer to a whole body: at once if it is small, else when a slot is done with it."""
+        self._started_ns = perf_counter_ns()
+        try:
+            reply = super().respond(body, query)
+        except Exception as error:  # noqa: BLE001  # a fault is logged and answered
+            return self._refused(error)
+        return self._answered(reply) if isinstance(reply, Reply) else self._later(reply)
+
+    async def _later(self, coming: Awaitable[Reply]) -> Reply:
+        try:
+            reply = await coming
+        except Exception as error:  # noqa: BLE001  # a fault is logged and answered
+            return self._refused(error)
+        return self._answered(reply)
+
+    def _answered(self, reply: Reply) -> Reply:
+        form = self._form
+        record = self._endpoint.records[form.strategy]
+        record.succeed(form.timings, perf_counter_ns() - self._started_ns)
+        return reply
+
+    def _refused(self, error: Exception) -> Reply:
+        return self._endpoint.refusal(error, self.request_id, self._started_ns)
+
+
+def _check_media_type(given: bytes | None) -> None:
+    """Raise UnsupportedMediaTypeError for what is stated to be something else than the two."""
+    if given is None:
+        return
+    media_type = given.decode("latin-1").partition(";")[0].strip().lower()
+    if media_type not in (JSON, BYTES):
+        raise UnsupportedMediaTypeError(
+            f"Content-Type {quote(media_type)} is not read; send {JSON}, with binary data {BYTES}",
+            hint=f"send the header 'Content-Type: {JSON}'",
+        )
+
+
+def _header_bytes(given: bytes | None) -> int | None:
+    """How long the JSON of the body is, if the request says so."""
+    if given is None:
+        return None
+    if not given.isdigit() or len(given) > LONGEST_LENGTH:
+        raise MalformedBodyError(
+            "Inference-Header-Content-Length is a number of bytes; "
+            f"it was {quote(given.decode('latin-1'))}"
+        )
+    return int(given)
+
+
+@lru_cache(maxsize=64)
+def _coding(accepted: bytes | None) -> str | None:
+    """The content coding of an answer in JSON. Binary data hardly get smaller."""
+    coding = IDENTITY if accepted is None else choose(accepted.decode("latin-1"))
+    return None if coding == IDENTITY else coding
