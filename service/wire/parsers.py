@@ -22,6 +22,8 @@ LARGE_BYTES: Final = 2048
 # simdjson's length of an array saturates here.
 LONGEST: Final = 2**24 - 1
 DEEPEST: Final = 32
+# No operation has as many fields.
+MOST_KEYS: Final = 64
 CACHED_BYTES: Final = 262_144
 NUMBERS: Final = (np.dtype(np.float64), np.dtype(np.int64))
 
@@ -168,7 +170,8 @@ class _Walk:
             raise _DoubtError
         self.objects += 1
         keys = list(value.keys())
-        if len(set(keys)) < len(keys):
+        # Each key is looked for among all: of 50 000 that would take seconds.
+        if len(set(keys)) < len(keys) or len(keys) > MOST_KEYS:
             raise _DoubtError
         return ((key, value[key]) for key in keys)
 

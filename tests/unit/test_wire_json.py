@@ -17,7 +17,7 @@ from service.registry import Op
 from service.strategies.matmul import op as matmul
 from service.strategies.norm import op as norm
 from service.timing import Timings, timing_json
-from service.wire import READERS, WRITERS, Body, Reading
+from service.wire import READERS, WRITERS, Body, Reading, parsers
 from service.wire.document import read_document
 from service.wire.json import JsonCodec
 from service.wire.parsers import LARGE_BYTES
@@ -310,8 +310,6 @@ def test_random_bytes_end_in_a_service_error(body: bytes) -> None:
 
 def test_a_parser_that_is_still_in_use_is_not_used_again() -> None:
     """Objects of the last document keep it; the other engine reads the next one."""
-    from service.wire import parsers
-
     body = b'{"a": [1]}' + PADDING
     parsers.drop_parsers()
     parsers.read_large(body, ("a",))
@@ -354,3 +352,10 @@ def test_an_explanation_stands_under_the_name_of_the_operation() -> None:
     outcome = replace(OUTCOME, explanation={"axes": ({"axis": -1},)})
     answer = orjson.loads(b"".join(CODEC.answer(outcome, (b"{}",), Timings(), "id").chunks))
     assert answer["norm"] == {"axes": [{"axis": -1}]}
+
+
+def test_many_keys_are_left_to_the_small_engine() -> None:
+    """The large one looks for each key among all of them: tens of thousands would take seconds."""
+    keys = {f"k{number}": 1 for number in range(parsers.MOST_KEYS)}
+    assert parsers.read_large(orjson.dumps(keys), ("a",)) == keys
+    assert parsers.read_large(orjson.dumps(keys | {"one more": 1}), ("a",)) is None
