@@ -1,17 +1,23 @@
 # The service in an image: built in one stage, run in another that has neither pip's cache nor the sources.
 #
 #   docker build -t tensor-service .
-#   docker run --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 tensor-service
+#   docker run --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 -e SERVICE_ALLOW_ANYONE=true tensor-service
+#
+# Inside, it listens on all addresses, so it wants keys (-e SERVICE_API_KEYS=...), or to be told that anyone who reaches it may
+# call: the line above publishes it to this host alone.
 #
 # Which torch: with TORCH_INDEX_URL empty it comes from the same index as the rest, which for Linux on x86_64 means the CUDA
 # build (several GB, runs without a GPU too). For the small CPU build, or for another CUDA, give the address of PyTorch's
 # index of such builds: --build-arg TORCH_INDEX_URL=...
+#
+# To send spans to an OpenTelemetry collector: --build-arg EXTRAS=otel, and OTEL_EXPORTER_OTLP_ENDPOINT when it runs.
 
 ARG PYTHON_VERSION=3.11-slim
 
 FROM python:${PYTHON_VERSION} AS build
 
 ARG TORCH_INDEX_URL=""
+ARG EXTRAS=""
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
@@ -26,7 +32,7 @@ COPY pyproject.toml constraints.txt ./
 RUN if [ -n "$TORCH_INDEX_URL" ]; then \
       pip install --no-deps --index-url "$TORCH_INDEX_URL" --constraint constraints.txt torch; \
     fi \
- && python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+ && python -c 'import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *(d for e in sys.argv[1:] for d in p["optional-dependencies"][e]), sep="\n")' $EXTRAS \
       > requirements.txt \
  && pip install --constraint constraints.txt --requirement requirements.txt
 

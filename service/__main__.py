@@ -1,4 +1,4 @@
-"""The command line: serve, compare, plan, strategies, openapi, docs."""
+"""The command line: serve, compare, plan, key, strategies, openapi, docs."""
 
 import argparse
 import sys
@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
         "serve": serve,
         "openapi": openapi,
         "docs": docs,
+        "key": key,
         "strategies": strategies,
     }[options.command]
     return command(options)
@@ -39,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=f"write {what}, {path}")
         command.add_argument("--check", action="store_true", help="only say whether it is stale")
+    commands.add_parser("key", help="make an API key and the hash that SERVICE_API_KEYS takes")
     commands.add_parser("strategies", help="list the strategies of each operation")
     return parser
 
@@ -67,11 +69,12 @@ def ask(command: str, arguments: Sequence[str]) -> int:
 
 def serve(options: argparse.Namespace) -> int:
     """Serve until a signal ends it."""
-    from service.api.serve import serve
+    from service.api.serve import check_entry, serve
     from service.settings import SettingsError, from_environment
 
     try:
         settings = from_environment(host=options.host, port=options.port, workers=options.workers)
+        check_entry(settings)
     except SettingsError as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 2
@@ -96,6 +99,21 @@ def docs(options: argparse.Namespace) -> int:
 
     found = pages(REGISTRY)
     return max(_write(path, text, check=options.check) for path, text in found.items())
+
+
+def key(options: argparse.Namespace) -> int:
+    """Make an API key, and print it with its hash."""
+    from service.api.keys import key_hash, new_key
+
+    made = new_key()
+    print(f"key   {made}")
+    print(f"hash  {key_hash(made.encode())}")
+    print(
+        "The key is for the client and is kept nowhere; the hash is for SERVICE_API_KEYS, which "
+        "takes several with commas between, each with a name if you like: name:hash",
+        file=sys.stderr,
+    )
+    return 0
 
 
 def strategies(options: argparse.Namespace) -> int:

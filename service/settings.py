@@ -1,8 +1,10 @@
 """The settings of the service, from `SERVICE_*` variables of the environment."""
 
 import os
+import re
 from collections.abc import Mapping
-from typing import Final
+from ipaddress import ip_address
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -12,7 +14,24 @@ from service.errors import did_you_mean
 from service.limits import Limits
 
 PREFIX: Final = "SERVICE_"
-NO_LIMITS: Final = ("host", "port", "workers", "device", "dtype")
+NO_LIMITS: Final = (
+    "host",
+    "port",
+    "workers",
+    "device",
+    "dtype",
+    "api_keys",
+    "allow_anyone",
+    "cors_origins",
+    "log_format",
+    "log_level",
+    "metrics_dir",
+)
+# A key's SHA-256 in hex, perhaps after a name of its own.
+KEY_HASH: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,64}:)?[0-9a-f]{64}")
+ORIGIN: Final = re.compile(
+    r"\*|https?://[a-z0-9.-]+(?::[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](?::[0-9]{1,5})?"
+)
 
 
 def _slots() -> int:
@@ -68,6 +87,41 @@ class Settings(BaseModel):
         description="Calls that compute at once; unset, one for each core up to 4.",
     )
     queue: int = Field(64, ge=0, le=100_000, description="Calls that wait for a slot.")
+    api_keys: str = Field(
+        "",
+        repr=False,
+        description="Hashes of the keys that may enter, with commas between; "
+        "`python -m service key` makes a key and its hash. Unset, no key is asked for.",
+    )
+    allow_anyone: bool = Field(False, description="Whether to listen beyond loopback without keys.")
+    rate: float = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="Requests per second of one key, or of one client address without keys, "
+        "in each server process; 0 sets no limit.",
+    )
+    rate_burst: int = Field(
+        20, ge=1, le=1_000_000, description="Requests that may come at once within `SERVICE_RATE`."
+    )
+    cors_origins: str = Field(
+        "",
+        description="Origins whose pages may call from a browser, with commas between, such as "
+        "`https://lab.example.org`; `*` admits all. Unset, none may.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Form of a line of the log: `text` for people, `json` for machines."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "warning",
+        description="The least that is logged; from `info` on, a line for each request.",
+    )
+    metrics_dir: str = Field(
+        "",
+        description="Folder in which server processes share their figures for `GET /metrics`; "
+        "unset, `serve` makes one where there are several.",
+    )
 
     max_connections: int = Field(10_240, ge=1, description="Connections open at a time.")
     max_head_bytes: int = Field(
@@ -85,10 +139,44 @@ class Settings(BaseModel):
             raise ValueError(f"choose one of {', '.join(DTYPES)}")
         return name
 
+    @field_validator("api_keys")
+    @classmethod
+    def _hashed_keys(cls, text: str) -> str:
+        if not all(KEY_HASH.fullmatch(each) for each in listed(text)):
+            raise ValueError(
+                "each is a SHA-256 in 64 small hex digits, or name:SHA-256; "
+                "`python -m service key` makes a key and its hash"
+            )
+        return text
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _exact_origins(cls, text: str) -> str:
+        if not all(ORIGIN.fullmatch(each) for each in listed(text)):
+            raise ValueError("each is scheme://host or scheme://host:port in small letters, or *")
+        return text
+
+    @property
+    def is_open_beyond_loopback(self) -> bool:
+        """Whether anyone who reaches this host may call, though nobody said so."""
+        return not (self.api_keys or self.allow_anyone or _is_loopback(self.host))
+
     @property
     def limits(self) -> Limits:
         """The numbers that calls are held to."""
         return Limits(self.max_elements, self.max_bytes, self.max_rank, self.deadline_ms)
+
+
+def listed(text: str) -> list[str]:
+    """The items of a setting that has commas between them."""
+    return [item for each in text.split(",") if (item := each.strip())]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def from_environment(environment: Mapping[str, str] = os.environ, **overrides: object) -> Settings:
@@ -108,4 +196,6 @@ def from_environment(environment: Mapping[str, str] = os.environ, **overrides: o
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper()
-        raise SettingsError(f"{name}: {first['msg']}; it was {first['input']!r}") from None
+        # A key set in place of its hash must not be shown.
+        shown = "" if name == PREFIX + "API_KEYS" else f"; it was {first['input']!r}"
+        raise SettingsError(f"{name}: {first['msg']}{shown}") from None

@@ -54,22 +54,25 @@ _HEADER: Final = ", ".join(f"{phase};dur=%b" for phase in (*PHASES, "total")).en
 
 
 class Stopwatch:
-    """Splits the time since it was made into phases: each lap ends where the next begins."""
+    """Splits the time since it was made into phases: each lap ends where the next begins.
 
-    __slots__ = ("_laps", "_last")
+    `laps` has the nanoseconds of each phase so far, in the order of PHASES.
+    """
+
+    __slots__ = ("_last", "laps")
 
     def __init__(self, started_ns: int | None = None):
         """Start now, or at an earlier reading of `perf_counter_ns`."""
-        self._laps = [0] * len(PHASES)
+        self.laps = [0] * len(PHASES)
         self._last = perf_counter_ns() if started_ns is None else started_ns
 
     def lap(self, phase: int) -> None:
         """Give the time since the last lap to a phase, such as DECODE."""
         now = perf_counter_ns()
-        self._laps[phase] += now - self._last
+        self.laps[phase] += now - self._last
         self._last = now
 
     @property
     def timings(self) -> Timings:
         """The phases so far."""
-        return Timings(*self._laps)
+        return Timings(*self.laps)

@@ -13,6 +13,7 @@ from contextlib import (
 )
 from pathlib import Path
 from time import sleep
+from typing import IO
 
 import httpx
 import pytest
@@ -38,14 +39,14 @@ def client_of(app: FastAPI) -> AsyncClient:
 
 
 @contextmanager
-def serving(**variables: str) -> Iterator[str]:
-    """The address of a real server, in a process of its own, while the context lasts."""
+def serving(stderr: IO[bytes] | None = None, /, **variables: str) -> Iterator[str]:
+    """The address of a real server, in a process of its own; it logs to `stderr`, if given."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "service", "serve", "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ | variables) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | variables, stderr=stderr) as process:
         try:
             for _ in range(600):
                 with suppress(httpx.TransportError):

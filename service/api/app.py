@@ -4,18 +4,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.api import telemetry
 from service.api.docs import docs_routes
+from service.api.door import Door
 from service.api.inference.routes import Infer, inference_router
 from service.api.inference.statistics import Statistics
+from service.api.metrics import Metrics, metrics_router, show_parts
 from service.api.openapi import document
 from service.api.post import Turn
+from service.api.reception import Reception
 from service.api.routes import explanation_router, operation_routes
+from service.api.sharing import Folder
 from service.api.shell import Shell, fault, service_problem, transport_problem
 from service.api.state import join
 from service.api.system import system_router
@@ -23,7 +29,7 @@ from service.api.watch import Watch, bounds_of
 from service.errors import ServiceError
 from service.rates import Rates
 from service.registry import Registry
-from service.settings import Settings, from_environment
+from service.settings import Settings, from_environment, listed
 from service.strategies import REGISTRY
 
 
@@ -57,22 +63,30 @@ def create_app(
     settings = settings or from_environment()
     service = join(settings, registry, rates or Rates())
     watch = Watch(bounds_of(settings))
+    metrics = Metrics(Folder(Path(settings.metrics_dir)) if settings.metrics_dir else None)
+    show_parts(metrics, service)
+    origins = listed(settings.cors_origins)
+    reception = Reception(Door(settings), metrics, has_origins=bool(origins))
 
     operations = operation_routes(service)
     statistics = Statistics(registry)
     infer = Infer(service, statistics)
-    # uvicorn's protocol finds them in the lifespan's state; under other servers the shell does it.
     posts: dict[str, ASGIApp] = {route.path: route.app for route in operations}
     posts |= infer.posts
 
+    # uvicorn's protocol finds posts and reception in its state; other servers come by the shell.
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         await service.start()
         watch.start()
-        by_path = {path.encode(): endpoint for path, endpoint in posts.items()}
-        yield {"posts": by_path, "turn": Turn(), "watch": watch}
-        await service.stop()
-        watch.stop()
+        # FastAPI's spans are made by its router: while somebody collects them, all goes there.
+        if telemetry.is_on():
+            app.shell.posts = {}
+        quick = {path.encode(): post for path, post in app.shell.posts.items()}
+        async with metrics.published():
+            yield {"posts": quick, "turn": Turn(), "watch": watch, "reception": reception}
+            await service.stop()
+            watch.stop()
 
     app = App(
         title="Tensor service",
@@ -80,16 +94,19 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        telemetry=telemetry.CONFIG,
     )
     app.state.service = service
+    app.state.reception = reception
     app.router.routes.extend(operations)  # for HEAD, OPTIONS and 405; the shell takes the POSTs
     app.router.routes.extend(infer.routes)
     app.include_router(explanation_router(service))
     app.include_router(inference_router(service, statistics))
     app.include_router(system_router(service))
+    app.include_router(metrics_router(metrics))
     app.router.routes.extend(docs_routes())
     app.add_exception_handler(HTTPException, partial(transport_problem, app))
     app.add_exception_handler(ServiceError, service_problem)
     app.add_exception_handler(Exception, fault)
-    app.shell = Shell(app.framework, posts)
+    app.shell = Shell(app.framework, posts, reception, origins)
     return app

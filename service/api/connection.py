@@ -8,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.api.errors import HeadTooLargeError, MalformedRequestError, RequestTimeoutError
 from service.api.post import error_reply
+from service.api.reception import Visit
 from service.api.replies import Reply
 from service.api.shell import SECURITY, request_id_of
 from service.api.watch import Watch
@@ -108,7 +109,9 @@ class Connection(HttpToolsProtocol):
     def refuse(self, error: ServiceError) -> None:
         """Answer with a problem that is not about a request, and close the connection."""
         request_id = request_id_of(None)
-        self.write(error_reply(error, request_id), request_id, keep_alive=False)
+        reply = error_reply(error, request_id)
+        self.write(reply, request_id, keep_alive=False)
+        self.app_state["reception"].served(Visit("", "", None, request_id), reply.status, 0)
 
     def refuse_head(self) -> None:
         """Answer a head that is too large."""

@@ -61,3 +61,33 @@ class RequestTimeoutError(ServiceError):
 
     code = "request-timeout"
     title = "The request took too long to come"
+
+
+class UnauthorizedError(ServiceError):
+    """This service asks for an API key, and the request has none that it knows.
+
+    Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Whoever runs the service gives it.
+    """
+
+    code = "unauthorized"
+    title = "An API key is needed"
+
+    def __init__(self, detail: str, *, hint: str | None = None, wrong_key: bool = False):
+        """Say whether a key was there, and was wrong."""
+        super().__init__(detail, hint=hint)
+        self.wrong_key = wrong_key
+
+
+class RateLimitedError(ServiceError):
+    """One key, or one client address, has sent more requests than it may (`SERVICE_RATE`).
+
+    Wait as long as `Retry-After` says. Larger requests, and fewer, get more done.
+    """
+
+    code = "rate-limited"
+    title = "Too many requests"
+
+    def __init__(self, detail: str, *, retry_after_s: int):
+        """Say when there will be room again."""
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s

@@ -11,10 +11,11 @@ from pydantic.json_schema import models_json_schema
 
 from service import compare
 from service.api import schemas
+from service.api.entry import describe_entry
 from service.api.inference.describe import infer_paths
 from service.api.inference.schemas import InferenceError, InferenceRequest, InferenceResponse
 from service.api.media import answer_content, answer_headers, body_content, query_parameters
-from service.api.problems import MEDIA_TYPE, explanations
+from service.api.problems import problem_answers
 from service.call import AUTO, OUTPUTS
 from service.dtypes import DTYPES
 from service.examples import Example, compare_examples, examples, plan_examples
@@ -208,7 +209,7 @@ def _request(
     content = {"application/json": body} | body_content(op)
     return {
         "tags": ["operations"],
-        "responses": problems(400, 406, 413, 415, 422, 500, 503, 504),
+        "responses": problem_answers(400, 406, 413, 415, 422, 500, 503, 504),
         "openapi_extra": {
             "parameters": query_parameters(op, request_schema(op, more=more)["properties"]),
             "requestBody": {"required": True, "content": content},
@@ -222,19 +223,6 @@ def _listed(op: Op[Any]) -> list[str]:
 
 def _without_stop(strategy: Strategy[Any]) -> str:
     return strategy.summary.rstrip(".")
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problem documents that a route may answer with, by status."""
-    known = explanations().values()
-    content = {MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}}}
-    return {
-        status: {
-            "description": ", ".join(f"`{p.code}`" for p in known if p.status == status),
-            "content": content,
-        }
-        for status in statuses
-    }
 
 
 def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
@@ -271,6 +259,7 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
     found["paths"] = dict(
         sorted(found["paths"].items(), key=lambda item: _place(registry, item[0]))
     )
+    describe_entry(found)
     return found
 
 

@@ -33,8 +33,8 @@ class Carrier(Protocol):
         """Run a coroutine."""
         ...
 
-    def finish(self, reply: Reply, request_id: str, *, keep_alive: bool) -> None:
-        """Send a reply, unless the client has left."""
+    def finish(self, reply: Reply, exchange: Exchange, *, keep_alive: bool) -> None:
+        """Send the reply of an exchange, unless the client has left."""
         ...
 
 
@@ -88,10 +88,10 @@ class Post:
         reply = self._reply
         if reply is not None:
             self.response_complete = True
-            request_id = self._exchange.request_id
+            exchange = self._exchange
             # Its tensors would stay until the connection's next request.
             del self._exchange, self._reply
-            self._connection.finish(reply, request_id, keep_alive=self.keep_alive)
+            self._connection.finish(reply, exchange, keep_alive=self.keep_alive)
 
 
 class Turn:

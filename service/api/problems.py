@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import orjson
@@ -16,7 +16,9 @@ from service.api.errors import (
     MethodNotAllowedError,
     NotAcceptableError,
     NotFoundError,
+    RateLimitedError,
     RequestTimeoutError,
+    UnauthorizedError,
     UnsupportedMediaTypeError,
 )
 from service.api.schemas import ProblemKind
@@ -31,6 +33,7 @@ MAX_PLACES_BYTES: Final = 4096
 STATUSES: Final[Mapping[type[ServiceError], int]] = {
     errors.BodyError: 400,
     MalformedRequestError: 400,
+    UnauthorizedError: 401,
     NotFoundError: 404,
     MethodNotAllowedError: 405,
     NotAcceptableError: 406,
@@ -38,6 +41,7 @@ STATUSES: Final[Mapping[type[ServiceError], int]] = {
     errors.BodyTooLargeError: 413,
     UnsupportedMediaTypeError: 415,
     errors.RequestError: 422,
+    RateLimitedError: 429,
     HeadTooLargeError: 431,
     errors.InternalError: 500,
     errors.BusyError: 503,
@@ -84,12 +88,17 @@ def error_response(scope: Scope, error: ServiceError) -> Response:
 
 
 def _headers(error: ServiceError) -> dict[str, str]:
-    headers = {}
-    if isinstance(error, errors.BusyError):
-        headers["Retry-After"] = str(error.retry_after_s)
-    if isinstance(error, MethodNotAllowedError):
-        headers["Allow"] = ", ".join(error.allowed)
-    return headers
+    """What the status of an error asks for besides the document."""
+    match error:
+        case errors.BusyError() | RateLimitedError():
+            return {"Retry-After": str(error.retry_after_s)}
+        case MethodNotAllowedError():
+            return {"Allow": ", ".join(error.allowed)}
+        case UnauthorizedError():
+            why = ', error="invalid_token"' if error.wrong_key else ""
+            return {"WWW-Authenticate": f'Bearer realm="tensor service"{why}'}
+        case _:
+            return {}
 
 
 def _bounded(places: Iterable[Place]) -> list[dict[str, str]]:
@@ -114,4 +123,17 @@ def explanations() -> dict[str, ProblemKind]:
             explanation=inspect.getdoc(kind) or "",
         )
         for kind in errors.leaves()
+    }
+
+
+def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problem documents that a route may answer with, by status."""
+    known = explanations().values()
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        status: {
+            "description": ", ".join(f"`{p.code}`" for p in known if p.status == status),
+            "content": content,
+        }
+        for status in statuses
     }

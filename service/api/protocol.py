@@ -16,9 +16,11 @@ from typing import Any
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from service.api.connection import Connection, lines
+from service.api.exchange import Exchange
 from service.api.heads import AnyTerms, Head, head_of
 from service.api.inference.endpoint import InferEndpoint
 from service.api.post import Post
+from service.api.reception import LEFT, Reception
 from service.api.replies import Reply
 from service.api.routes import Endpoint
 from service.api.shell import request_id_of
@@ -122,16 +124,19 @@ class Protocol(Connection):
             return None
         headers = dict(self.headers)
         length = headers.get(b"content-length", b"")
-        if not length.isdigit() or self.expect_100_continue or not self.parser.should_keep_alive():
+        stays = self.parser.should_keep_alive() and not self.expect_100_continue
+        if not stays or not length.isdigit():
             return None
         try:
             terms: AnyTerms = endpoint.terms(headers)
             exchange = terms.begin(request_id_of(headers.get(b"x-request-id")))
         except ServiceError:
             return None
-        if int(length) > terms.max_body_bytes:
+        reception: Reception = self.app_state["reception"]
+        if int(length) > terms.max_body_bytes or not reception.takes_shortcut(headers, self.client):
             return None
-        if b"x-request-id" not in headers:
+        # The same head lets the next request in, unless requests are counted.
+        if b"x-request-id" not in headers and not reception.door.counts:
             self._parsed = (query, terms, int(length))
         return Post(self, exchange, query, bytearray(int(length)))
 
@@ -156,9 +161,13 @@ class Protocol(Connection):
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    def finish(self, reply: Reply, request_id: str, *, keep_alive: bool) -> None:
-        """Send the answer of a POST, and be ready for the next request."""
+    def finish(self, reply: Reply, exchange: Exchange, *, keep_alive: bool) -> None:
+        """Send the answer of a POST, tell of it, and be ready for the next request."""
         # A client that left, or has sent rubbish since, gets no answer.
-        if not self.transport.is_closing():
-            self.write(reply, request_id, keep_alive=keep_alive)
+        has_left = self.transport.is_closing()
+        if not has_left:
+            self.write(reply, exchange.request_id, keep_alive=keep_alive)
+        reception: Reception = self.app_state["reception"]
+        reception.answered(exchange, LEFT if has_left else reply.status)
+        if not has_left:
             self.on_response_complete()

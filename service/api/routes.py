@@ -29,6 +29,7 @@ from service.api.openapi import describe_compare, describe_plan
 from service.api.replies import Reply, send_reply
 from service.api.reports import plan_answer, report_answer
 from service.api.state import Service
+from service.api.telemetry import describe_call
 from service.plan import Request as PlanRequest
 from service.registry import Op
 
@@ -68,11 +69,16 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a POST of the operation itself, as an ASGI app."""
-        exchange = self.terms(dict(scope["headers"])).begin(scope["state"]["request_id"])
+        state = scope["state"]
+        exchange = self.terms(dict(scope["headers"])).begin(state["request_id"])
+        state["exchange"] = exchange  # for what is told of it afterwards
         limit = self.service.settings.max_body_bytes
         body = await read_body(headers_of(scope["headers"]), receive, limit)
         reply = exchange.respond(body, scope["query_string"])
-        await send_reply(reply if isinstance(reply, Reply) else await reply, send)
+        if not isinstance(reply, Reply):
+            reply = await reply
+        describe_call(exchange)
+        await send_reply(reply, send)
 
     def terms(self, headers: Mapping[bytes, bytes]) -> Terms:
         """What these raw headers settle, or the error that is known before the body is read."""

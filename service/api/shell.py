@@ -1,10 +1,11 @@
-"""The outermost layer of the app: request ids, common headers, HEAD, and what nobody caught."""
+"""The outermost layer of the app: who enters, ids, headers, HEAD, and what nobody caught."""
 
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
+from time import perf_counter_ns
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -13,9 +14,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.cors import sharing
 from service.api.encodings import packing
 from service.api.errors import MethodNotAllowedError, NotFoundError
 from service.api.problems import error_response
+from service.api.reception import LEFT, Reception, Visit
 from service.errors import (
     InternalError,
     ServiceError,
@@ -39,49 +42,78 @@ class Shell:
     small product more than it does itself.
     """
 
-    def __init__(self, app: ASGIApp, posts: Mapping[str, ASGIApp]):
-        """Wrap `app`; `posts` are endpoints by path."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        posts: Mapping[str, ASGIApp],
+        reception: Reception,
+        origins: Sequence[str] = (),
+    ):
+        """Wrap `app`; `posts` are endpoints by path; pages of `origins` may call from a browser."""
         self._app = app
-        self._posts = posts
+        self._reception = reception
+        self._serve: ASGIApp = sharing(self._enter, origins) if origins else self._enter
+        self.posts = posts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event; only HTTP requests are touched."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        started_ns = perf_counter_ns()
         request_id = request_id_of(dict(scope["headers"]).get(b"x-request-id"))
-        scope.setdefault("state", {})["request_id"] = request_id
-        post = self._posts.get(scope["path"]) if scope["method"] == "POST" else None
-        app = post or self._app
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        post = scope["method"] == "POST" and scope["path"] in self.posts
+        head = scope["method"] == "HEAD"
         # Operations compress their results themselves, and what they refuse is short.
-        answer = Answer(
-            send, request_id, scope, head=scope["method"] == "HEAD", may_pack=post is None
-        )
-        if answer.head:
-            scope = {**scope, "method": "GET"}
+        answer = Answer(send, request_id, scope, head=head, may_pack=not post)
+        state["answer"] = answer
+        inner = {**scope, "method": "GET"} if head else scope
         try:
-            await app(scope, receive, answer)
+            await self._serve(inner, receive, answer)
+        finally:
+            self._tell(scope, inner, perf_counter_ns() - started_ns)
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request that may enter; whatever fails has an answer."""
+        state, path = scope["state"], scope["path"]
+        app = self.posts.get(path, self._app) if scope["method"] == "POST" else self._app
+        try:
+            self._reception.admit(path, dict(scope["headers"]), scope.get("client"))
+            await app(scope, receive, send)
         except ClientDisconnect:
-            log.info("client left request %s", request_id)
+            log.info("client left request %s", state["request_id"])
         except ServiceError as error:
-            await error_response(scope, error)(scope, receive, answer)
+            await error_response(scope, error)(scope, receive, send)
         except Exception:
-            log.exception("request %s failed", request_id)
-            if not answer.started:
-                answered = error_response(scope, failure(request_id))
-                await answered(scope, receive, answer)
+            log.exception("request %s failed", state["request_id"])
+            if state["answer"].status is None:
+                answered = error_response(scope, failure(state["request_id"]))
+                await answered(scope, receive, send)
+
+    def _tell(self, scope: Scope, inner: Scope, elapsed_ns: int) -> None:
+        """Count and log the request; the framework has left its route in `inner`."""
+        state, path = inner["state"], inner["path"]
+        exchange, status = state.pop("exchange", None), state["answer"].status or LEFT
+        if exchange is not None:
+            self._reception.answered(exchange, status)
+            return
+        route = path if path in self.posts else getattr(inner.get("route"), "path", None)
+        visit = Visit(scope["method"], path, route, state["request_id"])
+        self._reception.served(visit, status, elapsed_ns)
 
 
 class Answer:
     """The way out of one answer: adds headers to its start, and keeps the body of a HEAD."""
 
-    __slots__ = ("_may_pack", "_request_id", "_scope", "_send", "head", "started")
+    __slots__ = ("_may_pack", "_request_id", "_scope", "_send", "head", "status")
 
     def __init__(self, send: Send, request_id: str, scope: Scope, *, head: bool, may_pack: bool):
         """Pass messages on to `send`; what `may_pack` is compressed if `scope` asks for that."""
         self.head = head
         self._may_pack = may_pack and not head
-        self.started = False
+        self.status: int | None = None
         self._send = send
         self._request_id = request_id
         self._scope = scope
@@ -89,7 +121,7 @@ class Answer:
     async def __call__(self, message: Message) -> None:
         """Pass one message on."""
         if message["type"] == "http.response.start":
-            self.started = True
+            self.status = message["status"]
             headers = [*message["headers"], (b"x-request-id", self._request_id.encode())]
             headers += [header for header in SECURITY if header not in headers]
             if self._may_pack:

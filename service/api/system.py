@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from fastapi import APIRouter
 
-from service.api import openapi, schemas
+from service.api import schemas
 from service.api.errors import NotFoundError
-from service.api.problems import explanations
+from service.api.problems import explanations, problem_answers
 from service.api.state import Service
 from service.dtypes import DTYPES
 from service.errors import did_you_mean, quote
@@ -62,7 +62,7 @@ def system_router(service: Service) -> APIRouter:
         """The process answers, whatever it computes."""
         return schemas.Health(status="live")
 
-    @router.get("/health/ready", responses=openapi.problems(503))
+    @router.get("/health/ready", responses=problem_answers(503))
     async def ready() -> schemas.Health:
         """The service takes calls."""
         service.check_ready()
@@ -73,7 +73,7 @@ def system_router(service: Service) -> APIRouter:
         """Every problem code, what it means and what to do."""
         return list(explanations().values())
 
-    @router.get("/problems/{code}", responses=openapi.problems(404))
+    @router.get("/problems/{code}", responses=problem_answers(404))
     def problem(code: str) -> schemas.ProblemKind:
         """What a problem code means and what to do."""
         known = explanations()

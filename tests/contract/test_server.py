@@ -1,15 +1,19 @@
 """A real server, in a process of its own, over TCP."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
+from time import sleep
 
 import httpx
 import pytest
 
+from service.api.keys import key_hash
 from tests.conftest import serving
 
 ROOT = Path(__file__).parents[2]
@@ -79,3 +83,52 @@ def test_a_wrong_setting_stops_the_start() -> None:
     assert run.returncode == 2
     assert "SERVICE_PORT" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_keys_origins_and_the_log_of_a_server() -> None:
+    """By settings: who may enter, from which page, and a line of JSON for each request."""
+    page = "https://lab.example.org"
+    variables = {
+        "SERVICE_API_KEYS": f"alice:{key_hash(b'right')}",
+        "SERVICE_CORS_ORIGINS": page,
+        "SERVICE_LOG_FORMAT": "json",
+        "SERVICE_LOG_LEVEL": "info",
+    }
+    body = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
+    with TemporaryFile() as log:
+        with serving(log, **variables) as url:
+            assert httpx.post(f"{url}/matmul", json=body).status_code == 401
+            headers = {"X-API-Key": "right", "X-Request-Id": "r-1"}
+            answer = httpx.post(f"{url}/matmul", json=body, headers=headers)
+            assert answer.status_code == 200
+            headers |= {"Origin": page, "X-Request-Id": "r-2"}
+            answer = httpx.post(f"{url}/matmul", json=body, headers=headers)
+            assert answer.status_code == 200
+            assert answer.headers["Access-Control-Allow-Origin"] == page
+        log.seek(0)
+        events = [json.loads(line) for line in log.read().splitlines()]
+    told = {each["request_id"]: each for each in events if "request_id" in each}
+    for request_id in ("r-1", "r-2"):
+        assert told[request_id]["message"] == "POST /matmul 200"
+        assert told[request_id]["compute_ms"] > 0
+    assert any("Uvicorn running" in each["message"] for each in events)
+    assert "right" not in json.dumps(events)
+
+
+def test_server_processes_count_together() -> None:
+    """Whichever of them answers, GET /metrics has all that both were asked."""
+    with serving(SERVICE_WORKERS="2") as url:
+        for _ in range(40):
+            httpx.post(f"{url}/norm", json={"x": [3, 4]})  # 503 where one is not yet warm
+        for _ in range(100):
+            if all(norms(httpx.get(f"{url}/metrics").text) == 40 for _ in range(10)):
+                break
+            sleep(0.1)
+        else:
+            pytest.fail("never all 40 ten times in a row")
+
+
+def norms(text: str) -> float:
+    """How many POSTs of /norm are told of."""
+    lines = [line for line in text.splitlines() if 'method="POST",route="/norm"' in line]
+    return sum(float(line.split()[-1]) for line in lines)

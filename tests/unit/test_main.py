@@ -11,6 +11,9 @@ import pytest
 import uvicorn
 
 from service.__main__ import main
+from service.api.keys import key_hash
+from service.api.serve import serve
+from service.settings import Settings
 from service.strategies import REGISTRY
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +71,46 @@ def test_generated(command: str, files: list[str], empty: Path, capsys: Capture)
         assert main([command, "--check"]) == 1
         assert (empty / name).read_text(encoding="utf-8") == "another"
         main([command])
+
+
+def test_key(capsys: Capture) -> None:
+    """A key and its hash, which the setting takes; another each time."""
+    assert main(["key"]) == 0
+    first = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    assert key_hash(first["key"].encode()) == first["hash"]
+    assert Settings(api_keys=first["hash"]).api_keys == first["hash"]
+    assert main(["key"]) == 0
+    assert first["key"] not in capsys.readouterr().out
+
+
+def test_serve_refuses_to_be_open_to_all(capsys: Capture) -> None:
+    """Beyond loopback it wants keys, or to be told; the message says both."""
+    assert main(["serve", "--host", "0.0.0.0", "--port", "0"]) == 2
+    told = capsys.readouterr().err
+    assert "0.0.0.0 can be reached from other hosts" in told
+    for way in ("python -m service key", "SERVICE_API_KEYS", "SERVICE_ALLOW_ANYONE=true"):
+        assert way in told
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_server_processes_share_a_folder(
+    workers: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """For as long as they run; one process alone needs none, and one that is set is taken."""
+    shared: list[str] = []
+
+    def run(app: str, **options: object) -> None:
+        shared.append(os.environ["SERVICE_METRICS_DIR"])
+        assert (shared[-1] != "") == Path(shared[-1] or "/nothing").is_dir()
+
+    monkeypatch.setattr(uvicorn, "run", run)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    serve(Settings(workers=workers))
+    assert (shared[-1] == "") == (workers == 1)
+    assert not shared[-1] or not Path(shared[-1]).exists()
+    serve(Settings(workers=workers, metrics_dir=str(tmp_path)))
+    assert shared[-1] == str(tmp_path)
+    assert tmp_path.is_dir()
 
 
 def test_serve(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

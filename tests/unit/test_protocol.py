@@ -125,6 +125,7 @@ class Lab:
             "posts": {path.encode(): endpoint for path, endpoint in routes.items()},
             "turn": Turn(),
             "watch": Watch(bounds_of(app.state.service.settings)),
+            "reception": app.state.reception,
         }
 
     def connect(self) -> tuple[Protocol, Wire]:

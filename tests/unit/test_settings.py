@@ -57,6 +57,17 @@ def test_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
             "SERVICE_MAX_ELEMENT is no setting; did you mean 'SERVICE_MAX_ELEMENTS'",
             id="misspelt",
         ),
+        pytest.param("SERVICE_RATE", "-1", "SERVICE_RATE: Input should be greater", id="rate"),
+        pytest.param("SERVICE_RATE", "nan", "SERVICE_RATE: Input should be a finite", id="nan"),
+        pytest.param(
+            "SERVICE_LOG_FORMAT", "xml", "SERVICE_LOG_FORMAT: .*'text' or 'json'", id="log"
+        ),
+        pytest.param(
+            "SERVICE_CORS_ORIGINS",
+            "https://a.example.org/",
+            "SERVICE_CORS_ORIGINS: .*scheme://host",
+            id="origin",
+        ),
         pytest.param("SERVICE_", "1", "SERVICE_ is no setting; ", id="no name"),
         pytest.param(
             "SERVICE_QQQQQQQQQQQQQQ",
@@ -70,6 +81,50 @@ def test_unusable(variable: str, value: str, message: str) -> None:
     """A variable that cannot be used is named, with what is wrong or what exists."""
     with pytest.raises(SettingsError, match=message):
         from_environment({variable: value})
+
+
+@pytest.mark.parametrize("text", ["tsk_secret", f"{'a' * 64} tsk_secret", f"tsk_secret:{'A' * 64}"])
+def test_a_key_in_place_of_its_hash_is_not_shown(text: str) -> None:
+    """The message says what was meant, and goes to a log that others read."""
+    with pytest.raises(SettingsError, match=r"SERVICE_API_KEYS: .*python -m service key") as raised:
+        from_environment({"SERVICE_API_KEYS": text})
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "*",
+        "https://a.example.org",
+        "http://localhost:5173, http://[::1]:80,",
+        "http://127.0.0.1:8000",
+    ],
+)
+def test_origins(text: str) -> None:
+    """Scheme, host and perhaps a port, as a browser sends them."""
+    assert Settings(cors_origins=text).cors_origins == text
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("127.0.0.1", False),
+        ("127.1.2.3", False),
+        ("::1", False),
+        ("localhost", False),
+        ("0.0.0.0", True),
+        ("::", True),
+        ("", True),
+        ("192.0.2.1", True),
+        ("localhost.example.org", True),
+    ],
+)
+def test_open_beyond_loopback(host: str, reached: bool) -> None:
+    """Where others can reach the host, unless keys are set or it is said to be meant."""
+    assert Settings(host=host).is_open_beyond_loopback == reached
+    assert not Settings(host=host, api_keys="a" * 64).is_open_beyond_loopback
+    assert not Settings(host=host, allow_anyone=True).is_open_beyond_loopback
 
 
 def test_settings_do_not_change() -> None:

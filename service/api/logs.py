@@ -1,0 +1,76 @@
+"""The log: a line for each event, as text for people or as JSON for machines.
+
+No line has anything of a body: not of one that was refused, nor what an exception says of a value.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from traceback import format_tb
+from typing import Any, Final
+
+import orjson
+
+from service.settings import Settings
+
+FIELDS: Final = "fields"  # the attribute of a record that holds its named values
+
+
+class TextFormatter(logging.Formatter):
+    """`time LEVEL logger message name=value ...`, then where an exception came from."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One event."""
+        head = f"{_time(record)} {record.levelname} {record.name} {record.getMessage()}"
+        fields = [f"{name}={value}" for name, value in _fields(record).items()]
+        return "\n".join([" ".join([head, *fields]), *_trace(record)])
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object on one line, with the named values among its keys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One event."""
+        event: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        trace = "\n".join(_trace(record))
+        if trace:
+            event["exception"] = trace
+        return orjson.dumps(event, default=str).decode()
+
+
+def log_config(settings: Settings) -> dict[str, Any]:
+    """The configuration of all loggers, uvicorn's among them, for `logging.config.dictConfig`."""
+    formatter = JsonFormatter if settings.log_format == "json" else TextFormatter
+    level = settings.log_level.upper()
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": formatter}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"level": level, "handlers": ["stderr"]},
+        "loggers": {"uvicorn": {"level": level}},
+    }
+
+
+def _time(record: logging.LogRecord) -> str:
+    told = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    return told.replace("+00:00", "Z")
+
+
+def _fields(record: logging.LogRecord) -> Mapping[str, object]:
+    fields: Mapping[str, object] = getattr(record, FIELDS, {})
+    return fields
+
+
+def _trace(record: logging.LogRecord) -> Iterator[str]:
+    """Where an exception and those behind it were raised, without what they say."""
+    error = record.exc_info[1] if record.exc_info else None
+    while error is not None:
+        yield "".join(format_tb(error.__traceback__)) + type(error).__qualname__
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,164 @@
+"""OpenTelemetry: a span for each request once somebody collects them, none before."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry import trace
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+
+from service.api import telemetry
+from tests.conftest import Serve, serving
+
+PRODUCT: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize(
+    ("environment", "on"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
+        ({"OTEL_EXPORTER_OTLP_HEADERS": "a=b"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces"}, True),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_SDK_DISABLED": "true"},
+            False,
+        ),
+    ],
+)
+def test_when_somebody_collects(environment: Mapping[str, str], on: bool) -> None:
+    """By OpenTelemetry's own variables."""
+    assert telemetry.is_on(environment) == on
+
+
+def test_a_provider_of_the_process_collects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever embeds the app may have set one."""
+    monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
+    assert telemetry.is_on({})
+
+
+async def test_without_a_collector_calls_take_the_shorter_way(serve: Serve) -> None:
+    """There is no span to make, so the framework's layers are left out."""
+    async with serve() as client:
+        app = client._transport.app  # type: ignore[attr-defined]  # httpx names no type for it
+        assert "/matmul" in app.shell.posts
+
+
+async def test_with_a_collector_calls_come_by_the_router(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its spans are there; answers are the same, and counted the same."""
+    monkeypatch.setattr(telemetry, "is_on", lambda: True)
+    async with serve() as client:
+        app = client._transport.app  # type: ignore[attr-defined]  # httpx names no type for it
+        assert app.shell.posts == {}
+        spans = Spans()
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(spans))
+        with provider.get_tracer("test").start_as_current_span("request"):
+            answer = await client.post("/matmul", json=PRODUCT)
+        assert answer.json()["result"]["data"] == [[19.0, 22.0], [43.0, 50.0]]
+        refused = await client.post("/matmul", json={})
+        assert (refused.status_code, refused.json()["code"]) == (422, "missing-field")
+        told = app.state.reception.metrics.figures.calls
+        assert {key[3]: tally.count for key, tally in told.items()} == {200: 1, 422: 1}
+    (fields,) = spans.fields
+    assert fields["tensor_service.op"] == "matmul"
+    timing = answer.json()["timing"]
+    for phase in ("decode", "compute", "total"):
+        assert fields[f"tensor_service.{phase}_ms"] == pytest.approx(timing[f"{phase}_ms"])
+
+
+class Spans(SpanExporter):
+    """Keeps what spans tell of themselves."""
+
+    def __init__(self) -> None:
+        self.fields: list[dict[str, Any]] = []
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Keep them."""
+        self.fields += [dict(span.attributes or {}) for span in spans]
+        return SpanExportResult.SUCCESS
+
+
+class Collector(ThreadingHTTPServer):
+    """Takes spans over HTTP, as a collector of OpenTelemetry does."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        super().__init__(("127.0.0.1", 0), Receiver)
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """One export."""
+
+    server: Collector
+
+    def do_POST(self) -> None:
+        """Keep the spans."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/v1/traces":
+            asked = ExportTraceServiceRequest.FromString(body)
+            self.server.spans += [
+                span
+                for resource in asked.resource_spans
+                for scope in resource.scope_spans
+                for span in scope.spans
+            ]
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """A collector that runs."""
+    with Collector() as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def values(span: Span) -> dict[str, Any]:
+    """The attributes of a span."""
+    found: dict[str, Any] = {}
+    for each in span.attributes:
+        kind = each.value.WhichOneof("value")
+        assert kind is not None
+        found[each.key] = getattr(each.value, kind)
+    return found
+
+
+def test_a_collector_gets_a_span_of_each_request(collector: Collector) -> None:
+    """Of the client's trace, by FastAPI; with what a call was, and its phases."""
+    endpoint = f"http://127.0.0.1:{collector.server_port}"
+    with serving(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as url:
+        headers = {"X-Request-Id": "r-1", "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+        answer = httpx.post(f"{url}/matmul", json=PRODUCT, headers=headers)
+        assert answer.json()["result"]["data"] == [[19.0, 22.0], [43.0, 50.0]]
+        assert httpx.post(f"{url}/norm", json={}).status_code == 422
+        httpx.post(f"{url}/matmul/plan", json=PRODUCT)
+    spans = {span.name: span for span in collector.spans if span.kind == Span.SPAN_KIND_SERVER}
+    assert {"POST /matmul", "POST /norm", "POST /matmul/plan"} <= spans.keys()
+    span = spans["POST /matmul"]
+    assert span.trace_id.hex() == TRACE
+    found = values(span)
+    assert found["http.response.status_code"] == 200
+    assert found["tensor_service.request_id"] == "r-1"
+    assert found["tensor_service.strategy"] == "torch"
+    assert found["tensor_service.compute_ms"] == pytest.approx(
+        answer.json()["timing"]["compute_ms"]
+    )
+    assert values(spans["POST /norm"])["http.response.status_code"] == 422

@@ -1,0 +1,200 @@
+"""What is counted, how it adds up among processes, and how Prometheus reads it."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.api.figures import BATCH, Figures, Tally
+from service.api.metrics import BOUND_BITS, Metrics
+from service.api.sharing import Folder
+from service.timing import PHASES
+
+LAPS = [4_000, 0, 300, 3_000, 200, 5_000_000_000]
+MATMUL = ("matmul", "torch", "inline", 200)
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def samples(text: bytes) -> Samples:
+    """Each sample of an exposition, by its name and labels; Prometheus' own parser reads it."""
+    found: Samples = {}
+    for family in text_string_to_metric_families(text.decode()):
+        for sample in family.samples:
+            key = (sample.name, tuple(sorted(sample.labels.items())))
+            assert key not in found, "a sample stands there once"
+            found[key] = sample.value
+    return found
+
+
+def sample(found: Samples, name: str, **labels: str) -> float | None:
+    """The one sample of this name and these labels."""
+    return found.get((f"tensor_service_{name}", tuple(sorted(labels.items()))))
+
+
+async def test_calls_are_counted_by_what_they_were() -> None:
+    """By operation, strategy, lane and status; they are requests of their route, too."""
+    metrics = Metrics()
+    for _ in range(3):
+        metrics.figures.count_call(MATMUL, LAPS)
+    metrics.figures.count_call(("matmul", "", "", 422), None)
+    metrics.figures.requests["POST", "/matmul", 401] += 1
+    metrics.figures.requests["GET", "/limits", 200] += 2
+    found = samples(await metrics.text())
+    labels = {"op": "matmul", "strategy": "torch", "lane": "inline", "status": "200"}
+    assert sample(found, "calls_total", **labels) == 3
+    labels = {"op": "matmul", "strategy": "", "lane": "", "status": "422"}
+    assert sample(found, "calls_total", **labels) == 1
+    for route, method, status, count in (
+        ("/matmul", "POST", "200", 3),
+        ("/matmul", "POST", "422", 1),
+        ("/matmul", "POST", "401", 1),
+        ("/limits", "GET", "200", 2),
+    ):
+        labels = {"route": route, "method": method, "status": status}
+        assert sample(found, "requests_total", **labels) == count
+
+
+async def test_phases_are_histograms() -> None:
+    """Buckets hold what is no longer than their bound; sum and count are exact."""
+    metrics = Metrics()
+    metrics.figures.count_call(MATMUL, LAPS)
+    metrics.figures.count_call(("matmul", "torch", "thread", 200), LAPS)
+    metrics.figures.count_call(("matmul", "torch", "inline", 500), None)
+    found = samples(await metrics.text())
+    for phase, ns in zip(PHASES, LAPS, strict=True):
+        labels = {"op": "matmul", "strategy": "torch", "phase": phase}
+        assert sample(found, "phase_seconds_count", **labels) == 2
+        assert sample(found, "phase_seconds_sum", **labels) == pytest.approx(2 * ns / 1e9)
+        for bits in BOUND_BITS:
+            expected = 2 if ns < 2**bits else 0
+            le = str(2**bits / 1e9)
+            assert sample(found, "phase_seconds_bucket", le=le, **labels) == expected
+        assert sample(found, "phase_seconds_bucket", le="+Inf", **labels) == 2
+
+
+async def test_a_part_shows_readings() -> None:
+    """Read when they are asked for; of one name with different labels in one family."""
+    metrics, now = Metrics(), {"jobs": 1.5}
+    metrics.gauge("jobs", "Jobs.", lambda: now["jobs"], lane="a")
+    metrics.gauge("jobs", "Jobs.", lambda: 7, lane="b")
+    metrics.counter("restarts", "Restarts.", lambda: 3)
+    now["jobs"] = 2.5
+    text = await metrics.text()
+    found = samples(text)
+    assert sample(found, "jobs", lane="a") == 2.5
+    assert sample(found, "jobs", lane="b") == 7
+    assert sample(found, "restarts_total") == 3
+    assert text.count(b"# HELP tensor_service_jobs ") == 1
+    assert b"# TYPE tensor_service_restarts_total counter" in text
+    with pytest.raises(ValueError, match=r"jobs \{'lane': 'a'\} is shown already"):
+        metrics.gauge("jobs", "Again.", lambda: 0, lane="a")
+
+
+async def test_the_process_tells_of_itself() -> None:
+    """Memory, descriptors and CPU time of a server that has one process."""
+    found = samples(await Metrics().text())
+    assert found["process_resident_memory_bytes", ()] > 1e6
+    assert found["process_open_fds", ()] > 0
+
+
+def test_figures_come_back_as_they_were() -> None:
+    """From the text that one process leaves for another."""
+    figures = Figures()
+    figures.count_call(MATMUL, LAPS)
+    figures.requests["GET", "/limits", 200] += 2
+    found = Figures.load(figures.with_readings({"x {}": 1.5}).dump())
+    assert found.requests == figures.requests
+    assert found.readings == {"x {}": 1.5}
+    (key,) = found.calls
+    assert key == MATMUL
+    tally = figures.calls[key]
+    assert found.calls[key].count == tally.count == 1
+    assert [*found.calls[key].sums] == [*tally.sums] == LAPS
+    assert np.array_equal(found.calls[key].bins, tally.bins)
+
+
+@pytest.mark.parametrize("calls", [0, 1, BATCH - 1, BATCH, 2 * BATCH + 1])
+def test_phases_are_counted_in_batches(calls: int) -> None:
+    """Whole ones by themselves, the rest when it is asked for; each by its length in bits."""
+    tally = Tally()
+    laps = [[number, 2**number % 2**50, 1, 0, 7, 2**40 + 1] for number in range(calls)]
+    for each in laps:
+        tally.add(each)
+    assert tally.bins.sum() == calls // BATCH * BATCH * len(PHASES)
+    tally.settle()
+    tally.settle()
+    for phase in range(len(PHASES)):
+        lengths = Counter(each[phase].bit_length() for each in laps)
+        assert {bits: n for bits, n in enumerate(tally.bins[phase]) if n} == lengths
+        assert tally.sums[phase] == sum(each[phase] for each in laps)
+
+
+async def test_processes_add_up(tmp_path: Path) -> None:
+    """Whichever is asked; one that has ended keeps its counts, and has nothing to do any more."""
+    here = Metrics(Folder(tmp_path))
+    theirs = Folder(tmp_path)
+    there = Metrics(theirs)
+    for metrics, calls in ((here, 2), (there, 3)):
+        metrics.gauge("jobs", "Jobs.", lambda: 5)
+        metrics.counter("restarts", "Restarts.", lambda: 1)
+        for _ in range(calls):
+            metrics.figures.count_call(MATMUL, LAPS)
+        metrics.figures.requests["GET", "/limits", 200] += 1
+        metrics.publish()
+    labels = {"op": "matmul", "strategy": "torch", "lane": "inline", "status": "200"}
+    for metrics in (here, there):
+        found = samples(await metrics.text())
+        assert sample(found, "calls_total", **labels) == 5
+        assert sample(found, "requests_total", method="GET", route="/limits", status="200") == 2
+        assert sample(found, "jobs") == 10
+        assert sample(found, "restarts_total") == 2
+        assert ("process_open_fds", ()) not in found, "it would be that of whoever was asked"
+    theirs._own.rename(tmp_path / "4194305-0.json")  # no process has such a number
+    found = samples(await here.text())
+    assert sample(found, "calls_total", **labels) == 5
+    assert sample(found, "jobs") == 5
+    assert sample(found, "restarts_total") == 2
+
+
+class Watched(Folder):
+    """A folder that says when something was put there."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.put_now = asyncio.Event()
+
+    def put(self, text: bytes) -> None:
+        """Leave it, and say so."""
+        super().put(text)
+        self.put_now.set()
+
+    def calls(self) -> int:
+        """How many calls the process that uses the folder has told of."""
+        ((text, lives),) = Folder(self._path).others()
+        assert lives
+        return sum(tally.count for tally in Figures.load(text).calls.values())
+
+
+async def test_figures_are_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Again and again while the server runs, and once more at its end."""
+    monkeypatch.setattr("service.api.metrics.PUBLISH_S", 0.001)
+    folder = Watched(tmp_path)
+    metrics = Metrics(folder)
+    async with metrics.published(), asyncio.timeout(10):
+        for count in range(3):
+            folder.put_now.clear()
+            await folder.put_now.wait()
+            assert folder.calls() == count
+            metrics.figures.count_call(MATMUL, LAPS)
+    assert folder.calls() == 3
+
+
+async def test_one_process_publishes_nothing() -> None:
+    """There is nobody to tell."""
+    metrics = Metrics()
+    async with metrics.published():
+        metrics.publish()
+    assert samples(await metrics.text())
