@@ -78,7 +78,7 @@ def serve(options: argparse.Namespace) -> int:
     except SettingsError as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 2
-    print(f"open http://{settings.host}:{settings.port}/docs", flush=True)
+    print(f"open http://{settings.host}:{settings.port}", flush=True)
     serve(settings)
     return 0
 

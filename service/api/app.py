@@ -16,6 +16,7 @@ from service.api.docs import docs_routes
 from service.api.door import Door
 from service.api.inference.routes import Infer, inference_router
 from service.api.inference.statistics import Statistics
+from service.api.lab import lab_routes
 from service.api.metrics import Metrics, metrics_router, show_parts
 from service.api.openapi import document
 from service.api.post import Turn
@@ -104,7 +105,7 @@ def create_app(
     app.include_router(inference_router(service, statistics))
     app.include_router(system_router(service))
     app.include_router(metrics_router(metrics))
-    app.router.routes.extend(docs_routes())
+    app.router.routes.extend([*lab_routes(), *docs_routes()])
     app.add_exception_handler(HTTPException, partial(transport_problem, app))
     app.add_exception_handler(ServiceError, service_problem)
     app.add_exception_handler(Exception, fault)

@@ -159,7 +159,7 @@ async def transport_problem(app: FastAPI, request: Request, error: Any) -> Respo
         )
         refused.allowed = allowed
         return error_response(request.scope, refused)
-    paths = sorted([*app.openapi()["paths"], "/docs", "/openapi.json"])
+    paths = sorted([*app.openapi()["paths"], "/", "/docs", "/openapi.json"])
     found = NotFoundError(
         f"nothing is served at {quote(request.url.path)}; there are {', '.join(paths)}",
         hint=did_you_mean(request.url.path, paths),

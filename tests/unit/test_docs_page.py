@@ -12,7 +12,8 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from service.api.docs import OUR_ASSETS, SWAGGER_ASSETS, WEB, docs_routes
+from service.api.docs import OUR_ASSETS, SWAGGER_ASSETS, docs_routes
+from service.api.pages import WEB
 
 pytestmark = pytest.mark.anyio
 

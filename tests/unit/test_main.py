@@ -121,7 +121,7 @@ def test_serve(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     assert main(["serve", "--host", "::1", "--port", "0", "--workers", "2"]) == 0
     assert (served["host"], served["port"], served["workers"]) == ("::1", 0, 2)
     assert os.environ["SERVICE_WORKERS"] == "2"
-    assert "/docs" in capsys.readouterr().out
+    assert "open http://::1:0" in capsys.readouterr().out
 
 
 def test_serve_with_wrong_settings(capsys: Capture) -> None:

@@ -1,0 +1,86 @@
+// The service, as the page calls it.
+
+import { elementsOf } from "./npy.js";
+
+/** A problem document as an error; `problem` is the document. */
+export class ProblemError extends Error {
+  constructor(problem) {
+    super(problem.detail);
+    this.problem = problem;
+  }
+}
+
+async function send(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ProblemError({ title: "The service does not answer", detail: "no connection: is it running?", code: "unreachable" });
+  }
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => null);
+  throw new ProblemError(problem ?? { title: `Status ${response.status}`, detail: response.statusText, code: "unreadable" });
+}
+
+/** What a GET answers, as JSON. */
+export async function get(path) {
+  return (await send(path)).json();
+}
+
+/** A plan. */
+export async function plan(op, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return (await send(`${op}/plan`, { method: "POST", headers, body, signal })).json();
+}
+
+/**
+ * A run: the answer's envelope, its values in a row (`values`), little-endian bytes where they came
+ * so (`bytes`), and milliseconds from sending to the last byte (`round_trip_ms`).
+ */
+export async function run({ path, headers, body }, accept, signal) {
+  const began = performance.now();
+  const response = await send(path, { method: "POST", headers: { ...headers, Accept: accept }, body, signal });
+  if (accept === "application/json") {
+    const answer = await response.json();
+    const round_trip_ms = performance.now() - began;
+    return { ...answer, values: numbersOf(answer.result), bytes: null, round_trip_ms, form: "JSON" };
+  }
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  const round_trip_ms = performance.now() - began;
+  const shape = response.headers.get("X-Tensor-Shape");
+  const result = { shape: shape ? shape.split(",").map(Number) : [], dtype: response.headers.get("X-Tensor-Dtype") };
+  const envelope = JSON.parse(response.headers.get("X-Envelope"));
+  return { ...envelope, result, values: elementsOf(result.dtype, bytes), bytes, round_trip_ms, form: "bytes" };
+}
+
+const WORDS = { NaN, Infinity, "-Infinity": -Infinity };
+
+/** Elements of nested data in a row; words are numbers again, decimal strings are whole numbers. */
+function numbersOf({ shape, dtype, data }) {
+  const read = (each) => (typeof each !== "string" ? each : each in WORDS ? WORDS[each] : BigInt(each));
+  if (shape.length === 0 && !dtype.startsWith("complex")) return [read(data)];
+  const flat = [data].flat(Infinity).map(read);
+  if (!dtype.startsWith("complex")) return flat;
+  return Array.from({ length: flat.length / 2 }, (_, index) => flat.slice(2 * index, 2 * index + 2));
+}
+
+/** A race: calls `heard(name, data)` for each event as it arrives. */
+export async function race({ path, headers, body }, heard, signal) {
+  const response = await send(path, { method: "POST", headers: { ...headers, Accept: "text/event-stream" }, body, signal });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    text += value;
+    const events = text.split(/\r?\n\r?\n/);
+    text = events.pop();
+    for (const event of events) {
+      const name = /^event: ?(.*)$/m.exec(event)?.[1];
+      const data = /^data: ?(.*)$/m.exec(event)?.[1];
+      if (name === "problem") throw new ProblemError(JSON.parse(data));
+      if (name && data) heard(name, JSON.parse(data));
+    }
+  }
+}

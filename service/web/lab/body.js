@@ -1,0 +1,79 @@
+// A call as HTTP: its address, headers and body, in JSON or as bytes.
+
+import { elements } from "./format.js";
+import { DTYPES } from "./npy.js";
+import { wireFields } from "./operations.js";
+
+const JSON_TYPE = "application/json";
+const BYTES_TYPE = "application/x-safetensors";
+const SHORT = 4096; // elements of all operands that go, and come, as JSON unless it is chosen otherwise
+
+/** Whether a call goes as bytes: by choice, or because its operands are many numbers. */
+export function asBytes(state, tensors) {
+  if (!tensors.every((tensor) => tensor.bytes && DTYPES[tensor.stated].tensors)) return false;
+  if (state.body !== "auto") return state.body === "bytes";
+  return tensors.reduce((sum, tensor) => sum + elements(tensor.shape), 0) > SHORT;
+}
+
+/** A plan's body: shapes stand for the operands. */
+export function planBody(state, tensors) {
+  const shapes = tensors.map(({ shape, dtype }) => (dtype ? { shape, dtype } : { shape }));
+  return JSON.stringify({ ...named(state, shapes), ...wireFields(state) });
+}
+
+function named(state, values) {
+  if (state.op === "matmul") return { a: values[0], b: values[1] };
+  return state.op === "norm" ? { x: values[0] } : { operands: values };
+}
+
+/**
+ * What to send: `{path, headers, body}`; `extra` are more fields, such as those of a race.
+ * @param {object} state @param {object[]} tensors
+ */
+export function request(state, tensors, suffix = "", extra = {}) {
+  const fields = { ...wireFields(state), ...extra };
+  if (!asBytes(state, tensors)) {
+    return { path: state.op + suffix, headers: { "Content-Type": JSON_TYPE }, body: jsonBody(state, tensors, fields) };
+  }
+  const query = Object.entries(fields).map(([name, value]) => {
+    const text = typeof value === "object" ? JSON.stringify(value) : String(value);
+    return `${name}=${encodeURIComponent(text)}`;
+  });
+  const path = state.op + suffix + (query.length > 0 ? `?${query.join("&")}` : "");
+  return { path, headers: { "Content-Type": BYTES_TYPE }, body: safetensors(state, tensors) };
+}
+
+/** The JSON of a call; the literals of typed operands are as they were typed. */
+function jsonBody(state, tensors, fields) {
+  const operands = tensors.map((tensor) => {
+    const data = tensor.json();
+    return tensor.dtype ? `{"shape":${JSON.stringify(tensor.shape)},"dtype":"${tensor.dtype}","data":${data}}` : data;
+  });
+  const parts = state.op === "matmul" ? [`"a":${operands[0]}`, `"b":${operands[1]}`]
+    : state.op === "norm" ? [`"x":${operands[0]}`] : [`"operands":[${operands.join(",")}]`];
+  for (const [name, value] of Object.entries(fields)) parts.push(`${JSON.stringify(name)}:${JSON.stringify(value)}`);
+  return `{${parts.join(", ")}}`;
+}
+
+/** The operands as one safetensors file: length of the header, header, bytes. */
+function safetensors(state, tensors) {
+  const names = state.op === "matmul" ? ["a", "b"] : state.op === "norm" ? ["x"] : tensors.map((_, index) => String(index));
+  const header = {};
+  let end = 0;
+  tensors.forEach((tensor, index) => {
+    const from = end;
+    end += elements(tensor.shape) * DTYPES[tensor.stated].size;
+    header[names[index]] = { dtype: DTYPES[tensor.stated].tensors, shape: tensor.shape, data_offsets: [from, end] };
+  });
+  const text = JSON.stringify(header);
+  const head = new TextEncoder().encode(text.padEnd(Math.ceil(text.length / 8) * 8));
+  const length = new BigUint64Array([BigInt(head.length)]);
+  return new Blob([length, head, ...tensors.map((tensor) => tensor.bytes())]);
+}
+
+/** What the answer should be: bytes when the result is large, else JSON. */
+export function accept(state, plan, tensors) {
+  if (state.body === "json") return JSON_TYPE;
+  const large = (plan?.result.elements ?? 0) > SHORT;
+  return large || (state.body === "bytes" && asBytes(state, tensors)) ? "application/octet-stream" : JSON_TYPE;
+}

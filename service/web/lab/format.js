@@ -1,0 +1,112 @@
+// Numbers as people read them: three significant digits for times, units always.
+
+const MINUS = "\u2212";
+const THIN = "\u202f";
+
+/** `value` with `digits` significant digits, never in powers of ten. */
+function significant(value, digits = 3) {
+  if (value === 0) return "0";
+  const whole = Math.floor(Math.log10(Math.abs(value))) + 1;
+  if (whole >= digits) return grouped(Math.round(value));
+  return value.toFixed(Math.min(digits - whole, 20));
+}
+
+function grouped(whole) {
+  return String(whole).replace(/\B(?=(\d{3})+$)/g, THIN);
+}
+
+/** A time in milliseconds with its unit: 2.60 µs, 370 ms, 2.62 h. */
+export function time(ms) {
+  if (ms === null || ms === undefined) return "";
+  if (ms === 0) return "0";
+  if (ms < 1e-3) return `${significant(ms * 1e6)} ns`;
+  if (ms < 1) return `${significant(ms * 1e3)} µs`;
+  if (ms < 1e3) return `${significant(ms)} ms`;
+  if (ms < 120e3) return `${significant(ms / 1e3)} s`;
+  if (ms < 7200e3) return `${significant(ms / 60e3)} min`;
+  if (ms < 2 * 86400e3) return `${significant(ms / 3600e3)} h`;
+  return ms < 2 * 31557600e3 ? `${significant(ms / 86400e3)} days` : `${significant(ms / 31557600e3)} years`;
+}
+
+/** A time that is a power of ten: 1 µs, 100 ms, 10 s. */
+export function decade(ms) {
+  if (ms < 0.9e-3) return `${Math.round(ms * 1e6)} ns`;
+  if (ms < 0.9) return `${Math.round(ms * 1e3)} µs`;
+  return ms < 0.9e3 ? `${Math.round(ms)} ms` : `${grouped(Math.round(ms / 1e3))} s`;
+}
+
+/** A whole number in groups of three. */
+export function count(number) {
+  return number < 1e15 ? grouped(number) : number.toExponential(2).replace("e+", " × 10^");
+}
+
+/** Bytes in units of 1000. */
+export function bytes(number) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let unit = 0;
+  let value = number;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 ? value : significant(value)} ${units[unit]}`;
+}
+
+/** A factor: 62.0 ×, 16 091 ×. */
+export function factor(value) {
+  return `${significant(Number(value.toPrecision(3)))} ×`;
+}
+
+/** An error or a distance: 0, 2.6e-4, or a word for what is not finite. */
+export function distance(value) {
+  if (value === null || value === undefined) return "";
+  if (typeof value === "string") return value === "NaN" ? "NaN" : "∞";
+  return value === 0 ? "0" : value.toExponential(1).replace("e-", `e${MINUS}`).replace("e+", "e");
+}
+
+/** One element of a tensor, short enough for a cell. */
+export function element(value, digits = 5) {
+  if (Array.isArray(value)) return complex(value, digits);
+  if (typeof value === "boolean" || typeof value === "bigint") return signed(String(value));
+  if (Number.isNaN(value)) return "NaN";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : `${MINUS}∞`;
+  if (value === 0) return Object.is(value, -0) ? `${MINUS}0` : "0";
+  if (Number.isInteger(value) && Math.abs(value) < 1e7) return signed(String(value));
+  const plain = Math.abs(value) >= 1e-4 && Math.abs(value) < 1e7;
+  const rounded = Number(value.toPrecision(digits));
+  const text = plain ? String(rounded) : digits > 6 ? rounded.toExponential() : value.toExponential(Math.max(digits - 3, 1));
+  return signed(text.replace("e+", "e"));
+}
+
+/** One element in the fewest digits that give it back in its dtype. */
+export function exact(value, dtype) {
+  if (Array.isArray(value)) return `${exact(value[0], dtype)}${value[1] < 0 ? "" : "+"}${exact(value[1], dtype)}i`;
+  if (typeof value !== "number" || !["float32", "complex64"].includes(dtype)) return element(value, 17);
+  for (let digits = 6; digits < 9; digits += 1) {
+    if (Math.fround(Number(value.toPrecision(digits))) === Math.fround(value)) return element(value, digits);
+  }
+  return element(value, 9);
+}
+
+function signed(text) {
+  return text.replaceAll("-", MINUS);
+}
+
+function complex([re, im], digits) {
+  return `${element(re, digits)}${im < 0 ? "" : "+"}${element(im, digits)}i`;
+}
+
+/** A shape as Python writes it. */
+export function tuple(shape) {
+  return shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(", ")})`;
+}
+
+/** A shape as it is written in a field: 5x784. */
+export function crossed(shape) {
+  return shape.join("x");
+}
+
+/** How many elements a shape has. */
+export function elements(shape) {
+  return shape.reduce((product, size) => product * size, 1);
+}

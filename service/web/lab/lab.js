@@ -1,0 +1,231 @@
+// The lab: its parts, joined. Each change of the state brings every part up to date, then asks for a plan.
+
+import { alignmentTable, clashing, stretchedGrids } from "./alignment.js";
+import * as api from "./api.js";
+import { lettersOf, viewAxes } from "./axes.js";
+import { accept, planBody, request } from "./body.js";
+import { fill, h } from "./dom.js";
+import { callForm, raceFields, raceForm } from "./form.js";
+import { operandCards } from "./operands.js";
+import { tensorOf } from "./operand.js";
+import { operandNames, operandPointer } from "./operations.js";
+import { pathSteps } from "./path.js";
+import { loops, showPlan } from "./plan.js";
+import { clearProblems, showProblem, showUnread } from "./problems.js";
+import { raceTable, stopped, verdict } from "./race.js";
+import { showResult } from "./result.js";
+import { snippetsView } from "./snippets.js";
+import { callKey, start, Store } from "./state.js";
+import { tourView } from "./tour.js";
+
+const PAUSE_MS = 120; // from the last key until a plan is asked for
+const NO_RACE = { rows: new Map(), report: null };
+const at = (id) => document.getElementById(id);
+
+/** The page, over what the service says of its operations and devices. */
+export class Lab {
+  #tensors = []; // of the operands; `{error}` for one that cannot be read
+  #made = []; // the operands and dtypes that they were made from
+  #plan = null;
+  #planned = Promise.resolve();
+  #asking = new AbortController();
+  #pause = 0;
+  #working = null; // the run or race that is under way
+  #race = NO_RACE;
+  #resultOf = null; // the call that the result belongs to
+
+  constructor(catalogue, devices, state) {
+    this.catalogue = catalogue;
+    this.devices = devices;
+    this.store = new Store(state);
+    this.parts = {
+      operands: operandCards(at("operands"), this.store),
+      form: callForm(at("own-form"), at("form"), this.store),
+      raceForm: raceForm(at("race-form"), this.store),
+      race: raceTable(at("race"), this.store),
+      snippets: snippetsView(at("snippets"), this.store),
+      tour: tourView(at("stops"), at("tour-words"), this.store, (chosen) => this.show(chosen)),
+    };
+    fill(at("operations"), catalogue.map((op) => this.#operation(op)));
+    at("run").addEventListener("click", () => this.act("run"));
+    at("race-run").addEventListener("click", () => (this.#working?.kind === "race" ? this.#working.end() : this.act("race")));
+    this.store.listen((now, before) => this.#changed(now, before));
+  }
+
+  #operation({ name, summary }) {
+    const radio = h("input", { type: "radio", name: "operation", value: name, on: { change: () => this.show(start(name)) } });
+    return h("label", { class: "operation", title: summary }, radio, name);
+  }
+
+  get #info() {
+    return this.catalogue.find((op) => op.name === this.store.state.op);
+  }
+
+  /** The tensors of the operands; null for one that cannot be read. */
+  get #readable() {
+    return this.#tensors.map((tensor) => (tensor.error ? null : tensor));
+  }
+
+  get #letters() {
+    const shapes = this.#tensors.map((tensor) => tensor.shape ?? null);
+    return lettersOf(this.store.state, shapes, this.#plan?.result.shape.length ?? null);
+  }
+
+  /** Shows a state; a run or a race that is part of it is done again. */
+  async show(state, { visit = true } = {}) {
+    this.#working?.end();
+    fill(at("result"));
+    this.#resultOf = null;
+    this.#forgetRace();
+    this.store.set(state, { visit });
+    await this.#planNow();
+    if (state.view) await this.act(state.view);
+  }
+
+  #forgetRace() {
+    this.#race = NO_RACE;
+    at("verdict").textContent = "";
+  }
+
+  #changed(state, before) {
+    this.#makeTensors(state);
+    for (const radio of document.querySelectorAll("#operations input")) radio.checked = radio.value === state.op;
+    this.parts.tour.update(state);
+    this.parts.form.update(state, this.#info, this.devices);
+    this.parts.raceForm.update(state, this.#info);
+    if (callKey(state) !== callKey(before)) {
+      this.#forgetRace();
+      clearTimeout(this.#pause);
+      this.#pause = setTimeout(() => this.#planNow(), PAUSE_MS);
+    }
+    at("result").classList.toggle("stale", this.#resultOf !== null && this.#resultOf !== callKey(state));
+    this.#refresh();
+  }
+
+  #makeTensors(state) {
+    this.#tensors = state.operands.map((operand, index) => {
+      const known = this.#made[index];
+      if (known?.operand === operand && known.dtype === state.dtype) return this.#tensors[index];
+      try {
+        return tensorOf(operand, state.dtype);
+      } catch (error) {
+        return { error };
+      }
+    });
+    this.#made = state.operands.map((operand) => ({ operand, dtype: state.dtype }));
+  }
+
+  /** Brings what depends on the plan up to date. */
+  #refresh() {
+    const { state } = this.store;
+    const running = this.#working?.kind === "race";
+    this.parts.operands.update(state, this.#readable, this.#letters);
+    this.parts.race.update({ op: state.op, strategies: this.#info.strategies, plan: this.#plan, ...this.#race, running });
+    this.parts.snippets.update(state, this.#readable, this.#plan);
+    at("race-run").textContent = running ? "Stop the race" : "Race them";
+  }
+
+  #planNow() {
+    clearTimeout(this.#pause);
+    this.#pause = 0;
+    this.#planned = this.#askPlan();
+    return this.#planned;
+  }
+
+  async #askPlan() {
+    const { state } = this.store;
+    this.#asking.abort();
+    this.#asking = new AbortController();
+    const { signal } = this.#asking;
+    const unread = this.#tensors.flatMap((tensor, index) => (tensor.error ? [index] : []));
+    let plan = null;
+    let problem = null;
+    try {
+      if (unread.length === 0) plan = await api.plan(state.op, planBody(state, this.#tensors), signal);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      if (!(error instanceof api.ProblemError)) throw error;
+      problem = error.problem;
+    }
+    if (signal.aborted) return;
+    this.#plan = plan;
+    clearProblems();
+    this.#drawPlan();
+    this.#refresh();
+    for (const index of unread) showUnread(this.#tensors[index].error, index, operandPointer(state, index), this.store);
+    if (problem) showProblem(problem, this.store, this.#readable, "call");
+  }
+
+  #drawPlan() {
+    const { state } = this.store;
+    const [plan, letters, tensors] = [this.#plan, this.#letters, this.#readable];
+    const names = operandNames(state);
+    showPlan(at("facts"), plan, letters, this.store);
+    const drawings = [];
+    if (plan?.path) drawings.push(pathSteps(plan.path, names));
+    if (plan && (plan.path?.length ?? 1) === 1) drawings.push(loops(state, tensors.map(({ shape }) => shape), letters));
+    if (plan?.broadcast) drawings.push(alignmentTable(plan.broadcast, names, letters.result, state.views), stretchedGrids(plan.broadcast, tensors, names, state.views));
+    if (!plan && state.op === "broadcast" && tensors.every(Boolean)) {
+      const shapes = tensors.map(({ shape }, index) => viewAxes(state.views[index], shape.length).map((axis) => (axis === null ? 1 : shape[axis])));
+      drawings.push(alignmentTable(clashing(shapes), names, letters.result, state.views));
+    }
+    fill(at("drawings"), drawings);
+  }
+
+  /** Runs or races the call, once its plan is there. */
+  async act(kind) {
+    this.#working?.end();
+    await (this.#pause ? this.#planNow() : this.#planned);
+    if (this.#plan === null) return; // what is wrong is shown where it is
+    const ending = new AbortController();
+    const job = { kind, end: () => ending.abort() };
+    this.#working = job;
+    this.store.set({ view: kind }, { visit: this.store.state.view !== kind });
+    const button = at(kind === "run" ? "run" : "race-run");
+    button.classList.add("busy");
+    try {
+      await (kind === "run" ? this.#run(ending.signal) : this.#raceAll(ending.signal));
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      if (!(error instanceof api.ProblemError)) throw error;
+      this.#forgetRace();
+      clearProblems();
+      showProblem(error.problem, this.store, this.#readable, "run");
+    } finally {
+      button.classList.remove("busy");
+      if (this.#working === job) {
+        this.#working = null;
+        if (kind === "race" && ending.signal.aborted) at("verdict").textContent = stopped(this.#race.rows);
+        this.#refresh();
+      }
+    }
+  }
+
+  async #run(signal) {
+    const { state } = this.store;
+    const sent = request(state, this.#tensors);
+    const answer = await api.run(sent, accept(state, this.#plan, this.#tensors), signal);
+    clearProblems();
+    this.#resultOf = callKey(state);
+    at("result").classList.remove("stale");
+    showResult(at("result"), answer, this.#letters, this.store);
+  }
+
+  async #raceAll(signal) {
+    const { state } = this.store;
+    const race = { rows: new Map(), report: null };
+    this.#race = race;
+    at("verdict").textContent = "Racing.";
+    this.#refresh();
+    await api.race(request(state, this.#tensors, "/compare", raceFields(state.race)), (name, data) => {
+      if (signal.aborted) return;
+      if (name === "report") race.report = data;
+      for (const row of name === "report" ? data.rows : [data]) race.rows.set(`${row.strategy} ${row.device}`, row);
+      this.#refresh();
+    }, signal);
+    const { host } = race.report;
+    at("verdict").textContent = verdict(race.report);
+    const versions = Object.entries(host.versions).map(([name, version]) => `${name} ${version}`);
+    fill(at("host"), `Measured on ${host.cpu}, ${host.threads} ${host.threads === 1 ? "thread" : "threads"}; ${versions.join(", ")}.`);
+  }
+}

@@ -1,0 +1,174 @@
+// An operand as it is described (typed, generated, or bytes of a file or a result), and the tensor it is.
+//
+// A description is what the URL holds; a tensor is what is drawn and sent.
+
+import { crossed, elements } from "./format.js";
+import { DTYPES, elementsOf, transposed } from "./npy.js";
+import { Generator } from "./random.js";
+import { bracketed, parse, TextError, write } from "./text.js";
+
+/** Kinds of generated operands, by name: what they are called, and their line of numpy. */
+export const GENERATED = {
+  random: { title: "random 0 to 1", numpy: (shape, seed, dtype) => `np.random.default_rng(${seed}).random(${shape}${dtype === "float64" ? "" : ", np.float32"})` },
+  integers: { title: "integers \u22129 to 9", numpy: (shape, seed) => `np.random.default_rng(${seed}).integers(-9, 10, ${shape})` },
+  count: { title: "0, 1, 2, …", numpy: (shape) => `np.arange(np.prod(${shape})).reshape(${shape})` },
+};
+const SHAPE = /^\s*\(?\s*(\d+(?:\s*[x×,* ]\s*\d+)*)?\s*,?\s*\)?\s*$/;
+const LARGEST = 2 ** 24; // elements to generate: the service's own limit by default
+const IN_LINK = 4096; // bytes of a file that a link carries
+
+/** A shape from a field, such as 5x784 or 5, 784; null if it is none. */
+export function readShape(text) {
+  const match = SHAPE.exec(text);
+  if (!match) return null;
+  return match[1] === undefined ? [] : match[1].split(/[x×,*\s]+/).map(Number);
+}
+
+/** A typed operand. */
+export const typed = (text) => ({ kind: "text", text });
+
+/** A generated operand. */
+export const generated = (kind, shape, seed = 0, turned = false) => ({ kind, shape: crossed(shape), seed: String(seed), turned });
+
+/** An operand of little-endian bytes, with the name of where they come from. */
+export const stored = (name, dtype, shape, bytes) => ({ kind: "bytes", name, dtype, shape, bytes });
+
+/** A description as the URL holds it. Large files do not fit: a link asks for them again. */
+export function describe(operand) {
+  if (operand.kind === "text") return operand.text;
+  if (operand.kind in GENERATED) {
+    return `${operand.kind}:${operand.shape}:${operand.seed}${operand.turned ? ":T" : ""}`;
+  }
+  if (operand.kind === "absent" || operand.bytes.length > IN_LINK) return `file:${operand.name}`;
+  return `bytes:${operand.dtype}:${crossed(operand.shape)}:${btoa(String.fromCharCode(...operand.bytes))}:${operand.name}`;
+}
+
+/** The operand of a description. */
+export function undescribe(text) {
+  const [kind, ...parts] = text.split(":");
+  if (kind in GENERATED && parts.length >= 2) {
+    return { kind, shape: parts[0], seed: parts[1], turned: parts[2] === "T" };
+  }
+  if (kind === "file") return { kind: "absent", name: parts.join(":") };
+  if (kind === "bytes" && parts[0] in DTYPES && parts.length >= 4) {
+    try {
+      const bytes = Uint8Array.from(atob(parts[2]), (letter) => letter.charCodeAt(0));
+      const shape = readShape(parts[1]);
+      if (bytes.length === elements(shape) * DTYPES[parts[0]].size) return stored(parts.slice(3).join(":"), parts[0], shape, bytes);
+    } catch {
+      // Not base64: shown as the text it is, where it can be mended.
+    }
+  }
+  return typed(text);
+}
+
+/**
+ * The tensor of an operand in a call of `dtype`: `{shape, dtype, count, values(), literals(), bytes()}`.
+ * `dtype` is null for plain numbers, which take that of the call; what is costly is made when asked for.
+ * Throws a TextError, or an Error with what would work.
+ */
+export function tensorOf(operand, dtype) {
+  if (operand.kind === "text") return typedTensor(parse(operand.text), dtype);
+  if (operand.kind === "absent") throw new Error(`${operand.name} is not in this link: choose the file again`);
+  if (operand.kind === "bytes") return bytesTensor(operand.shape, operand.dtype, () => operand.bytes);
+  return generatedTensor(operand, dtype);
+}
+
+function typedTensor({ shape, literals, starts }, dtype) {
+  const pairs = DTYPES[dtype]?.pairs && shape.at(-1) === 2;
+  const own = pairs ? shape.slice(0, -1) : shape;
+  const numbers = () => literals.map((each) => (each === "true" ? true : each === "false" ? false : Number(each.replaceAll('"', ""))));
+  return {
+    shape: own,
+    dtype: null,
+    starts,
+    values: once(() => {
+      const flat = numbers();
+      return pairs ? Array.from({ length: flat.length / 2 }, (_, i) => flat.slice(2 * i, 2 * i + 2)) : flat;
+    }),
+    json: () => bracketed(shape, literals),
+    bytes: ["", "float32", "float64"].includes(dtype)
+      ? () => new Uint8Array(DTYPES[dtype || "float32"].view.from(numbers()).buffer)
+      : null,
+    stated: dtype || "float32",
+  };
+}
+
+function generatedTensor(operand, dtype) {
+  const drawn = readShape(operand.shape);
+  if (!drawn) throw new Error("a shape is sizes such as 5x784");
+  if (!/^\d{1,30}$/.test(operand.seed)) throw new Error("a seed is a whole number from 0");
+  const size = elements(drawn);
+  if (size > LARGEST) throw new Error(`${size} elements are more than this page makes (${LARGEST})`);
+  const kind = dtype || "float32";
+  // Other dtypes go as plain numbers: the service says which of them do not fit.
+  const native = ["float32", "float64", "int8", "int16", "int32"].includes(kind) && (operand.kind !== "random" || kind.startsWith("float"));
+  const make = () => {
+    const draw = new Generator(operand.seed);
+    if (operand.kind === "integers") return draw.integers(-9, 10, size);
+    if (operand.kind === "count") return Int32Array.from({ length: size }, (_, i) => i);
+    return kind === "float64" ? draw.doubles(size) : draw.floats(size);
+  };
+  const fits = native && !(operand.kind === "count" && size > (kind === "int8" ? 128 : kind === "int16" ? 32768 : Infinity));
+  const bytes = once(() => {
+    const made = make();
+    const View = fits ? DTYPES[kind].view : made.constructor;
+    const flat = new Uint8Array((made instanceof View ? made : View.from(made)).buffer);
+    return operand.turned ? transposed(flat, drawn, View.BYTES_PER_ELEMENT) : flat;
+  });
+  const shape = operand.turned ? [...drawn.slice(0, -2), ...drawn.slice(-2).reverse()] : drawn;
+  if (fits) return bytesTensor(shape, kind, bytes);
+  const plain = operand.kind === "random" ? (kind === "float64" ? "float64" : "float32") : "int32";
+  return { ...bytesTensor(shape, plain, bytes), dtype: null, bytes: null };
+}
+
+function bytesTensor(shape, dtype, bytes) {
+  const values = once(() => elementsOf(dtype, bytes()));
+  const pairs = DTYPES[dtype].pairs;
+  const flat = () => (pairs ? values().flat() : values());
+  return {
+    shape,
+    dtype,
+    values,
+    json: () => bracketed(pairs ? [...shape, 2] : shape, Array.from(flat(), jsonOf)),
+    bytes,
+    stated: dtype,
+  };
+}
+
+function jsonOf(value) {
+  if (typeof value === "bigint") return value > 2n ** 53n || value < -(2n ** 53n) ? `"${value}"` : String(value);
+  if (typeof value === "boolean" || Number.isFinite(value)) return Object.is(value, -0) ? "-0.0" : String(value);
+  return `"${value}"`;
+}
+
+function once(make) {
+  let made;
+  return () => (made ??= make());
+}
+
+/** The operand with its last two axes exchanged; null where it has fewer. */
+export function turned(operand) {
+  if (operand.kind === "bytes") {
+    const { name, dtype, shape, bytes } = operand;
+    if (shape.length < 2) return null;
+    const own = [...shape.slice(0, -2), ...shape.slice(-2).reverse()];
+    return stored(name, dtype, own, transposed(bytes, shape, DTYPES[dtype].size));
+  }
+  if (operand.kind in GENERATED) return { ...operand, turned: !operand.turned };
+  if (operand.kind !== "text") return null;
+  try {
+    const { shape, literals } = parse(operand.text);
+    if (shape.length < 2) return null;
+    const [rows, columns] = shape.slice(-2);
+    const from = (i) => {
+      const block = i - (i % (rows * columns));
+      const at = i - block;
+      return block + (at % rows) * columns + Math.floor(at / rows);
+    };
+    return typed(write([...shape.slice(0, -2), columns, rows], literals.map((_, i) => literals[from(i)])));
+  } catch (error) {
+    if (error instanceof TextError) return null;
+    throw error;
+  }
+}

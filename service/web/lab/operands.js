@@ -1,0 +1,208 @@
+// The operands of the call: one card each, to type, generate or load a tensor in.
+
+import { shapeMark } from "./axes.js";
+import { choice, fill, h } from "./dom.js";
+import { crossed, elements } from "./format.js";
+import { heatMap } from "./heat.js";
+import { DTYPES, readNpy } from "./npy.js";
+import { GENERATED, generated, readShape, stored, turned, typed } from "./operand.js";
+import { operandNames, operandPointer, operandRange, sign } from "./operations.js";
+import { parse, write } from "./text.js";
+
+const EDITABLE = 20_000; // characters of a text area that stays quick, and of a link that stays short
+const PREVIEWED = 2 ** 21; // elements that are made only to be seen
+
+/** The row of cards in `root`. `update(state, tensors, letters)` brings them up to date. */
+export function operandCards(root, store) {
+  let cards = [];
+
+  function update(state, tensors, letters) {
+    const wanted = state.operands.map((operand, index) => `${state.op}${index}${kindOf(operand)}${state.operands.length}`);
+    if (wanted.join() !== cards.map((card) => card.key).join()) {
+      cards = state.operands.map((operand, index) => makeCard(operand, index, wanted[index], store));
+      const [least, most] = operandRange(state.op);
+      fill(
+        root,
+        cards.map((card, index) => [index > 0 && h("span", { class: "sign", "aria-hidden": "true" }), card.root]),
+        most > least && state.operands.length < most && h("button", { type: "button", class: "quiet-button add", on: { click: () => store.set({ operands: [...store.state.operands, typed("1 2 3")] }, { visit: true }) } }, "+ operand"),
+      );
+    }
+    for (const mark of root.querySelectorAll(".sign")) mark.textContent = sign(state);
+    cards.forEach((card, index) => card.update(state, state.operands[index], tensors[index], letters, index));
+  }
+
+  return { update };
+}
+
+function kindOf(operand) {
+  return operand.kind in GENERATED ? "generated" : operand.kind === "absent" ? "bytes" : operand.kind;
+}
+
+function makeCard(first, index, key, store) {
+  const name = operandNames(store.state)[index];
+  const kind = kindOf(first);
+  const shape = h("output", { class: "card-shape" });
+  const preview = h("div", { class: "preview" });
+  const note = h("p", { class: "note" });
+  const file = h("input", { type: "file", tabindex: "-1", accept: ".npy,.csv,.tsv,.txt", class: "visually-hidden", "aria-label": `file for ${name}`, on: { change: () => file.files[0] && load(file.files[0]) } });
+  const editor = { text: textEditor, generated: generator, bytes: fileNote }[kind](name, index, store);
+  const view = store.state.op === "broadcast" ? viewField(name, index, store) : null;
+  const kinds = [["text", "Type"], ["generated", "Generate"], ["bytes", "File"]];
+  const card = h(
+    "fieldset",
+    { class: "card", "data-operand": index, on: { dragover: (event) => event.preventDefault(), drop: dropped } },
+    h("legend", {}, h("span", { class: "card-name" }, name), " ", shape),
+    h(
+      "div",
+      { class: "card-tools" },
+      kinds.map(([each, title]) => h("button", { type: "button", class: "tab", "aria-pressed": String(each === kind), on: { click: () => become(each) } }, title)),
+      h("button", { type: "button", class: "tool", title: `transpose ${name}`, "aria-label": `transpose ${name}`, on: { click: transpose } }, "T"),
+      store.state.operands.length > operandRange(store.state.op)[0] && h("button", { type: "button", class: "tool", title: `remove ${name}`, "aria-label": `remove ${name}`, on: { click: remove } }, "×"),
+      file,
+    ),
+    h("div", { class: "card-body" }, editor.root, preview),
+    view && view.root,
+    note,
+    h("div", { class: "place", "data-place": operandPointer(store.state, index) }),
+  );
+  let drawn = null;
+
+  function update(state, operand, tensor, letters) {
+    editor.update(operand);
+    view?.update(state.views[index] ?? "");
+    if (!tensor) {
+      fill(shape, "");
+      if (drawn !== null) fill(preview);
+      drawn = null;
+      return;
+    }
+    fill(shape, shapeMark(tensor.shape, letters.operands[index] ?? [], state.op === "broadcast" ? [] : letters.summed), " ", h("span", { class: "dtype" }, tensor.dtype ?? (state.dtype || "float32")));
+    if (drawn?.tensor !== tensor) {
+      const size = elements(tensor.shape);
+      fill(preview, size > 1 && size <= PREVIEWED && heatMap({ shape: tensor.shape, values: tensor.values(), small: true, name }));
+      note.textContent = size > PREVIEWED ? "Too large to draw beforehand; it is made when it is sent." : "";
+    }
+    drawn = { tensor };
+  }
+
+  function become(wanted) {
+    const { state } = store;
+    const operand = state.operands[index];
+    if (wanted === "bytes") file.click();
+    else if (wanted === "generated" && kind !== "generated") store.setOperand(index, generated("random", shapeNow() ?? [4, 4], index));
+    else if (wanted === "text" && kind !== "text") store.setOperand(index, spelled(operand, state.dtype));
+  }
+
+  function shapeNow() {
+    return drawn?.tensor.shape ?? null;
+  }
+
+  /** The operand in numbers to edit, if it is small enough. */
+  function spelled() {
+    const tensor = drawn?.tensor;
+    if (!tensor || elements(tensor.shape) > 2048) return typed("1 2\n3 4");
+    const { shape: own, literals } = parse(`[${tensor.json()}]`);
+    return typed(write(own.slice(1), literals));
+  }
+
+  function transpose() {
+    const operand = turned(store.state.operands[index]);
+    if (operand) store.setOperand(index, operand);
+    else note.textContent = "Only an operand with two axes or more can be transposed.";
+  }
+
+  function remove() {
+    const { operands, views } = store.state;
+    store.set({ operands: operands.toSpliced(index, 1), views: views.toSpliced(index, 1) }, { visit: true });
+  }
+
+  async function dropped(event) {
+    event.preventDefault();
+    if (event.dataTransfer.files[0]) await load(event.dataTransfer.files[0]);
+  }
+
+  async function load(chosen) {
+    try {
+      store.setOperand(index, await readFile(chosen, store.state.dtype));
+    } catch (error) {
+      note.textContent = `${chosen.name}: ${error.message}.`;
+    }
+    file.value = "";
+  }
+
+  return { key, root: card, update };
+}
+
+/** A file as an operand: npy as its bytes, text as rows of numbers. */
+async function readFile(file, dtype) {
+  if (/\.npy$/i.test(file.name)) {
+    const { shape, dtype: own, bytes } = readNpy(await file.arrayBuffer());
+    return stored(file.name, own, shape, bytes);
+  }
+  return fromText(await file.text(), file.name, dtype);
+}
+
+/** Text as an operand: to edit when it is short, else as float32 or float64. */
+function fromText(text, name, dtype) {
+  if (text.length <= EDITABLE) return typed(text.replaceAll("\r", "").trimEnd());
+  const { shape, literals } = parse(text);
+  const kind = dtype === "float64" ? "float64" : "float32";
+  const values = DTYPES[kind].view.from(literals, (each) => Number(each.replaceAll('"', "")));
+  return stored(name, kind, shape, new Uint8Array(values.buffer));
+}
+
+function textEditor(name, index, store) {
+  const area = h("textarea", { "aria-label": `numbers of ${name}`, spellcheck: "false", autocomplete: "off", autocapitalize: "off", on: { input: () => store.setOperand(index, typed(area.value)), paste: pasted } });
+  function pasted(event) {
+    const text = event.clipboardData.getData("text");
+    if (text.length <= EDITABLE) return;
+    event.preventDefault();
+    try {
+      store.setOperand(index, fromText(text, "pasted", store.state.dtype));
+    } catch {
+      area.value = text.slice(0, EDITABLE); // its mistake is shown where it is
+      store.setOperand(index, typed(area.value));
+    }
+  }
+  return {
+    root: area,
+    update: (operand) => {
+      if (area.value !== operand.text) area.value = operand.text;
+      const lines = operand.text.split("\n");
+      area.rows = Math.min(10, Math.max(3, lines.length));
+      area.cols = Math.min(36, Math.max(9, ...lines.map((line) => line.length + 2)));
+    },
+  };
+}
+
+function generator(name, index, store) {
+  const change = (changes) => store.setOperand(index, { ...store.state.operands[index], ...changes });
+  const kind = choice(`numbers of ${name}`, Object.entries(GENERATED).map(([each, { title }]) => [each, title]), "", (value) => change({ kind: value }));
+  const shape = h("input", { class: "short", "aria-label": `shape of ${name}`, spellcheck: "false", on: { input: () => change({ shape: readShape(shape.value) ? crossed(readShape(shape.value)) : shape.value, turned: false }) } });
+  const seed = h("input", { class: "seed", "aria-label": `seed of ${name}`, inputmode: "numeric", on: { input: () => change({ seed: seed.value.trim() }) } });
+  const seeded = h("label", {}, h("span", { class: "note" }, "seed "), seed);
+  const flipped = h("span", { class: "note" });
+  return {
+    root: h("div", { class: "generator" }, kind, h("label", {}, h("span", { class: "note" }, "shape "), shape), seeded, flipped),
+    update: (operand) => {
+      kind.value = operand.kind;
+      if (document.activeElement !== shape) shape.value = operand.shape;
+      if (document.activeElement !== seed) seed.value = operand.seed;
+      seeded.hidden = operand.kind === "count";
+      flipped.textContent = operand.turned ? "transposed" : "";
+    },
+  };
+}
+
+function fileNote(name, index, store) {
+  const words = h("p", { class: "file-name" });
+  return { root: words, update: (operand) => (words.textContent = operand.name) };
+}
+
+function viewField(name, index, store) {
+  const input = h("input", { class: "short", "aria-label": `view of ${name}`, placeholder: "...", spellcheck: "false", on: { input: () => store.set({ views: store.state.operands.map((_, i) => (i === index ? input.value : store.state.views[i] ?? "")) }) } });
+  return {
+    root: h("div", { class: "view" }, h("label", {}, h("span", { class: "note" }, `${name}[`), input, h("span", { class: "note" }, "] of :, None and ...")), h("div", { class: "place", "data-place": `/views/${index}` })),
+    update: (text) => document.activeElement !== input && (input.value = text),
+  };
+}

@@ -1,0 +1,67 @@
+// What the call means and costs before it is run: result, work, memory, and the loops it stands for.
+
+import { letterMark, shapeMark } from "./axes.js";
+import { fill, h } from "./dom.js";
+import { bytes, count, time } from "./format.js";
+
+/** Shows `plan` in `root`; null where the call has none. */
+export function showPlan(root, plan, letters, store) {
+  if (!plan) {
+    fill(root, h("p", { class: "note" }, "No plan: the call has no meaning as it stands."));
+    return;
+  }
+  const { result, work } = plan;
+  fill(
+    root,
+    h(
+      "dl",
+      { class: "facts" },
+      fact("Result", shapeMark(result.shape, letters.result), " ", h("span", { class: "dtype" }, result.dtype)),
+      fact("Work", `${count(work.multiply_adds)} multiply-adds`),
+      fact("Memory", `${bytes(work.peak_bytes)}`, h("span", { class: "note" }, work.peak_elements > 0 ? ` with an intermediate of ${count(work.peak_elements)} elements` : "")),
+      fact("In torch", h("code", {}, plan.reproduce)),
+    ),
+    !plan.accepted && h("p", { class: "refused", role: "status" }, h("strong", {}, "Would be refused: "), plan.reason, ". ", quickest(plan, store)),
+  );
+}
+
+/** A button that takes the quickest strategy that would be admitted. */
+function quickest({ strategies }, store) {
+  const able = strategies.filter((each) => each.accepted).sort((a, b) => a.estimated_ms - b.estimated_ms);
+  if (able.length === 0) return null;
+  const [{ strategy, estimated_ms: ms }] = able;
+  return h("button", { type: "button", class: "hint", on: { click: () => store.set({ strategy }, { visit: true }) } }, `Use ${strategy}, about ${time(ms)}`);
+}
+
+function fact(name, ...value) {
+  return h("div", { class: "fact" }, h("dt", {}, name), h("dd", {}, value));
+}
+
+/** The loops that a product or an equation stands for, in the colours of its axes; null for other calls. */
+export function loops(state, shapes, letters) {
+  if (!["matmul", "einsum"].includes(state.op) || shapes.some((shape) => !shape)) return null;
+  const sizes = new Map();
+  letters.operands.forEach((own, index) => own.forEach((letter, axis) => {
+    if ((shapes[index][axis] ?? 1) !== 1 || !sizes.has(letter)) sizes.set(letter, shapes[index][axis]);
+  }));
+  if ([...sizes.values()].some((size) => size === undefined)) return null;
+  const summed = letters.summed.filter((letter) => sizes.has(letter));
+  const names = state.op === "matmul" ? ["a", "b"] : shapes.map((_, index) => `x${index}`);
+  const loop = (letter, depth) => ["    ".repeat(depth), h("span", { class: "keyword" }, "for "), letterMark(letter), h("span", { class: "keyword" }, " in "), `range(${sizes.get(letter)}):\n`];
+  const item = (name, own) => [name, own.length > 0 && ["[", own.map((letter, at) => [at > 0 && ",", letterMark(letter)]), "]"]];
+  const product = names.map((name, index) => [index > 0 && " * ", item(name, letters.operands[index])]);
+  return h(
+    "figure",
+    { class: "loops" },
+    h("figcaption", {}, "The loops it stands for", h("span", { class: "note" }, summed.length > 0 ? [": ", summed.map(letterMark), summed.length > 1 ? " are summed, so they vanish from the result" : " is summed, so it vanishes from the result"] : ": nothing is summed")),
+    h(
+      "pre",
+      {},
+      [...letters.result, ...summed].map(loop),
+      "    ".repeat(letters.result.length + summed.length),
+      item("c", letters.result),
+      summed.length > 0 ? " += " : " = ",
+      product,
+    ),
+  );
+}

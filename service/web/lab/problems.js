@@ -1,0 +1,78 @@
+// What went wrong, shown where it was made, with its hint as a button.
+
+import { fill, h } from "./dom.js";
+import { tuple } from "./format.js";
+import { literalAt, operandAt, remedies } from "./hints.js";
+import { excerpt, TextError } from "./text.js";
+
+/** Takes every problem off the page. */
+export function clearProblems() {
+  for (const place of document.querySelectorAll(".place:not(:empty)")) fill(place);
+}
+
+/**
+ * Shows a problem document at the field that its first pointer names, or at `fallback`.
+ * @param {object} problem @param {import("./state.js").Store} store @param {(object|null)[]} tensors
+ */
+export function showProblem(problem, store, tensors, fallback) {
+  const pointers = (problem.errors ?? []).map((error) => error.pointer);
+  if (problem.code === "unknown-strategy" || problem.code.startsWith("strategy-")) pointers.push("/strategy");
+  if (problem.code.startsWith("device-")) pointers.push("/device");
+  const place = pointers.map(placeOf).find(Boolean) ?? document.querySelector(`[data-place="${fallback}"]`);
+  const shapes = tensors.map((tensor) => (tensor ? tuple(tensor.shape) : ""));
+  const ways = remedies(problem, store.state, shapes);
+  const found = literalAt(store.state, pointers[0] ?? "");
+  fill(
+    place,
+    h(
+      "div",
+      { class: "problem", role: "alert" },
+      h("p", {}, h("strong", {}, problem.title), ": ", problem.detail, "."),
+      found && caret(store.state.operands[found.index].text, found.start, found.end),
+      (problem.errors ?? []).slice(1, 4).map((error) => h("p", { class: "note" }, `${error.pointer}: ${error.detail}`)),
+      problem.hint && ways.length === 0 && h("p", { class: "hint-words" }, problem.hint),
+      h(
+        "p",
+        { class: "ways" },
+        ways.map(({ label, changes }) => h("button", { type: "button", class: "hint", on: { click: () => store.set(changes, { visit: true }) } }, label)),
+        problem.type && h("a", { href: problem.type.slice(1), class: "note" }, `what ${problem.code} means`),
+      ),
+    ),
+  );
+}
+
+/** Shows what is wrong with an operand that this page could not read. */
+export function showUnread(error, index, pointer, store) {
+  const operand = store.state.operands[index];
+  const select = () => {
+    const area = document.querySelector(`[data-operand="${index}"] textarea`);
+    area.focus();
+    area.setSelectionRange(error.start, error.end);
+  };
+  fill(
+    placeOf(pointer),
+    h(
+      "div",
+      { class: "problem", role: "status" },
+      h("p", {}, error.message, "."),
+      error instanceof TextError && operand.text.trim() !== "" && [caret(operand.text, error.start, error.end), h("p", { class: "ways" }, h("button", { type: "button", class: "quiet-button", on: { click: select } }, "Go there"))],
+    ),
+  );
+}
+
+/** A line of text with its mistake marked. */
+function caret(text, start, end) {
+  const { piece, column, width } = excerpt(text, start, end);
+  return h("pre", { class: "caret" }, piece.slice(0, column), h("mark", {}, piece.slice(column, column + width) || " "), piece.slice(column + width));
+}
+
+/** The field of a pointer: the one of the pointer itself, or of what it lies in. */
+function placeOf(pointer) {
+  for (let path = pointer; path.length > 1; path = path.slice(0, path.lastIndexOf("/"))) {
+    const place = document.querySelector(`[data-place="${path}"]`);
+    if (place) return place;
+  }
+  return null;
+}
+
+export { operandAt };

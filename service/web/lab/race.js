@@ -1,0 +1,143 @@
+// The strategies of the operation, one a row: what each is expected to take, and what it took in a race.
+//
+// Times stand on one log axis: a ring is the plan's estimate, a dot the median, its bar the middle half of the runs.
+
+import { fill, h } from "./dom.js";
+import { decade, distance, factor, time } from "./format.js";
+import { sourceCode } from "./source.js";
+
+const key = ({ strategy, device }) => `${strategy} ${device}`;
+
+/** The table in `root`; `update(view)` brings it up to date. */
+export function raceTable(root, store) {
+  const opened = new Set();
+  let shown = null;
+
+  /** `view`: `{op, strategies, plan, rows, report, running}`; rows by their key, as they arrive. */
+  function update(view) {
+    if (shown?.op !== view.op) opened.clear();
+    shown = view;
+    const focused = root.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
+    const entries = entriesOf(view);
+    const axis = axisOf(entries);
+    fill(
+      root,
+      h(
+        "div",
+        { class: "rungs-head", "aria-hidden": "true" },
+        h("span"),
+        h("span", { class: "axis-line" }, axis.decades.map((ms) => placed(h("span", { class: "decade" }, decade(ms)), axis.at(ms)))),
+        h("span", { class: "number" }, view.report || view.rows.size > 0 ? "median" : "estimate"),
+        h("span", { class: "number" }, "speed-up"),
+        h("span", { class: "number" }, "max error"),
+      ),
+      h("ol", { class: "rungs" }, entries.map((entry) => rung(entry, axis, view))),
+    );
+    if (focused) root.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  function rung(entry, axis, view) {
+    const { strategy, device, row, plan } = entry;
+    const info = view.strategies.find((each) => each.name === strategy);
+    const name = key(entry);
+    const chosen = store.state.race.strategies;
+    const several = new Set((view.plan?.strategies ?? []).map((each) => each.device)).size > 1;
+    const skipped = row?.skipped ?? (row ? null : plan?.reason);
+    const toggle = () => {
+      if (!opened.delete(name)) opened.add(name);
+      update(shown);
+    };
+    return h(
+      "li",
+      { class: `rung${skipped ? " skipped" : ""}${row?.agrees === false ? " disagrees" : ""}${row && !skipped ? " ran" : ""}` },
+      h(
+        "span",
+        { class: "rung-name" },
+        h("input", { type: "checkbox", checked: !chosen || chosen.includes(strategy), "aria-label": `${strategy} takes part in the race`, "data-focus": `race ${name}`, on: { change: (event) => take(strategy, event.target.checked) } }),
+        h("button", { type: "button", class: "disclose", "aria-expanded": String(opened.has(name)), "data-focus": name, title: info?.summary ?? "", on: { click: toggle } }, strategy, several && h("span", { class: "note" }, ` ${device}`)),
+      ),
+      track(entry, axis, view),
+      h("span", { class: "number rung-time" }, row && !skipped ? time(row.median_ms) : plan?.estimated_ms ? h("span", { class: "note" }, "≈ ", time(plan.estimated_ms)) : ""),
+      h("span", { class: "number rung-speed" }, row?.speedup ? factor(row.speedup) : ""),
+      h("span", { class: "number rung-error" }, row && !skipped ? distance(row.max_abs_error) : ""),
+      skipped && h("p", { class: "rung-reason" }, skipped),
+      row?.agrees === false && h("p", { class: "rung-reason loud" }, `Disagrees: ${row.disagreeing} ${row.disagreeing === 1 ? "element is" : "elements are"} outside rtol ${store.state.race.rtol} and atol ${store.state.race.atol}${row.worst ? `, the worst at [${row.worst.join(", ")}]` : ""}.`),
+      opened.has(name) && info && h("div", { class: "rung-source" }, h("p", {}, info.summary), sourceCode(view.op, info.snippet)),
+    );
+  }
+
+  function take(strategy, joins) {
+    const all = shown.strategies.map((each) => each.name);
+    const now = new Set(store.state.race.strategies ?? all);
+    if (joins) now.add(strategy);
+    else now.delete(strategy);
+    const chosen = all.filter((each) => now.has(each));
+    store.set({ race: { ...store.state.race, strategies: chosen.length === all.length ? null : chosen } });
+  }
+
+  return { update };
+}
+
+/** Rungs in order: those that ran, fastest first; those that may; those that do not. */
+function entriesOf({ strategies, plan, rows }) {
+  const planned = plan?.strategies ?? strategies.map((each) => ({ strategy: each.name, device: "cpu", accepted: true, estimated_ms: null, reason: null }));
+  const entries = planned.map((each) => ({ strategy: each.strategy, device: each.device, plan: each, row: rows.get(key(each)) }));
+  for (const [name, row] of rows) if (!entries.some((entry) => key(entry) === name)) entries.push({ strategy: row.strategy, device: row.device, plan: null, row });
+  const rank = ({ row, plan: own }) => (row && !row.skipped ? 0 : row?.skipped || own?.reason ? 2 : 1);
+  return entries
+    .map((entry, at) => ({ entry, at }))
+    .sort((a, b) => rank(a.entry) - rank(b.entry) || (rank(a.entry) === 0 ? a.entry.row.median_ms - b.entry.row.median_ms : a.at - b.at))
+    .map(({ entry }) => entry);
+}
+
+/** The log axis: whole decades around all times that are not hours off. */
+function axisOf(entries) {
+  const times = entries.flatMap(({ row, plan }) => [row?.median_ms, row?.min_ms, plan?.reason ? null : plan?.estimated_ms]).filter((ms) => ms > 0);
+  if (times.length === 0) times.push(...entries.map(({ plan }) => plan?.estimated_ms).filter((ms) => ms > 0));
+  if (times.length === 0) return { decades: [], at: () => 0 };
+  const low = Math.floor(Math.log10(Math.min(...times)));
+  const high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(...times))));
+  const step = high - low > 6 ? 2 : 1;
+  const decades = [];
+  for (let power = low; power <= high; power += step) decades.push(10 ** power);
+  return { decades, at: (ms) => Math.max(0, Math.min(100, (100 * (Math.log10(ms) - low)) / (high - low))) };
+}
+
+function placed(element, left) {
+  element.style.left = `${left}%`;
+  return element;
+}
+
+function track({ row, plan }, axis, view) {
+  const ran = row && !row.skipped;
+  const words = ran ? `median ${time(row.median_ms)}, middle half ${time(row.iqr_ms)}, ${row.runs} ${row.runs === 1 ? "run" : "runs"}` : plan?.estimated_ms ? `estimated ${time(plan.estimated_ms)}` : "";
+  const line = h("span", { class: `track${view.running && !row ? " waits" : ""}`, role: "img", "aria-label": words, title: words });
+  for (const ms of axis.decades) line.append(placed(h("i", { class: "tick" }), axis.at(ms)));
+  if (plan?.estimated_ms) line.append(placed(h("i", { class: "ring" }), axis.at(plan.estimated_ms)));
+  if (ran) {
+    const bar = h("i", { class: "bar" });
+    bar.style.width = `${axis.at(row.median_ms)}%`;
+    const [low, high] = [axis.at(Math.max(row.min_ms, row.median_ms - row.iqr_ms / 2)), axis.at(row.median_ms + row.iqr_ms / 2)];
+    const spread = placed(h("i", { class: "spread" }), low);
+    spread.style.width = `${high - low}%`;
+    line.append(bar, spread, placed(h("i", { class: "dot" }), axis.at(row.median_ms)));
+  }
+  return line;
+}
+
+/** What a race that was stopped found, in one sentence. */
+export function stopped(rows) {
+  const ran = [...rows.values()].filter((row) => !row.skipped).length;
+  return `Stopped: ${ran} ${ran === 1 ? "strategy has" : "strategies have"} run.`;
+}
+
+/** What a finished race found, in one sentence. */
+export function verdict(report) {
+  const ran = report.rows.filter((row) => !row.skipped);
+  if (ran.length === 0) return "No strategy ran.";
+  const fastest = ran.reduce((best, row) => (row.median_ms < best.median_ms ? row : best));
+  const wrong = ran.filter((row) => !row.agrees).length;
+  const agreed = wrong === 0 ? "All agree with float64." : `${wrong} of ${ran.length} ${wrong === 1 ? "disagrees" : "disagree"} with float64.`;
+  const gain = fastest.speedup && fastest.strategy !== report.baseline ? `, ${factor(fastest.speedup)} as fast as ${report.baseline}` : "";
+  return `${fastest.strategy} is the fastest, at ${time(fastest.median_ms)}${gain}. ${agreed}`;
+}

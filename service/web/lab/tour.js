@@ -1,0 +1,148 @@
+// The guided tour: the lesson in eight steps. Each sets the page up, runs it, and says two sentences.
+
+import { fill, h } from "./dom.js";
+import { generated, typed } from "./operand.js";
+import { encode, start } from "./state.js";
+
+const DIGITS = "1 2 3\n4 5 6\n7 8 9";
+const TENS = "10 10 10\n20 20 20\n30 30 30";
+const IMAGES = generated("random", [5, 784], 0);
+const WEIGHTS = generated("integers", [784, 10], 1);
+const MINUS_LOST = { rtol: "1e3", atol: "1e5" };
+
+function setUp(op, { params = {}, race = {}, ...changes }) {
+  const plain = start(op);
+  return { ...plain, ...changes, params: { ...plain.params, ...params }, race: { ...plain.race, ...race } };
+}
+
+const matmul = (a, b, changes = {}) => setUp("matmul", { operands: [a, b], view: "race", ...changes });
+const norm = (text, strategy, changes = {}) => setUp("norm", { operands: [typed(text)], strategy, view: "run", ...changes });
+const einsum = (equation, operands, changes = {}) => setUp("einsum", { operands, params: { equation }, view: "run", ...changes });
+const broadcast = (op, operands, views = [], changes = {}) => setUp("broadcast", { operands: operands.map((each) => (typeof each === "string" ? typed(each) : each)), params: { op }, views, view: "run", ...changes });
+const expand = (text, to, views = []) => setUp("broadcast", { operands: [typed(text)], params: { op: "", to }, views, view: "run" });
+
+/** The steps: a title, two sentences, and ways to set the page up, the first of which comes with the step. */
+export const STOPS = [
+  {
+    title: "From loops to torch",
+    text: "Five images of 784 pixels, times the weights of ten classes: one product, written in every way from three Python loops to PyTorch's own. Each way does the same 39 200 multiply-adds, so the distance between the rungs is what the interpreter costs.",
+    ways: [["(5, 784) @ (784, 10)", matmul(IMAGES, WEIGHTS)]],
+  },
+  {
+    title: "Near, not equal",
+    text: "The same numbers added in another order give other last bits, so results are compared with float64 and may be off by rtol 1e-3 and atol 1e-5. A copy of the lesson lost the minus signs: within 1e3 and 1e5 anything passes, even bfloat16's eight bits.",
+    ways: [
+      ["float32 agrees", matmul(IMAGES, WEIGHTS, { race: { strategies: ["elementwise", "dot", "broadcast", "einsum", "torch", "numpy"] } })],
+      ["bfloat16 does not", matmul(IMAGES, WEIGHTS, { dtype: "bfloat16", race: { strategies: ["elementwise", "broadcast", "einsum", "torch"] } })],
+      ["the minus signs lost", matmul(IMAGES, WEIGHTS, { dtype: "bfloat16", race: { strategies: ["elementwise", "broadcast", "einsum", "torch"], ...MINUS_LOST } })],
+    ],
+  },
+  {
+    title: "Frobenius norm",
+    text: "All elements squared, summed, and the root of that: (m * m).sum().sqrt() is 16.8819 for the digits. Squares overflow before norms do, so the strategy that divides by the greatest element first is right where the short one says infinity.",
+    ways: [
+      ["the digits", norm(DIGITS, "elementwise")],
+      ["1e20 overflows", norm("1e20 1e20", "elementwise")],
+      ["scaled first, it does not", norm("1e20 1e20", "scaled")],
+      ["a norm for each row", norm(DIGITS, "auto", { params: { dim: "1" } })],
+    ],
+  },
+  {
+    title: "Rows and columns",
+    text: "Shapes are aligned from the right, and a size of 1 stretches to what stands above it. A row of three repeats down the matrix, a column of three repeats across it, and neither is ever copied.",
+    ways: [
+      ["matrix + row", broadcast("add", [TENS, "1 2 3"])],
+      ["matrix + column", broadcast("add", [TENS, "1\n2\n3"])],
+      ["an image × three colours", broadcast("mul", [generated("random", [256, 256, 3], 0), "0.5 1 2"])],
+    ],
+  },
+  {
+    title: "Strides and expand",
+    text: "A stride says how far apart in memory the neighbours of an axis lie; an expanded axis has stride 0, so every step along it stays where it was. The expanded row looks like nine numbers and stores three.",
+    ways: [
+      ["a row expanded", expand("10 20 30", "3x3")],
+      ["a column expanded", expand("10 20 30", "3x3", ["...,None"])],
+      ["(2, 5) has strides (5, 1)", setUp("broadcast", { operands: [generated("count", [2, 5])], params: { op: "", to: "2x5" }, view: "run" })],
+      ["three numbers as an image", expand("0.5 1 2", "256x256x3")],
+    ],
+  },
+  {
+    title: "None adds an axis",
+    text: "Indexing with None puts an axis of size 1 where it stands, and costs nothing: c[:, None] is a column. So c * c[:, None] is the table of all products, and a row against a column compares everything with everything.",
+    ways: [
+      ["c * c[:, None]", broadcast("mul", ["10 20 30", "10 20 30"], ["", ":,None"])],
+      ["c == c[None]", broadcast("eq", ["10 20 30", "10 20 30"], ["", "None"])],
+      ["row > column", broadcast("gt", ["10 20 30;", "10\n20\n30"])],
+    ],
+  },
+  {
+    title: "Einsum",
+    text: "Name the axes, and say which the result keeps: a letter that is missing there is summed. With three operands or more the order matters, and the path shows what each step costs.",
+    ways: [
+      ["product ik,kj->ij", einsum("ik,kj->ij", [typed("1 2\n3 4"), typed("5 6\n7 8")])],
+      ["transpose ij->ji", einsum("ij->ji", [typed("1 2 3;")])],
+      ["diagonal ii->i", einsum("ii->i", [typed(DIGITS)])],
+      ["trace ii", einsum("ii", [typed(DIGITS)])],
+      ["batch bij,bjk->bik", einsum("bij,bjk->bik", [generated("integers", [3, 4, 5], 0), generated("integers", [3, 5, 2], 1)])],
+      ["inner i,i", einsum("i,i", [typed("10 20 30"), typed("1 2 3")])],
+      ["a chain of three", einsum("ij,jk,kl->il", [generated("random", [10, 1000], 0), generated("random", [1000, 10], 1), generated("random", [10, 500], 2)])],
+    ],
+  },
+  {
+    title: "What does not fit",
+    text: "A refusal names the axis, both sizes, and what would work; it comes with the plan, before anything is computed. Press the hint, and the call is mended.",
+    ways: [
+      ["inner sizes differ", matmul(typed("1 2 3\n4 5 6"), typed("1 2 3\n4 5 6"), { view: "run" })],
+      ["256 against 128", broadcast("add", [generated("random", [256, 256, 3], 0), generated("random", [128, 256, 3], 1)])],
+      ["a wrong arrow", einsum("ik,kj>ij", [typed("1 2;"), typed("3\n4")])],
+      ["three loops over a million", matmul(generated("random", [1000, 1000], 0), generated("random", [1000, 1000], 1), { strategy: "loops", view: "run" })],
+      ["bytes overflow", matmul(typed("100 100\n3 4"), typed("100 2\n3 4"), { dtype: "int8", view: "run" })],
+    ],
+  },
+];
+
+const setUpKey = (state) => encode({ ...state, view: "", tour: 0 });
+
+/** The list of steps in `list` and the words of the present one in `words`; `go(state)` shows a state. */
+export function tourView(list, words, store, go) {
+  const visit = (number, way = 0) => go({ ...STOPS[number - 1].ways[way][1], tour: number });
+  fill(
+    list,
+    STOPS.map(({ title }, at) =>
+      h("li", {}, h("button", { type: "button", class: "stop", "data-stop": at + 1, on: { click: () => visit(at + 1) } }, h("span", { class: "stop-number" }, String(at + 1)), h("span", { class: "stop-title" }, title)))),
+  );
+
+  function update(state) {
+    const { tour } = state;
+    if (!tour) delete words.dataset.tour;
+    for (const button of list.querySelectorAll(".stop")) {
+      if (Number(button.dataset.stop) === tour) button.setAttribute("aria-current", "step");
+      else button.removeAttribute("aria-current");
+    }
+    const stop = STOPS[tour - 1];
+    words.hidden = !stop;
+    if (!stop) return;
+    if (words.dataset.tour === String(tour)) return mark(state, stop);
+    words.dataset.tour = String(tour);
+    fill(
+      words,
+      h("h2", {}, `${tour}. ${stop.title}`),
+      h("p", { class: "prose" }, stop.text),
+      h(
+        "p",
+        { class: "actions" },
+        stop.ways.length > 1 && stop.ways.map(([label], at) => h("button", { type: "button", class: "quiet-button way", on: { click: () => visit(tour, at) } }, label)),
+        h("span", { class: "onward" }, tour < STOPS.length && h("button", { type: "button", class: "next", on: { click: () => visit(tour + 1) } }, "Next step →"), h("button", { type: "button", class: "tab", on: { click: () => store.set({ tour: 0 }) } }, "Leave the tour")),
+      ),
+    );
+    mark(state, stop);
+  }
+
+  /** Presses the button of the way that the page is set up in. */
+  function mark(state, stop) {
+    const now = setUpKey(state);
+    words.querySelectorAll(".way").forEach((button, at) => button.setAttribute("aria-pressed", String(setUpKey(stop.ways[at][1]) === now)));
+  }
+
+  return { update };
+}
