@@ -40,6 +40,10 @@ sweep: $(RUNTIME) ## Time against size for matrix products (ARGS="--limit-ms 200
 test: check ## Everything that CI runs: check, then the tests with branch coverage
 	$(PY) -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
 
+.PHONY: browser
+browser: $(DEV) ## The tests of the pages alone, in the system's Chromium (CHROMIUM=/path/to/it)
+	$(PY) -m pytest tests/browser $(ARGS)
+
 .PHONY: check
 check: format-check lint type layers stale image-lint ## All but the tests; changes no file
 
