@@ -27,7 +27,7 @@ REFUSED = "Failed to load resource: the server responded with a status of 4"
 
 
 class Visit:
-    """One page of a context of its own, with all that it complained of and asked for."""
+    """One page, with all that it complained of and asked for."""
 
     def __init__(self, page: Page, base_url: str):
         """Listen to `page`, which visits the service at `base_url`."""
@@ -90,9 +90,9 @@ async def browser(browser_url: str) -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """A profile of its own: no cookies, no cache."""
+    """One profile for all: the pages keep nothing but their files, which need not come again."""
     context = await browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(20_000)
     yield context
@@ -102,7 +102,9 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
 @pytest.fixture
 async def visit(context: BrowserContext, browser_url: str) -> AsyncIterator[Visit]:
     """A page; at its end nothing was in the console, and no other host was asked."""
-    visit = Visit(await context.new_page(), browser_url)
+    page = await context.new_page()
+    visit = Visit(page, browser_url)
     yield visit
+    await page.close()
     assert visit.complaints == []
     assert visit.hosts == {urlsplit(browser_url).netloc}

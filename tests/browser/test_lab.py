@@ -177,6 +177,7 @@ async def test_a_link_is_the_whole_state(visit: Visit) -> None:
     assert await result(again) == first
     assert await other.text("#call") == await visit.text("#call")
     assert other.complaints == []
+    await again.close()
 
 
 async def test_a_large_result_is_drawn_not_written(visit: Visit) -> None:
