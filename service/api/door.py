@@ -10,14 +10,15 @@ from service.api.quota import Quota, network_of
 from service.settings import Settings
 
 # The first part of the paths that are open to all: whether the service lives, and what it can be
-# asked. The docs page could not take a key otherwise, nor `type` explain a refusal.
-OPEN: Final = frozenset({"health", "problems", "docs", "openapi.json"})
+# asked. The pages could not take a key otherwise, nor `type` explain a refusal.
+OPEN: Final = frozenset({"health", "problems", "docs", "lab", "openapi.json"})
 Client = tuple[str, int] | None
 
 
 def is_open(path: str) -> bool:
     """Whether a path is served without a key and outside any quota."""
-    return path[1:].partition("/")[0] in OPEN or path.startswith("/v2/health/")
+    first = path[1:].partition("/")[0]
+    return first in OPEN or path == "/" or path.startswith("/v2/health/")
 
 
 class Door:

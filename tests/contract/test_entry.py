@@ -19,7 +19,7 @@ GUARDED = [
     *(("GET", path) for path in ("/strategies", "/devices", "/limits", "/metrics", "/nothing")),
 ]
 OPEN = ["/health/live", "/health/ready", "/problems", "/problems/unauthorized", "/docs",
-        "/docs/assets/docs.js", "/openapi.json"]  # fmt: skip
+        "/docs/assets/docs.js", "/openapi.json", "/", "/lab/any/main.js"]  # fmt: skip
 
 
 def problem(response: Response, status: int, code: str) -> dict[str, Any]:
@@ -80,7 +80,9 @@ async def test_some_paths_are_open(serve: Serve, path: str) -> None:
             assert (await client.get(path)).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/healthy", "/docsx", "/openapi.jsonx", "//health", "/"])
+@pytest.mark.parametrize(
+    "path", ["/healthy", "/docsx", "/openapi.jsonx", "/%2Fhealth", "/%2F", "/labs"]
+)
 async def test_a_path_is_open_by_its_whole_first_part(serve: Serve, path: str) -> None:
     """Not by how it begins."""
     async with serve(api_keys=KEYS) as client:

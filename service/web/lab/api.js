@@ -10,10 +10,23 @@ export class ProblemError extends Error {
   }
 }
 
-async function send(path, options) {
+const KEY = "service-key"; // kept until the tab is closed, and never in the URL
+
+/** The service's key, once it was given; null before. */
+export function keyGiven() {
+  return sessionStorage.getItem(KEY);
+}
+
+/** Sends `key` with every request from now on. */
+export function giveKey(key) {
+  sessionStorage.setItem(KEY, key);
+}
+
+async function send(path, options = {}) {
+  const key = keyGiven();
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(path, key ? { ...options, headers: { ...options.headers, "X-API-Key": key } } : options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ProblemError({ title: "The service does not answer", detail: "no connection: is it running?", code: "unreachable" });

@@ -1,7 +1,7 @@
 // Opens the lab page: asks the service what it can do, then shows the state that the URL holds.
 
-import { get } from "./api.js";
-import { fill, h } from "./dom.js";
+import { get, giveKey } from "./api.js";
+import { field, fill, h } from "./dom.js";
 import { Lab } from "./lab.js";
 import { decode, start } from "./state.js";
 
@@ -20,7 +20,31 @@ async function open() {
   await lab.show(first, { visit: false });
 }
 
-open().catch((error) => {
-  fill(document.getElementById("call-problem"), h("div", { class: "problem", role: "alert" }, h("p", {}, error.message)));
-  throw error;
-});
+/** Asks for the key of a service that is open to some, then begins anew. */
+function askForKey(message) {
+  const input = h("input", { type: "password", class: "short", autocomplete: "off" });
+  const enter = (event) => {
+    event.preventDefault();
+    giveKey(input.value.trim());
+    begin();
+  };
+  fill(
+    document.getElementById("call-problem"),
+    h("form", { class: "problem", on: { submit: enter } }, h("p", { role: "alert" }, message, "."), field("key", input), h("button", { class: "hint" }, "Enter")),
+  );
+  input.focus();
+}
+
+async function begin() {
+  const place = document.getElementById("call-problem");
+  try {
+    fill(place);
+    await open();
+  } catch (error) {
+    if (error.problem?.code === "unauthorized") return askForKey(error.message);
+    fill(place, h("div", { class: "problem", role: "alert" }, h("p", {}, error.message)));
+    throw error;
+  }
+}
+
+begin();

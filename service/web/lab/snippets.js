@@ -1,6 +1,7 @@
 // The call of the page as a command or a program that does the same, with the same numbers.
 
 import { copy, fill, h, save } from "./dom.js";
+import { keyGiven } from "./api.js";
 import { asBytes, request } from "./body.js";
 import { crossed, elements, tuple } from "./format.js";
 import { GENERATED, readShape } from "./operand.js";
@@ -33,6 +34,7 @@ export function snippetsView(root, store) {
         h("button", { type: "button", class: "quiet-button", on: { click: (event) => copy(location.href, event.target) } }, "Copy the link to this page"),
       ),
       code,
+      keyGiven() && h("p", { class: "note" }, "This service wants a key: send it in the header X-API-Key, too."),
     );
   }
 
