@@ -4,11 +4,12 @@ import os
 import re
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from service.call import AUTO
+from service.control_groups import cores, memory_bytes
 from service.dtypes import DTYPES
 from service.errors import did_you_mean
 from service.limits import Limits
@@ -35,17 +36,25 @@ ORIGIN: Final = re.compile(
 
 
 def _slots() -> int:
-    return min(4, _cores())
+    return min(4, cores())
 
 
 def _threads() -> int:
     # Threads that wait for a core at a barrier make a 10 us product take 16 ms: slots times
     # threads stay within the cores.
-    return max(1, _cores() // _slots())
+    return max(1, cores() // _slots())
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+def _same_as_slots(values: dict[str, Any]) -> int:
+    return int(values.get("slots", 1))
+
+
+def _inflight_bytes() -> int:
+    return max(2**28, memory_bytes() // 4)
+
+
+def _worker_memory_bytes(values: dict[str, Any]) -> int:
+    return max(2**28, memory_bytes() // 2 // _same_as_slots(values))
 
 
 class SettingsError(ValueError):
@@ -87,6 +96,25 @@ class Settings(BaseModel):
         description="Calls that compute at once; unset, one for each core up to 4.",
     )
     queue: int = Field(64, ge=0, le=100_000, description="Calls that wait for a slot.")
+    processes: int = Field(
+        default_factory=_same_as_slots,
+        ge=1,
+        le=1024,
+        description="Worker processes, which hold the calls that keep Python busy, or take long; "
+        "unset, as many as slots.",
+    )
+    worker_memory_bytes: int = Field(
+        default_factory=_worker_memory_bytes,
+        ge=2**26,
+        description="Memory that a worker process may allocate; unset, half of the host's or "
+        "container's, divided among them.",
+    )
+    max_inflight_bytes: int = Field(
+        default_factory=_inflight_bytes,
+        ge=1,
+        description="Bytes of all request bodies that are received or worked on; unset, a quarter "
+        "of the memory.",
+    )
     api_keys: str = Field(
         "",
         repr=False,
