@@ -59,3 +59,4 @@ class Outcome:
     warm: bool
     warnings: tuple[str, ...] = ()
     explanation: Mapping[str, object] | None = None
+    lane: str = "inline"

@@ -9,12 +9,14 @@ import torch
 
 from service.call import Call, Outcome, Tensor
 from service.devices import Device, synchronize
-from service.errors import OutOfMemoryError
+from service.errors import DeviceFailedError, OutOfMemoryError
 from service.plan import Plan, Planner, Request
 from service.registry import Op, Registry, Strategy
 from service.timing import COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
 
 MAX_PLANS: Final = 1024
+PROBE: Final = [[1.0, 2.0], [3.0, 4.0]]
+PROBED: Final = [[7.0, 10.0], [15.0, 22.0]]
 WarmKey = tuple[Strategy[Any], str, torch.dtype]
 
 
@@ -44,6 +46,19 @@ class Engine:
     def is_measured(self, op: Op[Any], dtype: torch.dtype) -> bool:
         """Whether plans of `op` in `dtype` are ready at once."""
         return (op.name, dtype) in self._measured
+
+    def check_devices(self) -> None:
+        """Compute a product of 2 x 2 on each device; DeviceFailedError if one gives another."""
+        a = torch.tensor(PROBE)
+        for device in self.planner.devices.members:
+            try:
+                found = (a.to(device.name) @ a.to(device.name)).tolist()
+            except RuntimeError as error:
+                raise DeviceFailedError(f"{device.name} fails: {error}") from error
+            if found != PROBED:
+                raise DeviceFailedError(
+                    f"{device.name} takes the square of {PROBE} for {found}; it is {PROBED}"
+                )
 
     def plan(self, call: Call) -> Plan:
         """The plan of `call`, or the error that says why it is not admitted."""
@@ -118,10 +133,15 @@ def move(operands: Sequence[Tensor], device: Device) -> Sequence[Tensor]:
     return moved  # pragma: no cover - needs a GPU
 
 
+def is_exhausted(error: BaseException) -> bool:
+    """Whether memory has run out: torch says so in words."""
+    exhausted = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return exhausted or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+
+
 def out_of_memory(error: Exception, plan: Plan) -> Exception:
     """The error to raise for one of torch's or numpy's: its own, unless memory ran out."""
-    exhausted = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    if not exhausted and "DefaultCPUAllocator" not in str(error):
+    if not is_exhausted(error):
         return error
     gc.collect()
     torch.cuda.empty_cache()

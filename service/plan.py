@@ -42,7 +42,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A call and a way to run it: what it means, what runs it, what it costs."""
+    """A call and a way to run it: what it means, what runs it, what it costs.
+
+    Of the estimated time, `interpreter_ns` go into Python's interpreter, which holds the GIL.
+    """
 
     op: Op[Any]
     meaning: Meaning
@@ -50,6 +53,7 @@ class Plan:
     device: Device
     work: Work
     estimated_ns: int
+    interpreter_ns: int = 0
 
     @property
     def elements(self) -> int:
@@ -133,6 +137,14 @@ class Planner:
             raise error
         return plan
 
+    def admitted(self, request: Request, estimated_ns: int) -> Plan:
+        """The plan of a call that is admitted already, by one strategy on one device."""
+        (strategy,) = request.op.resolve(request.strategy)
+        (device,) = self.devices.candidates(request.device)
+        meaning = request.op.understand(request.specs, **request.params)
+        work = strategy.work(meaning)
+        return Plan(request.op, meaning, strategy, device, work, estimated_ns)
+
     def explain(self, request: Request) -> Explanation:
         """What the call means, what each strategy would cost, and whether it would be admitted."""
         request.op.resolve(request.strategy)
@@ -188,7 +200,9 @@ class Planner:
         self, op: Op[Any], meaning: Meaning, strategy: Strategy[Any], device: Device
     ) -> Plan:
         estimated_ns = self.rates.estimate_ns(op, strategy, device, meaning)
-        return Plan(op, meaning, strategy, device, strategy.work(meaning), estimated_ns)
+        interpreter_ns = self.rates.interpreter_ns(op, strategy, device, meaning)
+        work = strategy.work(meaning)
+        return Plan(op, meaning, strategy, device, work, estimated_ns, interpreter_ns)
 
     def _over_count(self, plan: Plan) -> RequestError | None:
         meaning = plan.meaning

@@ -4,7 +4,7 @@ A strategy's time is taken as `steps * ns_per_step + flops * ns_per_flop`; its W
 counts, and timing its probes gives the rates, once for each device and dtype.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter_ns
@@ -13,11 +13,14 @@ from typing import Any, Final
 import torch
 
 from service.devices import Device, synchronize
+from service.dtypes import describe, parse_dtype
 from service.registry import Meaning, Op, Strategy
 
 # A probe that would take longer is left out, so that all of them take about a second.
 MAX_PROBE_NS: Final = 20_000_000
 REPEATS: Final = 3
+# Operation, strategy, device, dtype, and the two numbers of a rate.
+Row = tuple[str, str, str, str, float, float]
 # More than a century of work; a float would not hold the counts that shapes alone can ask for.
 UNBOUNDED: Final = 10**19
 
@@ -47,6 +50,28 @@ class Rates:
         rate = self.rate(op, strategy, device, meaning.specs[0].dtype)
         steps, flops = min(work.steps, UNBOUNDED), min(work.flops, UNBOUNDED)
         return round(steps * rate.ns_per_step + flops * rate.ns_per_flop)
+
+    def interpreter_ns(
+        self, op: Op[Any], strategy: Strategy[Any], device: Device, meaning: Meaning
+    ) -> int:
+        """The part of `estimate_ns` that goes into steps of the interpreter, which hold the GIL."""
+        rate = self.rate(op, strategy, device, meaning.specs[0].dtype)
+        return round(min(strategy.work(meaning).steps, UNBOUNDED) * rate.ns_per_step)
+
+    def rows(self) -> list[Row]:
+        """All that has been measured, as values that JSON has."""
+        return [
+            (op, strategy, device, describe(dtype).name, rate.ns_per_step, rate.ns_per_flop)
+            for (op, strategy, device, dtype), rate in tuple(self._rates.items())
+        ]
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> "Rates":
+        """Rates that were measured elsewhere on this host."""
+        rates = cls()
+        for op, strategy, device, dtype, step, flop in rows:
+            rates._rates[op, strategy, device, parse_dtype(dtype).torch] = Rate(step, flop)
+        return rates
 
     def rate(
         self, op: Op[Any], strategy: Strategy[Any], device: Device, dtype: torch.dtype

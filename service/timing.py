@@ -1,5 +1,6 @@
 """How long each phase of a request took. Nanoseconds inside, milliseconds on the wire."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 import orjson
 
 PHASES: Final = ("decode", "queue", "upload", "compute", "download", "encode")
+NS_PER_MS: Final = 1_000_000
 DECODE, QUEUE, UPLOAD, COMPUTE, DOWNLOAD, ENCODE = range(len(PHASES))
 
 
@@ -71,6 +73,23 @@ class Stopwatch:
         now = perf_counter_ns()
         self.laps[phase] += now - self._last
         self._last = now
+
+    @property
+    def elapsed_ms(self) -> int:
+        """Milliseconds until the last lap."""
+        return sum(self.laps) // NS_PER_MS
+
+    @property
+    def reading(self) -> list[int]:
+        """What another process of this host needs to go on with it: its clock is the same."""
+        return [self._last, *self.laps]
+
+    @classmethod
+    def resume(cls, reading: Sequence[int]) -> "Stopwatch":
+        """Go on where another process was."""
+        watch = cls(reading[0])
+        watch.laps[:] = reading[1:]
+        return watch
 
     @property
     def timings(self) -> Timings:

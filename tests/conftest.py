@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
 from service.api.app import create_app
+from service.lanes import Template
 from service.rates import Rates
 from service.registry import Registry
 from service.settings import Settings
@@ -81,9 +82,17 @@ def rates() -> Rates:
 
 
 @pytest.fixture(scope="session")
-async def app(rates: Rates) -> AsyncIterator[FastAPI]:
+def template() -> Iterator[Template]:
+    """What worker processes are forked from: one for all apps."""
+    template = Template(("service.api.worker",))
+    yield template
+    template.close()
+
+
+@pytest.fixture(scope="session")
+async def app(rates: Rates, template: Template) -> AsyncIterator[FastAPI]:
     """The service with its default settings, ready to compute."""
-    async with running(create_app(Settings(), rates=rates)) as app:
+    async with running(create_app(Settings(), rates=rates, template=template)) as app:
         yield app
 
 
@@ -95,14 +104,15 @@ async def client(app: FastAPI) -> AsyncIterator[AsyncClient]:
 
 
 @pytest.fixture
-def serve(rates: Rates) -> Serve:
+def serve(rates: Rates, template: Template) -> Serve:
     """Starts a service of one's own, for as long as the context lasts."""
 
     @asynccontextmanager
     async def serve(
         registry: Registry = REGISTRY, **settings: object
     ) -> AsyncIterator[AsyncClient]:
-        app = create_app(Settings.model_validate(settings), registry=registry, rates=rates)
+        values = Settings.model_validate(settings)
+        app = create_app(values, registry=registry, rates=rates, template=template)
         async with running(app), client_of(app) as client:
             yield client
 

@@ -24,10 +24,11 @@ from service.api.reception import Reception
 from service.api.routes import explanation_router, operation_routes
 from service.api.sharing import Folder
 from service.api.shell import Shell, fault, service_problem, transport_problem
-from service.api.state import join
+from service.api.state import WORKER, join
 from service.api.system import system_router
 from service.api.watch import Watch, bounds_of
 from service.errors import ServiceError
+from service.lanes import Template
 from service.rates import Rates
 from service.registry import Registry
 from service.settings import Settings, from_environment, listed
@@ -59,10 +60,17 @@ def create_app(
     *,
     registry: Registry = REGISTRY,
     rates: Rates | None = None,
+    template: Template | None = None,
 ) -> App:
-    """The service as an ASGI app; settings come from the environment unless they are given."""
+    """The service as an ASGI app; settings come from the environment unless they are given.
+
+    Worker processes are forked from `template`, or from one that lives as long as the app. They
+    import their registry: with another one all calls run in this process.
+    """
+    own = Template((WORKER.partition(":")[0],))
+    workers = None if registry is not REGISTRY else template or own
     settings = settings or from_environment()
-    service = join(settings, registry, rates or Rates())
+    service = join(settings, registry, rates or Rates(), workers)
     watch = Watch(bounds_of(settings))
     metrics = Metrics(Folder(Path(settings.metrics_dir)) if settings.metrics_dir else None)
     show_parts(metrics, service)
@@ -88,6 +96,7 @@ def create_app(
             yield {"posts": quick, "turn": Turn(), "watch": watch, "reception": reception}
             await service.stop()
             watch.stop()
+            own.close()
 
     app = App(
         title="Tensor service",

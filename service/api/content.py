@@ -1,8 +1,9 @@
 """Reading a body within its limit, and agreeing on formats."""
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
 import torch
@@ -19,12 +20,14 @@ from service.errors import (
     MalformedJsonError,
     quote,
 )
+from service.lanes import Hold
 from service.wire import NO_FIELDS, READERS, WRITERS, Reader, Writer
 
 JSON: Final = "application/json"
 SERVED: Final = tuple(WRITERS)
 NEGOTIATED: Final = (b"content-type", b"content-encoding", b"accept", b"accept-encoding")
 Formats = tuple[Reader, tuple[Writer, ...]]
+T = TypeVar("T")
 FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -46,12 +49,18 @@ def query_fields(query: bytes) -> Mapping[str, str]:
     return fields
 
 
-async def read_body(headers: Mapping[str, str], receive: Receive, limit: int) -> bytearray:
-    """The whole body, in one buffer; BodyTooLargeError before more than `limit` bytes are kept."""
+async def read_body(
+    headers: Mapping[str, str], receive: Receive, limit: int, hold: Hold
+) -> bytearray:
+    """The whole body, in one buffer; BodyTooLargeError before more than `limit` bytes are kept.
+
+    Its bytes are held before they are kept: OverloadedError if there are too many in flight.
+    """
     declared = headers.get("content-length", "")
     length = int(declared) if declared.isascii() and declared.isdigit() else 0
     if length > limit:
-        raise _too_large(f"Content-Length is {length}", limit)
+        raise too_large(f"Content-Length is {length}", limit)
+    hold.grow(length)
     body = bytearray(length)
     end = 0
     while True:
@@ -61,7 +70,8 @@ async def read_body(headers: Mapping[str, str], receive: Receive, limit: int) ->
         chunk = message.get("body", b"")
         start, end = end, end + len(chunk)
         if end > limit:
-            raise _too_large("more was sent", limit)
+            raise too_large("more was sent", limit)
+        hold.grow(end)
         body[start:end] = chunk
         if not message.get("more_body", False):
             break
@@ -70,7 +80,25 @@ async def read_body(headers: Mapping[str, str], receive: Receive, limit: int) ->
     return body
 
 
-def _too_large(found: str, limit: int) -> BodyTooLargeError:
+async def unless_left(coming: Awaitable[T], receive: Receive) -> T:
+    """What comes, unless the client leaves before it: then it is cancelled, and ClientDisconnect.
+
+    The whole body has been read, so `receive` has nothing to tell but that.
+    """
+    answering = asyncio.ensure_future(coming)
+    leaving = asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not answering.done():
+            raise ClientDisconnect
+        return answering.result()
+    finally:
+        answering.cancel()
+        leaving.cancel()
+
+
+def too_large(found: str, limit: int) -> BodyTooLargeError:
+    """The error for a body over the limit, and what was found of it."""
     return BodyTooLargeError(
         f"the body may have {limit} bytes (SERVICE_MAX_BODY_BYTES); {found}",
         hint='{"shape": ..., "b64": ...} takes less room than decimal digits',

@@ -39,7 +39,9 @@ class RaceResponse(EventSourceResponse):
             self._left.set()
 
 
-def race_events(race: Race, lane: ThreadLane, *, ping_s: float = PING_S) -> EventSourceResponse:
+def race_events(
+    race: Race, lane: ThreadLane, *, deadline_ms: int, ping_s: float = PING_S
+) -> EventSourceResponse:
     """The race, run on `lane` while its events are sent; it ends when the client goes away.
 
     OverloadedError is raised here, while the answer can still be a problem document.
@@ -63,7 +65,7 @@ def race_events(race: Race, lane: ThreadLane, *, ping_s: float = PING_S) -> Even
         finally:
             put(None)
 
-    running = lane.submit(run)
+    running = lane.submit(run, deadline_ms=deadline_ms)
 
     async def sent() -> AsyncIterator[bytes]:
         try:

@@ -1,14 +1,25 @@
-"""One request of an operation, from its whole body to its reply. It knows no ASGI."""
+"""One request of an operation, from its whole body to its reply; `whole_exchange` receives it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from service.api.content import query_fields, writer_for
+from starlette.types import Receive, Scope
+
+from service.api.content import (
+    headers_of,
+    query_fields,
+    read_body,
+    too_large,
+    unless_left,
+    writer_for,
+)
 from service.api.replies import Reply, writer_reply
 from service.api.state import Service
+from service.api.task import TEXT, Admitted, Task, reply_of
 from service.call import Call
+from service.lanes import INLINE, PROCESS, THREAD, Hold, Lane, ProcessLane, Shorten
 from service.plan import Plan
 from service.registry import Op
 from service.timing import DECODE, ENCODE, QUEUE, Stopwatch
@@ -16,8 +27,15 @@ from service.wire import NO_FIELDS, Reader, Writer
 
 # A hop to a thread takes about as long; the event loop stands still for no more than this.
 INLINE_NS: Final = 200_000
+# A thread that holds the GIL keeps the event loop waiting for up to 5 ms each time it wants it.
+HELD_NS: Final = 1_000_000
+# What runs longer shall be killed at its deadline, which no thread can be.
+LONG_NS: Final = 250_000_000
+# A share of the bytes in flight is taken by bodies from here on.
+COUNTED_BYTES: Final = 65_536
 # Bodies from here on leave so much behind that it is worth a few milliseconds to return it.
 LARGE_BYTES: Final = 4_000_000
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +46,9 @@ class Terms:
     op: Op[Any]
     reader: Reader
     writers: tuple[Writer, ...]
+    # The headers that formats were agreed on by, from which a worker finds the same formats; None
+    # if these are made for one request, which then stays in the server.
+    agreed: tuple[bytes | None, ...] | None = None
 
     @property
     def max_body_bytes(self) -> int:
@@ -43,7 +64,8 @@ class Terms:
 class Exchange:
     """One request on its way through: decode, plan, run, encode."""
 
-    __slots__ = ("body", "call", "planned", "request_id", "service", "terms", "watch", "writer")
+    __slots__ = ("_hold", "body", "call", "lane", "planned", "request_id", "service", "strategy",
+                 "terms", "watch", "writer")  # fmt: skip
 
     body: bytearray
     call: Call
@@ -56,42 +78,141 @@ class Exchange:
         self.service = terms.service
         self.writer = terms.writers[0]
         self.request_id = request_id
+        self.lane: Lane = INLINE
+        self.strategy = ""  # that a worker has planned, or none yet
+        self._hold: Hold | None = None
+
+    def expect(self, size: int) -> None:
+        """Take a share of the bytes in flight for a body of `size`.
+
+        BodyTooLargeError if no body may be so large, OverloadedError if there is no such share.
+        """
+        if size > self.terms.max_body_bytes:
+            raise too_large(f"Content-Length is {size}", self.terms.max_body_bytes)
+        if size > COUNTED_BYTES:
+            self._hold = self.service.bodies.hold(size)
+
+    def end(self) -> None:
+        """Give the share back; the exchange is over, or its client has left."""
+        if self._hold is not None:
+            self._hold.release()
 
     def respond(self, body: bytearray, query: bytes) -> Reply | Awaitable[Reply]:
-        """The answer to a whole body: at once if it is small, else when a slot is done with it.
+        """The answer to a whole body: at once if it is small, else when a lane is done with it.
 
         A ServiceError is raised, or awaited.
         """
         self.watch = Stopwatch()
         fields = query_fields(query) if query else NO_FIELDS
         service, reader = self.service, self.terms.reader
-        deadline_ms = service.settings.deadline_ms
-        if len(body) > LARGE_BYTES:
+        size = len(body)
+        if size > LARGE_BYTES:
             service.tidy_later()
-        if len(body) > reader.short_bytes:
+        if size > reader.short_bytes:
             self.body = body
-            return self._queue(partial(self._whole, fields), deadline_ms)
+            if size > reader.thread_bytes and service.workers and self.terms.agreed:
+                return self._in_process(service.workers, self.terms.agreed, query, None)
+            return self._in_two_steps(partial(self._whole, fields), query)
         self.call = self._decode(body, fields)
-        deadline_ms = self.call.deadline_ms or deadline_ms
         planned = service.engine.known_plan(self.call)
         if planned is None:
             if not self._is_measured():
-                return self._queue(self._measured, deadline_ms)
+                self.body = body
+                return self._in_two_steps(self._plan, query)
             planned = service.engine.plan(self.call)
         self._take_plan(planned)
         if planned.estimated_ns + planned.elements * self.writer.element_ns <= INLINE_NS:
             return self._answer()
-        return self._queue(self._answer, deadline_ms)
+        self.body = body
+        return self._beside(query)
 
-    def _queue(self, work: Callable[[], Reply], deadline_ms: int) -> Awaitable[Reply]:
-        """The answer of `work`, which waits for a slot."""
+    def work(self, task: Task, body: bytearray, shorten: Shorten) -> Reply:
+        """In a worker process: the answer that `respond` left to it."""
+        self.watch = Stopwatch.resume(task.watch)
+        self.watch.lap(QUEUE)
+        self.lane = PROCESS
+        self.call = self._decode(body, query_fields(task.query.encode(TEXT)))
+        admitted = task.admitted
+        if admitted is None:
+            if self.call.deadline_ms is not None:
+                shorten(self._left_ms(self.call.deadline_ms))
+            self._plan()
+        else:
+            engine = self.service.engine
+            call = replace(self.call, strategy=admitted.strategy, device=admitted.device)
+            self._take_plan(engine.planner.admitted(engine.request(call), admitted.estimated_ns))
+        self.strategy = self.planned.strategy.name
+        return self._answer()
+
+    async def _in_two_steps(self, plan: Callable[[], None], query: bytes) -> Reply:
+        """The answer of a call that is decoded or planned on a thread first."""
+        self.lane = THREAD
+        await self._on_thread(plan, None, self.service.settings.deadline_ms)
+        return await self._beside(query)
+
+    def _beside(self, query: bytes) -> Awaitable[Reply]:
+        """The answer of a planned call, made beside the event loop: the plan chooses the lane."""
+        planned, workers = self.planned, self.service.workers
+        encode_ns = planned.elements * self.writer.element_ns
+        is_held = planned.interpreter_ns + encode_ns > HELD_NS
+        agreed = self.terms.agreed
+        if workers and agreed and (is_held or planned.estimated_ns > LONG_NS):
+            admitted = Admitted(planned.strategy.name, planned.device.name, planned.estimated_ns)
+            return self._in_process(workers, agreed, query, admitted)
+        del self.body  # as text it is twice as large as the tensors
+        self.lane = THREAD
+        left_ms = self._left_ms(self.call.deadline_ms)
+        return self._on_thread(self._answer, planned.estimated_ns + encode_ns, left_ms)
+
+    def _on_thread(
+        self, work: Callable[[], T], estimated_ns: int | None, deadline_ms: int
+    ) -> Awaitable[T]:
+        """What `work` gives, when a slot is free for it."""
         self.watch.lap(DECODE)
 
-        def begin() -> Reply:
+        def begin() -> T:
             self.watch.lap(QUEUE)
             return work()
 
-        return self.service.lane.run(begin, deadline_ms=deadline_ms)
+        return self.service.lane.run(begin, estimated_ns=estimated_ns, deadline_ms=deadline_ms)
+
+    async def _in_process(
+        self,
+        workers: ProcessLane,
+        agreed: tuple[bytes | None, ...],
+        query: bytes,
+        admitted: Admitted | None,
+    ) -> Reply:
+        """The answer of a worker process, which gets the body as it came."""
+        self.lane = PROCESS
+        estimated_ns = deadline_ms = None
+        if admitted is not None:
+            encode_ns = self.planned.elements * self.writer.element_ns
+            estimated_ns, deadline_ms = admitted.estimated_ns + encode_ns, self.call.deadline_ms
+            del self.call  # it is in the body
+        self.watch.lap(DECODE)
+        task = Task(
+            op=self.terms.op.name,
+            headers=[None if value is None else value.decode(TEXT) for value in agreed],
+            query=query.decode(TEXT),
+            request_id=self.request_id,
+            watch=self.watch.reading,
+            admitted=admitted,
+        )
+        head, payload = await workers.run(
+            task.to_json(),
+            self.body,
+            estimated_ns=estimated_ns,
+            deadline_ms=self._left_ms(deadline_ms),
+        )
+        if len(payload) > LARGE_BYTES:
+            self.service.tidy_later()
+        reply, self.watch, self.strategy = reply_of(head, payload)
+        return reply
+
+    def _left_ms(self, deadline_ms: int | None) -> int:
+        """What is left of this deadline, or of the server's."""
+        return max(1, (deadline_ms or self.service.settings.deadline_ms) - self.watch.elapsed_ms)
 
     def _decode(self, body: bytearray, query: Mapping[str, str]) -> Call:
         """The call that the body asks for, or the error that says why there is none."""
@@ -112,19 +233,32 @@ class Exchange:
         """Run the planned call and encode its result."""
         watch, writer = self.watch, self.writer
         outcome = self.service.engine.run(self.call, self.planned, watch)
+        outcome.lane = self.lane
         payload = writer.result(outcome.result, self.call.output)
         watch.lap(ENCODE)
         return writer_reply(writer, writer.answer(outcome, payload, watch.timings, self.request_id))
 
-    def _measured(self) -> Reply:
-        """The answer of a decoded call whose strategies are measured first."""
+    def _plan(self) -> None:
+        """Plan a decoded call whose strategies may have to be measured first."""
         if not self._is_measured():
             self.service.engine.measure(self.terms.op, self.call.operands[0].dtype)
         self._take_plan(self.service.engine.plan(self.call))
-        return self._answer()
 
-    def _whole(self, query: Mapping[str, str]) -> Reply:
-        """All of it, on a slot."""
+    def _whole(self, query: Mapping[str, str]) -> None:
+        """Decode and plan."""
         self.call = self._decode(self.body, query)
-        del self.body  # as text it is twice as large as the tensors
-        return self._measured()
+        self._plan()
+
+
+async def whole_exchange(exchange: Exchange, scope: Scope, receive: Receive) -> Reply:
+    """The reply of an exchange whose body is received as an ASGI app does it."""
+    service = exchange.service
+    hold = service.bodies.hold()
+    try:
+        limit = service.settings.max_body_bytes
+        body = await read_body(headers_of(scope["headers"]), receive, limit, hold)
+        reply = exchange.respond(body, scope["query_string"])
+        del body  # the exchange holds it for no longer than it must
+        return reply if isinstance(reply, Reply) else await unless_left(reply, receive)
+    finally:
+        hold.release()

@@ -138,12 +138,20 @@ class Metrics:
 
 def show_parts(metrics: Metrics, service: Service) -> None:
     """Show what the parts of the service are doing now; a new part adds its lines here."""
-    settings = service.settings
+    settings, workers = service.settings, service.workers
+    if workers is not None:
+        about = "Worker processes that died, or were killed."
+        metrics.counter("worker_ends", about, lambda: workers.ends)
+    held = "Bytes of bodies that are received or worked on."
+    metrics.gauge("bytes_in_flight", held, lambda: service.bodies.held)
     metrics.gauge("ready", "1 if calls are taken.", lambda: service.phase == "ready")
     for name, lane, slots in (
         ("thread", service.lane, settings.slots),
         ("race", service.races, 1),
+        ("process", service.workers, settings.processes),
     ):
+        if lane is None:  # workers, where the registry is not theirs
+            continue
         inside = partial(getattr, lane, "inside")
         metrics.gauge("calls_inside", "Calls that run or wait.", inside, lane=name)
         metrics.gauge("slots", "Calls that can run at once.", partial(int, slots), lane=name)

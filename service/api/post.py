@@ -9,7 +9,7 @@ from service.api.exchange import Exchange
 from service.api.problems import problem_response
 from service.api.replies import Reply, response_reply
 from service.api.shell import failure
-from service.errors import ServiceError
+from service.errors import DrainingError, ServiceError
 
 log = logging.getLogger("service")
 
@@ -29,7 +29,7 @@ class Always:
 class Carrier(Protocol):
     """What a POST asks of the connection that it came by."""
 
-    def start(self, work: Awaitable[None]) -> None:
+    def start(self, work: Awaitable[None]) -> asyncio.Task[None]:
         """Run a coroutine."""
         ...
 
@@ -41,7 +41,7 @@ class Carrier(Protocol):
 class Post:
     """A POST of an operation that is being received or answered. uvicorn knows it as a cycle."""
 
-    __slots__ = ("_body", "_connection", "_end", "_exchange", "_query", "_reply",
+    __slots__ = ("_body", "_connection", "_end", "_exchange", "_query", "_reply", "_task",
                  "disconnected", "keep_alive", "message_event", "response_complete")  # fmt: skip
 
     def __init__(self, connection: Carrier, exchange: Exchange, query: bytes, body: bytearray):
@@ -57,6 +57,7 @@ class Post:
         # uvicorn sets both when the connection is lost.
         self.disconnected = False
         self.message_event = Always
+        self._task: asyncio.Task[None] | None = None
 
     def receive(self, chunk: bytes) -> None:
         """Take a part of the body. The parser gives no more than Content-Length says."""
@@ -74,14 +75,28 @@ class Post:
         if isinstance(reply, Reply):
             self._reply = reply
         else:
-            self._connection.start(self._answer_later(reply))
+            self._task = self._connection.start(self._answer_later(reply))
 
     async def _answer_later(self, coming: Awaitable[Reply]) -> None:
         try:
             self._reply = await coming
+        except asyncio.CancelledError:
+            # The client has left, who gets nothing, or the server does not wait any longer.
+            cut = DrainingError("the service is shutting down, and the call was not finished")
+            self._reply = error_reply(cut, self._exchange.request_id)
+            self.send()
+            raise
         except Exception as error:  # noqa: BLE001  # a fault is logged and answered
             self._reply = error_reply(error, self._exchange.request_id)
         self.send()
+
+    def leave(self) -> None:
+        """Give up what nobody waits for any more."""
+        if self._task is not None:
+            # When it has begun: a coroutine that never does is a mistake to Python.
+            self._task.get_loop().call_soon(self._task.cancel)
+        if not self.response_complete:
+            self._exchange.end()
 
     def send(self) -> None:
         """Send the answer, if it is ready."""
@@ -89,6 +104,7 @@ class Post:
         if reply is not None:
             self.response_complete = True
             exchange = self._exchange
+            exchange.end()
             # Its tensors would stay until the connection's next request.
             del self._exchange, self._reply
             self._connection.finish(reply, exchange, keep_alive=self.keep_alive)

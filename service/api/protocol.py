@@ -84,6 +84,9 @@ class Protocol(Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the request: what has come of its body would stay until Python collects cycles."""
         super().connection_lost(exc)
+        for post in (self.post, self.cycle):
+            if isinstance(post, Post):
+                post.leave()
         self.post = self.cycle = None  # type: ignore[assignment]  # uvicorn's type forgets its None
 
     def _offers_upgrade(self) -> bool:
@@ -130,10 +133,12 @@ class Protocol(Connection):
         try:
             terms: AnyTerms = endpoint.terms(headers)
             exchange = terms.begin(request_id_of(headers.get(b"x-request-id")))
+            exchange.expect(int(length))
         except ServiceError:
             return None
         reception: Reception = self.app_state["reception"]
-        if int(length) > terms.max_body_bytes or not reception.takes_shortcut(headers, self.client):
+        if not reception.takes_shortcut(headers, self.client):
+            exchange.end()
             return None
         # The same head lets the next request in, unless requests are counted.
         if b"x-request-id" not in headers and not reception.door.counts:
@@ -155,11 +160,12 @@ class Protocol(Connection):
         elif not self._offers_upgrade():
             super().on_message_complete()
 
-    def start(self, work: Any) -> None:
+    def start(self, work: Any) -> asyncio.Task[None]:
         """Run a coroutine that a graceful shutdown waits for."""
         task: asyncio.Task[None] = self.loop.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+        return task
 
     def finish(self, reply: Reply, exchange: Exchange, *, keep_alive: bool) -> None:
         """Send the answer of a POST, tell of it, and be ready for the next request."""

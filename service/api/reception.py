@@ -16,12 +16,10 @@ from service.api.logs import FIELDS
 from service.api.metrics import Metrics
 from service.errors import ServiceError, quote
 from service.plan import Plan
-from service.timing import PHASES, QUEUE, Stopwatch
+from service.timing import PHASES, Stopwatch
 
 # An answer never began: the client had left. nginx' number for it.
 LEFT: Final = 499
-INLINE: Final = "inline"
-THREAD: Final = "thread"
 FAULT: Final = 500
 UNKNOWN: Final = "other"
 READY: Final = "/health/ready"
@@ -108,9 +106,8 @@ def _story(exchange: Exchange) -> tuple[str, str, Sequence[int]]:
     planned: Plan | None = getattr(exchange, "planned", None)
     watch: Stopwatch | None = getattr(exchange, "watch", None)
     laps = NO_LAPS if watch is None else watch.laps
-    if planned is None:
-        return "", "", laps
-    return planned.strategy.name, THREAD if laps[QUEUE] else INLINE, laps
+    strategy = exchange.strategy if planned is None else planned.strategy.name
+    return strategy, exchange.lane if strategy else "", laps
 
 
 def _level(status: int) -> int:

@@ -15,23 +15,26 @@ from starlette.types import Receive, Scope, Send
 from service import compare
 from service.api.content import (
     JSON,
+    NEGOTIATED,
     formats,
-    headers_of,
     negotiate,
     query_fields,
     read_body,
     request_codec,
+    unless_left,
 )
 from service.api.events import MEDIA_TYPE as EVENTS
 from service.api.events import race_events
-from service.api.exchange import Terms
+from service.api.exchange import Terms, whole_exchange
 from service.api.openapi import describe_compare, describe_plan
-from service.api.replies import Reply, send_reply
+from service.api.replies import send_reply
 from service.api.reports import plan_answer, report_answer
 from service.api.state import Service
 from service.api.telemetry import describe_call
+from service.lanes import Hold
 from service.plan import Request as PlanRequest
 from service.registry import Op
+from service.wire import Reader
 
 UNLIMITED: Final = 2**1100
 
@@ -72,24 +75,30 @@ class Endpoint:
         state = scope["state"]
         exchange = self.terms(dict(scope["headers"])).begin(state["request_id"])
         state["exchange"] = exchange  # for what is told of it afterwards
-        limit = self.service.settings.max_body_bytes
-        body = await read_body(headers_of(scope["headers"]), receive, limit)
-        reply = exchange.respond(body, scope["query_string"])
-        if not isinstance(reply, Reply):
-            reply = await reply
+        reply = await whole_exchange(exchange, scope, receive)
         describe_call(exchange)
         await send_reply(reply, send)
 
     def terms(self, headers: Mapping[bytes, bytes]) -> Terms:
         """What these raw headers settle, or the error that is known before the body is read."""
-        return Terms(self.service, self.op, *formats(headers))
+        agreed = tuple(map(headers.get, NEGOTIATED))
+        return Terms(self.service, self.op, *formats(headers), agreed=agreed)
 
     async def plan(self, request: Request) -> Response:
         """What the call means and costs; nothing is computed."""
         reader = request_codec(request.headers)
         negotiate(request.headers, (JSON,))
         query = query_fields(request.scope["query_string"])
-        body = await self._body(request)
+        hold = self.service.bodies.hold()
+        try:
+            body = await self._body(request, hold)
+            return await self._explanation(reader, body, query)
+        finally:
+            hold.release()
+
+    async def _explanation(
+        self, reader: Reader, body: bytearray, query: Mapping[str, str]
+    ) -> Response:
         # A plan says itself that a size is over its limit.
         reading = replace(self.service.reading, shapes=True, max_elements=UNLIMITED)
 
@@ -119,18 +128,22 @@ class Endpoint:
         reader = request_codec(request.headers)
         events = negotiate(request.headers, (JSON, EVENTS)) == EVENTS
         query = query_fields(request.scope["query_string"])
-        body = await self._body(request)
-        reading = replace(self.service.reading, params=compare.PARAMS)
-
-        def enter() -> compare.Race:
-            call = reader.decode(body, self.op, reading, query)
-            return compare.enter(self.service.engine, call, compare.Options.of(call.options))
-
         # A race may take its deadline by estimates, which may be half of the truth.
         deadline_ms = 2 * self.service.settings.deadline_ms
-        race = await self.service.lane.run(enter, deadline_ms=deadline_ms)
+        reading = replace(self.service.reading, params=compare.PARAMS)
+        hold = self.service.bodies.hold()
+        try:
+            body = await self._body(request, hold)
+
+            def enter() -> compare.Race:
+                call = reader.decode(body, self.op, reading, query)
+                return compare.enter(self.service.engine, call, compare.Options.of(call.options))
+
+            race = await self.service.lane.run(enter, deadline_ms=deadline_ms)
+        finally:
+            hold.release()
         if events:
-            return race_events(race, self.service.races)
+            return race_events(race, self.service.races, deadline_ms=deadline_ms)
 
         late = Event()
 
@@ -139,14 +152,15 @@ class Endpoint:
             return _json(report_answer(report))
 
         try:
-            return await self.service.races.run(run, deadline_ms=deadline_ms)
+            running = self.service.races.run(run, deadline_ms=deadline_ms)
+            return await unless_left(running, request.receive)
         finally:
             late.set()
 
-    async def _body(self, request: Request) -> bytearray:
+    async def _body(self, request: Request, hold: Hold) -> bytearray:
         self.service.check_ready()
         limit = self.service.settings.max_body_bytes
-        return await read_body(request.headers, request.receive, limit)
+        return await read_body(request.headers, request.receive, limit, hold)
 
 
 def _json(model: BaseModel) -> Response:

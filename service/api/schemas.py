@@ -1,6 +1,6 @@
 """Shapes of the answers, for the OpenAPI document. Tensors' elements never pass through these."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -41,6 +41,9 @@ class Timing(BaseModel):
     total_ms: float
     threads: int = Field(description="Intra-op threads of torch.")
     warm: bool = Field(description="False on the first run of a strategy on a device and dtype.")
+    lane: Literal["inline", "thread", "process"] = Field(
+        description="Where it ran: in the event loop, on a thread, or in a worker process."
+    )
 
 
 class AxisOperand(BaseModel):

@@ -9,7 +9,7 @@ from service import memory
 from service.core import make_core
 from service.engine import Engine
 from service.errors import DrainingError, WarmingUpError
-from service.lanes import ThreadLane
+from service.lanes import ByteBudget, Config, ProcessLane, Template, ThreadLane
 from service.rates import Rates
 from service.registry import Registry
 from service.settings import Settings
@@ -17,6 +17,7 @@ from service.wire import Reading
 from service.wire.parsers import drop_parsers
 
 TIDY_S: Final = 0.5
+WORKER: Final = "service.api.worker:make"
 Phase = Literal["warming", "ready", "draining"]
 
 
@@ -28,6 +29,10 @@ class Service:
     engine: Engine
     lane: ThreadLane
     races: ThreadLane
+    # None where the registry is not the service's own: workers have that one.
+    workers: ProcessLane | None
+    template: Template | None
+    bodies: ByteBudget
     reading: Reading
     bare_reading: Reading
     phase: Phase = "warming"
@@ -56,6 +61,8 @@ class Service:
         gc.freeze()
         memory.release()
         self.phase = "ready"
+        if self.template is not None:
+            self.template.warm()
 
     def tidy_later(self) -> None:
         """Return memory to the system soon, once for all large calls until then."""
@@ -66,9 +73,11 @@ class Service:
     def tidy(self) -> None:
         """Return memory that large calls have left to the system, when none runs."""
         self._tidying = False
-        if self.lane.inside:
+        if self.lane.inside or (self.workers is not None and self.workers.inside):
             self.tidy_later()
         else:
+            if self.workers is not None:
+                self.workers.tidy()
             drop_parsers()
             memory.release()
 
@@ -78,17 +87,39 @@ class Service:
         self.phase = "draining"
         await asyncio.to_thread(self.lane.close)
         await asyncio.to_thread(self.races.close)
+        if self.workers is not None:
+            await self.workers.close()
 
 
-def join(settings: Settings, registry: Registry, rates: Rates) -> Service:
-    """The parts of the service, made from `settings`."""
+def join(
+    settings: Settings, registry: Registry, rates: Rates, template: Template | None = None
+) -> Service:
+    """The parts of the service, made from `settings`; worker processes are forked from `template`.
+
+    Without one, all calls run in this process.
+    """
     core = make_core(settings, registry, rates)
+
+    def configure() -> Config:
+        return Config(
+            make=WORKER,
+            memory_bytes=settings.worker_memory_bytes,
+            arguments={"settings": settings.model_dump(), "rates": rates.rows()},
+        )
+
+    workers = None
+    if template is not None:
+        slots, queue = settings.processes, settings.queue
+        workers = ProcessLane(template.fork, configure, slots=slots, queue=queue)
     return Service(
         settings=settings,
         engine=core.engine,
         lane=ThreadLane(settings.slots, settings.queue),
         # One at a time: two races would measure each other.
         races=ThreadLane(1, settings.queue),
+        workers=workers,
+        template=template,
+        bodies=ByteBudget(settings.max_inflight_bytes),
         reading=core.reading,
         bare_reading=replace(core.reading, has_outputs=False),
     )

@@ -64,8 +64,9 @@ def system_router(service: Service) -> APIRouter:
 
     @router.get("/health/ready", responses=problem_answers(503))
     async def ready() -> schemas.Health:
-        """The service takes calls."""
+        """The service takes calls: each device has just computed a product of 2 x 2."""
         service.check_ready()
+        service.engine.check_devices()
         return schemas.Health(status="ready")
 
     @router.get("/problems")

@@ -21,6 +21,7 @@ class Timing(TypedDict):
     total_ms: float
     threads: int
     warm: bool
+    lane: str
 
 
 class Envelope(TypedDict):

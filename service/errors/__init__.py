@@ -12,7 +12,9 @@ ServiceError
 │   ├── WarmingUpError                warming-up
 │   ├── DrainingError                 draining
 │   ├── OverloadedError               overloaded
-│   └── OutOfMemoryError              out-of-memory
+│   ├── OutOfMemoryError              out-of-memory
+│   ├── WorkerDiedError               worker-died
+│   └── DeviceFailedError             device-failed
 ├── DeadlineExceededError             deadline-exceeded
 ├── InternalError                     internal-error
 └── RequestError              well-formed, and cannot be served
@@ -54,6 +56,7 @@ from service.errors.other import (
     BodyTooLargeError,
     BusyError,
     DeadlineExceededError,
+    DeviceFailedError,
     DrainingError,
     DuplicateKeyError,
     InternalError,
@@ -64,6 +67,7 @@ from service.errors.other import (
     OutOfMemoryError,
     OverloadedError,
     WarmingUpError,
+    WorkerDiedError,
 )
 from service.errors.request import (
     DeviceUnavailableError,
@@ -93,6 +97,7 @@ __all__ = [
     "BodyTooLargeError",
     "BusyError",
     "DeadlineExceededError",
+    "DeviceFailedError",
     "DeviceUnavailableError",
     "DrainingError",
     "DuplicateKeyError",
@@ -122,6 +127,7 @@ __all__ = [
     "ValueOutOfRangeError",
     "WarmingUpError",
     "WorkExceededError",
+    "WorkerDiedError",
     "clip",
     "did_you_mean",
     "leaves",

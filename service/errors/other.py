@@ -100,6 +100,23 @@ class OutOfMemoryError(BusyError):
     title = "Out of memory"
 
 
+class WorkerDiedError(BusyError):
+    """The process that computed the call died, and so did the one that tried it again.
+
+    It was killed from outside, or what it computed ended it. Others may work: try again later.
+    """
+
+    code = "worker-died"
+    title = "The process of the call died"
+
+
+class DeviceFailedError(BusyError):
+    """A device of this host does not compute what it should. The operator has to look at it."""
+
+    code = "device-failed"
+    title = "A device fails"
+
+
 class DeadlineExceededError(ServiceError):
     """The deadline passed before the answer was ready. `deadline_ms` can only shorten it."""
 

@@ -22,6 +22,9 @@ NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
 # Decoding this much takes about as long as a hop to a thread: 0.2 ms.
 SHORT_TEXT_BYTES: Final = 65_536
 SHORT_BYTES: Final = 2**20
+# Text of this length keeps the GIL for 2 ms; tensors as bytes are not read at all.
+THREAD_TEXT_BYTES: Final = 2**20
+UNBOUNDED_BYTES: Final = 2**62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # one for each route: known by itself
@@ -66,6 +69,11 @@ class Reader(Protocol):
     @property
     def short_bytes(self) -> int:
         """Bodies up to here are decoded in the time that a hop to a thread takes."""
+        ...
+
+    @property
+    def thread_bytes(self) -> int:
+        """Larger bodies would keep the GIL for milliseconds while they are decoded."""
         ...
 
     def decode(

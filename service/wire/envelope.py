@@ -14,7 +14,7 @@ LONGEST_HEADER: Final = 4096
 # Names of the registry and checked request ids need no escapes.
 ENVELOPE: Final = (
     b',%b"strategy":"%b","device":"%b","warnings":%b,"request_id":"%b",'
-    b'"timing":{%b,"threads":%d,"warm":%b}}'
+    b'"timing":{%b,"threads":%d,"warm":%b,"lane":"%b"}}'
 )
 
 
@@ -29,6 +29,7 @@ def rest_json(outcome: Outcome, texts: tuple[bytes, ...], request_id: str) -> by
         timing_json(texts),
         outcome.threads,
         b"true" if outcome.warm else b"false",
+        outcome.lane.encode(),
     )
 
 

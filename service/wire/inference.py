@@ -23,6 +23,7 @@ from service.wire.codec import (
     NO_FIELDS,
     SHORT_BYTES,
     SHORT_TEXT_BYTES,
+    UNBOUNDED_BYTES,
     Body,
     Chunks,
     Encoded,
@@ -85,6 +86,11 @@ class Inference:
         """Bodies up to here are decoded in the time that a hop to a thread takes."""
         text = self._header_bytes is None or self._header_bytes > SHORT_TEXT_BYTES
         return SHORT_TEXT_BYTES if text else SHORT_BYTES
+
+    @property
+    def thread_bytes(self) -> int:
+        """A codec that is made for one request cannot be found again in another process."""
+        return UNBOUNDED_BYTES
 
     @property
     def element_ns(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from service.call import Call
 from service.errors import BodyTooLargeError, MalformedBodyError
 from service.registry import Op
-from service.wire.codec import NO_FIELDS, Body, Buffer, Reader, Reading
+from service.wire.codec import NO_FIELDS, UNBOUNDED_BYTES, Body, Buffer, Reader, Reading
 from service.wire.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
 
 STEP_IN: Final = 65_536
@@ -121,6 +121,11 @@ class InflatingReader:
     coding: str
     # Never in the event loop: a few bytes may inflate to all that is allowed.
     short_bytes: int = 0
+
+    @property
+    def thread_bytes(self) -> int:
+        """None at all of text, which a few bytes may inflate to."""
+        return 0 if self.reader.thread_bytes < UNBOUNDED_BYTES else UNBOUNDED_BYTES
 
     @property
     def media_type(self) -> str:

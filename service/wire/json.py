@@ -11,6 +11,7 @@ from service.wire.codec import (
     ALL_DTYPES,
     NO_FIELDS,
     SHORT_TEXT_BYTES,
+    THREAD_TEXT_BYTES,
     Body,
     Chunks,
     Encoded,
@@ -34,6 +35,7 @@ class JsonCodec:
 
     media_type: Final = "application/json"
     short_bytes: Final = SHORT_TEXT_BYTES
+    thread_bytes: Final = THREAD_TEXT_BYTES
     dtypes: Final = ALL_DTYPES
     element_ns: Final = 30
     has_outputs: Final = True

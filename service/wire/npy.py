@@ -8,7 +8,15 @@ from service.dtypes import IN_NUMPY, describe
 from service.errors import MissingFieldError, Place
 from service.registry import Op
 from service.timing import Timings
-from service.wire.codec import NO_FIELDS, SHORT_BYTES, Body, Chunks, Encoded, Reading
+from service.wire.codec import (
+    NO_FIELDS,
+    SHORT_BYTES,
+    UNBOUNDED_BYTES,
+    Body,
+    Chunks,
+    Encoded,
+    Reading,
+)
 from service.wire.envelope import envelope_headers, envelope_json
 from service.wire.named import call_on
 from service.wire.npy_header import read_span, write_header
@@ -20,6 +28,7 @@ class NpyCodec:
 
     media_type: Final = "application/x-npy"
     short_bytes: Final = SHORT_BYTES
+    thread_bytes: Final = UNBOUNDED_BYTES
     dtypes: Final = IN_NUMPY
     element_ns: Final = 0
     has_outputs: Final = False

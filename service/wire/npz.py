@@ -8,7 +8,7 @@ from service.call import Call
 from service.errors import BodyTooLargeError, MalformedBodyError, quote
 from service.registry import Op
 from service.wire.archive import STORED, Member, read_members
-from service.wire.codec import NO_FIELDS, Body, Buffer, Reading
+from service.wire.codec import NO_FIELDS, UNBOUNDED_BYTES, Body, Buffer, Reading
 from service.wire.inflate import DEFLATE, zlib_pieces
 from service.wire.named import Span, call_on
 from service.wire.npy_header import read_span
@@ -23,6 +23,7 @@ class NpzCodec:
     media_type: Final = "application/x-npz"
     # Never in the event loop: a few bytes may inflate to all that is allowed.
     short_bytes: Final = 0
+    thread_bytes: Final = UNBOUNDED_BYTES
 
     def decode(
         self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS

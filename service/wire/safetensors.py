@@ -10,7 +10,15 @@ from service.call import Call, Outcome, Tensor
 from service.dtypes import describe
 from service.registry import Op
 from service.timing import Timings
-from service.wire.codec import NO_FIELDS, SHORT_BYTES, Body, Chunks, Encoded, Reading
+from service.wire.codec import (
+    NO_FIELDS,
+    SHORT_BYTES,
+    UNBOUNDED_BYTES,
+    Body,
+    Chunks,
+    Encoded,
+    Reading,
+)
 from service.wire.envelope import envelope_headers, envelope_json
 from service.wire.named import Recipe, call_of, recipe_of
 from service.wire.safetensors_header import (
@@ -40,6 +48,7 @@ class SafetensorsCodec:
 
     media_type: Final = "application/x-safetensors"
     short_bytes: Final = SHORT_BYTES
+    thread_bytes: Final = UNBOUNDED_BYTES
     dtypes: Final = frozenset(dtype.torch for dtype in CODES.values())
     element_ns: Final = 0
     has_outputs: Final = False

@@ -696,7 +696,7 @@ async def test_a_silent_rung_is_kept_company(rates: Rates) -> None:
         operands = (torch.tensor([[77.0, 1]]), torch.ones(2, 1))
         call = Call("matmul", operands, parse_params(op.params, {}), device="cpu")
         entered = compare.enter(service.engine, call, Options(repeat=1))
-        response = race_events(entered, service.races, ping_s=0.01)
+        response = race_events(entered, service.races, deadline_ms=60_000, ping_s=0.01)
         parts: list[str] = []
         async for part in response.body_iterator:
             assert isinstance(part, bytes)

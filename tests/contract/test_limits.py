@@ -256,7 +256,35 @@ async def test_the_deadline_passes(serve: Serve) -> None:
         finally:
             release.set()
     assert (response.status_code, response.json()["code"]) == (504, "deadline-exceeded")
-    assert "100 ms" in response.json()["detail"]
+    assert "SERVICE_DEADLINE_MS" in response.json()["detail"]
+
+
+async def test_bodies_in_flight_are_counted(serve: Serve) -> None:
+    """Over the limit a body is refused before it is read; small ones are always taken."""
+    entered, release = Event(), Event()
+
+    def only(a: Tensor, b: Tensor) -> Tensor:
+        """Wait, where a is 7."""
+        if a.reshape(-1)[0] == 7:
+            entered.set()
+            release.wait(10)
+        return a @ b
+
+    async with serve(one_strategy(only), max_inflight_bytes=100_000) as client:
+        first = asyncio.create_task(client.post("/matmul", content=body([7], [1])))
+        try:
+            await asyncio.to_thread(entered.wait, 10)
+            for path in ("/matmul", "/matmul/plan", "/matmul/compare"):
+                second = await client.post(path, content=body([1], [1]))
+                assert (second.status_code, second.json()["code"]) == (503, "overloaded")
+                assert int(second.headers["Retry-After"]) >= 1
+                assert "SERVICE_MAX_INFLIGHT_BYTES" in second.json()["detail"]
+            assert (await client.post("/matmul", json={"a": [1], "b": [1]})).status_code == 200
+        finally:
+            release.set()
+        assert (await first).status_code == 200
+        for path in ("/matmul", "/matmul/plan", "/matmul/compare"):
+            assert (await client.post(path, content=body([1], [1]))).status_code == 200
 
 
 async def test_no_call_is_taken_while_warming(rates: Rates) -> None:

@@ -1,5 +1,6 @@
 """GET /metrics of a running service."""
 
+import json
 from typing import Any
 
 from httpx import AsyncClient
@@ -42,7 +43,7 @@ async def test_every_request_is_counted(serve: Serve) -> None:
     assert calls["matmul", "200", "loops"] == 2
     assert calls["matmul", "200", "torch"] == 1
     assert calls["matmul", "422", ""] == 1
-    assert {key[0] for key in found["calls_total"]} <= {"inline", "thread", ""}
+    assert {key[0] for key in found["calls_total"]} <= {"inline", "thread", "process", ""}
     assert found["requests_total"] == {
         ("POST", "/matmul", "200"): 3,
         ("POST", "/matmul", "422"): 1,
@@ -56,9 +57,24 @@ async def test_every_request_is_counted(serve: Serve) -> None:
     assert found["phase_seconds_count"]["matmul", "compute", "loops"] == 2
     assert found["phase_seconds_sum"]["matmul", "compute", "loops"] > 0
     assert found["ready"] == {(): 1}
-    assert found["slots"] == {("thread",): 3, ("race",): 1}
-    assert found["queue_room"] == {("thread",): 7, ("race",): 7}
-    assert found["calls_inside"] == {("thread",): 0, ("race",): 0}
+    assert found["slots"] == {("thread",): 3, ("race",): 1, ("process",): 3}
+    assert found["queue_room"] == {("thread",): 7, ("race",): 7, ("process",): 7}
+    assert found["calls_inside"] == {("thread",): 0, ("race",): 0, ("process",): 0}
+    assert found["bytes_in_flight"] == {(): 0}
+    assert found["worker_ends_total"] == {(): 0}
+
+
+async def test_calls_of_worker_processes_are_counted(serve: Serve) -> None:
+    """By their strategy and phases, which the process tells, planned by the server or not."""
+    side = [[1.0] * 24] * 24
+    body = json.dumps({"a": side, "b": side, "strategy": "loops"}).encode()
+    async with serve() as client:
+        for pad in (b"", b" " * 1_100_000):
+            assert (await client.post("/matmul", content=body + pad)).status_code == 200
+        found = await figures(client)
+    assert found["calls_total"] == {("process", "matmul", "200", "loops"): 2}
+    assert found["phase_seconds_count"]["matmul", "compute", "loops"] == 2
+    assert found["phase_seconds_sum"]["matmul", "compute", "loops"] > 0.001
 
 
 async def test_apps_do_not_share_figures(serve: Serve) -> None:

@@ -27,7 +27,12 @@ async def test_phases_add_up(client: AsyncClient, body: dict[str, Any]) -> None:
     assert min(phases) >= 0
     assert timing["total_ms"] > 0
     assert abs(sum(phases) - timing["total_ms"]) <= max(0.1, 0.05 * timing["total_ms"])
-    assert set(timing) == {*(f"{phase}_ms" for phase in (*PHASES, "total")), "threads", "warm"}
+    assert set(timing) == {
+        *(f"{phase}_ms" for phase in (*PHASES, "total")),
+        "threads",
+        "warm",
+        "lane",
+    }
 
 
 @pytest.mark.parametrize("body", CALLS.values(), ids=CALLS)

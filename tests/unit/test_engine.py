@@ -8,11 +8,17 @@ from typing import Any
 import pytest
 import torch
 
+from service import engine as module
 from service.call import Call, Spec, Tensor
 from service.devices import Device, Devices, host_devices
 from service.dtypes import FLOATS, INTEGERS
 from service.engine import MAX_PLANS, Engine, move
-from service.errors import IntegerOverflowError, LimitExceededError, OutOfMemoryError
+from service.errors import (
+    DeviceFailedError,
+    IntegerOverflowError,
+    LimitExceededError,
+    OutOfMemoryError,
+)
 from service.limits import Limits
 from service.plan import Planner
 from service.rates import Rates
@@ -237,3 +243,16 @@ def test_operands_stay_on_the_cpu() -> None:
     """What is on the device already is not copied."""
     operands = (torch.ones(2),)
     assert move(operands, host_devices("cpu").candidates("auto")[0]) is operands
+
+
+def test_devices_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each computes a product of 2 x 2; one that cannot, or gives another, is named."""
+    here = engine()
+    here.check_devices()
+    empty = Device("meta", "cpu", "", None)
+    broken = replace(here, planner=replace(here.planner, devices=Devices((CPU, empty))))
+    with pytest.raises(DeviceFailedError, match="meta fails"):
+        broken.check_devices()
+    monkeypatch.setattr(module, "PROBED", [[0.0]])
+    with pytest.raises(DeviceFailedError, match=r"cpu takes .* for \[\[7.0, 10.0\], \[15.0"):
+        here.check_devices()

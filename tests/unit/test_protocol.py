@@ -387,6 +387,40 @@ async def test_the_client_leaves_while_its_call_runs(
     assert answer.status_code == 200
 
 
+async def test_the_client_leaves_while_a_process_works(whole: Lab) -> None:
+    """The process is killed: its core and its place are free at once."""
+    workers = whole.app.state.service.workers
+    side = [[1.0] * 60] * 60
+    protocol, wire = whole.connect()
+    protocol.data_received(post(json.dumps({"a": side, "b": side, "strategy": "loops"}).encode()))
+    await until(lambda: workers.inside == 1)
+    wire.close()
+    await until(lambda: not workers.inside)
+    assert not wire.written
+    await whole.settle()
+
+
+async def test_bodies_in_flight_are_counted_here_too() -> None:
+    """From their announcement to their answer, or until the client leaves."""
+    async with laboratory(max_inflight_bytes=150_000) as lab:
+        bodies = lab.app.state.service.bodies
+        size = len(WAITING)
+        protocol, _ = lab.connect()
+        protocol.data_received(post(WAITING)[:-1])
+        assert bodies.held == size
+        _, wire = lab.connect()
+        wire.protocol.data_received(post(WAITING)[:-1])
+        assert bodies.held == 2 * size
+        _, (refused,) = await lab.exchange(post(WAITING))
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        wire.close()
+        await until(lambda: bodies.held == size)
+        lab.gate.open.set()
+        protocol.data_received(post(WAITING)[-1:])
+        await lab.settle()
+        assert bodies.held == 0
+
+
 async def test_the_client_leaves_before_its_body_is_whole(lab: Lab) -> None:
     """What has come is dropped at once, not when Python collects cycles."""
     protocol, wire = lab.connect()
@@ -638,8 +672,9 @@ async def test_what_is_no_http_is_a_problem(lab: Lab, text: bytes) -> None:
 async def test_nothing_is_written_behind_the_last_answer(lab: Lab) -> None:
     """Rubbish behind a call that waits ends the connection without its answer."""
     protocol, wire = lab.connect()
-    protocol.data_received(post(WAITING) + b"\0")
+    protocol.data_received(post(WAITING))
     await lab.gate.wait()
+    protocol.data_received(b"\0")
     assert wire.closed
     lab.gate.open.set()
     await lab.settle()

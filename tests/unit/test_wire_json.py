@@ -344,7 +344,7 @@ def test_an_answer_holds_the_payload_and_the_envelope() -> None:
     assert (answer["strategy"], answer["device"]) == ("torch", "cpu")
     assert (answer["warnings"], answer["request_id"]) == (["careful"], "id-1")
     phases = orjson.loads(b"{%b}" % timing_json(Timings(compute_ns=1500).texts()))
-    assert answer["timing"] == phases | {"threads": 2, "warm": True}
+    assert answer["timing"] == phases | {"threads": 2, "warm": True, "lane": "inline"}
 
 
 def test_an_explanation_stands_under_the_name_of_the_operation() -> None:

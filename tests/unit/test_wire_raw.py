@@ -67,7 +67,12 @@ def test_the_envelope_is_the_answer_without_its_result() -> None:
         "request_id": "id",
     }
     assert timing["compute_ms"] == timing["total_ms"] == 0.0015
-    assert set(timing) == {*(f"{phase}_ms" for phase in (*PHASES, "total")), "threads", "warm"}
+    assert set(timing) == {
+        *(f"{phase}_ms" for phase in (*PHASES, "total")),
+        "threads",
+        "warm",
+        "lane",
+    }
     assert (headers["x-strategy"], headers["x-device"]) == ("torch", "cpu")
     assert "compute;dur=0.0015" in headers["server-timing"]
 

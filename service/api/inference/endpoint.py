@@ -9,10 +9,9 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from service.api.content import headers_of, read_body
 from service.api.encodings import IDENTITY, choose, coded_reader
 from service.api.errors import UnsupportedMediaTypeError
-from service.api.exchange import Exchange, Terms
+from service.api.exchange import Exchange, Terms, whole_exchange
 from service.api.inference.statistics import Record
 from service.api.problems import inference_error
 from service.api.replies import Reply, response_reply, send_reply
@@ -43,13 +42,10 @@ class InferEndpoint:
         request_id = scope["state"]["request_id"]
         try:
             exchange = self.terms(dict(scope["headers"])).begin(request_id)
-            limit = self.service.settings.max_body_bytes
-            body = await read_body(headers_of(scope["headers"]), receive, limit)
+            reply = await whole_exchange(exchange, scope, receive)
         except ServiceError as error:
-            await send_reply(self.refusal(error, request_id, started), send)
-            return
-        reply = exchange.respond(body, scope["query_string"])
-        await send_reply(reply if isinstance(reply, Reply) else await reply, send)
+            reply = self.refusal(error, request_id, started)
+        await send_reply(reply, send)
 
     def terms(self, headers: Mapping[bytes, bytes]) -> "InferTerms":
         """What these raw headers settle, or the error that is known before the body is read."""

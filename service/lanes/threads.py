@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from math import ceil
-from time import perf_counter_ns
 from typing import TypeVar
 
 import torch
 
-from service.errors import DeadlineExceededError, OverloadedError
+from service.errors import DeadlineExceededError
+from service.lanes.admission import LATE, Admission, Place
 
 T = TypeVar("T")
 
@@ -23,10 +22,7 @@ class ThreadLane:
 
     def __init__(self, slots: int, queue: int):
         """Make the lane; threads start when they are first needed."""
-        self._slots = slots
-        self._room = slots + queue
-        self._inside = 0
-        self._mean_ns = 0.0
+        self._admission = Admission(slots, queue)
         # A thread's BLAS takes torch's number of threads only once that has been asked for there.
         self._pool = ThreadPoolExecutor(
             slots, thread_name_prefix="lane", initializer=torch.get_num_threads
@@ -35,47 +31,32 @@ class ThreadLane:
     @property
     def inside(self) -> int:
         """How many jobs run or wait."""
-        return self._inside
+        return self._admission.inside
 
-    async def run(self, job: Callable[[], T], *, deadline_ms: int) -> T:
+    async def run(
+        self, job: Callable[[], T], *, estimated_ns: float | None = None, deadline_ms: int
+    ) -> T:
         """The result of `job`; OverloadedError without room, DeadlineExceededError when late."""
-        future = self.submit(job)
+        future = self.submit(job, estimated_ns=estimated_ns, deadline_ms=deadline_ms)
         try:
             async with asyncio.timeout(deadline_ms / 1000):
                 return await future
         except TimeoutError:
-            raise DeadlineExceededError(
-                f"the answer was not ready after {deadline_ms} ms (deadline_ms)"
-            ) from None
+            raise DeadlineExceededError(LATE) from None
 
-    def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
+    def submit(
+        self, job: Callable[[], T], *, estimated_ns: float | None = None, deadline_ms: int
+    ) -> asyncio.Future[T]:
         """The result of `job`, to be awaited; OverloadedError at once if there is no room."""
-        if self._inside >= self._room:
-            raise self._overloaded()
-        self._inside += 1
+        place = self._admission.enter(estimated_ns, deadline_ms)
         loop = asyncio.get_running_loop()
-        future = self._pool.submit(self._timed, job)
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
+        future = self._pool.submit(self._timed, job, place)
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._admission.leave, place))
         return asyncio.wrap_future(future)
 
-    def _overloaded(self) -> OverloadedError:
-        error = OverloadedError(
-            f"{self._inside} calls run or wait, and there is room for {self._room} "
-            "(SERVICE_SLOTS, SERVICE_QUEUE)"
-        )
-        waiting = self._inside - self._slots + 1
-        error.retry_after_s = max(1, ceil(waiting * self._mean_ns / self._slots / 1e9))
-        return error
-
-    def _leave(self) -> None:
-        self._inside -= 1
-
-    def _timed(self, job: Callable[[], T]) -> T:
-        started = perf_counter_ns()
-        try:
-            return job()
-        finally:
-            self._mean_ns += (perf_counter_ns() - started - self._mean_ns) / 8
+    def _timed(self, job: Callable[[], T], place: Place) -> T:
+        self._admission.begin(place)
+        return job()
 
     def close(self) -> None:
         """Wait for the jobs that run, and drop those that wait."""

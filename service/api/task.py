@@ -1,0 +1,60 @@
+"""A request on its way to a worker process and back, as JSON beside the bytes of its bodies."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import orjson
+
+from service.api.replies import Reply
+from service.timing import Stopwatch
+
+TEXT: Final = "latin-1"  # of headers: each byte is a letter
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What has been planned for a call already: nothing but its strategy, device and estimate."""
+
+    strategy: str
+    device: str
+    estimated_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker needs to know of a request beside its body.
+
+    `headers` are those that formats are agreed on by; `watch` is the reading of its stopwatch.
+    """
+
+    op: str
+    headers: Sequence[str | None]
+    query: str
+    request_id: str
+    watch: Sequence[int]
+    admitted: Admitted | None = None
+
+    def to_json(self) -> bytes:
+        """The bytes that `from_json` reads."""
+        return orjson.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Task":
+        """The task that `to_json` wrote."""
+        fields = orjson.loads(text)
+        admitted = fields.pop("admitted")
+        return cls(**fields, admitted=None if admitted is None else Admitted(**admitted))
+
+
+def head_of(reply: Reply, watch: Stopwatch, strategy: str) -> bytes:
+    """All of a reply but its body, and how it came about, as the bytes that `reply_of` reads."""
+    headers = [(name.decode(TEXT), value.decode(TEXT)) for name, value in reply.headers]
+    return orjson.dumps([reply.status, headers, watch.reading, strategy])
+
+
+def reply_of(head: bytes | bytearray, payload: bytearray) -> tuple[Reply, Stopwatch, str]:
+    """The reply that was sent as a head and a payload; the worker's stopwatch, and its strategy."""
+    status, headers, reading, strategy = orjson.loads(head)
+    raw = tuple((name.encode(TEXT), value.encode(TEXT)) for name, value in headers)
+    return Reply(status, raw, (memoryview(payload),)), Stopwatch.resume(reading), strategy

@@ -1,0 +1,59 @@
+"""What worker processes do: whole requests of operations, by the code that the server has."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from service import memory
+from service.api.content import NEGOTIATED, formats
+from service.api.exchange import Exchange, Terms
+from service.api.problems import problem_response
+from service.api.replies import response_reply
+from service.api.state import Service, join
+from service.api.task import TEXT, Task, head_of
+from service.engine import is_exhausted
+from service.errors import ServiceError
+from service.lanes import Answer, Handler, Shorten
+from service.rates import Rates, Row
+from service.settings import Settings
+from service.strategies import REGISTRY
+from service.wire.parsers import drop_parsers
+
+
+def make(settings: Mapping[str, Any], rates: Iterable[Row]) -> Handler:
+    """The handler of a worker, with the server's own settings, and what it has measured."""
+    service = join(Settings.model_validate(settings), REGISTRY, Rates.of(rates))
+    service.phase = "ready"
+    return Worker(service)
+
+
+class Worker:
+    """Answers requests as the server would."""
+
+    def __init__(self, service: Service):
+        """Answer by these parts."""
+        self._service = service
+
+    def answer(self, head: bytes, body: bytearray, shorten: Shorten) -> Answer:
+        """The reply to a request, be it a result or a problem."""
+        task = Task.from_json(head)
+        exchange = Exchange(self._terms(task), task.request_id)
+        try:
+            reply = exchange.work(task, body, shorten)
+        except ServiceError as error:
+            reply = response_reply(problem_response(error))
+        except RuntimeError as error:
+            if is_exhausted(error):
+                raise MemoryError from error
+            raise
+        return Answer(head_of(reply, exchange.watch, exchange.strategy), reply.chunks)
+
+    def rest(self) -> None:
+        """Return memory that large calls have left to the system."""
+        drop_parsers()
+        memory.release()
+
+    def _terms(self, task: Task) -> Terms:
+        pairs = zip(NEGOTIATED, task.headers, strict=True)
+        headers = {name: value.encode(TEXT) for name, value in pairs if value is not None}
+        op = self._service.engine.registry[task.op]
+        return Terms(self._service, op, *formats(headers))

@@ -1,0 +1,38 @@
+"""Where a call runs: on a thread, or in a worker process that can be killed. No web in here.
+
+admission   who may enter: places, the wait to expect, bytes in flight
+threads     a slot for each of a few threads, for what releases the GIL
+processes   a slot for each worker process > process (the server's end of one), template (what they
+            are forked from) > worker (the inside of one) > arena (memory that both ends share)
+"""
+
+from typing import Final, Literal
+
+from service.lanes.admission import Admission, ByteBudget, Hold
+from service.lanes.processes import ProcessLane, WorkerFaultError
+from service.lanes.template import Template
+from service.lanes.threads import ThreadLane
+from service.lanes.worker import Answer, Config, Handler, Shorten
+
+__all__ = [
+    "INLINE",
+    "PROCESS",
+    "THREAD",
+    "Admission",
+    "Answer",
+    "ByteBudget",
+    "Config",
+    "Handler",
+    "Hold",
+    "Lane",
+    "ProcessLane",
+    "Shorten",
+    "Template",
+    "ThreadLane",
+    "WorkerFaultError",
+]
+
+Lane = Literal["inline", "thread", "process"]
+INLINE: Final = "inline"
+THREAD: Final = "thread"
+PROCESS: Final = "process"

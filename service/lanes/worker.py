@@ -1,0 +1,165 @@
+"""The inside of a worker process: it waits for a ring, reads the arena, works, writes, rings back.
+
+The socket only rings: each message is a few numbers. What they count is in the arena, where an
+answer stands after its request, so that the request can be given to another process if this one
+dies. Nothing is unpickled, here or there.
+"""
+
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from threading import Thread
+from typing import Any, Final, Protocol
+
+from service.lanes.arena import Arena, Bytes
+
+# How a request went; or, before that, that it has less time than the server knows.
+DONE, EXHAUSTED, FAULT, SHORTER = range(4)
+CONFIG: Final = struct.Struct("<Q")  # bytes of a worker's configuration
+REQUEST: Final = struct.Struct("<QQ")  # bytes of head and body
+ANSWER: Final = struct.Struct("<BQQ")  # how it went, bytes of head and payload; or milliseconds
+# Requests in the event loop come first where the cores are all taken.
+NICE: Final = 10
+REST_S: Final = 0.5
+# The kernel, when it has no memory left, ends workers before the server.
+OOM_SCORE: Final = (Path("/proc/self/oom_score_adj"), "500")
+STATUS: Final = Path("/proc/self/status")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a handler made of a request."""
+
+    head: bytes
+    chunks: Iterable[Bytes] = ()
+
+
+Shorten = Callable[[int], object]
+
+
+class Handler(Protocol):
+    """What a worker does."""
+
+    def answer(self, head: bytes, body: bytearray, shorten: Shorten) -> Answer:
+        """The answer to a request; whatever it raises is told to the server.
+
+        To `shorten` the deadline says how many milliseconds are left from now: the request itself
+        may have named them.
+        """
+        ...
+
+    def rest(self) -> None:
+        """Give memory back: for a while there has been no request."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What a worker needs to begin, which travels as JSON.
+
+    `make` is the name of a function, as in `package.module:function`, that gives the handler when
+    it is called with the `arguments`. `memory_bytes` is what a worker may allocate.
+    """
+
+    make: str
+    memory_bytes: int
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def send(self, bell: socket.socket) -> None:
+        """Send it to a worker, which receives it before anything else."""
+        text = json.dumps(asdict(self)).encode()
+        bell.sendall(CONFIG.pack(len(text)) + text)
+
+    @classmethod
+    def receive(cls, bell: socket.socket) -> "Config":
+        """The configuration that the server sent."""
+        (size,) = CONFIG.unpack(bell.recv(CONFIG.size, socket.MSG_WAITALL))
+        return cls(**json.loads(bell.recv(size, socket.MSG_WAITALL)))
+
+    def handler(self) -> Handler:
+        """The handler, made now."""
+        module, _, name = self.make.partition(":")
+        handler: Handler = getattr(import_module(module), name)(**self.arguments)
+        return handler
+
+
+def work(  # pragma: no cover - in workers only; tests/unit/test_lanes_processes.py sees its effects
+    bell: socket.socket, arena: Arena
+) -> None:
+    """Be a worker: yield to the server in everything, serve it, and end with it."""
+    # Signals from the terminal or the init system are for the server, which drains.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.nice(NICE)
+    with suppress(OSError):
+        OOM_SCORE[0].write_text(OOM_SCORE[1], encoding="ascii")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    Thread(target=end_with_server, args=[bell], daemon=True).start()
+    config = Config.receive(bell)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (data_bytes() + config.memory_bytes, hard))
+    serve(bell, arena, config.handler())
+
+
+def end_with_server(bell: socket.socket) -> None:  # pragma: no cover - ends its process
+    """Wait until the server's end of the socket is closed, however that comes, and end at once."""
+    poll = select.poll()
+    poll.register(bell, select.POLLRDHUP)
+    poll.poll()
+    os._exit(1)
+
+
+def data_bytes() -> int:
+    """The private memory of this process, as RLIMIT_DATA counts it."""
+    lines = STATUS.read_text(encoding="ascii").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmData:"))
+
+
+def serve(bell: socket.socket, arena: Arena, handler: Handler) -> None:
+    """Answer each request, until the server closes its end; rest where none comes for a while."""
+    while True:
+        try:
+            packet = bell.recv(REQUEST.size)
+        except TimeoutError:
+            handler.rest()
+            bell.settimeout(None)
+            continue
+        if not packet:
+            return
+        bell.settimeout(REST_S)
+        bell.send(answer(arena, handler, partial(shorten, bell), *REQUEST.unpack(packet)))
+
+
+def shorten(bell: socket.socket, left_ms: int) -> None:
+    """Tell the server how long it shall still wait."""
+    bell.send(ANSWER.pack(SHORTER, left_ms, 0))
+
+
+def answer(
+    arena: Arena, handler: Handler, shorten: Shorten, head_bytes: int, body_bytes: int
+) -> bytes:
+    """Handle the request that is in the arena, write what came of it, and give its ring."""
+    at = head_bytes + body_bytes
+    try:
+        head = bytes(arena.read(head_bytes, 0))
+        made, how = handler.answer(head, arena.read(body_bytes, head_bytes), shorten), DONE
+    except MemoryError:
+        made, how = Answer(b""), EXHAUSTED
+    except Exception:  # noqa: BLE001  # the server logs it
+        made, how = Answer(traceback.format_exc().encode()), FAULT
+    arena.write(made.head, at)
+    start = end = at + len(made.head)
+    for chunk in made.chunks:
+        end = arena.write(chunk, end)
+    return ANSWER.pack(how, len(made.head), end - start)

@@ -1,0 +1,126 @@
+"""Handlers that worker processes of the tests run: each request names what is to happen."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from time import sleep
+from typing import Final
+
+import numpy as np
+
+from service.lanes import Answer, Handler, Shorten
+
+
+class Echo:
+    """Gives back what it got."""
+
+    def __init__(self, suffix: str):
+        """And a suffix."""
+        self.suffix = suffix.encode()
+        self.rests = 0
+
+    def answer(self, head: bytes, body: bytearray, shorten: Shorten) -> Answer:
+        """The same."""
+        return Answer(head, (body, self.suffix))
+
+    def rest(self) -> None:
+        """Count the rests."""
+        self.rests += 1
+
+
+class Obedient:
+    """Does what the head says."""
+
+    def answer(self, head: bytes, body: bytearray, shorten: Shorten) -> Answer:
+        """Do what the first word of the head says to the rest, and give back the body."""
+        word, _, argument = head.decode().partition(" ")
+        if word == "shorten":
+            shorten(int(argument))
+            sleep(60)
+        return Answer(ACTS[word](argument).encode(), (body,))
+
+    def rest(self) -> None:
+        """Do nothing."""
+
+
+def echo(suffix: str) -> Handler:
+    """A handler that gives back what it got."""
+    return Echo(suffix)
+
+
+def obey() -> Handler:
+    """A handler that does what the head says."""
+    return Obedient()
+
+
+def broken() -> Handler:
+    """No handler: making it ends the process."""
+    raise SystemExit(3)
+
+
+def pid(argument: str) -> str:
+    """The id of the worker."""
+    return str(os.getpid())
+
+
+def niceness(argument: str) -> str:
+    """How much the worker yields."""
+    return str(os.getpriority(os.PRIO_PROCESS, 0))
+
+
+def oom_score(argument: str) -> str:
+    """How readily the kernel ends it."""
+    return Path("/proc/self/oom_score_adj").read_text(encoding="ascii").strip()
+
+
+def spin(argument: str) -> str:
+    """For ever, after the id of the worker is in a file."""
+    Path(argument).write_text(str(os.getpid()), encoding="ascii")
+    while True:
+        pass
+
+
+def rest(argument: str) -> str:
+    """For so many seconds."""
+    sleep(float(argument))
+    return pid(argument)
+
+
+def die(argument: str) -> str:
+    """By the signal of that number."""
+    os.kill(os.getpid(), int(argument))
+    return pid(argument)
+
+
+def die_once(argument: str) -> str:
+    """The first time, which the file tells."""
+    try:
+        Path(argument).touch(exist_ok=False)
+    except FileExistsError:
+        return pid(argument)
+    return die(str(int(signal.SIGKILL)))
+
+
+def fail(argument: str) -> str:
+    """With that message."""
+    raise ValueError(argument)
+
+
+def fill(argument: str) -> str:
+    """So many bytes."""
+    np.ones(int(argument), np.uint8)
+    return pid(argument)
+
+
+ACTS: Final[dict[str, Callable[[str], str]]] = {
+    "pid": pid,
+    "nice": niceness,
+    "oom": oom_score,
+    "spin": spin,
+    "sleep": rest,
+    "die": die,
+    "once": die_once,
+    "fail": fail,
+    "fill": fill,
+}

@@ -1,0 +1,121 @@
+"""The inside of a worker, run on a thread."""
+
+import socket
+from collections.abc import Callable
+from threading import Thread
+from time import sleep
+
+from service.lanes import Answer, Config, Shorten
+from service.lanes.arena import Arena
+from service.lanes.worker import (
+    ANSWER,
+    DONE,
+    EXHAUSTED,
+    FAULT,
+    REQUEST,
+    SHORTER,
+    answer,
+    data_bytes,
+    serve,
+    shorten,
+)
+from tests.unit.lane_handlers import Echo, Obedient
+
+HANDLERS = "tests.unit.lane_handlers"
+
+
+def asked(
+    handle: Callable[[bytes, bytearray], Answer], head: bytes, body: bytes
+) -> tuple[int, bytes, bytes]:
+    """How a request went, and the head and payload of its answer."""
+
+    class Handler(Obedient):
+        def answer(self, head: bytes, body: bytearray, shorten: Shorten) -> Answer:
+            return handle(head, body)
+
+    arena = Arena()
+    arena.write(head + body, 0)
+    how, head_bytes, size = ANSWER.unpack(answer(arena, Handler(), print, len(head), len(body)))
+    at = len(head) + len(body)
+    assert arena.read(at, 0) == head + body  # it can be asked again
+    found = how, bytes(arena.read(head_bytes, at)), bytes(arena.read(size, at + head_bytes))
+    arena.close()
+    return found
+
+
+def test_an_answer_of_chunks() -> None:
+    """They follow each other; the request stays before them."""
+
+    def handle(head: bytes, body: bytearray) -> Answer:
+        return Answer(head.upper(), (body, b"", memoryview(b"more")))
+
+    assert asked(handle, b"head", b"body") == (DONE, b"HEAD", b"bodymore")
+    assert asked(handle, b"", b"") == (DONE, b"", b"more")
+
+
+def test_a_fault_is_told_with_its_traceback() -> None:
+    """The server logs it; the worker goes on."""
+
+    def handle(head: bytes, body: bytearray) -> Answer:
+        raise ValueError("a secret")
+
+    how, text, payload = asked(handle, b"head", b"body")
+    assert (how, payload) == (FAULT, b"")
+    assert text.endswith(b"ValueError: a secret\n")
+
+
+def test_memory_that_runs_out_is_told() -> None:
+    """It is no fault."""
+
+    def handle(head: bytes, body: bytearray) -> Answer:
+        raise MemoryError
+
+    assert asked(handle, b"head", b"body") == (EXHAUSTED, b"", b"")
+
+
+def test_serving_until_the_server_hangs_up() -> None:
+    """A ring for each request, a rest after a while without; and at last it ends."""
+    ours, theirs = socket.socketpair()
+    arena = Arena()
+    config = Config(make=f"{HANDLERS}:echo", memory_bytes=5, arguments={"suffix": "!"})
+    with ours, theirs:
+        config.send(ours)
+        received = Config.receive(theirs)
+        assert received == config
+        handler = received.handler()
+        assert isinstance(handler, Echo)
+        thread = Thread(target=serve, args=(theirs, arena, handler))
+        thread.start()
+        for text in (b"one", b"two!"):
+            arena.write(b"h" + text, 0)
+            ours.send(REQUEST.pack(1, len(text)))
+            how, head_bytes, size = ANSWER.unpack(ours.recv(ANSWER.size))
+            assert (how, head_bytes, size) == (DONE, 1, len(text) + 1)
+            assert arena.read(size, 2 + len(text)) == text + b"!"
+            for _ in range(1000):
+                if handler.rests:
+                    break
+                sleep(0.01)
+            assert handler.rests == 1
+            handler.rests = 0
+        ours.shutdown(socket.SHUT_WR)
+        thread.join(20)
+        assert not thread.is_alive()
+    arena.close()
+
+
+def test_a_shorter_deadline() -> None:
+    """It is told before the answer."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        shorten(theirs, 250)
+        assert ANSWER.unpack(ours.recv(ANSWER.size)) == (SHORTER, 250, 0)
+
+
+def test_private_memory_is_counted() -> None:
+    """In bytes, and more of it is more."""
+    before = data_bytes()
+    held = bytearray(2**26)
+    assert data_bytes() - before > 2**25
+    assert before > 2**20
+    del held

@@ -1,0 +1,154 @@
+"""What a worker process does with a request, run in this process."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+import orjson
+import pytest
+import torch
+
+from service.api.replies import Reply
+from service.api.task import Admitted, Task, head_of, reply_of
+from service.api.worker import Worker, make
+from service.lanes import Handler
+from service.rates import Rates
+from service.settings import Settings
+from service.strategies import REGISTRY
+from service.timing import QUEUE, Stopwatch
+from service.wire import READERS
+
+BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
+JSON = "application/json"
+TASK = Task("matmul", (None, None, None, None), "", "mine", Stopwatch().reading)
+
+
+@pytest.fixture
+def handler(rates: Rates) -> Handler:
+    """A worker's, with this host's rates."""
+    return make(settings=Settings().model_dump(), rates=rates.rows())
+
+
+def replied(handler: Handler, task: Task, body: bytes, left: list[int] | None = None) -> Reply:
+    """The reply to a task; deadlines that it shortens are listed in `left`."""
+    shorten = (left if left is not None else []).append
+    answer = handler.answer(task.to_json(), bytearray(body), shorten)
+    reply, _, _ = reply_of(answer.head, bytearray(b"".join(answer.chunks)))
+    return reply
+
+
+def fields_of(reply: Reply) -> Mapping[str, object]:
+    """The document in a reply."""
+    found: Mapping[str, object] = orjson.loads(b"".join(reply.chunks))
+    return found
+
+
+def test_a_task_travels() -> None:
+    """What a worker gets is what was sent."""
+    for admitted in (None, Admitted("loops", "cpu", 5)):
+        task = replace(TASK, headers=[None, "gzip", "é", ""], query="a=%20&ü", admitted=admitted)
+        assert Task.from_json(task.to_json()) == replace(task, watch=[*task.watch])
+
+
+def test_a_reply_travels() -> None:
+    """Its headers are bytes, some of them no ASCII."""
+    reply = Reply(503, ((b"retry-after", b"1"), (b"x", b"\xe9\x00")), (b"some", b"thing"))
+    watch = Stopwatch()
+    watch.lap(QUEUE)
+    head = head_of(reply, watch, "loops")
+    found, theirs, strategy = reply_of(head, bytearray(b"something"))
+    assert (found.status, found.headers) == (reply.status, reply.headers)
+    assert (theirs.reading, strategy) == (watch.reading, "loops")
+    assert b"".join(found.chunks) == b"something"
+
+
+def test_a_call_that_is_not_planned(handler: Handler) -> None:
+    """It is decoded, measured, planned, admitted and computed; the clock is the server's."""
+    watch = Stopwatch(Stopwatch().reading[0] - 5_000_000_000)
+    watch.lap(QUEUE)
+    task = replace(TASK, watch=watch.reading, query="strategy=loops")
+    left: list[int] = []
+    reply = replied(handler, task, BODY, left)
+    answer = json.loads(b"".join(reply.chunks))
+    assert reply.status == 200
+    assert answer["result"]["data"] == [[19, 22], [43, 50]]
+    assert (answer["strategy"], answer["request_id"]) == ("loops", "mine")
+    assert answer["timing"]["lane"] == "process"
+    assert answer["timing"]["queue_ms"] > 5000
+    assert left == []
+
+
+def test_a_deadline_in_the_body(handler: Handler) -> None:
+    """The server is told what is left of it, which is at least a millisecond."""
+    watch = Stopwatch(Stopwatch().reading[0] - 2_000_000_000)
+    watch.lap(QUEUE)
+    for deadline_ms, expected in ((5000, range(1, 3001)), (1000, [1])):
+        left: list[int] = []
+        body = BODY[:-1] + b', "deadline_ms": %d}' % deadline_ms
+        replied(handler, replace(TASK, watch=watch.reading), body, left)
+        assert left[0] in expected
+
+
+def test_a_call_that_is_admitted(handler: Handler) -> None:
+    """Its strategy is the one that was planned, whatever its estimate is here."""
+    body = BODY[:-1] + b', "deadline_ms": 7}'
+    left: list[int] = []
+    admitted = Admitted("numpy", "cpu", 10**12)
+    answer = fields_of(replied(handler, replace(TASK, admitted=admitted), body, left))
+    assert (answer["strategy"], left) == ("numpy", [])
+
+
+def test_a_refusal(handler: Handler) -> None:
+    """A problem document, as from the server."""
+    reply = replied(handler, TASK, b'{"a": [1, 2]}')
+    assert (reply.status, fields_of(reply)["code"]) == (422, "missing-field")
+
+
+def test_formats(handler: Handler) -> None:
+    """Those that the server agreed on, by the same headers."""
+    raw = "application/octet-stream"
+    reply = replied(handler, replace(TASK, headers=[JSON, None, raw, "zstd"]), BODY)
+    assert b"".join(reply.chunks) == torch.tensor([[19.0, 22.0], [43.0, 50.0]]).numpy().tobytes()
+    assert dict(reply.headers)[b"content-type"] == raw.encode()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator"), MemoryError),
+        (MemoryError(), MemoryError),
+        (RuntimeError("a fault"), RuntimeError),
+    ],
+    ids=["torch", "python", "fault"],
+)
+def test_what_goes_wrong_outside_the_strategy(
+    rates: Rates, monkeypatch: pytest.MonkeyPatch, error: Exception, told: type[Exception]
+) -> None:
+    """Memory may run out while a body is read: however that is said, it is told as such."""
+
+    def decode(*arguments: object) -> None:
+        raise error
+
+    handler = make(settings=Settings().model_dump(), rates=rates.rows())
+    monkeypatch.setattr(type(READERS[JSON]), "decode", decode)
+    with pytest.raises(told):
+        replied(handler, TASK, BODY)
+
+
+def test_resting(handler: Handler) -> None:
+    """Memory is given back; the next call finds its way."""
+    assert isinstance(handler, Worker)
+    handler.rest()
+    assert replied(handler, TASK, BODY).status == 200
+
+
+def test_rates_travel(rates: Rates) -> None:
+    """As JSON, bit for bit."""
+    op = REGISTRY["matmul"]
+    service = make(settings=Settings().model_dump(), rates=[])
+    assert isinstance(service, Worker)
+    engine = service._service.engine
+    engine.measure(op, torch.float32)
+    rows = engine.planner.rates.rows()
+    assert rows
+    assert Rates.of(orjson.loads(orjson.dumps(rows))).rows() == rows
