@@ -45,7 +45,7 @@ browser: $(DEV) ## The tests of the pages alone, in the system's Chromium (CHROM
 	$(PY) -m pytest tests/browser $(ARGS)
 
 .PHONY: check
-check: format-check lint type layers stale image-lint ## All but the tests; changes no file
+check: format-check lint type layers stale image-lint manifests ## All but the tests; changes no file
 
 .PHONY: format-check
 format-check: $(DEV)
@@ -72,6 +72,15 @@ stale: $(DEV) ## Generated files are what the code would write now
 image-lint: $(DEV) ## The Dockerfile by hadolint, the compose file by its schema
 	$(VENV)/bin/hadolint Dockerfile
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+.PHONY: manifests
+manifests: $(DEV) ## The Kubernetes files by their schemas
+	$(VENV)/bin/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*/*.yaml))
+
+.PHONY: test-ray
+test-ray: $(DEV) ## deploy/ray_serve.py on a Ray of this host, which is installed first (360 MB)
+	$(PIP) install --quiet -c constraints.txt -e '.[ray]'
+	SERVICE_TESTS_REQUIRE=ray $(PY) -m pytest tests/deploy/test_ray.py $(ARGS)
 
 .PHONY: bench
 bench: $(DEV) ## Latency and rate against two other apps, with the machine and the spread

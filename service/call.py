@@ -1,13 +1,17 @@
 """The two values that cross the layers: a Call goes down, an Outcome comes up."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import torch
 
+from service.sources import Sink, Source
+
 AUTO: Final = "auto"  # the name that leaves the choice of strategy or device to the service
 Tensor = torch.Tensor
+Blocks = Any  # a dask.array, which takes numpy's functions
 Shape = tuple[int, ...]
 
 # How a JSON answer gives the result.
@@ -20,6 +24,40 @@ class Spec:
 
     shape: Shape
     dtype: torch.dtype
+
+
+class Stored(torch.Tensor):
+    """A tensor whose elements are still in a file: here are its shape and dtype alone.
+
+    It lies on torch's meta device, so that nothing computes with what is not there. `load` gives
+    the elements, or raises an ArrayUnavailableError; `source` is how others read them.
+    """
+
+    label: str
+    source: Source
+    load: Callable[[], Tensor]
+
+
+def stored(label: str, dtype: torch.dtype, source: Source, load: Callable[[], Tensor]) -> Stored:
+    """The tensor that a file holds."""
+    tensor = torch.empty(source.shape, dtype=dtype, device="meta").as_subclass(Stored)
+    tensor.label, tensor.source, tensor.load = label, source, load
+    return tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """An output: a file that holds the result, under a name that later calls can refer to.
+
+    `create` gives an empty file of that shape and dtype, which gets its name when the context is
+    left without an error, and is removed otherwise.
+    """
+
+    name: str
+    create: Callable[[Spec], AbstractContextManager[Sink]]
+
+
+Output = str | Keep  # one of OUTPUTS, or a file
 
 
 @dataclass(slots=True)  # one is made for each request: frozen, it takes 2 us more
@@ -35,7 +73,7 @@ class Call:
     params: Mapping[str, object]
     strategy: str = AUTO
     device: str = AUTO
-    output: str = "nested"
+    output: Output = "nested"
     deadline_ms: int | None = None
     warnings: tuple[str, ...] = ()
     sketch: tuple[Spec, ...] = ()

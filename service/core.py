@@ -15,6 +15,7 @@ from service.registry import Registry
 from service.settings import Settings
 from service.strategies import REGISTRY
 from service.wire import Reading
+from service.wire.stored import Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,9 @@ def make_core(
     torch.set_grad_enabled(False)
     torch.set_num_threads(settings.threads)
     threadpool_limits(settings.threads, user_api="blas")  # numpy's own BLAS
-    planner = Planner(host_devices(settings.device), rates or Rates(), settings.limits)
+    devices = host_devices(settings.device, settings.dask_scheduler)
+    planner = Planner(devices, rates or Rates(), settings.limits)
+    folder = None if settings.data is None else Folder(settings.data.resolve())
     reading = Reading(
         max_elements=settings.max_elements,
         dtype=parse_dtype(settings.dtype),
@@ -41,5 +44,6 @@ def make_core(
         max_rank=settings.max_rank,
         max_nesting=settings.max_nesting,
         max_body_bytes=settings.max_body_bytes,
+        arrays=folder,
     )
-    return Core(Engine(registry, planner), reading)
+    return Core(Engine(registry, planner, None if folder is None else folder.scratch()), reading)

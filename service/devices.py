@@ -1,29 +1,45 @@
 """The devices of this host: which there are, which one a call gets, and how to wait for one."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import torch
 
 from service.call import AUTO
+from service.cluster import Cluster, missing_dask
 from service.errors import DeviceUnavailableError, did_you_mean, quote
+
+CLUSTER: Final = "cluster"
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device of this host. `kind` is `cpu` or `cuda`."""
+    """What calls are computed on. `kind` is `cpu`, `cuda`, or `cluster` for one beyond this host.
+
+    Only that has a `cluster`, and the limits of this host's memory are not its own.
+    """
 
     name: str
     kind: str
     description: str
     memory_bytes: int | None
+    cluster: Cluster | None = None
+
+
+CPU: Final = Device("cpu", "cpu", "", None)
 
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """The devices of this host, the most capable first, and `default`, which `auto` stands for."""
+    """The devices of this host, the most capable first, and `default`, which `auto` stands for.
+
+    A cluster is the last. `absent` says of a kind that is not here what it would take.
+    """
 
     members: tuple[Device, ...]
     default: str = AUTO
+    absent: Mapping[str, str] = field(default_factory=dict)
 
     def candidates(self, name: str) -> tuple[Device, ...]:
         """Devices that may serve a request for `name`, best first.
@@ -44,13 +60,23 @@ class Devices:
         )
 
 
-def host_devices(default: str = AUTO) -> Devices:
-    """The devices of this host. With CUDA: full float32 products, no TF32, in the whole process."""
+def host_devices(default: str = AUTO, scheduler: str | None = None) -> Devices:
+    """The devices of this host, and the cluster of a Dask `scheduler` at that address.
+
+    With CUDA: full float32 products, no TF32, in the whole process.
+    """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     gpus = [_gpu(index) for index in range(torch.cuda.device_count())]
-    cpu = Device("cpu", "cpu", f"{torch.get_num_threads()} intra-op threads", None)
-    return Devices((*gpus, cpu), default)
+    cpu = replace(CPU, description=f"{torch.get_num_threads()} intra-op threads")
+    if scheduler is None:
+        missing = "needs a Dask cluster, which SERVICE_DASK_SCHEDULER would name"
+        return Devices((*gpus, cpu), default, {CLUSTER: missing})
+    if missing_dask():
+        missing = "needs Dask, which the extra [dask] of this service would install"
+        return Devices((*gpus, cpu), default, {CLUSTER: missing})
+    cluster = Device(CLUSTER, CLUSTER, "a Dask cluster", None, Cluster(scheduler))
+    return Devices((*gpus, cpu, cluster), default)
 
 
 def _gpu(index: int) -> Device:
@@ -59,6 +85,6 @@ def _gpu(index: int) -> Device:
 
 
 def synchronize(device: Device) -> None:
-    """Wait until all work given to the device is done; nothing to wait for on a CPU."""
-    if device.kind != "cpu":
+    """Wait until all work given to the device is done; nothing to wait for elsewhere."""
+    if device.kind == "cuda":
         torch.cuda.synchronize(device.name)  # pragma: no cover - needs a GPU

@@ -67,6 +67,8 @@ INTEGERS: Final = frozenset(d.torch for d in DTYPES.values() if d.kind == "integ
 COMPLEX: Final = frozenset(d.torch for d in DTYPES.values() if d.kind == "complex")
 BOOL: Final = frozenset({torch.bool})
 NUMBERS: Final = FLOATS | INTEGERS | COMPLEX
+# What blocks on a cluster are computed in: numpy sums float16 with too few digits.
+IN_BLOCKS: Final = frozenset({torch.float32, torch.float64}) | COMPLEX
 IN_NUMPY: Final = frozenset(d.torch for d in DTYPES.values()) - {torch.bfloat16}
 
 _BY_TORCH: Final = {dtype.torch: dtype for dtype in DTYPES.values()}

@@ -94,4 +94,4 @@ BOUNDS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 INTEGER_DIVISION: Final = Function(
     lambda a, b: torch.div(a, b, rounding_mode="trunc"), np.floor_divide, divide
 )
-EXPANSION: Final = Function(torch.clone, np.copy, lambda x: x)
+EXPANSION: Final = Function(torch.clone, lambda x: x.copy(), lambda x: x)

@@ -7,9 +7,11 @@ from typing import Any, Final
 
 import torch
 
-from service.call import Call, Outcome, Tensor
+from service.call import Call, Keep, Outcome, Spec, Stored, Tensor
+from service.cluster import Cluster
 from service.devices import Device, synchronize
-from service.errors import DeviceFailedError, OutOfMemoryError
+from service.dtypes import IN_NUMPY, describe
+from service.errors import DeviceFailedError, OutOfMemoryError, UnsupportedDtypeError
 from service.plan import Plan, Planner, Request
 from service.registry import Op, Registry, Strategy
 from service.timing import COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
@@ -22,10 +24,14 @@ WarmKey = tuple[Strategy[Any], str, torch.dtype]
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The registry, joined to the devices and limits of this host."""
+    """The registry, joined to the devices and limits of this host.
+
+    `scratch` gives a file for a cluster's result of which only a summary is wanted.
+    """
 
     registry: Registry
     planner: Planner
+    scratch: Keep | None = None
     _warm: set[WarmKey] = field(default_factory=set)
     _plans: dict[Hashable, Plan] = field(default_factory=dict)
     _measured: set[tuple[str, torch.dtype]] = field(default_factory=set)
@@ -63,6 +69,12 @@ class Engine:
     def plan(self, call: Call) -> Plan:
         """The plan of `call`, or the error that says why it is not admitted."""
         plan = self.planner.plan(self.request(call))
+        if isinstance(call.output, Keep) and plan.meaning.dtype not in IN_NUMPY:
+            raise UnsupportedDtypeError(
+                f"npy files, which results are stored as, cannot hold "
+                f"{describe(plan.meaning.dtype).name}",
+                hint='send the operands with "dtype": "float32"',
+            )
         if len(self._plans) >= MAX_PLANS:
             self._plans.clear()
         self._plans[_key(call)] = plan
@@ -75,24 +87,28 @@ class Engine:
     def request(self, call: Call) -> Request:
         """What the planner is asked for `call`."""
         op = self.registry[call.op]
-        return Request(op, call.specs, call.params, call.strategy, call.device, call.deadline_ms)
+        return Request(
+            op,
+            call.specs,
+            call.params,
+            call.strategy,
+            call.device,
+            call.deadline_ms,
+            self._leaves(call),
+        )
+
+    def _leaves(self, call: Call) -> bool:
+        """Whether the result can do without being held here."""
+        summary = call.output == "summary" and self.scratch is not None
+        return summary or isinstance(call.output, Keep)
 
     def run(self, call: Call, plan: Plan, watch: Stopwatch) -> Outcome:
         """Compute a planned call, and give each phase its time on `watch`."""
         try:
-            plan.op.prove(plan.meaning, call.operands)
-            watch.lap(DECODE)
-            if plan.device.kind == "cpu":  # nothing to move, nothing to wait for
-                result = plan.strategy.run(plan.meaning, call.operands)
-                watch.lap(COMPUTE)
-            else:  # pragma: no cover - needs a GPU
-                operands = move(call.operands, plan.device)
-                watch.lap(UPLOAD)
-                result = plan.strategy.run(plan.meaning, operands)
-                synchronize(plan.device)
-                watch.lap(COMPUTE)
-                result = result.cpu()
-                watch.lap(DOWNLOAD)
+            if plan.device.cluster is None:
+                result = self._run_here(call, plan, watch)
+            else:
+                result = self._run_on(plan.device.cluster, call, plan, watch)
         except (MemoryError, RuntimeError) as error:
             raise out_of_memory(error, plan) from error
         key = (plan.strategy, plan.device.name, plan.meaning.specs[0].dtype)
@@ -110,18 +126,61 @@ class Engine:
             explanation=plan.meaning.explanation,
         )
 
+    def _run_here(self, call: Call, plan: Plan, watch: Stopwatch) -> Tensor:
+        tensors = read(call.operands)
+        plan.op.prove(plan.meaning, tensors)
+        watch.lap(DECODE)
+        if plan.device.kind == "cpu":  # nothing to move, nothing to wait for
+            result = plan.strategy.run(plan.meaning, tensors)
+            watch.lap(COMPUTE)
+        else:  # pragma: no cover - needs a GPU
+            operands = move(tensors, plan.device)
+            watch.lap(UPLOAD)
+            result = plan.strategy.run(plan.meaning, operands)
+            synchronize(plan.device)
+            watch.lap(COMPUTE)
+            result = result.cpu()
+            watch.lap(DOWNLOAD)
+        if isinstance(call.output, Keep):
+            result = keep(call.output, result)
+            watch.lap(DOWNLOAD)
+        return result
+
+    def _run_on(self, cluster: Cluster, call: Call, plan: Plan, watch: Stopwatch) -> Tensor:
+        """The result by a cluster, whose strategies take and give arrays in blocks."""
+        deadline_s = (call.deadline_ms or self.planner.limits.deadline_ms) / 1000
+        blocks: Any = cluster.take(call.operands)
+        watch.lap(UPLOAD)
+        result: Any = plan.strategy.run(plan.meaning, blocks)
+        if not plan.leaves:
+            elements = cluster.fetch(result, deadline_s)
+            watch.lap(COMPUTE)
+            return torch.as_tensor(elements)
+        output: Any = call.output if isinstance(call.output, Keep) else self.scratch
+        with output.create(Spec(plan.meaning.shape, plan.meaning.dtype)) as sink:
+            cluster.fill(sink, result, deadline_s)
+            watch.lap(COMPUTE)
+            return torch.from_numpy(sink.read())
+
 
 def _key(call: Call) -> Hashable:
-    operands = call.operands
+    operands, output = call.operands, call.output
     return (
         call.op,
         call.strategy,
         call.device,
         call.deadline_ms,
+        output == "summary",
+        output.__class__,
         operands[0].dtype,
         *call.params.values(),
         *[x.shape for x in operands],
     )
+
+
+def read(operands: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The operands as tensors; those in files are read now."""
+    return [x.load() if isinstance(x, Stored) else x for x in operands]
 
 
 def move(operands: Sequence[Tensor], device: Device) -> Sequence[Tensor]:
@@ -137,6 +196,13 @@ def is_exhausted(error: BaseException) -> bool:
     """Whether memory has run out: torch says so in words."""
     exhausted = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return exhausted or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+
+
+def keep(output: Keep, result: Tensor) -> Tensor:
+    """Write a result to its file; what is left of it is its shape and dtype."""
+    with output.create(Spec(tuple(result.shape), result.dtype)) as sink:
+        sink[...] = result.resolve_conj().resolve_neg().numpy()
+    return result.to("meta")
 
 
 def out_of_memory(error: Exception, plan: Plan) -> Exception:

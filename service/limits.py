@@ -11,3 +11,4 @@ class Limits:
     max_bytes: int
     max_rank: int
     deadline_ms: int
+    dask_max_bytes: int = 2**40

@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 
 from service.call import AUTO, Spec
-from service.devices import Device, Devices
+from service.devices import CLUSTER, Device, Devices
 from service.errors import (
     LimitExceededError,
     RequestError,
@@ -38,6 +38,7 @@ class Request:
     strategy: str = AUTO
     device: str = AUTO
     deadline_ms: int | None = None
+    leaves: bool = False  # whether the result need not fit in this host's memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Plan:
     """A call and a way to run it: what it means, what runs it, what it costs.
 
     Of the estimated time, `interpreter_ns` go into Python's interpreter, which holds the GIL.
+    The result of one that `leaves` is written to a file by a cluster.
     """
 
     op: Op[Any]
@@ -54,6 +56,7 @@ class Plan:
     work: Work
     estimated_ns: int
     interpreter_ns: int = 0
+    leaves: bool = False
 
     @property
     def elements(self) -> int:
@@ -61,12 +64,16 @@ class Plan:
         return self.meaning.elements
 
     @property
+    def outer_bytes(self) -> int:
+        """Bytes of operands and result together."""
+        operands = sum(_bytes(spec) for spec in self.meaning.specs)
+        return operands + self.meaning.elements * self.meaning.dtype.itemsize
+
+    @property
     def peak_bytes(self) -> int:
         """Bytes of operands, result and largest intermediate together."""
-        operands = sum(_bytes(spec) for spec in self.meaning.specs)
-        result = self.meaning.elements * self.meaning.dtype.itemsize
         itemsize = max(self.meaning.specs[0].dtype.itemsize, self.meaning.dtype.itemsize)
-        return operands + result + self.work.peak_elements * itemsize
+        return self.outer_bytes + self.work.peak_elements * itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +130,13 @@ class Planner:
         plan = next(plans, None)
         if plan is None:
             kinds = [device.kind for device in self.devices.candidates(request.device)]
-            raise request.op.unsuitable(request.strategy, meaning, kinds)
+            raise request.op.unsuitable(request.strategy, meaning, kinds, self.devices.absent)
         error = self.refusal(plan, request.deadline_ms)
+        if isinstance(error, LimitExceededError):
+            # Only with `auto` is there another plan, for where this host's limits do not count.
+            larger = next((each for each in plans if each.device.kind == CLUSTER), None)
+            if larger is not None and self.refusal(larger, request.deadline_ms) is None:
+                return larger
         if error is not None:
             _, others = self._plans(request, tuple(request.op.strategies.values()))
             able = [
@@ -150,9 +162,10 @@ class Planner:
         request.op.resolve(request.strategy)
         meaning = request.op.understand(request.specs, **request.params)
         estimates = [
-            self.estimate(replace(request, strategy=strategy, device=device.name))
-            for strategy in request.op.strategies
+            self.estimate(replace(request, strategy=strategy.name, device=device.name))
+            for strategy in request.op.strategies.values()
             for device in self.devices.candidates(request.device)
+            if concerns(strategy, device)
         ]
         try:
             chosen, reason = self.plan(request), None
@@ -171,7 +184,7 @@ class Planner:
         devices = self.devices.candidates(request.device)
         meaning = request.op.understand(request.specs, **request.params)
         return meaning, (
-            self._plan_by(request.op, meaning, strategy, device)
+            self._plan_by(request, meaning, strategy, device)
             for device in devices
             for strategy in strategies
             if strategy.unsuitable(meaning, device.kind) is None
@@ -182,10 +195,10 @@ class Planner:
         (strategy,) = request.op.resolve(request.strategy)
         (device,) = self.devices.candidates(request.device)
         meaning = request.op.understand(request.specs, **request.params)
-        reason = strategy.unsuitable(meaning, device.kind)
+        reason = strategy.unsuitable(meaning, device.kind, self.devices.absent)
         if reason is not None:
             return Estimate(strategy.name, device.name, None, reason)
-        plan = self._plan_by(request.op, meaning, strategy, device)
+        plan = self._plan_by(request, meaning, strategy, device)
         refusal = self.refusal(plan, request.deadline_ms)
         return Estimate(strategy.name, device.name, plan, refusal.detail if refusal else None)
 
@@ -197,12 +210,13 @@ class Planner:
         return WorkLimit(device, int(self.limits.deadline_ms * NS_PER_MS / cost), cost)
 
     def _plan_by(
-        self, op: Op[Any], meaning: Meaning, strategy: Strategy[Any], device: Device
+        self, request: Request, meaning: Meaning, strategy: Strategy[Any], device: Device
     ) -> Plan:
+        op, work = request.op, strategy.work(meaning)
         estimated_ns = self.rates.estimate_ns(op, strategy, device, meaning)
         interpreter_ns = self.rates.interpreter_ns(op, strategy, device, meaning)
-        work = strategy.work(meaning)
-        return Plan(op, meaning, strategy, device, work, estimated_ns, interpreter_ns)
+        leaves = request.leaves and device.kind == CLUSTER
+        return Plan(op, meaning, strategy, device, work, estimated_ns, interpreter_ns, leaves)
 
     def _over_count(self, plan: Plan) -> RequestError | None:
         meaning = plan.meaning
@@ -218,9 +232,20 @@ class Planner:
         meaning, limits = plan.meaning, self.limits
         if len(meaning.shape) > limits.max_rank:
             return over_limit("rank of the result", len(meaning.shape), limits, "max_rank")
-        if meaning.elements > limits.max_elements:
+        if meaning.elements > limits.max_elements and not plan.leaves:
             what = f"elements of the result {quote(list(meaning.shape))}"
             return over_limit(what, meaning.elements, limits, "max_elements")
+        return self._over_memory(plan) if plan.device.kind != CLUSTER else self._over_disk(plan)
+
+    def _over_disk(self, plan: Plan) -> RequestError | None:
+        """A cluster computes in blocks, which fit in its memory whatever they add up to."""
+        if plan.outer_bytes > self.limits.dask_max_bytes:
+            what = "bytes of operands and result"
+            return over_limit(what, plan.outer_bytes, self.limits, "dask_max_bytes")
+        return None
+
+    def _over_memory(self, plan: Plan) -> RequestError | None:
+        meaning, limits = plan.meaning, self.limits
         for number, spec in enumerate(meaning.specs):
             if (elements := prod(spec.shape)) > limits.max_elements:
                 return over_limit(f"elements of operand {number}", elements, limits, "max_elements")
@@ -243,6 +268,11 @@ class Planner:
             f"{time_text(plan.estimated_ns)} on {plan.device.name} for "
             f"{plan.meaning.multiply_adds} multiply-adds; the deadline is {limit_ms} ms ({name})"
         )
+
+
+def concerns(strategy: Strategy[Any], device: Device) -> bool:
+    """Whether there is anything to say of a strategy on a device: most do not know of clusters."""
+    return device.kind != CLUSTER or bool(strategy.cluster)
 
 
 def over_limit(what: str, value: int, limits: Limits, name: str) -> LimitExceededError:

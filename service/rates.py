@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import torch
 
-from service.devices import Device, synchronize
+from service.cluster import Cluster
+from service.devices import CPU, Device, synchronize
 from service.dtypes import describe, parse_dtype
 from service.registry import Meaning, Op, Strategy
 
@@ -23,6 +24,8 @@ REPEATS: Final = 3
 Row = tuple[str, str, str, str, float, float]
 # More than a century of work; a float would not hold the counts that shapes alone can ask for.
 UNBOUNDED: Final = 10**19
+# What the smallest call takes to a Dask scheduler on the same host and back: 20 ms.
+ROUND_TRIP_NS: Final = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class Rates:
         self, op: Op[Any], strategy: Strategy[Any], device: Device, dtype: torch.dtype
     ) -> Rate:
         """The measured rate; the first call for a key takes a few milliseconds."""
+        if device.cluster is not None:
+            return self._on_cluster(op, device.cluster, dtype)
         key = (strategy.op, strategy.name, device.name, dtype)
         found = self._rates.get(key)
         if found is None:
@@ -84,6 +89,15 @@ class Rates:
                 found = self._rates.get(key) or self._measure(op, strategy, device, dtype)
                 self._rates[key] = found
         return found
+
+    def _on_cluster(self, op: Op[Any], cluster: Cluster, dtype: torch.dtype) -> Rate:
+        """The rate of a cluster whose threads are as quick as this host's.
+
+        A block is computed as `numpy` computes a whole.
+        """
+        here = self.rate(op, op.strategies["numpy"], CPU, dtype)
+        share = torch.get_num_threads() / cluster.threads
+        return Rate(ROUND_TRIP_NS, here.ns_per_flop * share)
 
     def _measure(
         self, op: Op[Any], strategy: Strategy[Any], device: Device, dtype: torch.dtype

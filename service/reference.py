@@ -66,7 +66,9 @@ def settings_page() -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    return "by the host" if field.default_factory else f"`{field.default}`"
+    if field.default_factory:
+        return "by the host"
+    return "unset" if field.default is None else f"`{field.default}`"
 
 
 def errors_page() -> str:

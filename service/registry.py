@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
 
 import torch
@@ -24,6 +25,7 @@ from service.errors import (
 )
 
 Compute = Callable[..., Tensor]
+NOTHING_ABSENT: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +118,8 @@ class Strategy(Generic[M]):
     """One way to compute an operation.
 
     `compute` is the function that users are shown. `adapt` calls it for operands of any rank.
-    `dtypes` are those it takes on a CPU, `cuda` those it takes there; `declines` gives the reason
-    why it does not take a call, or None.
+    `dtypes` are those it takes on a CPU, `cuda` and `cluster` those it takes there; `declines`
+    gives the reason why it does not take a call, or None.
     """
 
     op: str
@@ -127,6 +129,7 @@ class Strategy(Generic[M]):
     work: Callable[[M], Work]
     dtypes: frozenset[torch.dtype]
     cuda: frozenset[torch.dtype]
+    cluster: frozenset[torch.dtype]
     declines: Callable[[M], str | None]
 
     def run(self, meaning: M, operands: Sequence[Tensor]) -> Tensor:
@@ -135,13 +138,19 @@ class Strategy(Generic[M]):
 
     def dtypes_on(self, kind: str) -> frozenset[torch.dtype]:
         """The dtypes it takes on a `kind` of device."""
-        return self.dtypes if kind == "cpu" else self.cuda
+        return {"cpu": self.dtypes, "cuda": self.cuda}.get(kind, self.cluster)
 
-    def unsuitable(self, meaning: M, kind: str) -> str | None:
-        """Why this strategy does not take the call on a `kind` of device, or None."""
+    def unsuitable(
+        self, meaning: M, kind: str, absent: Mapping[str, str] = NOTHING_ABSENT
+    ) -> str | None:
+        """Why this strategy does not take the call on a `kind` of device, or None.
+
+        `absent` says of kinds that are not here what they would take.
+        """
         dtypes = self.dtypes_on(kind)
         if not dtypes:
-            return f"does not run on {kind}"
+            needed = (absent[other] for other in absent if self.dtypes_on(other))
+            return next(needed, f"does not run on {kind}")
         for spec in meaning.specs:
             if spec.dtype not in dtypes:
                 return f"does not take {describe(spec.dtype).name} on {kind}"
@@ -194,6 +203,7 @@ class Op(Generic[M]):
         work: Callable[[M], Work],
         dtypes: frozenset[torch.dtype],
         cuda: frozenset[torch.dtype] = frozenset(),
+        cluster: frozenset[torch.dtype] = frozenset(),
         declines: Callable[[M], str | None] = lambda _: None,
     ) -> Callable[[Compute], Compute]:
         """Register the decorated function as a strategy, and return it as it was."""
@@ -204,7 +214,7 @@ class Op(Generic[M]):
             if not compute.__doc__:
                 raise ValueError(f"strategy {self.name}/{name} needs a docstring: users see it")
             self._strategies[name] = Strategy(
-                self.name, name, compute, adapt, work, dtypes, cuda, declines
+                self.name, name, compute, adapt, work, dtypes, cuda, cluster, declines
             )
             return compute
 
@@ -228,13 +238,19 @@ class Op(Generic[M]):
         specs = tuple(Spec(shape, dtype) for shape in sample.shapes)
         return self.understand(specs, **parse_params(self.params, sample.params))
 
-    def unsuitable(self, wanted: str, meaning: M, kinds: Sequence[str]) -> UnsuitableStrategyError:
+    def unsuitable(
+        self,
+        wanted: str,
+        meaning: M,
+        kinds: Sequence[str],
+        absent: Mapping[str, str] = NOTHING_ABSENT,
+    ) -> UnsuitableStrategyError:
         """The error for a call that `wanted` does not take, naming the strategies that do."""
         reason = next(
             reason
             for strategy in self.resolve(wanted)
             for kind in kinds
-            if (reason := strategy.unsuitable(meaning, kind))
+            if (reason := strategy.unsuitable(meaning, kind, absent))
         )
         able = [
             name

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, DirectoryPath, Field, ValidationError, field_validator
 
 from service.call import AUTO
 from service.control_groups import cores, memory_bytes
@@ -27,6 +27,8 @@ NO_LIMITS: Final = (
     "log_format",
     "log_level",
     "metrics_dir",
+    "data",
+    "dask_scheduler",
 )
 # A key's SHA-256 in hex, perhaps after a name of its own.
 KEY_HASH: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,64}:)?[0-9a-f]{64}")
@@ -159,6 +161,15 @@ class Settings(BaseModel):
     request_s: float = Field(120, gt=0, description="Seconds until a request is complete.")
     write_s: float = Field(120, gt=0, description="Seconds for a client to take an answer.")
     idle_s: float = Field(60, gt=0, description="Seconds that a connection may idle.")
+    data: DirectoryPath | None = Field(
+        None, description="Folder of stored arrays, which calls refer to and results are kept in."
+    )
+    dask_scheduler: str | None = Field(
+        None, description="Address of a Dask scheduler, such as tcp://10.0.0.1:8786."
+    )
+    dask_max_bytes: int = Field(
+        2**40, ge=1, description="Bytes of operands and result together of a call on the cluster."
+    )
 
     @field_validator("dtype")
     @classmethod
@@ -192,7 +203,13 @@ class Settings(BaseModel):
     @property
     def limits(self) -> Limits:
         """The numbers that calls are held to."""
-        return Limits(self.max_elements, self.max_bytes, self.max_rank, self.deadline_ms)
+        return Limits(
+            self.max_elements,
+            self.max_bytes,
+            self.max_rank,
+            self.deadline_ms,
+            self.dask_max_bytes,
+        )
 
 
 def listed(text: str) -> list[str]:

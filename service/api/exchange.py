@@ -19,7 +19,7 @@ from service.api.replies import Reply, writer_reply
 from service.api.state import Service
 from service.api.task import TEXT, Admitted, Task, reply_of
 from service.call import Call
-from service.lanes import INLINE, PROCESS, THREAD, Hold, Lane, ProcessLane, Shorten
+from service.lanes import INLINE, PROCESS, THREAD, Hold, Lane, ProcessLane, Shorten, ThreadLane
 from service.plan import Plan
 from service.registry import Op
 from service.timing import DECODE, ENCODE, QUEUE, Stopwatch
@@ -108,6 +108,9 @@ class Exchange:
         size = len(body)
         if size > LARGE_BYTES:
             service.tidy_later()
+        if service.reading.arrays is not None and names_array(body):
+            self.body = body
+            return self._apart(fields)
         if size > reader.short_bytes:
             self.body = body
             if size > reader.thread_bytes and service.workers and self.terms.agreed:
@@ -155,17 +158,32 @@ class Exchange:
         planned, workers = self.planned, self.service.workers
         encode_ns = planned.elements * self.writer.element_ns
         is_held = planned.interpreter_ns + encode_ns > HELD_NS
-        agreed = self.terms.agreed
-        if workers and agreed and (is_held or planned.estimated_ns > LONG_NS):
+        agreed, here = self.terms.agreed, planned.device.cluster is None
+        if workers and agreed and here and (is_held or planned.estimated_ns > LONG_NS):
             admitted = Admitted(planned.strategy.name, planned.device.name, planned.estimated_ns)
             return self._in_process(workers, agreed, query, admitted)
+        return self._computed()
+
+    def _computed(self) -> Awaitable[Reply]:
+        """The answer of a planned call, computed on a thread: here, or by a cluster."""
         del self.body  # as text it is twice as large as the tensors
         self.lane = THREAD
-        left_ms = self._left_ms(self.call.deadline_ms)
-        return self._on_thread(self._answer, planned.estimated_ns + encode_ns, left_ms)
+        planned = self.planned
+        estimated_ns = planned.estimated_ns + planned.elements * self.writer.element_ns
+        lane, left_ms = self.service.lane_of(planned), self._left_ms(self.call.deadline_ms)
+        return self._on_thread(self._answer, estimated_ns, left_ms, lane)
+
+    async def _apart(self, query: Mapping[str, str]) -> Reply:
+        """The answer of a call that waits for a disk first; no worker tries it a second time."""
+        await self._on_thread(partial(self._whole, query), None, self.service.settings.deadline_ms)
+        return await self._computed()
 
     def _on_thread(
-        self, work: Callable[[], T], estimated_ns: int | None, deadline_ms: int
+        self,
+        work: Callable[[], T],
+        estimated_ns: int | None,
+        deadline_ms: int,
+        lane: ThreadLane | None = None,
     ) -> Awaitable[T]:
         """What `work` gives, when a slot is free for it."""
         self.watch.lap(DECODE)
@@ -174,7 +192,8 @@ class Exchange:
             self.watch.lap(QUEUE)
             return work()
 
-        return self.service.lane.run(begin, estimated_ns=estimated_ns, deadline_ms=deadline_ms)
+        lane = lane or self.service.lane
+        return lane.run(begin, estimated_ns=estimated_ns, deadline_ms=deadline_ms)
 
     async def _in_process(
         self,
@@ -262,3 +281,8 @@ async def whole_exchange(exchange: Exchange, scope: Scope, receive: Receive) -> 
         return reply if isinstance(reply, Reply) else await unless_left(reply, receive)
     finally:
         hold.release()
+
+
+def names_array(body: bytearray) -> bool:
+    """Whether a body may refer to a stored array, or ask for one: then it waits for a disk."""
+    return b'"ref"' in body or b'"store"' in body

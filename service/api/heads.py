@@ -51,7 +51,5 @@ def head_of(text: bytes, query: bytes, terms: AnyTerms) -> Head | None:
         return None
     value_at = lower.index(LENGTH) + len(LENGTH)
     rest_at = lower.index(b"\r\n", value_at)
-    digits = text[value_at:rest_at].lstrip(b" \t")
-    if not digits.isdigit():
-        return None
+    digits = text[value_at:rest_at].lstrip(b" \t")  # a plain POST has nothing else there
     return Head(text[: rest_at - len(digits)], text[rest_at:], query, terms)

@@ -15,15 +15,13 @@ from service.api.entry import describe_entry
 from service.api.inference.describe import infer_paths
 from service.api.inference.schemas import InferenceError, InferenceRequest, InferenceResponse
 from service.api.media import answer_content, answer_headers, body_content, query_parameters
+from service.api.operands import DTYPE_NAMES, OUTPUT, PLANNED_TENSOR, TENSOR
 from service.api.problems import problem_answers
-from service.call import AUTO, OUTPUTS
-from service.dtypes import DTYPES
+from service.call import AUTO
 from service.examples import Example, compare_examples, examples, plan_examples
 from service.registry import Op, Param, Registry, Strategy
 
 REF: Final = "#/components/schemas/{model}"
-DTYPE_NAMES: Final = [*DTYPES, *(d.protocol for d in DTYPES.values() if d.protocol)]
-SIZES: Final = {"type": "array", "items": {"type": "integer", "minimum": 0}}
 DESCRIPTION: Final = """\
 Matrix products, Einstein summation, norms and broadcasting, each by several strategies that can be
 compared: from three Python loops to PyTorch's own operator. Every answer says which strategy and
@@ -38,53 +36,6 @@ other fields stand in the query string; `Accept` chooses safetensors, npy or bar
 
 Every error is a problem document (RFC 9457); `GET /problems/{code}` explains its code.
 """
-
-TENSOR: Final[dict[str, Any]] = {
-    "title": "Tensor",
-    "description": "A nested array, a number, or an object that states shape and dtype.",
-    "anyOf": [
-        {"type": "number", "title": "Number"},
-        {"type": "boolean", "title": "Boolean"},
-        {"type": "array", "items": {}, "title": "Nested array"},
-        {
-            "type": "object",
-            "title": "Elements",
-            "properties": {
-                "shape": SIZES,
-                "dtype": {"enum": DTYPE_NAMES},
-                "data": {"description": "Nested, or flat in row-major order."},
-            },
-            "required": ["data"],
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "title": "Bytes",
-            "properties": {
-                "shape": SIZES,
-                "dtype": {"enum": DTYPE_NAMES},
-                "b64": {"type": "string", "contentEncoding": "base64"},
-            },
-            "required": ["shape", "dtype", "b64"],
-            "additionalProperties": False,
-        },
-    ],
-}
-
-PLANNED_TENSOR: Final = TENSOR | {
-    "title": "PlannedTensor",
-    "description": "A tensor, or its shape and dtype alone.",
-    "anyOf": [
-        *TENSOR["anyOf"],
-        {
-            "type": "object",
-            "title": "Shape",
-            "properties": {"shape": SIZES, "dtype": {"enum": DTYPE_NAMES}},
-            "required": ["shape"],
-            "additionalProperties": False,
-        },
-    ],
-}
 
 
 def request_schema(
@@ -115,17 +66,13 @@ def request_schema(
             "device": {
                 "type": "string",
                 "default": AUTO,
-                "description": "`auto`, `cpu`, `cuda` or `cuda:N`.",
+                "description": "`auto`, `cpu`, `cuda`, `cuda:N` or `cluster`.",
             },
             "dtype": {
                 "enum": DTYPE_NAMES,
                 "description": "dtype of plain arrays; float32 unless an operand states one.",
             },
-            "output": {
-                "enum": list(OUTPUTS),
-                "default": OUTPUTS[0],
-                "description": "How the answer gives the result.",
-            },
+            "output": OUTPUT,
             "deadline_ms": {
                 "type": "integer",
                 "minimum": 1,

@@ -25,7 +25,7 @@ from service.api.content import (
 )
 from service.api.events import MEDIA_TYPE as EVENTS
 from service.api.events import race_events
-from service.api.exchange import Terms, whole_exchange
+from service.api.exchange import Terms, names_array, whole_exchange
 from service.api.openapi import describe_compare, describe_plan
 from service.api.replies import send_reply
 from service.api.reports import plan_answer, report_answer
@@ -110,7 +110,7 @@ class Endpoint:
         def explain(asked: PlanRequest) -> Response:
             return _json(plan_answer(asked, engine.planner.explain(asked)))
 
-        if len(body) > reader.short_bytes:
+        if len(body) > reader.short_bytes or (reading.arrays is not None and names_array(body)):
             asked = await self.service.lane.run(decode, deadline_ms=deadline_ms)
         else:
             asked = decode()

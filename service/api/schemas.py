@@ -27,6 +27,7 @@ class Result(BaseModel):
     data: Any = Field(None, description='Nested, or flat with `output: "flat"`.')
     b64: str | None = Field(None, description="Base64 of little-endian row-major bytes.")
     summary: Summary | None = None
+    ref: str | None = Field(None, description="The name that it was stored under.")
 
 
 class Timing(BaseModel):

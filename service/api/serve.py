@@ -31,7 +31,7 @@ def serve(settings: Settings) -> None:
     with _metrics_dir(settings) as folder:
         settings = settings.model_copy(update={"metrics_dir": folder})
         # Each server process makes its own app, and reads these settings from the environment.
-        for name, value in settings.model_dump().items():
+        for name, value in settings.model_dump(exclude_none=True).items():
             os.environ[PREFIX + name.upper()] = str(value)
         uvicorn.run(
             "service.api.app:create_app",

@@ -10,6 +10,7 @@ from service.core import make_core
 from service.engine import Engine
 from service.errors import DrainingError, WarmingUpError
 from service.lanes import ByteBudget, Config, ProcessLane, Template, ThreadLane
+from service.plan import Plan
 from service.rates import Rates
 from service.registry import Registry
 from service.settings import Settings
@@ -33,6 +34,7 @@ class Service:
     workers: ProcessLane | None
     template: Template | None
     bodies: ByteBudget
+    clusters: ThreadLane
     reading: Reading
     bare_reading: Reading
     phase: Phase = "warming"
@@ -45,6 +47,10 @@ class Service:
             raise WarmingUpError("the service has just started and is measuring its strategies")
         if self.phase == "draining":
             raise DrainingError("the service is shutting down and finishes the calls it has")
+
+    def lane_of(self, planned: Plan) -> ThreadLane:
+        """The lane that a planned call runs on."""
+        return self.lane if planned.device.cluster is None else self.clusters
 
     async def start(self) -> None:
         """Measure the strategies without holding up the event loop."""
@@ -89,6 +95,10 @@ class Service:
         await asyncio.to_thread(self.races.close)
         if self.workers is not None:
             await self.workers.close()
+        await asyncio.to_thread(self.clusters.close)
+        for device in self.engine.planner.devices.members:
+            if device.cluster is not None:
+                await asyncio.to_thread(device.cluster.close)
 
 
 def join(
@@ -115,6 +125,8 @@ def join(
         settings=settings,
         engine=core.engine,
         lane=ThreadLane(settings.slots, settings.queue),
+        # Calls that wait for a cluster take no slot from those that compute here.
+        clusters=ThreadLane(settings.slots, settings.queue),
         # One at a time: two races would measure each other.
         races=ThreadLane(1, settings.queue),
         workers=workers,

@@ -1,5 +1,6 @@
 """What the service says of itself: strategies, devices, limits, health, problems."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from service.api import schemas
 from service.api.errors import NotFoundError
 from service.api.problems import explanations, problem_answers
 from service.api.state import Service
+from service.devices import CLUSTER
 from service.dtypes import DTYPES
 from service.errors import did_you_mean, quote
 from service.registry import Op, Strategy
@@ -101,8 +103,8 @@ def _operations(service: Service) -> list[schemas.OperationInfo]:
 
 
 def _strategy(service: Service, op: Op[Any], strategy: Strategy[Any]) -> schemas.StrategyInfo:
-    devices = service.engine.planner.devices.members
-    here = [device for device in devices if strategy.dtypes_on(device.kind)]
+    devices = service.engine.planner.devices
+    here = [device for device in devices.members if strategy.dtypes_on(device.kind)]
     return schemas.StrategyInfo(
         op=strategy.op,
         name=strategy.name,
@@ -110,10 +112,14 @@ def _strategy(service: Service, op: Op[Any], strategy: Strategy[Any]) -> schemas
         snippet=strategy.snippet,
         dtypes={
             kind: [each.name for each in DTYPES.values() if each.torch in dtypes]
-            for kind, dtypes in (("cpu", strategy.dtypes), ("cuda", strategy.cuda))
+            for kind, dtypes in (
+                ("cpu", strategy.dtypes),
+                ("cuda", strategy.cuda),
+                (CLUSTER, strategy.cluster),
+            )
         },
         available=bool(here),
-        reason=None if here else "no device of this host runs it",
+        reason=None if here else _why_not(devices.absent, strategy),
         work_limits=[
             schemas.WorkLimit(
                 device=limit.device.name,
@@ -123,3 +129,8 @@ def _strategy(service: Service, op: Op[Any], strategy: Strategy[Any]) -> schemas
             for limit in (service.engine.planner.work_limit(strategy, op, each) for each in here)
         ],
     )
+
+
+def _why_not(absent: Mapping[str, str], strategy: Strategy[Any]) -> str:
+    needed = (absent[kind] for kind in absent if strategy.dtypes_on(kind))
+    return next(needed, "no device of this host runs it")

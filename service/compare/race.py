@@ -11,15 +11,15 @@ from typing import Any, Final
 
 import torch
 
-from service.call import AUTO, Call, Spec, Tensor
+from service.call import AUTO, Call, Keep, Spec, Tensor
 from service.compare.agreement import Array, agreement
 from service.compare.options import Options
 from service.compare.report import Report, Row, host
-from service.devices import synchronize
+from service.devices import CLUSTER, synchronize
 from service.dtypes import COMPLEX, FLOATS, INTEGERS
-from service.engine import Engine, move, out_of_memory
-from service.errors import UnknownStrategyError
-from service.plan import NS_PER_MS, Plan, Planner, Request
+from service.engine import Engine, move, out_of_memory, read
+from service.errors import InvalidFieldError, Place, UnknownStrategyError
+from service.plan import NS_PER_MS, Plan, Planner, Request, concerns
 from service.quantities import time_text
 from service.registry import Meaning, Op
 
@@ -112,7 +112,8 @@ class Race:
         budget_ms = min(self.options.budget_ms, _deadline_ms(self.engine.planner, self.call))
         share_ns = budget_ms * NS_PER_MS // max(1, len(plans))
         moved = {
-            device: move(self.call.operands, device) for device in {plan.device for plan in plans}
+            device: move(read(self.call.operands), device)
+            for device in {plan.device for plan in plans}
         }
         return [Rung(plan, moved[plan.device], share_ns) for plan in plans]
 
@@ -134,8 +135,14 @@ def enter(engine: Engine, call: Call, options: Options) -> Race:
                 f"auto chooses among the strategies of {op.name} and is none of them; "
                 f"choose from {', '.join(op.strategies)}"
             )
+    if isinstance(call.output, Keep):
+        raise InvalidFieldError(
+            "a race gives times, and keeps no result",
+            places=[Place("/output", "expected no such field")],
+        )
     entries = _entries(engine.planner, op, call, options)
-    op.prove(meaning, call.operands)
+    if any(isinstance(each, Plan) for each in entries):  # else it may be too large to be read
+        op.prove(meaning, read(call.operands))
     return Race(engine, call, options, meaning, tuple(entries))
 
 
@@ -144,7 +151,9 @@ def _entries(planner: Planner, op: Op[Any], call: Call, options: Options) -> lis
 
     Together the admitted rungs keep within the deadline: the quick ones come first.
     """
-    wanted = (options.baseline, *(options.strategies or op.strategies))
+    # A race is held on this host: one that runs beyond it is told why it is skipped, if named.
+    here = (name for name, each in op.strategies.items() if each.dtypes or each.cuda)
+    wanted = (options.baseline, *(options.strategies or here))
     names = [name for name in op.strategies if name in wanted]
     devices = dict.fromkeys(
         device
@@ -154,6 +163,8 @@ def _entries(planner: Planner, op: Op[Any], call: Call, options: Options) -> lis
     estimates = []
     for name in names:
         for device in devices:
+            if not concerns(op.strategies[name], device):
+                continue
             request = Request(op, call.specs, call.params, name, device.name, call.deadline_ms)
             estimates.append(_plan_or_row(planner, request))
     left_ns = _deadline_ms(planner, call) * NS_PER_MS
@@ -180,6 +191,9 @@ def _deadline_ms(planner: Planner, call: Call) -> int:
 def _plan_or_row(planner: Planner, request: Request) -> Plan | Row:
     """The plan of a rung, or the row that says why it is skipped."""
     estimate = planner.estimate(request)
+    if estimate.plan is not None and estimate.plan.device.kind == CLUSTER:
+        reason = "runs beyond this host, and a race is held on it"
+        return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=reason)
     if estimate.plan is not None and estimate.reason is None:
         return estimate.plan
     return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=estimate.reason)
@@ -188,7 +202,7 @@ def _plan_or_row(planner: Planner, request: Request) -> Plan | Row:
 def _reference(op: Op[Any], call: Call) -> Array:
     """The result in float64 or complex128; that of integers, which is exact, in their own dtype."""
     wide = {**dict.fromkeys(FLOATS, torch.float64), **dict.fromkeys(COMPLEX, torch.complex128)}
-    operands = [x.to(wide.get(x.dtype, x.dtype)) for x in call.operands]
+    operands = [x.to(wide.get(x.dtype, x.dtype)) for x in read(call.operands)]
     specs = tuple(Spec(tuple(x.shape), x.dtype) for x in operands)
     meaning = op.understand(specs, **call.params)
     strategy = next(way for way in op.resolve(AUTO) if way.unsuitable(meaning, "cpu") is None)

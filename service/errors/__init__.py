@@ -14,7 +14,8 @@ ServiceError
 │   ├── OverloadedError               overloaded
 │   ├── OutOfMemoryError              out-of-memory
 │   ├── WorkerDiedError               worker-died
-│   └── DeviceFailedError             device-failed
+│   ├── DeviceFailedError             device-failed
+│   └── ClusterUnavailableError       cluster-unavailable
 ├── DeadlineExceededError             deadline-exceeded
 ├── InternalError                     internal-error
 └── RequestError              well-formed, and cannot be served
@@ -26,6 +27,8 @@ ServiceError
     ├── UnknownDtypeError             unknown-dtype
     ├── UnsupportedDtypeError         dtype-unsupported
     ├── DeviceUnavailableError        device-unavailable
+    ├── ArrayUnavailableError         array-unavailable
+    ├── ArrayExistsError              array-exists
     ├── RaggedArrayError              ragged-array
     ├── InvalidElementError           invalid-element
     ├── ValueOutOfRangeError          value-out-of-range
@@ -55,6 +58,7 @@ from service.errors.other import (
     BodyError,
     BodyTooLargeError,
     BusyError,
+    ClusterUnavailableError,
     DeadlineExceededError,
     DeviceFailedError,
     DrainingError,
@@ -70,6 +74,8 @@ from service.errors.other import (
     WorkerDiedError,
 )
 from service.errors.request import (
+    ArrayExistsError,
+    ArrayUnavailableError,
     DeviceUnavailableError,
     IntegerOverflowError,
     InvalidElementError,
@@ -93,9 +99,12 @@ __all__ = [
     "MAX_DETAIL",
     "MAX_PLACES",
     "MAX_QUOTED",
+    "ArrayExistsError",
+    "ArrayUnavailableError",
     "BodyError",
     "BodyTooLargeError",
     "BusyError",
+    "ClusterUnavailableError",
     "DeadlineExceededError",
     "DeviceFailedError",
     "DeviceUnavailableError",

@@ -93,6 +93,16 @@ class OverloadedError(BusyError):
     title = "The service is busy"
 
 
+class ClusterUnavailableError(BusyError):
+    """The Dask cluster was lost, or cannot do the call; this host's own strategies go on.
+
+    It is connected to again when the next call needs it.
+    """
+
+    code = "cluster-unavailable"
+    title = "The cluster is not available"
+
+
 class OutOfMemoryError(BusyError):
     """The host or the device ran out of memory during the call; what it held has been freed."""
 

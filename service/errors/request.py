@@ -69,6 +69,27 @@ class DeviceUnavailableError(RequestError):
     title = "The device is not available"
 
 
+class ArrayUnavailableError(RequestError):
+    """No stored array has that name, or its file cannot be read or written.
+
+    Names are those of files in the folder that the operator has set aside (`SERVICE_DATA`), such
+    as `weights.npy` or `layers/first.zarr`.
+    """
+
+    code = "array-unavailable"
+    title = "The stored array is not available"
+
+
+class ArrayExistsError(RequestError):
+    """A result was to be stored under a name that is taken.
+
+    Choose another name, or send `"overwrite": true` beside it.
+    """
+
+    code = "array-exists"
+    title = "The name is taken"
+
+
 class RaggedArrayError(RequestError):
     """Rows of one axis have different lengths, or rows and numbers are mixed.
 

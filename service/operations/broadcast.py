@@ -242,7 +242,7 @@ op = Op(
     ),
     understand=understand,
     prove=prove,
-    auto=("torch",),
+    auto=("torch", "dask"),
     samples=(
         *(Sample(name, ((2, 3), (3,)), {"op": name}) for name in FUNCTIONS),
         Sample("a column", ((2, 3), (2, 1)), {"op": "add"}),

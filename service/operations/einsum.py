@@ -144,7 +144,7 @@ op = Op(
     ),
     understand=understand,
     prove=prove,
-    auto=("torch", "broadcast"),
+    auto=("torch", "broadcast", "dask"),
     samples=(
         Sample("matrix product", ((2, 3), (3, 4)), {"equation": "ij,jk->ik"}),
         Sample("implicit result", ((2, 3), (3, 4)), {"equation": "ij,jk"}),

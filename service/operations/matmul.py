@@ -104,7 +104,7 @@ op = Op(
     params=(),
     understand=understand,
     prove=prove,
-    auto=("torch", "broadcast"),
+    auto=("torch", "broadcast", "dask"),
     samples=(
         Sample("two matrices", ((2, 3), (3, 4))),
         Sample("inner product", ((3,), (3,))),

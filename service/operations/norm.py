@@ -229,7 +229,7 @@ op = Op(
     ),
     understand=understand,
     prove=prove,
-    auto=("torch",),
+    auto=("torch", "dask"),
     samples=(
         Sample("flattened", ((3, 4),)),
         Sample("a number", ((),)),

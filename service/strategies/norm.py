@@ -1,4 +1,4 @@
-"""Norms in seven ways, slowest first."""
+"""Norms in eight ways, slowest first."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from service.call import Tensor
-from service.dtypes import COMPLEX, FLOATS, INTEGERS, NUMBERS
+from service.call import Blocks, Tensor
+from service.dtypes import COMPLEX, FLOATS, IN_BLOCKS, INTEGERS, NUMBERS
 from service.elementwise import power
 from service.errors import ValueOutOfRangeError
 from service.operations.norm import LOW_PRECISION, SINGULAR_VALUE_ORDS, NormMeaning, op
@@ -43,6 +43,17 @@ def native(compute: Compute, meaning: NormMeaning, operands: Sequence[Tensor]) -
     return compute(x, meaning.ord, meaning.dim, meaning.keepdim, meaning.matrix)
 
 
+def in_blocks(compute: Compute, meaning: NormMeaning, operands: Sequence[Blocks]) -> Blocks:
+    """Call a norm over one axis, or a matrix norm over two: many axes are made one before."""
+    (x,) = operands
+    if meaning.matrix:
+        return compute(x, meaning.ord, meaning.dim, meaning.keepdim)
+    kept = [axis for axis in range(x.ndim) if axis not in meaning.dim]
+    shape = (*(x.shape[axis] for axis in kept), meaning.reduced)
+    rows = x.transpose((*kept, *meaning.dim)).reshape(shape)
+    return compute(rows, meaning.ord, -1, False).reshape(meaning.shape)
+
+
 def by_element(meaning: NormMeaning) -> Work:
     """A step for each element."""
     return Work(steps=meaning.multiply_adds + meaning.elements, flops=0)
@@ -74,6 +85,13 @@ def only_squares(meaning: NormMeaning) -> str | None:
     if meaning.ord == "fro" or (meaning.ord == 2 and not meaning.matrix):
         return None
     return f"does not take ord {meaning.ord}, only the 2-norm of vectors and fro"
+
+
+def no_singular_values(meaning: NormMeaning) -> str | None:
+    """Singular values need a whole matrix in one place."""
+    if meaning.matrix and meaning.ord in SINGULAR_VALUE_ORDS:
+        return f"does not take ord {meaning.ord} of matrices, which needs all of it in one place"
+    return None
 
 
 def no_empty_matrix(meaning: NormMeaning) -> str | None:
@@ -171,3 +189,16 @@ def numpy(x: Tensor, ord: Any, dim: tuple[int, ...], keepdim: bool, matrix: bool
         else:
             norms = np.linalg.vector_norm(x.numpy(), axis=dim, keepdims=keepdim, ord=ord)
     return torch.as_tensor(norms)
+
+
+@op.strategy(
+    "dask",
+    adapt=in_blocks,
+    work=at_once,
+    dtypes=frozenset(),
+    cluster=IN_BLOCKS,
+    declines=no_singular_values,
+)
+def dask(x: Blocks, ord: Any, dim: tuple[int, ...], keepdim: bool) -> Blocks:
+    """NumPy's own norms, block by block on a Dask cluster."""
+    return np.linalg.norm(x, ord, dim, keepdim)

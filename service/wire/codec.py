@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from mmap import mmap
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import torch
 
-from service.call import Call, Outcome, Tensor
+from service.call import Call, Keep, Outcome, Output, Stored, Tensor
 from service.dtypes import DTYPES, Dtype
 from service.registry import Op, Param
 from service.timing import Timings
 
 Body = bytes | bytearray
-Buffer = Body | memoryview  # of a body, or of what a part of it inflates to
+Buffer = Body | memoryview | mmap  # of a body, or of what a part of it inflates to
 # Bytes that are sent one after the other: joining them would copy megabytes.
 Chunks = tuple[bytes | memoryview, ...]
 DEEPEST: Final = 500
@@ -25,6 +26,18 @@ SHORT_BYTES: Final = 2**20
 # Text of this length keeps the GIL for 2 ms; tensors as bytes are not read at all.
 THREAD_TEXT_BYTES: Final = 2**20
 UNBOUNDED_BYTES: Final = 2**62
+
+
+class Arrays(Protocol):
+    """Arrays that operands refer to by name, and that results are kept as."""
+
+    def find(self, name: object, pointer: str) -> Stored:
+        """The array of that name, or an ArrayUnavailableError."""
+        ...
+
+    def keep(self, name: object, pointer: str, *, overwrite: bool) -> Keep:
+        """The output that a result is kept in, or the error that says why it cannot."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # one for each route: known by itself
@@ -43,6 +56,7 @@ class Reading:
     has_outputs: bool = True
     params: tuple[Param, ...] = ()
     shapes: bool = False
+    arrays: Arrays | None = None
 
     def __post_init__(self) -> None:
         """Refuse a nesting that would meet Python's own recursion limit of 1000."""
@@ -113,7 +127,7 @@ class Writer(Protocol):
         """Whether `output` chooses among forms of the result."""
         ...
 
-    def result(self, tensor: Tensor, output: str) -> Chunks:
+    def result(self, tensor: Tensor, output: Output) -> Chunks:
         """The result in its final bytes, which `answer` needs not look into."""
         ...
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 import torch
 
-from service.call import Call, Outcome, Tensor
+from service.call import Call, Outcome, Output, Tensor
 from service.dtypes import describe
 from service.errors import MalformedBodyError, ServiceError, UnknownFieldError, quote
 from service.registry import Op
@@ -134,7 +134,7 @@ class Inference:
                     return replace(asked, id=found[1].decode())
         return _known_request(text, op, reading, version, length)
 
-    def result(self, tensor: Tensor, output: str) -> Chunks:
+    def result(self, tensor: Tensor, output: Output) -> Chunks:
         """The bytes of the tensor, or its elements in row-major order as one JSON list."""
         if self._is_binary:
             return (to_bytes(tensor),)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from service.call import Call, Outcome, Tensor
+from service.call import Call, Outcome, Output, Tensor
 from service.errors import DuplicateKeyError, InvalidFieldError, Place, RequestError, quote
 from service.registry import Op
 from service.timing import Timings, server_timing
@@ -62,7 +62,7 @@ class JsonCodec:
             refuse_deep(body, reading)
             raise
 
-    def result(self, tensor: Tensor, output: str) -> Chunks:
+    def result(self, tensor: Tensor, output: Output) -> Chunks:
         """The JSON object of a result, in one of the forms of `OUTPUTS`."""
         return result_json(tensor, output)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from service.call import Call, Outcome, Tensor
+from service.call import Call, Outcome, Output, Tensor
 from service.dtypes import IN_NUMPY, describe
 from service.errors import MissingFieldError, Place
 from service.registry import Op
@@ -46,7 +46,7 @@ class NpyCodec:
             )
         return call_on({names[0]: (read_span(body, "the body"), body)}, op, reading, query)
 
-    def result(self, tensor: Tensor, output: str) -> Chunks:
+    def result(self, tensor: Tensor, output: Output) -> Chunks:
         """A header, and the bytes of the tensor."""
         header = write_header(describe(tensor.dtype), tuple(tensor.shape))
         return (header, to_bytes(tensor))

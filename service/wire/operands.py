@@ -1,12 +1,12 @@
-"""An operand as JSON has it: an array, or an object that states shape, dtype, data or base64."""
+"""An operand as JSON has it: an array, or an object with shape, dtype, data, base64 or a name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NoReturn
 
 import pybase64
 
 from service.call import Shape, Tensor
-from service.dtypes import Dtype
+from service.dtypes import Dtype, describe
 from service.errors import (
     InvalidFieldError,
     MissingFieldError,
@@ -19,11 +19,14 @@ from service.fields import is_integer
 from service.wire.codec import Reading
 from service.wire.elements import read_elements
 from service.wire.layout import check_size
+from service.wire.output import arrays_of
 from service.wire.pointers import escape, name_of
 from service.wire.request import Operand, ShapeOperand, parse_dtype_at
+from service.wire.stored import StoredOperand
 from service.wire.tensors import from_bytes
 
-KEYS: Final = ("shape", "dtype", "data", "b64")
+KEYS: Final = ("shape", "dtype", "data", "b64", "ref")
+UNLIMITED: Final = 2**1100  # the plan says whether a stored array is too large
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ def open_operand(value: object, pointer: str, reading: Reading) -> Operand:
         )
     dtype = parse_dtype_at(value["dtype"], f"{pointer}/dtype") if "dtype" in value else None
     shape = _parse_shape(value["shape"], pointer, reading) if "shape" in value else None
+    if "ref" in value:
+        return _refer(value, dtype, shape, pointer, reading)
     if "data" in value and "b64" in value:
         raise InvalidFieldError(
             f"{name} has both data and b64; one of them is enough",
@@ -95,6 +100,32 @@ def open_operand(value: object, pointer: str, reading: Reading) -> Operand:
     if not isinstance(text, str):
         _refuse_base64(text, f"{pointer}/b64")
     return Base64Operand(text, f"{pointer}/b64", dtype, shape)
+
+
+def _refer(
+    value: dict[str, object],
+    dtype: Dtype | None,
+    shape: Shape | None,
+    pointer: str,
+    reading: Reading,
+) -> StoredOperand:
+    """The operand that a name stands for; shape and dtype beside it have to be its own."""
+    if extra := [key for key in ("data", "b64") if key in value]:
+        raise InvalidFieldError(
+            f"{name_of(pointer)} has both ref and {extra[0]}; one of them is enough",
+            places=[Place(f"{pointer}/{extra[0]}", "beside ref")],
+        )
+    tensor = arrays_of(reading, f"{pointer}/ref").find(value["ref"], f"{pointer}/ref")
+    own_dtype, own_shape = describe(tensor.dtype), tuple(tensor.shape)
+    check_size(own_shape, pointer, replace(reading, max_elements=UNLIMITED))
+    for key, stated, own in (("dtype", dtype, own_dtype), ("shape", shape, own_shape)):
+        if stated not in (None, own):
+            raise InvalidFieldError(
+                f"{name_of(pointer)} states a {key} that {quote(tensor.label)} has not: it is "
+                f"{own_dtype.name} of shape {quote(list(own_shape))}",
+                places=[Place(f"{pointer}/{key}", "not that of the stored array")],
+            )
+    return StoredOperand(tensor, pointer)
 
 
 def _parse_shape(value: object, pointer: str, reading: Reading) -> Shape:

@@ -12,7 +12,7 @@ from typing import Final
 
 import torch
 
-from service.call import Outcome, Tensor
+from service.call import Outcome, Output, Tensor
 from service.timing import Timings
 from service.wire.codec import Chunks, Encoded, Writer
 from service.wire.inflate import GZIP, ZLIB
@@ -80,7 +80,7 @@ class PackingWriter:
         """About what an element takes to be written and compressed."""
         return self.writer.element_ns + ELEMENT_NS[self.coding]
 
-    def result(self, tensor: Tensor, output: str) -> Chunks:
+    def result(self, tensor: Tensor, output: Output) -> Chunks:
         """The result as the format has it."""
         return self.writer.result(tensor, output)
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from service.call import Outcome, Tensor
+from service.call import Outcome, Output, Tensor
 from service.dtypes import describe
 from service.timing import Timings
 from service.wire.codec import ALL_DTYPES, Chunks, Encoded
@@ -18,7 +18,7 @@ class RawCodec:
     element_ns: Final = 0
     has_outputs: Final = False
 
-    def result(self, tensor: Tensor, output: str) -> Chunks:
+    def result(self, tensor: Tensor, output: Output) -> Chunks:
         """The tensor's own memory, if it is contiguous."""
         return (to_bytes(tensor),)
 

@@ -6,7 +6,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 import torch
 
-from service.call import AUTO, OUTPUTS, Call, Shape, Spec, Tensor
+from service.call import AUTO, OUTPUTS, Call, Output, Shape, Spec, Stored, Tensor
 from service.dtypes import INTEGERS, Dtype, describe, parse_dtype, promote
 from service.errors import (
     InvalidFieldError,
@@ -19,10 +19,11 @@ from service.errors import (
     did_you_mean,
     quote,
 )
-from service.fields import choice, integer, text
+from service.fields import integer, text
 from service.registry import Op, Param, parse_params
 from service.wire.codec import Reading
 from service.wire.conversion import PARTS, convert
+from service.wire.output import parse_output
 from service.wire.pointers import escape, name_of
 
 COMMON: Final = ("strategy", "device", "dtype", "output", "deadline_ms")
@@ -44,7 +45,10 @@ class Operand(Protocol):
         ...
 
     def read(self, dtype: Dtype) -> tuple[Tensor, str | None]:
-        """The tensor, and a sentence on a whole number that lost digits, if any did."""
+        """The tensor, and a sentence on a whole number that lost digits, if any did.
+
+        One by reference is Stored: its elements are not read.
+        """
         ...
 
 
@@ -65,7 +69,6 @@ class ShapeOperand:
 
 _STRATEGY: Final = text("strategy", longest=LONGEST_NAME)
 _DEVICE: Final = text("device", longest=LONGEST_NAME)
-_OUTPUT: Final = choice("output", OUTPUTS)
 
 
 def build_call(
@@ -105,7 +108,7 @@ class Fields:
 
     strategy: str
     device: str
-    output: str
+    output: Output
     deadline_ms: int | None
     dtype: Dtype | None
     params: Mapping[str, object]
@@ -146,22 +149,12 @@ def parse_fields(op: Op[Any], fields: Mapping[str, object], reading: Reading) ->
     return Fields(
         strategy=strategy,
         device=_DEVICE(fields["device"]) if "device" in fields else AUTO,
-        output=_parse_output(fields["output"], reading) if "output" in fields else OUTPUTS[0],
+        output=parse_output(fields["output"], reading) if "output" in fields else OUTPUTS[0],
         deadline_ms=deadline_ms,
         dtype=parse_dtype_at(fields["dtype"], "/dtype") if "dtype" in fields else None,
         params=parse_params(op.params, fields),
         options=parse_params(reading.params, fields),
     )
-
-
-def _parse_output(value: object, reading: Reading) -> str:
-    if not reading.has_outputs:
-        raise InvalidFieldError(
-            "output chooses among the forms of JSON answers; the answer asked for is none",
-            hint="leave it out, or send 'Accept: application/json'",
-            places=[Place("/output", "expected no such field")],
-        )
-    return _OUTPUT(value)
 
 
 def parse_dtype_at(name: object, pointer: str) -> Dtype:
@@ -219,6 +212,14 @@ def _sketch_all(
 
 def _promote(tensor: Tensor, target: torch.dtype, pointer: str) -> tuple[Tensor, str | None]:
     """The tensor in a dtype that promotion gave, and a sentence on an integer that lost digits."""
+    if isinstance(tensor, Stored):
+        found, wanted = describe(tensor.dtype).name, describe(target).name
+        raise InvalidFieldError(
+            f"{name_of(pointer)} is stored as {found}, and beside the other operands it would "
+            f"have to become {wanted}: stored arrays are not converted",
+            hint=f'send the other operands with "dtype": "{found}"',
+            places=[Place(pointer, f"{found}, expected {wanted}")],
+        )
     if tensor.dtype not in INTEGERS or target in INTEGERS:
         return tensor.to(target), None
     dtype = describe(target)

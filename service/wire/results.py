@@ -1,4 +1,4 @@
-"""A result as JSON text: nested, flat, base64, a summary, or shape and dtype alone."""
+"""A result as JSON text: nested, flat, base64, a summary, a reference, or its shape alone."""
 
 from functools import lru_cache
 from typing import Any, Final
@@ -9,7 +9,7 @@ import orjson
 import pybase64
 import torch
 
-from service.call import Tensor
+from service.call import Keep, Output, Tensor
 from service.dtypes import describe
 from service.wire import summary
 from service.wire.codec import Chunks
@@ -21,9 +21,11 @@ Array = npt.NDArray[Any]
 SAFE: Final = 2**53 - 1
 
 
-def result_json(tensor: Tensor, output: str) -> Chunks:
+def result_json(tensor: Tensor, output: Output) -> Chunks:
     """The JSON object of a result. All but summaries and `none` can be posted as an operand."""
     head = _head(tensor.shape, tensor.dtype)
+    if isinstance(output, Keep):
+        return (b'%b,"ref":"%b"}' % (head, output.name.encode()),)
     if output == "none":
         return (head + b"}",)
     if output == "base64":

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from service.call import Call, Outcome, Tensor
+from service.call import Call, Outcome, Output, Tensor
 from service.dtypes import describe
 from service.registry import Op
 from service.timing import Timings
@@ -64,7 +64,7 @@ class SafetensorsCodec:
             recipe = recipe_of(spans, op, reading, query)
         return call_of(recipe, dict.fromkeys(spans, body), op, reading)
 
-    def result(self, tensor: Tensor, output: str) -> Chunks:
+    def result(self, tensor: Tensor, output: Output) -> Chunks:
         """The bytes of the tensor; the header is made when the time they took is known."""
         return (to_bytes(tensor),)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import torch
@@ -10,44 +11,52 @@ from service.call import Tensor
 from service.wire.tensors import to_bytes
 
 CORNER: Final = 4
+PART: Final = 2**20
 
 
 def extremes(tensor: Tensor) -> tuple[Tensor, Tensor] | None:
     """The least and the greatest finite element; None for complex numbers, or if there is none."""
-    finite = tensor[torch.isfinite(tensor)]
-    if tensor.is_complex() or not finite.numel():
+    if tensor.is_complex():
         return None
     # bool has no order in torch.
-    ordered = finite.to(torch.uint8) if tensor.dtype == torch.bool else finite
-    return ordered.min().to(tensor.dtype), ordered.max().to(tensor.dtype)
+    ordered = torch.uint8 if tensor.dtype == torch.bool else tensor.dtype
+    found = [torch.stack(part.to(ordered).aminmax()) for part in _finite(tensor)]
+    if not found:
+        return None
+    both = torch.stack(found)
+    return both.min().to(tensor.dtype), both.max().to(tensor.dtype)
 
 
 def mean(tensor: Tensor) -> Tensor | None:
     """The mean of the finite elements, summed in float64; None if there is none."""
-    finite = tensor[torch.isfinite(tensor)]
-    if not finite.numel():
+    scale = _scale(tensor)
+    wide = torch.complex128 if tensor.is_complex() else torch.float64
+    sums = [((part.to(wide) / scale).sum(), part.numel()) for part in _finite(tensor)]
+    if not sums:
         return None
-    finite = finite.to(torch.complex128 if tensor.is_complex() else torch.float64)
-    scale = _scale(finite)
-    return (finite / scale).mean() * scale
+    count = sum(number for _, number in sums)
+    return torch.stack([total for total, _ in sums]).sum() / count * scale
 
 
 def frobenius(tensor: Tensor) -> Tensor:
     """The root of the sum of squares in float64; it is infinite only if the root itself is."""
-    magnitudes = tensor.abs() if tensor.is_complex() else tensor.to(torch.float64)
-    magnitudes = magnitudes.to(torch.float64)
-    scale = _scale(magnitudes[torch.isfinite(magnitudes)])
-    return (magnitudes / scale).square().sum().sqrt() * scale
+    scale = _scale(tensor)
+    squares = []
+    for part in _parts(tensor):
+        real = part.abs() if part.is_complex() else part
+        squares.append((real.double() / scale).square().sum())
+    return torch.stack(squares).sum().sqrt() * scale
 
 
 def nonfinite(tensor: Tensor) -> dict[str, int]:
     """How many elements are NaN and infinities; of complex numbers, how many parts."""
-    parts = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
-    return {
-        "nan": int(torch.isnan(parts).sum()),
-        "posinf": int(torch.isposinf(parts).sum()),
-        "neginf": int(torch.isneginf(parts).sum()),
-    }
+    counts = dict.fromkeys(("nan", "posinf", "neginf"), 0)
+    for part in _parts(tensor):
+        numbers = torch.view_as_real(part.resolve_conj()) if part.is_complex() else part
+        counts["nan"] += int(torch.isnan(numbers).sum())
+        counts["posinf"] += int(torch.isposinf(numbers).sum())
+        counts["neginf"] += int(torch.isneginf(numbers).sum())
+    return counts
 
 
 def corner(tensor: Tensor) -> Tensor:
@@ -63,11 +72,23 @@ def digest(tensor: Tensor) -> str:
     return hashlib.sha256(to_bytes(tensor)).hexdigest()
 
 
-def _scale(finite: Tensor) -> float:
+def _parts(tensor: Tensor) -> Sequence[Tensor]:
+    """The elements a few at a time, so that no copy is as large as a result in a file may be."""
+    return torch.split(tensor.reshape(-1), PART)
+
+
+def _finite(tensor: Tensor) -> Iterator[Tensor]:
+    """The finite elements of each part that has some."""
+    for part in _parts(tensor):
+        finite = part[torch.isfinite(part)]
+        if finite.numel():
+            yield finite
+
+
+def _scale(tensor: Tensor) -> float:
     """A power of two near the largest magnitude: dividing by it changes no digit of a sum."""
-    if not finite.numel():
-        return 1.0
-    largest = float(
-        torch.view_as_real(finite).abs().max() if finite.is_complex() else finite.abs().max()
-    )
+    largest = 0.0
+    for part in _finite(tensor):
+        real = torch.view_as_real(part.resolve_conj()) if part.is_complex() else part
+        largest = max(largest, float(real.double().abs().max()))
     return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0

@@ -141,14 +141,16 @@ async def test_strategies_are_those_of_the_registry(
     client: AsyncClient, app: FastAPI, op: Op[Any]
 ) -> None:
     """One row for each strategy and device, slowest first, with an estimate where it takes it."""
-    kinds = {each.name: each.kind for each in app.state.service.engine.planner.devices.members}
+    devices = app.state.service.engine.planner.devices
+    kinds = {each.name: each.kind for each in devices.members}
     for sample in op.samples:
         found = await plan(client, op.name, sketch(op, sample, "float32"))
         meaning = op.sample_meaning(sample, torch.float32)
         expected = [(name, device) for name in op.strategies for device in kinds]
         assert [(each["strategy"], each["device"]) for each in found["strategies"]] == expected
         for each in found["strategies"]:
-            reason = op.strategies[each["strategy"]].unsuitable(meaning, kinds[each["device"]])
+            strategy, kind = op.strategies[each["strategy"]], kinds[each["device"]]
+            reason = strategy.unsuitable(meaning, kind, devices.absent)
             assert each["reason"] == reason
             assert each["available"] == each["accepted"] == (reason is None)
             assert (each["estimated_ms"] is None) == (reason is not None)
@@ -573,7 +575,7 @@ async def test_estimates_are_two_rates_times_two_counts(app: FastAPI) -> None:
     planner = app.state.service.engine.planner
     op = REGISTRY["matmul"]
     (cpu,) = planner.devices.candidates("cpu")
-    for strategy in op.strategies.values():
+    for strategy in (each for each in op.strategies.values() if each.dtypes):
         rate = planner.rates.rate(op, strategy, cpu, torch.float32)
         meaning = op.sample_meaning(Sample("", ((30, 40), (40, 50))), torch.float32)
         work = strategy.work(meaning)

@@ -64,11 +64,14 @@ async def test_a_strategy_shows_its_source(
     assert isinstance(function, ast.FunctionDef)
     assert function.name == strategy.compute.__name__
     assert (ast.get_docstring(function) or "").startswith(told["summary"])
-    assert (told["available"], told["reason"]) == (True, None)
-    for kind in ("cpu", "cuda"):
+    assert told["available"] == (told["reason"] is None) == bool(strategy.dtypes)
+    for kind in ("cpu", "cuda", "cluster"):
         taken = {DTYPES[name].torch for name in told["dtypes"][kind]}
         assert taken == strategy.dtypes_on(kind)
     limits = {limit["device"]: limit for limit in told["work_limits"]}
+    if not strategy.dtypes:
+        assert not limits
+        return
     assert limits["cpu"]["multiply_adds"] > 0
     assert limits["cpu"]["ns_per_multiply_add"] > 0
 

@@ -1,10 +1,15 @@
 """Which device a call gets."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from service.devices import Device, Devices, host_devices, synchronize
+from service import devices
+from service.devices import CLUSTER, Device, Devices, host_devices, synchronize
 from service.errors import DeviceUnavailableError
+from tests.needs import needs
 
 CPU = Device("cpu", "cpu", "2 intra-op threads", None)
 FIRST = Device("cuda:0", "cuda", "a GPU", 2**34)
@@ -69,3 +74,28 @@ def test_full_float32_products() -> None:
 def test_synchronize_cpu() -> None:
     """There is nothing to wait for on a CPU."""
     synchronize(CPU)
+
+
+def test_a_cluster_that_nobody_named() -> None:
+    """Without a scheduler there is no cluster, and Dask is not imported."""
+    assert "SERVICE_DASK_SCHEDULER" in host_devices().absent[CLUSTER]
+    script = "import sys, service.core; print({'dask', 'distributed', 'zarr'} & {*sys.modules})"
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "set()\n"
+
+
+def test_a_cluster_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler is named and Dask is not installed: what it would take is said."""
+    monkeypatch.setattr(devices, "missing_dask", lambda: True)
+    assert "the extra [dask]" in host_devices(scheduler="tcp://127.0.0.1:1").absent[CLUSTER]
+
+
+@needs("dask")
+def test_a_cluster_is_the_last_device() -> None:
+    """It is there as soon as it is named; nothing is connected to."""
+    found = host_devices(scheduler="tcp://127.0.0.1:1").members[-1]
+    assert (found.name, found.kind) == (CLUSTER, CLUSTER)
+    assert found.cluster is not None
+    found.cluster.close()

@@ -218,6 +218,7 @@ def test_warm_up() -> None:
         (op.name, strategy.name, "cpu")
         for op in REGISTRY.values()
         for strategy in op.strategies.values()
+        if strategy.dtypes
     }
 
 

@@ -255,7 +255,7 @@ def test_explain_accepted() -> None:
     assert list(estimates) == list(REGISTRY["matmul"].strategies)
     assert estimates["loops"].estimated_ns == 3 * MS
     assert {estimate.device for estimate in estimates.values()} == {"cpu"}
-    assert {estimate.reason for estimate in estimates.values()} == {None}
+    assert {name for name, estimate in estimates.items() if estimate.reason} == {"dask"}
 
 
 def test_cheapest() -> None:
@@ -296,6 +296,8 @@ def test_explain_unsuitable() -> None:
 def test_work_limit(op: str) -> None:
     """The most work of each strategy is what the deadline leaves, as its largest probe goes."""
     for strategy in REGISTRY[op].strategies.values():
+        if not strategy.dtypes:
+            continue
         here = planner()
         limit = here.work_limit(strategy, REGISTRY[op], CPU)
         largest = REGISTRY[op].sample_meaning(

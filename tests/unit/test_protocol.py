@@ -623,6 +623,19 @@ async def test_a_call_without_a_place_is_turned_away() -> None:
         assert int(answer.headers["retry-after"]) >= 1
 
 
+async def test_memory_is_returned_when_nothing_runs(lab: Lab) -> None:
+    """Not while a call does: it would only be taken again."""
+    service = lab.app.state.service
+    protocol, _ = lab.connect()
+    protocol.data_received(post(WAITING))
+    await lab.gate.wait()
+    service.tidy()
+    assert service._tidying
+    lab.gate.open.set()
+    await lab.settle()
+    await until(lambda: not service._tidying)
+
+
 async def test_a_call_that_is_late_is_told(lab: Lab) -> None:
     """504, though its slot is still taken."""
     body = square("wait", dtype="float64", deadline_ms=100)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 import torch
@@ -15,7 +16,7 @@ from service.strategies import REGISTRY
 from service.wire import Reading
 from service.wire.document import read_document
 from service.wire.json import take_operands
-from service.wire.quick import SMALL_BYTES, read_quick
+from service.wire.quick import SMALL_BYTES, plain_call, read_quick
 from service.wire.request import build_call
 
 READING = Reading(max_elements=100, dtype=DTYPES["float32"], max_deadline_ms=1000)
@@ -105,3 +106,23 @@ def test_doubt_is_left_to_the_general_way(op: Op[Any], body: bytes) -> None:
 def test_tight_limits_are_left_to_the_general_way(reading: Reading) -> None:
     """A limit that a small matrix may meet is checked where its error is worded."""
     assert read_quick(orjson.dumps(PAIR), MATMUL, reading) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "limits"),
+    [
+        pytest.param((2, 3), {"max_elements": 5}, id="elements"),
+        pytest.param((1, 2, 3), {"max_rank": 2}, id="rank"),
+        pytest.param((1, 2, 3), {"max_nesting": 4}, id="nesting"),
+    ],
+)
+def test_arrays_over_a_limit_are_left_to_the_general_way(
+    shape: tuple[int, ...], limits: dict[str, int]
+) -> None:
+    """Those of large bodies, which were parsed as arrays."""
+    within, over = (
+        plain_call({"x": np.ones(shape)}, NORM, reading)
+        for reading in (READING, replace(READING, **limits))
+    )
+    assert within is not None
+    assert over is None

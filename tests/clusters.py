@@ -1,0 +1,76 @@
+"""Dask clusters of real processes on this host: a scheduler, and workers with little memory."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.conftest import ROOT
+
+MEMORY: Final = 250_000_000  # of which a worker takes 60 MB for itself
+
+
+@dataclass(slots=True)
+class Local:
+    """A scheduler and its workers; each can be killed, and a task may kill `failures` of them."""
+
+    port: int
+    folder: Path
+    failures: int = 3
+    scheduler: subprocess.Popen[bytes] | None = None
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """What a client connects to."""
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def start(self, workers: int) -> None:
+        """Start the scheduler, if it does not run, and more workers; they find it by themselves."""
+        if self.scheduler is None:
+            options = ("--host", "127.0.0.1", "--port", str(self.port))
+            allowed = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(self.failures)}
+            self.scheduler = _dask("scheduler", *options, **allowed)
+        for _ in range(workers):
+            limit = ("--nthreads", "1", "--memory-limit", str(MEMORY), "--no-nanny")
+            scratch = ("--local-directory", str(self.folder))
+            self.workers.append(_dask("worker", self.address, *limit, *scratch))
+
+    def end(self) -> None:
+        """Kill whatever still runs."""
+        for process in (*self.workers, *([self.scheduler] if self.scheduler else [])):
+            process.kill()
+            process.wait()
+
+
+def _dask(kind: str, *options: str, **variables: str) -> subprocess.Popen[bytes]:
+    """A process of Dask's own command line, which finds the service's package as well."""
+    command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *options, "--no-dashboard"]
+    return subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"} | variables,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@contextmanager
+def local_cluster(folder: Path, workers: int, failures: int = 3) -> Iterator[Local]:
+    """A cluster on a free port, for as long as the context lasts.
+
+    A task that more than `failures` workers died with is given up.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    cluster = Local(port, folder, failures)
+    try:
+        cluster.start(workers)
+        yield cluster
+    finally:
+        cluster.end()

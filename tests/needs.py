@@ -1,0 +1,27 @@
+"""What a test needs that a host may lack.
+
+Without it the test is skipped, in words. SERVICE_TESTS_REQUIRE names what must not be missing,
+separated by commas: there, a lack is a failure.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Final
+
+import pytest
+
+PRESENT: Final[dict[str, Callable[[], bool]]] = {
+    "dask": lambda: bool(find_spec("dask") and find_spec("distributed")),
+    "nginx": lambda: shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is not None,
+    "ray": lambda: find_spec("ray") is not None,
+    "zarr": lambda: find_spec("zarr") is not None,
+}
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    """A mark that skips a test where `name` is missing, unless it is required."""
+    required = os.environ.get("SERVICE_TESTS_REQUIRE", "").split(",")
+    missing = not PRESENT[name]() and name not in required
+    return pytest.mark.skipif(missing, reason=f"this host has no {name}")

@@ -1,0 +1,77 @@
+"""The folder of stored arrays, where another writes to it at the same time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from service.call import Spec
+from service.errors import ArrayExistsError, ArrayUnavailableError
+from service.wire import stored
+from service.wire.stored import Folder
+
+TWO = Spec((2,), torch.float32)
+
+
+def test_a_name_that_another_takes_meanwhile(tmp_path: Path) -> None:
+    """The other's file stays, and nothing of ours."""
+    keep = Folder(tmp_path).keep("x.npy", "/output/store", overwrite=False)
+
+    def take() -> None:
+        with keep.create(TWO) as sink:
+            sink[:] = 1
+            (tmp_path / "x.npy").touch()
+
+    with pytest.raises(ArrayExistsError, match=r"named 'x\.npy'"):
+        take()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+    assert not (tmp_path / "x.npy").read_bytes()
+
+
+def test_a_result_that_is_not_finished(tmp_path: Path) -> None:
+    """A name appears when the file is whole, or never."""
+    keep = Folder(tmp_path).keep("x.npy", "/output/store", overwrite=False)
+
+    def fail() -> None:
+        with keep.create(TWO):
+            assert not (tmp_path / "x.npy").exists()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_room(tmp_path: Path) -> None:
+    """A result for which there is no room is refused before it is computed into a file."""
+    keep = Folder(tmp_path).keep("x.npy", "/output/store", overwrite=False)
+    with (
+        pytest.raises(ArrayUnavailableError, match="cannot be stored: ") as caught,
+        keep.create(Spec((2**57,), torch.float32)),
+    ):
+        pass  # pragma: no cover - it is not come to
+    assert caught.value.places[0].pointer == "/output/store"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("change", ["written", "gone"])
+def test_a_file_that_changes_after_it_was_planned(tmp_path: Path, change: str) -> None:
+    """What is loaded is what was planned, or nothing."""
+    np.save(tmp_path / "x.npy", np.ones(3, np.float32))
+    tensor = Folder(tmp_path).find("x.npy", "/x/ref")
+    assert (tuple(tensor.shape), tensor.dtype, tensor.device.type) == ((3,), torch.float32, "meta")
+    if change == "gone":
+        (tmp_path / "x.npy").unlink()
+    else:
+        np.save(tmp_path / "x.npy", np.ones(4, np.float32))
+    with pytest.raises(ArrayUnavailableError, match=r"'x\.npy' cannot be read: "):
+        tensor.load()
+
+
+def test_without_the_zarr_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the extra that brings it."""
+    monkeypatch.setattr(stored, "find_spec", lambda name: None)
+    (tmp_path / "x.zarr").mkdir()
+    with pytest.raises(ArrayUnavailableError, match=r"the extra \[zarr\]"):
+        Folder(tmp_path).find("x.zarr", "/x/ref")
