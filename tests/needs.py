@@ -20,8 +20,12 @@ PRESENT: Final[dict[str, Callable[[], bool]]] = {
 }
 
 
+def is_required(name: str) -> bool:
+    """Whether a lack of `name` is a failure."""
+    return name in os.environ.get("SERVICE_TESTS_REQUIRE", "").split(",")
+
+
 def needs(name: str) -> pytest.MarkDecorator:
     """A mark that skips a test where `name` is missing, unless it is required."""
-    required = os.environ.get("SERVICE_TESTS_REQUIRE", "").split(",")
-    missing = not PRESENT[name]() and name not in required
+    missing = not PRESENT[name]() and not is_required(name)
     return pytest.mark.skipif(missing, reason=f"this host has no {name}")

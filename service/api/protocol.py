@@ -69,6 +69,9 @@ class Protocol(Connection):
             try:
                 self.parser.feed_data(rest)
             except HttpParserUpgrade as offer:
+                if not self._offers_upgrade():  # CONNECT: what follows would be for a tunnel
+                    self.cycle.keep_alive = False
+                    return
                 rest = self._declined() + rest[offer.args[0] :]
             except HttpParserError:
                 self.send_400_response("Invalid HTTP request received.")

@@ -9,10 +9,9 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
 from tests.conftest import serving
+from tests.needs import is_required
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-# With `required` a missing browser is a failure: so it is in CI.
-REQUIRED = os.environ.get("BROWSER_TESTS") == "required"
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -74,8 +73,8 @@ def browser_url() -> Iterator[str]:
     """The address of a server for the browser."""
     lack = missing()
     if lack is not None:
-        if REQUIRED:
-            pytest.fail(f"BROWSER_TESTS=required, but {lack}", pytrace=False)
+        if is_required("chromium"):
+            pytest.fail(f"SERVICE_TESTS_REQUIRE names chromium, but {lack}", pytrace=False)
         pytest.skip(f"browser tests: {lack}")
     with serving(SERVICE_DEADLINE_MS="20000") as url:
         yield url

@@ -737,6 +737,17 @@ async def test_an_offer_of_the_last_request_is_declined(lab: Lab) -> None:
         assert wire.closed
 
 
+@pytest.mark.parametrize("target", ["/matmul", "/", "lab:80", "http://lab/matmul"])
+@pytest.mark.parametrize("behind", [b"", b"tunnelled", BODY])
+async def test_no_tunnel_is_opened(lab: Lab, target: str, behind: bytes) -> None:
+    """CONNECT is answered once, by a refusal, and the connection closes."""
+    for length in ("", str(len(behind))):
+        text = post(b"", target, "CONNECT", content_length=length)
+        wire, (answer,) = await lab.exchange(text + behind)
+        assert answer.status_code in (400, 404, 405)
+        assert wire.closed
+
+
 async def test_many_offers_are_declined(lab: Lab) -> None:
     """As many as come in one piece."""
     _, found = await lab.exchange(offering(post(b"")) * 2000)
