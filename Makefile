@@ -38,7 +38,7 @@ sweep: $(RUNTIME) ## Time against size for matrix products (ARGS="--limit-ms 200
 # pytest comes last, so that its summary closes the output.
 .PHONY: test
 test: check ## Everything that CI runs: check, then the tests with branch coverage
-	$(PY) -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: browser
 browser: $(DEV) ## The tests of the pages alone, in the system's Chromium (CHROMIUM=/path/to/it)
@@ -80,7 +80,7 @@ manifests: $(DEV) ## The Kubernetes files by their schemas
 .PHONY: test-ray
 test-ray: $(DEV) ## deploy/ray_serve.py on a Ray of this host, which is installed first (360 MB)
 	$(PIP) install --quiet -c constraints.txt -e '.[ray]'
-	SERVICE_TESTS_REQUIRE=ray $(PY) -m pytest tests/deploy/test_ray.py $(ARGS)
+	TESTS_REQUIRE=ray $(PY) -m pytest tests/deploy/test_ray.py $(ARGS)
 
 .PHONY: bench
 bench: $(DEV) ## Latency and rate against two other apps, with the machine and the spread

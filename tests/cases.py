@@ -141,10 +141,15 @@ def refusals() -> Iterator[tuple[Op[Any], Refusal]]:
             yield op, refusal
 
 
+def here(op: Op[Any]) -> list[str]:
+    """The strategies that need no cluster, slowest first."""
+    return [name for name, strategy in op.strategies.items() if strategy.dtypes]
+
+
 def strategies() -> Iterator[tuple[Op[Any], Strategy[Any]]]:
-    """Every strategy of the registry."""
+    """Every strategy of the registry that needs no cluster."""
     for op in REGISTRY.values():
-        for strategy in op.strategies.values():
+        for strategy in map(op.strategies.__getitem__, here(op)):
             yield op, strategy
 
 

@@ -1,6 +1,6 @@
 """What a test needs that a host may lack.
 
-Without it the test is skipped, in words. SERVICE_TESTS_REQUIRE names what must not be missing,
+Without it the test is skipped, in words. TESTS_REQUIRE names what must not be missing,
 separated by commas: there, a lack is a failure.
 """
 
@@ -22,7 +22,7 @@ PRESENT: Final[dict[str, Callable[[], bool]]] = {
 
 def is_required(name: str) -> bool:
     """Whether a lack of `name` is a failure."""
-    return name in os.environ.get("SERVICE_TESTS_REQUIRE", "").split(",")
+    return name in os.environ.get("TESTS_REQUIRE", "").split(",")
 
 
 def needs(name: str) -> pytest.MarkDecorator:

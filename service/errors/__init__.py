@@ -12,10 +12,10 @@ ServiceError
 │   ├── WarmingUpError                warming-up
 │   ├── DrainingError                 draining
 │   ├── OverloadedError               overloaded
+│   ├── ClusterUnavailableError       cluster-unavailable
 │   ├── OutOfMemoryError              out-of-memory
 │   ├── WorkerDiedError               worker-died
-│   ├── DeviceFailedError             device-failed
-│   └── ClusterUnavailableError       cluster-unavailable
+│   └── DeviceFailedError             device-failed
 ├── DeadlineExceededError             deadline-exceeded
 ├── InternalError                     internal-error
 └── RequestError              well-formed, and cannot be served

@@ -74,7 +74,7 @@ def browser_url() -> Iterator[str]:
     lack = missing()
     if lack is not None:
         if is_required("chromium"):
-            pytest.fail(f"SERVICE_TESTS_REQUIRE names chromium, but {lack}", pytrace=False)
+            pytest.fail(f"TESTS_REQUIRE names chromium, but {lack}", pytrace=False)
         pytest.skip(f"browser tests: {lack}")
     with serving(SERVICE_DEADLINE_MS="20000") as url:
         yield url

@@ -17,7 +17,7 @@ from tritonclient.utils import InferenceServerException
 from service.dtypes import DTYPES
 from service.registry import Op
 from service.strategies import REGISTRY
-from tests.cases import Row, assert_near
+from tests.cases import Row, assert_near, here
 from tests.conftest import serving
 from tests.inference import PROTOCOL
 
@@ -165,7 +165,7 @@ def inputs(*, binary: bool = True) -> list[triton.InferInput]:
 
 
 @FORMS
-@pytest.mark.parametrize("version", ["", "auto", *REGISTRY["matmul"].strategies])
+@pytest.mark.parametrize("version", ["", "auto", *here(REGISTRY["matmul"])])
 def test_triton_names_a_version(
     client: triton.InferenceServerClient, version: str, is_binary: bool
 ) -> None:

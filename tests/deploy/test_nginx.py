@@ -107,7 +107,7 @@ def configured(port: int, instances: tuple[Instance, Instance]) -> str:
 def nginx(configuration: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
     """The proxy, in a folder of its own, while the context lasts."""
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert program is not None, "nginx is required (SERVICE_TESTS_REQUIRE) and missing"
+    assert program is not None, "nginx is required (TESTS_REQUIRE) and missing"
     # As root it would give its workers to a user who may not enter pytest's folders.
     user = ("-g", "user root;") if os.geteuid() == 0 else ()
     paths = ("-p", str(configuration.parent), "-e", "stderr", "-c", str(configuration))

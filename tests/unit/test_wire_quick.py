@@ -109,20 +109,19 @@ def test_tight_limits_are_left_to_the_general_way(reading: Reading) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "limits"),
+    ("shape", "tight"),
     [
-        pytest.param((2, 3), {"max_elements": 5}, id="elements"),
-        pytest.param((1, 2, 3), {"max_rank": 2}, id="rank"),
-        pytest.param((1, 2, 3), {"max_nesting": 4}, id="nesting"),
+        pytest.param((2, 3), replace(READING, max_elements=5), id="elements"),
+        pytest.param((1, 2, 3), replace(READING, max_rank=2), id="rank"),
+        pytest.param((1, 2, 3), replace(READING, max_nesting=4), id="nesting"),
     ],
 )
 def test_arrays_over_a_limit_are_left_to_the_general_way(
-    shape: tuple[int, ...], limits: dict[str, int]
+    shape: tuple[int, ...], tight: Reading
 ) -> None:
     """Those of large bodies, which were parsed as arrays."""
     within, over = (
-        plain_call({"x": np.ones(shape)}, NORM, reading)
-        for reading in (READING, replace(READING, **limits))
+        plain_call({"x": np.ones(shape)}, NORM, reading) for reading in (READING, tight)
     )
     assert within is not None
     assert over is None
