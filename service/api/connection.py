@@ -7,9 +7,9 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.api.errors import HeadTooLargeError, MalformedRequestError, RequestTimeoutError
-from service.api.post import error_reply
+from service.api.problems import problem_response
 from service.api.reception import Visit
-from service.api.replies import Reply
+from service.api.replies import Reply, response_reply
 from service.api.shell import SECURITY, request_id_of
 from service.api.watch import Watch
 from service.errors import OverloadedError, ServiceError
@@ -27,6 +27,8 @@ class Connection(HttpToolsProtocol):
     """A connection that ends when its client takes too much, in time or in bytes."""
 
     watch: Watch
+    # uvicorn's cycle, a POST, or None: uvicorn's own type knows the first alone.
+    cycle: Any
     # The parser is between two messages, or in the head of one, of which so many bytes have come.
     between = True
     in_head = False
@@ -70,7 +72,7 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _late(self, detail: str) -> None:
-        cycle: Any = self.cycle
+        cycle = self.cycle
         begun = cycle is not None and not cycle.response_complete
         if begun and (self.in_head or getattr(cycle, "response_started", False)):
             self.transport.close()  # another answer is under way, which this one must not precede
@@ -79,7 +81,7 @@ class Connection(HttpToolsProtocol):
 
     def is_busy(self) -> bool:
         """Whether the answer before is not yet complete, or not read: uvicorn makes them wait."""
-        cycle: Any = self.cycle
+        cycle = self.cycle
         return self.flow.write_paused or (cycle is not None and not cycle.response_complete)
 
     def is_too_long(self, data: bytes) -> bool:
@@ -109,7 +111,7 @@ class Connection(HttpToolsProtocol):
     def refuse(self, error: ServiceError) -> None:
         """Answer with a problem that is not about a request, and close the connection."""
         request_id = request_id_of(None)
-        reply = error_reply(error, request_id)
+        reply = response_reply(problem_response(error))
         self.write(reply, request_id, keep_alive=False)
         self.app_state["reception"].served(Visit("", "", None, request_id), reply.status, 0)
 

@@ -15,10 +15,12 @@ from service.api.content import (
     unless_left,
     writer_for,
 )
-from service.api.replies import Reply, writer_reply
+from service.api.problems import problem_response
+from service.api.replies import Reply, response_reply, writer_reply
 from service.api.state import Service
 from service.api.task import TEXT, Admitted, Task, reply_of
 from service.call import Call
+from service.errors import ServiceError
 from service.lanes import INLINE, PROCESS, THREAD, Hold, Lane, ProcessLane, Shorten, ThreadLane
 from service.plan import Plan
 from service.registry import Op
@@ -128,6 +130,10 @@ class Exchange:
             return self._answer()
         self.body = body
         return self._beside(query)
+
+    def refused(self, error: ServiceError) -> Reply:
+        """The reply to a call that ended in this error, in the form of its route."""
+        return response_reply(problem_response(error))
 
     def work(self, task: Task, body: bytearray, shorten: Shorten) -> Reply:
         """In a worker process: the answer that `respond` left to it."""

@@ -6,8 +6,7 @@ from collections.abc import Awaitable
 from typing import Final, Protocol
 
 from service.api.exchange import Exchange
-from service.api.problems import problem_response
-from service.api.replies import Reply, response_reply
+from service.api.replies import Reply
 from service.api.shell import failure
 from service.errors import DrainingError, ServiceError
 
@@ -70,8 +69,11 @@ class Post:
             body, self._body = self._body, NOTHING
             reply = self._exchange.respond(body, self._query)
             del body  # the exchange holds it for no longer than it must
-        except Exception as error:  # noqa: BLE001  # a fault is logged and answered
-            reply = error_reply(error, self._exchange.request_id)
+        except ServiceError as error:
+            reply = self._exchange.refused(error)
+        except Exception:
+            log.exception("request %s failed", self._exchange.request_id)
+            reply = self._exchange.refused(failure(self._exchange.request_id))
         if isinstance(reply, Reply):
             self._reply = reply
         else:
@@ -83,11 +85,14 @@ class Post:
         except asyncio.CancelledError:
             # The client has left, who gets nothing, or the server does not wait any longer.
             cut = DrainingError("the service is shutting down, and the call was not finished")
-            self._reply = error_reply(cut, self._exchange.request_id)
+            self._reply = self._exchange.refused(cut)
             self.send()
             raise
-        except Exception as error:  # noqa: BLE001  # a fault is logged and answered
-            self._reply = error_reply(error, self._exchange.request_id)
+        except ServiceError as error:
+            self._reply = self._exchange.refused(error)
+        except Exception:
+            log.exception("request %s failed", self._exchange.request_id)
+            self._reply = self._exchange.refused(failure(self._exchange.request_id))
         self.send()
 
     def leave(self) -> None:
@@ -144,11 +149,3 @@ class Turn:
                 post.answer()
             for post in some:
                 post.send()
-
-
-def error_reply(error: Exception, request_id: str) -> Reply:
-    """The reply to a call that ended in an error; a fault of ours is logged."""
-    if not isinstance(error, ServiceError):
-        log.error("request %s failed", request_id, exc_info=error)
-        error = failure(request_id)
-    return response_reply(problem_response(error))

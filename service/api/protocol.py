@@ -43,7 +43,7 @@ class Protocol(Connection):
         if post is None:
             self._parse(data)
         else:
-            self.cycle = post  # type: ignore[assignment]  # it has all that uvicorn asks
+            self.cycle = post
             self.app_state["turn"].add(post, self.loop)
 
     def _again(self, data: bytes) -> Post | None:
@@ -90,7 +90,7 @@ class Protocol(Connection):
         for post in (self.post, self.cycle):
             if isinstance(post, Post):
                 post.leave()
-        self.post = self.cycle = None  # type: ignore[assignment]  # uvicorn's type forgets its None
+        self.post = self.cycle = None
 
     def _offers_upgrade(self) -> bool:
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
@@ -119,7 +119,7 @@ class Protocol(Connection):
         if self.post is None:
             super().on_headers_complete()
         else:
-            self.cycle = self.post  # type: ignore[assignment]  # it has all that uvicorn asks
+            self.cycle = self.post
 
     def _plain_post(self) -> Post | None:
         path, _, query = self.url.partition(b"?")

@@ -182,5 +182,5 @@ def _worded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_worded(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value

@@ -30,7 +30,7 @@ class Patience:
         asked = error.wait_s if isinstance(error, AnswerError) else None
         pause = FIRST_WAIT_S * 2**self.tried if asked is None else asked
         # Those who were turned away together do not come back together.
-        pause *= random.uniform(1, 1.25)  # noqa: S311  # keeps no secret
+        pause *= random.uniform(1, 1.25)  # noqa: S311  # spreads clients, keeps no secret
         self.tried += 1
         self.wait_s -= pause
         if not begun and _passes(error) and self.tried <= self.retries and self.wait_s >= 0:

@@ -1,12 +1,12 @@
 """POST .../infer: the exchange of an own route, with the protocol's bodies and its errors."""
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from time import perf_counter_ns
 from typing import Any, Final
 
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from service.api.encodings import IDENTITY, choose, coded_reader
@@ -15,13 +15,10 @@ from service.api.exchange import Exchange, Terms, whole_exchange
 from service.api.inference.statistics import Record
 from service.api.problems import inference_error
 from service.api.replies import Reply, response_reply, send_reply
-from service.api.shell import failure
 from service.api.state import Service
 from service.errors import MalformedBodyError, ServiceError, quote
 from service.registry import Op
 from service.wire.inference import BYTES, JSON, Inference
-
-log = logging.getLogger("service")
 
 LENGTH: Final = b"inference-header-content-length"
 LONGEST_LENGTH: Final = 18  # digits; more would be beyond 64 bits
@@ -39,12 +36,14 @@ class InferEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a POST as an ASGI app."""
         started = perf_counter_ns()
-        request_id = scope["state"]["request_id"]
         try:
-            exchange = self.terms(dict(scope["headers"])).begin(request_id)
+            exchange = self.terms(dict(scope["headers"])).begin(scope["state"]["request_id"])
             reply = await whole_exchange(exchange, scope, receive)
-        except ServiceError as error:
-            reply = self.refusal(error, request_id, started)
+        except ClientDisconnect:
+            raise
+        except Exception:
+            self.records[self.version].refuse(perf_counter_ns() - started)
+            raise  # the shell words it
         await send_reply(reply, send)
 
     def terms(self, headers: Mapping[bytes, bytes]) -> "InferTerms":
@@ -56,14 +55,6 @@ class InferEndpoint:
         packed = None if given is None else given.decode("latin-1")
         coded_reader(form(), packed)  # refuses what is not read
         return InferTerms(self, form, packed)
-
-    def refusal(self, error: Exception, request_id: str, started_ns: int) -> Reply:
-        """The reply to a call that ended in an error, which is counted; a fault is logged."""
-        if not isinstance(error, ServiceError):
-            log.error("request %s failed", request_id, exc_info=error)
-            error = failure(request_id)
-        self.records[self.version].refuse(perf_counter_ns() - started_ns)
-        return response_reply(inference_error(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +80,7 @@ class InferTerms:
 
 
 class InferExchange(Exchange):
-    """One request on its way through. It ends in a reply, whatever happens."""
+    """One request on its way through, which is counted."""
 
     __slots__ = ("_endpoint", "_form", "_started_ns")
 
@@ -103,27 +94,23 @@ class InferExchange(Exchange):
     def respond(self, body: bytearray, query: bytes) -> Reply | Awaitable[Reply]:
         """The answer to a whole body: at once if it is small, else when a slot is done with it."""
         self._started_ns = perf_counter_ns()
-        try:
-            reply = super().respond(body, query)
-        except Exception as error:  # noqa: BLE001  # a fault is logged and answered
-            return self._refused(error)
+        reply = super().respond(body, query)
         return self._answered(reply) if isinstance(reply, Reply) else self._later(reply)
 
     async def _later(self, coming: Awaitable[Reply]) -> Reply:
-        try:
-            reply = await coming
-        except Exception as error:  # noqa: BLE001  # a fault is logged and answered
-            return self._refused(error)
-        return self._answered(reply)
+        return self._answered(await coming)
+
+    def refused(self, error: ServiceError) -> Reply:
+        """The reply to a call that ended in this error, in the protocol's form."""
+        record = self._endpoint.records[self._endpoint.version]
+        record.refuse(perf_counter_ns() - self._started_ns)
+        return response_reply(inference_error(error))
 
     def _answered(self, reply: Reply) -> Reply:
         form = self._form
         record = self._endpoint.records[form.strategy]
         record.succeed(form.timings, perf_counter_ns() - self._started_ns)
         return reply
-
-    def _refused(self, error: Exception) -> Reply:
-        return self._endpoint.refusal(error, self.request_id, self._started_ns)
 
 
 def _check_media_type(given: bytes | None) -> None:

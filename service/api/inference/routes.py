@@ -128,26 +128,26 @@ def _add_model(
     named: Callable[..., Coroutine[Any, Any, Model]],
 ) -> None:
     """The routes of a model, or of a version of it, which `named` finds."""
-    Asked = Annotated[Model, Depends(named)]  # noqa: N806  # a type
+    asked = Depends(named)
 
     @router.get(base, responses=errors(404))
-    async def describe_model(model: Asked) -> schemas.ModelMetadata:
+    async def describe_model(model: Annotated[Model, asked]) -> schemas.ModelMetadata:
         """What a model takes and gives."""
         return metadata(model)
 
     @router.get(f"{base}/config", responses=errors(404))
-    async def config(model: Asked) -> schemas.ModelConfig:
+    async def config(model: Annotated[Model, asked]) -> schemas.ModelConfig:
         """What a model takes and gives, as Triton's clients read it."""
         return configuration(model)
 
     @router.get(f"{base}/ready", responses=errors(404, 503))
-    async def model_ready(model: Asked) -> schemas.ModelReady:
+    async def model_ready(model: Annotated[Model, asked]) -> schemas.ModelReady:
         """The model takes calls."""
         service.check_ready()
         return schemas.ModelReady(name=model.op.name, ready=True)
 
     @router.get(f"{base}/stats", responses=errors(404))
-    async def stats(model: Asked) -> schemas.ModelStats:
+    async def stats(model: Annotated[Model, asked]) -> schemas.ModelStats:
         """What became of the calls of a model, since this process started."""
         found = statistics_of(model, statistics.records[model.op.name])
         return schemas.ModelStats(model_stats=found)
