@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from time import sleep
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack
 
 import httpx
 
@@ -19,6 +19,7 @@ URL: Final = "http://127.0.0.1:8000"
 CONNECT_S: Final = 5.0
 P = ParamSpec("P")
 Value = TypeVar("Value")
+Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
 
 
 def _runs(
@@ -47,23 +48,29 @@ def _runs_async(
     return method
 
 
-class _Settings:
-    """Where the service is, and how long to bear with it."""
+class _Settings(Generic[Http]):
+    """Where the service is, how long to bear with it, and the httpx client that carries calls."""
+
+    _make: type[Http]
 
     def __init__(
         self,
-        url: str,
+        url: str = URL,
         *,
-        api_key: str | None,
-        timeout_s: float,
-        retries: int,
-        patience_s: float,
+        api_key: str | None = None,
+        timeout_s: float = 60.0,
+        retries: int = 3,
+        patience_s: float = 30.0,
+        http: Http | None = None,
     ):
+        """Connect when the first call is made."""
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key is not None else {}
         self._timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
         self._retries = retries
         self._patience_s = patience_s
+        self._owned = http is None
+        self._http: Http = self._make() if http is None else http
 
     def _request(self, ask: Ask[Any]) -> dict[str, Any]:
         """The request as httpx takes it."""
@@ -80,7 +87,7 @@ class _Settings:
         return Patience(self._retries, self._patience_s)
 
 
-class Client(_Settings):
+class Client(_Settings[httpx.Client]):
     """The service, call by call. It may be used by several threads; `close` it, or use `with`.
 
     url          the service's address
@@ -93,22 +100,7 @@ class Client(_Settings):
     Every method may raise a ClientError; `service.client.problems` has the tree.
     """
 
-    def __init__(
-        self,
-        url: str = URL,
-        *,
-        api_key: str | None = None,
-        timeout_s: float = 60.0,
-        retries: int = 3,
-        patience_s: float = 30.0,
-        http: httpx.Client | None = None,
-    ):
-        """Connect when the first call is made."""
-        super().__init__(
-            url, api_key=api_key, timeout_s=timeout_s, retries=retries, patience_s=patience_s
-        )
-        self._owned = http is None
-        self._http = httpx.Client() if http is None else http
+    _make = httpx.Client
 
     matmul = _runs(calls.matmul)
     einsum = _runs(calls.einsum)
@@ -177,25 +169,10 @@ class Client(_Settings):
             sleep(pause_s)
 
 
-class AsyncClient(_Settings):
+class AsyncClient(_Settings[httpx.AsyncClient]):
     """The same for asyncio; its arguments are those of a Client."""
 
-    def __init__(
-        self,
-        url: str = URL,
-        *,
-        api_key: str | None = None,
-        timeout_s: float = 60.0,
-        retries: int = 3,
-        patience_s: float = 30.0,
-        http: httpx.AsyncClient | None = None,
-    ):
-        """Connect when the first call is made."""
-        super().__init__(
-            url, api_key=api_key, timeout_s=timeout_s, retries=retries, patience_s=patience_s
-        )
-        self._owned = http is None
-        self._http = httpx.AsyncClient() if http is None else http
+    _make = httpx.AsyncClient
 
     matmul = _runs_async(calls.matmul)
     einsum = _runs_async(calls.einsum)
