@@ -1,108 +1,153 @@
 """The command line: serve, compare, plan, key, strategies, openapi, docs."""
 
-import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-OPENAPI = Path("openapi/openapi.json")
+if sys.version_info < (3, 11):  # noqa: UP036 - pip would refuse, but nothing is installed yet
+    sys.exit(
+        f"the service needs Python 3.11 or newer; {sys.executable} is "
+        f"{sys.version.partition(' ')[0]}. `make run PYTHON=python3.12` sets up .venv with another"
+    )
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from service.commands.parser import PROGRAM, Parser, examples, listed
+from service.errors import InvalidFieldError, ServiceError, did_you_mean, quote
+
+OPENAPI: Final = Path("openapi/openapi.json")
+SUMMARIES: Final = {
+    "serve": "serve HTTP, until Ctrl-C or a signal ends it",
+    "plan": "say what a call means and costs, and compute nothing",
+    "compare": "race the strategies of an operation, or sweep over sizes",
+    "key": "make an API key, and the hash that SERVICE_API_KEYS takes",
+    "strategies": "list the strategies of each operation",
+    "openapi": f"write the OpenAPI document, {OPENAPI}",
+    "docs": "write the generated pages of docs/, and the README's table",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; the exit status."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if given and given[0] in ("compare", "plan"):
-        return ask(given[0], given[1:])
-    options = _parser().parse_args(given)
-    command = {
-        "serve": serve,
-        "openapi": openapi,
-        "docs": docs,
-        "key": key,
-        "strategies": strategies,
-    }[options.command]
-    return command(options)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m service", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    # Listed here, parsed by `ask`: their options are those of an operation.
-    commands.add_parser("compare", help="race the strategies of an operation, or sweep over sizes")
-    commands.add_parser("plan", help="say what a call means and costs, and compute nothing")
-    serve = commands.add_parser("serve", help="serve HTTP; SERVICE_* variables set the rest")
-    serve.add_argument("--host", help="address to listen on (SERVICE_HOST, 127.0.0.1)")
-    serve.add_argument("--port", type=int, help="port; 0 takes a free one (SERVICE_PORT, 8000)")
-    serve.add_argument("--workers", type=int, help="server processes (SERVICE_WORKERS, 1)")
-    for name, path, what in (
-        ("openapi", OPENAPI, "the OpenAPI document"),
-        ("docs", "docs/", "the generated pages"),
-    ):
-        command = commands.add_parser(name, help=f"write {what}, {path}")
-        command.add_argument("--check", action="store_true", help="only say whether it is stale")
-    commands.add_parser("key", help="make an API key and the hash that SERVICE_API_KEYS takes")
-    commands.add_parser("strategies", help="list the strategies of each operation")
-    return parser
-
-
-def ask(command: str, arguments: Sequence[str]) -> int:
-    """Plan or race an operation; what is refused is told with a hint, and gives status 2."""
-    from service.commands.compare import compare
-    from service.commands.plan import plan
-    from service.errors import ServiceError
-    from service.settings import SettingsError
-
+    """Run a command; the exit status: 2 if it was refused, which is told with a hint."""
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
     try:
-        {"compare": compare, "plan": plan}[command](arguments)
+        if name in ("-h", "--help"):
+            _parser().parse_args(["--help"])
+        return _command(name)(rest)
     except ServiceError as error:
         print(error.detail, file=sys.stderr)
         if error.hint is not None:
             print(f"hint: {error.hint}", file=sys.stderr)
         return 2
-    except (SettingsError, OSError) as error:
-        print(error, file=sys.stderr)
+    except ModuleNotFoundError as error:
+        if (error.name or "service").startswith("service"):
+            raise
+        print(
+            f"{error.name} is not installed for {sys.executable}. `make run` installs all "
+            f"that is needed into .venv, and serves; then .venv/bin/{PROGRAM} works",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _command(name: str) -> Callable[[Sequence[str]], int]:
+    commands = {
+        "serve": serve,
+        "plan": plan,
+        "compare": compare,
+        "key": key,
+        "strategies": strategies,
+        "openapi": openapi,
+        "docs": docs,
+    }
+    if name not in commands:
+        asked = f"there is no command {quote(name)}" if name else "a command comes first"
+        raise InvalidFieldError(
+            f"{asked}; the commands are {', '.join(commands)}",
+            hint=did_you_mean(name, commands) or f"{PROGRAM} --help says what each does",
+        )
+    return commands[name]
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        PROGRAM,
+        "Matrix products, einsum, norms and broadcasting over HTTP, each by several strategies.\n\n"
+        f"commands:\n{listed(SUMMARIES)}",
+        epilog=examples(
+            "serve",
+            "plan matmul --shapes 1000x1000 1000x1000",
+            "compare matmul --shapes 5x784 784x10",
+            "compare matmul --help",
+        ),
+    )
+    parser.usage = "%(prog)s COMMAND ...; each command has a --help of its own"
+    return parser
+
+
+def plan(arguments: Sequence[str]) -> int:
+    """Plan a call on operands of the given shapes."""
+    from service.commands.plan import plan
+
+    return _ask(plan, arguments)
+
+
+def compare(arguments: Sequence[str]) -> int:
+    """Race the strategies of an operation."""
+    from service.commands.compare import compare
+
+    return _ask(compare, arguments)
+
+
+def _ask(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+    from service.settings import SettingsError
+
+    try:
+        command(arguments)
+    except (SettingsError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0
 
 
-def serve(options: argparse.Namespace) -> int:
+def serve(arguments: Sequence[str]) -> int:
     """Serve until a signal ends it."""
+    parser = Parser(
+        f"{PROGRAM} serve",
+        "Serves HTTP. Each option stands before its variable, SERVICE_HOST and so on; variables\n"
+        "alone set the rest: docs/settings.md lists them.",
+        epilog=examples("serve", "serve --port 9000", "serve --port 0 --workers 2")
+        + f"\n  SERVICE_DEADLINE_MS=5000 {PROGRAM} serve",
+    )
+    parser.add_argument("--host", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", help="port; 0 takes a free one (8000)")
+    parser.add_argument("--workers", help="server processes (1)")
+    options = parser.parse(arguments)
+
     from service.api.serve import check_entry, serve
+    from service.api.start import check, greeting
     from service.settings import SettingsError, from_environment
 
     try:
         settings = from_environment(host=options.host, port=options.port, workers=options.workers)
         check_entry(settings)
+        settings = check(settings)
     except SettingsError as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 2
-    print(f"open http://{settings.host}:{settings.port}", flush=True)
+    print(greeting(settings), flush=True)
     serve(settings)
     return 0
 
 
-def openapi(options: argparse.Namespace) -> int:
-    """Write the OpenAPI document, or check the one that is there."""
-    from service.api.app import create_app
-    from service.api.openapi import render
-    from service.settings import Settings
-
-    return _write(OPENAPI, render(create_app(Settings()).openapi()), check=options.check)
-
-
-def docs(options: argparse.Namespace) -> int:
-    """Write the generated pages of the documentation, or check those that are there."""
-    from service.reference import pages
-    from service.strategies import REGISTRY
-
-    found = pages(REGISTRY)
-    return max(_write(path, text, check=options.check) for path, text in found.items())
-
-
-def key(options: argparse.Namespace) -> int:
+def key(arguments: Sequence[str]) -> int:
     """Make an API key, and print it with its hash."""
+    Parser(f"{PROGRAM} key", "Makes an API key, and the hash that SERVICE_API_KEYS takes.").parse(
+        arguments
+    )
+
     from service.api.keys import key_hash, new_key
 
     made = new_key()
@@ -116,15 +161,51 @@ def key(options: argparse.Namespace) -> int:
     return 0
 
 
-def strategies(options: argparse.Namespace) -> int:
+def strategies(arguments: Sequence[str]) -> int:
     """List the strategies, slowest first."""
+    Parser(f"{PROGRAM} strategies", "Lists the strategies of each operation, slowest first.").parse(
+        arguments
+    )
+
     from service.strategies import REGISTRY
 
     for op in REGISTRY.values():
         print(f"{op.name}: {op.summary}")
-        for strategy in op.strategies.values():
-            print(f"  {strategy.name:12} {strategy.summary}")
+        print(listed({each.name: each.summary for each in op.strategies.values()}))
     return 0
+
+
+def openapi(arguments: Sequence[str]) -> int:
+    """Write the OpenAPI document, or check the one that is there."""
+    check = _checks("openapi", arguments)
+
+    from service.api.app import create_app
+    from service.api.openapi import render
+    from service.settings import Settings
+
+    return _write(OPENAPI, render(create_app(Settings()).openapi()), check=check)
+
+
+def docs(arguments: Sequence[str]) -> int:
+    """Write the generated pages of the documentation, or check those that are there."""
+    check = _checks("docs", arguments)
+
+    from service.reference import pages
+    from service.strategies import REGISTRY
+
+    return max(_write(path, text, check=check) for path, text in pages(REGISTRY).items())
+
+
+def _checks(command: str, arguments: Sequence[str]) -> bool:
+    """Whether the command that writes files is to check them only."""
+    summary = SUMMARIES[command]
+    parser = Parser(
+        f"{PROGRAM} {command}",
+        f"{summary[0].upper()}{summary[1:]}; run it in the root of the repository.",
+        epilog=examples(command, f"{command} --check"),
+    )
+    parser.add_argument("--check", action="store_true", help="only say whether it is stale")
+    return bool(parser.parse(arguments).check)
 
 
 def _write(path: Path, text: str, *, check: bool) -> int:

@@ -15,13 +15,12 @@ from service.api.entry import describe_entry
 from service.api.inference.describe import infer_paths
 from service.api.inference.schemas import InferenceError, InferenceRequest, InferenceResponse
 from service.api.media import answer_content, answer_headers, body_content, query_parameters
-from service.api.operands import DTYPE_NAMES, OUTPUT, PLANNED_TENSOR, TENSOR
+from service.api.operands import DTYPE, OUTPUT, REF, SCHEMAS, ref
 from service.api.problems import problem_answers
 from service.call import AUTO
 from service.examples import Example, compare_examples, examples, plan_examples
 from service.registry import Op, Param, Registry, Strategy
 
-REF: Final = "#/components/schemas/{model}"
 DESCRIPTION: Final = """\
 Matrix products, Einstein summation, norms and broadcasting, each by several strategies that can be
 compared: from three Python loops to PyTorch's own operator. Every answer says which strategy and
@@ -42,7 +41,7 @@ def request_schema(
     op: Op[Any], *, more: Sequence[Param] = (), tensor_model: str = "Tensor"
 ) -> dict[str, Any]:
     """The schema of a request body of `op`, with fields of its route beside the operation's."""
-    tensor: Any = {"$ref": REF.format(model=tensor_model)}
+    tensor = ref(tensor_model)
     operands: dict[str, Any]
     if op.operands is None:
         operands = {"operands": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 64}}
@@ -68,10 +67,7 @@ def request_schema(
                 "default": AUTO,
                 "description": "`auto`, `cpu`, `cuda`, `cuda:N` or `cluster`.",
             },
-            "dtype": {
-                "enum": DTYPE_NAMES,
-                "description": "dtype of plain arrays; float32 unless an operand states one.",
-            },
+            "dtype": DTYPE,
             "output": OUTPUT,
             "deadline_ms": {
                 "type": "integer",
@@ -92,7 +88,7 @@ def _admits(param: Param, value: object) -> bool:
 def describe_operation(op: Op[Any]) -> dict[str, Any]:
     """The OpenAPI operation of `POST /{op}`, which FastAPI does not route."""
     found = _request(op, _model(op), examples())
-    answer = {"schema": {"$ref": REF.format(model="Answer")}}
+    answer = {"schema": ref("Answer")}
     success = {
         "description": "The result, what computed it, and how long each phase took.",
         "headers": answer_headers(),
@@ -146,7 +142,7 @@ def _request(
 ) -> dict[str, Any]:
     """What the three routes of an operation have in common."""
     body = {
-        "schema": {"$ref": REF.format(model=model)},
+        "schema": ref(model),
         "examples": {
             example.name: {"summary": example.summary, "value": example.body}
             for example in shown
@@ -195,8 +191,7 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
     _, models = models_json_schema(shown, ref_template=REF)
     components |= models["$defs"]
     found["paths"] |= infer_paths()
-    components["Tensor"] = TENSOR
-    components["PlannedTensor"] = PLANNED_TENSOR
+    components |= SCHEMAS
     for op in registry.values():
         found["paths"][f"/{op.name}"] = {"post": describe_operation(op)}
         components[_model(op)] = request_schema(op)

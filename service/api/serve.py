@@ -13,6 +13,7 @@ from service.api.protocol import Protocol
 from service.settings import PREFIX, Settings, SettingsError
 
 GRACE_S: Final = 30
+START_S: Final = 60
 
 
 def check_entry(settings: Settings) -> None:
@@ -47,6 +48,9 @@ def serve(settings: Settings) -> None:
             access_log=False,
             log_config=log_config(settings),
             timeout_graceful_shutdown=GRACE_S,
+            # torch takes seconds to import: a process that is not up after 5 s, uvicorn's
+            # default, would be killed and started again, and again.
+            timeout_worker_healthcheck=START_S,
         )
 
 

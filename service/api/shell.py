@@ -155,7 +155,10 @@ async def transport_problem(app: FastAPI, request: Request, error: Any) -> Respo
             return Response(status_code=204, headers={"Allow": ", ".join(allowed)})
         refused = MethodNotAllowedError(
             f"{quote(request.method)} is not served at {quote(request.url.path)}; "
-            f"{', '.join(allowed)} are"
+            f"{', '.join(allowed)} are",
+            hint="in a browser, /docs has every request to try"
+            if request.method == "GET"
+            else None,
         )
         refused.allowed = allowed
         return error_response(request.scope, refused)

@@ -7,56 +7,30 @@ operation needs, such as einsum's equation, may stand alone behind the operation
 import argparse
 import json
 import re
+import shlex
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
+from service.commands.parser import PROGRAM, Parser, examples, listed
 from service.errors import InvalidFieldError, did_you_mean, quote
 from service.registry import Op, Param, Registry
 from service.strategies import REGISTRY
 
 HELP: Final = ("-h", "--help")
-PROGRAM: Final = "python -m service"
 SHAPES: Final = "--shapes 5x784 784x10 gives the shape of each operand"
 _SIZES: Final = re.compile(r"[0-9]{1,18}(x[0-9]{1,18})+")
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser that raises what it refuses as an InvalidFieldError, with a hint."""
-
-    def __init__(self, program: str, description: str):
-        """Parse the arguments of `program`; options are spelt in full."""
-        super().__init__(
-            program,
-            description=description,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse the arguments."""
-        hint = f"{self.prog} --help lists the options"
-        if "expected one argument" in message:
-            hint = "a value that begins with a dash is joined by =, such as --ord=-inf"
-        raise InvalidFieldError(message, hint=hint)
-
-    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """The options; an unknown one is refused with the nearest that exists."""
-        options, unknown = self.parse_known_args(arguments)
-        if unknown:
-            known = [name for name in self._option_string_actions if name.startswith("--")]
-            name = unknown[0].partition("=")[0]
-            near = did_you_mean(name, known)
-            hint = near or f"{self.prog} --help lists the options"
-            raise InvalidFieldError(f"{self.prog} takes no {quote(name)}", hint=hint)
-        return options
-
-
 def find_op(command: str, arguments: Sequence[str], registry: Registry = REGISTRY) -> Op[Any]:
     """The operation that the first argument names; `--help` there prints them all and exits."""
-    listed = "\n".join(f"  {op.name:12} {op.summary}" for op in registry.values())
     if arguments and arguments[0] in HELP:
-        parser = Parser(f"{PROGRAM} {command} OPERATION", f"operations:\n{listed}")
-        parser.usage = "%(prog)s ...; %(prog)s --help lists the options of an operation"
+        found = listed({op.name: op.summary for op in registry.values()})
+        parser = Parser(
+            f"{PROGRAM} {command} OPERATION",
+            f"operations:\n{found}",
+            epilog=examples(*(_example(command, op) for op in registry.values())),
+        )
+        parser.usage = "%(prog)s ...; each operation has a --help of its own"
         parser.parse_args(["--help"])
     name = arguments[0] if arguments else ""
     if name in registry:
@@ -70,7 +44,11 @@ def find_op(command: str, arguments: Sequence[str], registry: Registry = REGISTR
 
 def parser_of(command: str, op: Op[Any], more: Iterable[Param] = ()) -> Parser:
     """A parser of the fields of `op`, and of `more`."""
-    parser = Parser(f"{PROGRAM} {command} {op.name}", op.summary)
+    parser = Parser(
+        f"{PROGRAM} {command} {op.name}", op.summary, epilog=examples(_example(command, op))
+    )
+    needed = "".join(f" {param.name.upper()}" for param in op.params if param.required)
+    parser.usage = f"%(prog)s{needed} --shapes SHAPE ... [options]"
     for param in op.params:
         if param.required:
             parser.add_argument(param.name, nargs="?", help=_help(param))
@@ -78,6 +56,17 @@ def parser_of(command: str, op: Op[Any], more: Iterable[Param] = ()) -> Parser:
         _add(parser, param)
     parser.add_argument("--shapes", nargs="+", help="the shape of each operand, such as 5x784")
     return parser
+
+
+def _example(command: str, op: Op[Any]) -> str:
+    """A command line that works: the operation's first sample."""
+    sample = op.samples[0]
+    words = [str(sample.params[param.name]) for param in op.params if param.required]
+    for param in op.params:
+        if not param.required and param.name in sample.params:
+            words += [f"--{param.name}", json.dumps(sample.params[param.name]).strip('"')]
+    shapes = ["x".join(map(str, shape)) for shape in sample.shapes]
+    return shlex.join([command, op.name, *words, "--shapes", *shapes])
 
 
 def fields_of(options: argparse.Namespace, params: Iterable[Param]) -> dict[str, object]:

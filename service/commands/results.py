@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import RenderableType
 
-from service.commands.arguments import Parser
+from service.commands.parser import Parser
 from service.commands.terminal import as_text, print_table
 from service.errors import InvalidFieldError, quote
 

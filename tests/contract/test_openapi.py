@@ -100,9 +100,11 @@ def test_every_reference_leads_somewhere() -> None:
 def test_strategies_and_dtypes_are_those_of_the_registry(name: str) -> None:
     """As enums, in order; the description lists what each strategy does."""
     op = REGISTRY[name]
-    found = document()["components"]["schemas"][f"{name.capitalize()}Request"]
+    schemas = document()["components"]["schemas"]
+    found = schemas[f"{name.capitalize()}Request"]
     assert found["properties"]["strategy"]["enum"] == ["auto", *op.strategies]
-    assert found["properties"]["dtype"]["enum"][: len(DTYPES)] == list(DTYPES)
+    assert found["properties"]["dtype"]["$ref"] == "#/components/schemas/Dtype"
+    assert schemas["Dtype"]["enum"][: len(DTYPES)] == list(DTYPES)
     description = document()["paths"][f"/{name}"]["post"]["description"]
     for strategy in op.strategies.values():
         assert f"`{strategy.name}`: {strategy.summary.rstrip('.')}" in description

@@ -1,6 +1,8 @@
 """The command line."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from service.__main__ import main
+from service.__main__ import SUMMARIES, main
 from service.api.keys import key_hash
 from service.api.serve import serve
 from service.settings import Settings
@@ -114,20 +116,164 @@ def test_server_processes_share_a_folder(
 
 
 def test_serve(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    """The server gets the settings, and the address to open is printed."""
+    """The server gets the settings, port 0 made a free one, and is announced in five lines."""
     served: dict[str, object] = {}
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: served.update(options))
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    assert main(["serve", "--host", "::1", "--port", "0", "--workers", "2"]) == 0
-    assert (served["host"], served["port"], served["workers"]) == ("::1", 0, 2)
-    assert os.environ["SERVICE_WORKERS"] == "2"
-    assert "open http://::1:0" in capsys.readouterr().out
+    assert main(["serve", "--host", "127.0.0.1", "--port", "0", "--workers", "2"]) == 0
+    port = served["port"]
+    assert isinstance(port, int)
+    assert port > 0
+    assert (served["host"], served["workers"]) == ("127.0.0.1", 2)
+    assert (os.environ["SERVICE_WORKERS"], os.environ["SERVICE_PORT"]) == ("2", str(port))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert lines[0].endswith(f"open http://127.0.0.1:{port}; requests to try: /docs")
 
 
-def test_serve_with_wrong_settings(capsys: Capture) -> None:
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        pytest.param("70000", "less than or equal to 65535; it was '70000'", id="too large"),
+        pytest.param("x", "a valid integer, unable to parse string", id="no number"),
+    ],
+)
+def test_serve_with_wrong_settings(given: str, told: str, capsys: Capture) -> None:
     """A setting that cannot be used stops the start with a sentence."""
-    assert main(["serve", "--port", "70000"]) == 2
-    assert capsys.readouterr().err.startswith("cannot start: SERVICE_PORT: ")
+    assert main(["serve", "--port", given]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("cannot start: SERVICE_PORT: ")
+    assert told in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "detail", "hint"),
+    [
+        pytest.param(
+            [], "a command comes first", "python -m service --help says what each does", id="none"
+        ),
+        pytest.param(["serv"], "there is no command 'serv'", "did you mean 'serve'?", id="slip"),
+        pytest.param(
+            ["quantum"],
+            "there is no command 'quantum'",
+            "python -m service --help says what each does",
+            id="unknown",
+        ),
+        pytest.param(
+            ["serve", "--prot", "1"], "takes no '--prot'", "did you mean '--port'?", id="option"
+        ),
+        pytest.param(
+            ["strategies", "matmul"],
+            "python -m service strategies takes no 'matmul'",
+            "python -m service strategies --help lists the options",
+            id="an argument too many",
+        ),
+        pytest.param(
+            ["plan", "matmul", "--strategy", "lops", "--shapes", "2x3", "3x2"],
+            "matmul has no strategy 'lops'; choose auto or one of loops, python",
+            "did you mean 'loops'?",
+            id="strategy",
+        ),
+        pytest.param(
+            ["compare", "matmul", "--strategies", "lops", "--shapes", "2x3", "3x2"],
+            "matmul has no strategy 'lops'",
+            "did you mean 'loops'?",
+            id="strategies of a race",
+        ),
+    ],
+)
+def test_a_slip(arguments: list[str], detail: str, hint: str, capsys: Capture) -> None:
+    """Is told with what was meant, in two lines, and nothing is done."""
+    assert main(arguments) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2
+    assert detail in told[0]
+    assert told[1] == f"hint: {hint}"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        *([name, "--help"] for name in ("serve", "plan", "compare", "openapi", "docs")),
+        *([command, op, "-h"] for command in ("plan", "compare") for op in REGISTRY),
+    ],
+    ids=" ".join,
+)
+def test_help_ends_with_examples_that_are_read(arguments: list[str], capsys: Capture) -> None:
+    """Each line of them is a command line that its own parser takes; no line is too wide."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    lines = text.partition("examples:\n")[2].splitlines()
+    assert lines
+    assert max(map(len, text.splitlines())) <= 110
+    for line in lines:
+        command, *rest = shlex.split(line.partition("python -m service ")[2])
+        if command == "plan" and rest[-1] != "--help":
+            assert main([command, *rest]) == 0
+        else:
+            with pytest.raises(SystemExit) as caught:
+                main([command, *rest, "--help"])
+            assert caught.value.code == 0
+
+
+def test_the_help_lists_every_command(capsys: Capture) -> None:
+    """Those that a slip is told of."""
+    main(["quantum"])
+    listed = capsys.readouterr().err.splitlines()[0].partition("the commands are ")[2].split(", ")
+    assert listed == list(SUMMARIES)
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Python in a process of its own, in the root of the repository."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_help_loads_no_torch() -> None:
+    """It is there at once."""
+    done = run("-X", "importtime", "-m", "service", "--help")
+    assert done.returncode == 0
+    assert "service.commands.parser" in done.stderr
+    assert "torch" not in done.stderr
+
+
+def test_an_old_python_is_told_what_to_do() -> None:
+    """Before anything is imported that it could not read."""
+    done = run(
+        "-c",
+        "import runpy, sys; sys.version_info = (3, 9, 2, 'final', 0); "
+        "sys.argv = ['service', 'serve']; runpy.run_module('service', run_name='__main__')",
+    )
+    assert done.returncode == 1
+    assert "needs Python 3.11 or newer" in done.stderr
+    assert "make run PYTHON=python3.12" in done.stderr
+
+
+def test_what_is_not_installed_is_told() -> None:
+    """A Python without the dependencies, such as the system's own, says which and what to do."""
+    done = run("-S", "-m", "service", "serve")
+    assert done.returncode == 2
+    assert re.match(r"\w+ is not installed for .*`make run` installs", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_fault_of_our_own_is_not_taken_for_a_missing_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A module of the service that is not there is a bug, with its traceback."""
+    monkeypatch.setitem(sys.modules, "service.commands.plan", None)
+    with pytest.raises(ModuleNotFoundError):
+        main(["plan", "matmul"])
 
 
 def test_plan(capsys: Capture) -> None:
@@ -189,8 +335,4 @@ def test_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch, capsys: Captu
     """Without arguments of its own, main takes those of the process."""
     monkeypatch.setattr(sys, "argv", ["service", "strategies"])
     assert main() == 0
-    monkeypatch.setattr(sys, "argv", ["service"])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 2
-    assert "required: command" in capsys.readouterr().err
+    assert capsys.readouterr().out.startswith("matmul: ")

@@ -1,0 +1,144 @@
+"""What a start says before there is a server."""
+
+import errno
+import os
+import re
+import socket
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from service.api import start
+from service.settings import Settings, SettingsError
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which another program listens."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_a_port_that_is_taken(taken: int) -> None:
+    """The message names a port that may do, and how to find out who has this one."""
+    with pytest.raises(SettingsError) as caught:
+        start.check(Settings(port=taken))
+    told = str(caught.value)
+    assert told.startswith(f"SERVICE_PORT: another program, perhaps this one, listens on {taken}")
+    assert f"--port {taken + 1}" in told
+    assert f"ss -ltnp 'sport = :{taken}'" in told
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        pytest.param(errno.EACCES, "port 80 is for root alone; take one from 1024 on", id="root"),
+        pytest.param(
+            errno.EADDRNOTAVAIL, "this host does not have the address 127.0.0.1", id="address"
+        ),
+        pytest.param(errno.ENOBUFS, "cannot listen on 127.0.0.1 port 80: No buffer", id="other"),
+    ],
+)
+def test_a_port_that_is_refused(number: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reason of the system has its sentence."""
+
+    class Refusing(socket.socket):
+        def bind(self, address: object, /) -> None:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "socket", Refusing)
+    with pytest.raises(SettingsError, match=re.escape(told)):
+        start.claim("127.0.0.1", 80)
+
+
+def test_a_name_without_an_address() -> None:
+    """The two hosts that are meant most often are named."""
+    with pytest.raises(SettingsError, match=r"no address is known for 'nowhere\.invalid'; 127"):
+        start.claim("nowhere.invalid", 0)
+
+
+def test_a_free_port_is_kept_and_zero_gets_one(taken: int) -> None:
+    """A port whose connections have just ended is free."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert start.check(Settings(port=port)).port == port
+    assert start.check(Settings(port=0)).port not in {0, taken}
+
+
+@pytest.mark.parametrize(
+    ("device", "told"),
+    [
+        pytest.param(
+            "quantum", "'quantum' was asked for; this host has cpu; auto takes", id="name"
+        ),
+        pytest.param("cuda:7", "'cuda:7' was asked for; this host has cpu; torch ", id="no GPU"),
+    ],
+)
+def test_a_device_that_is_absent(device: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start is refused: each call would be."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(SettingsError, match="SERVICE_DEVICE: device ") as caught:
+        start.check(Settings(device=device, port=0))
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "told"),
+    [
+        pytest.param(None, "is a build without CUDA: install another", id="CPU build"),
+        pytest.param("13.0", "nvidia-smi tells what the driver sees", id="CUDA build"),
+    ],
+)
+def test_why_there_is_no_gpu(cuda: str | None, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build without CUDA needs another remedy than a GPU that is not seen."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    with pytest.raises(SettingsError, match=told):
+        start.check(Settings(device="cuda", port=0))
+
+
+def test_the_greeting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five lines: address, devices, threads, limits, and how to stop it."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    settings = Settings(workers=2, slots=4, threads=1, queue=9, max_body_bytes=2**20, port=1234)
+    first, *lines = start.greeting(settings).splitlines()
+    assert first.endswith(": open http://127.0.0.1:1234; requests to try: /docs")
+    assert lines == [
+        "  devices  cuda:0, cuda:1, cpu; `auto` takes what suits the call",
+        (
+            "  threads  2 server processes, each with 4 slots of 1 thread for 8 cores; "
+            "9 more calls may wait"
+        ),
+        (
+            "  limits   body 1.00 MiB, call 1.00 GiB and 30.0 s, tensor 16,777,216 elements; "
+            "docs/settings.md has the variables"
+        ),
+        "  Ctrl-C   stops it when the calls under way are done",
+    ]
+
+
+def test_the_greeting_names_a_default_device() -> None:
+    """Which `auto` stands for, then."""
+    assert "cpu; `auto` takes cpu\n" in start.greeting(Settings(device="cpu"))
+    assert "1 server process with" in start.greeting(Settings())
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("fe80::1", "http://[fe80::1]:8000"),
+        ("lab.example.org", "http://lab.example.org:8000"),
+    ],
+)
+def test_an_address_to_open(host: str, url: str) -> None:
+    """All addresses are not one that a browser opens."""
+    assert start.url(Settings(host=host)) == url
