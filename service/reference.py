@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 
 from service.api.problems import explanations
 from service.dtypes import DTYPES
+from service.house import house, layers
 from service.registry import Op, Registry, Strategy
 from service.settings import PREFIX, Settings
 
@@ -20,7 +21,7 @@ Strategies stand slowest first. `auto` takes the first of its list that takes th
 
 
 SETTINGS = """\
-# Limits and settings
+# Settings
 
 Written from the code by `python -m service docs`; `make test` fails when it is stale.
 Settings are variables of the environment; `GET /limits` gives the limits in force. A name that does
@@ -52,6 +53,7 @@ def pages(registry: Registry) -> dict[Path, str]:
         Path("docs/operations.md"): operations_page(registry),
         Path("docs/settings.md"): settings_page(),
         Path("docs/errors.md"): errors_page(),
+        Path("docs/images/house.svg"): house(layers()),
         README: "".join((before, MARKS[0], strategies_table(registry), MARKS[1], after)),
     }
 

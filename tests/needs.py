@@ -8,13 +8,17 @@ import os
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 import pytest
 
+# Where `make test` puts what comes from npm.
+NPM: Final = Path(__file__).parents[1] / "build" / "npm" / "node_modules" / ".bin"
 PRESENT: Final[dict[str, Callable[[], bool]]] = {
     "dask": lambda: bool(find_spec("dask") and find_spec("distributed")),
     "nginx": lambda: shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is not None,
+    "openapi-typescript": (NPM / "openapi-typescript").exists,
     "ray": lambda: find_spec("ray") is not None,
     "zarr": lambda: find_spec("zarr") is not None,
 }

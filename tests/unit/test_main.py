@@ -24,8 +24,9 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a README alone, to write into."""
-    shutil.copy(ROOT / "README.md", tmp_path)
+    """A folder with what the pages are written from, to write into."""
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -56,7 +57,10 @@ def test_as_a_module() -> None:
     ("command", "files"),
     [
         ("openapi", ["openapi/openapi.json"]),
-        ("docs", ["docs/operations.md", "docs/settings.md", "docs/errors.md"]),
+        (
+            "docs",
+            ["docs/operations.md", "docs/settings.md", "docs/errors.md", "docs/images/house.svg"],
+        ),
     ],
 )
 def test_generated(command: str, files: list[str], empty: Path, capsys: Capture) -> None:

@@ -1,5 +1,6 @@
 """The generated pages of the documentation."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from service.reference import MARKS, errors_page, operations_page, pages, settin
 from service.registry import Meaning, Op, Param, Registry, Work
 from service.settings import Settings
 from service.strategies import REGISTRY
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_strategy_is_there() -> None:
@@ -81,6 +84,7 @@ def test_errors_page() -> None:
 def test_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The README keeps its words around the table of strategies, which is written anew."""
     monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     Path("README.md").write_text(f"before\n{MARKS[0]}stale\n{MARKS[1]}after\n", encoding="utf-8")
     found = pages(REGISTRY)
     assert found[Path("docs/operations.md")] == operations_page(REGISTRY)

@@ -1,0 +1,172 @@
+"""Every example of the documents runs, and gives the answer that the page shows."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.conftest import ROOT, serving
+from tests.docs.blocks import Block, all_blocks
+from tests.docs.test_contributing import STEPS
+
+# What differs from one call, or one host, to the next.
+PASSING: Final = re.compile(
+    r"timing|request_id|instance|device|host|runs|speedup|max_(abs|rel)_error|worst|\w+_ms"
+)
+# Pages that show whole answers; on the others fields and rows may be left out.
+WHOLE: Final = {"README.md", "docs/index.md"}
+# The address in the documents, where a test puts that of its own server.
+ADDRESS: Final = re.compile(r"http://(?:127\.0\.0\.1|localhost):8000")
+# Programs that a reader runs on a host of theirs, or that other tests run.
+ELSEWHERE: Final = {"docker", "kubectl", "mkdir", "nginx", "npx", "openapi-python-client", "serve"}
+
+
+@pytest.fixture(scope="module")
+def base_url() -> Iterator[str]:
+    """The address of a server that is ready."""
+    with serving() as url:
+        yield url
+
+
+def parameters(*languages: str) -> list[object]:
+    """The blocks in these languages that are no part of a file."""
+    found = [block for block in all_blocks(*languages) if block.title is None]
+    return [
+        pytest.param(block, id=f"{block.name}-{number}-{block.language}")
+        for number, block in enumerate(found)
+    ]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Programs of this Python's environment, and this copy of the service, come first."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), **variables}
+
+
+def run(block: Block, folder: Path, url: str) -> str:
+    """What the block prints, in `folder`, of the service at `url`."""
+    code = ADDRESS.sub(url, block.code)
+    if block.language == "go":
+        (folder / "main.go").write_text(code, encoding="utf-8")
+    command = {
+        "bash": ["bash", "-euo", "pipefail", "-c", code],
+        "python": [sys.executable, "-c", code],
+        "javascript": ["node", "--input-type=module", "-e", code],
+        "go": ["go", "run", "main.go"],
+    }[block.language]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(SERVICE_URL=url, GOTOOLCHAIN="local"),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("block", parameters("bash", "python", "javascript", "go"))
+def test_an_example_runs(block: Block, tmp_path: Path, base_url: str) -> None:
+    """Without error, and with the answer that the page shows, if it shows one."""
+    printed = run(block, tmp_path, base_url)
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert printed or written
+    if block.shown is not None and block.shown.language == "json":
+        shown, answer = json.loads(block.shown.code), json.loads(printed)
+        assert holds(shown, answer), answer
+        assert block.name not in WHOLE or shown.keys() == answer.keys()
+        return
+    assert "/problems/" not in printed
+    assert b"/problems/" not in written
+    if block.shown is not None and block.language == "python":
+        assert without_numbers(printed) == without_numbers(block.shown.code)
+
+
+def holds(shown: Any, answer: Any) -> bool:
+    """Whether an answer has all that a page shows of it."""
+    if isinstance(shown, dict):
+        return isinstance(answer, dict) and all(
+            name in answer and (PASSING.fullmatch(name) or holds(each, answer[name]))
+            for name, each in shown.items()
+        )
+    if isinstance(shown, list):
+        left = iter(answer)
+        return all(any(holds(each, found) for found in left) for each in shown)
+    if isinstance(shown, str) and isinstance(answer, str):
+        return without_numbers(shown) == without_numbers(answer) or shown == answer
+    return bool(shown == answer)
+
+
+def without_numbers(text: str) -> str:
+    """The words: times, errors and how many columns they take are those of the host."""
+    words = re.sub(r"\b\d[\d.,e+-]*( (us|ms|s|h|days)\b)?", "#", text)
+    return re.sub(r"\s+", " ", words).strip()
+
+
+@pytest.mark.parametrize(
+    ("shown", "answer", "held"),
+    [
+        ({"a": 1}, {"a": 1, "b": 2}, True),
+        ({"a": 1}, {"b": 1}, False),
+        ({"a": 1}, [1], False),
+        ({"a_ms": 1}, {"a_ms": 2}, True),
+        ([1, 3], [1, 2, 3], True),
+        ([3, 1], [1, 2, 3], False),
+        ([[1.0]], [[1.5]], False),
+        ("took 3 ms", "took 4 s", True),
+        ("took 3 ms", "had 3 ms", False),
+        (None, 0, False),
+    ],
+)
+def test_what_an_answer_must_hold(shown: Any, answer: Any, held: bool) -> None:
+    """Fields and rows may be left out on a page, but none may be changed."""
+    assert holds(shown, answer) is held
+
+
+def console_lines() -> list[object]:
+    """Every command of the documents that is shown at a prompt, or in a block of `make` lines."""
+    return [
+        pytest.param(line.removeprefix("$ ").partition("  #")[0].strip(), id=f"{block.name}-{line}")
+        for block in all_blocks("console")
+        if block.page != STEPS
+        for line in block.code.splitlines()
+        if line.startswith(("$ ", "make "))
+    ]
+
+
+@pytest.mark.parametrize("line", list(dict.fromkeys(console_lines())))
+def test_a_command_exists(line: str, tmp_path: Path) -> None:
+    """The service's own commands run; a task of make has its recipe; options are known."""
+    words = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]
+    program, *rest = words
+    if program == "make":
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        assert all(re.search(rf"^{task}:.*## ", makefile, re.MULTILINE) for task in rest)
+    elif words[1:3] == ["-m", "service"]:
+        asked = words[3:]
+        writes = {"serve", "docs", "openapi"} & set(asked)
+        command = [*asked, "--help"] if writes else asked
+        done = subprocess.run(
+            [sys.executable, "-m", "service", *command],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+    elif program == "pytest":
+        assert (ROOT / rest[0]).exists()
+    else:
+        assert program in ELSEWHERE, f"no test knows {program}"

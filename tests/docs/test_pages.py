@@ -1,0 +1,40 @@
+"""What the documents say is true: generated pages are fresh, settings and links exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from service.__main__ import main
+from service.settings import PREFIX, Settings
+from tests.conftest import ROOT
+from tests.docs.blocks import pages
+
+SETTINGS = ROOT / "docs" / "settings.md"
+
+
+@pytest.mark.parametrize("command", ["openapi", "docs"])
+def test_a_generated_file_is_fresh(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make openapi docs` would change nothing."""
+    monkeypatch.chdir(ROOT)
+    assert main([command, "--check"]) == 0, capsys.readouterr().err
+
+
+def test_every_setting_is_documented() -> None:
+    """By the name of its variable, and no other variable is."""
+    text = SETTINGS.read_text(encoding="utf-8")
+    named = set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", text))
+    assert named == {PREFIX + name.upper() for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files(path: Path) -> None:
+    """Every relative link of a document names a file that exists."""
+    text = re.sub(
+        r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        if not re.match(r"[a-z]+:", target):
+            assert (path.parent / target).exists(), target
