@@ -225,3 +225,11 @@ async def test_an_identity_encoding_is_none(client: AsyncClient) -> None:
     """`identity` is the name of no encoding."""
     headers = {"Content-Encoding": "Identity"}
     assert (await client.post("/matmul", json=PRODUCT, headers=headers)).status_code == 200
+
+
+async def test_a_browser_is_shown_where_to_try(client: AsyncClient) -> None:
+    """Whoever opens an operation's address finds the page with its requests."""
+    opened = await client.get("/matmul")
+    assert opened.status_code == 405
+    assert opened.json()["hint"] == "in a browser, /docs has every request to try"
+    assert "hint" not in (await client.put("/matmul")).json()

@@ -271,6 +271,17 @@ def test_what_is_not_installed_is_told() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Is named, with the Python that lacks it; the status is that of a refusal."""
+
+    def strategies(_: object) -> int:
+        raise ModuleNotFoundError(name="uvicorn")
+
+    monkeypatch.setattr("service.__main__.strategies", strategies)
+    assert main(["strategies"]) == 2
+    assert f"uvicorn is not installed for {sys.executable}" in capsys.readouterr().err
+
+
 def test_a_fault_of_our_own_is_not_taken_for_a_missing_package(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
