@@ -60,14 +60,18 @@ class Devices:
         )
 
 
-def host_devices(default: str = AUTO, scheduler: str | None = None) -> Devices:
+def host_devices(
+    default: str = AUTO, scheduler: str | None = None, *, only_names: bool = False
+) -> Devices:
     """The devices of this host, and the cluster of a Dask `scheduler` at that address.
 
-    With CUDA: full float32 products, no TF32, in the whole process.
+    With CUDA: full float32 products, no TF32, in the whole process. `only_names` asks no GPU for
+    its properties: that would take memory on it, for a process that computes nothing.
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    gpus = [_gpu(index) for index in range(torch.cuda.device_count())]
+    found = range(torch.cuda.device_count())
+    gpus = [_named_gpu(index) if only_names else _gpu(index) for index in found]
     cpu = replace(CPU, description=f"{torch.get_num_threads()} intra-op threads")
     if scheduler is None:
         missing = "needs a Dask cluster, which SERVICE_DASK_SCHEDULER would name"
@@ -77,6 +81,10 @@ def host_devices(default: str = AUTO, scheduler: str | None = None) -> Devices:
         return Devices((*gpus, cpu), default, {CLUSTER: missing})
     cluster = Device(CLUSTER, CLUSTER, "a Dask cluster", None, Cluster(scheduler))
     return Devices((*gpus, cpu, cluster), default)
+
+
+def _named_gpu(index: int) -> Device:
+    return Device(f"cuda:{index}", "cuda", "", None)
 
 
 def _gpu(index: int) -> Device:

@@ -1,7 +1,6 @@
 """What a start finds on this host: what stands in its way, and what there is to serve with."""
 
 import errno
-import os
 import socket
 from importlib.metadata import version
 from typing import Final
@@ -9,7 +8,8 @@ from typing import Final
 import torch
 
 from service.call import AUTO
-from service.devices import Device, Devices
+from service.control_groups import cores
+from service.devices import Devices, host_devices
 from service.errors import DeviceUnavailableError
 from service.quantities import bytes_text, count_text, time_text
 from service.settings import PREFIX, Settings, SettingsError
@@ -29,10 +29,8 @@ def check(settings: Settings) -> Settings:
 
 
 def devices_of(settings: Settings) -> Devices:
-    """The devices of this host by their names alone: one that starts others wakes no GPU."""
-    names = [*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu"]
-    members = (Device(name, name.partition(":")[0], "", None) for name in names)
-    return Devices(tuple(members), settings.device)
+    """The devices of this host, by their names alone."""
+    return host_devices(settings.device, settings.dask_scheduler, only_names=True)
 
 
 def _why_no_gpu() -> str:
@@ -89,13 +87,13 @@ def greeting(settings: Settings) -> str:
     devices = devices_of(settings)
     names = ", ".join(device.name for device in devices.members)
     chosen = "what suits the call" if devices.default == AUTO else devices.default
-    processes, cores = settings.workers, len(os.sched_getaffinity(0))
+    processes = settings.workers
     return f"""\
 tensor service {version("tensor-service")}: open {url(settings)}; requests to try: /docs
   devices  {names}; `auto` takes {chosen}
   threads  {_number(processes, "server process", "es")}{", each" * (processes > 1)} with \
 {_number(settings.slots, "slot")} of {_number(settings.threads, "thread")} for \
-{_number(cores, "core")}; {settings.queue} more calls may wait
+{_number(cores(), "core")}; {settings.queue} more calls may wait
   limits   body {bytes_text(settings.max_body_bytes)}, call {bytes_text(settings.max_bytes)} \
 and {time_text(settings.deadline_ms * 1e6)}, tensor {count_text(settings.max_elements)} elements; \
 docs/settings.md has the variables

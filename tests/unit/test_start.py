@@ -104,7 +104,7 @@ def test_why_there_is_no_gpu(cuda: str | None, told: str, monkeypatch: pytest.Mo
 def test_the_greeting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five lines: address, devices, threads, limits, and how to stop it."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(start, "cores", lambda: 8)
     settings = Settings(workers=2, slots=4, threads=1, queue=9, max_body_bytes=2**20, port=1234)
     first, *lines = start.greeting(settings).splitlines()
     assert first.endswith(": open http://127.0.0.1:1234; requests to try: /docs")
