@@ -126,7 +126,7 @@ class Exchange:
                 return self._in_two_steps(self._plan, query)
             planned = service.engine.plan(self.call)
         self._take_plan(planned)
-        if planned.estimated_ns + planned.elements * self.writer.element_ns <= INLINE_NS:
+        if planned.estimated_ns + self._encode_ns <= INLINE_NS:
             return self._answer()
         self.body = body
         return self._beside(query)
@@ -162,8 +162,7 @@ class Exchange:
     def _beside(self, query: bytes) -> Awaitable[Reply]:
         """The answer of a planned call, made beside the event loop: the plan chooses the lane."""
         planned, workers = self.planned, self.service.workers
-        encode_ns = planned.elements * self.writer.element_ns
-        is_held = planned.interpreter_ns + encode_ns > HELD_NS
+        is_held = planned.interpreter_ns + self._encode_ns > HELD_NS
         agreed, here = self.terms.agreed, planned.device.cluster is None
         if workers and agreed and here and (is_held or planned.estimated_ns > LONG_NS):
             admitted = Admitted(planned.strategy.name, planned.device.name, planned.estimated_ns)
@@ -174,9 +173,8 @@ class Exchange:
         """The answer of a planned call, computed on a thread: here, or by a cluster."""
         del self.body  # as text it is twice as large as the tensors
         self.lane = THREAD
-        planned = self.planned
-        estimated_ns = planned.estimated_ns + planned.elements * self.writer.element_ns
-        lane, left_ms = self.service.lane_of(planned), self._left_ms(self.call.deadline_ms)
+        estimated_ns = self.planned.estimated_ns + self._encode_ns
+        lane, left_ms = self.service.lane_of(self.planned), self._left_ms(self.call.deadline_ms)
         return self._on_thread(self._answer, estimated_ns, left_ms, lane)
 
     async def _apart(self, query: Mapping[str, str]) -> Reply:
@@ -212,8 +210,8 @@ class Exchange:
         self.lane = PROCESS
         estimated_ns = deadline_ms = None
         if admitted is not None:
-            encode_ns = self.planned.elements * self.writer.element_ns
-            estimated_ns, deadline_ms = admitted.estimated_ns + encode_ns, self.call.deadline_ms
+            estimated_ns = admitted.estimated_ns + self._encode_ns
+            deadline_ms = self.call.deadline_ms
             del self.call  # it is in the body
         self.watch.lap(DECODE)
         task = Task(
@@ -234,6 +232,11 @@ class Exchange:
             self.service.tidy_later()
         reply, self.watch, self.strategy = reply_of(head, payload)
         return reply
+
+    @property
+    def _encode_ns(self) -> int:
+        """About what it takes to write the result."""
+        return self.planned.elements * self.writer.element_ns
 
     def _left_ms(self, deadline_ms: int | None) -> int:
         """What is left of this deadline, or of the server's."""

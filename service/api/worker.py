@@ -6,8 +6,6 @@ from typing import Any
 from service import memory
 from service.api.content import NEGOTIATED, formats
 from service.api.exchange import Exchange, Terms
-from service.api.problems import problem_response
-from service.api.replies import response_reply
 from service.api.state import Service, join
 from service.api.task import TEXT, Task, head_of
 from service.engine import is_exhausted
@@ -40,7 +38,7 @@ class Worker:
         try:
             reply = exchange.work(task, body, shorten)
         except ServiceError as error:
-            reply = response_reply(problem_response(error))
+            reply = exchange.refused(error)
         except RuntimeError as error:
             if is_exhausted(error):
                 raise MemoryError from error

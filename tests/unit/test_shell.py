@@ -13,10 +13,11 @@ from service.rates import Rates
 from service.settings import Settings
 
 
+@pytest.mark.parametrize("path", ["/matmul", "/v2/models/matmul/infer"])
 async def test_a_client_that_leaves_is_told_nothing(
-    rates: Rates, caplog: pytest.LogCaptureFixture
+    path: str, rates: Rates, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its body never came: there is no answer, and no fault."""
+    """Its body never came: there is no answer, no fault, and no refusal to count."""
     app = create_app(Settings(), rates=rates)
     app.state.service.phase = "ready"
     sent: list[Any] = []
@@ -30,7 +31,7 @@ async def test_a_client_that_leaves_is_told_nothing(
     scope = {
         "type": "http",
         "method": "POST",
-        "path": "/matmul",
+        "path": path,
         "query_string": b"",
         "headers": [(b"content-length", b"10")],
     }
@@ -38,6 +39,10 @@ async def test_a_client_that_leaves_is_told_nothing(
         await app(scope, receive, send)
     assert not sent
     assert "client left request" in caplog.text
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://lab") as client:
+        (auto, *_) = (await client.get("/v2/models/matmul/stats")).json()["model_stats"]
+    assert auto["inference_stats"]["fail"]["count"] == 0
 
 
 async def test_a_fault_on_a_route_of_the_framework_is_a_problem(
