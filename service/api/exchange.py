@@ -25,12 +25,10 @@ from service.lanes import INLINE, PROCESS, THREAD, Hold, Lane, ProcessLane, Shor
 from service.plan import Plan
 from service.registry import Op
 from service.timing import DECODE, ENCODE, QUEUE, Stopwatch
-from service.wire import NO_FIELDS, Reader, Writer
+from service.wire import NO_FIELDS, Reader, Reading, Writer
 
-# A hop to a thread takes about as long; the event loop stands still for no more than this.
-INLINE_NS: Final = 200_000
-# A thread that holds the GIL keeps the event loop waiting for up to 5 ms each time it wants it.
-HELD_NS: Final = 1_000_000
+# The event loop waits so long for a call; for a thread that holds the GIL it has to, all the same.
+INLINE_NS: Final = 1_000_000
 # What runs longer shall be killed at its deadline, which no thread can be.
 LONG_NS: Final = 250_000_000
 # A share of the bytes in flight is taken by bodies from here on.
@@ -113,12 +111,14 @@ class Exchange:
         if service.reading.arrays is not None and names_array(body):
             self.body = body
             return self._apart(fields)
-        if size > reader.short_bytes:
+        if size > reader.thread_bytes and service.workers and self.terms.agreed:
             self.body = body
-            if size > reader.thread_bytes and service.workers and self.terms.agreed:
-                return self._in_process(service.workers, self.terms.agreed, query, None)
+            return self._in_process(service.workers, self.terms.agreed, query, None)
+        call = reader.glance(body, self.terms.op, self._reading, fields)
+        if call is None:
+            self.body = body
             return self._in_two_steps(partial(self._whole, fields), query)
-        self.call = self._decode(body, fields)
+        self.call = call
         planned = service.engine.known_plan(self.call)
         if planned is None:
             if not self._is_measured():
@@ -162,7 +162,7 @@ class Exchange:
     def _beside(self, query: bytes) -> Awaitable[Reply]:
         """The answer of a planned call, made beside the event loop: the plan chooses the lane."""
         planned, workers = self.planned, self.service.workers
-        is_held = planned.interpreter_ns + self._encode_ns > HELD_NS
+        is_held = planned.interpreter_ns + self._encode_ns > INLINE_NS
         agreed, here = self.terms.agreed, planned.device.cluster is None
         if workers and agreed and here and (is_held or planned.estimated_ns > LONG_NS):
             admitted = Admitted(planned.strategy.name, planned.device.name, planned.estimated_ns)
@@ -238,15 +238,18 @@ class Exchange:
         """About what it takes to write the result."""
         return self.planned.elements * self.writer.element_ns
 
+    @property
+    def _reading(self) -> Reading:
+        """Within which limits the body is read."""
+        return self.service.reading if self.writer.has_outputs else self.service.bare_reading
+
     def _left_ms(self, deadline_ms: int | None) -> int:
         """What is left of this deadline, or of the server's."""
         return max(1, (deadline_ms or self.service.settings.deadline_ms) - self.watch.elapsed_ms)
 
     def _decode(self, body: bytearray, query: Mapping[str, str]) -> Call:
         """The call that the body asks for, or the error that says why there is none."""
-        service, terms = self.service, self.terms
-        reading = service.reading if self.writer.has_outputs else service.bare_reading
-        return terms.reader.decode(body, terms.op, reading, query)
+        return self.terms.reader.decode(body, self.terms.op, self._reading, query)
 
     def _is_measured(self) -> bool:
         """Whether the plan is ready at once."""

@@ -104,16 +104,16 @@ class Endpoint:
 
         engine, deadline_ms = self.service.engine, self.service.settings.deadline_ms
 
-        def decode() -> PlanRequest:
-            return engine.request(reader.decode(body, self.op, reading, query))
-
         def explain(asked: PlanRequest) -> Response:
             return _json(plan_answer(asked, engine.planner.explain(asked)))
 
-        if len(body) > reader.short_bytes or (reading.arrays is not None and names_array(body)):
-            asked = await self.service.lane.run(decode, deadline_ms=deadline_ms)
-        else:
-            asked = decode()
+        refers = reading.arrays is not None and names_array(body)
+        call = None if refers else reader.glance(body, self.op, reading, query)
+        if call is None:
+            call = await self.service.lane.run(
+                lambda: reader.decode(body, self.op, reading, query), deadline_ms=deadline_ms
+            )
+        asked = engine.request(call)
         if engine.is_measured(self.op, asked.specs[0].dtype):
             return explain(asked)
 

@@ -20,8 +20,7 @@ Chunks = tuple[bytes | memoryview, ...]
 DEEPEST: Final = 500
 ALL_DTYPES: Final = frozenset(dtype.torch for dtype in DTYPES.values())
 NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
-# Decoding this much takes about as long as a hop to a thread: 0.2 ms.
-SHORT_TEXT_BYTES: Final = 65_536
+# Decoding this much of tensors as bytes takes about as long as a hop to a thread: 0.2 ms.
 SHORT_BYTES: Final = 2**20
 # Text of this length keeps the GIL for 2 ms; tensors as bytes are not read at all.
 THREAD_TEXT_BYTES: Final = 2**20
@@ -81,13 +80,17 @@ class Reader(Protocol):
         ...
 
     @property
-    def short_bytes(self) -> int:
-        """Bodies up to here are decoded in the time that a hop to a thread takes."""
-        ...
-
-    @property
     def thread_bytes(self) -> int:
         """Larger bodies would keep the GIL for milliseconds while they are decoded."""
+        ...
+
+    def glance(
+        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+    ) -> Call | None:
+        """The call, if it can be told within a millisecond or two: the event loop waits.
+
+        None leaves the body to `decode`, on a thread. Raises what `decode` raises.
+        """
         ...
 
     def decode(

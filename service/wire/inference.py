@@ -22,7 +22,6 @@ from service.timing import Timings, server_timing
 from service.wire.codec import (
     NO_FIELDS,
     SHORT_BYTES,
-    SHORT_TEXT_BYTES,
     UNBOUNDED_BYTES,
     Body,
     Chunks,
@@ -38,6 +37,8 @@ JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
 # Requests up to here are remembered: clients send the same shapes again.
 SHORT_HEADER: Final = 1024
+# Whatever text of this length says, it is read, or refused, within 5 ms.
+SHORT_TEXT_BYTES: Final = 16_384
 
 
 # Where clients write an id that needs no escapes.
@@ -82,12 +83,6 @@ class Inference:
         return BYTES if self._is_binary else JSON
 
     @property
-    def short_bytes(self) -> int:
-        """Bodies up to here are decoded in the time that a hop to a thread takes."""
-        text = self._header_bytes is None or self._header_bytes > SHORT_TEXT_BYTES
-        return SHORT_TEXT_BYTES if text else SHORT_BYTES
-
-    @property
     def thread_bytes(self) -> int:
         """A codec that is made for one request cannot be found again in another process."""
         return UNBOUNDED_BYTES
@@ -96,6 +91,14 @@ class Inference:
     def element_ns(self) -> int:
         """About what an element takes to be written."""
         return 0 if self._is_binary else 30
+
+    def glance(
+        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+    ) -> Call | None:
+        """The call of a short body, of which no more than a short part is text."""
+        text = self._header_bytes is None or self._header_bytes > SHORT_TEXT_BYTES
+        short_bytes = SHORT_TEXT_BYTES if text else SHORT_BYTES
+        return self.decode(body, op, reading, query) if len(body) <= short_bytes else None
 
     def decode(
         self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS

@@ -119,8 +119,6 @@ class InflatingReader:
 
     reader: Reader
     coding: str
-    # Never in the event loop: a few bytes may inflate to all that is allowed.
-    short_bytes: int = 0
 
     @property
     def thread_bytes(self) -> int:
@@ -131,6 +129,9 @@ class InflatingReader:
     def media_type(self) -> str:
         """The media type inside the coding."""
         return self.reader.media_type
+
+    def glance(self, *_: object) -> None:
+        """Nothing: a few bytes may inflate to all that is allowed."""
 
     def decode(
         self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS

@@ -27,11 +27,16 @@ class NpyCodec:
     """application/x-npy. It has no code for bfloat16."""
 
     media_type: Final = "application/x-npy"
-    short_bytes: Final = SHORT_BYTES
     thread_bytes: Final = UNBOUNDED_BYTES
     dtypes: Final = IN_NUMPY
     element_ns: Final = 0
     has_outputs: Final = False
+
+    def glance(
+        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+    ) -> Call | None:
+        """The call on the tensors of a short body."""
+        return self.decode(body, op, reading, query) if len(body) <= SHORT_BYTES else None
 
     def decode(
         self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS

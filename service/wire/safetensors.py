@@ -47,11 +47,16 @@ class SafetensorsCodec:
     """application/x-safetensors. It has no code for complex128."""
 
     media_type: Final = "application/x-safetensors"
-    short_bytes: Final = SHORT_BYTES
     thread_bytes: Final = UNBOUNDED_BYTES
     dtypes: Final = frozenset(dtype.torch for dtype in CODES.values())
     element_ns: Final = 0
     has_outputs: Final = False
+
+    def glance(
+        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+    ) -> Call | None:
+        """The call on the tensors of a short body."""
+        return self.decode(body, op, reading, query) if len(body) <= SHORT_BYTES else None
 
     def decode(
         self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS

@@ -52,9 +52,15 @@ def check(response: httpx.Response, lane: str, size: int = SIZE) -> None:
 
 
 async def test_the_plan_chooses_the_lane(client: AsyncClient) -> None:
-    """Short native calls inline, longer ones on a thread, loops and long text in a process."""
+    """Short native calls inline, what is longer to read on a thread, loops and much text apart."""
     check(await client.post("/matmul", content=product(2)), "inline", 2)
     padded = product(2) + b" " * 70_000
+    check(await client.post("/matmul", content=padded), "inline", 2)
+    worded = json.loads(product(2))
+    for name in "ab":
+        data = [str(int(item)) for row in worded[name] for item in row]
+        worded[name] = {"shape": [2, 2], "dtype": "int64", "data": data}
+    padded = json.dumps(worded).encode() + b" " * 70_000
     check(await client.post("/matmul", content=padded), "thread", 2)
     check(await client.post("/matmul", content=product(strategy="loops")), "process")
     check(await client.post("/matmul", content=product(2) + PADDING), "process", 2)

@@ -22,7 +22,7 @@ from service.strategies.matmul import by_batch, native
 from tests.conftest import Serve, client_of, running
 
 # A body this long is read by a thread of the lane, whatever it asks for.
-PADDING = b" " * 70_000
+PADDING = b" " * 2**20
 
 
 def one_strategy(compute: Callable[[Tensor, Tensor], Tensor]) -> Registry:
@@ -270,7 +270,7 @@ async def test_bodies_in_flight_are_counted(serve: Serve) -> None:
             release.wait(10)
         return a @ b
 
-    async with serve(one_strategy(only), max_inflight_bytes=100_000) as client:
+    async with serve(one_strategy(only), max_inflight_bytes=1_500_000) as client:
         first = asyncio.create_task(client.post("/matmul", content=body([7], [1])))
         try:
             await asyncio.to_thread(entered.wait, 10)

@@ -44,7 +44,7 @@ from tests.inference import as_bytes, as_json
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
 NORM = b'{"x": [3, 4]}'
 DATE = b"Tue, 24 Nov 2026 08:00:00 GMT"
-MAX_BODY = 400_000
+MAX_BODY = 2**21
 P = TypeVar("P", bound=HttpToolsProtocol)
 
 
@@ -283,7 +283,7 @@ def square(strategy: str, **fields: Any) -> bytes:
 
 
 # Long enough to be read on a slot, so that the event loop does not wait.
-PADDING = b" " * 70_000
+PADDING = b" " * 2**20
 WAITING = square("wait") + PADDING
 
 
@@ -402,7 +402,7 @@ async def test_the_client_leaves_while_a_process_works(whole: Lab) -> None:
 
 async def test_bodies_in_flight_are_counted_here_too() -> None:
     """From their announcement to their answer, or until the client leaves."""
-    async with laboratory(max_inflight_bytes=150_000) as lab:
+    async with laboratory(max_inflight_bytes=2_500_000) as lab:
         bodies = lab.app.state.service.bodies
         size = len(WAITING)
         protocol, _ = lab.connect()

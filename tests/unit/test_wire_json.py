@@ -18,8 +18,9 @@ from service.strategies.matmul import op as matmul
 from service.strategies.norm import op as norm
 from service.timing import Timings, timing_json
 from service.wire import READERS, WRITERS, Body, Reading, parsers
+from service.wire.codec import THREAD_TEXT_BYTES
 from service.wire.document import read_document
-from service.wire.json import JsonCodec
+from service.wire.json import GLANCE_ROWS, JsonCodec
 from service.wire.parsers import LARGE_BYTES
 
 READING = Reading(max_elements=100_000, dtype=DTYPES["float32"], max_deadline_ms=1000)
@@ -359,3 +360,37 @@ def test_many_keys_are_left_to_the_small_engine() -> None:
     keys = {f"k{number}": 1 for number in range(parsers.MOST_KEYS)}
     assert parsers.read_large(orjson.dumps(keys), ("a",)) == keys
     assert parsers.read_large(orjson.dumps(keys | {"one more": 1}), ("a",)) is None
+
+
+GLANCED = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]%b}' + PADDING
+
+
+@pytest.mark.parametrize(
+    "fields", [b"", b', "dtype": "int64"', b', "output": "flat"', b', "deadline_ms": 1000']
+)
+def test_a_glance_gives_what_patience_gives(fields: bytes) -> None:
+    """The same call, for a tiny body and for one of moderate length."""
+    for body in (GLANCED % fields, (GLANCED % fields).strip()):
+        found, expected = CODEC.glance(body, matmul, READING), decode(body)
+        assert found is not None
+        assert replace(found, operands=()) == replace(expected, operands=())
+        for one, other in zip(found.operands, expected.operands, strict=True):
+            assert one.dtype == other.dtype
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(GLANCED % b', "dtype": "int9"', id="wrong"),
+        pytest.param(b'{"a": [1, 2' + PADDING, id="no JSON"),
+        pytest.param(b"\xef\xbb\xbf" + GLANCED % b"", id="byte order mark"),
+        pytest.param(b'{"a": [%b[1]], "b": [[1]]}' % (b"[1]," * GLANCE_ROWS), id="many rows"),
+        pytest.param(b'{"a": 1, "b": 1, "x": [%b1]}' % (b"1," * GLANCE_ROWS), id="a long list"),
+        pytest.param(b'{"a": "%b", "b": 1}' % (b"[" * GLANCE_ROWS), id="brackets in a word"),
+        pytest.param(GLANCED % b"" + b" " * THREAD_TEXT_BYTES, id="long"),
+    ],
+)
+def test_what_takes_longer_is_left_to_a_thread(body: bytes) -> None:
+    """Whatever is wrong, or has so many parts that Python would look at them for long."""
+    assert CODEC.glance(body, matmul, READING) is None
