@@ -130,8 +130,9 @@ class InflatingReader:
         """The media type inside the coding."""
         return self.reader.media_type
 
-    def glance(self, *_: object) -> None:
+    def glance(self, *_: object) -> Call | None:
         """Nothing: a few bytes may inflate to all that is allowed."""
+        return None
 
     def decode(
         self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS

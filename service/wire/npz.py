@@ -24,8 +24,9 @@ class NpzCodec:
     # Never in the event loop: a few bytes may inflate to all that is allowed.
     thread_bytes: Final = UNBOUNDED_BYTES
 
-    def glance(self, *_: object) -> None:
+    def glance(self, *_: object) -> Call | None:
         """Nothing: what is in an archive takes as long as it likes."""
+        return None
 
     def decode(
         self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
