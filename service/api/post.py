@@ -63,6 +63,11 @@ class Post:
         start, self._end = self._end, self._end + len(chunk)
         self._body[start : self._end] = chunk
 
+    @property
+    def room(self) -> memoryview:
+        """Where the rest of the body goes."""
+        return memoryview(self._body)[self._end :]
+
     def answer(self) -> None:
         """Make the answer to the whole body, or have it made on a slot and sent from there."""
         try:

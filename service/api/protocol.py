@@ -15,6 +15,7 @@ from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from service.api.bulk import BULK_BYTES, Bulk
 from service.api.connection import Connection, lines
 from service.api.exchange import Exchange
 from service.api.heads import AnyTerms, Head, head_of
@@ -80,9 +81,32 @@ class Protocol(Connection):
                 break
         if self.in_head:
             self.head_bytes += len(data)
+        elif self.post is not None and not self.between:
+            self._receive_apart(self.post.room)
         elif alone and self.between and self._messages == first and self._parsed is not None:
             query, terms, length = self._parsed
             self._head = head_of(data[: len(data) - length], query, terms)
+
+    def _receive_apart(self, room: memoryview) -> None:
+        """Have what is missing of a large body received past the parser."""
+
+        def go_on() -> None:
+            self._hand_to(self)
+            self._renew_parser()
+            self.on_message_complete()
+
+        if len(room) >= BULK_BYTES:
+            self._hand_to(Bulk(self, room, go_on))
+
+    def _hand_to(self, protocol: asyncio.BaseProtocol) -> None:
+        """Have another protocol receive what comes; a transport notices when it begins to read."""
+        self.transport.pause_reading()
+        self.transport.set_protocol(protocol)
+        self.transport.resume_reading()
+
+    def _renew_parser(self) -> None:
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the request: what has come of its body would stay until Python collects cycles."""
@@ -97,8 +121,8 @@ class Protocol(Connection):
 
     def _declined(self) -> bytes:
         """The head of a request again, without its offer; a new parser will find the body."""
-        parser, self.parser = self.parser, HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        parser = self.parser
+        self._renew_parser()
         first = (parser.get_method(), self.url, parser.get_http_version().encode())
         headers = [header for header in self.headers if header[0] != b"upgrade"]
         return b"%b %b HTTP/%b\r\n%b\r\n" % (*first, lines(headers))

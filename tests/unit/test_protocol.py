@@ -25,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.api.app import create_app
+from service.api.bulk import Bulk
 from service.api.inference.routes import Infer
 from service.api.inference.statistics import Statistics
 from service.api.post import Post, Turn
@@ -53,7 +54,7 @@ class Wire(asyncio.Transport):
 
     def __init__(self, protocol: asyncio.Protocol) -> None:
         super().__init__()
-        self.protocol = protocol
+        self.protocol: asyncio.BaseProtocol = protocol
         self.written = bytearray()
         self.writes = 0
         self.closed = False
@@ -80,6 +81,27 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         """Whether it was closed."""
         return self.closed
+
+    def feed(self, data: bytes) -> None:
+        """Bring what a client sent to the protocol that is there for it, as uvloop does."""
+        rest = memoryview(data)
+        while rest:
+            protocol = self.protocol
+            if isinstance(protocol, asyncio.BufferedProtocol):
+                room = memoryview(protocol.get_buffer(-1))
+                count = min(len(room), len(rest))
+                room[:count] = rest[:count]
+                protocol.buffer_updated(count)
+            else:
+                assert isinstance(protocol, asyncio.Protocol)
+                count = len(rest)
+                protocol.data_received(bytes(rest))
+            rest = rest[count:]
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Have another protocol, which uvloop allows while nothing is read."""
+        assert self.paused
+        self.protocol = protocol
 
     def pause_reading(self) -> None:
         """Remember it."""
@@ -149,9 +171,9 @@ class Lab:
         self, *pieces: bytes, kind: type[HttpToolsProtocol] = Protocol
     ) -> tuple[Wire, list[httpx.Response]]:
         """What a new connection answers to these pieces."""
-        protocol, wire = self.connect_by(kind)
+        _, wire = self.connect_by(kind)
         for piece in pieces:
-            protocol.data_received(piece)
+            wire.feed(piece)
             await asyncio.sleep(0)
         await self.settle()
         return wire, answers(bytes(wire.written))
@@ -409,7 +431,7 @@ async def test_bodies_in_flight_are_counted_here_too() -> None:
         protocol.data_received(post(WAITING)[:-1])
         assert bodies.held == size
         _, wire = lab.connect()
-        wire.protocol.data_received(post(WAITING)[:-1])
+        wire.feed(post(WAITING)[:-1])
         assert bodies.held == 2 * size
         _, (refused,) = await lab.exchange(post(WAITING))
         assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
@@ -430,6 +452,43 @@ async def test_the_client_leaves_before_its_body_is_whole(lab: Lab) -> None:
     protocol.connection_lost(ConnectionResetError())
     assert sys.getrefcount(body) == 2
     assert not wire.written
+
+
+@pytest.mark.parametrize("size", [10_000, 700_000, 2**21])
+async def test_a_large_body_passes_the_parser(lab: Lab, size: int) -> None:
+    """Wherever it is cut; it is answered as ever, and so are the requests around it."""
+    large, tiny = post(BODY + PADDING), post()
+    _, found = await lab.exchange(*cut(tiny + large + tiny + large, size))
+    assert [product(answer) for answer in found] == [[[19.0, 22.0], [43.0, 50.0]]] * 4
+
+
+async def test_the_client_leaves_within_a_large_body(lab: Lab) -> None:
+    """What has come is dropped at once here, too, and the share of the bytes in flight is free."""
+    protocol, wire = lab.connect()
+    wire.feed(post(BODY + PADDING)[:300_000])
+    assert isinstance(wire.protocol, Bulk)
+    bodies = lab.app.state.service.bodies
+    assert bodies.held
+    paused = []
+    for tell in (wire.protocol.pause_writing, wire.protocol.resume_writing):
+        tell()
+        paused.append(protocol.flow.write_paused)
+    assert paused == [True, False]
+    assert not wire.protocol.eof_received()
+    wire.protocol.connection_lost(ConnectionResetError())
+    assert not bodies.held
+    assert protocol not in lab.server.connections
+    assert not wire.written
+
+
+async def test_a_large_body_that_stays_away_is_late(lab: Lab) -> None:
+    """408, though another protocol waits for it."""
+    protocol, wire = lab.connect()
+    wire.feed(post(BODY + PADDING)[:300_000])
+    protocol.check(asyncio.get_running_loop().time() + 1e6)
+    (answer,) = answers(bytes(wire.written))
+    assert answer.status_code == 408
+    assert wire.closed
 
 
 async def test_shutdown_waits_for_a_call(lab: Lab) -> None:
