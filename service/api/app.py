@@ -89,9 +89,8 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         await service.start()
         watch.start()
-        # FastAPI's spans are made by its router: while somebody collects them, all goes there.
         if telemetry.is_on():
-            app.shell.posts = {}
+            app.shell.trace()
         quick = {path.encode(): post for path, post in app.shell.posts.items()}
         async with metrics.published():
             yield {"posts": quick, "turn": Turn(), "watch": watch, "reception": reception}
@@ -106,7 +105,8 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        telemetry=telemetry.CONFIG,
+        # Its log records would repeat what exceptions say; ours do not.
+        telemetry={"auto_configure": True, "logs": False},
     )
     app.state.service = service
     app.state.reception = reception
@@ -117,6 +117,7 @@ def create_app(
     app.include_router(system_router(service))
     app.include_router(metrics_router(metrics))
     app.router.routes.extend([*lab_routes(), *docs_routes()])
+    app.add_middleware(telemetry.Refusing)
     app.add_exception_handler(HTTPException, partial(transport_problem, app))
     app.add_exception_handler(ServiceError, service_problem)
     app.add_exception_handler(Exception, fault)

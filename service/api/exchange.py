@@ -15,10 +15,10 @@ from service.api.content import (
     unless_left,
     writer_for,
 )
-from service.api.problems import problem_response
+from service.api.problems import inference_error, problem_response
 from service.api.replies import Reply, response_reply, writer_reply
 from service.api.state import Service
-from service.api.task import TEXT, Admitted, Task, reply_of
+from service.api.task import TEXT, Admitted, Task, reply_of, texts_of
 from service.call import Call
 from service.errors import ServiceError
 from service.lanes import INLINE, PROCESS, THREAD, Hold, Lane, ProcessLane, Shorten, ThreadLane
@@ -46,9 +46,10 @@ class Terms:
     op: Op[Any]
     reader: Reader
     writers: tuple[Writer, ...]
-    # The headers that formats were agreed on by, from which a worker finds the same formats; None
-    # if these are made for one request, which then stays in the server.
-    agreed: tuple[bytes | None, ...] | None = None
+    # The headers that formats were agreed on by, from which a worker finds the same formats.
+    agreed: tuple[bytes | None, ...] = ()
+    # Of a model of the Open Inference Protocol; empty where that protocol is not spoken.
+    version: str = ""
 
     @property
     def max_body_bytes(self) -> int:
@@ -111,9 +112,9 @@ class Exchange:
         if service.reading.arrays is not None and names_array(body):
             self.body = body
             return self._apart(fields)
-        if size > reader.thread_bytes and service.workers and self.terms.agreed:
+        if size > reader.thread_bytes and service.workers:
             self.body = body
-            return self._in_process(service.workers, self.terms.agreed, query, None)
+            return self._in_process(service.workers, query, None)
         call = reader.glance(body, self.terms.op, self._reading, fields)
         if call is None:
             self.body = body
@@ -133,7 +134,8 @@ class Exchange:
 
     def refused(self, error: ServiceError) -> Reply:
         """The reply to a call that ended in this error, in the form of its route."""
-        return response_reply(problem_response(error))
+        word = inference_error if self.terms.version else problem_response
+        return response_reply(word(error))
 
     def work(self, task: Task, body: bytearray, shorten: Shorten) -> Reply:
         """In a worker process: the answer that `respond` left to it."""
@@ -163,10 +165,10 @@ class Exchange:
         """The answer of a planned call, made beside the event loop: the plan chooses the lane."""
         planned, workers = self.planned, self.service.workers
         is_held = planned.interpreter_ns + self._encode_ns > INLINE_NS
-        agreed, here = self.terms.agreed, planned.device.cluster is None
-        if workers and agreed and here and (is_held or planned.estimated_ns > LONG_NS):
+        here = planned.device.cluster is None
+        if workers and here and (is_held or planned.estimated_ns > LONG_NS):
             admitted = Admitted(planned.strategy.name, planned.device.name, planned.estimated_ns)
-            return self._in_process(workers, agreed, query, admitted)
+            return self._in_process(workers, query, admitted)
         return self._computed()
 
     def _computed(self) -> Awaitable[Reply]:
@@ -200,11 +202,7 @@ class Exchange:
         return lane.run(begin, estimated_ns=estimated_ns, deadline_ms=deadline_ms)
 
     async def _in_process(
-        self,
-        workers: ProcessLane,
-        agreed: tuple[bytes | None, ...],
-        query: bytes,
-        admitted: Admitted | None,
+        self, workers: ProcessLane, query: bytes, admitted: Admitted | None
     ) -> Reply:
         """The answer of a worker process, which gets the body as it came."""
         self.lane = PROCESS
@@ -216,7 +214,8 @@ class Exchange:
         self.watch.lap(DECODE)
         task = Task(
             op=self.terms.op.name,
-            headers=[None if value is None else value.decode(TEXT) for value in agreed],
+            version=self.terms.version,
+            headers=texts_of(self.terms.agreed),
             query=query.decode(TEXT),
             request_id=self.request_id,
             watch=self.watch.reading,

@@ -19,6 +19,7 @@ from service.api.encodings import packing
 from service.api.errors import MethodNotAllowedError, NotFoundError
 from service.api.problems import error_response
 from service.api.reception import LEFT, Reception, Visit
+from service.api.telemetry import REFUSAL
 from service.errors import (
     InternalError,
     ServiceError,
@@ -54,6 +55,12 @@ class Shell:
         self._reception = reception
         self._serve: ASGIApp = sharing(self._enter, origins) if origins else self._enter
         self.posts = posts
+        self._is_traced = False
+
+    def trace(self) -> None:
+        """Leave everything to the framework, which makes a span for what comes to it."""
+        self.posts = {}
+        self._is_traced = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event; only HTTP requests are touched."""
@@ -85,7 +92,12 @@ class Shell:
         except ClientDisconnect:
             log.info("client left request %s", state["request_id"])
         except ServiceError as error:
-            await error_response(scope, error)(scope, receive, send)
+            if self._is_traced:
+                state[REFUSAL] = error
+                app = self._app
+            else:
+                app = error_response(scope, error)
+            await app(scope, receive, send)
         except Exception:
             log.exception("request %s failed", state["request_id"])
             if state["answer"].status is None:

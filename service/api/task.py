@@ -1,6 +1,6 @@
 """A request on its way to a worker process and back, as JSON beside the bytes of its bodies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -25,7 +25,8 @@ class Admitted:
 class Task:
     """What a worker needs to know of a request beside its body.
 
-    `headers` are those that formats are agreed on by; `watch` is the reading of its stopwatch.
+    `headers` are those that formats are agreed on by; `watch` is the reading of its stopwatch. The
+    `version` is that of a model of the Open Inference Protocol, where that protocol is spoken.
     """
 
     op: str
@@ -33,6 +34,7 @@ class Task:
     query: str
     request_id: str
     watch: Sequence[int]
+    version: str = ""
     admitted: Admitted | None = None
 
     def to_json(self) -> bytes:
@@ -45,6 +47,17 @@ class Task:
         fields = orjson.loads(text)
         admitted = fields.pop("admitted")
         return cls(**fields, admitted=None if admitted is None else Admitted(**admitted))
+
+
+def texts_of(values: Iterable[bytes | None]) -> list[str | None]:
+    """Values of headers as texts, which JSON has; None where the request has no such header."""
+    return [None if value is None else value.decode(TEXT) for value in values]
+
+
+def headers_from(names: Sequence[bytes], texts: Sequence[str | None]) -> dict[bytes, bytes]:
+    """The headers of those names, from what `texts_of` gave."""
+    pairs = zip(names, texts, strict=True)
+    return {name: value.encode(TEXT) for name, value in pairs if value is not None}
 
 
 def head_of(reply: Reply, watch: Stopwatch, strategy: str) -> bytes:

@@ -6,8 +6,10 @@ from typing import Any
 from service import memory
 from service.api.content import NEGOTIATED, formats
 from service.api.exchange import Exchange, Terms
+from service.api.inference.endpoint import NEGOTIATED as INFERENCE_NEGOTIATED
+from service.api.inference.endpoint import InferEndpoint
 from service.api.state import Service, join
-from service.api.task import TEXT, Task, head_of
+from service.api.task import Task, head_of, headers_from
 from service.engine import is_exhausted
 from service.errors import ServiceError
 from service.lanes import Answer, Handler, Shorten
@@ -34,7 +36,7 @@ class Worker:
     def answer(self, head: bytes, body: bytearray, shorten: Shorten) -> Answer:
         """The reply to a request, be it a result or a problem."""
         task = Task.from_json(head)
-        exchange = Exchange(self._terms(task), task.request_id)
+        exchange = self._exchange(task)
         try:
             reply = exchange.work(task, body, shorten)
         except ServiceError as error:
@@ -50,8 +52,15 @@ class Worker:
         drop_parsers()
         memory.release()
 
-    def _terms(self, task: Task) -> Terms:
-        pairs = zip(NEGOTIATED, task.headers, strict=True)
-        headers = {name: value.encode(TEXT) for name, value in pairs if value is not None}
+    def _exchange(self, task: Task) -> Exchange:
+        """The exchange that the server has begun, as far as that is known here."""
         op = self._service.engine.registry[task.op]
-        return Terms(self._service, op, *formats(headers))
+        if task.version:
+            headers = headers_from(INFERENCE_NEGOTIATED, task.headers)
+            # The server counts what comes of it.
+            endpoint = InferEndpoint(self._service, op, task.version, records={})
+            terms = endpoint.terms(headers).once()
+        else:
+            headers = headers_from(NEGOTIATED, task.headers)
+            terms = Terms(self._service, op, *formats(headers))
+        return Exchange(terms, task.request_id)

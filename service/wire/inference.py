@@ -22,6 +22,7 @@ from service.timing import Timings, server_timing
 from service.wire.codec import (
     NO_FIELDS,
     SHORT_BYTES,
+    THREAD_TEXT_BYTES,
     UNBOUNDED_BYTES,
     Body,
     Chunks,
@@ -53,17 +54,12 @@ def _known_request(
 
 
 class Inference:
-    """One request of a model, which is an operation, by a version of it, which is a strategy.
+    """One request of a model, which is an operation, by a version of it, which is a strategy."""
 
-    `strategy` and `timings` are those of its answer, once there is one.
-    """
-
-    __slots__ = ("_coding", "_header_bytes", "_id", "_is_binary", "_version", "strategy", "timings")
+    __slots__ = ("_coding", "_header_bytes", "_id", "_is_binary", "_version")
 
     _id: str | None
     _is_binary: bool
-    strategy: str
-    timings: Timings
     dtypes: Final = frozenset(dtype.torch for dtype in DATATYPES.values())
     has_outputs: Final = False
 
@@ -84,8 +80,9 @@ class Inference:
 
     @property
     def thread_bytes(self) -> int:
-        """A codec that is made for one request cannot be found again in another process."""
-        return UNBOUNDED_BYTES
+        """Larger JSON keeps the GIL for long; binary data are not read."""
+        text = self._header_bytes is None or self._header_bytes > THREAD_TEXT_BYTES
+        return THREAD_TEXT_BYTES if text else UNBOUNDED_BYTES
 
     @property
     def element_ns(self) -> int:
@@ -151,7 +148,6 @@ class Inference:
         self, outcome: Outcome, payload: Chunks, timings: Timings, request_id: str
     ) -> Encoded:
         """The whole answer; its version is the strategy that ran."""
-        self.strategy, self.timings = outcome.strategy, timings
         parameters = {"device": outcome.device}
         if outcome.warnings:
             parameters["warnings"] = "\n".join(outcome.warnings)

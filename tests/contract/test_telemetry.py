@@ -1,6 +1,7 @@
 """OpenTelemetry: a span for each request once somebody collects them, none before."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -17,6 +18,11 @@ from service.api import telemetry
 from tests.conftest import Serve, serving
 
 PRODUCT: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
+INFERENCE = {
+    "inputs": [
+        {"name": name, "shape": [2, 2], "datatype": "FP32", "data": PRODUCT[name]} for name in "ab"
+    ]
+}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -75,6 +81,29 @@ async def test_with_a_collector_calls_come_by_the_router(
     timing = answer.json()["timing"]
     for phase in ("decode", "compute", "total"):
         assert fields[f"tensor_service.{phase}_ms"] == pytest.approx(timing[f"{phase}_ms"])
+
+
+async def test_what_is_refused_at_the_door_has_a_span(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """401 and 429 of the framework's routes and of calls, answered as without a collector."""
+    plain: list[httpx.Response] = []
+    traced: list[httpx.Response] = []
+    for found, is_on in ((plain, False), (traced, True)):
+        monkeypatch.setattr(telemetry, "is_on", lambda is_on=is_on: is_on)
+        async with serve(api_keys="0" * 64) as client:
+            found += [await client.get("/limits"), await client.post("/matmul", json=PRODUCT)]
+            found.append(await client.post("/v2/models/matmul/infer", json={}))
+        async with serve(rate=0.001, rate_burst=1) as client:
+            found += [await client.get("/limits"), await client.get("/limits")]
+    assert [each.status_code for each in traced] == [401, 401, 401, 200, 429]
+    for ours, theirs in zip(plain, traced, strict=True):
+        assert (ours.status_code, ours.headers.keys()) == (
+            theirs.status_code,
+            theirs.headers.keys(),
+        )
+        if ours.status_code > 200:
+            assert ours.json() | {"instance": ""} == theirs.json() | {"instance": ""}
 
 
 class Spans(SpanExporter):
@@ -141,6 +170,30 @@ def values(span: Span) -> dict[str, Any]:
     return found
 
 
+def test_a_collector_hears_of_those_who_may_not_enter(collector: Collector) -> None:
+    """Without a key, and over the rate: a span with the status, in the client's trace."""
+    key = "open-sesame"
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
+        "SERVICE_API_KEYS": sha256(key.encode()).hexdigest(),
+        "SERVICE_RATE": "0.001",
+        "SERVICE_RATE_BURST": "1",
+    }
+    with serving(**variables) as url:
+        headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+        assert httpx.post(f"{url}/matmul", json=PRODUCT, headers=headers).status_code == 401
+        headers["X-API-Key"] = key
+        assert httpx.post(f"{url}/matmul", json=PRODUCT, headers=headers).status_code == 200
+        assert httpx.post(f"{url}/norm", json=PRODUCT, headers=headers).status_code == 429
+    spans = [values(span) for span in collector.spans if span.trace_id.hex() == TRACE]
+    told = {
+        (span["url.path"], span["http.response.status_code"])
+        for span in spans
+        if "url.path" in span
+    }
+    assert told == {("/matmul", 401), ("/matmul", 200), ("/norm", 429)}
+
+
 def test_a_collector_gets_a_span_of_each_request(collector: Collector) -> None:
     """Of the client's trace, by FastAPI; with what a call was, and its phases."""
     endpoint = f"http://127.0.0.1:{collector.server_port}"
@@ -150,6 +203,7 @@ def test_a_collector_gets_a_span_of_each_request(collector: Collector) -> None:
         assert answer.json()["result"]["data"] == [[19.0, 22.0], [43.0, 50.0]]
         assert httpx.post(f"{url}/norm", json={}).status_code == 422
         httpx.post(f"{url}/matmul/plan", json=PRODUCT)
+        httpx.post(f"{url}/v2/models/matmul/versions/numpy/infer", json=INFERENCE)
     spans = {span.name: span for span in collector.spans if span.kind == Span.SPAN_KIND_SERVER}
     assert {"POST /matmul", "POST /norm", "POST /matmul/plan"} <= spans.keys()
     span = spans["POST /matmul"]
@@ -161,4 +215,6 @@ def test_a_collector_gets_a_span_of_each_request(collector: Collector) -> None:
     assert found["tensor_service.compute_ms"] == pytest.approx(
         answer.json()["timing"]["compute_ms"]
     )
+    version = spans["POST /v2/models/{model}/versions/{version}/infer"]
+    assert values(version)["tensor_service.strategy"] == "numpy"
     assert values(spans["POST /norm"])["http.response.status_code"] == 422

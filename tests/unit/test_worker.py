@@ -20,6 +20,15 @@ from service.wire import READERS
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
 JSON = "application/json"
+INPUT = {"shape": [2, 2], "datatype": "FP32"}
+INFERENCE = orjson.dumps(
+    {
+        "inputs": [
+            {**INPUT, "name": "a", "data": [1, 2, 3, 4]},
+            {**INPUT, "name": "b", "data": [5, 6, 7, 8]},
+        ]
+    }
+)
 TASK = Task("matmul", (None, None, None, None), "", "mine", Stopwatch().reading)
 
 
@@ -47,7 +56,9 @@ def test_a_task_travels() -> None:
     """What a worker gets is what was sent."""
     for admitted in (None, Admitted("loops", "cpu", 5)):
         task = replace(TASK, headers=[None, "gzip", "é", ""], query="a=%20&ü", admitted=admitted)
-        assert Task.from_json(task.to_json()) == replace(task, watch=[*task.watch])
+        for version in ("", "auto"):
+            task = replace(task, version=version)
+            assert Task.from_json(task.to_json()) == replace(task, watch=[*task.watch])
 
 
 def test_a_reply_travels() -> None:
@@ -102,6 +113,20 @@ def test_a_refusal(handler: Handler) -> None:
     """A problem document, as from the server."""
     reply = replied(handler, TASK, b'{"a": [1, 2]}')
     assert (reply.status, fields_of(reply)["code"]) == (422, "missing-field")
+
+
+def test_a_model(handler: Handler) -> None:
+    """The Open Inference Protocol, by the headers that it has, and with its own errors."""
+    length = str(len(INFERENCE))
+    task = replace(TASK, version="numpy", headers=[None, None, length])
+    answer = fields_of(replied(handler, task, INFERENCE))
+    assert (answer["model_version"], answer["outputs"]) == (
+        "numpy",
+        [{"name": "result", "datatype": "FP32", "shape": [2, 2], "data": [19, 22, 43, 50]}],
+    )
+    reply = replied(handler, replace(task, headers=[None, None, "9999"]), INFERENCE)
+    assert reply.status == 400
+    assert fields_of(reply).keys() == {"error"}
 
 
 def test_formats(handler: Handler) -> None:

@@ -12,14 +12,17 @@ from starlette.types import Receive, Scope, Send
 from service.api.encodings import IDENTITY, choose, coded_reader
 from service.api.errors import UnsupportedMediaTypeError
 from service.api.exchange import Exchange, Terms, whole_exchange
+from service.api.figures import OK
 from service.api.inference.statistics import Record
-from service.api.problems import inference_error
-from service.api.replies import Reply, response_reply, send_reply
+from service.api.replies import Reply, send_reply
 from service.api.state import Service
+from service.api.telemetry import describe_call
 from service.errors import MalformedBodyError, ServiceError, quote
 from service.registry import Op
 from service.wire.inference import BYTES, JSON, Inference
 
+# What formats are agreed on by, once the media type is known to be one of the two.
+NEGOTIATED: Final = (b"content-encoding", b"accept-encoding", b"inference-header-content-length")
 LENGTH: Final = b"inference-header-content-length"
 LONGEST_LENGTH: Final = 18  # digits; more would be beyond 64 bits
 
@@ -35,15 +38,17 @@ class InferEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a POST as an ASGI app."""
-        started = perf_counter_ns()
+        started, state = perf_counter_ns(), scope["state"]
         try:
-            exchange = self.terms(dict(scope["headers"])).begin(scope["state"]["request_id"])
+            exchange = self.terms(dict(scope["headers"])).begin(state["request_id"])
+            state["exchange"] = exchange  # for what is told of it afterwards
             reply = await whole_exchange(exchange, scope, receive)
         except ClientDisconnect:
             raise
         except Exception:
             self.records[self.version].refuse(perf_counter_ns() - started)
             raise  # the shell words it
+        describe_call(exchange)
         await send_reply(reply, send)
 
     def terms(self, headers: Mapping[bytes, bytes]) -> "InferTerms":
@@ -54,7 +59,7 @@ class InferEndpoint:
         given = headers.get(b"content-encoding")
         packed = None if given is None else given.decode("latin-1")
         coded_reader(form(), packed)  # refuses what is not read
-        return InferTerms(self, form, packed)
+        return InferTerms(self, form, packed, tuple(map(headers.get, NEGOTIATED)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class InferTerms:
     endpoint: InferEndpoint
     form: Callable[[], Inference]
     packed: str | None
+    agreed: tuple[bytes | None, ...]
 
     @property
     def max_body_bytes(self) -> int:
@@ -72,27 +78,29 @@ class InferTerms:
 
     def begin(self, request_id: str) -> "InferExchange":
         """One request on these terms; a BusyError while none is taken."""
+        self.endpoint.service.check_ready()
+        return InferExchange(self.endpoint.records, self.once(), request_id)
+
+    def once(self) -> Terms:
+        """The terms of one request: its format is made for it."""
         endpoint, form = self.endpoint, self.form()
-        endpoint.service.check_ready()
-        reader = coded_reader(form, self.packed)
-        terms = Terms(endpoint.service, endpoint.op, reader, (form,))
-        return InferExchange(endpoint, form, terms, request_id)
+        reader, version = coded_reader(form, self.packed), endpoint.version
+        return Terms(endpoint.service, endpoint.op, reader, (form,), self.agreed, version)
 
 
 class InferExchange(Exchange):
     """One request on its way through, which is counted."""
 
-    __slots__ = ("_endpoint", "_form", "_started_ns")
+    __slots__ = ("_records", "_started_ns")
 
-    def __init__(self, endpoint: InferEndpoint, form: Inference, terms: Terms, request_id: str):
+    def __init__(self, records: Mapping[str, Record], terms: Terms, request_id: str):
         """Begin, before the body is received."""
         super().__init__(terms, request_id)
-        self._endpoint = endpoint
-        self._form = form
+        self._records = records
         self._started_ns = 0
 
     def respond(self, body: bytearray, query: bytes) -> Reply | Awaitable[Reply]:
-        """The answer to a whole body: at once if it is small, else when a slot is done with it."""
+        """The answer to a whole body: at once if it is small, else when a lane is done with it."""
         self._started_ns = perf_counter_ns()
         reply = super().respond(body, query)
         return self._answered(reply) if isinstance(reply, Reply) else self._later(reply)
@@ -102,15 +110,21 @@ class InferExchange(Exchange):
 
     def refused(self, error: ServiceError) -> Reply:
         """The reply to a call that ended in this error, in the protocol's form."""
-        record = self._endpoint.records[self._endpoint.version]
-        record.refuse(perf_counter_ns() - self._started_ns)
-        return response_reply(inference_error(error))
+        self._count_refusal()
+        return super().refused(error)
 
     def _answered(self, reply: Reply) -> Reply:
-        form = self._form
-        record = self._endpoint.records[form.strategy]
-        record.succeed(form.timings, perf_counter_ns() - self._started_ns)
+        if reply.status == OK:
+            strategy = self.strategy or self.planned.strategy.name
+            elapsed_ns = perf_counter_ns() - self._started_ns
+            self._records[strategy].succeed(self.watch.timings, elapsed_ns)
+        else:  # a worker process has refused it
+            self._count_refusal()
         return reply
+
+    def _count_refusal(self) -> None:
+        elapsed_ns = perf_counter_ns() - self._started_ns
+        self._records[self.terms.version].refuse(elapsed_ns)
 
 
 def _check_media_type(given: bytes | None) -> None:
