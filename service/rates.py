@@ -72,9 +72,13 @@ class Rates:
     def of(cls, rows: Iterable[Row]) -> "Rates":
         """Rates that were measured elsewhere on this host."""
         rates = cls()
-        for op, strategy, device, dtype, step, flop in rows:
-            rates._rates[op, strategy, device, parse_dtype(dtype).torch] = Rate(step, flop)
+        rates.take(rows)
         return rates
+
+    def take(self, rows: Iterable[Row]) -> None:
+        """Go by what was measured elsewhere on this host, whatever was measured here."""
+        for op, strategy, device, dtype, step, flop in rows:
+            self._rates[op, strategy, device, parse_dtype(dtype).torch] = Rate(step, flop)
 
     def rate(
         self, op: Op[Any], strategy: Strategy[Any], device: Device, dtype: torch.dtype

@@ -5,18 +5,17 @@ What goes wrong when the stream has begun comes as a `problem` event, which hold
 
 import asyncio
 from collections.abc import AsyncIterator
-from threading import Event
 from typing import Final
 
 from fastapi.sse import EventSourceResponse, format_sse_event
-from pydantic import BaseModel
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from service.api.figures import OK
 from service.api.problems import problem_response
-from service.api.reports import report_answer, row_answer
-from service.compare import Race
+from service.api.replies import Reply, reply_response, response_reply
 from service.errors import ServiceError
-from service.lanes import ThreadLane
+from service.lanes import Bytes
 
 MEDIA_TYPE: Final = EventSourceResponse.media_type
 # A comment keeps proxies from closing a connection on which a slow rung is silent.
@@ -24,71 +23,70 @@ PING_S: Final = 15.0
 
 
 class RaceResponse(EventSourceResponse):
-    """A stream that says when its client has left, even before it was begun."""
+    """A stream that ends its race when its client has left, even before it was begun."""
 
-    def __init__(self, events: AsyncIterator[bytes], left: Event):
-        """Send `events`; `left` is set at the end, however it comes."""
+    def __init__(self, events: AsyncIterator[bytes], racing: asyncio.Future[Reply]):
+        """Send `events`; `racing` is cancelled at the end, however it comes."""
         super().__init__(events, headers={"Cache-Control": "no-store"})
-        self._left = left
+        self._racing = racing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._left.set()
+            self._racing.cancel()
 
 
-def race_events(
-    race: Race, lane: ThreadLane, *, deadline_ms: int, ping_s: float = PING_S
-) -> EventSourceResponse:
-    """The race, run on `lane` while its events are sent; it ends when the client goes away.
+class RaceEvents:
+    """The events of one race: its rows, as they are told, and what it ends with."""
 
-    OverloadedError is raised here, while the answer can still be a problem document.
-    """
-    left = Event()
-    events: asyncio.Queue[bytes | None] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
+    def __init__(self, ping_s: float = PING_S):
+        """Begin, before the race does; a comment is sent after so many seconds of silence."""
+        self._ping_s = ping_s
+        self._events: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._begun = asyncio.Event()
 
-    def put(event: bytes | None) -> None:
-        loop.call_soon_threadsafe(events.put_nowait, event)
+    def tell(self, row: Bytes) -> None:
+        """Send a row, as JSON."""
+        self._put(_event("row", row))
 
-    def run() -> None:
+    async def response(self, racing: asyncio.Future[Reply], *, at_once: bool) -> Response:
+        """The stream of a race that has been started, and tells its rows here.
+
+        It begins `at_once`, or with the first row. What is wrong before is a plain answer, or the
+        ServiceError that is raised.
+        """
+        racing.add_done_callback(lambda _: self._put(None))
         try:
-            rows = []
-            for row in race.run(stop=left.is_set):
-                put(_event("row", row_answer(row)))
-                rows.append(row)
-            put(_event("report", report_answer(race.report(rows))))
+            # A lane without room says so at once.
+            await (asyncio.sleep(0) if at_once else self._begun.wait())
+        except asyncio.CancelledError:
+            racing.cancel()
+            raise
+        if racing.done() and self._events.qsize() <= 1:
+            return reply_response(racing.result())
+        return RaceResponse(self._sent(racing), racing)
+
+    def _put(self, event: bytes | None) -> None:
+        self._events.put_nowait(event)
+        self._begun.set()
+
+    async def _sent(self, racing: asyncio.Future[Reply]) -> AsyncIterator[bytes]:
+        while True:
+            try:
+                event = await asyncio.wait_for(self._events.get(), self._ping_s)
+            except TimeoutError:
+                event = format_sse_event(comment="racing")
+            if event is None:
+                break
+            yield event
+        try:
+            reply = racing.result()
         except ServiceError as error:
-            put(_problem(error))
-        finally:
-            put(None)
-
-    running = lane.submit(run, deadline_ms=deadline_ms)
-
-    async def sent() -> AsyncIterator[bytes]:
-        try:
-            while True:
-                try:
-                    event = await asyncio.wait_for(events.get(), ping_s)
-                except TimeoutError:
-                    event = format_sse_event(comment="racing")
-                if event is None:
-                    break
-                yield event
-            await running
-        finally:
-            left.set()
-            running.cancel()  # gives up its place, if it still waits for one
-
-    return RaceResponse(sent(), left)
+            reply = response_reply(problem_response(error))
+        yield _event("report" if reply.status == OK else "problem", b"".join(reply.chunks))
 
 
-def _event(name: str, model: BaseModel) -> bytes:
-    return format_sse_event(event=name, data_str=model.model_dump_json(exclude_unset=True))
-
-
-def _problem(error: ServiceError) -> bytes:
-    document = bytes(problem_response(error).body).decode()
-    return format_sse_event(event="problem", data_str=document)
+def _event(name: str, document: Bytes) -> bytes:
+    return format_sse_event(event=name, data_str=bytes(document).decode())

@@ -21,7 +21,7 @@ from service.api.state import Service
 from service.api.task import TEXT, Admitted, Task, reply_of, texts_of
 from service.call import Call
 from service.errors import ServiceError
-from service.lanes import INLINE, PROCESS, THREAD, Hold, Lane, ProcessLane, Shorten, ThreadLane
+from service.lanes import INLINE, PROCESS, THREAD, Hold, Lane, Line, ProcessLane, ThreadLane
 from service.plan import Plan
 from service.registry import Op
 from service.timing import DECODE, ENCODE, QUEUE, Stopwatch
@@ -137,7 +137,7 @@ class Exchange:
         word = inference_error if self.terms.version else problem_response
         return response_reply(word(error))
 
-    def work(self, task: Task, body: bytearray, shorten: Shorten) -> Reply:
+    def work(self, task: Task, body: bytearray, line: Line) -> Reply:
         """In a worker process: the answer that `respond` left to it."""
         self.watch = Stopwatch.resume(task.watch)
         self.watch.lap(QUEUE)
@@ -146,7 +146,7 @@ class Exchange:
         admitted = task.admitted
         if admitted is None:
             if self.call.deadline_ms is not None:
-                shorten(self._left_ms(self.call.deadline_ms))
+                line.shorten(self._left_ms(self.call.deadline_ms))
             self._plan()
         else:
             engine = self.service.engine

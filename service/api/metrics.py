@@ -138,16 +138,17 @@ class Metrics:
 
 def show_parts(metrics: Metrics, service: Service) -> None:
     """Show what the parts of the service are doing now; a new part adds its lines here."""
-    settings, workers = service.settings, service.workers
-    if workers is not None:
+    settings, processes = service.settings, (service.workers, service.racers)
+    workers = [lane for lane in processes if lane is not None]
+    if workers:
         about = "Worker processes that died, or were killed."
-        metrics.counter("worker_ends", about, lambda: workers.ends)
+        metrics.counter("worker_ends", about, lambda: sum(lane.ends for lane in workers))
     held = "Bytes of bodies that are received or worked on."
     metrics.gauge("bytes_in_flight", held, lambda: service.bodies.held)
     metrics.gauge("ready", "1 if calls are taken.", lambda: service.phase == "ready")
     for name, lane, slots in (
         ("thread", service.lane, settings.slots),
-        ("race", service.races, 1),
+        ("race", service.racers or service.races, 1),
         ("process", service.workers, settings.processes),
     ):
         if lane is None:  # workers, where the registry is not theirs

@@ -37,6 +37,13 @@ def response_reply(response: Response) -> Reply:
     return Reply(response.status_code, tuple(response.raw_headers), (bytes(response.body),))
 
 
+def reply_response(reply: Reply) -> Response:
+    """A reply as a response of the framework."""
+    response = Response(b"".join(reply.chunks), reply.status)
+    response.raw_headers = [*reply.headers]
+    return response
+
+
 async def send_reply(reply: Reply, send: Send) -> None:
     """Send a reply as ASGI messages."""
     start = {"type": "http.response.start", "status": reply.status, "headers": [*reply.headers]}

@@ -1,8 +1,8 @@
 """POST /{op}, /{op}/plan and /{op}/compare: decode, then run, explain or race, then encode."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from threading import Event
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -12,7 +12,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from service import compare
 from service.api.content import (
     JSON,
     NEGOTIATED,
@@ -24,11 +23,12 @@ from service.api.content import (
     unless_left,
 )
 from service.api.events import MEDIA_TYPE as EVENTS
-from service.api.events import race_events
+from service.api.events import RaceEvents
 from service.api.exchange import Terms, names_array, whole_exchange
 from service.api.openapi import describe_compare, describe_plan
-from service.api.replies import send_reply
-from service.api.reports import plan_answer, report_answer
+from service.api.races import RaceExchange, Sent
+from service.api.replies import reply_response, send_reply
+from service.api.reports import plan_answer
 from service.api.state import Service
 from service.api.telemetry import describe_call
 from service.lanes import Hold
@@ -126,36 +126,26 @@ class Endpoint:
     async def compare(self, request: Request) -> Response:
         """The race of all strategies: one report, or an event for each rung that is finished."""
         reader = request_codec(request.headers)
-        events = negotiate(request.headers, (JSON, EVENTS)) == EVENTS
-        query = query_fields(request.scope["query_string"])
-        # A race may take its deadline by estimates, which may be half of the truth.
-        deadline_ms = 2 * self.service.settings.deadline_ms
-        reading = replace(self.service.reading, params=compare.PARAMS)
+        streams = negotiate(request.headers, (JSON, EVENTS)) == EVENTS
+        query = request.scope["query_string"]
+        query_fields(query)  # refuses keys that stand there twice, before the body is read
+        agreed = tuple(map(dict(request.scope["headers"]).get, NEGOTIATED))
         hold = self.service.bodies.hold()
+        exchange = RaceExchange(self.service, self.op, reader)
         try:
             body = await self._body(request, hold)
-
-            def enter() -> compare.Race:
-                call = reader.decode(body, self.op, reading, query)
-                return compare.enter(self.service.engine, call, compare.Options.of(call.options))
-
-            race = await self.service.lane.run(enter, deadline_ms=deadline_ms)
-        finally:
+            sent = Sent(body, query, agreed, request.scope["state"]["request_id"])
+            is_checked = await exchange.check(sent)
+        except BaseException:
             hold.release()
-        if events:
-            return race_events(race, self.service.races, deadline_ms=deadline_ms)
-
-        late = Event()
-
-        def run() -> Response:
-            report = race.report(race.run(stop=late.is_set))
-            return _json(report_answer(report))
-
-        try:
-            running = self.service.races.run(run, deadline_ms=deadline_ms)
-            return await unless_left(running, request.receive)
-        finally:
-            late.set()
+            raise
+        events = RaceEvents()
+        racing = asyncio.ensure_future(exchange.run(sent, events.tell if streams else None))
+        racing.add_done_callback(lambda _: hold.release())
+        if streams:
+            response = events.response(racing, at_once=is_checked)
+            return await unless_left(response, request.receive)
+        return reply_response(await unless_left(racing, request.receive))
 
     async def _body(self, request: Request, hold: Hold) -> bytearray:
         self.service.check_ready()

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, Literal
 
 from service import memory
@@ -32,6 +33,8 @@ class Service:
     races: ThreadLane
     # None where the registry is not the service's own: workers have that one.
     workers: ProcessLane | None
+    # None where races run on a thread, by `races`.
+    racers: ProcessLane | None
     template: Template | None
     bodies: ByteBudget
     clusters: ThreadLane
@@ -51,6 +54,10 @@ class Service:
     def lane_of(self, planned: Plan) -> ThreadLane:
         """The lane that a planned call runs on."""
         return self.lane if planned.device.cluster is None else self.clusters
+
+    @property
+    def _process_lanes(self) -> list[ProcessLane]:
+        return [lane for lane in (self.workers, self.racers) if lane is not None]
 
     async def start(self) -> None:
         """Measure the strategies without holding up the event loop."""
@@ -79,11 +86,11 @@ class Service:
     def tidy(self) -> None:
         """Return memory that large calls have left to the system, when none runs."""
         self._tidying = False
-        if self.lane.inside or (self.workers is not None and self.workers.inside):
+        if self.lane.inside or any(lane.inside for lane in self._process_lanes):
             self.tidy_later()
         else:
-            if self.workers is not None:
-                self.workers.tidy()
+            for lane in self._process_lanes:
+                lane.tidy()
             drop_parsers()
             memory.release()
 
@@ -93,8 +100,8 @@ class Service:
         self.phase = "draining"
         await asyncio.to_thread(self.lane.close)
         await asyncio.to_thread(self.races.close)
-        if self.workers is not None:
-            await self.workers.close()
+        for lane in self._process_lanes:
+            await lane.close()
         await asyncio.to_thread(self.clusters.close)
         for device in self.engine.planner.devices.members:
             if device.cluster is not None:
@@ -114,22 +121,25 @@ def join(
         return Config(
             make=WORKER,
             memory_bytes=settings.worker_memory_bytes,
-            arguments={"settings": settings.model_dump(), "rates": rates.rows()},
+            arguments={"settings": settings.model_dump(mode="json"), "rates": rates.rows()},
         )
 
-    workers = None
+    workers = racers = None
     if template is not None:
-        slots, queue = settings.processes, settings.queue
-        workers = ProcessLane(template.fork, configure, slots=slots, queue=queue)
+        lane = partial(ProcessLane, template.fork, configure, queue=settings.queue)
+        workers = lane(slots=settings.processes)
+        has_gpu = any(device.kind == "cuda" for device in core.engine.planner.devices.members)
+        # One at a time: two races would measure each other.
+        racers = None if has_gpu else lane(slots=1)
     return Service(
         settings=settings,
         engine=core.engine,
         lane=ThreadLane(settings.slots, settings.queue),
         # Calls that wait for a cluster take no slot from those that compute here.
         clusters=ThreadLane(settings.slots, settings.queue),
-        # One at a time: two races would measure each other.
         races=ThreadLane(1, settings.queue),
         workers=workers,
+        racers=racers,
         template=template,
         bodies=ByteBudget(settings.max_inflight_bytes),
         reading=core.reading,

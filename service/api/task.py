@@ -7,6 +7,7 @@ from typing import Final
 import orjson
 
 from service.api.replies import Reply
+from service.rates import Row
 from service.timing import Stopwatch
 
 TEXT: Final = "latin-1"  # of headers: each byte is a letter
@@ -19,6 +20,14 @@ class Admitted:
     strategy: str
     device: str
     estimated_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """That a race is asked for: whether to tell each row, and what the server has measured."""
+
+    tells: bool
+    rates: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,7 @@ class Task:
     watch: Sequence[int]
     version: str = ""
     admitted: Admitted | None = None
+    contest: Contest | None = None
 
     def to_json(self) -> bytes:
         """The bytes that `from_json` reads."""
@@ -45,8 +55,10 @@ class Task:
     def from_json(cls, text: bytes) -> "Task":
         """The task that `to_json` wrote."""
         fields = orjson.loads(text)
-        admitted = fields.pop("admitted")
-        return cls(**fields, admitted=None if admitted is None else Admitted(**admitted))
+        for name, kind in (("admitted", Admitted), ("contest", Contest)):
+            if fields[name] is not None:
+                fields[name] = kind(**fields[name])
+        return cls(**fields)
 
 
 def texts_of(values: Iterable[bytes | None]) -> list[str | None]:

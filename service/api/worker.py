@@ -4,15 +4,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from service import memory
-from service.api.content import NEGOTIATED, formats
+from service.api.content import NEGOTIATED, formats, headers_of, request_codec
 from service.api.exchange import Exchange, Terms
 from service.api.inference.endpoint import NEGOTIATED as INFERENCE_NEGOTIATED
 from service.api.inference.endpoint import InferEndpoint
+from service.api.races import RaceExchange
 from service.api.state import Service, join
 from service.api.task import Task, head_of, headers_from
 from service.engine import is_exhausted
 from service.errors import ServiceError
-from service.lanes import Answer, Handler, Shorten
+from service.lanes import Answer, Handler, Line
 from service.rates import Rates, Row
 from service.settings import Settings
 from service.strategies import REGISTRY
@@ -33,12 +34,12 @@ class Worker:
         """Answer by these parts."""
         self._service = service
 
-    def answer(self, head: bytes, body: bytearray, shorten: Shorten) -> Answer:
+    def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
         """The reply to a request, be it a result or a problem."""
         task = Task.from_json(head)
         exchange = self._exchange(task)
         try:
-            reply = exchange.work(task, body, shorten)
+            reply = exchange.work(task, body, line)
         except ServiceError as error:
             reply = exchange.refused(error)
         except RuntimeError as error:
@@ -52,9 +53,12 @@ class Worker:
         drop_parsers()
         memory.release()
 
-    def _exchange(self, task: Task) -> Exchange:
+    def _exchange(self, task: Task) -> Exchange | RaceExchange:
         """The exchange that the server has begun, as far as that is known here."""
         op = self._service.engine.registry[task.op]
+        if task.contest is not None:
+            given = headers_of(headers_from(NEGOTIATED, task.headers).items())
+            return RaceExchange(self._service, op, request_codec(given))
         if task.version:
             headers = headers_from(INFERENCE_NEGOTIATED, task.headers)
             # The server counts what comes of it.

@@ -9,10 +9,11 @@ processes   a slot for each worker process > process (the server's end of one), 
 from typing import Final, Literal
 
 from service.lanes.admission import Admission, ByteBudget, Hold
+from service.lanes.arena import Bytes
 from service.lanes.processes import ProcessLane, WorkerFaultError
 from service.lanes.template import Template
 from service.lanes.threads import ThreadLane
-from service.lanes.worker import Answer, Config, Handler, Shorten
+from service.lanes.worker import Answer, Config, Handler, Line, Tell
 
 __all__ = [
     "INLINE",
@@ -21,12 +22,14 @@ __all__ = [
     "Admission",
     "Answer",
     "ByteBudget",
+    "Bytes",
     "Config",
     "Handler",
     "Hold",
     "Lane",
+    "Line",
     "ProcessLane",
-    "Shorten",
+    "Tell",
     "Template",
     "ThreadLane",
     "WorkerFaultError",

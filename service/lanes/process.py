@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from service.lanes.arena import Arena, Bytes
-from service.lanes.worker import ANSWER, REQUEST, SHORTER, Config, Shorten
+from service.lanes.worker import ANSWER, PART, REQUEST, SHORTER, Config, Line
 
 # The event loop copies so much at a time: about 0.2 ms.
 STEP_BYTES: Final = 2**20
@@ -36,22 +36,32 @@ class Worker:
         self._starting: asyncio.Task[None] | None = None
         self._bell: socket.socket | None = None
         self._pidfd: int
+        self.has_told = False  # a part of what comes of the last request
 
-    async def ask(self, head: bytes, body: Bytes, shorten: Shorten) -> Response:
+    async def ask(self, head: bytes, body: Bytes, line: Line) -> Response:
         """How it went, head and payload of the answer; WorkerGoneError if the process dies.
 
-        `shorten` is called if the worker finds that the request has less time, in milliseconds.
+        What the handler says before, by its own line, comes by `line`: parts are bytearrays.
 
         After any error the worker is to be stopped before it is asked again.
         """
+        self.has_told = False
         if self._bell is None:
             self._starting = asyncio.create_task(asyncio.to_thread(self._start))
             await asyncio.shield(self._starting)
         at = self._arena.write(head, 0)
         at = await self._put(body, at)
-        how, head_bytes, payload_bytes = await self._ring(len(head), len(body), shorten)
-        answer = self._arena.read(head_bytes, at)
-        payload = await self._get(payload_bytes, at + head_bytes)
+        how, size, payload_bytes = await self._rung(REQUEST.pack(len(head), len(body)))
+        while how in (SHORTER, PART):
+            if how == SHORTER:
+                line.shorten(size)
+            else:
+                self.has_told = True
+                line.tell(self._arena.read(size, at))
+                at += size
+            how, size, payload_bytes = await self._rung()
+        answer = self._arena.read(size, at)
+        payload = await self._get(payload_bytes, at + size)
         self._arena.shrink()
         return how, answer, payload
 
@@ -69,23 +79,20 @@ class Worker:
             self._configure().send(bell)
         bell.setblocking(False)
 
-    async def _ring(
-        self, head_bytes: int, body_bytes: int, shorten: Shorten
-    ) -> tuple[int, int, int]:
+    async def _rung(self, request: bytes = b"") -> tuple[int, int, int]:
+        """The next ring of the worker, after it was rung for a request."""
         loop, bell = asyncio.get_running_loop(), self._bell
         assert bell is not None  # noqa: S101  # it has been started
         try:
-            await loop.sock_sendall(bell, REQUEST.pack(head_bytes, body_bytes))
-            while True:
-                ring = await loop.sock_recv(bell, ANSWER.size)
-                if not ring:
-                    raise WorkerGoneError
-                how, first, second = ANSWER.unpack(ring)
-                if how != SHORTER:
-                    return how, first, second
-                shorten(first)
+            if request:
+                await loop.sock_sendall(bell, request)
+            ring = await loop.sock_recv(bell, ANSWER.size)
         except OSError:
             raise WorkerGoneError from None
+        if not ring:
+            raise WorkerGoneError
+        how, first, second = ANSWER.unpack(ring)
+        return how, first, second
 
     async def _put(self, data: Bytes, at: int) -> int:
         view = memoryview(data)

@@ -9,7 +9,7 @@ from service.errors import DeadlineExceededError, DrainingError, OutOfMemoryErro
 from service.lanes.admission import LATE, Admission, Place
 from service.lanes.arena import Bytes
 from service.lanes.process import Response, Start, Worker, WorkerGoneError
-from service.lanes.worker import EXHAUSTED, FAULT, Config, Shorten
+from service.lanes.worker import EXHAUSTED, FAULT, Config, Line, Tell
 
 TRIES: Final = 2
 
@@ -22,7 +22,8 @@ class ProcessLane:
     """Runs requests in up to `slots` worker processes, with at most `queue` requests waiting.
 
     A worker whose request is late, or no longer wanted, is killed: its core is free at once. A
-    request whose worker dies is given to another one, once.
+    request whose worker dies is given to another one, once, unless a part of what came of it has
+    been told.
     """
 
     def __init__(
@@ -50,9 +51,15 @@ class ProcessLane:
         return self._admission.inside
 
     async def run(
-        self, head: bytes, body: Bytes, *, estimated_ns: float | None = None, deadline_ms: int
+        self,
+        head: bytes,
+        body: Bytes,
+        *,
+        estimated_ns: float | None = None,
+        deadline_ms: int,
+        tell: Tell | None = None,
     ) -> tuple[bytearray, bytearray]:
-        """Head and payload of the answer to a request.
+        """Head and payload of the answer to a request; parts that come before go to `tell`.
 
         OverloadedError without room; DeadlineExceededError when late; OutOfMemoryError;
         WorkerDiedError if two workers die of it; WorkerFaultError if the handler fails.
@@ -66,7 +73,8 @@ class ProcessLane:
                 def shorten(left_ms: int) -> None:
                     limit.reschedule(asyncio.get_running_loop().time() + left_ms / 1000)
 
-                how, answer, payload = await self._in_turn(place, head, body, shorten)
+                line = Line(shorten, tell or bytes)  # nobody may ask for parts
+                how, answer, payload = await self._in_turn(place, head, body, line)
         except TimeoutError:
             raise DeadlineExceededError(LATE) from None
         if how == EXHAUSTED:
@@ -75,7 +83,7 @@ class ProcessLane:
             raise WorkerFaultError(answer.decode())
         return answer, payload
 
-    async def _in_turn(self, place: Place, head: bytes, body: Bytes, shorten: Shorten) -> Response:
+    async def _in_turn(self, place: Place, head: bytes, body: Bytes, line: Line) -> Response:
         """The response of a worker, when one is free."""
         try:
             await self._free.acquire()
@@ -86,7 +94,7 @@ class ProcessLane:
         worker = self._idle.pop() if self._idle else self._new_worker()
         self._busy.add(worker)
         try:
-            response = await self._asked(worker, head, body, shorten)
+            response = await self._asked(worker, head, body, line)
         except BaseException:
             # Its core is free before its place is; the client need not wait for that.
             ending = asyncio.create_task(self._end(worker, place))
@@ -96,14 +104,19 @@ class ProcessLane:
         self._leave(worker, place)
         return response
 
-    async def _asked(self, worker: Worker, head: bytes, body: Bytes, shorten: Shorten) -> Response:
+    async def _asked(self, worker: Worker, head: bytes, body: Bytes, line: Line) -> Response:
         for _ in range(TRIES):
             if self._closed:
                 break
             try:
-                return await worker.ask(head, body, shorten)
+                return await worker.ask(head, body, line)
             except WorkerGoneError:
                 self.ends += await worker.stop()
+                if worker.has_told:
+                    raise WorkerDiedError(
+                        "the process that computed the call died when a part of its answer had "
+                        "been given"
+                    ) from None
         raise WorkerDiedError("the process that computed the call died, and so did a second one")
 
     async def _end(self, worker: Worker, place: Place) -> None:

@@ -2,7 +2,7 @@
 
 The socket only rings: each message is a few numbers. What they count is in the arena, where an
 answer stands after its request, so that the request can be given to another process if this one
-dies. Nothing is unpickled, here or there.
+dies. Parts that are told before stand between them. Nothing is unpickled, here or there.
 """
 
 import json
@@ -16,7 +16,6 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -24,11 +23,13 @@ from typing import Any, Final, Protocol
 
 from service.lanes.arena import Arena, Bytes
 
-# How a request went; or, before that, that it has less time than the server knows.
-DONE, EXHAUSTED, FAULT, SHORTER = range(4)
+# How a request went; or, before that, that it has less time than the server knows, or that a part
+# of what comes of it is in the arena.
+DONE, EXHAUSTED, FAULT, SHORTER, PART = range(5)
 CONFIG: Final = struct.Struct("<Q")  # bytes of a worker's configuration
 REQUEST: Final = struct.Struct("<QQ")  # bytes of head and body
-ANSWER: Final = struct.Struct("<BQQ")  # how it went, bytes of head and payload; or milliseconds
+# How it went, bytes of head and payload; or milliseconds; or bytes of a part.
+ANSWER: Final = struct.Struct("<BQQ")
 # Requests in the event loop come first where the cores are all taken.
 NICE: Final = 10
 REST_S: Final = 0.5
@@ -46,17 +47,27 @@ class Answer:
 
 
 Shorten = Callable[[int], object]
+Tell = Callable[[Bytes], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a handler may say before it answers.
+
+    To `shorten` it says how many milliseconds are left from now: the request itself may have named
+    a deadline. By `tell` it hands over parts of what comes of the request, one after the other;
+    once there was one, no other worker tries the request again.
+    """
+
+    shorten: Shorten
+    tell: Tell
 
 
 class Handler(Protocol):
     """What a worker does."""
 
-    def answer(self, head: bytes, body: bytearray, shorten: Shorten) -> Answer:
-        """The answer to a request; whatever it raises is told to the server.
-
-        To `shorten` the deadline says how many milliseconds are left from now: the request itself
-        may have named them.
-        """
+    def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
+        """The answer to a request; whatever it raises is told to the server."""
         ...
 
     def rest(self) -> None:
@@ -138,22 +149,34 @@ def serve(bell: socket.socket, arena: Arena, handler: Handler) -> None:
         if not packet:
             return
         bell.settimeout(REST_S)
-        bell.send(answer(arena, handler, partial(shorten, bell), *REQUEST.unpack(packet)))
-
-
-def shorten(bell: socket.socket, left_ms: int) -> None:
-    """Tell the server how long it shall still wait."""
-    bell.send(ANSWER.pack(SHORTER, left_ms, 0))
+        bell.send(answer(arena, handler, bell.send, *REQUEST.unpack(packet)))
 
 
 def answer(
-    arena: Arena, handler: Handler, shorten: Shorten, head_bytes: int, body_bytes: int
+    arena: Arena,
+    handler: Handler,
+    ring: Callable[[bytes], object],
+    head_bytes: int,
+    body_bytes: int,
 ) -> bytes:
-    """Handle the request that is in the arena, write what came of it, and give its ring."""
+    """Handle the request that is in the arena, write what came of it, and give its last ring.
+
+    By `ring` the server is told of what comes before.
+    """
     at = head_bytes + body_bytes
+
+    def shorten(left_ms: int) -> None:
+        ring(ANSWER.pack(SHORTER, left_ms, 0))
+
+    def tell(part: Bytes) -> None:
+        nonlocal at
+        start, at = at, arena.write(part, at)
+        ring(ANSWER.pack(PART, at - start, 0))
+
     try:
         head = bytes(arena.read(head_bytes, 0))
-        made, how = handler.answer(head, arena.read(body_bytes, head_bytes), shorten), DONE
+        line = Line(shorten, tell)
+        made, how = handler.answer(head, arena.read(body_bytes, head_bytes), line), DONE
     except MemoryError:
         made, how = Answer(b""), EXHAUSTED
     except Exception:  # noqa: BLE001  # the server logs it

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from threading import Event
@@ -20,7 +21,8 @@ from httpx import AsyncClient
 
 from service import compare
 from service.api.app import create_app
-from service.api.events import race_events
+from service.api.events import RaceEvents, RaceResponse
+from service.api.races import _finished
 from service.api.reports import report_answer, row_answer
 from service.api.state import Service
 from service.call import Call, Spec, Tensor
@@ -30,6 +32,7 @@ from service.compare.race import _reference
 from service.compare.report import Host, Report, Row, cpu_name
 from service.dtypes import DTYPES
 from service.examples import Example, compare_examples
+from service.lanes import Bytes
 from service.plan import Plan
 from service.rates import Rates
 from service.registry import Op, Registry, Sample, parse_params
@@ -703,7 +706,14 @@ async def test_a_silent_rung_is_kept_company(rates: Rates) -> None:
         operands = (torch.tensor([[77.0, 1]]), torch.ones(2, 1))
         call = Call("matmul", operands, parse_params(op.params, {}), device="cpu")
         entered = compare.enter(service.engine, call, Options(repeat=1))
-        response = race_events(entered, service.races, deadline_ms=60_000, ping_s=0.01)
+        loop, stream = asyncio.get_running_loop(), RaceEvents(ping_s=0.01)
+
+        def tell(row: Bytes) -> None:
+            loop.call_soon_threadsafe(stream.tell, row)
+
+        racing = service.races.submit(partial(_finished, entered, tell), deadline_ms=60_000)
+        response = await stream.response(racing, at_once=True)
+        assert isinstance(response, RaceResponse)
         parts: list[str] = []
         async for part in response.body_iterator:
             assert isinstance(part, bytes)

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from service.lanes import Answer, Handler, Shorten
+from service.lanes import Answer, Handler, Line
 
 
 class Echo:
@@ -20,7 +20,7 @@ class Echo:
         self.suffix = suffix.encode()
         self.rests = 0
 
-    def answer(self, head: bytes, body: bytearray, shorten: Shorten) -> Answer:
+    def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
         """The same."""
         return Answer(head, (body, self.suffix))
 
@@ -32,12 +32,14 @@ class Echo:
 class Obedient:
     """Does what the head says."""
 
-    def answer(self, head: bytes, body: bytearray, shorten: Shorten) -> Answer:
+    def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
         """Do what the first word of the head says to the rest, and give back the body."""
         word, _, argument = head.decode().partition(" ")
         if word == "shorten":
-            shorten(int(argument))
+            line.shorten(int(argument))
             sleep(60)
+        if word == "tell":
+            return tell(argument, body, line)
         return Answer(ACTS[word](argument).encode(), (body,))
 
     def rest(self) -> None:
@@ -111,6 +113,15 @@ def fill(argument: str) -> str:
     """So many bytes."""
     np.ones(int(argument), np.uint8)
     return pid(argument)
+
+
+def tell(argument: str, body: bytearray, line: Line) -> Answer:
+    """So many times the body, and then as the rest of the argument says."""
+    count, _, last = argument.partition(" ")
+    for index in range(int(count)):
+        line.tell(b"%d:" % index + body)
+    word, _, argument = last.partition(" ")
+    return Answer(ACTS[word](argument).encode(), (body,))
 
 
 ACTS: Final[dict[str, Callable[[str], str]]] = {

@@ -20,7 +20,7 @@ from service.errors import (
     OverloadedError,
     WorkerDiedError,
 )
-from service.lanes import Config, ProcessLane, Template, WorkerFaultError
+from service.lanes import Bytes, Config, ProcessLane, Template, WorkerFaultError
 from service.lanes.arena import Arena
 from service.lanes.worker import NICE, OOM_SCORE
 
@@ -136,6 +136,45 @@ async def test_a_worker_shortens_its_deadline(lane: ProcessLane) -> None:
     with pytest.raises(DeadlineExceededError):
         await lane.run(b"shorten 50", b"", deadline_ms=LONG_MS)
     assert await pid_of(lane) != pid
+
+
+async def test_parts_come_before_the_answer(lane: ProcessLane) -> None:
+    """Each when it is told, whole and in order; who asks for none gets the answer alone."""
+    for size in (0, 3, 2**21 + 1):
+        body = os.urandom(size)
+        parts: list[Bytes] = []
+        answer, payload = await lane.run(
+            b"tell 3 pid", body, deadline_ms=LONG_MS, tell=parts.append
+        )
+        assert parts == [b"%d:%b" % (index, body) for index in range(3)]
+        assert (int(answer), bytes(payload)) == (await pid_of(lane), body)
+        answer, payload = await lane.run(b"tell 3 pid", body, deadline_ms=LONG_MS)
+        assert (int(answer), bytes(payload)) == (await pid_of(lane), body)
+
+
+async def test_a_part_comes_while_the_worker_goes_on(lane: ProcessLane, tmp_path: Path) -> None:
+    """It need not be over; and then it can be killed as any other."""
+    file = tmp_path / "pid"
+    parts: asyncio.Queue[Bytes] = asyncio.Queue()
+    coming = asyncio.create_task(
+        lane.run(f"tell 2 spin {file}".encode(), b"", deadline_ms=LONG_MS, tell=parts.put_nowait)
+    )
+    assert [await parts.get(), await parts.get()] == [b"0:", b"1:"]
+    pid = await pid_in(file)
+    coming.cancel()
+    await until(lambda: not is_alive(pid) and not lane.inside)
+
+
+async def test_who_has_told_a_part_is_not_tried_again(lane: ProcessLane, tmp_path: Path) -> None:
+    """The parts of another try might be others; without any it is tried again."""
+    parts: list[Bytes] = []
+    head = b"tell %d once " + str(tmp_path / "died").encode()
+    with pytest.raises(WorkerDiedError, match="a part of its answer"):
+        await lane.run(head % 1, b"", deadline_ms=LONG_MS, tell=parts.append)
+    assert (len(parts), lane.ends) == (1, 1)
+    (tmp_path / "died").unlink()
+    await lane.run(head % 0, b"", deadline_ms=LONG_MS, tell=parts.append)
+    assert (len(parts), lane.ends) == (1, 2)
 
 
 async def test_unwanted_work_is_killed(lane: ProcessLane, tmp_path: Path) -> None:
@@ -299,7 +338,7 @@ def test_a_template_that_ends_when_it_is_asked(template: Template) -> None:
 
 SERVER = """
 import asyncio
-from service.lanes import Config, ProcessLane, Template
+from service.lanes import Bytes, Config, ProcessLane, Template
 
 async def main():
     template = Template(())

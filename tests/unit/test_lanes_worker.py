@@ -5,19 +5,19 @@ from collections.abc import Callable
 from threading import Thread
 from time import sleep
 
-from service.lanes import Answer, Config, Shorten
+from service.lanes import Answer, Config, Line
 from service.lanes.arena import Arena
 from service.lanes.worker import (
     ANSWER,
     DONE,
     EXHAUSTED,
     FAULT,
+    PART,
     REQUEST,
     SHORTER,
     answer,
     data_bytes,
     serve,
-    shorten,
 )
 from tests.unit.lane_handlers import Echo, Obedient
 
@@ -30,7 +30,7 @@ def asked(
     """How a request went, and the head and payload of its answer."""
 
     class Handler(Obedient):
-        def answer(self, head: bytes, body: bytearray, shorten: Shorten) -> Answer:
+        def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
             return handle(head, body)
 
     arena = Arena()
@@ -104,12 +104,48 @@ def test_serving_until_the_server_hangs_up() -> None:
     arena.close()
 
 
-def test_a_shorter_deadline() -> None:
-    """It is told before the answer."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        shorten(theirs, 250)
-        assert ANSWER.unpack(ours.recv(ANSWER.size)) == (SHORTER, 250, 0)
+def test_what_is_said_before_the_answer() -> None:
+    """A shorter deadline, and parts, which lie between request and answer in the order told."""
+
+    class Handler(Obedient):
+        def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
+            line.tell(b"one")
+            line.shorten(250)
+            line.tell(b"")
+            line.tell(body)
+            return Answer(b"head", (b"payload",))
+
+    rings: list[bytes] = []
+    arena = Arena()
+    arena.write(b"askthis", 0)
+    last = answer(arena, Handler(), rings.append, 3, 4)
+    assert [ANSWER.unpack(ring) for ring in (*rings, last)] == [
+        (PART, 3, 0),
+        (SHORTER, 250, 0),
+        (PART, 0, 0),
+        (PART, 4, 0),
+        (DONE, 4, 7),
+    ]
+    assert arena.read(arena.size, 0) == b"askthis" + b"one" + b"this" + b"head" + b"payload"
+    arena.close()
+
+
+def test_a_fault_after_a_part() -> None:
+    """It is told behind the part."""
+
+    class Handler(Obedient):
+        def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
+            line.tell(b"one")
+            raise ValueError("because")
+
+    rings: list[bytes] = []
+    arena = Arena()
+    arena.write(b"ask", 0)
+    how, size, rest = ANSWER.unpack(answer(arena, Handler(), rings.append, 3, 0))
+    assert (how, rest) == (FAULT, 0)
+    assert arena.read(6, 0) == b"askone"
+    assert arena.read(size, 6).endswith(b"ValueError: because\n")
+    arena.close()
 
 
 def test_private_memory_is_counted() -> None:

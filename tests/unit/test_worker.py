@@ -1,5 +1,6 @@
 """What a worker process does with a request, run in this process."""
 
+import gzip
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,9 +10,9 @@ import pytest
 import torch
 
 from service.api.replies import Reply
-from service.api.task import Admitted, Task, head_of, reply_of
+from service.api.task import Admitted, Contest, Task, head_of, reply_of
 from service.api.worker import Worker, make
-from service.lanes import Handler
+from service.lanes import Bytes, Handler, Line
 from service.rates import Rates
 from service.settings import Settings
 from service.strategies import REGISTRY
@@ -38,10 +39,16 @@ def handler(rates: Rates) -> Handler:
     return make(settings=Settings().model_dump(), rates=rates.rows())
 
 
-def replied(handler: Handler, task: Task, body: bytes, left: list[int] | None = None) -> Reply:
-    """The reply to a task; deadlines that it shortens are listed in `left`."""
-    shorten = (left if left is not None else []).append
-    answer = handler.answer(task.to_json(), bytearray(body), shorten)
+def replied(
+    handler: Handler,
+    task: Task,
+    body: bytes,
+    left: list[int] | None = None,
+    told: list[Bytes] | None = None,
+) -> Reply:
+    """The reply to a task; deadlines that it shortens go to `left`, and parts to `told`."""
+    line = Line(([] if left is None else left).append, ([] if told is None else told).append)
+    answer = handler.answer(task.to_json(), bytearray(body), line)
     reply, _, _ = reply_of(answer.head, bytearray(b"".join(answer.chunks)))
     return reply
 
@@ -54,6 +61,8 @@ def fields_of(reply: Reply) -> Mapping[str, object]:
 
 def test_a_task_travels() -> None:
     """What a worker gets is what was sent."""
+    contest = Contest(True, [["matmul", "loops", "cpu", "float32", 1.5, 0.0]])  # type: ignore[list-item]  # JSON has no tuples
+    assert Task.from_json(replace(TASK, contest=contest).to_json()).contest == contest
     for admitted in (None, Admitted("loops", "cpu", 5)):
         task = replace(TASK, headers=[None, "gzip", "é", ""], query="a=%20&ü", admitted=admitted)
         for version in ("", "auto"):
@@ -127,6 +136,43 @@ def test_a_model(handler: Handler) -> None:
     reply = replied(handler, replace(task, headers=[None, None, "9999"]), INFERENCE)
     assert reply.status == 400
     assert fields_of(reply).keys() == {"error"}
+
+
+def test_a_race(handler: Handler) -> None:
+    """The report, by the estimates of the server; the rows before it, if they are asked for."""
+    rates = [
+        ("matmul", name, "cpu", "float32", 1_000_000.0, 0.0)
+        for name in REGISTRY["matmul"].strategies
+    ]
+    body = BODY[:-1] + b', "strategies": ["loops", "torch"], "repeat": 2}'
+    for tells, rows in ((False, 0), (True, 2)):
+        told: list[Bytes] = []
+        task = replace(TASK, query="baseline=torch", contest=Contest(tells, rates))
+        reply = replied(handler, task, body, told=told)
+        report = json.loads(b"".join(reply.chunks))
+        assert (reply.status, report["baseline"]) == (200, "torch")
+        assert [(row["strategy"], row["runs"]) for row in report["rows"]] == [
+            ("loops", 2),
+            ("torch", 2),
+        ]
+        assert report["rows"][0]["estimated_ms"] == 8
+        assert len(told) == rows
+        for row in told:
+            fields = json.loads(bytes(row))
+            reported = next(r for r in report["rows"] if r["strategy"] == fields["strategy"])
+            assert fields == reported | {"speedup": None}
+
+
+def test_a_race_that_is_refused(handler: Handler) -> None:
+    """In another format, too: it is read as the server would read it."""
+    task = replace(TASK, contest=Contest(True, ()))
+    told: list[Bytes] = []
+    reply = replied(handler, task, BODY[:-1] + b', "repeat": 0}', told=told)
+    assert (reply.status, fields_of(reply)["code"]) == (422, "invalid-field")
+    packed = replace(task, headers=[JSON, "gzip", None, None])
+    reply = replied(handler, packed, gzip.compress(BODY[:-1] + b', "repeat": 0}'), told=told)
+    assert (reply.status, fields_of(reply)["code"]) == (422, "invalid-field")
+    assert told == []
 
 
 def test_formats(handler: Handler) -> None:

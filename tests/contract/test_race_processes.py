@@ -1,0 +1,230 @@
+"""Races in a worker process: what they cannot hurt, and what ends them."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from httpx import AsyncClient
+
+from service.api.events import RaceEvents
+from service.lanes import Template
+from service.rates import Rates
+from tests.conftest import Serve
+from tests.contract.test_compare import STREAM, listening, read_stream, until
+from tests.contract.test_lanes import PADDING, app_of, product, reckless
+
+FORMS = pytest.mark.parametrize("headers", [{}, STREAM], ids=["report", "stream"])
+# A minute of loops; and a rung that is skipped, whose row comes at once.
+LONG = product(150, strategies=["loops"])
+TOLD = product(150, strategies=["loops", "dask"])
+SHORT = product(2, strategies=["loops", "torch"], repeat=2)
+
+
+@pytest.fixture
+async def mine(
+    client: AsyncClient, rates: Rates, template: Template
+) -> AsyncIterator[tuple[FastAPI, AsyncClient]]:
+    """An app that takes loops for quick, and a client of it."""
+    async with reckless(client, rates, template) as found:
+        yield found
+
+
+async def until_racing(app: FastAPI) -> int:
+    """Wait until a process races: the descriptor that stands for it."""
+    racers = app.state.service.racers
+    await until(lambda: any(worker._bell is not None for worker in racers._busy))
+    (worker,) = racers._busy
+    pidfd: int = worker._pidfd
+    return pidfd
+
+
+async def until_over(app: FastAPI) -> None:
+    """Wait until no race runs or waits, and none holds bytes."""
+    service = app.state.service
+    await until(lambda: not service.racers.inside and not service.bodies.held)
+
+
+async def post(client: AsyncClient, body: bytes, headers: dict[str, str]) -> Any:
+    """The report or the problem of a race: the answer, or the last event."""
+    response = await client.post("/matmul/compare", content=body, headers=headers)
+    if response.headers["content-type"].startswith("text/event-stream"):
+        return list(read_stream(response.text))[-1].data
+    return response.json()
+
+
+async def works(app: FastAPI, client: AsyncClient) -> None:
+    """The next race is run, with two rungs."""
+    await until_over(app)
+    assert [row["runs"] for row in (await post(client, SHORT, {}))["rows"]] == [2, 2]
+
+
+async def test_the_report_is_of_the_process(serve: Serve) -> None:
+    """Its threads are those of a call, and nothing raced in the server."""
+    async with serve(threads=2) as client:
+        service = app_of(client).state.service
+        for headers in ({}, STREAM):
+            assert (await post(client, SHORT, headers))["host"]["threads"] == 2
+        (worker,) = service.racers._idle
+        assert worker._bell is not None
+        assert service.workers._idle == []
+        assert service.races._pool._threads == set()
+
+
+@FORMS
+async def test_long_text_is_read_by_the_process(
+    client: AsyncClient, app: FastAPI, headers: dict[str, str]
+) -> None:
+    """What is wrong with it is a plain problem all the same, and nothing is left of it."""
+    report = await post(client, SHORT + PADDING * 4, headers)
+    assert [row["runs"] for row in report["rows"]] == [2, 2]
+    for body in (b"[" + PADDING, b'{"a": [1, 2], "b": [1]}' + PADDING):
+        near, far = [
+            await client.post("/matmul/compare", content=each, headers=headers)
+            for each in (body[: -len(PADDING)], body)
+        ]
+        assert near.status_code == far.status_code
+        assert near.headers["content-type"] == far.headers["content-type"]
+        assert near.json()["code"] == far.json()["code"]
+    await until_over(app)
+    await until(lambda: app.state.service.racers._idle[0]._arena.size == 0)
+
+
+async def test_stored_operands_race_in_the_process(serve: Serve, tmp_path: Path) -> None:
+    """It finds them as the server does."""
+    np.save(tmp_path / "x.npy", np.ones(3, np.float32))
+    body = json.dumps({"x": {"ref": "x.npy"}, "strategies": ["loops", "torch"]}).encode()
+    async with serve(data=tmp_path) as client:
+        response = await client.post("/norm/compare", content=body)
+        assert [row["agrees"] for row in response.json()["rows"]] == [True, True]
+        assert len(app_of(client).state.service.racers._idle) == 1
+        answer = await client.post("/matmul", content=product(24, strategy="loops"))
+        assert answer.json()["timing"]["lane"] == "process"
+
+
+@FORMS
+@pytest.mark.parametrize("body", [LONG, TOLD, LONG + PADDING], ids=["silent", "told", "unread"])
+async def test_a_client_that_leaves_ends_its_race(
+    mine: tuple[FastAPI, AsyncClient], headers: dict[str, str], body: bytes
+) -> None:
+    """At once, whatever it does; one that waited for its turn gives up its place."""
+    app, client = mine
+    racers = app.state.service.racers
+    async with listening(app) as url, AsyncClient(base_url=url) as real:
+        racing = asyncio.create_task(real.post("/matmul/compare", content=body, headers=headers))
+        await until_racing(app)
+        waiting = asyncio.create_task(real.post("/matmul/compare", content=LONG, headers=headers))
+        await until(lambda: racers.inside == 2)
+        waiting.cancel()
+        await until(lambda: racers.inside == 1)
+        assert racers.ends == 0
+        racing.cancel()
+        await until_over(app)
+    assert racers.ends == 1
+    await works(app, client)
+
+
+@FORMS
+@pytest.mark.parametrize("body", [LONG, TOLD], ids=["silent", "told"])
+async def test_a_late_race_is_killed(
+    client: AsyncClient,
+    rates: Rates,
+    template: Template,
+    headers: dict[str, str],
+    body: bytes,
+) -> None:
+    """At twice the deadline of a call; the next finds a process."""
+    async with reckless(client, rates, template, deadline_ms=1500) as (app, mine):
+        problem = await post(mine, body, headers)
+        assert (problem["status"], problem["code"]) == (504, "deadline-exceeded")
+        assert app.state.service.racers.ends <= 1
+        await works(app, mine)
+
+
+@FORMS
+async def test_a_killed_process_is_not_noticed(
+    mine: tuple[FastAPI, AsyncClient], headers: dict[str, str]
+) -> None:
+    """The race is run by another one, as long as no row has been told."""
+    app, client = mine
+    body = product(60, strategies=["loops"], repeat=1)
+    coming = asyncio.create_task(post(client, body, headers))
+    signal.pidfd_send_signal(await until_racing(app), signal.SIGKILL)
+    assert [row["runs"] for row in (await coming)["rows"]] == [1]
+    assert app.state.service.racers.ends == 1
+
+
+async def test_a_process_that_dies_after_a_row(mine: tuple[FastAPI, AsyncClient]) -> None:
+    """Its rows would not be those of another one: the stream ends with the problem."""
+    app, client = mine
+    async with listening(app) as url, AsyncClient(base_url=url) as real:
+        request = real.stream("POST", "/matmul/compare", content=TOLD, headers=STREAM)
+        async with request as response:
+            lines = response.aiter_lines()
+            assert await anext(lines) == "event: row"
+            signal.pidfd_send_signal(await until_racing(app), signal.SIGKILL)
+            rest = [line async for line in lines]
+    assert "event: problem" in rest
+    problem = json.loads(rest[rest.index("event: problem") + 1].removeprefix("data: "))
+    assert (problem["status"], problem["code"]) == (503, "worker-died")
+    await works(app, client)
+
+
+@FORMS
+async def test_without_room_a_race_is_told_to_come_again(
+    client: AsyncClient, rates: Rates, template: Template, headers: dict[str, str]
+) -> None:
+    """503 is a plain problem document with Retry-After, for a stream too, read or not."""
+    async with reckless(client, rates, template, queue=0) as (app, mine):
+        first = asyncio.create_task(post(mine, LONG, {}))
+        await until_racing(app)
+        for body in (SHORT, SHORT + PADDING):
+            refused = await mine.post("/matmul/compare", content=body, headers=headers)
+            assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+            assert int(refused.headers["retry-after"]) >= 1
+        first.cancel()
+        await until_over(app)
+
+
+@FORMS
+async def test_calls_have_places_of_their_own(
+    mine: tuple[FastAPI, AsyncClient], headers: dict[str, str]
+) -> None:
+    """A race takes none of the processes that calls of loops run in."""
+    app, client = mine
+    racing = asyncio.create_task(post(client, LONG, headers))
+    await until_racing(app)
+    answer = await client.post("/matmul", content=product(24, strategy="loops"))
+    assert answer.json()["timing"]["lane"] == "process"
+    assert not racing.done()
+    racing.cancel()
+    await until_over(app)
+
+
+async def test_a_process_without_memory_for_a_race(serve: Serve) -> None:
+    """One 503, and the next race is run by the same process."""
+    async with serve(worker_memory_bytes=2**26) as client:
+        rows = {"shape": [1000, 1000], "dtype": "float64", "data": [0.5] * 1_000_000}
+        body = json.dumps({"operands": [rows] * 6, "op": "add", "strategies": ["torch"]})
+        response = await client.post("/broadcast/compare", content=body)
+        assert (response.status_code, response.json()["code"]) == (503, "out-of-memory")
+        app = app_of(client)
+        assert app.state.service.racers.ends == 0
+        await works(app, client)
+
+
+async def test_a_stream_that_nobody_waits_for() -> None:
+    """A race that was not checked is cancelled with who waits for its first row."""
+    racing = asyncio.ensure_future(asyncio.Event().wait())
+    waiting = asyncio.ensure_future(
+        RaceEvents().response(racing, at_once=False)  # type: ignore[arg-type]  # it has no reply
+    )
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait((racing, waiting))
+    assert racing.cancelled()
