@@ -8,7 +8,6 @@ from service.errors import (
     InvalidFieldError,
     Place,
     UnknownFieldError,
-    clip,
     did_you_mean,
     quote,
 )
@@ -38,7 +37,7 @@ def _parse_keep(value: dict[str, object], reading: Reading) -> Output:
         raise UnknownFieldError(
             f"output has {quote(unknown[0])}; an object there has {' and '.join(KEEP)}",
             hint=did_you_mean(unknown[0], KEEP),
-            places=[Place(f"/output/{escape(clip(unknown[0], 64))}", "unknown field")],
+            places=[Place(f"/output/{escape(unknown[0])}", "unknown field")],
         )
     overwrite = _OVERWRITE(value.get("overwrite", False))
     pointer = "/output/store"

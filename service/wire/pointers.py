@@ -1,11 +1,12 @@
 """JSON pointers (RFC 6901) to the parts of a request, and how sentences call them."""
 
 from service.call import Shape
+from service.errors import MAX_QUOTED, clip
 
 
 def escape(key: str) -> str:
-    """A key as a step of a pointer."""
-    return key.replace("~", "~0").replace("/", "~1")
+    """A key as a step of a pointer; no more of it than an answer may repeat."""
+    return clip(key, MAX_QUOTED).replace("~", "~0").replace("/", "~1")
 
 
 def name_of(pointer: str) -> str:

@@ -15,7 +15,6 @@ from service.errors import (
     Place,
     UnknownDtypeError,
     UnknownFieldError,
-    clip,
     did_you_mean,
     quote,
 )
@@ -243,7 +242,7 @@ def _refuse_unknown(
         raise UnknownFieldError(
             f"{op.name} has no field {quote(unknown[0])}; it has {', '.join(known)}",
             hint=did_you_mean(unknown[0], known),
-            places=(Place(f"/{escape(clip(name, 64))}", "unknown field") for name in unknown),
+            places=(Place(f"/{escape(name)}", "unknown field") for name in unknown),
         )
 
 

@@ -124,6 +124,26 @@ def test_too_many_operands_are_refused() -> None:
     assert (error.code, error.places[0].pointer) == ("limit-exceeded", "/operands")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"KEY": 1}',
+        '{"a": {"KEY": 1}, "b": 1}',
+        '{"a": 1, "b": 1, "output": {"KEY": 1}}',
+        '{"KEY": 1, "KEY": 2}',
+        '{"KEY": {"KEY": 1, "KEY": 2}}',
+    ],
+)
+def test_no_more_of_a_key_is_repeated_than_may_be(text: str) -> None:
+    """A pointer to a key that is too long ends within it, and so does a sentence."""
+    body = text.replace("KEY", "k" * 1000).encode()
+    with pytest.raises(ServiceError) as caught:
+        CODEC.decode(body, matmul, READING)
+    texts = [caught.value.detail, *(place.pointer for place in caught.value.places)]
+    assert all("k" * 65 not in each for each in texts)
+    assert caught.value.places[0].pointer.endswith("/" + "k" * 63 + "…")
+
+
 def test_a_listed_operand_is_called_by_its_number() -> None:
     """In sentences and in pointers."""
     error = refusal({"operands": [[1], [[1], [1, 2]]]}, LISTED)
