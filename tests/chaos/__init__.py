@@ -1,0 +1,1 @@
+"""The service holds: hostile requests, overload, signals and long runs against a real server."""

@@ -1,0 +1,22 @@
+"""The server that hostile clients meet: with small limits, so that they are soon reached."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.record import HEAD_S, MAX_BODY_BYTES, MAX_HEAD_BYTES, REQUEST_S
+from tests.chaos.server import Server, server
+
+
+@pytest.fixture(scope="session")
+def victim() -> Iterator[Server]:
+    """One server for all that must not hurt it."""
+    with server(
+        SERVICE_MAX_BODY_BYTES=str(MAX_BODY_BYTES),
+        SERVICE_MAX_HEAD_BYTES=str(MAX_HEAD_BYTES),
+        SERVICE_HEAD_S=str(HEAD_S),
+        SERVICE_REQUEST_S=str(REQUEST_S),
+        SERVICE_WRITE_S="1",
+        SERVICE_IDLE_S="2",
+    ) as running:
+        yield running

@@ -1,0 +1,113 @@
+"""Each hostile request gets its status and its code, and does no harm."""
+
+import socket
+from contextlib import ExitStack, suppress
+from typing import Final
+
+import orjson
+import pytest
+
+from service.errors import MAX_DETAIL, MAX_PLACES, MAX_QUOTED
+from tests.chaos.hostile_calls import CALL_RECORDS
+from tests.chaos.hostile_files import FILE_RECORDS
+from tests.chaos.hostile_http import HTTP_RECORDS
+from tests.chaos.hostile_json import JSON_RECORDS
+from tests.chaos.hostile_packed import PACKED_RECORDS
+from tests.chaos.hostile_protocol import PROTOCOL_RECORDS
+from tests.chaos.hostile_reports import REPORT_RECORDS
+from tests.chaos.record import Hostile
+from tests.chaos.server import Answer, Server, answers, received
+
+RECORDS: Final = (
+    *JSON_RECORDS,
+    *CALL_RECORDS,
+    *FILE_RECORDS,
+    *PACKED_RECORDS,
+    *HTTP_RECORDS,
+    *PROTOCOL_RECORDS,
+    *REPORT_RECORDS,
+)
+FAMILIES: Final = sorted({record.family for record in RECORDS})
+# More of them at once would only wait for each other.
+TOGETHER: Final = 32
+# The first worker process takes some seconds to start on a host that does much else.
+ANSWERED_S: Final = 30
+MAX_PROBLEM_BYTES: Final = 16_384
+
+
+def test_the_corpus_is_large() -> None:
+    """No record is there twice."""
+    assert len({record.wire for record in RECORDS}) == len(RECORDS) >= 1_000
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_hostile_requests_get_their_status(family: str, victim: Server) -> None:
+    """And their code; whatever comes, the server is healthy afterwards."""
+    records = [record for record in RECORDS if record.family == family]
+    wrong = []
+    for start in range(0, len(records), TOGETHER):
+        wrong += _wrong(records[start : start + TOGETHER], victim)
+    assert not wrong, "\n".join(wrong)
+    assert victim.is_healthy()
+
+
+def _wrong(records: list[Hostile], victim: Server) -> list[str]:
+    with ExitStack() as stack:
+        connections = []
+        for record in records:
+            connection = stack.enter_context(victim.connect(timeout_s=ANSWERED_S))
+            connections.append(connection)
+            with suppress(ConnectionError):  # it answered before it had all
+                connection.sendall(record.wire)
+        pairs = zip(records, connections, strict=True)
+        return [text for record, connection in pairs if (text := _difference(record, connection))]
+
+
+def _difference(record: Hostile, connection: socket.socket) -> str:
+    """What is wrong with the answers; nothing if they are as they must be."""
+    try:
+        found = answers(received(connection))
+        codes = {problem(answer, record.wire) for answer in found if answer.status >= 400}
+    except TimeoutError:
+        return f"no end, not {record.statuses}: {record}"
+    except AssertionError as error:
+        return f"{error}: {record}"
+    statuses = tuple(answer.status for answer in found)
+    if statuses != record.statuses or codes != ({record.code} if max(statuses) >= 400 else set()):
+        bodies = [answer.body[:400] for answer in found[-2:]]
+        return f"{statuses} {codes}, not {record.statuses} {record.code}: {record}\n    {bodies}"
+    return ""
+
+
+def problem(answer: Answer, request: bytes) -> str:
+    """The code of an error, which is bounded and tells nothing of the service's inside."""
+    assert len(answer.body) <= MAX_PROBLEM_BYTES
+    for secret in (b"Traceback", b'.py"', b"site-packages"):
+        assert secret not in answer.body
+    document = orjson.loads(answer.body)
+    if answer.headers["content-type"] == "application/json":  # of the Open Inference Protocol
+        assert list(document) == ["error"]
+        assert len(document["error"]) <= 2 * MAX_DETAIL + 20
+        assert not repeats(document["error"], request)
+        return ""
+    assert answer.headers["content-type"] == "application/problem+json"
+    code = document["code"]
+    assert isinstance(code, str)
+    assert document["type"] == f"/problems/{code}"
+    assert document["status"] == answer.status
+    assert document["instance"].startswith("urn:uuid:")
+    places = document.get("errors", [])
+    assert len(places) <= MAX_PLACES
+    texts = [document["detail"], document.get("hint", "")]
+    texts += [text for place in places for text in place.values()]
+    for text in texts:
+        assert len(text) <= MAX_DETAIL
+        assert not repeats(text, request), text
+    return code
+
+
+def repeats(text: str, request: bytes) -> bool:
+    """Whether a text repeats more of a request than it may."""
+    data = text.encode()
+    length = MAX_QUOTED + 1
+    return any(data[at : at + length] in request for at in range(len(data) - length + 1))
