@@ -69,10 +69,15 @@ def read_document(
 
 def refuse_deep(text: Body, reading: Reading) -> None:
     """Raise NestingError if arrays and objects are nested deeper than the limit anywhere."""
+    if depth_of(text) > reading.max_nesting:
+        raise too_deep(reading)
+
+
+def depth_of(text: Body) -> int:
+    """How many arrays and objects are open at most where one begins."""
     brackets = np.frombuffer(STRING.sub(b"", text).translate(None, NOT_BRACKETS), np.uint8)
     steps = np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1)
-    if steps.size and steps.cumsum().max() > reading.max_nesting:
-        raise too_deep(reading)
+    return int(steps.cumsum().max(initial=0))
 
 
 def _count_colons(

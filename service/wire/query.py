@@ -13,6 +13,7 @@ import orjson
 from service.errors import InvalidFieldError, Place, UnknownFieldError, quote
 from service.registry import Op
 from service.wire.codec import Reading
+from service.wire.document import refuse_deep
 from service.wire.pointers import escape
 
 LITERALS: Final = {"true": True, "false": False, "null": None}
@@ -33,19 +34,23 @@ def read_query(query: Mapping[str, str], op: Op[Any], reading: Reading) -> dict[
         )
     params = (*op.params, *reading.params)
     words = {*WORDS, *(each.name for each in params if each.schema.get("type") == "string")}
-    return {name: text if name in words else _value(name, text) for name, text in query.items()}
+    return {
+        name: text if name in words else _value(name, text, reading) for name, text in query.items()
+    }
 
 
-def _value(name: str, text: str) -> object:
+def _value(name: str, text: str, reading: Reading) -> object:
     if text in LITERALS:
         return LITERALS[text]
     if not (text.startswith(("[", '"')) or NUMBER.fullmatch(text)):
         return text
     try:
-        return orjson.loads(text)
+        value = orjson.loads(text)
     except orjson.JSONDecodeError:
         raise InvalidFieldError(
             f"{quote(name)} of the query string is no JSON: {quote(text)}",
             hint="lists are JSON text, such as [0,1]; words stand plain",
             places=[Place(f"/{escape(name)}", "malformed JSON text")],
         ) from None
+    refuse_deep(text.encode(), reading)
+    return value

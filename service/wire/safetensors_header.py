@@ -16,12 +16,14 @@ from service.dtypes import DTYPES, Dtype
 from service.errors import DuplicateKeyError, MalformedBodyError, UnknownDtypeError, quote
 from service.fields import integers
 from service.wire.codec import Body
+from service.wire.document import depth_of
 from service.wire.named import Span
 
 LONGEST_HEADER: Final = 65_536
 # Headers up to here are remembered: clients send the same shapes again.
 SHORT_HEADER: Final = 1024
 PREFIX: Final = 8  # bytes of the header's length
+DEEPEST: Final = 3
 METADATA: Final = "__metadata__"
 KEYS: Final = {"dtype", "shape", "data_offsets"}
 CODES: Final[Mapping[str, Dtype]] = {
@@ -79,6 +81,8 @@ def _read_entries(text: bytes) -> dict[str, Any]:
         _refuse(f"its header is not JSON: {error}")
     if not isinstance(header, dict) or not text.startswith(b"{"):
         _refuse("its header does not begin as a JSON object")
+    if depth_of(text) > DEEPEST:
+        _refuse(f"its header is nested deeper than the {DEEPEST} that a shape takes")
     # A pair that was lost to its twin leaves a colon that is not accounted for.
     if b"\\" in text or _count_colons(header) != text.count(b":"):
         json.loads(text, object_pairs_hook=_unique)

@@ -1,5 +1,6 @@
 """Files that lie about themselves: npy, npz and safetensors."""
 
+import json
 import pickle
 import struct
 from typing import Final
@@ -93,6 +94,9 @@ HEADERS: Final[Coded] = {
         safetensors({"x": {"dtype": "F32", "shape": [2, 2], "data_offsets": ["0", "16"]}}, DATA),
         safetensors({"x": F32, "__metadata__": [1]}, DATA),
         safetensors({"x": F32, "__metadata__": {"a": 1}}, DATA),
+        safetensors(b'{"x":' * 1_000 + b"1" + b"}" * 1_000, DATA),
+        safetensors(b'{"x":' + b"[" * 1_000 + b"]" * 1_000 + b"}", DATA),
+        safetensors({"x": F32 | {"shape": json.loads("[" * 200 + "]" * 200)}}, DATA),
         safetensors(b'{"x":' + b"[" * 5_000, DATA), safetensors(b'{"x":' * 5_000, DATA),
     ),
     "duplicate-key": (

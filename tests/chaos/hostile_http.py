@@ -111,6 +111,10 @@ ONCE: Final[Mapping[tuple[int, str], tuple[bytes, ...]]] = {
         head(LENGTH, first="POST /norm?x=1&x=2 HTTP/1.1") + BODY,
         head(LENGTH, first="POST /norm?ord=2&ord=2 HTTP/1.1") + BODY,
     ),
+    (400, "nesting-too-deep"): tuple(
+        head(LENGTH, first=f"POST /norm?dim={'[' * depth}{']' * depth} HTTP/1.1") + BODY
+        for depth in (65, 500, 1_000)
+    ),
     (422, "unknown-field"): (
         head(LENGTH, first="POST /norm?%ff=1 HTTP/1.1") + BODY,
         head(LENGTH, first="POST /norm?nope=1 HTTP/1.1") + BODY,

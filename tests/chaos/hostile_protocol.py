@@ -78,6 +78,9 @@ REQUESTS: Final[tuple[object, ...]] = (
         )
     ),
 )  # fmt: skip
+DEEP_TEXTS: Final = tuple(
+    {"inputs": [X], "parameters": {"dim": "[" * depth + "]" * depth}} for depth in (65, 500, 1_000)
+)
 DOUBLED: Final[tuple[object, ...]] = (
     {"inputs": [X, X]}, '{"inputs":[],"inputs":[]}', r'{"id":"1","\u0069d":"2","inputs":[]}',
     '{"inputs":[{"name":"x","name":"x","shape":[1],"datatype":"FP32","data":[1]}]}',
@@ -119,6 +122,7 @@ PATHS: Final = (
 PROTOCOL_RECORDS: Final[tuple[Hostile, ...]] = (
     *posts("protocol", INFER, {"": tuple(x for each in MALFORMED.values() for x in each)}, 400),
     *posts("protocol", INFER, {"": (*BAD_UTF8, *DOUBLED, *TOO_DEEP)}, 400),
+    *posts("protocol", INFER, {"": DEEP_TEXTS}, 400),
     *posts("protocol", INFER, {"": REQUESTS}, 422),
     *posts("protocol", INFER + "?ord=1", {"": ({"inputs": [X]},)}, 422),
     *posts("protocol", INFER, {"": ({"inputs": [X]},)}, 415, kind="application/x-npy"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service import compare
 from service.dtypes import parse_dtype
-from service.errors import InvalidFieldError, UnknownFieldError
+from service.errors import InvalidFieldError, NestingError, UnknownFieldError
 from service.strategies import REGISTRY
 from service.wire import Reading
 from service.wire.query import read_query
@@ -81,6 +81,13 @@ def test_bad_json_is_refused_where_it_stands(text: str) -> None:
     with pytest.raises(InvalidFieldError) as caught:
         field(text)
     assert [place.pointer for place in caught.value.places] == ["/dim"]
+
+
+@pytest.mark.parametrize("depth", [65, 500, 1000])
+def test_a_list_that_is_nested_too_deep_is_refused(depth: int) -> None:
+    """As it is in a body: nobody could say in an error what it was."""
+    with pytest.raises(NestingError, match="deeper than 64"):
+        field("[" * depth + "]" * depth)
 
 
 @pytest.mark.parametrize(("op", "name"), [("norm", "x"), ("einsum", "operands")])

@@ -256,6 +256,17 @@ def test_offsets_may_be_in_any_order_and_empty_tensors_anywhere(names: list[str]
     assert spans[first].offset == spans[second].offset + 1
 
 
+@pytest.mark.parametrize("depth", [4, 500, 1000])
+@pytest.mark.parametrize("key", ["x", r"\u0078"])
+def test_a_header_that_is_nested_too_deep_is_refused(depth: int, key: str) -> None:
+    """However deep, and whether or not its keys have to be looked at again."""
+    shapes = "[" * depth + "]" * depth
+    objects = f'{{"{key}":' * depth + "1" + "}" * depth
+    for text in (f'{{"{key}":{{"dtype":"F32","data_offsets":[0,0],"shape":{shapes}}}}}', objects):
+        with pytest.raises(MalformedBodyError, match="nested deeper"):
+            read_spans(bytearray(safetensors(text.encode())))
+
+
 @given(st.binary(max_size=300), st.integers(0, 299))
 def test_noise_is_refused_or_read(noise: bytes, position: int) -> None:
     """By an error of the service, whatever the bytes."""
