@@ -82,7 +82,8 @@ def _parse(text: bytes, name: str) -> tuple[Dtype, tuple[int, ...], bool]:
             _refuse(name, f"its header has {quote(item['key'])} twice")
         found[item["key"]] = item
         position = item.end()
-    if inside[:1] != "{" or inside[position:].strip() != "}":
+    # All that `\s` matches is space in Python, too, but for a vertical tab.
+    if inside[:1] != "{" or inside[position:].strip() != "}" or "\v" in inside:
         _refuse(name, f"its header is not the dict that numpy writes: {quote(inside)}")
     if found.keys() != {"descr", "fortran_order", "shape"}:
         _refuse(name, "its header has to have descr, fortran_order and shape, and nothing else")

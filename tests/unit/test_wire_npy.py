@@ -179,6 +179,8 @@ def test_dtypes_are_a_short_list(descr: str, hint: str | None) -> None:
         (npy("[1]"), "dict"),
         (npy(GOOD[:-1]), "dict"),
         (npy(GOOD + "x"), "dict"),
+        (npy(GOOD + "\v"), "dict"),
+        (npy(GOOD.replace(" ", "\v")), "dict"),
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': 1}"), "dict"),
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}"), "dict"),
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (True,)}"), "dict"),
