@@ -1,0 +1,158 @@
+"""Whether the answer to a changed request is right: its status, and its numbers against numpy."""
+
+import base64
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any, Final
+
+import httpx
+import numpy as np
+import orjson
+import torch
+
+from service.dtypes import DTYPES
+from tests.cases import COMPARISONS, REFERENCES, TOLERANCES, Array, floats, from_json
+from tests.chaos.reading import Meant, meaning
+from tests.chaos.reading_json import RefusedError, UnreadError
+from tests.chaos.server import Answer
+from tests.chaos.test_hostile import problem
+from tests.chaos.valid import Sent
+from tests.inference import parts, values_of
+
+# 406 where the format of the answer cannot hold its dtype.
+REFUSED: Final = (400, 406, 413, 422)
+# Numbers within these keep clear of overflow and underflow in sums of a few products of a few.
+TAME: Final[Mapping[str, float]] = {
+    "float16": 20.0, "bfloat16": 1e6, "float32": 1e6, "complex64": 1e6, "float64": 1e50,
+    "complex128": 1e50,
+}  # fmt: skip
+MOST_WORK: Final = 2**18
+UNREAD: Final = "unread"
+CHECKED: Final = "checked"
+
+
+def judged(sent: Sent, response: httpx.Response) -> str:
+    """What was made of an answer: its status if it refuses, else whether its numbers were checked.
+
+    AssertionError if the answer is wrong.
+    """
+    status = response.status_code
+    if status != 200:
+        assert status in REFUSED, f"status {status}"
+        problem(Answer(status, dict(response.headers), response.content), b"")
+        return str(status)
+    try:
+        meant = meaning(sent)
+        expected, scale = _expected(meant)
+    except RefusedError as error:
+        raise AssertionError(f"it was served, though {error}") from None
+    except UnreadError:
+        return UNREAD
+    with np.errstate(all="ignore"):
+        found, dtype = _found(sent, response, meant)
+    assert dtype == _result_dtype(meant), f"dtype {dtype}"
+    assert found.shape == expected.shape, f"shape {found.shape}, not {expected.shape}"
+    if scale is None:
+        return UNREAD
+    _compare(found, expected, scale, dtype)
+    return CHECKED
+
+
+def _expected(meant: Meant) -> tuple[Array, Array | None]:
+    """What numpy gives, and how large the numbers are that it comes from, by element.
+
+    The second is None where the result may overflow, or is more digits than int64 and float64 have.
+    """
+    if meant.output not in ("nested", "flat", "base64"):
+        raise UnreadError(meant.output)
+    wide = [_wide(x) for x in meant.operands]
+    if math.prod(max(1, x.size) for x in wide) > MOST_WORK:
+        raise UnreadError("large")
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            expected = REFERENCES[meant.op](wide, meant.params)
+            scale = _scale(meant, wide, expected)
+        except Exception as error:  # noqa: BLE001  # whatever numpy has no word for
+            raise UnreadError(str(error)) from None
+    return expected, scale
+
+
+def _wide(x: torch.Tensor) -> Array:
+    kind = next(each.kind for each in DTYPES.values() if each.torch == x.dtype)
+    wide = {"float": torch.float64, "integer": torch.int64, "complex": torch.complex128}
+    return x.to(wide.get(kind, torch.bool)).numpy()
+
+
+def _scale(meant: Meant, wide: list[Array], expected: Array) -> Array | None:
+    function = meant.params.get("op")
+    moves = meant.op == "broadcast" and (function is None or function in COMPARISONS)
+    if moves or meant.dtype == "bool":
+        return np.zeros(())
+    sizes = [np.abs(x.astype(np.complex128 if np.iscomplexobj(x) else np.float64)) for x in wide]
+    if meant.dtype not in TAME:  # integers: exact while float64 can tell that int64 holds it all
+        small = all(x.max(initial=0) < 2**15 for x in sizes)
+        return np.zeros(()) if small and function not in ("div", "pow") else None
+    limit = TAME[meant.dtype]
+    nonzero = [x[x != 0] for x in sizes]
+    order = meant.params.get("ord")
+    if isinstance(order, int | float) and not 0.5 <= abs(order) <= 4 and order != 0:
+        return None
+    # Neither is a NaN.
+    if not all((x <= limit).all() and (x >= 1 / limit).all() for x in nonzero):
+        return None
+    return np.asarray(_sum_of_sizes(meant, sizes, expected))
+
+
+def _sum_of_sizes(meant: Meant, sizes: list[Array], expected: Array) -> Any:
+    """How large a sum can have been on its way to a small result."""
+    if meant.op == "norm":
+        return sizes[0].max(initial=0) * max(1, sizes[0].size)
+    if meant.op != "broadcast":
+        return REFERENCES[meant.op](sizes, meant.params)
+    if meant.params["op"] in ("add", "sub"):
+        return REFERENCES["broadcast"](sizes, {**meant.params, "op": "add"})
+    return np.abs(expected)
+
+
+def _result_dtype(meant: Meant) -> str:
+    if meant.op == "norm":
+        real = {"complex64": "float32", "complex128": "float64"}
+        integer = DTYPES[meant.dtype].kind in ("integer", "bool")
+        return "float64" if integer else real.get(meant.dtype, meant.dtype)
+    return "bool" if meant.params.get("op") in COMPARISONS else meant.dtype
+
+
+def _found(sent: Sent, response: httpx.Response, meant: Meant) -> tuple[Array, str]:
+    """The values of the answer, and their dtype."""
+    if sent.path.startswith("/v2/"):
+        answer, data = parts(response)
+        output = answer["outputs"][0]
+        dtype = next(n for n, each in DTYPES.items() if each.protocol == output["datatype"])
+        if "data" in output and DTYPES[dtype].kind == "float":
+            return floats(output["data"]).reshape(output["shape"]), dtype
+        return values_of(output, data), dtype
+    result: dict[str, Any] = orjson.loads(response.content)["result"]
+    if "b64" not in result:
+        return from_json(result), result["dtype"]
+    known = DTYPES[result["dtype"]]
+    packed = bytearray(base64.b64decode(result["b64"]))
+    flat = torch.empty(0, dtype=known.torch)
+    if packed:
+        flat = torch.frombuffer(packed, dtype=known.torch)
+    return _wide(flat.reshape(result["shape"])), result["dtype"]
+
+
+def _compare(found: Array, expected: Array, scale: Array, dtype: str) -> None:
+    if dtype not in TOLERANCES:
+        np.testing.assert_array_equal(found, expected)
+        return
+    if not np.isfinite(expected).all():
+        return  # 0 to a negative power, and what numpy and torch make of it
+    most = float(torch.finfo(DTYPES[dtype].torch).max)
+    held = np.abs(expected) < most / 4
+    rtol, _ = TOLERANCES[dtype]
+    least = float(torch.finfo(DTYPES[dtype].torch).tiny) * 4
+    near = np.abs(found - expected) <= rtol * np.maximum(scale, np.abs(expected)) + least
+    assert (near | ~held).all(), f"{found} is not {expected}"

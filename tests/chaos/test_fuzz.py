@@ -1,0 +1,123 @@
+"""Valid requests, changed at random: every answer is a refusal, or right.
+
+An input is given by a seed and a number: CHAOS_SEED and CHAOS_NUMBER repeat it.
+CHAOS_SECONDS is how long each of the tests may run; a longer run takes a seed of its own.
+"""
+
+import asyncio
+import os
+import re
+import time
+from collections import Counter
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from random import Random, SystemRandom
+from typing import Final
+
+from httpx import AsyncClient
+
+from tests.chaos.judging import UNREAD, judged
+from tests.chaos.mutations import mutated
+from tests.chaos.record import post, shown
+from tests.chaos.server import IS_LONG, SECONDS, Server, received
+from tests.chaos.valid import FORMATS, Sent, valid
+from tests.conftest import Serve
+
+SEED: Final = int(os.environ.get("CHAOS_SEED", SystemRandom().randrange(2**32) if IS_LONG else 0))
+NUMBER: Final = os.environ.get("CHAOS_NUMBER")
+ANSWERED_S: Final = 30
+# However slow the host.
+FEWEST: Final = 500
+TOGETHER: Final = 64
+NAMES: Final = tuple(FORMATS)
+STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+# All that the contract has for one client: 307 is of a path with a slash too many.
+ANSWERS: Final = {200, 204, 307, 400, 404, 405, 406, 408, 413, 415, 422, 431}
+SMALL: Final = {"max_elements": 2**16, "max_bytes": 2**24, "max_body_bytes": 2**20}
+
+
+def changed(number: int) -> tuple[str, Sent]:
+    """One input: the name of its format, and a request whose body was changed."""
+    random = Random(f"{SEED}:{number}")
+    name = NAMES[number % len(NAMES)]
+    sent, other = valid(random, name), valid(random, name)
+    body = mutated(random, sent.body, other.body)
+    if sent.pack is not None:
+        body = sent.pack(body)
+    query = dict(sent.query)
+    if query and random.random() < 0.1:
+        query[random.choice([*query])] = mutated(random, b"[0,1]", b"ij->").decode("latin-1")
+    path = sent.path
+    if not path.startswith("/v2/") and random.random() < 0.1:
+        path += "/plan"
+    return name, replace(sent, path=path, body=body, query=query, pack=None)
+
+
+def told(number: int, name: str, sent: Sent) -> str:
+    """What repeats an input, and how it looks."""
+    body = f"{sent.url} {sent.all_headers} {shown(sent.body)}"
+    return f"CHAOS_SEED={SEED} CHAOS_NUMBER={number}: {name}: {body}"
+
+
+async def test_changed_bodies_are_refused_or_served_right(serve: Serve) -> None:
+    """In every format; what can be read without the service is compared with numpy."""
+    counts: Counter[tuple[str, str]] = Counter()
+    async with serve(**SMALL) as client:
+        numbers = [int(NUMBER)] if NUMBER else range(10**9)
+        end = time.monotonic() + SECONDS
+        for number in numbers:
+            name, sent = changed(number)
+            try:
+                counts[name, await answered(client, sent)] += 1
+            except Exception as error:
+                raise AssertionError(f"{error!r}\n{told(number, name, sent)}") from error
+            if number >= FEWEST and time.monotonic() > end:
+                break
+    print(f"\nseed {SEED}")  # noqa: T201  # shown with -s, and for a failure
+    for name in NAMES:
+        kinds = {kind: n for (each, kind), n in sorted(counts.items()) if each == name}
+        print(f"{name}: {sum(kinds.values())} inputs, {kinds}")  # noqa: T201
+
+
+async def answered(client: AsyncClient, sent: Sent) -> str:
+    """What was made of the answer to a request."""
+    coming = client.post(sent.url, content=sent.body, headers=sent.all_headers)
+    response = await asyncio.wait_for(coming, ANSWERED_S)
+    if sent.path.endswith("/plan") and response.status_code == 200:
+        return UNREAD
+    return judged(sent, response)
+
+
+def test_changed_requests_over_a_socket(victim: Server) -> None:
+    """Their heads are changed, too; each is answered, or is no request at all."""
+    random = Random(SEED)
+    end = time.monotonic() + SECONDS
+    count = 0
+    while time.monotonic() < end:
+        wires = [changed_wire(random) for _ in range(TOGETHER)]
+        with ExitStack() as stack:
+            connections = [stack.enter_context(victim.connect(ANSWERED_S)) for _ in wires]
+            for wire, connection in zip(wires, connections, strict=True):
+                with suppress(ConnectionError):  # it answered before it had all
+                    connection.sendall(wire)
+            for wire, connection in zip(wires, connections, strict=True):
+                data = received(connection)
+                statuses = {int(status) for status in STATUS.findall(data)}
+                known = statuses <= ANSWERS and (statuses or not wire.strip(b"\r\n"))
+                assert known, f"CHAOS_SEED={SEED}: {shown(data)} to {shown(wire)}"
+        count += len(wires)
+        assert victim.is_healthy(), f"CHAOS_SEED={SEED}: after {count}"
+    print(f"\nseed {SEED}: {count} requests over a socket")  # noqa: T201
+
+
+def changed_wire(random: Random) -> bytes:
+    """A request as it goes over the connection, changed in its head, its body or both."""
+    sent, other = (valid(random, random.choice(NAMES)) for _ in range(2))
+    body = sent.body if sent.pack is None else sent.pack(sent.body)
+    if random.random() < 0.5:
+        body = mutated(random, body, other.body)
+    wire = post(sent.url, body, sent.all_headers)
+    if random.random() < 0.5:
+        return wire
+    length = wire.index(b"\r\n\r\n") + 4
+    return mutated(random, wire[:length], post(other.url, b"", other.all_headers)) + wire[length:]
