@@ -24,6 +24,7 @@ STORED: Final = 0
 DEFLATED: Final = 8
 # Hints for deflate, sizes after the data (the directory has them anyway), names in UTF-8.
 FLAGS: Final = 0x080E
+NEWEST: Final = 45  # 4.5, which numpy writes: it has sizes of 64 bits
 ZIP64: Final = 0xFFFFFFFF
 
 
@@ -75,13 +76,15 @@ def _read_entry(body: Body, position: int, end: int, directory: int) -> tuple[Me
     if position + ENTRY.size > end:
         _refuse("its directory ends within an entry")
     fields = ENTRY.unpack_from(body, position)
-    signature, _, _, flags, method, _, _, checksum, packed, size, *rest = fields
+    signature, _, needed, flags, method, _, _, checksum, packed, size, *rest = fields
     named, extra, comment, disk, _, _, offset = rest
     after = position + ENTRY.size
     if signature != b"PK\1\2" or after + named + extra + comment > end:
         _refuse("its directory ends within an entry, or has something else in place of one")
     raw = bytes(body[after : after + named])
     name = raw.decode("utf-8", "replace")
+    if needed > NEWEST:
+        _refuse(f"{quote(name)} needs version {needed} of the format; {NEWEST} and less are read")
     if flags & ~FLAGS:
         _refuse(f"{quote(name)} is encrypted, or flagged as what is not read ({flags:#06x})")
     if method not in (STORED, DEFLATED):

@@ -29,7 +29,9 @@ ITEM: Final = re.compile(
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 SIZES: Final = re.compile(r"\s*(?:\d+\s*,\s*)*(?:\d+\s*)?", re.ASCII)
-ONE_BYTE: Final = ("i1", "u1", "b1")  # whatever is before them, they have no order
+SPACES: Final = " \t\r\n\f"
+ONE_BYTE: Final = ("i1", "u1", "b1")  # they have no order, whichever is before them
+ORDERS: Final = ("|", "<", ">", "=")
 # The dtypes by the text that numpy writes for them; numpy has no bfloat16.
 CODES: Final = {dtype.numpy.str: dtype for dtype in DTYPES.values() if dtype.name != "bfloat16"}
 
@@ -83,7 +85,7 @@ def _parse(text: bytes, name: str) -> tuple[Dtype, tuple[int, ...], bool]:
         found[item["key"]] = item
         position = item.end()
     # All that `\s` matches is space in Python, too, but for a vertical tab.
-    if inside[:1] != "{" or inside[position:].strip() != "}" or "\v" in inside:
+    if inside[:1] != "{" or inside[position:].strip(SPACES) != "}" or "\v" in inside:
         _refuse(name, f"its header is not the dict that numpy writes: {quote(inside)}")
     if found.keys() != {"descr", "fortran_order", "shape"}:
         _refuse(name, "its header has to have descr, fortran_order and shape, and nothing else")
@@ -107,7 +109,8 @@ def _dtype(code: str | None, name: str) -> Dtype:
     kind = (code or "")[1:]
     plain = ("|" if kind in ONE_BYTE else "<") + kind
     dtype = CODES.get(plain)
-    if dtype is not None and (code == plain or kind in ONE_BYTE):
+    order = (code or "")[:1]
+    if dtype is not None and (code == plain or (kind in ONE_BYTE and order in ORDERS)):
         return dtype
     hint = None
     if dtype is not None:

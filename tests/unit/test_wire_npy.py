@@ -136,6 +136,14 @@ def test_one_byte_has_no_order(code: str) -> None:
     assert read(npy(header, b"\1\0")).tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("code", ["\0u1", "xi1", "u1u1", "u1"])
+def test_an_order_is_one_that_numpy_has(code: str) -> None:
+    """It does not matter for one byte, and has to be there."""
+    header = f"{{'descr': '{code}', 'fortran_order': False, 'shape': (2,)}}"
+    with pytest.raises(UnknownDtypeError):
+        read(npy(header, b"\1\0"))
+
+
 @pytest.mark.parametrize(
     ("descr", "hint"),
     [
@@ -180,6 +188,8 @@ def test_dtypes_are_a_short_list(descr: str, hint: str | None) -> None:
         (npy(GOOD[:-1]), "dict"),
         (npy(GOOD + "x"), "dict"),
         (npy(GOOD + "\v"), "dict"),
+        (npy(GOOD + "\xa0 \n"), "dict"),
+        (npy(GOOD + "\x1c"), "dict"),
         (npy(GOOD.replace(" ", "\v")), "dict"),
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': 1}"), "dict"),
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}"), "dict"),

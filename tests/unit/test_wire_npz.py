@@ -146,6 +146,10 @@ LIES = {
     "a gap": (zipped(NAME, FILE, gap=b"\0" * 3), "3 bytes more"),
     "a gap as an entry": (zipped(NAME, FILE, gap=b"\0" * 60, count=2), "something else"),
     "no entry": (zipped(NAME, FILE, signature=b"PK\1\3"), "something else"),
+    "newer": (
+        zipped(NAME, FILE).replace(b"PK\1\2\x14\0\x14\0", b"PK\1\2\x14\0\x2e\0"),
+        "version 46",
+    ),
     "encrypted": (zipped(NAME, FILE, flags=1), "encrypted"),
     "masked": (zipped(NAME, FILE, flags=0x2000), "flagged"),
     "bzip2": (zipped(NAME, FILE, method=12), "method 12"),
