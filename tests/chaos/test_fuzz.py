@@ -27,7 +27,7 @@ SEED: Final = int(os.environ.get("CHAOS_SEED", SystemRandom().randrange(2**32) i
 NUMBER: Final = os.environ.get("CHAOS_NUMBER")
 ANSWERED_S: Final = 30
 # However slow the host.
-FEWEST: Final = 500
+FEWEST: Final = 220
 TOGETHER: Final = 64
 NAMES: Final = tuple(FORMATS)
 STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3}) ")
