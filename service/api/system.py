@@ -66,7 +66,7 @@ def system_router(service: Service) -> APIRouter:
 
     @router.get("/health/ready", responses=problem_answers(503))
     async def ready() -> schemas.Health:
-        """The service takes calls: each device has just computed a product of 2 x 2."""
+        """The service takes calls: each device here has just computed a product of 2 x 2."""
         service.check_ready()
         service.engine.check_devices()
         return schemas.Health(status="ready")

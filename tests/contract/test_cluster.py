@@ -284,12 +284,13 @@ async def lost(client: AsyncClient, asked: asyncio.Task[Response]) -> None:
 
 
 async def test_a_scheduler_that_comes_later(serve: Serve, tmp_path: Path) -> None:
-    """The service starts without it, says 503, and finds it when it is there."""
+    """The service is ready without it, says 503, and finds it when it is there."""
     with local_cluster(tmp_path, workers=0) as cluster:
         assert cluster.scheduler is not None
         cluster.end()
         cluster.scheduler = None
         async with serve(dask_scheduler=cluster.address) as client:
+            assert (await client.get("/health/ready")).status_code == 200
             body = {"x": [3.0, 4.0], "strategy": "dask"}
             started = monotonic()
             problems = await asyncio.gather(*(post(client, "/norm", body, 503) for _ in range(4)))
