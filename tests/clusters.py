@@ -1,16 +1,16 @@
 """Dask clusters of real processes on this host: a scheduler, and workers with little memory."""
 
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from tests.conftest import ROOT
+from tests.proxies import free_port
 
 MEMORY: Final = 250_000_000  # of which a worker takes 60 MB for itself
 
@@ -22,6 +22,8 @@ class Local:
     port: int
     folder: Path
     failures: int = 3
+    memory: int = MEMORY
+    variables: Mapping[str, str] = field(default_factory=dict)
     scheduler: subprocess.Popen[bytes] | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -37,9 +39,10 @@ class Local:
             allowed = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(self.failures)}
             self.scheduler = _dask("scheduler", *options, **allowed)
         for _ in range(workers):
-            limit = ("--nthreads", "1", "--memory-limit", str(MEMORY), "--no-nanny")
+            limit = ("--nthreads", "1", "--memory-limit", str(self.memory), "--no-nanny")
             scratch = ("--local-directory", str(self.folder))
-            self.workers.append(_dask("worker", self.address, *limit, *scratch))
+            command = ("worker", self.address, *limit, *scratch)
+            self.workers.append(_dask(*command, **self.variables))
 
     def end(self) -> None:
         """Kill whatever still runs."""
@@ -60,15 +63,19 @@ def _dask(kind: str, *options: str, **variables: str) -> subprocess.Popen[bytes]
 
 
 @contextmanager
-def local_cluster(folder: Path, workers: int, failures: int = 3) -> Iterator[Local]:
+def local_cluster(
+    folder: Path,
+    workers: int,
+    failures: int = 3,
+    memory: int = MEMORY,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Local]:
     """A cluster on a free port, for as long as the context lasts.
 
-    A task that more than `failures` workers died with is given up.
+    Each worker has `memory` bytes, and `variables` in its environment. A task that more than
+    `failures` workers died with is given up.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    cluster = Local(port, folder, failures)
+    cluster = Local(free_port(), folder, failures, memory, variables or {})
     try:
         cluster.start(workers)
         yield cluster

@@ -6,18 +6,15 @@ figures are medians over rounds, with the range of their middle half.
 
 import argparse
 import os
-import platform
 import sys
 import time
-from dataclasses import dataclass
-from importlib.metadata import version
-from statistics import median, quantiles
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
 
-from service.compare.report import cpu_name
 from tests.bench.client import Connection, connections, rate
+from tests.bench.figures import Figure, machine
 from tests.bench.parts import part_table
 from tests.bench.servers import Server, running
 from tests.bench.workloads import Workload, workloads
@@ -28,24 +25,6 @@ SETTLE_S = 2
 APPS = ("service", "tuned", "usual")
 # Nothing is uploaded or downloaded on a CPU.
 SPLIT = ("decode", "queue", "compute", "encode", "outside")
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """Medians of rounds, and the range of their middle half relative to it."""
-
-    values: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The median round."""
-        return median(self.values)
-
-    @property
-    def spread(self) -> float:
-        """Interquartile range over the median."""
-        low, _, high = quantiles(self.values, n=4)
-        return (high - low) / self.median
 
 
 Figures = dict[str, Figure]
@@ -102,10 +81,7 @@ def table(title: str, unit: str) -> Table:
 
 def row(workload: Workload, figures: Figures, *, higher_is_better: bool) -> list[str]:
     """One row: each app, and how many times better the service is."""
-    cells = [
-        f"{each.median:.4g} ± {50 * each.spread:.0f} %" if each else ""
-        for each in (figures.get(name) for name in APPS)
-    ]
+    cells = [str(figures[name]) if name in figures else "" for name in APPS]
     for other in ("tuned", "usual"):
         if other not in figures:
             cells.append("")
@@ -113,14 +89,6 @@ def row(workload: Workload, figures: Figures, *, higher_is_better: bool) -> list
         ratio = figures["service"].median / figures[other].median
         cells.append(f"{ratio if higher_is_better else 1 / ratio:.2f}")
     return [workload.name, str(workload.n), *cells]
-
-
-def machine() -> str:
-    """Processor, cores and versions."""
-    versions = [f"{name} {version(name)}" for name in ("torch", "numpy", "fastapi", "uvicorn")]
-    return ", ".join(
-        [f"{os.cpu_count()} x {cpu_name()}", f"Python {platform.python_version()}", *versions]
-    )
 
 
 def main() -> int:

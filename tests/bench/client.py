@@ -2,8 +2,9 @@
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from selectors import EVENT_READ, DefaultSelector
 from time import perf_counter_ns
 
@@ -27,6 +28,7 @@ class Connection:
         self._buffer = bytearray(CHUNK)
         self._head = bytearray()
         self._left = -1
+        self.answer_bytes = 0
 
     def send(self, message: bytes) -> None:
         """Send a request."""
@@ -51,7 +53,8 @@ class Connection:
             raise ConnectionError(bytes(self._head[:600]).decode(errors="replace"))
         start = head.index(b"content-length:") + 15
         length = int(head[start : (head + b"\r\n").index(b"\r\n", start)])
-        self._left = length - (len(self._head) - end - 4)
+        self.answer_bytes = end + 4 + length
+        self._left = self.answer_bytes - len(self._head)
         return self._left == 0
 
     def exchange(self, message: bytes) -> int:
@@ -82,20 +85,50 @@ def connections(port: int, count: int) -> Iterator[list[Connection]]:
             connection.socket.close()
 
 
-def rate(opened: list[Connection], message: bytes, count: int) -> float:
-    """Requests a second, of `count` in all, with one under way on each connection."""
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What came of a load: how long it lasted, how long each answer took, and when it was there."""
+
+    elapsed_ns: int
+    latencies_ns: list[int]
+    answered_ns: list[int]
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return len(self.latencies_ns) / self.elapsed_ns * 1e9
+
+    def steady_rate(self, until_ns: int) -> float:
+        """Answers a second from the first on, until the load was let run out; 0 for one alone."""
+        times = [each for each in self.answered_ns if each <= until_ns]
+        return (len(times) - 1) / (times[-1] - times[0]) * 1e9 if len(times) > 1 else 0.0
+
+
+def load(opened: list[Connection], message: bytes, more: Callable[[int], bool]) -> Load:
+    """One request under way on each connection, as long as there are to be `more` than so many."""
+    latencies: list[int] = []
+    answered: list[int] = []
     with DefaultSelector() as selector:
         for connection in opened:
             selector.register(connection.socket, EVENT_READ, connection)
         started = perf_counter_ns()
+        since = dict.fromkeys(opened, started)
         for connection in opened:
             connection.send(message)
-        sent, done = len(opened), 0
-        while done < count:
+        sent = len(opened)
+        while len(latencies) < sent:
             for key, _ in selector.select():
                 if key.data.receive():
-                    done += 1
-                    if sent < count:
+                    now = perf_counter_ns()
+                    latencies.append(now - since[key.data])
+                    answered.append(now - started)
+                    if more(sent):
+                        since[key.data] = now
                         key.data.send(message)
                         sent += 1
-        return count / (perf_counter_ns() - started) * 1e9
+        return Load(perf_counter_ns() - started, latencies, answered)
+
+
+def rate(opened: list[Connection], message: bytes, count: int) -> float:
+    """Requests a second, of `count` in all, with one under way on each connection."""
+    return load(opened, message, lambda sent: sent < count).rate

@@ -28,7 +28,7 @@ from service.registry import Op, parse_params
 from service.settings import Settings
 from service.strategies import REGISTRY
 from service.timing import COMPUTE, Stopwatch
-from tests.bench.__main__ import machine
+from tests.bench.figures import machine
 
 RUNS = 5
 

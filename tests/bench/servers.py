@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.proxies import free_port
+
 READY_S = 60.0
 # The hand-tuned app parses whatever it is sent.
 _BODY = b'{"a":[[1.0]],"b":[[1.0]]}'
@@ -48,36 +50,30 @@ def commands(port: int) -> dict[str, list[str]]:
 def running(names: list[str], core: int | None) -> Iterator[dict[str, Server]]:
     """The named apps, pinned to `core`, until the end of the block."""
     with ExitStack() as stack:
-        yield {name: stack.enter_context(_running(name, core)) for name in names}
+        yield {name: stack.enter_context(started(name, core)) for name in names}
 
 
 @contextmanager
-def _running(name: str, core: int | None) -> Iterator[Server]:
-    port = _free_port()
+def started(name: str, core: int | None, **variables: str) -> Iterator[Server]:
+    """One app, with more variables in its environment, until the end of the block."""
+    port = free_port()
     command = [sys.executable, "-m", *commands(port)[name]]
     if core is not None:
         command = ["taskset", "--cpu-list", str(core), *command]
     # A session of its own: Ctrl-C ends those who call first, and the server when they are done.
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, env=os.environ, start_new_session=True
+        command, stdout=subprocess.DEVNULL, env=os.environ | variables, start_new_session=True
     )
     try:
-        _wait(port, process)
+        wait_until_ready(port, process)
         yield Server(name, port, process.pid)
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
-
-
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the app answers; for the service, until it is warm."""
+def wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until something answers on the port; the service, until it is warm."""
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline and process.poll() is None:
         try:

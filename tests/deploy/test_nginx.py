@@ -1,14 +1,13 @@
 """deploy/nginx.conf before two real instances: limits, keep-alive, replacing them under load."""
 
 import asyncio
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
@@ -21,6 +20,7 @@ from safetensors.numpy import load, save
 
 from tests.conftest import ROOT
 from tests.needs import needs
+from tests.proxies import configured, free_port, nginx
 
 pytestmark = needs("nginx")
 
@@ -28,14 +28,6 @@ MATMUL: Final = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
 PRODUCT: Final = [[19.0, 22.0], [43.0, 50.0]]
 LIMIT: Final = 8 * 2**20
 CLIENTS: Final = 8
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @dataclass(slots=True)
@@ -87,35 +79,12 @@ class Deployment:
         return f"http://127.0.0.1:{self.port}"
 
 
-def configured(port: int, instances: tuple[Instance, Instance]) -> str:
-    """The configuration as it is, but for ports, a lower limit, and short timeouts."""
-    text = (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8")
-    for found, new in (
-        ("listen 127.0.0.1:8000;", f"listen 127.0.0.1:{port};"),
-        ("server 127.0.0.1:8001 ", f"server 127.0.0.1:{instances[0].port} "),
-        ("server 127.0.0.1:8002 ", f"server 127.0.0.1:{instances[1].port} "),
-        ("client_max_body_size 128m;", f"client_max_body_size {LIMIT};"),
-        ("client_header_timeout 10s;", "client_header_timeout 1s;"),
-        ("client_body_timeout 30s;", "client_body_timeout 1s;"),
-    ):
-        assert text.count(found) == 1
-        text = text.replace(found, new)
-    return text
-
-
-@contextmanager
-def nginx(configuration: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The proxy, in a folder of its own, while the context lasts."""
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert program is not None, "nginx is required (TESTS_REQUIRE) and missing"
-    # As root it would give its workers to a user who may not enter pytest's folders.
-    user = ("-g", "user root;") if os.geteuid() == 0 else ()
-    paths = ("-p", str(configuration.parent), "-e", "stderr", "-c", str(configuration))
-    with subprocess.Popen([program, *paths, *user, *more]) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
+# Limits and timeouts that a test can wait for.
+CHANGES: Final = {
+    "client_max_body_size 128m;": f"client_max_body_size {LIMIT};",
+    "client_header_timeout 10s;": "client_header_timeout 1s;",
+    "client_body_timeout 30s;": "client_body_timeout 1s;",
+}
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +92,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     """Two instances behind the proxy."""
     found = Deployment(free_port(), (Instance(), Instance()))
     configuration = tmp_path_factory.mktemp("nginx") / "nginx.conf"
-    configuration.write_text(configured(found.port, found.instances), encoding="utf-8")
+    ports = [instance.port for instance in found.instances]
+    configuration.write_text(configured(found.port, ports, CHANGES), encoding="utf-8")
     try:
         for instance in found.instances:
             instance.start()

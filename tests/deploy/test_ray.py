@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from tests.conftest import ROOT
-from tests.deploy.test_nginx import free_port
 from tests.needs import needs
+from tests.proxies import free_port
 
 pytestmark = needs("ray")
 

@@ -1,0 +1,42 @@
+"""What every bench tells: medians with their spread, and the machine."""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from statistics import median, quantiles
+
+from service.compare.report import cpu_name
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Medians of rounds, and the range of their middle half relative to it."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The median round."""
+        return median(self.values)
+
+    @property
+    def spread(self) -> float:
+        """Interquartile range over the median; 0 for a round alone."""
+        if len(self.values) == 1:
+            return 0.0
+        low, _, high = quantiles(self.values, n=4)
+        return (high - low) / self.median
+
+    def __str__(self) -> str:
+        """The median, and half the middle half in percent."""
+        return f"{self.median:.4g} ± {50 * self.spread:.0f} %"
+
+
+def machine(*more: str) -> str:
+    """Processor, cores and versions; those of `more` packages too."""
+    names = ("torch", "numpy", "fastapi", "uvicorn", *more)
+    versions = [f"{name} {version(name)}" for name in names]
+    return ", ".join(
+        [f"{os.cpu_count()} x {cpu_name()}", f"Python {platform.python_version()}", *versions]
+    )

@@ -1,0 +1,52 @@
+"""deploy/nginx.conf in front of instances on this host: as it is, but for ports."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+FILE: Final = Path(__file__).parents[1] / "deploy" / "nginx.conf"
+UPSTREAMS: Final = (
+    "        server 127.0.0.1:8001 max_fails=0;\n        server 127.0.0.1:8002 max_fails=0;\n"
+)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def configured(port: int, instances: Sequence[int], changes: Mapping[str, str]) -> str:
+    """The configuration that listens on `port` before any number of instances, by their ports.
+
+    `changes` are lines of the file and what stands in their place.
+    """
+    text = FILE.read_text(encoding="utf-8")
+    upstreams = "".join(f"        server 127.0.0.1:{each} max_fails=0;\n" for each in instances)
+    ports = {UPSTREAMS: upstreams, "listen 127.0.0.1:8000;": f"listen 127.0.0.1:{port};"}
+    for found, new in (ports | dict(changes)).items():
+        assert text.count(found) == 1, f"deploy/nginx.conf should have this once: {found}"
+        text = text.replace(found, new)
+    return text
+
+
+@contextmanager
+def nginx(configuration: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The proxy, in the folder of its configuration, while the context lasts."""
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert program is not None, "nginx is required and missing"
+    # As root it would give its workers to a user who may not enter others' folders.
+    user = ("-g", "user root;") if os.geteuid() == 0 else ()
+    paths = ("-p", str(configuration.parent), "-e", "stderr", "-c", str(configuration))
+    with subprocess.Popen([program, *paths, *user, *more]) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
