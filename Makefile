@@ -94,6 +94,10 @@ test-ray: $(DEV) ## deploy/ray_serve.py on a Ray of this host, which is installe
 bench: $(DEV) ## Latency and rate against two other apps, with the machine and the spread
 	$(PY) -m tests.bench $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: $(DEV) ## 1, 2, 4 instances behind nginx, and a cluster against torch (ARGS="--plot docs/images")
+	$(PY) -m tests.bench.scale $(ARGS)
+
 .PHONY: load
 load: $(DEV) ## Load test with a report, build/load/report.html (ARGS="--users 20 --host http://...")
 	$(PY) -m tests.load $(ARGS)

@@ -99,9 +99,14 @@ class Load:
         return len(self.latencies_ns) / self.elapsed_ns * 1e9
 
     def steady_rate(self, until_ns: int) -> float:
-        """Answers a second from the first on, until the load was let run out; 0 for one alone."""
+        """Answers a second from the first on, until the load was let run out.
+
+        The rate of all of it, where hardly any came until then.
+        """
         times = [each for each in self.answered_ns if each <= until_ns]
-        return (len(times) - 1) / (times[-1] - times[0]) * 1e9 if len(times) > 1 else 0.0
+        if len(times) < 2:
+            return self.rate
+        return (len(times) - 1) / (times[-1] - times[0]) * 1e9
 
 
 def load(opened: list[Connection], message: bytes, more: Callable[[int], bool]) -> Load:

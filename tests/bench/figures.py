@@ -30,7 +30,8 @@ class Figure:
 
     def __str__(self) -> str:
         """The median, and half the middle half in percent."""
-        return f"{self.median:.4g} ± {50 * self.spread:.0f} %"
+        shown = f"{self.median:,.0f}" if self.median >= 1000 else f"{self.median:.4g}"
+        return f"{shown} ± {50 * self.spread:.0f} %"
 
 
 def machine(*more: str) -> str:

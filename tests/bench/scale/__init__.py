@@ -1,0 +1,1 @@
+"""How the service grows: instances behind the proxy, and products on a cluster."""

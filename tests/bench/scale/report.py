@@ -1,0 +1,160 @@
+"""What was measured, as it is written to files and read back from them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from tests.bench.figures import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round of one layout: answers a second, their latencies, and CPU time of each part."""
+
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    server_us: float
+    proxy_us: float
+    client_us: float
+    busy_cores: float
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How many instances there are, whether a proxy is before them, and how many clients.
+
+    In turn, each instance runs for a fifth of the time, and no two at once.
+    """
+
+    instances: int
+    proxied: bool
+    connections: int
+    in_turn: bool = False
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is one client."""
+        return self.connections == 1
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"proxy, {self.instances}" if self.proxied else "one, no proxy"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A workload on a layout."""
+
+    workload: str
+    layout: Layout
+    rounds: list[Round]
+
+    def figure(self, of: Callable[[Round], float]) -> Figure:
+        """One number of each round."""
+        return Figure(tuple(of(each) for each in self.rounds))
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Bytes of a request and of its answer, heads included."""
+
+    sent: int
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Instances behind the proxy."""
+
+    machine: str
+    cores: int
+    exchanges: dict[str, Exchange]
+    cells: list[Cell]
+
+    @property
+    def loaded(self) -> list[Cell]:
+        """Those of many clients, all instances running at once."""
+        return [each for each in self.cells if not (each.layout.is_alone or each.layout.in_turn)]
+
+    @property
+    def in_turn(self) -> list[Cell]:
+        """Those whose instances run in turn."""
+        return [each for each in self.cells if each.layout.in_turn]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The product of two stored n x n matrices, stored again: by the cluster, and here.
+
+    Milliseconds of whole requests, by rounds; `alone_ms` is the product without files or HTTP. A
+    size that this host refuses has its reason instead.
+    """
+
+    n: int
+    dask_ms: list[float]
+    torch_ms: list[float]
+    alone_ms: list[float]
+    tasks: int
+    moved_bytes: int
+    refused: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A product in blocks of one element: all of it is what a task costs."""
+
+    side: int
+    tasks: int
+    seconds: list[float]
+    scheduler_s: list[float]
+    worker_s: list[float]
+
+    @property
+    def per_task_us(self) -> Figure:
+        """Microseconds of the scheduler's processor time for a task."""
+        return Figure(tuple(each / self.tasks * 1e6 for each in self.scheduler_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the service itself says of a product that is not computed, in `blocks` each way."""
+
+    n: int
+    blocks: int
+    estimated_s: float
+    accepted: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """The strategy `dask` against torch here."""
+
+    machine: str
+    workers: int
+    memory_bytes: int
+    sizes: list[Size]
+    graph: Graph
+    plan: Plan
+
+
+Report = Requests | Products
+
+
+def write(report: Report, path: Path) -> None:
+    """Write it as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(TypeAdapter(type(report)).dump_json(report, indent=1) + b"\n")
+
+
+def read_requests(path: Path) -> Requests:
+    """What `write` wrote."""
+    return TypeAdapter(Requests).validate_json(path.read_bytes())
+
+
+def read_products(path: Path) -> Products:
+    """What `write` wrote."""
+    return TypeAdapter(Products).validate_json(path.read_bytes())
