@@ -15,17 +15,20 @@ from service.client.problems import (
     UnexpectedAnswerError,
     UnreachableError,
 )
+from service.client.races import AsyncRace, Race
 
 __all__ = [
     "Answer",
     "AnswerError",
     "AsyncClient",
+    "AsyncRace",
     "Call",
     "Client",
     "ClientError",
     "Operation",
     "Plan",
     "ProblemError",
+    "Race",
     "Report",
     "Row",
     "Shape",

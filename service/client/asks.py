@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypedDict, TypeVar
 
-from service.client.answers import Answer, Operation, Plan, Report, Row, Summary
+from service.client.answers import Answer, Operation, Plan, Report, Summary
 from service.client.arrays import CODES, Packed, Shape, kind_of, pack, spec_of
 from service.client.calls import Call
 from service.client.readings import (
@@ -87,12 +87,10 @@ def plan(call: Call[Any]) -> Ask[Plan]:
     return Ask("POST", f"/{call.op}/plan", JSON, _documents, {}, JSON, body)
 
 
-def compare(
-    call: Call[Any], on_row: Callable[[Row], object] | None, options: RaceOptions
-) -> Ask[Report]:
+def compare(call: Call[Any], options: RaceOptions) -> Ask[Report]:
     """Race the strategies; the rows come one by one."""
     fields = {name: value for name, value in options.items() if value is not None}
-    return _post(call, "/compare", EVENTS, lambda head: Stream(on_row, head), fields)
+    return _post(call, "/compare", EVENTS, Stream, fields)
 
 
 def get(path: str) -> Ask[Any]:

@@ -1,8 +1,8 @@
 """The clients: what is asked and read is told elsewhere, here httpx carries it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from functools import wraps
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial, wraps
 from time import sleep
 from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack
 
@@ -14,6 +14,7 @@ from service.client.asks import Ask, RaceOptions
 from service.client.calls import Call
 from service.client.patience import Patience
 from service.client.problems import AnswerError
+from service.client.races import AsyncRace, Race
 
 URL: Final = "http://127.0.0.1:8000"
 CONNECT_S: Final = 5.0
@@ -119,18 +120,13 @@ class Client(_Settings[httpx.Client]):
         """What a call means and costs. Operands may be a `Shape`; of others no data are sent."""
         return self._send(asks.plan(call))
 
-    def compare(
-        self,
-        call: Call[Any],
-        *,
-        on_row: Callable[[Row], object] | None = None,
-        **options: Unpack[RaceOptions],
-    ) -> Report:
-        """Race the strategies of a call; `on_row` gets each row when its strategy is finished.
+    def compare(self, call: Call[Any], **options: Unpack[RaceOptions]) -> Report:
+        """Race the strategies of a call, and give the whole table."""
+        return self._send(asks.compare(call, options))
 
-        Rows have no speed-up before the report: the baseline may not have run yet.
-        """
-        return self._send(asks.compare(call, on_row, options))
+    def race(self, call: Call[Any], **options: Unpack[RaceOptions]) -> Race:
+        """The same race for a loop over its rows; it begins with the loop."""
+        return Race(partial(self._receive, asks.compare(call, options)))
 
     def strategies(self) -> list[Operation]:
         """Every operation and strategy: summary, source, dtypes, and the work it may do there."""
@@ -154,6 +150,13 @@ class Client(_Settings[httpx.Client]):
         self.close()
 
     def _send(self, ask: Ask[Value]) -> Value:
+        values: list[Value] = []
+        for _ in self._receive(ask, values.append):
+            pass
+        return values[0]
+
+    def _receive(self, ask: Ask[Value], finish: Callable[[Value], None]) -> Iterator[Row]:
+        """The rows that come before the value, which `finish` gets."""
         patience = self._patience()
         while True:
             reading = None
@@ -161,8 +164,9 @@ class Client(_Settings[httpx.Client]):
                 with self._http.stream(**self._request(ask)) as response:
                     reading = ask.reading(response.status_code, response.headers)
                     for chunk in response.iter_bytes():
-                        reading.feed(chunk)
-                return reading.value()
+                        yield from reading.feed(chunk)
+                finish(reading.value())
+                return
             except (httpx.RequestError, AnswerError) as error:
                 begun = reading is not None and reading.begun
                 pause_s = patience.pause_s(error, begun=begun)
@@ -191,18 +195,13 @@ class AsyncClient(_Settings[httpx.AsyncClient]):
         """What a call means and costs. Operands may be a `Shape`; of others no data are sent."""
         return await self._send(asks.plan(call))
 
-    async def compare(
-        self,
-        call: Call[Any],
-        *,
-        on_row: Callable[[Row], object] | None = None,
-        **options: Unpack[RaceOptions],
-    ) -> Report:
-        """Race the strategies of a call; `on_row` gets each row when its strategy is finished.
+    async def compare(self, call: Call[Any], **options: Unpack[RaceOptions]) -> Report:
+        """Race the strategies of a call, and give the whole table."""
+        return await self._send(asks.compare(call, options))
 
-        Rows have no speed-up before the report: the baseline may not have run yet.
-        """
-        return await self._send(asks.compare(call, on_row, options))
+    def race(self, call: Call[Any], **options: Unpack[RaceOptions]) -> AsyncRace:
+        """The same race for a loop over its rows; it begins with the loop."""
+        return AsyncRace(partial(self._receive, asks.compare(call, options)))
 
     async def strategies(self) -> list[Operation]:
         """Every operation and strategy: summary, source, dtypes, and the work it may do there."""
@@ -226,6 +225,15 @@ class AsyncClient(_Settings[httpx.AsyncClient]):
         await self.close()
 
     async def _send(self, ask: Ask[Value]) -> Value:
+        values: list[Value] = []
+        async for _ in self._receive(ask, values.append):
+            pass
+        return values[0]
+
+    async def _receive(
+        self, ask: Ask[Value], finish: Callable[[Value], None]
+    ) -> AsyncIterator[Row]:
+        """The rows that come before the value, which `finish` gets."""
         patience = self._patience()
         while True:
             reading = None
@@ -233,8 +241,10 @@ class AsyncClient(_Settings[httpx.AsyncClient]):
                 async with self._http.stream(**self._request(ask)) as response:
                     reading = ask.reading(response.status_code, response.headers)
                     async for chunk in response.aiter_bytes():
-                        reading.feed(chunk)
-                return reading.value()
+                        for row in reading.feed(chunk):
+                            yield row
+                finish(reading.value())
+                return
             except (httpx.RequestError, AnswerError) as error:
                 begun = reading is not None and reading.begun
                 pause_s = patience.pause_s(error, begun=begun)

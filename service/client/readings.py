@@ -5,7 +5,7 @@ No transport is known here.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import inf, nan
 from typing import Any, Final, Protocol, TypeVar, cast
 
@@ -31,8 +31,8 @@ class Reading(Protocol[Value_co]):
         """Whether something of it was handed on, so that to ask again would repeat it."""
         ...
 
-    def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the body."""
+    def feed(self, chunk: bytes) -> Iterable[Row]:
+        """Take the next bytes of the body; the rows of a race that they complete."""
         ...
 
     def value(self) -> Value_co:
@@ -51,9 +51,10 @@ class Whole:
         self._head = head
         self._chunks: list[bytes] = []
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes) -> Iterable[Row]:
         """Keep a chunk."""
         self._chunks.append(chunk)
+        return ()
 
     def value(self) -> Any:
         """What `read` makes of the body."""
@@ -62,23 +63,22 @@ class Whole:
 
 
 class Stream:
-    """A race's events: `on_row` gets each row as it comes, the report is the value."""
+    """A race's events: rows on the way, the report at the end."""
 
-    def __init__(self, on_row: Callable[[Row], object] | None, head: Head):
+    def __init__(self, head: Head):
         """Wait for the first event."""
         self._head = head
         self.begun = False
-        self._on_row = on_row
         self._rest = b""
         self._report: Report | None = None
 
-    def feed(self, chunk: bytes) -> None:
-        """Hand on the rows that are complete."""
+    def feed(self, chunk: bytes) -> Iterator[Row]:
+        """The rows that are complete."""
         *events, self._rest = re.split(rb"\r?\n\r?\n", self._rest + chunk)
         for name, data in map(_event, events):
-            if name == "row" and self._on_row is not None:
+            if name == "row":
                 self.begun = True
-                self._on_row(_document(data))
+                yield _document(data)
             elif name == "report":
                 self._report = _document(data)
             elif name == "problem":

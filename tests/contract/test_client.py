@@ -16,7 +16,6 @@ from service.client import (
     AsyncClient,
     Call,
     ProblemError,
-    Row,
     Shape,
     answers,
     broadcast,
@@ -200,14 +199,11 @@ async def test_a_shape_is_for_plans_alone(api: AsyncClient) -> None:
 
 async def test_a_race_hands_on_its_rows(api: AsyncClient) -> None:
     """One for each strategy, as it is finished; the report has them all, with speed-ups."""
-    rows: list[Row] = []
     call = norm(np.arange(4.0), ord=2)
-    report = await api.compare(
-        call, on_row=rows.append, strategies=["python", "torch"], repeat=3, rtol=1e-6
-    )
-    assert [row["strategy"] for row in rows] == ["python", "torch"]
-    assert [row["runs"] for row in report["rows"]] == [3, 3]
-    assert report["rows"][0]["speedup"] == 1.0
+    race = api.race(call, strategies=["python", "torch"], repeat=3, rtol=1e-6)
+    assert [row["strategy"] async for row in race] == ["python", "torch"]
+    assert [row["runs"] for row in race.report["rows"]] == [3, 3]
+    assert race.report["rows"][0]["speedup"] == 1.0
     assert (await api.compare(call, strategies=["torch"]))["dtype"] == "float64"
 
 

@@ -22,6 +22,7 @@ from service.client import (
     Client,
     ClientError,
     ProblemError,
+    Race,
     TimedOutError,
     UnexpectedAnswerError,
     UnreachableError,
@@ -126,12 +127,21 @@ def product(client: Any) -> Any:
     return client.matmul(ONE, ONE)
 
 
-def race(client: Any) -> Any:
-    """A race of no interest."""
-    return client.compare(norm(ONE), on_row=ROWS.append)
+def race(client: Any, most: int | None = None) -> Any:
+    """The rows of a race of no interest, at most so many, and the race."""
+    run = client.race(norm(ONE))
+    if isinstance(run, Race):
+        return [row for row, _ in zip(run, range(most or 9), strict=False)], run
 
+    async def rows() -> Any:
+        seen = []
+        async for row in run:
+            seen.append(row)
+            if len(seen) == most:
+                break
+        return seen, run
 
-ROWS: list[Any] = []
+    return rows()
 
 
 @pytest.mark.parametrize(
@@ -246,12 +256,41 @@ def test_a_document_of_something_else_is_said_to_be_one(ask: Ask, body: str) -> 
 
 def test_a_race_comes_byte_by_byte(ask: Ask) -> None:
     """Events are found whatever the network made of them; comments are none."""
-    ROWS.clear()
-    assert ask(Script([lambda: stream(ROW, REPORT)]), race) == {"rows": []}
-    assert ROWS == [{"strategy": "torch"}]
-    assert ask(Script([lambda: stream(ROW, REPORT)]), lambda c: c.compare(norm(ONE))) == {
-        "rows": []
-    }
+    script = Script([lambda: stream(ROW, REPORT)])
+    rows, run = ask(script, race)
+    assert rows == [{"strategy": "torch"}]
+    assert run.report == {"rows": []}
+    assert ask(script, lambda client: client.compare(norm(ONE))) == {"rows": []}
+
+
+def test_a_race_begins_with_its_loop(ask: Ask) -> None:
+    """Not before, and again with another loop; its report is that of the last one."""
+    script = Script([lambda: stream(ROW, REPORT), lambda: stream(ROW)])
+
+    def twice(client: Any) -> Any:
+        run = client.race(norm(ONE))
+        assert script.seen == []
+        if isinstance(run, Race):
+            return list(run), run.report, list(run)
+
+        async def rows() -> Any:
+            return [row async for row in run], run.report, [row async for row in run]
+
+        return rows()
+
+    with pytest.raises(UnexpectedAnswerError, match="without a report"):
+        ask(script, twice)
+    assert len(script.seen) == 2
+
+
+def test_a_race_that_is_left_is_closed(ask: Ask) -> None:
+    """At once, so that the service ends it; there is no report."""
+    answer = stream(ROW, ROW, REPORT)
+    rows, run = ask(Script([lambda: answer]), lambda client: race(client, most=1))
+    assert rows == [{"strategy": "torch"}]
+    assert answer.is_closed
+    with pytest.raises(RuntimeError, match="after the last of the rows"):
+        _ = run.report
 
 
 def test_a_race_that_was_begun_is_not_begun_again(ask: Ask) -> None:
@@ -268,7 +307,7 @@ def test_a_race_that_was_begun_is_not_begun_again(ask: Ask) -> None:
             lambda: stream(ROW, REPORT),
         ]
     )
-    assert ask(script, race) == {"rows": []}
+    assert ask(script, race)[1].report == {"rows": []}
 
 
 def test_a_race_may_end_in_a_problem_or_in_nothing(ask: Ask) -> None:
@@ -338,15 +377,12 @@ def base_url() -> Iterator[str]:
 def test_a_client_of_a_real_server(base_url: str) -> None:
     """Over TCP, one connection for all calls, megabytes too."""
     a = np.random.default_rng(0).standard_normal((700, 600))
-    rows: list[Any] = []
     with Client(base_url) as client:
         np.testing.assert_allclose(client.matmul(a, a.T).result, a @ a.T, atol=1e-9)
         assert client.summarize(norm(a)).result["nan"] == 0
         assert client.plan(norm(a))["accepted"]
-        report = client.compare(
-            norm(a), on_row=rows.append, repeat=1, strategies=["torch", "numpy"]
-        )
-        assert len(rows) == len(report["rows"]) == 2
+        race = client.race(norm(a), repeat=1, strategies=["torch", "numpy"])
+        assert len(list(race)) == len(race.report["rows"]) == 2
         assert len(client.strategies()) == len({"matmul", "einsum", "norm", "broadcast"})
         assert client.get("/health/ready") == {"status": "ready"}
         with pytest.raises(errors.ShapeMismatchError):
