@@ -32,7 +32,8 @@ class NormMeaning(Meaning):
     @property
     def reproduce(self) -> str:
         """One line of torch."""
-        order = repr(self.ord) if isinstance(self.ord, str) else f'float("{self.ord:g}")'
+        infinite = self.ord in (math.inf, -math.inf)
+        order = f'float("{self.ord}")' if infinite else repr(self.ord)
         kind = "matrix_norm" if self.matrix else "vector_norm"
         x = "x" if self.specs[0].dtype not in INTEGERS else "x.double()"
         return f"torch.linalg.{kind}({x}, {order}, {self.dim}, {self.keepdim})"
