@@ -9,6 +9,7 @@ import { element, exact } from "./format.js";
 const NUMBERED = 12; // rows and columns up to which numbers stand in the cells
 const SAMPLED = 1024; // cells drawn along an axis; beyond that every n-th element
 const CELL = { width: 58, height: 34 };
+const STEPS = 255; // of a colour on its way
 
 /** How large an element is, for its colour; of a complex number the magnitude. */
 function size(value) {
@@ -31,21 +32,27 @@ function survey(values) {
   return { least, greatest, most: Math.max(-least, greatest, 0), odd };
 }
 
+/** The page's colours for numbers: by steps from that of zero to those of the greatest magnitudes, and for what is not finite. */
 function palette(canvas) {
   const style = getComputedStyle(canvas);
-  const read = (name) => style.getPropertyValue(name).trim().match(/[\da-f]{2}/gi).map((part) => parseInt(part, 16));
-  return { zero: read("--heat-zero"), plus: read("--heat-plus"), minus: read("--heat-minus"), ink: style.getPropertyValue("--ink").trim(), paper: style.getPropertyValue("--paper").trim() };
+  const text = (name) => style.getPropertyValue(name).trim();
+  const read = (name) => text(name).match(/[\da-f]{2}/gi).map((part) => parseInt(part, 16));
+  const zero = read("--heat-zero");
+  const ramp = (end) => Array.from({ length: STEPS + 1 }, (_, step) => zero.map((from, i) => Math.round(from + (end[i] - from) * (step / STEPS) ** 0.8)));
+  return { plus: ramp(read("--heat-plus")), minus: ramp(read("--heat-minus")), odd: [128, 128, 128], ink: text("--ink"), paper: text("--paper") };
 }
 
-/** The colour of a number: from zero to the greatest magnitude, or from the least to the greatest number. */
-function shade(number, { least, greatest, most }, ranged, colours) {
+/** The colour of a number: by its magnitude, or by its place from the least to the greatest number. */
+function shade(number, { plus, minus, odd }, { least, greatest, most }, ranged) {
+  if (!Number.isFinite(number)) return odd;
   const far = ranged ? (number - least) / (greatest - least) : Math.abs(number) / most;
-  const part = Number.isNaN(far) ? 0 : Math.min(1, far) ** 0.8;
-  const end = number < 0 && !ranged ? colours.minus : colours.plus;
-  return colours.zero.map((from, i) => Math.round(from + (end[i] - from) * part));
+  return (number < 0 && !ranged ? minus : plus)[Math.min(STEPS, far * STEPS) | 0]; // far is NaN where all are 0
 }
 
 const light = ([r, g, b]) => r * 0.299 + g * 0.587 + b * 0.114 > 140;
+
+/** A colour as one word of an ImageData, in the order of this processor. */
+const pixel = (colour) => new Uint32Array(Uint8Array.of(...colour, 255).buffer)[0];
 
 /**
  * A drawing of a tensor. `small` leaves out numbers, scale and cursor: a preview of an operand.
@@ -61,6 +68,7 @@ export function heatMap({ shape, values, dtype = "float32", letters = [], small 
   const found = survey(values);
   const { least, greatest, most, odd } = found;
   let ranged = false;
+  let sheet = null; // the plane, a pixel for each element; null when it has to be drawn again
   const index = lead.map(() => 0);
   const cursor = { row: -1, column: -1 };
   let first = 0;
@@ -86,7 +94,9 @@ export function heatMap({ shape, values, dtype = "float32", letters = [], small 
     const pen = canvas.getContext("2d");
     pen.scale(ratio, ratio);
     const colours = palette(canvas);
-    paint(pen, colours, width, height);
+    sheet ??= painted(colours);
+    pen.imageSmoothingEnabled = sheet.width > width;
+    pen.drawImage(sheet, 0, 0, width, height);
     const [w, t] = [width / columns, height / rows];
     if (w >= 6 && t >= 6) rule(pen, colours, width, height, w, t);
     hatch(pen, colours, w, t);
@@ -98,21 +108,25 @@ export function heatMap({ shape, values, dtype = "float32", letters = [], small 
     }
   }
 
-  function paint(pen, colours, width, height) {
+  function painted(colours) {
     const [down, across] = [Math.min(rows, SAMPLED), Math.min(columns, SAMPLED)];
     const image = new ImageData(across, down);
+    const pixels = new Uint32Array(image.data.buffer);
+    const words = { plus: colours.plus.map(pixel), minus: colours.minus.map(pixel), odd: pixel(colours.odd) };
     for (let y = 0; y < down; y += 1) {
       const row = first + Math.floor((y * rows) / down) * columns;
       for (let x = 0; x < across; x += 1) {
-        const number = size(values[row + Math.floor((x * columns) / across)]);
-        const [r, g, b] = Number.isFinite(number) ? shade(number, found, ranged, colours) : [128, 128, 128];
-        image.data.set([r, g, b, 255], 4 * (y * across + x));
+        pixels[y * across + x] = shade(size(values[row + Math.floor((x * columns) / across)]), words, found, ranged);
       }
     }
-    const sheet = new OffscreenCanvas(across, down);
-    sheet.getContext("2d").putImageData(image, 0, 0);
-    pen.imageSmoothingEnabled = across > width;
-    pen.drawImage(sheet, 0, 0, width, height);
+    const whole = new OffscreenCanvas(across, down);
+    whole.getContext("2d").putImageData(image, 0, 0);
+    return whole;
+  }
+
+  function redraw() {
+    sheet = null;
+    draw();
   }
 
   function rule(pen, colours, width, height, w, t) {
@@ -153,8 +167,7 @@ export function heatMap({ shape, values, dtype = "float32", letters = [], small 
     const longest = Math.max(...texts.map((text) => text.length));
     pen.font = `${longest > 7 ? 10.5 : 12.5}px ${getComputedStyle(document.body).getPropertyValue("--mono")}`;
     for (let at = 0; at < plane; at += 1) {
-      const number = size(own[at]);
-      const back = Number.isFinite(number) ? shade(number, found, ranged, colours) : [128, 128, 128];
+      const back = shade(size(own[at]), colours, found, ranged);
       pen.fillStyle = light(back) ? "#15171a" : "#ffffff";
       pen.fillText(texts[at], (at % columns) * w + w / 2, Math.floor(at / columns) * t + t / 2 + 1, w - 4);
     }
@@ -210,7 +223,7 @@ export function heatMap({ shape, values, dtype = "float32", letters = [], small 
     );
   }
   new ResizeObserver(draw).observe(root);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   return root;
 
   /** One field for each axis before the last two: which of its planes is drawn. */
@@ -220,7 +233,7 @@ export function heatMap({ shape, values, dtype = "float32", letters = [], small 
       h("label", {}, letters[axis] ? letterMark(letters[axis]) : `axis ${axis}`, " = ", h("input", { type: "number", min: 0, max: most_ - 1, value: 0, on: { input: (event) => {
         index[axis] = Math.max(0, Math.min(most_ - 1, Number(event.target.value) || 0));
         first = index.reduce((sum, each, at) => sum * lead[at] + each, 0) * plane;
-        draw();
+        redraw();
       } } }), ` of ${most_}`));
     return [h("div", { class: "slices" }, fields)];
   }
@@ -236,7 +249,7 @@ export function heatMap({ shape, values, dtype = "float32", letters = [], small 
       low.textContent = element(ranged ? least : -most, 4);
       high.textContent = element(ranged ? greatest : most, 4);
       bar.classList.toggle("ranged", ranged);
-      draw();
+      redraw();
     } } });
     const high = h("span", {}, element(most, 4));
     return h("div", { class: "scale" }, low, bar, high, least < greatest && h("label", { class: "note" }, stretch, " from the least to the greatest"), words.length > 0 && h("span", { class: "note" }, words.join("; ")));
