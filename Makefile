@@ -20,7 +20,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 # What tests take from npm, at these versions.
 NPM := build/npm/.installed
-NPM_PACKAGES := openapi-typescript@7.13.0 typescript@5.9.3 @types/node@22.19.1
+NPM_PACKAGES := axe-core@4.14.1 openapi-typescript@7.13.0 typescript@5.9.3 @types/node@22.19.1
 
 ##@ Use
 
@@ -44,7 +44,7 @@ test: check $(NPM) ## Everything that CI runs: check, then the tests with branch
 	$(PY) -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: browser
-browser: $(DEV) ## The tests of the pages alone, in the system's Chromium (CHROMIUM=/path/to/it)
+browser: $(NPM) ## The tests of the pages alone, in the system's Chromium (CHROMIUM=/path/to/it)
 	$(PY) -m pytest tests/browser $(ARGS)
 
 .PHONY: check

@@ -16,6 +16,7 @@ import pytest
 # Where `make test` puts what comes from npm.
 NPM: Final = Path(__file__).parents[1] / "build" / "npm" / "node_modules" / ".bin"
 PRESENT: Final[dict[str, Callable[[], bool]]] = {
+    "axe-core": (NPM.parent / "axe-core").exists,
     "dask": lambda: bool(find_spec("dask") and find_spec("distributed")),
     "nginx": lambda: shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is not None,
     "openapi-typescript": (NPM / "openapi-typescript").exists,

@@ -138,6 +138,16 @@ async def test_a_race_streams_in(visit: Visit) -> None:
     assert "Measured on" in await visit.text("#host")
 
 
+async def test_what_is_wrong_does_not_win(visit: Visit) -> None:
+    """The verdict names the fastest of those that agree, and how many do not."""
+    page = await visit.open("#op=norm&x=1e20+1e20&race.strategies=elementwise,scaled,torch")
+    await page.get_by_role("button", name="Race them").click()
+    verdict = page.locator("#verdict")
+    await expect(verdict).to_contain_text("scaled is the fastest that agrees")
+    await expect(verdict).to_contain_text("2 of 3 disagree with float64")
+    await expect(page.locator(".rung.disagrees")).to_have_count(2)
+
+
 async def test_a_race_can_be_stopped(visit: Visit) -> None:
     """The rows that came stay."""
     page = await visit.open(f"{LESSON}&race.budget_ms=10000&race.repeat=1000")
@@ -194,6 +204,14 @@ async def test_a_large_result_is_drawn_not_written(visit: Visit) -> None:
     b = np.random.default_rng(1).integers(-9, 10, (1024, 1024)).astype(np.float32)
     assert float(place[2].replace("−", "-")) == pytest.approx((a @ b)[i, j], rel=1e-3, abs=1e-2)
     await expect(page.locator("#result canvas")).to_have_count(2)
+    colours = await page.locator("#result canvas").first.evaluate(
+        """(canvas) => {
+            const { width, height } = canvas;
+            const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+            return new Set(new Uint32Array(data.buffer)).size;
+        }"""
+    )
+    assert colours > 100
 
 
 async def test_generated_numbers_are_numpys(visit: Visit) -> None:

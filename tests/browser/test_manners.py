@@ -1,49 +1,24 @@
 """Keyboard, narrow and wide windows, dark and light: what any reader may come with."""
 
-from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Visit
+from tests.needs import NPM, needs
 
-# Contrast of a text with what is behind it, by WCAG 2: of every element that has text of its own.
-POOR_CONTRAST = """() => {
-    const pen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-    const rgba = (colour) => {
-        pen.clearRect(0, 0, 1, 1);
-        pen.fillStyle = colour;
-        pen.fillRect(0, 0, 1, 1);
-        const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
-        return [r, g, b, a / 255];
-    };
-    const light = ([r, g, b]) => [r, g, b]
-        .map((part) => part / 255)
-        .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
-        .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
-    const behind = (element) => {
-        for (let each = element; each; each = each.parentElement) {
-            const colour = rgba(getComputedStyle(each).backgroundColor);
-            if (colour[3] > 0.99) return colour;
-        }
-        return rgba("white");
-    };
-    const words = (element) => [...element.childNodes]
-        .filter((node) => node.nodeType === 3).map((node) => node.data.trim()).join("");
-    return [...document.querySelectorAll("body *")]
-        .filter((element) => words(element) && element.checkVisibility())
-        .filter((element) => !element.closest(".skipped, .skip, .visually-hidden, .ghost, option"))
-        .map((element) => {
-            const [ink, paper] = [rgba(getComputedStyle(element).color), behind(element)];
-            const [high, low] = [light(ink), light(paper)].sort((a, b) => b - a);
-            return [words(element).slice(0, 30), (high + 0.05) / (low + 0.05)];
-        })
-        .filter(([, contrast]) => contrast < 4.5);
+AXE = NPM.parent / "axe-core" / "axe.min.js"
+# What axe-core finds wrong, in short.
+VIOLATIONS = """async () => {
+    const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+    return violations.flatMap(({ id, nodes }) =>
+        nodes.map(({ html }) => `${id}: ${html.slice(0, 120)}`));
 }"""
 
 STATES = {
     "start": "",
+    "disagreement": "#op=norm&x=1e20+1e20&show=race",
     "race": "#op=matmul&x=random:5x784:0&x=integers:784x10:1&show=race&tour=1",
     "broadcast": "#op=broadcast&x=10+20+30&x=10+20+30&view=&view=:,None&show=run&tour=6",
     "path": "#op=einsum&p.equation=ij,jk,kl->il&x=random:10x1000:0&x=random:1000x10:1"
@@ -53,24 +28,50 @@ STATES = {
 }
 
 
-@pytest.mark.parametrize("state", STATES)
-async def test_a_window_of_any_width_and_colour(visit: Visit, tmp_path: Path, state: str) -> None:
-    """Nothing is wider than the window, and text can be read on what is behind it."""
+async def show(visit: Visit, state: str) -> Page:
+    """The page in one of the states, with all that it comes to."""
     page = await visit.open(STATES[state])
     if "show=run" in STATES[state]:
         await page.locator(".phases").wait_for()
     if "show=race" in STATES[state]:
-        await expect(page.locator("#verdict")).to_contain_text("All agree", timeout=20_000)
+        await expect(page.locator("#verdict")).to_contain_text("agree", timeout=20_000)
+    return page
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_a_window_of_any_width(visit: Visit, state: str) -> None:
+    """Nothing is wider than the window."""
+    page = await show(visit, state)
     for width in (390, 768, 1280, 3840):
         await page.set_viewport_size({"width": width, "height": 900})
         assert await visit.overflow() <= 0, width
+
+
+@needs("axe-core")
+@pytest.mark.parametrize("state", STATES)
+async def test_axe_finds_nothing_wrong(visit: Visit, state: str) -> None:
+    """Names, roles, labels, and the contrast of texts, in the light, in the dark and narrow."""
+    page = await show(visit, state)
+    await page.evaluate(AXE.read_text(encoding="utf-8"))
     schemes: list[tuple[int, Literal["light", "dark"]]] = [(1280, "light"), (390, "dark")]
     for width, scheme in schemes:
         await page.set_viewport_size({"width": width, "height": 900})
         await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        assert await page.evaluate(POOR_CONTRAST) == [], scheme
-        picture = tmp_path / f"{state}-{width}-{scheme}.png"
-        assert await page.screenshot(path=picture, full_page=True, animations="disabled")
+        assert await page.evaluate(VIOLATIONS) == [], scheme
+
+
+@pytest.mark.parametrize("state", ["start", "race", "error"])
+async def test_nothing_jumps_when_the_page_opens(visit: Visit, state: str) -> None:
+    """It is hidden until its first plan is drawn."""
+    await visit.page.set_viewport_size({"width": 390, "height": 900})
+    await visit.page.add_init_script(
+        """window.shifts = [];
+        const note = (list) => shifts.push(...list.getEntries().map(({ value }) => value));
+        new PerformanceObserver(note).observe({ type: "layout-shift", buffered: true });"""
+    )
+    page = await visit.open(STATES[state].replace("&show=race", ""))
+    await page.evaluate("new Promise((wake) => requestAnimationFrame(() => setTimeout(wake, 100)))")
+    assert await page.evaluate("shifts") == []
 
 
 async def test_a_call_by_keyboard_alone(visit: Visit) -> None:
@@ -128,3 +129,34 @@ async def test_a_call_by_keyboard_alone(visit: Visit) -> None:
     await expect(page.locator(".readout")).to_have_text("c[0] = 5")
     await press("ArrowRight")
     await expect(page.locator(".readout")).to_have_text("c[1] = 0")
+
+
+async def focused(page: Page) -> str:
+    """What has the focus: its text, or its class where it has none of its own."""
+    name: str = await page.evaluate(
+        """() => {
+            const own = document.activeElement;
+            return own.matches("button") ? own.textContent : own.className;
+        }"""
+    )
+    return name
+
+
+async def test_the_focus_is_never_lost(visit: Visit) -> None:
+    """What was pressed may be drawn anew, or be gone with what it mended; the focus stays near."""
+    page = await visit.open("#op=matmul&x=1+2+3%0A4+5+6&x=1+2+3%0A4+5+6")
+    await page.get_by_role("button", name="Run it once").press("Enter")
+    assert await focused(page) == "problem"  # in sight, and read aloud
+    await page.locator(".hint").press("Enter")
+    await expect(page.locator(".problem")).to_have_count(0)
+    assert await focused(page) == "card"
+    await page.locator("[data-operand='0']").get_by_role("button", name="Generate").press("Enter")
+    await page.get_by_label("shape of a").wait_for()
+    assert await focused(page) == "Generate"
+    await page.get_by_role("button", name="httpx").press("Enter")
+    assert await focused(page) == "httpx"
+    await page.locator("[data-stop='1']").press("Enter")
+    for step in range(2, 8):
+        await page.get_by_role("button", name="Next step").press("Enter")
+        await expect(page.locator("#tour-words h2")).to_contain_text(f"{step}.")
+        assert await focused(page) == "Next step →"

@@ -2,7 +2,7 @@
 
 import { colour, letterMark } from "./axes.js";
 import { h } from "./dom.js";
-import { bytes, tuple } from "./format.js";
+import { bytes, element, tuple } from "./format.js";
 
 const SHOWN = 5; // cells of an axis that are drawn one by one
 
@@ -90,17 +90,16 @@ export function stretchedGrids(block, tensors, names, view = []) {
     for (let row = 0; row < rows; row += 1) {
       for (let column = 0; column < columns; column += 1) {
         const ghost = (row > 0 && roles[0] !== "kept") || (column > 0 && roles[1] !== "kept");
-        cells.push(h("i", { class: ghost ? "tile ghost" : "tile" }, short(values[row * steps[0] + column * steps[1]])));
+        cells.push(h("i", { class: ghost ? "tile ghost" : "tile" }, worded(values[row * steps[0] + column * steps[1]])));
       }
     }
     const grid = h("div", { class: "tiles" }, cells);
     grid.style.gridTemplateColumns = `repeat(${columns}, 1fr)`;
     return h("div", { class: "tile-block" }, grid, h("span", { class: "note" }, names[index], view[index]?.trim() ? `[${view[index].trim()}]` : ""));
   });
-  return h("div", { class: "stretched", "aria-hidden": "true" }, grids);
+  return h("div", { class: "grids", "aria-hidden": "true" }, grids);
 }
 
-function short(value) {
-  if (typeof value !== "number") return value === undefined ? "" : String(value);
-  return String(Number(value.toPrecision(3)));
+function worded(value) {
+  return value === undefined ? "" : element(value, 3);
 }

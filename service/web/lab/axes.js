@@ -16,6 +16,11 @@ export function letterMark(letter) {
   return h("b", { class: `axis axis-${colour(letter)}` }, letter);
 }
 
+/** An equation, its letters in their colours. */
+export function equationMarks(equation) {
+  return [...equation].map((letter) => (/[A-Za-z]/.test(letter) ? letterMark(letter) : letter));
+}
+
 /** A shape whose sizes stand beside their letters: (i 5 × k 784). */
 export function shapeMark(shape, letters = [], gone = []) {
   if (shape.length === 0) return h("span", { class: "shape" }, "a single number");

@@ -38,6 +38,16 @@ export function fill(element, ...children) {
   return element;
 }
 
+/** As `fill`; if the focus was inside, it goes to what has the same `data-focus` now, or to the first control. */
+export function refill(element, ...children) {
+  const focused = element.contains(document.activeElement) ? document.activeElement.dataset.focus ?? "" : null;
+  fill(element, ...children);
+  if (focused === null) return element;
+  const next = element.querySelector(`[data-focus="${CSS.escape(focused)}"]`) ?? element.querySelector("button, input, select, textarea");
+  next?.focus({ preventScroll: true });
+  return element;
+}
+
 /** A `select` of these choices; each is a word, or a pair of value and text. */
 export function choice(label, choices, value, change) {
   const pairs = choices.map((each) => (Array.isArray(each) ? each : [each, each]));

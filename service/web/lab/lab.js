@@ -11,7 +11,7 @@ import { tensorOf } from "./operand.js";
 import { operandNames, operandPointer } from "./operations.js";
 import { pathSteps } from "./path.js";
 import { loops, showPlan } from "./plan.js";
-import { clearProblems, showProblem, showUnread } from "./problems.js";
+import { clearProblems, goToProblem, showProblem, showUnread } from "./problems.js";
 import { raceTable, stopped, verdict } from "./race.js";
 import { showResult } from "./result.js";
 import { snippetsView } from "./snippets.js";
@@ -115,6 +115,11 @@ export class Lab {
     this.#made = state.operands.map((operand) => ({ operand, dtype: state.dtype }));
   }
 
+  /** Settled when the latest plan is drawn. */
+  get planned() {
+    return this.#planned;
+  }
+
   /** Brings what depends on the plan up to date. */
   #refresh() {
     const { state } = this.store;
@@ -176,7 +181,7 @@ export class Lab {
   async act(kind) {
     this.#working?.end();
     await (this.#pause ? this.#planNow() : this.#planned);
-    if (this.#plan === null) return; // what is wrong is shown where it is
+    if (this.#plan === null) return goToProblem();
     const ending = new AbortController();
     const job = { kind, end: () => ending.abort() };
     this.#working = job;

@@ -5,6 +5,8 @@ import { field, fill, h } from "./dom.js";
 import { Lab } from "./lab.js";
 import { decode, start } from "./state.js";
 
+const BLANK_MS = 1000; // the longest wait for the first plan before the page is shown without it
+
 async function open() {
   const [catalogue, found] = await Promise.all([get("strategies"), get("devices")]);
   const ops = catalogue.map((op) => op.name);
@@ -17,7 +19,15 @@ async function open() {
   addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) lab.act(event.shiftKey ? "race" : "run");
   });
-  await lab.show(first, { visit: false });
+  const shown = lab.show(first, { visit: false });
+  await Promise.race([lab.planned, new Promise((wake) => setTimeout(wake, BLANK_MS))]);
+  reveal();
+  await shown;
+}
+
+/** Shows the page, which is hidden until it is drawn: so nothing jumps. */
+function reveal() {
+  document.body.classList.remove("drawing");
 }
 
 /** Asks for the key of a service that is open to some, then begins anew. */
@@ -41,6 +51,7 @@ async function begin() {
     fill(place);
     await open();
   } catch (error) {
+    reveal();
     if (error.problem?.code === "unauthorized") return askForKey(error.message);
     fill(place, h("div", { class: "problem", role: "alert" }, h("p", {}, error.message)));
     throw error;

@@ -1,7 +1,7 @@
 // The operands of the call: one card each, to type, generate or load a tensor in.
 
 import { shapeMark } from "./axes.js";
-import { choice, fill, h } from "./dom.js";
+import { choice, fill, h, refill } from "./dom.js";
 import { crossed, elements } from "./format.js";
 import { heatMap } from "./heat.js";
 import { DTYPES, readNpy } from "./npy.js";
@@ -21,10 +21,10 @@ export function operandCards(root, store) {
     if (wanted.join() !== cards.map((card) => card.key).join()) {
       cards = state.operands.map((operand, index) => makeCard(operand, index, wanted[index], store));
       const [least, most] = operandRange(state.op);
-      fill(
+      refill(
         root,
         cards.map((card, index) => [index > 0 && h("span", { class: "sign", "aria-hidden": "true" }), card.root]),
-        most > least && state.operands.length < most && h("button", { type: "button", class: "quiet-button add", on: { click: () => store.set({ operands: [...store.state.operands, typed("1 2 3")] }, { visit: true }) } }, "+ operand"),
+        most > least && state.operands.length < most && h("button", { type: "button", class: "quiet-button add", "data-focus": "add", on: { click: () => store.set({ operands: [...store.state.operands, typed("1 2 3")] }, { visit: true }) } }, "+ operand"),
       );
     }
     for (const mark of root.querySelectorAll(".sign")) mark.textContent = sign(state);
@@ -55,9 +55,9 @@ function makeCard(first, index, key, store) {
     h(
       "div",
       { class: "card-tools" },
-      kinds.map(([each, title]) => h("button", { type: "button", class: "tab", "aria-pressed": String(each === kind), on: { click: () => become(each) } }, title)),
+      kinds.map(([each, title]) => h("button", { type: "button", class: "tab", "aria-pressed": String(each === kind), "data-focus": `${index} ${each}`, on: { click: () => become(each) } }, title)),
       h("button", { type: "button", class: "tool", title: `transpose ${name}`, "aria-label": `transpose ${name}`, on: { click: transpose } }, "T"),
-      store.state.operands.length > operandRange(store.state.op)[0] && h("button", { type: "button", class: "tool", title: `remove ${name}`, "aria-label": `remove ${name}`, on: { click: remove } }, "×"),
+      store.state.operands.length > operandRange(store.state.op)[0] && h("button", { type: "button", class: "tool", title: `remove ${name}`, "aria-label": `remove ${name}`, "data-focus": `${index} remove`, on: { click: remove } }, "×"),
       file,
     ),
     h("div", { class: "card-body" }, editor.root, preview),
@@ -86,11 +86,9 @@ function makeCard(first, index, key, store) {
   }
 
   function become(wanted) {
-    const { state } = store;
-    const operand = state.operands[index];
     if (wanted === "bytes") file.click();
     else if (wanted === "generated" && kind !== "generated") store.setOperand(index, generated("random", shapeNow() ?? [4, 4], index));
-    else if (wanted === "text" && kind !== "text") store.setOperand(index, spelled(operand, state.dtype));
+    else if (wanted === "text" && kind !== "text") store.setOperand(index, spelled());
   }
 
   function shapeNow() {

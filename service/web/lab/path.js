@@ -1,6 +1,6 @@
 // The steps of an einsum's contraction, each with its equation, its sizes and its share of the work.
 
-import { letterMark } from "./axes.js";
+import { equationMarks } from "./axes.js";
 import { h } from "./dom.js";
 import { count, tuple } from "./format.js";
 
@@ -20,7 +20,7 @@ export function pathSteps(path, names) {
       "li",
       {},
       h("span", { class: "step-what" }, taken.join(" , "), " → ", h("b", {}, made), " ", h("span", { class: "note" }, tuple(step.shape))),
-      h("code", {}, [...step.equation].map((letter) => (/[A-Za-z]/.test(letter) ? letterMark(letter) : letter))),
+      h("code", {}, equationMarks(step.equation)),
       h("span", { class: "step-work" }, bar),
       h("span", { class: "number" }, count(step.multiply_adds)),
     );

@@ -1,8 +1,9 @@
 // What the call means and costs before it is run: result, work, memory, and the loops it stands for.
 
-import { letterMark, shapeMark } from "./axes.js";
+import { equationMarks, letterMark, shapeMark } from "./axes.js";
 import { fill, h } from "./dom.js";
 import { bytes, count, time } from "./format.js";
+import { applyHint } from "./problems.js";
 
 /** Shows `plan` in `root`; null where the call has none. */
 export function showPlan(root, plan, letters, store) {
@@ -19,7 +20,7 @@ export function showPlan(root, plan, letters, store) {
       fact("Result", shapeMark(result.shape, letters.result), " ", h("span", { class: "dtype" }, result.dtype)),
       fact("Work", `${count(work.multiply_adds)} multiply-adds`),
       fact("Memory", `${bytes(work.peak_bytes)}`, h("span", { class: "note" }, work.peak_elements > 0 ? ` with an intermediate of ${count(work.peak_elements)} elements` : "")),
-      fact("In torch", h("code", {}, plan.reproduce)),
+      fact("In torch", h("code", {}, coloured(plan.reproduce))),
     ),
     !plan.accepted && h("p", { class: "refused", role: "status" }, h("strong", {}, "Would be refused: "), plan.reason, ". ", quickest(plan, store)),
   );
@@ -30,7 +31,14 @@ function quickest({ strategies }, store) {
   const able = strategies.filter((each) => each.accepted).sort((a, b) => a.estimated_ms - b.estimated_ms);
   if (able.length === 0) return null;
   const [{ strategy, estimated_ms: ms }] = able;
-  return h("button", { type: "button", class: "hint", on: { click: () => store.set({ strategy }, { visit: true }) } }, `Use ${strategy}, about ${time(ms)}`);
+  return h("button", { type: "button", class: "hint", on: { click: () => applyHint(store, { strategy }, "/strategy") } }, `Use ${strategy}, about ${time(ms)}`);
+}
+
+/** A line of torch; an equation in it has its letters in their colours. */
+function coloured(line) {
+  if (!line.startsWith("torch.einsum")) return line;
+  const [before, equation, after] = line.split('"');
+  return [`${before}"`, equationMarks(equation), `"${after}`];
 }
 
 function fact(name, ...value) {
@@ -56,7 +64,7 @@ export function loops(state, shapes, letters) {
     h("figcaption", {}, "The loops it stands for", h("span", { class: "note" }, summed.length > 0 ? [": ", summed.map(letterMark), summed.length > 1 ? " are summed, so they vanish from the result" : " is summed, so it vanishes from the result"] : ": nothing is summed")),
     h(
       "pre",
-      {},
+      { tabindex: "0", "aria-label": "the loops" },
       [...letters.result, ...summed].map(loop),
       "    ".repeat(letters.result.length + summed.length),
       item("c", letters.result),

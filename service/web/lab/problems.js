@@ -2,7 +2,7 @@
 
 import { fill, h } from "./dom.js";
 import { tuple } from "./format.js";
-import { literalAt, operandAt, remedies } from "./hints.js";
+import { literalAt, remedies } from "./hints.js";
 import { excerpt, TextError } from "./text.js";
 
 /** Takes every problem off the page. */
@@ -26,7 +26,7 @@ export function showProblem(problem, store, tensors, fallback) {
     place,
     h(
       "div",
-      { class: "problem", role: "alert" },
+      { class: "problem", role: "alert", tabindex: "-1" },
       h("p", {}, h("strong", {}, problem.title), ": ", problem.detail, "."),
       found && caret(store.state.operands[found.index].text, found.start, found.end),
       (problem.errors ?? []).slice(1, 4).map((error) => h("p", { class: "note" }, `${error.pointer}: ${error.detail}`)),
@@ -34,11 +34,24 @@ export function showProblem(problem, store, tensors, fallback) {
       h(
         "p",
         { class: "ways" },
-        ways.map(({ label, changes }) => h("button", { type: "button", class: "hint", on: { click: () => store.set(changes, { visit: true }) } }, label)),
+        ways.map(({ label, changes }) => h("button", { type: "button", class: "hint", on: { click: () => applyHint(store, changes, place.dataset.place) } }, label)),
         problem.type && h("a", { href: problem.type.slice(1), class: "note" }, `what ${problem.code} means`),
       ),
     ),
   );
+}
+
+/** Changes the state as a hint says. The button goes with its problem, so the focus goes to what is at `pointer`. */
+export function applyHint(store, changes, pointer) {
+  store.set(changes, { visit: true });
+  const home = document.querySelector(`[data-place="${pointer}"]`).closest(".card, .field, section");
+  home.tabIndex = -1;
+  home.focus({ preventScroll: true });
+}
+
+/** Leads to what stands against the call. */
+export function goToProblem() {
+  document.querySelector(".problem")?.focus();
 }
 
 /** Shows what is wrong with an operand that this page could not read. */
@@ -53,7 +66,7 @@ export function showUnread(error, index, pointer, store) {
     placeOf(pointer),
     h(
       "div",
-      { class: "problem", role: "status" },
+      { class: "problem", role: "status", tabindex: "-1" },
       h("p", {}, error.message, "."),
       error instanceof TextError && operand.text.trim() !== "" && [caret(operand.text, error.start, error.end), h("p", { class: "ways" }, h("button", { type: "button", class: "quiet-button", on: { click: select } }, "Go there"))],
     ),
@@ -74,5 +87,3 @@ function placeOf(pointer) {
   }
   return null;
 }
-
-export { operandAt };

@@ -2,7 +2,7 @@
 //
 // Times stand on one log axis: a ring is the plan's estimate, a dot the median, its bar the middle half of the runs.
 
-import { fill, h } from "./dom.js";
+import { h, refill } from "./dom.js";
 import { decade, distance, factor, time } from "./format.js";
 import { sourceCode } from "./source.js";
 
@@ -17,10 +17,9 @@ export function raceTable(root, store) {
   function update(view) {
     if (shown?.op !== view.op) opened.clear();
     shown = view;
-    const focused = root.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
     const entries = entriesOf(view);
     const axis = axisOf(entries);
-    fill(
+    refill(
       root,
       h(
         "div",
@@ -33,7 +32,6 @@ export function raceTable(root, store) {
       ),
       h("ol", { class: "rungs" }, entries.map((entry) => rung(entry, axis, view))),
     );
-    if (focused) root.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
   }
 
   function rung(entry, axis, view) {
@@ -61,7 +59,7 @@ export function raceTable(root, store) {
       h("span", { class: "number rung-speed" }, row?.speedup ? factor(row.speedup) : ""),
       h("span", { class: "number rung-error" }, row && !skipped ? distance(row.max_abs_error) : ""),
       skipped && h("p", { class: "rung-reason" }, skipped),
-      row?.agrees === false && h("p", { class: "rung-reason loud" }, `Disagrees: ${row.disagreeing} ${row.disagreeing === 1 ? "element is" : "elements are"} outside rtol ${store.state.race.rtol} and atol ${store.state.race.atol}${row.worst ? `, the worst at [${row.worst.join(", ")}]` : ""}.`),
+      row?.agrees === false && h("p", { class: "rung-reason loud" }, `Disagrees: ${row.disagreeing} ${row.disagreeing === 1 ? "element is" : "elements are"} outside rtol ${store.state.race.rtol} and atol ${store.state.race.atol}${row.worst?.length ? `, the worst at [${row.worst.join(", ")}]` : ""}.`),
       opened.has(name) && info && h("div", { class: "rung-source" }, h("p", {}, info.summary), sourceCode(view.op, info.snippet)),
     );
   }
@@ -111,7 +109,8 @@ function placed(element, left) {
 function track({ row, plan }, axis, view) {
   const ran = row && !row.skipped;
   const words = ran ? `median ${time(row.median_ms)}, middle half ${time(row.iqr_ms)}, ${row.runs} ${row.runs === 1 ? "run" : "runs"}` : plan?.estimated_ms ? `estimated ${time(plan.estimated_ms)}` : "";
-  const line = h("span", { class: `track${view.running && !row ? " waits" : ""}`, role: "img", "aria-label": words, title: words });
+  const named = words ? { role: "img", "aria-label": words, title: words } : { "aria-hidden": "true" };
+  const line = h("span", { class: `track${view.running && !row ? " waits" : ""}`, ...named });
   for (const ms of axis.decades) line.append(placed(h("i", { class: "tick" }), axis.at(ms)));
   if (plan?.estimated_ms) line.append(placed(h("i", { class: "ring" }), axis.at(plan.estimated_ms)));
   if (ran) {
@@ -135,9 +134,11 @@ export function stopped(rows) {
 export function verdict(report) {
   const ran = report.rows.filter((row) => !row.skipped);
   if (ran.length === 0) return "No strategy ran.";
-  const fastest = ran.reduce((best, row) => (row.median_ms < best.median_ms ? row : best));
-  const wrong = ran.filter((row) => !row.agrees).length;
+  const right = ran.filter((row) => row.agrees);
+  const wrong = ran.length - right.length;
   const agreed = wrong === 0 ? "All agree with float64." : `${wrong} of ${ran.length} ${wrong === 1 ? "disagrees" : "disagree"} with float64.`;
+  if (right.length === 0) return agreed;
+  const fastest = right.reduce((best, row) => (row.median_ms < best.median_ms ? row : best));
   const gain = fastest.speedup && fastest.strategy !== report.baseline ? `, ${factor(fastest.speedup)} as fast as ${report.baseline}` : "";
-  return `${fastest.strategy} is the fastest, at ${time(fastest.median_ms)}${gain}. ${agreed}`;
+  return `${fastest.strategy} is the fastest${wrong === 0 ? "" : " that agrees"}, at ${time(fastest.median_ms)}${gain}. ${agreed}`;
 }

@@ -1,6 +1,6 @@
 // The call of the page as a command or a program that does the same, with the same numbers.
 
-import { copy, fill, h, save } from "./dom.js";
+import { copy, fill, h, refill, save } from "./dom.js";
 import { keyGiven } from "./api.js";
 import { asBytes, request } from "./body.js";
 import { crossed, elements, tuple } from "./format.js";
@@ -23,12 +23,12 @@ export function snippetsView(root, store) {
     }
     const { text, file } = { curl, httpx, fetch: javascript, torch }[kind](state, tensors, plan);
     const code = h("pre", { class: "snippet", tabindex: "0", "aria-label": `the call in ${kind}` }, h("code", {}, text));
-    fill(
+    refill(
       root,
       h(
         "div",
         { class: "tabs", role: "group", "aria-label": "The same call as" },
-        KINDS.map(([each, title]) => h("button", { type: "button", class: "tab", "aria-pressed": String(each === kind), on: { click: () => { kind = each; update(latest.state, latest.tensors, latest.plan); root.querySelector('[aria-pressed="true"]').focus(); } } }, title)),
+        KINDS.map(([each, title]) => h("button", { type: "button", class: "tab", "aria-pressed": String(each === kind), "data-focus": each, on: { click: () => { kind = each; update(latest.state, latest.tensors, latest.plan); } } }, title)),
         h("button", { type: "button", class: "quiet-button", on: { click: (event) => copy(text, event.target) } }, "Copy"),
         file && h("button", { type: "button", class: "quiet-button", on: { click: () => save(new Blob([file.body()]), file.name) } }, `Save ${file.name}`),
         h("button", { type: "button", class: "quiet-button", on: { click: (event) => copy(location.href, event.target) } }, "Copy the link to this page"),

@@ -1,6 +1,6 @@
 // The guided tour: the lesson in eight steps. Each sets the page up, runs it, and says two sentences.
 
-import { fill, h } from "./dom.js";
+import { fill, h, refill } from "./dom.js";
 import { generated, typed } from "./operand.js";
 import { encode, start } from "./state.js";
 
@@ -124,7 +124,7 @@ export function tourView(list, words, store, go) {
     if (!stop) return;
     if (words.dataset.tour === String(tour)) return mark(state, stop);
     words.dataset.tour = String(tour);
-    fill(
+    refill(
       words,
       h("h2", {}, `${tour}. ${stop.title}`),
       h("p", { class: "prose" }, stop.text),
@@ -132,7 +132,7 @@ export function tourView(list, words, store, go) {
         "p",
         { class: "actions" },
         stop.ways.length > 1 && stop.ways.map(([label], at) => h("button", { type: "button", class: "quiet-button way", on: { click: () => visit(tour, at) } }, label)),
-        h("span", { class: "onward" }, tour < STOPS.length && h("button", { type: "button", class: "next", on: { click: () => visit(tour + 1) } }, "Next step →"), h("button", { type: "button", class: "tab", on: { click: () => store.set({ tour: 0 }) } }, "Leave the tour")),
+        h("span", { class: "onward" }, tour < STOPS.length && h("button", { type: "button", class: "next", "data-focus": "next", on: { click: () => visit(tour + 1) } }, "Next step →"), h("button", { type: "button", class: "tab", on: { click: () => store.set({ tour: 0 }) } }, "Leave the tour")),
       ),
     );
     mark(state, stop);
