@@ -72,7 +72,7 @@ function einstein(equation, ranks) {
 }
 
 /** Letters by position: i, j, k, ... */
-export function positional(rank) {
+function positional(rank) {
   return Array.from({ length: rank }, (_, i) => ["i", "j", "k", "l"][i] ?? SPARE[i - 3]);
 }
 

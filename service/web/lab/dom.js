@@ -1,6 +1,6 @@
 // Elements of the page, made by hand: no text becomes markup anywhere.
 
-const SVG = "http://www.w3.org/2000/svg";
+const PROPERTIES = new Set(["value", "checked", "disabled", "hidden", "open"]);
 
 /**
  * An element with its attributes and children.
@@ -9,17 +9,7 @@ const SVG = "http://www.w3.org/2000/svg";
  * @param {string} tag @param {object} [attributes] @param {...(Node|string|number|null|false)} children
  */
 export function h(tag, attributes = {}, ...children) {
-  return build(document.createElement(tag), attributes, children);
-}
-
-/** An element of SVG, made like one of `h`. */
-export function svg(tag, attributes = {}, ...children) {
-  return build(document.createElementNS(SVG, tag), attributes, children);
-}
-
-const PROPERTIES = new Set(["value", "checked", "disabled", "hidden", "open"]);
-
-function build(element, attributes, children) {
+  const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name === "on") {
       for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
@@ -28,13 +18,18 @@ function build(element, attributes, children) {
       element.setAttribute(name, value === true ? "" : value);
     }
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== false && child !== undefined));
+  element.append(...present(children));
   return element;
+}
+
+/** What is there of nested children: a condition that did not hold leaves null, false or undefined. */
+function present(children) {
+  return children.flat(Infinity).filter((child) => child !== null && child !== false && child !== undefined);
 }
 
 /** Puts `children` where the children of `element` were. */
 export function fill(element, ...children) {
-  element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== false && child !== undefined));
+  element.replaceChildren(...present(children));
   return element;
 }
 

@@ -6,7 +6,7 @@ import { parse, TextError } from "./text.js";
 import { turned, typed } from "./operand.js";
 
 /** The operand that a pointer such as /a/0/1 or /operands/1 names, and the rest of it; null for another. */
-export function operandAt(state, pointer) {
+function operandAt(state, pointer) {
   for (const index of state.operands.keys()) {
     const own = operandPointer(state, index);
     if (pointer === own || pointer.startsWith(`${own}/`)) {

@@ -22,7 +22,7 @@ const broadcast = (op, operands, views = [], changes = {}) => setUp("broadcast",
 const expand = (text, to, views = []) => setUp("broadcast", { operands: [typed(text)], params: { op: "", to }, views, view: "run" });
 
 /** The steps: a title, two sentences, and ways to set the page up, the first of which comes with the step. */
-export const STOPS = [
+const STOPS = [
   {
     title: "From loops to torch",
     text: "Five images of 784 pixels, times the weights of ten classes: one product, written in every way from three Python loops to PyTorch's own. Each way does the same 39 200 multiply-adds, so the distance between the rungs is what the interpreter costs.",
