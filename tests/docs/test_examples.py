@@ -143,29 +143,47 @@ def console_lines() -> list[object]:
     ]
 
 
+def printed_by(folder: Path, module: str, *arguments: str) -> str:
+    """What a module of this copy prints, in `folder`; it must not fail."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def knows(words: list[str], told: str) -> None:
+    """Every option among the words is in what a program's `--help` told."""
+    options = {word.partition("=")[0] for word in words if word.startswith("--")}
+    assert options <= set(re.findall(r"--[a-z-]+", told))
+
+
 @pytest.mark.parametrize("line", list(dict.fromkeys(console_lines())))
 def test_a_command_exists(line: str, tmp_path: Path) -> None:
     """The service's own commands run; a task of make has its recipe; options are known."""
-    words = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]
-    program, *rest = words
+    words = shlex.split(line)
+    set_to = dict(word.split("=", 1) for word in words if re.match(r"[A-Z_]+=", word))
+    program, *rest = [word for word in words if not re.match(r"[A-Z_]+=", word)]
     if program == "make":
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-        assert all(re.search(rf"^{task}:.*## ", makefile, re.MULTILINE) for task in rest)
-    elif words[1:3] == ["-m", "service"]:
-        asked = words[3:]
-        writes = {"serve", "docs", "openapi"} & set(asked)
-        command = [*asked, "--help"] if writes else asked
-        done = subprocess.run(
-            [sys.executable, "-m", "service", *command],
-            cwd=tmp_path,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout
+        for task in rest:
+            recipe = re.search(rf"^{task}:.*## .*\n\t(.*)", makefile, re.MULTILINE)
+            assert recipe is not None
+            if "ARGS" in set_to:
+                (asked,) = re.findall(r"-m (.*) \$\(ARGS\)", recipe[1])
+                knows(set_to["ARGS"].split(), printed_by(tmp_path, *asked.split(), "--help"))
+    elif rest[:2] == ["-m", "service"]:
+        asked = rest[1:]
+        if {"serve", "docs", "openapi"} & set(asked):
+            knows(asked, printed_by(tmp_path, *asked[:2], "--help"))
+        else:
+            assert printed_by(tmp_path, *asked)
     elif program == "pytest":
         assert (ROOT / rest[0]).exists()
     else:
