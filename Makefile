@@ -47,6 +47,10 @@ test: check $(NPM) ## Everything that CI runs: check, then the tests with branch
 browser: $(NPM) ## The tests of the pages alone, in the system's Chromium (CHROMIUM=/path/to/it)
 	$(PY) -m pytest tests/browser $(ARGS)
 
+.PHONY: chaos
+chaos: $(DEV) ## What hurts a server, for a minute each (CHAOS_SECONDS=300 for longer): kills, overload, signals, slow clients
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-60} $(PY) -m pytest tests/chaos -rA $(ARGS)
+
 .PHONY: check
 check: format-check lint type layers stale site image-lint manifests ## All but the tests; changes no file
 

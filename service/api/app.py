@@ -84,7 +84,11 @@ def create_app(
     posts: dict[str, ASGIApp] = {route.path: route.app for route in operations}
     posts |= infer.posts
 
-    # uvicorn's protocol finds posts and reception in its state; other servers come by the shell.
+    def drain() -> None:
+        service.drain()
+        watch.is_ending = True
+
+    # uvicorn's protocol and server find these in its state; other servers come by the shell.
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         await service.start()
@@ -93,7 +97,13 @@ def create_app(
             app.shell.trace()
         quick = {path.encode(): post for path, post in app.shell.posts.items()}
         async with metrics.published():
-            yield {"posts": quick, "turn": Turn(), "watch": watch, "reception": reception}
+            yield {
+                "posts": quick,
+                "turn": Turn(),
+                "watch": watch,
+                "reception": reception,
+                "drain": drain,
+            }
             await service.stop()
             watch.stop()
             own.close()

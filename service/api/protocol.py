@@ -142,6 +142,8 @@ class Protocol(Connection):
         self.post = self._plain_post()
         if self.post is None:
             super().on_headers_complete()
+            if self.watch.is_ending:
+                self.cycle.keep_alive = False
         else:
             self.cycle = self.post
 

@@ -1,19 +1,23 @@
 """Runs the app on uvicorn, with uvloop and httptools."""
 
 import os
+import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Final
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from service.api.logs import log_config
 from service.api.protocol import Protocol
-from service.settings import PREFIX, Settings, SettingsError
+from service.api.server import Server
+from service.api.supervisor import Supervisor
+from service.settings import PREFIX, Settings, SettingsError, from_environment
 
 GRACE_S: Final = 30
-START_S: Final = 60
 
 
 def check_entry(settings: Settings) -> None:
@@ -28,30 +32,47 @@ def check_entry(settings: Settings) -> None:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal ends it; SystemExit if it cannot start."""
+    """Serve until a signal ends it, and raise SystemExit with the status."""
     with _metrics_dir(settings) as folder:
         settings = settings.model_copy(update={"metrics_dir": folder})
         # Each server process makes its own app, and reads these settings from the environment.
         for name, value in settings.model_dump(exclude_none=True).items():
             os.environ[PREFIX + name.upper()] = str(value)
-        uvicorn.run(
-            "service.api.app:create_app",
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            workers=settings.workers,
-            loop="uvloop",
-            http=Protocol,
-            proxy_headers=False,
-            ws="none",
-            server_header=False,
-            access_log=False,
-            log_config=log_config(settings),
-            timeout_graceful_shutdown=GRACE_S,
-            # torch takes seconds to import: a process that is not up after 5 s, uvicorn's
-            # default, would be killed and started again, and again.
-            timeout_worker_healthcheck=START_S,
-        )
+        status = _serve_by_one(settings) if settings.workers == 1 else _serve_by_many(settings)
+    sys.exit(status)
+
+
+def _serve_by_one(settings: Settings) -> int:
+    server = Server(_config(settings))
+    server.run()
+    return 0 if server.started else STARTUP_FAILURE
+
+
+def _serve_by_many(settings: Settings) -> int:
+    with _config(settings).bind_socket() as listener:
+        return Supervisor(_serve_on, settings.workers, listener).run()
+
+
+def _serve_on(listener: socket.socket) -> None:
+    """Be one of several server processes, which get their settings by the environment."""
+    Server(_config(from_environment())).run([listener])
+
+
+def _config(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        "service.api.app:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http=Protocol,
+        proxy_headers=False,
+        ws="none",
+        server_header=False,
+        access_log=False,
+        log_config=log_config(settings),
+        timeout_graceful_shutdown=GRACE_S,
+    )
 
 
 @contextmanager

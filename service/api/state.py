@@ -73,9 +73,10 @@ class Service:
         gc.collect()
         gc.freeze()
         memory.release()
-        self.phase = "ready"
-        if self.template is not None:
-            self.template.warm()
+        if self.phase == "warming":
+            self.phase = "ready"
+            if self.template is not None:
+                self.template.warm()
 
     def tidy_later(self) -> None:
         """Return memory to the system soon, once for all large calls until then."""
@@ -94,10 +95,14 @@ class Service:
             drop_parsers()
             memory.release()
 
+    def drain(self) -> None:
+        """Take no more calls."""
+        self.phase = "draining"
+
     async def stop(self) -> None:
         """Take no more calls, and wait for those that run."""
+        self.drain()
         await self._warming
-        self.phase = "draining"
         await asyncio.to_thread(self.lane.close)
         await asyncio.to_thread(self.races.close)
         for lane in self._process_lanes:

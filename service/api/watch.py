@@ -61,6 +61,8 @@ class Watch:
     def __init__(self, bounds: Bounds):
         """Wait for `start`."""
         self.bounds = bounds
+        # Whether the next answer of each connection is its last.
+        self.is_ending = False
         self._open: set[Watched] = set()
         shortest = min(bounds.head_s, bounds.request_s, bounds.write_s, bounds.idle_s)
         self._tick_s = min(TICK_S, shortest / 4)

@@ -38,7 +38,10 @@ def main(descriptor: str, *modules: str) -> None:
             be_worker(*descriptors)
         # The child cannot be reaped yet, so the number means it.
         pidfd = os.pidfd_open(child)
-        socket.send_fds(line, [RING], [pidfd])
+        try:
+            socket.send_fds(line, [RING], [pidfd])
+        except ConnectionError:
+            return  # the server has ended meanwhile, and the worker will see that, too
         for each in (*descriptors, pidfd):
             os.close(each)
 
@@ -56,6 +59,8 @@ def be_worker(bell: int, arena: int) -> None:
     try:
         work(socket.socket(fileno=bell), Arena(arena))
         status = 0
+    except (EOFError, ConnectionError):
+        pass  # the server has ended
     except BaseException:  # noqa: BLE001  # whatever it is, here it ends
         traceback.print_exc()
     finally:

@@ -94,15 +94,23 @@ class Config:
 
     @classmethod
     def receive(cls, bell: socket.socket) -> "Config":
-        """The configuration that the server sent."""
-        (size,) = CONFIG.unpack(bell.recv(CONFIG.size, socket.MSG_WAITALL))
-        return cls(**json.loads(bell.recv(size, socket.MSG_WAITALL)))
+        """The configuration that the server sent; EOFError if it has ended instead."""
+        (size,) = CONFIG.unpack(_whole(bell, CONFIG.size))
+        return cls(**json.loads(_whole(bell, size)))
 
     def handler(self) -> Handler:
         """The handler, made now."""
         module, _, name = self.make.partition(":")
         handler: Handler = getattr(import_module(module), name)(**self.arguments)
         return handler
+
+
+def _whole(bell: socket.socket, size: int) -> bytes:
+    """So many bytes, for which it waits."""
+    data = bell.recv(size, socket.MSG_WAITALL)
+    if len(data) < size:
+        raise EOFError("the server has ended")
+    return data
 
 
 def work(  # pragma: no cover - in workers only; tests/unit/test_lanes_processes.py sees its effects

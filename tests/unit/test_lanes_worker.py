@@ -5,10 +5,13 @@ from collections.abc import Callable
 from threading import Thread
 from time import sleep
 
+import pytest
+
 from service.lanes import Answer, Config, Line
 from service.lanes.arena import Arena
 from service.lanes.worker import (
     ANSWER,
+    CONFIG,
     DONE,
     EXHAUSTED,
     FAULT,
@@ -71,6 +74,17 @@ def test_memory_that_runs_out_is_told() -> None:
         raise MemoryError
 
     assert asked(handle, b"head", b"body") == (EXHAUSTED, b"", b"")
+
+
+def test_a_server_that_ends_before_it_has_sent_all() -> None:
+    """Its worker is told so, and not that something is malformed."""
+    for sent in (b"", CONFIG.pack(9)):
+        ours, theirs = socket.socketpair()
+        with theirs:
+            with ours:
+                ours.sendall(sent)
+            with pytest.raises(EOFError, match="the server has ended"):
+                Config.receive(theirs)
 
 
 def test_serving_until_the_server_hangs_up() -> None:

@@ -10,11 +10,13 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from service.__main__ import SUMMARIES, main
 from service.api.keys import key_hash
 from service.api.serve import serve
+from service.api.server import Server
+from service.api.supervisor import Supervisor
 from service.settings import Settings
 from service.strategies import REGISTRY
 
@@ -105,30 +107,39 @@ def test_server_processes_share_a_folder(
     """For as long as they run; one process alone needs none, and one that is set is taken."""
     shared: list[str] = []
 
-    def run(app: str, **options: object) -> None:
+    def run(server: Server | Supervisor) -> int:
         shared.append(os.environ["SERVICE_METRICS_DIR"])
         assert (shared[-1] != "") == Path(shared[-1] or "/nothing").is_dir()
+        return STARTUP_FAILURE
 
-    monkeypatch.setattr(uvicorn, "run", run)
+    monkeypatch.setattr(Server, "run", run)
+    monkeypatch.setattr(Supervisor, "run", run)
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    serve(Settings(workers=workers))
+    with pytest.raises(SystemExit, match=str(STARTUP_FAILURE)):
+        serve(Settings(workers=workers, port=0))
     assert (shared[-1] == "") == (workers == 1)
     assert not shared[-1] or not Path(shared[-1]).exists()
-    serve(Settings(workers=workers, metrics_dir=str(tmp_path)))
+    with pytest.raises(SystemExit):
+        serve(Settings(workers=workers, port=0, metrics_dir=str(tmp_path)))
     assert shared[-1] == str(tmp_path)
     assert tmp_path.is_dir()
 
 
 def test_serve(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """The server gets the settings, port 0 made a free one, and is announced in five lines."""
-    served: dict[str, object] = {}
-    monkeypatch.setattr(uvicorn, "run", lambda app, **options: served.update(options))
+    served: list[tuple[int, str, int]] = []
+
+    def run(supervisor: Supervisor) -> int:
+        served.append((supervisor._count, *supervisor._listener.getsockname()))
+        return 0
+
+    monkeypatch.setattr(Supervisor, "run", run)
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    assert main(["serve", "--host", "127.0.0.1", "--port", "0", "--workers", "2"]) == 0
-    port = served["port"]
-    assert isinstance(port, int)
+    with pytest.raises(SystemExit, match="0"):
+        main(["serve", "--host", "127.0.0.1", "--port", "0", "--workers", "2"])
+    ((count, host, port),) = served
+    assert (count, host) == (2, "127.0.0.1")
     assert port > 0
-    assert (served["host"], served["workers"]) == ("127.0.0.1", 2)
     assert (os.environ["SERVICE_WORKERS"], os.environ["SERVICE_PORT"]) == ("2", str(port))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
