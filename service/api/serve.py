@@ -1,5 +1,6 @@
 """Runs the app on uvicorn, with uvloop and httptools."""
 
+import logging
 import os
 import socket
 import sys
@@ -11,6 +12,7 @@ from typing import Final
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from service.api.files import make_room
 from service.api.logs import log_config
 from service.api.protocol import Protocol
 from service.api.server import Server
@@ -18,6 +20,7 @@ from service.api.supervisor import Supervisor
 from service.settings import PREFIX, Settings, SettingsError, from_environment
 
 GRACE_S: Final = 30
+log: Final = logging.getLogger("service")
 
 
 def check_entry(settings: Settings) -> None:
@@ -34,7 +37,15 @@ def check_entry(settings: Settings) -> None:
 def serve(settings: Settings) -> None:
     """Serve until a signal ends it, and raise SystemExit with the status."""
     with _metrics_dir(settings) as folder:
-        settings = settings.model_copy(update={"metrics_dir": folder})
+        room = make_room(settings)
+        if room < settings.max_connections:
+            log.warning(
+                "%d connections may be open, not %d (SERVICE_MAX_CONNECTIONS): the limit of open "
+                "files leaves no more; `ulimit -Hn` shows it, LimitNOFILE in a unit raises it",
+                room,
+                settings.max_connections,
+            )
+        settings = settings.model_copy(update={"metrics_dir": folder, "max_connections": room})
         # Each server process makes its own app, and reads these settings from the environment.
         for name, value in settings.model_dump(exclude_none=True).items():
             os.environ[PREFIX + name.upper()] = str(value)

@@ -66,7 +66,10 @@ class Worker:
         return how, answer, payload
 
     def _start(self) -> None:
-        bell, theirs = socket.socketpair()
+        try:
+            bell, theirs = socket.socketpair()
+        except OSError:  # no descriptor is left
+            raise WorkerGoneError from None
         bell.settimeout(START_S)
         with theirs:
             try:

@@ -91,7 +91,12 @@ class ProcessLane:
             self._admission.leave(place)
             raise
         self._admission.begin(place)
-        worker = self._idle.pop() if self._idle else self._new_worker()
+        try:
+            worker = self._idle.pop() if self._idle else self._new_worker()
+        except OSError:  # no descriptor is left for its arena
+            self._free.release()
+            self._admission.leave(place)
+            raise WorkerDiedError("no worker process can be started now") from None
         self._busy.add(worker)
         try:
             response = await self._asked(worker, head, body, line)

@@ -9,6 +9,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from io import BytesIO
 from random import Random
 from threading import Event, Lock, Thread
+from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -137,9 +138,10 @@ class Tally:
     slowest_s: float = 0.0
     _lock: Lock = field(default_factory=Lock)
 
-    def add(self, ask: Ask, story: str, wrong: str = "") -> None:
-        """Count one call."""
+    def add(self, ask: Ask, story: str, wrong: str = "", seconds: float = 0.0) -> None:
+        """Count one call, which took so long."""
         with self._lock:
+            self.slowest_s = max(self.slowest_s, seconds)
             self.stories[ask.name, story] += 1
             if wrong:
                 self.faults.append(wrong)
@@ -193,10 +195,10 @@ def _ask_on(
 ) -> None:
     connection = connect(url)
     while not end.is_set():
-        ask = random.choice(asks)
+        ask, began = random.choice(asks), monotonic()
         try:
             answer = call(connection, ask)
-            tally.add(ask, answer.story, fault(ask, answer))
+            tally.add(ask, answer.story, fault(ask, answer), monotonic() - began)
         except (OSError, HTTPException) as error:
             tally.add(ask, "no answer", f"{ask.name}: {error!r}")
             connection.close()

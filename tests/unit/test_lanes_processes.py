@@ -1,6 +1,7 @@
 """The lane of worker processes: real ones, which are killed in every way."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -316,6 +317,21 @@ async def test_no_template_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
         await lane.run(b"pid", b"", deadline_ms=LONG_MS)
     await lane.close()
     template.close()
+
+
+async def test_no_descriptor_is_left(lane: ProcessLane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for an arena nor for a socket: 503, and no place is lost."""
+
+    def none(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    for module, name in ((os, "memfd_create"), (socket, "socketpair")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, none)
+            with pytest.raises(WorkerDiedError):
+                await lane.run(b"pid", b"", deadline_ms=LONG_MS)
+        await until(lambda: not lane.inside)
+    assert await pid_of(lane)
 
 
 def test_a_template_that_ends_when_it_is_asked(template: Template) -> None:

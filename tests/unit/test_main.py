@@ -125,6 +125,21 @@ def test_server_processes_share_a_folder(
     assert tmp_path.is_dir()
 
 
+def test_too_few_open_files(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Connections are held to what is left, which is told with a way out."""
+    monkeypatch.setattr("service.api.serve.make_room", lambda _: 700)
+    monkeypatch.setattr(Server, "run", lambda _: None)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    with pytest.raises(SystemExit):
+        serve(Settings(port=0))
+    assert os.environ["SERVICE_MAX_CONNECTIONS"] == "700"
+    (told,) = [each.message for each in caplog.records if each.name == "service"]
+    assert "700 connections may be open, not 10240" in told
+    assert "ulimit -Hn" in told
+
+
 def test_serve(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """The server gets the settings, port 0 made a free one, and is announced in five lines."""
     served: list[tuple[int, str, int]] = []
