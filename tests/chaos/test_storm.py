@@ -54,7 +54,7 @@ def storm(mark: dict[str, str], random: Random) -> Iterator[dict[str, int]]:
 def test_workers_are_killed_at_random() -> None:
     """Nothing is wrong, nothing is left, and each kind of call is served throughout."""
     mark, slots = new_mark(), 2
-    with server(SERVICE_PROCESSES=str(slots), **mark) as running:
+    with server(SERVICE_PROCESSES=str(slots), SERVICE_DEADLINE_MS="15000", **mark) as running:
         with crowd(running.url, clients=CLIENTS, seed=SEED):  # all there is has been started
             until(lambda: len(lane_processes(mark)) == slots + 1)
             until(lambda: figure(running.url, "calls_inside") > 0)
