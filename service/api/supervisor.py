@@ -8,12 +8,15 @@ from collections.abc import Callable
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.context import SpawnProcess
 from threading import Thread
+from time import sleep
 from types import FrameType
 from typing import Final
 
 from uvicorn.config import STARTUP_FAILURE
 
 TICK_S: Final = 0.2
+# One that ends whenever it starts shall leave the cores to the others.
+RESTART_S: Final = 1.0
 log: Final = logging.getLogger("service")
 
 
@@ -58,6 +61,7 @@ class Supervisor:
         if member.exitcode is None:
             return member
         log.error("server process %d has ended (%d); another starts", member.pid, member.exitcode)
+        sleep(RESTART_S)
         return self._start()
 
     def _end(self, status: int) -> int:
