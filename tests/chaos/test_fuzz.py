@@ -73,10 +73,10 @@ async def test_changed_bodies_are_refused_or_served_right(serve: Serve) -> None:
                 raise AssertionError(f"{error!r}\n{told(number, name, sent)}") from error
             if number >= FEWEST and time.monotonic() > end:
                 break
-    print(f"\nseed {SEED}")  # noqa: T201  # shown with -s, and for a failure
+    print(f"\nseed {SEED}")  # shown with -s, and for a failure
     for name in NAMES:
         kinds = {kind: n for (each, kind), n in sorted(counts.items()) if each == name}
-        print(f"{name}: {sum(kinds.values())} inputs, {kinds}")  # noqa: T201
+        print(f"{name}: {sum(kinds.values())} inputs, {kinds}")
 
 
 async def answered(client: AsyncClient, sent: Sent) -> str:
@@ -107,7 +107,7 @@ def test_changed_requests_over_a_socket(victim: Server) -> None:
                 assert known, f"CHAOS_SEED={SEED}: {shown(data)} to {shown(wire)}"
         count += len(wires)
         assert victim.is_healthy(), f"CHAOS_SEED={SEED}: after {count}"
-    print(f"\nseed {SEED}: {count} requests over a socket")  # noqa: T201
+    print(f"\nseed {SEED}: {count} requests over a socket")
 
 
 def changed_wire(random: Random) -> bytes:
