@@ -114,7 +114,7 @@ def read_large(
 
 
 def _has(body: Body, byte: bytes, count: int) -> bool:
-    """Whether a rare byte occurs so often: 0.4 ms in 10 MB, where `bytes.count` takes 3.2 ms.
+    """Whether a rare byte occurs no more often: 0.4 ms in 10 MB, where `bytes.count` takes 3.2 ms.
 
     In a small body it is numpy that counts many in half the time.
     """
@@ -123,8 +123,6 @@ def _has(body: Body, byte: bytes, count: int) -> bool:
     position = -1
     for _ in range(count):
         position = body.find(byte, position + 1)
-        if position < 0:
-            return False
     return body.find(byte, position + 1) < 0
 
 
