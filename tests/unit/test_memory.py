@@ -1,6 +1,7 @@
 """Memory goes back to the system where the C library can give it back."""
 
 import ctypes
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -39,6 +40,7 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
+large = bytearray(2**26)
 libc = ctypes.CDLL(None)
 libc.fdopen.restype = ctypes.c_void_p
 libc.malloc_info(0, ctypes.c_void_p(libc.fdopen(1, b"w")))
@@ -49,7 +51,10 @@ libc.fflush(None)
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="glibc alone tells heaps")
 @pytest.mark.parametrize(("how", "shared"), [("share", True), ("apart", False)])
 def test_threads_share_a_heap(how: str, *, shared: bool) -> None:
-    """One heap for all of them, where glibc would make one for each."""
+    """One heap for all of them, large blocks included; glibc would map these, and make more."""
     command = [sys.executable, "-c", HEAPS, how]
     told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
     assert (told.count("<heap nr=") == 1) is shared, told
+    mapped = re.search(r'type="mmap" count="\d+" size="(\d+)"', told)
+    assert mapped is not None
+    assert (int(mapped[1]) < 2**26) is shared, told
