@@ -1,12 +1,13 @@
 """The core of the service, made from its settings: what plans and computes, and what reads."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from threadpoolctl import threadpool_limits
 
 from service import memory
-from service.devices import host_devices
+from service.devices import Device, host_devices
 from service.dtypes import parse_dtype
 from service.engine import Engine
 from service.plan import Planner
@@ -27,14 +28,20 @@ class Core:
 
 
 def make_core(
-    settings: Settings, registry: Registry = REGISTRY, rates: Rates | None = None
+    settings: Settings,
+    registry: Registry = REGISTRY,
+    rates: Rates | None = None,
+    gpus: Sequence[Device] | None = None,
 ) -> Core:
-    """The core; without gradients, and with the threads of `settings`, for the whole process."""
+    """The core; without gradients, and with the threads of `settings`, for the whole process.
+
+    It knows of the `gpus`, or asks for all of this host.
+    """
     memory.share_heap()
     torch.set_grad_enabled(False)
     torch.set_num_threads(settings.threads)
     threadpool_limits(settings.threads, user_api="blas")  # numpy's own BLAS
-    devices = host_devices(settings.device, settings.dask_scheduler)
+    devices = host_devices(settings.device, settings.dask_scheduler, gpus=gpus)
     planner = Planner(devices, rates or Rates(), settings.limits)
     folder = None if settings.data is None else Folder(settings.data.resolve())
     reading = Reading(

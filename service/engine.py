@@ -9,7 +9,7 @@ import torch
 
 from service.call import Call, Keep, Outcome, Spec, Stored, Tensor
 from service.cluster import Cluster
-from service.devices import Device, synchronize
+from service.devices import Device, check_here, synchronize
 from service.dtypes import IN_NUMPY, describe
 from service.errors import DeviceFailedError, OutOfMemoryError, UnsupportedDtypeError
 from service.plan import Plan, Planner, Request
@@ -17,6 +17,12 @@ from service.registry import Op, Registry, Strategy
 from service.timing import COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
 
 MAX_PLANS: Final = 1024
+# Of torch's allocator on the CPU, of CUDA itself, and of its library of matrix products.
+EXHAUSTED: Final = (
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 PROBE: Final = [[1.0, 2.0], [3.0, 4.0]]
 PROBED: Final = [[7.0, 10.0], [15.0, 22.0]]
 WarmKey = tuple[Strategy[Any], str, torch.dtype]
@@ -42,10 +48,10 @@ class Engine:
             self.measure(op, torch.float32)
 
     def measure(self, op: Op[Any], dtype: torch.dtype) -> None:
-        """Measure every strategy on every device that runs it with `dtype`: up to 0.3 s."""
+        """Measure every strategy on every device that runs it here with `dtype`: up to 0.3 s."""
         for strategy in op.strategies.values():
             for device in self.planner.devices.members:
-                if dtype in strategy.dtypes_on(device.kind):
+                if dtype in strategy.dtypes_on(device.kind) and not device.owned:
                     self.planner.rates.rate(op, strategy, device, dtype)
         self._measured.add((op.name, dtype))
 
@@ -53,17 +59,26 @@ class Engine:
         """Whether plans of `op` in `dtype` are ready at once."""
         return (op.name, dtype) in self._measured
 
-    def check_devices(self) -> None:
-        """Compute a product of 2 x 2 on each device here; DeviceFailedError if one gives another.
+    def measure_device(self, device: Device) -> None:
+        """Measure all that a device can be asked for."""
+        for op in self.registry.values():
+            for strategy in op.strategies.values():
+                for dtype in strategy.dtypes_on(device.kind):
+                    self.planner.rates.rate(op, strategy, device, dtype)
 
-        A cluster is left out: without it, all other calls go on.
+    def check_devices(self) -> None:
+        """Compute a product of 2 x 2 on each device that this process computes on.
+
+        DeviceFailedError if one gives another. A cluster is left out: without it, all other calls
+        go on.
         """
         a = torch.tensor(PROBE)
         for device in self.planner.devices.members:
-            if device.cluster is not None:
+            if device.owned or device.cluster is not None:
                 continue
+            place = device.torch_device
             try:
-                found = (a.to(device.name) @ a.to(device.name)).tolist()
+                found = (a.to(place) @ a.to(place)).tolist()
             except RuntimeError as error:
                 raise DeviceFailedError(f"{device.name} fails: {error}") from error
             if found != PROBED:
@@ -73,6 +88,7 @@ class Engine:
 
     def plan(self, call: Call) -> Plan:
         """The plan of `call`, or the error that says why it is not admitted."""
+        key = self._key(call)  # first: a device may be lost in the meantime
         plan = self.planner.plan(self.request(call))
         if isinstance(call.output, Keep) and plan.meaning.dtype not in IN_NUMPY:
             raise UnsupportedDtypeError(
@@ -82,12 +98,27 @@ class Engine:
             )
         if len(self._plans) >= MAX_PLANS:
             self._plans.clear()
-        self._plans[_key(call)] = plan
+        self._plans[key] = plan
         return plan
 
     def known_plan(self, call: Call) -> Plan | None:
         """The plan of a call with the same fields and shapes, from which a plan follows."""
-        return self._plans.get(_key(call))
+        return self._plans.get(self._key(call))
+
+    def _key(self, call: Call) -> Hashable:
+        operands, output = call.operands, call.output
+        return (
+            call.op,
+            call.strategy,
+            call.device,
+            call.deadline_ms,
+            output == "summary",
+            output.__class__,
+            operands[0].dtype,
+            self.planner.devices.readiness.changes,
+            *call.params.values(),
+            *[x.shape for x in operands],
+        )
 
     def request(self, call: Call) -> Request:
         """What the planner is asked for `call`."""
@@ -138,7 +169,7 @@ class Engine:
         if plan.device.kind == "cpu":  # nothing to move, nothing to wait for
             result = plan.strategy.run(plan.meaning, tensors)
             watch.lap(COMPUTE)
-        else:  # pragma: no cover - needs a GPU
+        else:
             operands = move(tensors, plan.device)
             watch.lap(UPLOAD)
             result = plan.strategy.run(plan.meaning, operands)
@@ -168,21 +199,6 @@ class Engine:
             return torch.from_numpy(sink.read())
 
 
-def _key(call: Call) -> Hashable:
-    operands, output = call.operands, call.output
-    return (
-        call.op,
-        call.strategy,
-        call.device,
-        call.deadline_ms,
-        output == "summary",
-        output.__class__,
-        operands[0].dtype,
-        *call.params.values(),
-        *[x.shape for x in operands],
-    )
-
-
 def read(operands: Sequence[Tensor]) -> Sequence[Tensor]:
     """The operands as tensors; those in files are read now."""
     return [x.load() if isinstance(x, Stored) else x for x in operands]
@@ -192,15 +208,17 @@ def move(operands: Sequence[Tensor], device: Device) -> Sequence[Tensor]:
     """The operands on `device`; themselves where they are there already."""
     if device.kind == "cpu":
         return operands
-    moved = [x.to(device.name) for x in operands]  # pragma: no cover - needs a GPU
-    synchronize(device)  # pragma: no cover - needs a GPU
-    return moved  # pragma: no cover - needs a GPU
+    check_here(device)
+    moved = [x.to(device.torch_device) for x in operands]
+    synchronize(device)
+    return moved
 
 
 def is_exhausted(error: BaseException) -> bool:
     """Whether memory has run out: torch says so in words."""
-    exhausted = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return exhausted or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in EXHAUSTED)
 
 
 def keep(output: Keep, result: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 
 from service.cluster import Cluster
-from service.devices import CPU, Device, synchronize
+from service.devices import CPU, Device, check_here, synchronize
 from service.dtypes import describe, parse_dtype
 from service.registry import Meaning, Op, Strategy
 
@@ -111,6 +111,7 @@ class Rates:
         The smallest gives the cost of a step, which has next to nothing to compute; the largest
         gives the cost of a flop, or a better cost of a step where there are no flops.
         """
+        check_here(device)
         rate = Rate(0.0, 0.0)
         for probe in op.probes:
             meaning = op.sample_meaning(probe, dtype)
@@ -127,7 +128,8 @@ class Rates:
         return rate
 
     def _times(self, strategy: Strategy[Any], device: Device, meaning: Meaning) -> Iterator[int]:
-        operands = [torch.ones(s.shape, dtype=s.dtype, device=device.name) for s in meaning.specs]
+        place = device.torch_device
+        operands = [torch.ones(s.shape, dtype=s.dtype, device=place) for s in meaning.specs]
         strategy.run(meaning, operands)
         for _ in range(REPEATS):
             synchronize(device)

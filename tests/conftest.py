@@ -1,5 +1,6 @@
 """The app under test, with its lifespan run, and a client of it. Strategies are measured once."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -93,6 +94,11 @@ def template() -> Iterator[Template]:
 async def app(rates: Rates, template: Template) -> AsyncIterator[FastAPI]:
     """The service with its default settings, ready to compute."""
     async with running(create_app(Settings(), rates=rates, template=template)) as app:
+        readiness = app.state.service.engine.planner.devices.readiness
+        for _ in range(6000):
+            if not readiness.absences:  # GPUs, if this host has any
+                break
+            await asyncio.sleep(0.05)
         yield app
 
 

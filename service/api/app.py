@@ -1,6 +1,6 @@
 """The app: the one place where settings, registry, engine and routes meet."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -25,9 +25,10 @@ from service.api.reception import Reception
 from service.api.routes import explanation_router, operation_routes
 from service.api.sharing import Folder
 from service.api.shell import Shell, fault, service_problem, transport_problem
-from service.api.state import WORKER, join
+from service.api.state import OWNER, WORKER, join
 from service.api.system import system_router
 from service.api.watch import Watch, bounds_of
+from service.devices import Device
 from service.errors import ServiceError
 from service.lanes import Template
 from service.rates import Rates
@@ -62,16 +63,20 @@ def create_app(
     registry: Registry = REGISTRY,
     rates: Rates | None = None,
     template: Template | None = None,
+    gpus: Sequence[Device] | None = None,
+    owner: str = OWNER,
 ) -> App:
     """The service as an ASGI app; settings come from the environment unless they are given.
 
     Worker processes are forked from `template`, or from one that lives as long as the app. They
-    import their registry: with another one all calls run in this process.
+    import their registry: with another one all calls run in this process, and on no GPU. The
+    `gpus` are those of this host unless they are given; each gets a process whose handler is made
+    by the function that `owner` names.
     """
     own = Template((WORKER.partition(":")[0],))
     workers = None if registry is not REGISTRY else template or own
     settings = settings or from_environment()
-    service = join(settings, registry, rates or Rates(), workers)
+    service = join(settings, registry, rates or Rates(), workers, gpus=gpus, owner=owner)
     watch = Watch(bounds_of(settings))
     metrics = Metrics(Folder(Path(settings.metrics_dir)) if settings.metrics_dir else None)
     show_parts(metrics, service)

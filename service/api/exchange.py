@@ -15,13 +15,14 @@ from service.api.content import (
     unless_left,
     writer_for,
 )
+from service.api.handover import LARGE_BYTES, Processes, hand_over
 from service.api.problems import inference_error, problem_response
 from service.api.replies import Reply, response_reply, writer_reply
 from service.api.state import Service
-from service.api.task import TEXT, Admitted, Task, reply_of, texts_of
+from service.api.task import TEXT, Admitted, ElsewhereError, Task, texts_of
 from service.call import Call
 from service.errors import ServiceError
-from service.lanes import INLINE, PROCESS, THREAD, Hold, Lane, Line, ProcessLane, ThreadLane
+from service.lanes import INLINE, PROCESS, THREAD, Hold, Lane, Line, ThreadLane
 from service.plan import Plan
 from service.registry import Op
 from service.timing import DECODE, ENCODE, QUEUE, Stopwatch
@@ -33,8 +34,6 @@ INLINE_NS: Final = 1_000_000
 LONG_NS: Final = 250_000_000
 # A share of the bytes in flight is taken by bodies from here on.
 COUNTED_BYTES: Final = 65_536
-# Bodies from here on leave so much behind that it is worth a few milliseconds to return it.
-LARGE_BYTES: Final = 4_000_000
 T = TypeVar("T")
 
 
@@ -111,7 +110,7 @@ class Exchange:
             service.tidy_later()
         if service.reading.arrays is not None and names_array(body):
             self.body = body
-            return self._apart(fields)
+            return self._apart(fields, query)
         if size > reader.thread_bytes and service.workers:
             self.body = body
             return self._in_process(service.workers, query, None)
@@ -127,7 +126,7 @@ class Exchange:
                 return self._in_two_steps(self._plan, query)
             planned = service.engine.plan(self.call)
         self._take_plan(planned)
-        if planned.estimated_ns + self._encode_ns <= INLINE_NS:
+        if planned.estimated_ns + self._encode_ns <= INLINE_NS and not planned.device.owned:
             return self._answer()
         self.body = body
         return self._beside(query)
@@ -148,6 +147,10 @@ class Exchange:
             if self.call.deadline_ms is not None:
                 line.shorten(self._left_ms(self.call.deadline_ms))
             self._plan()
+            if self.planned.device.owned:
+                self.watch.lap(DECODE)
+                admitted = Admitted.of(self.planned)
+                raise ElsewhereError(admitted, self.call.deadline_ms, self.watch.reading)
         else:
             engine = self.service.engine
             call = replace(self.call, strategy=admitted.strategy, device=admitted.device)
@@ -166,9 +169,11 @@ class Exchange:
         planned, workers = self.planned, self.service.workers
         is_held = planned.interpreter_ns + self._encode_ns > INLINE_NS
         here = planned.device.cluster is None
+        if planned.device.owned:
+            owner = self.service.owners[planned.device.name]
+            return self._in_process(owner, query, Admitted.of(planned))
         if workers and here and (is_held or planned.estimated_ns > LONG_NS):
-            admitted = Admitted(planned.strategy.name, planned.device.name, planned.estimated_ns)
-            return self._in_process(workers, query, admitted)
+            return self._in_process(workers, query, Admitted.of(planned))
         return self._computed()
 
     def _computed(self) -> Awaitable[Reply]:
@@ -179,10 +184,10 @@ class Exchange:
         lane, left_ms = self.service.lane_of(self.planned), self._left_ms(self.call.deadline_ms)
         return self._on_thread(self._answer, estimated_ns, left_ms, lane)
 
-    async def _apart(self, query: Mapping[str, str]) -> Reply:
+    async def _apart(self, fields: Mapping[str, str], query: bytes) -> Reply:
         """The answer of a call that waits for a disk first; no worker tries it a second time."""
-        await self._on_thread(partial(self._whole, query), None, self.service.settings.deadline_ms)
-        return await self._computed()
+        await self._on_thread(partial(self._whole, fields), None, self.service.settings.deadline_ms)
+        return await (self._beside(query) if self.planned.device.owned else self._computed())
 
     def _on_thread(
         self,
@@ -201,10 +206,8 @@ class Exchange:
         lane = lane or self.service.lane
         return lane.run(begin, estimated_ns=estimated_ns, deadline_ms=deadline_ms)
 
-    async def _in_process(
-        self, workers: ProcessLane, query: bytes, admitted: Admitted | None
-    ) -> Reply:
-        """The answer of a worker process, which gets the body as it came."""
+    async def _in_process(self, to: Processes, query: bytes, admitted: Admitted | None) -> Reply:
+        """The answer of another process, which gets the body as it came."""
         self.lane = PROCESS
         estimated_ns = deadline_ms = None
         if admitted is not None:
@@ -221,15 +224,10 @@ class Exchange:
             watch=self.watch.reading,
             admitted=admitted,
         )
-        head, payload = await workers.run(
-            task.to_json(),
-            self.body,
-            estimated_ns=estimated_ns,
-            deadline_ms=self._left_ms(deadline_ms),
+        left_ms = self._left_ms(deadline_ms)
+        reply, self.watch, self.strategy = await hand_over(
+            self.service, to, task, self.body, estimated_ns=estimated_ns, deadline_ms=left_ms
         )
-        if len(payload) > LARGE_BYTES:
-            self.service.tidy_later()
-        reply, self.watch, self.strategy = reply_of(head, payload)
         return reply
 
     @property

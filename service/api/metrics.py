@@ -140,9 +140,21 @@ def show_parts(metrics: Metrics, service: Service) -> None:
     """Show what the parts of the service are doing now; a new part adds its lines here."""
     settings, processes = service.settings, (service.workers, service.racers)
     workers = [lane for lane in processes if lane is not None]
+    readiness = service.engine.planner.devices.readiness
+
+    def is_ready(device: str) -> bool:
+        return readiness.reason(device) is None
+
     if workers:
         about = "Worker processes that died, or were killed."
         metrics.counter("worker_ends", about, lambda: sum(lane.ends for lane in workers))
+    for device, owner in service.owners.items():
+        about = "Processes of a device that died, or were replaced."
+        metrics.counter("owner_ends", about, partial(getattr, owner, "ends"), device=device)
+        about = "1 if calls can have the device."
+        metrics.gauge("device_ready", about, partial(is_ready, device), device=device)
+        inside = partial(getattr, owner, "inside")
+        metrics.gauge("device_calls", "Calls that run or wait there.", inside, device=device)
     held = "Bytes of bodies that are received or worked on."
     metrics.gauge("bytes_in_flight", held, lambda: service.bodies.held)
     metrics.gauge("ready", "1 if calls are taken.", lambda: service.phase == "ready")

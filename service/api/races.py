@@ -2,9 +2,9 @@
 
 Either way each row is told as its rung is finished, and the report is the reply. A process runs at
 nice 10, with as many intra-op threads as any call: what a rung takes there is what a call takes
-while the host does nothing else. It is killed when its client leaves, and at the deadline. On a
-thread a race ends with the run that is under way: so it is on hosts with a GPU, which workers do
-not touch, and with a registry that is not the service's own.
+while the host does nothing else. It is killed when its client leaves, and at the deadline. It does
+not touch GPUs: they have owners, whose rungs are skipped. On a thread a race ends with the run that
+is under way: so it is with a registry that is not the service's own.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from starlette.responses import Response
 
 from service import compare
 from service.api.content import query_fields
-from service.api.exchange import LARGE_BYTES
+from service.api.handover import LARGE_BYTES
 from service.api.problems import problem_response
 from service.api.replies import Reply, response_reply
 from service.api.reports import report_answer, row_answer
 from service.api.state import Service
-from service.api.task import TEXT, Contest, Task, reply_of, texts_of
+from service.api.task import TEXT, Task, reply_of, texts_of
 from service.compare import Race
 from service.errors import ServiceError
 from service.lanes import Line, ProcessLane, Tell
@@ -86,14 +86,16 @@ class RaceExchange:
             late.set()
 
     async def _in_process(self, racers: ProcessLane, sent: Sent, tell: Tell | None) -> Reply:
-        rates = self._service.engine.planner.rates.rows()
+        planner = self._service.engine.planner
         task = Task(
             op=self._op.name,
             headers=texts_of(sent.agreed),
             query=sent.query.decode(TEXT),
             request_id=sent.request_id,
             watch=self.watch.reading,
-            contest=Contest(tell is not None, [row for row in rates if row[0] == self._op.name]),
+            tells=tell is not None,
+            absences=planner.devices.readiness.absences,
+            rates=[row for row in planner.rates.rows() if row[0] == self._op.name],
         )
         if len(sent.body) > LARGE_BYTES:
             self._service.tidy_later()
@@ -104,10 +106,8 @@ class RaceExchange:
 
     def work(self, task: Task, body: bytearray, line: Line) -> Reply:
         """In a worker process: the report of the race that `run` left to it."""
-        assert task.contest is not None  # noqa: S101  # else it is no race
-        self._service.engine.planner.rates.take(task.contest.rates)
         race = self._enter(body, query_fields(task.query.encode(TEXT)))
-        return _finished(race, line.tell if task.contest.tells else None)
+        return _finished(race, line.tell if task.tells else None)
 
     def refused(self, error: ServiceError) -> Reply:
         """The reply to a race that ended in this error."""

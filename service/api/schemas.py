@@ -160,6 +160,8 @@ class DeviceInfo(BaseModel):
     kind: str
     description: str
     memory_bytes: int | None
+    ready: bool = Field(description="Whether calls can have it now; a cluster is not asked.")
+    reason: str | None = Field(description="Why it cannot be had now.")
 
 
 class DeviceList(BaseModel):
@@ -181,11 +183,24 @@ class LimitInfo(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether the service lives, or is ready to compute."""
+    """Whether the service lives."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ready"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "live"}]})
 
     status: str
+
+
+class Readiness(BaseModel):
+    """Whether the service is ready to compute, and where."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"status": "ready", "devices": {"cpu": None}}]}
+    )
+
+    status: str
+    devices: dict[str, str | None] = Field(
+        description="Each device of this host, and why it cannot be had now: null where it can."
+    )
 
 
 class PlannedResult(BaseModel):

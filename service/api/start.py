@@ -9,7 +9,7 @@ import torch
 
 from service.call import AUTO
 from service.control_groups import cores
-from service.devices import Devices, host_devices
+from service.devices import Devices, host_devices, named_gpus
 from service.errors import DeviceUnavailableError
 from service.quantities import bytes_text, count_text, time_text
 from service.settings import PREFIX, Settings, SettingsError
@@ -30,7 +30,7 @@ def check(settings: Settings) -> Settings:
 
 def devices_of(settings: Settings) -> Devices:
     """The devices of this host, by their names alone."""
-    return host_devices(settings.device, settings.dask_scheduler, only_names=True)
+    return host_devices(settings.device, settings.dask_scheduler, gpus=named_gpus())
 
 
 def _why_no_gpu() -> str:

@@ -2,15 +2,31 @@
 
 import asyncio
 import gc
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+import orjson
 
 from service import memory
+from service.api.task import Report
+from service.call import AUTO
 from service.core import make_core
+from service.devices import Device, named_gpus
 from service.engine import Engine
-from service.errors import DrainingError, WarmingUpError
-from service.lanes import ByteBudget, Config, ProcessLane, Template, ThreadLane
+from service.errors import DeviceUnreadyError, DrainingError, WarmingUpError
+from service.lanes import (
+    NICE,
+    ByteBudget,
+    Config,
+    Owner,
+    ProcessLane,
+    Template,
+    ThreadLane,
+    spawn,
+)
 from service.plan import Plan
 from service.rates import Rates
 from service.registry import Registry
@@ -20,6 +36,7 @@ from service.wire.parsers import drop_parsers
 
 TIDY_S: Final = 0.5
 WORKER: Final = "service.api.worker:make"
+OWNER: Final = "service.api.owner:make"
 Phase = Literal["warming", "ready", "draining"]
 
 
@@ -31,15 +48,18 @@ class Service:
     engine: Engine
     lane: ThreadLane
     races: ThreadLane
-    # None where the registry is not the service's own: workers have that one.
+    # None where the registry is not the service's own: workers have that one. Races run by `races`
+    # there, which is a thread.
     workers: ProcessLane | None
-    # None where races run on a thread, by `races`.
     racers: ProcessLane | None
     template: Template | None
     bodies: ByteBudget
     clusters: ThreadLane
     reading: Reading
     bare_reading: Reading
+    # Of the devices that have processes of their own, by name; and what those have told of them.
+    owners: Mapping[str, Owner]
+    reports: Mapping[str, Report]
     phase: Phase = "warming"
     _warming: asyncio.Task[None] = field(init=False, repr=False)
     _tidying: bool = field(default=False, repr=False)
@@ -59,6 +79,14 @@ class Service:
     def _process_lanes(self) -> list[ProcessLane]:
         return [lane for lane in (self.workers, self.racers) if lane is not None]
 
+    async def check_devices(self) -> None:
+        """Have each device here compute a product of 2 x 2; a BusyError if `auto` has none."""
+        self.engine.check_devices()
+        for owner in self.owners.values():
+            with suppress(DeviceUnreadyError):
+                await owner.probe()
+        self.engine.planner.devices.candidates(AUTO)
+
     async def start(self) -> None:
         """Measure the strategies without holding up the event loop."""
         self._warming = asyncio.create_task(self._warm_up())
@@ -77,6 +105,8 @@ class Service:
             self.phase = "ready"
             if self.template is not None:
                 self.template.warm()
+            for owner in self.owners.values():
+                owner.start()
 
     def tidy_later(self) -> None:
         """Return memory to the system soon, once for all large calls until then."""
@@ -92,6 +122,8 @@ class Service:
         else:
             for lane in self._process_lanes:
                 lane.tidy()
+            for owner in self.owners.values():
+                owner.tidy()
             drop_parsers()
             memory.release()
 
@@ -107,6 +139,8 @@ class Service:
         await asyncio.to_thread(self.races.close)
         for lane in self._process_lanes:
             await lane.close()
+        for owner in self.owners.values():
+            await owner.close()
         await asyncio.to_thread(self.clusters.close)
         for device in self.engine.planner.devices.members:
             if device.cluster is not None:
@@ -114,28 +148,53 @@ class Service:
 
 
 def join(
-    settings: Settings, registry: Registry, rates: Rates, template: Template | None = None
+    settings: Settings,
+    registry: Registry,
+    rates: Rates,
+    template: Template | None = None,
+    *,
+    gpus: Sequence[Device] | None = None,
+    owner: str = OWNER,
 ) -> Service:
     """The parts of the service, made from `settings`; worker processes are forked from `template`.
 
-    Without one, all calls run in this process.
+    Without one, all calls run in this process, which computes on no GPU unless it owns it. The
+    `gpus` are those of the host; `owner` names what makes the handlers of their owners.
     """
-    core = make_core(settings, registry, rates)
+    if gpus is None:
+        gpus = named_gpus() if template is not None else ()
+    core = make_core(settings, registry, rates, gpus)
 
-    def configure() -> Config:
-        return Config(
-            make=WORKER,
-            memory_bytes=settings.worker_memory_bytes,
-            arguments={"settings": settings.model_dump(mode="json"), "rates": rates.rows()},
-        )
+    def config(make: str, memory_bytes: int | None, nice: int, **more: Any) -> Config:
+        known = {"settings": settings.model_dump(mode="json"), "rates": rates.rows(), **more}
+        return Config(make=make, memory_bytes=memory_bytes, nice=nice, arguments=known)
 
     workers = racers = None
+    owners: dict[str, Owner] = {}
+    reports: dict[str, Report] = {}
     if template is not None:
+        rows = [asdict(gpu) for gpu in gpus]
+        configure = partial(config, WORKER, settings.worker_memory_bytes, NICE, gpus=rows)
         lane = partial(ProcessLane, template.fork, configure, queue=settings.queue)
         workers = lane(slots=settings.processes)
-        has_gpu = any(device.kind == "cuda" for device in core.engine.planner.devices.members)
-        # One at a time: two races would measure each other.
-        racers = None if has_gpu else lane(slots=1)
+        racers = lane(slots=1)  # two races would measure each other
+        for gpu in gpus:
+
+            def learn(text: bytearray, name: str = gpu.name) -> None:
+                reports[name] = report = Report(**orjson.loads(text))
+                rates.take(report.rates)
+
+            row = asdict(replace(gpu, owned=False))
+            owners[gpu.name] = Owner(
+                gpu.name,
+                spawn,
+                # CUDA maps far more than it uses, and what waits for a GPU shall not wait long.
+                partial(config, owner, None, 0, device=row),
+                readiness=core.engine.planner.devices.readiness,
+                report=learn,
+                queue=settings.queue,
+                longest_ms=settings.deadline_ms,
+            )
     return Service(
         settings=settings,
         engine=core.engine,
@@ -149,4 +208,6 @@ def join(
         bodies=ByteBudget(settings.max_inflight_bytes),
         reading=core.reading,
         bare_reading=replace(core.reading, has_outputs=False),
+        owners=owners,
+        reports=reports,
     )

@@ -10,7 +10,7 @@ from service.api import schemas
 from service.api.errors import NotFoundError
 from service.api.problems import explanations, problem_answers
 from service.api.state import Service
-from service.devices import CLUSTER
+from service.devices import CLUSTER, Device
 from service.dtypes import DTYPES
 from service.errors import did_you_mean, quote
 from service.registry import Op, Strategy
@@ -31,15 +31,7 @@ def system_router(service: Service) -> APIRouter:
         """The devices of this host."""
         found = service.engine.planner.devices
         return schemas.DeviceList(
-            devices=[
-                schemas.DeviceInfo(
-                    name=device.name,
-                    kind=device.kind,
-                    description=device.description,
-                    memory_bytes=device.memory_bytes,
-                )
-                for device in found.members
-            ],
+            devices=[_device(service, device) for device in found.members],
             default=found.default,
             tf32=torch.backends.cuda.matmul.allow_tf32,
             threads=torch.get_num_threads(),
@@ -65,11 +57,23 @@ def system_router(service: Service) -> APIRouter:
         return schemas.Health(status="live")
 
     @router.get("/health/ready", responses=problem_answers(503))
-    async def ready() -> schemas.Health:
-        """The service takes calls: each device here has just computed a product of 2 x 2."""
+    async def ready() -> schemas.Readiness:
+        """The service takes calls.
+
+        Each device of this host that is ready has just computed a product of 2 x 2; a GPU that
+        computes for somebody is taken at its word.
+        """
         service.check_ready()
-        service.engine.check_devices()
-        return schemas.Health(status="ready")
+        await service.check_devices()
+        devices = service.engine.planner.devices
+        return schemas.Readiness(
+            status="ready",
+            devices={
+                each.name: devices.readiness.reason(each.name)
+                for each in devices.members
+                if each.cluster is None
+            },
+        )
 
     @router.get("/problems")
     def problems() -> list[schemas.ProblemKind]:
@@ -89,6 +93,20 @@ def system_router(service: Service) -> APIRouter:
     return router
 
 
+def _device(service: Service, device: Device) -> schemas.DeviceInfo:
+    reason = service.engine.planner.devices.readiness.reason(device.name)
+    # What is computed on elsewhere is described there.
+    told = service.reports.get(device.name, device)
+    return schemas.DeviceInfo(
+        name=device.name,
+        kind=device.kind,
+        description=told.description,
+        memory_bytes=told.memory_bytes,
+        ready=reason is None,
+        reason=reason,
+    )
+
+
 def _operations(service: Service) -> list[schemas.OperationInfo]:
     return [
         schemas.OperationInfo(
@@ -104,7 +122,7 @@ def _operations(service: Service) -> list[schemas.OperationInfo]:
 
 def _strategy(service: Service, op: Op[Any], strategy: Strategy[Any]) -> schemas.StrategyInfo:
     devices = service.engine.planner.devices
-    here = [device for device in devices.members if strategy.dtypes_on(device.kind)]
+    here = [device for device in devices.ready if strategy.dtypes_on(device.kind)]
     return schemas.StrategyInfo(
         op=strategy.op,
         name=strategy.name,

@@ -1,12 +1,14 @@
 """A request on its way to a worker process and back, as JSON beside the bytes of its bodies."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import orjson
 
 from service.api.replies import Reply
+from service.devices import Absence
+from service.plan import Plan
 from service.rates import Row
 from service.timing import Stopwatch
 
@@ -21,13 +23,10 @@ class Admitted:
     device: str
     estimated_ns: int
 
-
-@dataclass(frozen=True, slots=True)
-class Contest:
-    """That a race is asked for: whether to tell each row, and what the server has measured."""
-
-    tells: bool
-    rates: Sequence[Row]
+    @classmethod
+    def of(cls, plan: Plan) -> "Admitted":
+        """That of a plan."""
+        return cls(plan.strategy.name, plan.device.name, plan.estimated_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,8 @@ class Task:
 
     `headers` are those that formats are agreed on by; `watch` is the reading of its stopwatch. The
     `version` is that of a model of the Open Inference Protocol, where that protocol is spoken.
+    `tells` is whether a race tells each row; None where no race is asked for. Who has to plan is
+    told which devices of other processes cannot be had now, and what the server goes by.
     """
 
     op: str
@@ -45,7 +46,9 @@ class Task:
     watch: Sequence[int]
     version: str = ""
     admitted: Admitted | None = None
-    contest: Contest | None = None
+    tells: bool | None = None
+    absences: Mapping[str, Absence] = field(default_factory=dict)
+    rates: Sequence[Row] = field(default_factory=list)
 
     def to_json(self) -> bytes:
         """The bytes that `from_json` reads."""
@@ -55,10 +58,12 @@ class Task:
     def from_json(cls, text: bytes) -> "Task":
         """The task that `to_json` wrote."""
         fields = orjson.loads(text)
-        for name, kind in (("admitted", Admitted), ("contest", Contest)):
-            if fields[name] is not None:
-                fields[name] = kind(**fields[name])
-        return cls(**fields)
+        admitted, absences = fields.pop("admitted"), fields.pop("absences")
+        return cls(
+            **fields,
+            admitted=None if admitted is None else Admitted(**admitted),
+            absences={device: tuple(absence) for device, absence in absences.items()},
+        )
 
 
 def texts_of(values: Iterable[bytes | None]) -> list[str | None]:
@@ -72,6 +77,24 @@ def headers_from(names: Sequence[bytes], texts: Sequence[str | None]) -> dict[by
     return {name: value.encode(TEXT) for name, value in pairs if value is not None}
 
 
+class ElsewhereError(Exception):
+    """A worker has planned a call for a device that another process owns.
+
+    The server gives it to that one, with what is left of its deadline, and the stopwatch as it is.
+    """
+
+    def __init__(self, admitted: Admitted, deadline_ms: int | None, watch: Sequence[int]):
+        """Say what was planned."""
+        super().__init__(f"{admitted.device} is owned by another process")
+        self.admitted = admitted
+        self.deadline_ms = deadline_ms
+        self.watch = watch
+
+    def to_json(self) -> bytes:
+        """The head of the answer, from which `reply_of` raises the same."""
+        return orjson.dumps([asdict(self.admitted), self.deadline_ms, self.watch])
+
+
 def head_of(reply: Reply, watch: Stopwatch, strategy: str) -> bytes:
     """All of a reply but its body, and how it came about, as the bytes that `reply_of` reads."""
     headers = [(name.decode(TEXT), value.decode(TEXT)) for name, value in reply.headers]
@@ -79,7 +102,22 @@ def head_of(reply: Reply, watch: Stopwatch, strategy: str) -> bytes:
 
 
 def reply_of(head: bytes | bytearray, payload: bytearray) -> tuple[Reply, Stopwatch, str]:
-    """The reply that was sent as a head and a payload; the worker's stopwatch, and its strategy."""
-    status, headers, reading, strategy = orjson.loads(head)
+    """The reply that was sent as a head and a payload; the worker's stopwatch, and its strategy.
+
+    ElsewhereError if there is none, since another process has to compute.
+    """
+    status, *rest = orjson.loads(head)
+    if isinstance(status, dict):
+        raise ElsewhereError(Admitted(**status), *rest)
+    headers, reading, strategy = rest
     raw = tuple((name.encode(TEXT), value.encode(TEXT)) for name, value in headers)
     return Reply(status, raw, (memoryview(payload),)), Stopwatch.resume(reading), strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the owner of a device tells the server of it, once it is ready."""
+
+    description: str
+    memory_bytes: int | None
+    rates: Sequence[Row]

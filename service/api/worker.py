@@ -10,7 +10,8 @@ from service.api.inference.endpoint import NEGOTIATED as INFERENCE_NEGOTIATED
 from service.api.inference.endpoint import InferEndpoint
 from service.api.races import RaceExchange
 from service.api.state import Service, join
-from service.api.task import Task, head_of, headers_from
+from service.api.task import ElsewhereError, Task, head_of, headers_from
+from service.devices import Device
 from service.engine import is_exhausted
 from service.errors import ServiceError
 from service.lanes import Answer, Handler, Line
@@ -20,9 +21,15 @@ from service.strategies import REGISTRY
 from service.wire.parsers import drop_parsers
 
 
-def make(settings: Mapping[str, Any], rates: Iterable[Row]) -> Handler:
-    """The handler of a worker, with the server's own settings, and what it has measured."""
-    service = join(Settings.model_validate(settings), REGISTRY, Rates.of(rates))
+def make(
+    settings: Mapping[str, Any], rates: Iterable[Row], gpus: Iterable[Mapping[str, Any]] = ()
+) -> Handler:
+    """The handler of a worker, with the server's own settings, and what it has measured.
+
+    The `gpus` are owned by others: calls for them are planned here, and handed back.
+    """
+    known = [Device(**each) for each in gpus]
+    service = join(Settings.model_validate(settings), REGISTRY, Rates.of(rates), gpus=known)
     service.phase = "ready"
     return Worker(service)
 
@@ -37,9 +44,14 @@ class Worker:
     def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
         """The reply to a request, be it a result or a problem."""
         task = Task.from_json(head)
+        planner = self._service.engine.planner
+        planner.devices.readiness.take(task.absences)
+        planner.rates.take(task.rates)
         exchange = self._exchange(task)
         try:
             reply = exchange.work(task, body, line)
+        except ElsewhereError as error:
+            return Answer(error.to_json())
         except ServiceError as error:
             reply = exchange.refused(error)
         except RuntimeError as error:
@@ -56,7 +68,7 @@ class Worker:
     def _exchange(self, task: Task) -> Exchange | RaceExchange:
         """The exchange that the server has begun, as far as that is known here."""
         op = self._service.engine.registry[task.op]
-        if task.contest is not None:
+        if task.tells is not None:
             given = headers_of(headers_from(NEGOTIATED, task.headers).items())
             return RaceExchange(self._service, op, request_codec(given))
         if task.version:

@@ -194,6 +194,9 @@ def _plan_or_row(planner: Planner, request: Request) -> Plan | Row:
     if estimate.plan is not None and estimate.plan.device.kind == CLUSTER:
         reason = "runs beyond this host, and a race is held on it"
         return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=reason)
+    if estimate.plan is not None and estimate.plan.device.owned:
+        reason = "a process of its own computes there, and a race is held in another one"
+        return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=reason)
     if estimate.plan is not None and estimate.reason is None:
         return estimate.plan
     return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=estimate.reason)

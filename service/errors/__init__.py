@@ -15,7 +15,8 @@ ServiceError
 │   ├── ClusterUnavailableError       cluster-unavailable
 │   ├── OutOfMemoryError              out-of-memory
 │   ├── WorkerDiedError               worker-died
-│   └── DeviceFailedError             device-failed
+│   ├── DeviceFailedError             device-failed
+│   └── DeviceUnreadyError            device-unready
 ├── DeadlineExceededError             deadline-exceeded
 ├── InternalError                     internal-error
 └── RequestError              well-formed, and cannot be served
@@ -61,6 +62,7 @@ from service.errors.other import (
     ClusterUnavailableError,
     DeadlineExceededError,
     DeviceFailedError,
+    DeviceUnreadyError,
     DrainingError,
     DuplicateKeyError,
     InternalError,
@@ -108,6 +110,7 @@ __all__ = [
     "DeadlineExceededError",
     "DeviceFailedError",
     "DeviceUnavailableError",
+    "DeviceUnreadyError",
     "DrainingError",
     "DuplicateKeyError",
     "IntegerOverflowError",

@@ -127,6 +127,16 @@ class DeviceFailedError(BusyError):
     title = "A device fails"
 
 
+class DeviceUnreadyError(BusyError):
+    """The process that computes on the device is starting, or is being replaced after a fault.
+
+    Other devices go on, and `"device": "auto"` takes one of them. `GET /devices` says why.
+    """
+
+    code = "device-unready"
+    title = "A device is not ready"
+
+
 class DeadlineExceededError(ServiceError):
     """The deadline passed before the answer was ready. `deadline_ms` can only shorten it."""
 

@@ -1,22 +1,26 @@
-"""Where a call runs: on a thread, or in a worker process that can be killed. No web in here.
+"""Where a call runs: on a thread, or in a process that can be killed. No web in here.
 
 admission   who may enter: places, the wait to expect, bytes in flight
 threads     a slot for each of a few threads, for what releases the GIL
 processes   a slot for each worker process > process (the server's end of one), template (what they
             are forked from) > worker (the inside of one) > arena (memory that both ends share)
+owner       a process that a device has for itself, which is replaced when it is lost
 """
 
 from typing import Final, Literal
 
 from service.lanes.admission import Admission, ByteBudget, Hold
 from service.lanes.arena import Bytes
+from service.lanes.owner import HELLO, Owner, spawn
 from service.lanes.processes import ProcessLane, WorkerFaultError
 from service.lanes.template import Template
 from service.lanes.threads import ThreadLane
-from service.lanes.worker import Answer, Config, Handler, Line, Tell
+from service.lanes.worker import NICE, Answer, Config, FatalError, Handler, Line, Tell
 
 __all__ = [
+    "HELLO",
     "INLINE",
+    "NICE",
     "PROCESS",
     "THREAD",
     "Admission",
@@ -24,15 +28,18 @@ __all__ = [
     "ByteBudget",
     "Bytes",
     "Config",
+    "FatalError",
     "Handler",
     "Hold",
     "Lane",
     "Line",
+    "Owner",
     "ProcessLane",
     "Tell",
     "Template",
     "ThreadLane",
     "WorkerFaultError",
+    "spawn",
 ]
 
 Lane = Literal["inline", "thread", "process"]

@@ -1,6 +1,7 @@
-"""The template's program: `python -m service.lanes DESCRIPTOR MODULE...`.
+"""The programs of processes beside the server's: `python -m service.lanes`.
 
-It imports the modules, and then forks a worker for each message on its socket.
+`template DESCRIPTOR MODULE...` imports the modules, and then forks a worker for each message on its
+socket. `worker BELL ARENA` is a worker that was not forked.
 """
 
 import gc
@@ -17,7 +18,7 @@ from service.lanes.template import RING
 from service.lanes.worker import work
 
 
-def main(descriptor: str, *modules: str) -> None:
+def be_template(descriptor: str, *modules: str) -> None:
     """Be the template until the server closes its end of the socket."""
     # Signals from the terminal or the init system are for the server, which drains.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -69,4 +70,8 @@ def be_worker(bell: int, arena: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    program, *arguments = sys.argv[1:]
+    if program == "template":
+        be_template(*arguments)
+    else:
+        be_worker(*map(int, arguments))

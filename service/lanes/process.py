@@ -137,6 +137,14 @@ class Worker:
         self._bell = None
         return True
 
+    async def ended(self) -> None:
+        """Wait until the process that was asked last has ended by itself, or was killed."""
+        descriptor = os.dup(self._pidfd)  # that of `stop` is its own
+        try:
+            await _readable(descriptor)
+        finally:
+            os.close(descriptor)
+
     def tidy(self) -> None:
         """Give the pages of the arena back; not while it is asked."""
         self._arena.shrink(0)

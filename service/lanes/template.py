@@ -94,9 +94,14 @@ def start(modules: Sequence[str]) -> Running:
     with theirs:
         descriptor = theirs.fileno()
         process = subprocess.Popen(  # noqa: S603  # this very Python
-            [sys.executable, "-m", PROGRAM, str(descriptor), *modules],
+            [sys.executable, "-m", PROGRAM, "template", str(descriptor), *modules],
             pass_fds=[descriptor],
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**environment(), **ONE_THREAD},
         )
     return Running(process, line)
+
+
+def environment() -> dict[str, str]:
+    """The variables of a process that finds the modules that this one has."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -24,8 +24,8 @@ from typing import Any, Final, Protocol
 from service.lanes.arena import Arena, Bytes
 
 # How a request went; or, before that, that it has less time than the server knows, or that a part
-# of what comes of it is in the arena.
-DONE, EXHAUSTED, FAULT, SHORTER, PART = range(5)
+# of what comes of it is in the arena. After FATAL the process ends.
+DONE, EXHAUSTED, FAULT, SHORTER, PART, FATAL = range(6)
 CONFIG: Final = struct.Struct("<Q")  # bytes of a worker's configuration
 REQUEST: Final = struct.Struct("<QQ")  # bytes of head and body
 # How it went, bytes of head and payload; or milliseconds; or bytes of a part.
@@ -36,6 +36,10 @@ REST_S: Final = 0.5
 # The kernel, when it has no memory left, ends workers before the server.
 OOM_SCORE: Final = (Path("/proc/self/oom_score_adj"), "500")
 STATUS: Final = Path("/proc/self/status")
+
+
+class FatalError(Exception):
+    """Raised by a handler whose process is of no more use: it ends once the server is told why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +84,13 @@ class Config:
     """What a worker needs to begin, which travels as JSON.
 
     `make` is the name of a function, as in `package.module:function`, that gives the handler when
-    it is called with the `arguments`. `memory_bytes` is what a worker may allocate.
+    it is called with the `arguments`. `memory_bytes` is what a worker may allocate, None for no
+    bound; `nice` is how much it yields to the server.
     """
 
     make: str
-    memory_bytes: int
+    memory_bytes: int | None
+    nice: int = NICE
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def send(self, bell: socket.socket) -> None:
@@ -116,18 +122,19 @@ def _whole(bell: socket.socket, size: int) -> bytes:
 def work(  # pragma: no cover - in workers only; tests/unit/test_lanes_processes.py sees its effects
     bell: socket.socket, arena: Arena
 ) -> None:
-    """Be a worker: yield to the server in everything, serve it, and end with it."""
+    """Be a worker: serve the server, yield to it, and end with it."""
     # Signals from the terminal or the init system are for the server, which drains.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.nice(NICE)
     with suppress(OSError):
         OOM_SCORE[0].write_text(OOM_SCORE[1], encoding="ascii")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     Thread(target=end_with_server, args=[bell], daemon=True).start()
     config = Config.receive(bell)
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (data_bytes() + config.memory_bytes, hard))
+    os.nice(config.nice)
+    if config.memory_bytes is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (data_bytes() + config.memory_bytes, hard))
     serve(bell, arena, config.handler())
 
 
@@ -146,7 +153,10 @@ def data_bytes() -> int:
 
 
 def serve(bell: socket.socket, arena: Arena, handler: Handler) -> None:
-    """Answer each request, until the server closes its end; rest where none comes for a while."""
+    """Answer each request, until the server closes its end, or a request is the last one.
+
+    Rest where none comes for a while.
+    """
     while True:
         try:
             packet = bell.recv(REQUEST.size)
@@ -157,7 +167,10 @@ def serve(bell: socket.socket, arena: Arena, handler: Handler) -> None:
         if not packet:
             return
         bell.settimeout(REST_S)
-        bell.send(answer(arena, handler, bell.send, *REQUEST.unpack(packet)))
+        ring = answer(arena, handler, bell.send, *REQUEST.unpack(packet))
+        bell.send(ring)
+        if ring[0] == FATAL:
+            return
 
 
 def answer(
@@ -187,6 +200,8 @@ def answer(
         made, how = handler.answer(head, arena.read(body_bytes, head_bytes), line), DONE
     except MemoryError:
         made, how = Answer(b""), EXHAUSTED
+    except FatalError as error:
+        made, how = Answer(str(error).encode()), FATAL
     except Exception:  # noqa: BLE001  # the server logs it
         made, how = Answer(traceback.format_exc().encode()), FAULT
     arena.write(made.head, at)

@@ -290,7 +290,9 @@ async def test_a_scheduler_that_comes_later(serve: Serve, tmp_path: Path) -> Non
         cluster.end()
         cluster.scheduler = None
         async with serve(dask_scheduler=cluster.address) as client:
-            assert (await client.get("/health/ready")).status_code == 200
+            ready = await client.get("/health/ready")
+            assert ready.status_code == 200
+            assert "cluster" not in ready.json()["devices"]
             body = {"x": [3.0, 4.0], "strategy": "dask"}
             started = monotonic()
             problems = await asyncio.gather(*(post(client, "/norm", body, 503) for _ in range(4)))

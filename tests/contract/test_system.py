@@ -96,9 +96,12 @@ async def test_limits_name_their_settings(client: AsyncClient) -> None:
 
 
 async def test_health(client: AsyncClient) -> None:
-    """Alive and ready."""
+    """Alive and ready, on each device."""
     assert (await client.get("/health/live")).json() == {"status": "live"}
-    assert (await client.get("/health/ready")).json() == {"status": "ready"}
+    ready = (await client.get("/health/ready")).json()
+    assert ready["status"] == "ready"
+    names = [device["name"] for device in (await client.get("/devices")).json()["devices"]]
+    assert ready["devices"] == dict.fromkeys(names)
 
 
 @pytest.mark.parametrize("code", [kind.code for kind in leaves()])

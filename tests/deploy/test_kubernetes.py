@@ -7,6 +7,7 @@ import pytest
 import yaml
 from httpx import AsyncClient
 
+from service.lanes.owner import PROBE_MS, START_MS
 from service.settings import PREFIX, Settings
 from tests.conftest import ROOT
 
@@ -76,10 +77,17 @@ def test_nothing_runs_as_root(folder: Path) -> None:
 
 
 def test_one_owner_for_each_gpu() -> None:
-    """An instance has a whole GPU and is one process; the new one starts when the old has ended."""
+    """An instance has a whole GPU and one server; the new one starts when the old has ended.
+
+    It is ready while its GPU is: a probe waits for longer than the product there may take.
+    """
     (container,) = pod(FOLDERS[1])["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert {"name": "SERVICE_WORKERS", "value": "1"} in container["env"]
+    assert {"name": "SERVICE_DEVICE", "value": "cuda"} in container["env"]
+    assert container["readinessProbe"]["timeoutSeconds"] * 1000 > PROBE_MS
+    startup = container["startupProbe"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] * 1000 >= START_MS
     update = read(FOLDERS[1] / "deployment.yaml")["spec"]["strategy"]["rollingUpdate"]
     assert update == {"maxSurge": 0, "maxUnavailable": 1}
     scaled = read(FOLDERS[0] / "autoscaler.yaml")["spec"]["scaleTargetRef"]["name"]

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from service.lanes import Answer, Handler, Line
+from service.lanes import Answer, FatalError, Handler, Line
 
 
 class Echo:
@@ -46,6 +46,17 @@ class Obedient:
         """Do nothing."""
 
 
+class Unwell:
+    """Says why it can do nothing."""
+
+    def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
+        """Fail."""
+        raise FatalError("it has no driver")
+
+    def rest(self) -> None:
+        """Do nothing."""
+
+
 def echo(suffix: str) -> Handler:
     """A handler that gives back what it got."""
     return Echo(suffix)
@@ -54,6 +65,11 @@ def echo(suffix: str) -> Handler:
 def obey() -> Handler:
     """A handler that does what the head says."""
     return Obedient()
+
+
+def unwell() -> Handler:
+    """A handler that fails whatever it is asked."""
+    return Unwell()
 
 
 def broken() -> Handler:
@@ -115,6 +131,11 @@ def fill(argument: str) -> str:
     return pid(argument)
 
 
+def end(argument: str) -> str:
+    """After that message."""
+    raise FatalError(argument)
+
+
 def tell(argument: str, body: bytearray, line: Line) -> Answer:
     """So many times the body, and then as the rest of the argument says."""
     count, _, last = argument.partition(" ")
@@ -125,6 +146,8 @@ def tell(argument: str, body: bytearray, line: Line) -> Answer:
 
 
 ACTS: Final[dict[str, Callable[[str], str]]] = {
+    "": pid,  # HELLO
+    "end": end,
     "pid": pid,
     "nice": niceness,
     "oom": oom_score,

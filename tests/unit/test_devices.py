@@ -2,13 +2,27 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 import torch
 
 from service import devices
-from service.devices import CLUSTER, Device, Devices, host_devices, synchronize
-from service.errors import DeviceUnavailableError
+from service.devices import (
+    CLUSTER,
+    Absence,
+    Device,
+    Devices,
+    Readiness,
+    check_here,
+    host_devices,
+    named_gpus,
+    properties_of,
+    settle_on,
+    synchronize,
+)
+from service.errors import DeviceUnavailableError, DeviceUnreadyError
 from tests.needs import needs
 
 CPU = Device("cpu", "cpu", "2 intra-op threads", None)
@@ -50,6 +64,59 @@ def test_absent_device(members: tuple[Device, ...], asked: str, hint: str) -> No
     with pytest.raises(DeviceUnavailableError, match=f"this host has {names}") as caught:
         Devices(members).candidates(asked)
     assert caught.value.hint == hint
+
+
+def test_a_device_that_cannot_be_had() -> None:
+    """`auto` goes on without it; who names it is told why, and when to come again."""
+    devices = Devices(MEMBERS)
+    readiness = devices.readiness
+    readiness.lose("cuda:0", "it died", 7)
+    assert devices.candidates("auto") == devices.ready
+    assert [device.name for device in devices.ready] == ["cuda:1", "cpu"]
+    assert devices.candidates("cuda:1") == (SECOND,)
+    for name in ("cuda", "cuda:0"):
+        with pytest.raises(DeviceUnreadyError, match="cuda:0 is not ready: it died") as caught:
+            devices.candidates(name)
+        assert caught.value.retry_after_s == 7
+    assert (readiness.reason("cuda:0"), readiness.reason("cpu")) == ("it died", None)
+    readiness.regain("cuda:0")
+    assert devices.ready == MEMBERS
+    readiness.check("cuda:0")
+
+
+def test_changes_are_counted() -> None:
+    """News that are none change nothing."""
+    readiness = Readiness()
+    news: tuple[tuple[Mapping[str, Absence], int], ...] = (
+        ({}, 0),
+        ({"cuda:0": ("it died", 7)}, 1),
+    )
+    for absences, changes in news:
+        for _ in range(2):
+            readiness.take(absences)
+            assert readiness.changes == changes
+
+
+def test_gpus_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that leaves them to their owners counts them, and loads no CUDA."""
+    loaded = []
+    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: loaded.append(True))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    first, second = named_gpus()
+    assert (first.name, second.name, second.torch_device) == ("cuda:0", "cuda:1", "cuda:1")
+    found = host_devices(gpus=[first, second])
+    assert found.members[:2] == (first, second)
+    with pytest.raises(LookupError, match="cuda:1 is computed on by the process that owns it"):
+        check_here(second)
+    assert not loaded
+
+
+def test_an_own_device() -> None:
+    """One on the CPU has no more to tell."""
+    device = Device("cuda:0", "cuda", "", None, owned=True)
+    assert properties_of(device) == replace(device, owned=False)
+    check_here(properties_of(device))
+    settle_on(device)
 
 
 def test_host_devices() -> None:

@@ -30,10 +30,10 @@ CPU = Device("cpu", "cpu", "", None)
 LIMITS = Limits(max_elements=1000, max_bytes=10_000, max_rank=4, deadline_ms=60_000)
 
 
-def engine(registry: Registry = REGISTRY) -> Engine:
+def engine(registry: Registry = REGISTRY, devices: tuple[Device, ...] = (CPU,)) -> Engine:
     """An engine for which a probe takes a millisecond, so that only the smallest are run."""
     ticks = count(0, 1_000_000)
-    return Engine(registry, Planner(Devices((CPU,)), Rates(lambda: next(ticks)), LIMITS))
+    return Engine(registry, Planner(Devices(devices), Rates(lambda: next(ticks)), LIMITS))
 
 
 def run(engine: Engine, call: Call) -> Any:
@@ -188,6 +188,10 @@ def _raise(error: Exception) -> Callable[[], object]:
     [
         pytest.param(_raise(MemoryError()), id="Python"),
         pytest.param(_raise(torch.OutOfMemoryError("CUDA out of memory")), id="a device"),
+        pytest.param(_raise(RuntimeError("CUDA error: out of memory")), id="CUDA itself"),
+        pytest.param(
+            _raise(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when ...")), id="its BLAS"
+        ),
         pytest.param(lambda: torch.empty(2**50), id="the host"),
     ],
 )
@@ -246,11 +250,54 @@ def test_operands_stay_on_the_cpu() -> None:
     assert move(operands, host_devices("cpu").candidates("auto")[0]) is operands
 
 
+def test_operands_of_a_gpu() -> None:
+    """They are moved, waited for and brought back; here, from the CPU to the CPU."""
+    here = engine(devices=(Device("cuda:0", "cuda", "", None),))
+    outcome = run(here, matmul(torch.eye(2), torch.ones(2, 1)))
+    assert (outcome.device, outcome.result.tolist()) == ("cuda:0", [[1.0], [1.0]])
+
+
+def test_a_device_of_another_process_is_left_alone() -> None:
+    """It is planned for by what its owner has measured, and neither measured nor computed on."""
+    gpu = Device("cuda:0", "cuda", "", None, torch_device="cuda:0", owned=True)
+    here = engine(devices=(gpu, CPU))
+    here.warm_up()
+    here.check_devices()
+    assert {row[2] for row in here.planner.rates.rows()} == {"cpu"}
+    call = matmul(torch.eye(2), torch.eye(2))
+    with pytest.raises(LookupError, match="cuda:0 is computed on by the process that owns it"):
+        here.plan(call)
+    own = replace(gpu, torch_device="cpu", owned=False)
+    owner = engine(devices=(own,))
+    owner.measure_device(own)
+    here.planner.rates.take(owner.planner.rates.rows())
+    plan = here.plan(call)
+    assert plan.device is gpu
+    with pytest.raises(LookupError, match="cuda:0 is computed on by the process that owns it"):
+        here.run(call, plan, Stopwatch())
+
+
+def test_plans_of_a_lost_device_are_forgotten() -> None:
+    """So are those that were made without it, once it is there again."""
+    gpu = Device("cuda:0", "cuda", "", None)
+    here = engine(devices=(gpu, CPU))
+    readiness = here.planner.devices.readiness
+    call = matmul(torch.eye(2), torch.eye(2))
+    assert here.plan(call).device is gpu
+    readiness.lose("cuda:0", "it died", 1)
+    assert here.known_plan(call) is None
+    assert here.plan(call).device is CPU
+    assert here.known_plan(call) is not None
+    readiness.regain("cuda:0")
+    assert here.known_plan(call) is None
+    assert here.plan(call).device is gpu
+
+
 def test_devices_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each computes a product of 2 x 2; one that cannot, or gives another, is named."""
     here = engine()
     here.check_devices()
-    empty = Device("meta", "cpu", "", None)
+    empty = Device("meta", "cpu", "", None, torch_device="meta")
     broken = replace(here, planner=replace(here.planner, devices=Devices((CPU, empty))))
     with pytest.raises(DeviceFailedError, match="meta fails"):
         broken.check_devices()

@@ -14,6 +14,7 @@ from service.lanes.worker import (
     CONFIG,
     DONE,
     EXHAUSTED,
+    FATAL,
     FAULT,
     PART,
     REQUEST,
@@ -85,6 +86,22 @@ def test_a_server_that_ends_before_it_has_sent_all() -> None:
                 ours.sendall(sent)
             with pytest.raises(EOFError, match="the server has ended"):
                 Config.receive(theirs)
+
+
+def test_a_last_answer() -> None:
+    """Whose process is of no more use says why, and ends, though the server has not hung up."""
+    ours, theirs = socket.socketpair()
+    arena = Arena()
+    with ours, theirs:
+        thread = Thread(target=serve, args=(theirs, arena, Obedient()))
+        thread.start()
+        arena.write(b"end so it is", 0)
+        ours.send(REQUEST.pack(12, 0))
+        how, head_bytes, size = ANSWER.unpack(ours.recv(ANSWER.size))
+        assert (how, bytes(arena.read(head_bytes, 12)), size) == (FATAL, b"so it is", 0)
+        thread.join(20)
+        assert not thread.is_alive()
+    arena.close()
 
 
 def test_serving_until_the_server_hangs_up() -> None:

@@ -3,14 +3,14 @@
 import gzip
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import orjson
 import pytest
 import torch
 
 from service.api.replies import Reply
-from service.api.task import Admitted, Contest, Task, head_of, reply_of
+from service.api.task import Admitted, ElsewhereError, Task, head_of, reply_of
 from service.api.worker import Worker, make
 from service.lanes import Bytes, Handler, Line
 from service.rates import Rates
@@ -18,6 +18,7 @@ from service.settings import Settings
 from service.strategies import REGISTRY
 from service.timing import QUEUE, Stopwatch
 from service.wire import READERS
+from tests.owners import GPU, STEP_NS, rates_of
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
 JSON = "application/json"
@@ -30,6 +31,7 @@ INFERENCE = orjson.dumps(
         ]
     }
 )
+GPU_ROW = asdict(GPU)
 TASK = Task("matmul", (None, None, None, None), "", "mine", Stopwatch().reading)
 
 
@@ -61,8 +63,9 @@ def fields_of(reply: Reply) -> Mapping[str, object]:
 
 def test_a_task_travels() -> None:
     """What a worker gets is what was sent."""
-    contest = Contest(True, [["matmul", "loops", "cpu", "float32", 1.5, 0.0]])  # type: ignore[list-item]  # JSON has no tuples
-    assert Task.from_json(replace(TASK, contest=contest).to_json()).contest == contest
+    rates = [["matmul", "loops", "cpu", "float32", 1.5, 0.0]]  # JSON has no tuples
+    told = replace(TASK, tells=True, absences={"cuda:0": ("it died", 3)}, rates=rates)  # type: ignore[arg-type]  # as above
+    assert Task.from_json(told.to_json()) == replace(told, headers=[None] * 4, watch=[*told.watch])
     for admitted in (None, Admitted("loops", "cpu", 5)):
         task = replace(TASK, headers=[None, "gzip", "é", ""], query="a=%20&ü", admitted=admitted)
         for version in ("", "auto"):
@@ -118,6 +121,44 @@ def test_a_call_that_is_admitted(handler: Handler) -> None:
     assert (answer["strategy"], left) == ("numpy", [])
 
 
+def test_a_call_for_a_device_of_another_process(rates: Rates) -> None:
+    """It is decoded and planned, and handed back with its plan; `auto` heeds what is not ready."""
+    handler = make(settings=Settings().model_dump(mode="json"), rates=rates.rows(), gpus=[GPU_ROW])
+    task = replace(TASK, rates=rates_of(GPU), query="deadline_ms=900")
+    left: list[int] = []
+    with pytest.raises(ElsewhereError, match="cuda:0 is owned by another process") as elsewhere:
+        replied(handler, task, BODY, left)
+    found = elsewhere.value
+    assert found.admitted == Admitted("torch", "cuda:0", round(STEP_NS))
+    assert found.deadline_ms == 900
+    assert left
+    assert Stopwatch.resume(found.watch).timings.decode_ns > 0
+
+    absent = replace(task, absences={"cuda:0": ("it died", 3)})
+    assert fields_of(replied(handler, absent, BODY))["device"] == "cpu"
+    named = BODY[:-1] + b', "device": "cuda"}'
+    reply = replied(handler, replace(absent, query=""), named)
+    assert (reply.status, fields_of(reply)["code"]) == (503, "device-unready")
+    assert dict(reply.headers)[b"retry-after"] == b"3"
+
+
+def test_a_race_beside_a_device_of_another_process(rates: Rates) -> None:
+    """It knows what the owner has measured and whether it is ready, and leaves its device out."""
+    handler = make(settings=Settings().model_dump(mode="json"), rates=rates.rows(), gpus=[GPU_ROW])
+    body = BODY[:-1] + b', "strategies": ["torch"], "repeat": 1}'
+    task = replace(TASK, tells=False, rates=rates_of(GPU))
+    there, here = json.loads(b"".join(replied(handler, task, body).chunks))["rows"]
+    assert (there["device"], there["estimated_ms"]) == ("cuda:0", STEP_NS / 1e6)
+    assert "a process of its own computes there" in there["skipped"]
+    assert (here["device"], here["runs"]) == ("cpu", 1)
+
+    absent = replace(task, absences={"cuda:0": ("it died", 3)})
+    (row,) = json.loads(b"".join(replied(handler, absent, body).chunks))["rows"]
+    assert (row["device"], row["runs"]) == ("cpu", 1)
+    reply = replied(handler, replace(absent, query="device=cuda"), body)
+    assert (reply.status, fields_of(reply)["code"]) == (503, "device-unready")
+
+
 def test_a_refusal(handler: Handler) -> None:
     """A problem document, as from the server."""
     reply = replied(handler, TASK, b'{"a": [1, 2]}')
@@ -147,7 +188,7 @@ def test_a_race(handler: Handler) -> None:
     body = BODY[:-1] + b', "strategies": ["loops", "torch"], "repeat": 2}'
     for tells, rows in ((False, 0), (True, 2)):
         told: list[Bytes] = []
-        task = replace(TASK, query="baseline=torch", contest=Contest(tells, rates))
+        task = replace(TASK, query="baseline=torch", tells=tells, rates=rates)
         reply = replied(handler, task, body, told=told)
         report = json.loads(b"".join(reply.chunks))
         assert (reply.status, report["baseline"]) == (200, "torch")
@@ -165,7 +206,7 @@ def test_a_race(handler: Handler) -> None:
 
 def test_a_race_that_is_refused(handler: Handler) -> None:
     """In another format, too: it is read as the server would read it."""
-    task = replace(TASK, contest=Contest(True, ()))
+    task = replace(TASK, tells=True)
     told: list[Bytes] = []
     reply = replied(handler, task, BODY[:-1] + b', "repeat": 0}', told=told)
     assert (reply.status, fields_of(reply)["code"]) == (422, "invalid-field")

@@ -1,0 +1,122 @@
+"""What the owner of a device does with a request, run in this process; its device is the CPU."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import orjson
+import pytest
+import torch
+
+from service.api.owner import OwnerWorker, make
+from service.api.task import Admitted, Task, reply_of
+from service.engine import Engine
+from service.errors import DeviceFailedError
+from service.lanes import HELLO, Answer, FatalError, Line
+from service.rates import Rates
+from service.settings import Settings
+from service.strategies import REGISTRY
+from service.timing import Stopwatch
+from service.wire import READERS
+from tests.owners import GPU, ILLEGAL, rates_of
+
+BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
+TASK = Task(
+    "matmul",
+    (None, None, None, None),
+    "",
+    "mine",
+    Stopwatch().reading,
+    admitted=Admitted("torch", "cuda:0", 100),
+)
+
+
+@pytest.fixture
+def owner(rates: Rates) -> OwnerWorker:
+    """That of a GPU."""
+    row = asdict(replace(GPU, owned=False, torch_device="cpu"))
+    known = [*rates.rows(), *rates_of(GPU)]
+    made = make(settings=Settings().model_dump(mode="json"), rates=known, device=row)
+    assert isinstance(made, OwnerWorker)
+    return made
+
+
+def asked(owner: OwnerWorker, head: bytes = TASK.to_json()) -> Answer:
+    """What it makes of a product."""
+    return owner.answer(head, bytearray(BODY), Line(print, print))
+
+
+def document(answer: Answer) -> Mapping[str, Any]:
+    """The JSON of a reply."""
+    reply, _, _ = reply_of(answer.head, bytearray(b"".join(answer.chunks)))
+    found: Mapping[str, Any] = orjson.loads(b"".join(reply.chunks))
+    return found
+
+
+def test_a_call(owner: OwnerWorker) -> None:
+    """It is computed on the device, by the strategy that was planned."""
+    answer = document(asked(owner))
+    assert answer["result"]["data"] == [[19.0, 22.0], [43.0, 50.0]]
+    assert (answer["device"], answer["strategy"]) == ("cuda:0", "torch")
+    owner.rest()
+
+
+def test_a_report(owner: OwnerWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has rates of every strategy in every dtype that the device takes, and of it alone."""
+    report = orjson.loads(asked(owner, HELLO).head)
+    assert (report["description"], report["memory_bytes"]) == ("", None)
+    pairs = {tuple(row[:4]) for row in report["rates"]}
+    assert pairs == {row[:4] for row in rates_of(GPU)}
+    expected = sum(len(s.cuda) for op in REGISTRY.values() for s in op.strategies.values())
+    assert len(report["rates"]) == len(pairs) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(RuntimeError(ILLEGAL), ILLEGAL.partition("\n")[0]), (KeyError(), "KeyError()")],
+    ids=["CUDA", "no words"],
+)
+def test_a_device_that_cannot_begin(
+    owner: OwnerWorker, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    """The first line of the reason is told, and the process ends."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Engine, "measure_device", fail)
+    with pytest.raises(FatalError) as caught:
+        asked(owner, HELLO)
+    assert str(caught.value) == told
+
+
+@pytest.mark.parametrize(
+    ("error", "works", "told"),
+    [
+        (RuntimeError("CUDA error: invalid argument"), True, RuntimeError),
+        (torch.AcceleratorError(ILLEGAL), False, FatalError),
+        (RuntimeError("CUDA error: out of memory"), False, MemoryError),
+    ],
+    ids=["passes", "stays", "memory"],
+)
+def test_errors_that_pass_and_those_that_stay(
+    owner: OwnerWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    works: bool,
+    told: type[Exception],
+) -> None:
+    """Which of the two it is shows at the next product; without memory, none is tried."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    def check(_: Engine) -> None:
+        if not works:
+            raise DeviceFailedError("cuda:0 fails")
+
+    monkeypatch.setattr(type(READERS["application/json"]), "decode", fail)
+    monkeypatch.setattr(Engine, "check_devices", check)
+    with pytest.raises(told) as caught:
+        asked(owner)
+    assert "\n" not in str(caught.value)
