@@ -146,7 +146,9 @@ class Engine:
             else:
                 result = self._run_on(plan.device.cluster, call, plan, watch)
         except (MemoryError, RuntimeError) as error:
-            raise out_of_memory(error, plan) from error
+            if not is_exhausted(error):
+                raise
+            raise out_of_memory(plan) from error
         key = (plan.strategy, plan.device.name, plan.meaning.specs[0].dtype)
         warm = key in self._warm
         if not warm:
@@ -228,10 +230,8 @@ def keep(output: Keep, result: Tensor) -> Tensor:
     return result.to("meta")
 
 
-def out_of_memory(error: Exception, plan: Plan) -> Exception:
-    """The error to raise for one of torch's or numpy's: its own, unless memory ran out."""
-    if not is_exhausted(error):
-        return error
+def out_of_memory(plan: Plan) -> OutOfMemoryError:
+    """The error to raise for one of torch's or numpy's, when what can be freed has been."""
     gc.collect()
     torch.cuda.empty_cache()
     return OutOfMemoryError(

@@ -71,6 +71,8 @@ def _fields(record: logging.LogRecord) -> Mapping[str, object]:
 def _trace(record: logging.LogRecord) -> Iterator[str]:
     """Where an exception and those behind it were raised, without what they say."""
     error = record.exc_info[1] if record.exc_info else None
-    while error is not None:
+    told: set[int] = set()
+    while error is not None and id(error) not in told:  # an error can be its own cause
+        told.add(id(error))
         yield "".join(format_tb(error.__traceback__)) + type(error).__qualname__
         error = error.__cause__ or error.__context__

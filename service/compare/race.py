@@ -17,7 +17,7 @@ from service.compare.options import Options
 from service.compare.report import Report, Row, host
 from service.devices import CLUSTER, synchronize
 from service.dtypes import COMPLEX, FLOATS, INTEGERS
-from service.engine import Engine, move, out_of_memory, read
+from service.engine import Engine, is_exhausted, move, out_of_memory, read
 from service.errors import InvalidFieldError, Place, UnknownStrategyError
 from service.plan import NS_PER_MS, Plan, Planner, Request, concerns
 from service.quantities import time_text
@@ -47,7 +47,9 @@ class Rung:
         try:
             return self.plan.strategy.run(self.plan.meaning, self.operands)
         except (MemoryError, RuntimeError) as error:
-            raise out_of_memory(error, self.plan) from error
+            if not is_exhausted(error):
+                raise
+            raise out_of_memory(self.plan) from error
 
     def turn(self, repeat: int, stop: Callable[[], bool]) -> bool:
         """Run a few times, or until `stop`; whether another turn is due."""

@@ -207,8 +207,9 @@ def test_out_of_memory(fail: Callable[[], object]) -> None:
 
 def test_other_errors_are_ours() -> None:
     """An error of another kind is no refusal."""
-    with pytest.raises(RuntimeError, match="a bug"):
+    with pytest.raises(RuntimeError, match="a bug") as caught:
         run(failing(_raise(RuntimeError("a bug"))), Call("fail", (torch.ones(2),), {}))
+    assert caught.value.__cause__ is None
     with pytest.raises(ZeroDivisionError):
         run(failing(_raise(ZeroDivisionError())), Call("fail", (torch.ones(2),), {}))
 

@@ -46,6 +46,15 @@ def test_a_line_for_machines() -> None:
     }
 
 
+def test_an_error_that_is_its_own_cause_is_told_once() -> None:
+    """Whoever raised it so, the log does not follow it for ever."""
+    error = ValueError()
+    error.__cause__ = error
+    found = record("request r-1 failed")
+    found.exc_info = (type(error), error, None)
+    assert TextFormatter().format(found).count("ValueError") == 1
+
+
 def failed() -> logging.LogRecord:
     """An event with an exception that another caused, each of which says a value."""
     error = ValueError(f"no {SECRET}")
