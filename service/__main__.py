@@ -138,8 +138,7 @@ def serve(arguments: Sequence[str]) -> int:
         print(f"cannot start: {error}", file=sys.stderr)
         return 2
     print(greeting(settings), flush=True)
-    serve(settings)
-    return 0
+    return serve(settings)
 
 
 def key(arguments: Sequence[str]) -> int:

@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
@@ -34,8 +33,8 @@ def check_entry(settings: Settings) -> None:
         )
 
 
-def serve(settings: Settings) -> None:
-    """Serve until a signal ends it, and raise SystemExit with the status."""
+def serve(settings: Settings) -> int:
+    """Serve until a signal ends it; the status to exit with."""
     with _metrics_dir(settings) as folder:
         room = make_room(settings)
         if room < settings.max_connections:
@@ -49,8 +48,7 @@ def serve(settings: Settings) -> None:
         # Each server process makes its own app, and reads these settings from the environment.
         for name, value in settings.model_dump(exclude_none=True).items():
             os.environ[PREFIX + name.upper()] = str(value)
-        status = _serve_by_one(settings) if settings.workers == 1 else _serve_by_many(settings)
-    sys.exit(status)
+        return _serve_by_one(settings) if settings.workers == 1 else _serve_by_many(settings)
 
 
 def _serve_by_one(settings: Settings) -> int:

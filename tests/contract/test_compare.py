@@ -295,6 +295,21 @@ async def test_a_rung_that_runs_out_of_memory_ends_the_race(serve: Serve) -> Non
         assert (await race(client, "matmul", MATMUL | {"strategies": ["torch"]}))["rows"]
 
 
+def broken(a: Tensor, b: Tensor) -> Tensor:
+    """Has a bug with what no probe is like."""
+    if a.shape == (2, 3):
+        raise RuntimeError("a bug")
+    return a @ b
+
+
+async def test_a_rung_that_has_a_bug_ends_the_race(serve: Serve) -> None:
+    """It is the same 500 as of a run."""
+    op = with_strategy(ladder("torch"), "broken", broken)
+    async with serve(Registry(op)) as client:
+        response = await client.post("/matmul/compare", json=MATMUL)
+        assert (response.status_code, response.json()["code"]) == (500, "internal-error")
+
+
 async def test_tolerances_decide_what_agrees(client: AsyncClient) -> None:
     """Near, not equal: 0.1 * 0.1 + 0.2 * 0.2 in float32 is not exactly that of float64."""
     body = {**MATMUL, "a": [[0.1, 0.2]], "b": [[0.1], [0.2]], "strategies": ["loops"]}

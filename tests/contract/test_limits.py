@@ -314,6 +314,16 @@ async def test_no_call_is_taken_while_warming(rates: Rates) -> None:
         assert (await client.post("/matmul", json={"a": [1], "b": [1]})).status_code == 200
 
 
+async def test_a_service_that_ends_while_it_warms_up_is_never_ready(rates: Rates) -> None:
+    """What has been measured changes nothing."""
+    app = create_app(Settings(), rates=rates)
+    async with app.router.lifespan_context(app):
+        service = app.state.service
+        service.drain()
+        await service.warmed_up()
+        assert service.phase == "draining"
+
+
 async def test_no_call_is_taken_after_the_end(rates: Rates) -> None:
     """A service that has been stopped is not ready."""
     app = create_app(Settings(), rates=rates)
