@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from math import ceil
 from types import FrameType
 from typing import Final
 
@@ -42,8 +43,7 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         await asyncio.sleep(TICK_S)  # who came last is told, too
-        left_s: float = max(0.0, end - loop.time())
-        self.config.timeout_graceful_shutdown = left_s  # type: ignore[assignment]  # or a fraction
+        self.config.timeout_graceful_shutdown = ceil(max(0, end - loop.time()))
         await super().shutdown(sockets)
 
 

@@ -14,7 +14,7 @@ from service.errors import DeviceUnavailableError
 from service.quantities import bytes_text, count_text, time_text
 from service.settings import PREFIX, Settings, SettingsError
 
-# A host that means all addresses, and one of them to open.
+# A host that means all addresses, and one of them to open. Here nothing listens on them.
 EVERY_ADDRESS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
