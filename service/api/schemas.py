@@ -149,7 +149,9 @@ class OperationInfo(BaseModel):
     name: str
     summary: str
     operands: list[str]
-    auto: list[str] = Field(description="What `auto` tries, in this order.")
+    auto: list[str] = Field(
+        description="What `auto` tries, in this order; large products go to the quickest here."
+    )
     strategies: list[StrategyInfo]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from service.dtypes import INTEGERS, describe
 from service.errors import Place, ShapeMismatchError, UnsupportedDtypeError
 from service.exactness import magnitude, prove_fits
 from service.registry import Meaning, Op, Refusal, Sample
+
+# Of matrices with fewer rows or columns, no BLAS library gets to its full speed.
+LARGE: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +108,7 @@ op = Op(
     params=(),
     understand=understand,
     prove=prove,
-    auto=("torch", "broadcast", "dask"),
+    auto=("torch", "numpy", "broadcast", "dask"),
     samples=(
         Sample("two matrices", ((2, 3), (3, 4))),
         Sample("inner product", ((3,), (3,))),
@@ -128,4 +132,6 @@ op = Op(
         Sample("medium", ((24, 96), (96, 24))),
         Sample("large", ((256, 256), (256, 256))),
     ),
+    # torch and numpy bring a BLAS library each, and which is quicker depends on the processor.
+    weighs=lambda meaning: min(meaning.m, meaning.k, meaning.n) >= LARGE,
 )

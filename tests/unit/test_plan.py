@@ -78,6 +78,30 @@ def test_strategy(asked: Request, strategy: str) -> None:
     assert plan.meaning.specs == asked.specs
 
 
+@pytest.mark.parametrize(
+    ("asked", "ns_per_flop", "strategy"),
+    [
+        pytest.param({}, 0.5, "numpy", id="quicker"),
+        pytest.param({}, 0.95, "torch", id="hardly quicker"),
+        pytest.param({}, 2.0, "torch", id="slower"),
+        pytest.param({"strategy": "torch"}, 0.5, "torch", id="named"),
+        pytest.param({"shape": (127, 128)}, 0.5, "torch", id="too small for that"),
+    ],
+)
+def test_large_products_go_to_the_quickest(
+    asked: Mapping[str, Any], ns_per_flop: float, strategy: str
+) -> None:
+    """Of those that `auto` lists, on the first device, as far as it is clear which that is."""
+    shape = asked.get("shape", (128, 128))
+    named = {"strategy": asked["strategy"]} if "strategy" in asked else {}
+    product = request("matmul", shape, (128, 128), **named)
+    costs = {"torch": 1.0, "numpy": ns_per_flop, "broadcast": 9.0}
+    rows = [("matmul", name, "cpu", "float32", 0.0, cost) for name, cost in costs.items()]
+    limits = replace(LIMITS, max_elements=10**7, max_bytes=10**8)
+    plan = Planner(Devices((CPU,)), Rates.of(rows), limits).plan(product)
+    assert plan.strategy.name == strategy
+
+
 def test_numpy_stays_on_the_cpu() -> None:
     """Of several devices, a strategy gets the best that it runs on."""
     plan = planner(GPU, CPU).plan(replace(MATMUL, strategy="numpy"))
