@@ -27,6 +27,7 @@ NO_LIMITS: Final = (
     "log_format",
     "log_level",
     "metrics_dir",
+    "busy_poll_us",
     "data",
     "dask_scheduler",
 )
@@ -153,6 +154,13 @@ class Settings(BaseModel):
         "unset, `serve` makes one where there are several.",
     )
 
+    busy_poll_us: int = Field(
+        50,
+        ge=0,
+        le=1_000_000,
+        description="Microseconds after an answer in which a server process looks for the next "
+        "request without sleeping, so that it need not be woken; 0 lets it sleep at once.",
+    )
     max_connections: int = Field(10_240, ge=1, description="Connections open at a time.")
     max_head_bytes: int = Field(
         32_768, ge=256, description="Bytes of a request's first line and headers."

@@ -20,13 +20,13 @@ from service.api.inference.statistics import Statistics
 from service.api.lab import lab_routes
 from service.api.metrics import Metrics, metrics_router, show_parts
 from service.api.openapi import document
-from service.api.post import Turn
 from service.api.reception import Reception
 from service.api.routes import explanation_router, operation_routes
 from service.api.sharing import Folder
 from service.api.shell import Shell, fault, service_problem, transport_problem
 from service.api.state import OWNER, WORKER, join
 from service.api.system import system_router
+from service.api.turn import Turn
 from service.api.watch import Watch, bounds_of
 from service.devices import Device
 from service.errors import ServiceError
@@ -104,7 +104,7 @@ def create_app(
         async with metrics.published():
             yield {
                 "posts": quick,
-                "turn": Turn(),
+                "turn": Turn(1000 * settings.busy_poll_us),
                 "watch": watch,
                 "reception": reception,
                 "drain": drain,

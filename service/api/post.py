@@ -1,4 +1,4 @@
-"""A POST of an operation, from its head to its answer, and all those of one turn of the loop."""
+"""A POST of an operation, from its head to its answer."""
 
 import asyncio
 import logging
@@ -13,8 +13,6 @@ from service.errors import DrainingError, ServiceError
 log = logging.getLogger("service")
 
 NOTHING: Final = bytearray()
-# So many answers are made before the first of them is sent.
-TOGETHER: Final = 16
 
 
 class Always:
@@ -118,39 +116,3 @@ class Post:
             # Its tensors would stay until the connection's next request.
             del self._exchange, self._reply
             self._connection.finish(reply, exchange, keep_alive=self.keep_alive)
-
-
-class Turn:
-    """The POSTs that became whole in one turn of the event loop.
-
-    Their answers are made one after the other, and then sent: over two system calls the processor
-    forgets so much of Python's code that a small product takes twice as long. Where the turn before
-    had one POST alone, the first of this turn waits for no other.
-    """
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._waiting: list[Post] = []
-        self._count = 0
-        self._count_before = 0
-
-    def add(self, post: Post, loop: asyncio.AbstractEventLoop) -> None:
-        """Answer this one: at once, or with the others that `loop` finds now."""
-        self._count += 1
-        if self._count > 1 or self._count_before > 1:
-            self._waiting.append(post)
-        else:
-            post.answer()
-            post.send()
-        if self._count == 1:
-            loop.call_soon(self._end)
-
-    def _end(self) -> None:
-        posts, self._waiting = self._waiting, []
-        self._count_before, self._count = self._count, 0
-        for first in range(0, len(posts), TOGETHER):
-            some = posts[first : first + TOGETHER]
-            for post in some:
-                post.answer()
-            for post in some:
-                post.send()

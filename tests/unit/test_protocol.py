@@ -28,9 +28,10 @@ from service.api.app import create_app
 from service.api.bulk import Bulk
 from service.api.inference.routes import Infer
 from service.api.inference.statistics import Statistics
-from service.api.post import Post, Turn
+from service.api.post import Post
 from service.api.protocol import Protocol
 from service.api.routes import operation_routes
+from service.api.turn import Turn
 from service.api.watch import Watch, bounds_of
 from service.call import Tensor
 from service.dtypes import NUMBERS

@@ -1,0 +1,56 @@
+"""The wait for the next request, without sleep and without end."""
+
+import asyncio
+from itertools import count
+
+from service.api.post import Post
+from service.api.turn import Turn
+
+
+class Quiet(Post):
+    """A request that takes no time and has no answer."""
+
+    def __init__(self) -> None:
+        """Have nothing to do."""
+
+    def answer(self) -> None:
+        """Do nothing."""
+
+    def send(self) -> None:
+        """Do nothing."""
+
+
+async def turns(number: int) -> None:
+    """So many turns of the event loop, which would sleep in none of them."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def test_the_loop_goes_on_until_the_time_is_over() -> None:
+    """Each turn takes ten nanoseconds: one answers, five look for more, and the rest may sleep."""
+    ticks = count(0, 10)
+    turn = Turn(50, ticks.__next__)
+    turn.add(Quiet(), asyncio.get_running_loop())
+    await turns(20)
+    assert next(ticks) == 60
+
+
+async def test_each_answer_begins_the_time_anew() -> None:
+    """A request that comes meanwhile is answered, and the loop goes on after it."""
+    ticks = count(0, 10)
+    turn = Turn(50, ticks.__next__)
+    turn.add(Quiet(), asyncio.get_running_loop())
+    await turns(3)
+    turn.add(Quiet(), asyncio.get_running_loop())
+    await turns(20)
+    assert next(ticks) == 110
+
+
+async def test_the_loop_may_sleep_at_once() -> None:
+    """With no time to wait, the clock is read for the answer and once more."""
+    ticks = count(0, 10)
+    turn = Turn(0, ticks.__next__)
+    turn.add(Quiet(), asyncio.get_running_loop())
+    turn.add(Quiet(), asyncio.get_running_loop())
+    await turns(20)
+    assert next(ticks) == 20
