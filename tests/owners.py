@@ -17,7 +17,7 @@ from service.api.task import Task
 from service.devices import Device
 from service.engine import Engine
 from service.errors import DeviceFailedError
-from service.lanes import HELLO, Answer, Handler, Line
+from service.lanes import HELLO, Answer, Bytes, Handler, Line
 from service.rates import Row
 from service.strategies import REGISTRY
 
@@ -48,7 +48,7 @@ def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str,
     return Hanging(made)
 
 
-def work(self: Exchange, task: Task, body: bytearray, line: Line) -> Reply:
+def work(self: Exchange, task: Task, body: Bytes, line: Line) -> Reply:
     """The reply, or what the id of the request says."""
     act, _, argument = task.request_id.partition("-")
     ACTS.get(act, go_on)(argument)
@@ -64,7 +64,7 @@ class Hanging:
         """Wrap what was made."""
         self._made = made
 
-    def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
+    def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
         """The answer, or none."""
         if head == HELLO and Hanging.hangs:
             sleep(60)

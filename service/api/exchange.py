@@ -1,20 +1,11 @@
-"""One request of an operation, from its whole body to its reply; `whole_exchange` receives it."""
+"""One request of an operation, from its whole body to its reply."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from starlette.types import Receive, Scope
-
-from service.api.content import (
-    headers_of,
-    query_fields,
-    read_body,
-    too_large,
-    unless_left,
-    writer_for,
-)
+from service.api.content import query_fields, too_large, writer_for
 from service.api.handover import LARGE_BYTES, Processes, hand_over
 from service.api.problems import inference_error, problem_response
 from service.api.replies import Reply, response_reply, writer_reply
@@ -22,7 +13,7 @@ from service.api.state import Service
 from service.api.task import TEXT, Admitted, ElsewhereError, Task, texts_of
 from service.call import Call
 from service.errors import ServiceError
-from service.lanes import INLINE, PROCESS, THREAD, Hold, Lane, Line, ThreadLane
+from service.lanes import INLINE, PROCESS, THREAD, Block, Bytes, Hold, Lane, Line, ThreadLane
 from service.plan import Plan
 from service.registry import Op
 from service.timing import DECODE, ENCODE, QUEUE, Stopwatch
@@ -34,6 +25,9 @@ INLINE_NS: Final = 1_000_000
 LONG_NS: Final = 250_000_000
 # A share of the bytes in flight is taken by bodies from here on.
 COUNTED_BYTES: Final = 65_536
+# Bodies from here on are received past the parser, into what workers share.
+SHARED_BYTES: Final = 2**20
+Room = bytearray | Block
 T = TypeVar("T")
 
 
@@ -64,8 +58,8 @@ class Terms:
 class Exchange:
     """One request on its way through: decode, plan, run, encode."""
 
-    __slots__ = ("_hold", "body", "call", "lane", "planned", "request_id", "service", "strategy",
-                 "terms", "watch", "writer")  # fmt: skip
+    __slots__ = ("_block", "_hold", "body", "call", "lane", "planned", "request_id", "service",
+                 "strategy", "terms", "watch", "writer")  # fmt: skip
 
     body: bytearray
     call: Call
@@ -81,6 +75,7 @@ class Exchange:
         self.lane: Lane = INLINE
         self.strategy = ""  # that a worker has planned, or none yet
         self._hold: Hold | None = None
+        self._block: Block | None = None
 
     def expect(self, size: int) -> None:
         """Take a share of the bytes in flight for a body of `size`.
@@ -92,28 +87,45 @@ class Exchange:
         if size > COUNTED_BYTES:
             self._hold = self.service.bodies.hold(size)
 
+    def room(self, size: int) -> Room:
+        """Where a body of `size` is received: a worker's, where that one can read it."""
+        service = self.service
+        is_theirs = service.reading.arrays is None and size > self.terms.reader.thread_bytes
+        if is_theirs and size >= SHARED_BYTES and service.pool is not None:
+            self._block = service.pool.take(size)
+        return bytearray(size) if self._block is None else self._block
+
     def end(self) -> None:
-        """Give the share back; the exchange is over, or its client has left."""
+        """Give share and room back; the exchange is over, or its client has left."""
         if self._hold is not None:
             self._hold.release()
+        if self._block is not None:
+            self._block.release()
 
-    def respond(self, body: bytearray, query: bytes) -> Reply | Awaitable[Reply]:
+    def respond(self, body: Room, query: bytes) -> Reply | Awaitable[Reply]:
         """The answer to a whole body: at once if it is small, else when a lane is done with it.
 
         A ServiceError is raised, or awaited.
         """
         self.watch = Stopwatch()
         fields = query_fields(query) if query else NO_FIELDS
+        if len(body) > LARGE_BYTES:
+            self.service.tidy_later()
+        if isinstance(body, Block):
+            assert self.service.workers is not None  # noqa: S101  # they share it
+            return self._in_process(self.service.workers, body, query, None)
+        return self._respond(body, fields, query)
+
+    def _respond(
+        self, body: bytearray, fields: Mapping[str, str], query: bytes
+    ) -> Reply | Awaitable[Reply]:
+        """The answer to a body that this process can read."""
         service, reader = self.service, self.terms.reader
-        size = len(body)
-        if size > LARGE_BYTES:
-            service.tidy_later()
         if service.reading.arrays is not None and names_array(body):
             self.body = body
             return self._apart(fields, query)
-        if size > reader.thread_bytes and service.workers:
-            self.body = body
-            return self._in_process(service.workers, query, None)
+        if len(body) > reader.thread_bytes and service.workers:
+            return self._in_process(service.workers, body, query, None)
         call = reader.glance(body, self.terms.op, self._reading, fields)
         if call is None:
             self.body = body
@@ -136,7 +148,7 @@ class Exchange:
         word = inference_error if self.terms.version else problem_response
         return response_reply(word(error))
 
-    def work(self, task: Task, body: bytearray, line: Line) -> Reply:
+    def work(self, task: Task, body: Bytes, line: Line) -> Reply:
         """In a worker process: the answer that `respond` left to it."""
         self.watch = Stopwatch.resume(task.watch)
         self.watch.lap(QUEUE)
@@ -171,9 +183,9 @@ class Exchange:
         here = planned.device.cluster is None
         if planned.device.owned:
             owner = self.service.owners[planned.device.name]
-            return self._in_process(owner, query, Admitted.of(planned))
+            return self._in_process(owner, self.body, query, Admitted.of(planned))
         if workers and here and (is_held or planned.estimated_ns > LONG_NS):
-            return self._in_process(workers, query, Admitted.of(planned))
+            return self._in_process(workers, self.body, query, Admitted.of(planned))
         return self._computed()
 
     def _computed(self) -> Awaitable[Reply]:
@@ -206,7 +218,9 @@ class Exchange:
         lane = lane or self.service.lane
         return lane.run(begin, estimated_ns=estimated_ns, deadline_ms=deadline_ms)
 
-    async def _in_process(self, to: Processes, query: bytes, admitted: Admitted | None) -> Reply:
+    async def _in_process(
+        self, to: Processes, body: Room, query: bytes, admitted: Admitted | None
+    ) -> Reply:
         """The answer of another process, which gets the body as it came."""
         self.lane = PROCESS
         estimated_ns = deadline_ms = None
@@ -226,7 +240,7 @@ class Exchange:
         )
         left_ms = self._left_ms(deadline_ms)
         reply, self.watch, self.strategy = await hand_over(
-            self.service, to, task, self.body, estimated_ns=estimated_ns, deadline_ms=left_ms
+            self.service, to, task, body, estimated_ns=estimated_ns, deadline_ms=left_ms
         )
         return reply
 
@@ -244,7 +258,7 @@ class Exchange:
         """What is left of this deadline, or of the server's."""
         return max(1, (deadline_ms or self.service.settings.deadline_ms) - self.watch.elapsed_ms)
 
-    def _decode(self, body: bytearray, query: Mapping[str, str]) -> Call:
+    def _decode(self, body: Bytes, query: Mapping[str, str]) -> Call:
         """The call that the body asks for, or the error that says why there is none."""
         return self.terms.reader.decode(body, self.terms.op, self._reading, query)
 
@@ -276,20 +290,6 @@ class Exchange:
         """Decode and plan."""
         self.call = self._decode(self.body, query)
         self._plan()
-
-
-async def whole_exchange(exchange: Exchange, scope: Scope, receive: Receive) -> Reply:
-    """The reply of an exchange whose body is received as an ASGI app does it."""
-    service = exchange.service
-    hold = service.bodies.hold()
-    try:
-        limit = service.settings.max_body_bytes
-        body = await read_body(headers_of(scope["headers"]), receive, limit, hold)
-        reply = exchange.respond(body, scope["query_string"])
-        del body  # the exchange holds it for no longer than it must
-        return reply if isinstance(reply, Reply) else await unless_left(reply, receive)
-    finally:
-        hold.release()
 
 
 def names_array(body: bytearray) -> bool:

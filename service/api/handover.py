@@ -6,7 +6,7 @@ from typing import Final
 from service.api.replies import Reply
 from service.api.state import Service
 from service.api.task import ElsewhereError, Task, reply_of
-from service.lanes import Owner, ProcessLane
+from service.lanes import Block, Bytes, Owner, ProcessLane
 from service.timing import Stopwatch
 
 Processes = ProcessLane | Owner
@@ -18,7 +18,7 @@ async def hand_over(
     service: Service,
     to: Processes,
     task: Task,
-    body: bytearray,
+    body: Bytes | Block,
     *,
     estimated_ns: int | None,
     deadline_ms: int,
@@ -47,7 +47,7 @@ async def hand_over(
 
 
 async def _ask(
-    service: Service, to: Processes, task: Task, body: bytearray, times: tuple[int | None, int]
+    service: Service, to: Processes, task: Task, body: Bytes | Block, times: tuple[int | None, int]
 ) -> tuple[Reply, Stopwatch, str]:
     estimated_ns, deadline_ms = times
     head, payload = await to.run(

@@ -11,7 +11,7 @@ from service.api.worker import Worker
 from service.devices import Device, properties_of, settle_on
 from service.engine import Engine
 from service.errors import DeviceFailedError
-from service.lanes import HELLO, Answer, FatalError, Handler, Line
+from service.lanes import HELLO, Answer, Bytes, FatalError, Handler, Line
 from service.rates import Rates, Row
 from service.settings import Settings
 from service.strategies import REGISTRY
@@ -34,7 +34,7 @@ class OwnerWorker:
         self._engine = engine
         self._device = device
 
-    def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
+    def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
         """The reply to a request, or to HELLO the report; FatalError if the device is lost."""
         if head == HELLO:
             return Answer(self._report())

@@ -5,10 +5,11 @@ import logging
 from collections.abc import Awaitable
 from typing import Final, Protocol
 
-from service.api.exchange import Exchange
+from service.api.exchange import Exchange, Room
 from service.api.replies import Reply
 from service.api.shell import failure
 from service.errors import DrainingError, ServiceError
+from service.lanes import Block
 
 log = logging.getLogger("service")
 
@@ -41,7 +42,7 @@ class Post:
     __slots__ = ("_body", "_connection", "_end", "_exchange", "_query", "_reply", "_task",
                  "disconnected", "keep_alive", "message_event", "response_complete")  # fmt: skip
 
-    def __init__(self, connection: Carrier, exchange: Exchange, query: bytes, body: bytearray):
+    def __init__(self, connection: Carrier, exchange: Exchange, query: bytes, body: Room):
         """Have a body, or room for one that `receive` will fill."""
         self._connection = connection
         self._exchange = exchange
@@ -58,13 +59,14 @@ class Post:
 
     def receive(self, chunk: bytes) -> None:
         """Take a part of the body. The parser gives no more than Content-Length says."""
-        start, self._end = self._end, self._end + len(chunk)
-        self._body[start : self._end] = chunk
+        self.room[: len(chunk)] = chunk
+        self._end += len(chunk)
 
     @property
     def room(self) -> memoryview:
         """Where the rest of the body goes."""
-        return memoryview(self._body)[self._end :]
+        body = self._body
+        return (body.view if isinstance(body, Block) else memoryview(body))[self._end :]
 
     def answer(self) -> None:
         """Make the answer to the whole body, or have it made on a slot and sent from there."""

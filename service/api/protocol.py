@@ -172,7 +172,7 @@ class Protocol(Connection):
         # The same head lets the next request in, unless requests are counted.
         if b"x-request-id" not in headers and not reception.door.counts:
             self._parsed = (query, terms, int(length))
-        return Post(self, exchange, query, bytearray(int(length)))
+        return Post(self, exchange, query, exchange.room(int(length)))
 
     def on_body(self, body: bytes) -> None:
         """Receive a part of a body."""

@@ -26,7 +26,7 @@ from service.api.state import Service
 from service.api.task import TEXT, Task, reply_of, texts_of
 from service.compare import Race
 from service.errors import ServiceError
-from service.lanes import Line, ProcessLane, Tell
+from service.lanes import Bytes, Line, ProcessLane, Tell
 from service.registry import Op
 from service.timing import Stopwatch
 from service.wire import Reader
@@ -104,7 +104,7 @@ class RaceExchange:
         )
         return reply_of(head, payload)[0]
 
-    def work(self, task: Task, body: bytearray, line: Line) -> Reply:
+    def work(self, task: Task, body: Bytes, line: Line) -> Reply:
         """In a worker process: the report of the race that `run` left to it."""
         race = self._enter(body, query_fields(task.query.encode(TEXT)))
         return _finished(race, line.tell if task.tells else None)
@@ -118,7 +118,7 @@ class RaceExchange:
         # A race may take its deadline by estimates, which may be half of the truth.
         return 2 * self._service.settings.deadline_ms
 
-    def _enter(self, body: bytearray, query: Mapping[str, str]) -> Race:
+    def _enter(self, body: Bytes, query: Mapping[str, str]) -> Race:
         """The race that the body asks for, or the error that says why there is none."""
         reading = replace(self._service.reading, params=compare.PARAMS)
         call = self._reader.decode(body, self._op, reading, query)

@@ -24,13 +24,14 @@ from service.api.content import (
 )
 from service.api.events import MEDIA_TYPE as EVENTS
 from service.api.events import RaceEvents
-from service.api.exchange import Terms, names_array, whole_exchange
+from service.api.exchange import Terms, names_array
 from service.api.openapi import describe_compare, describe_plan
 from service.api.races import RaceExchange, Sent
 from service.api.replies import reply_response, send_reply
 from service.api.reports import plan_answer
 from service.api.state import Service
 from service.api.telemetry import describe_call
+from service.api.whole import whole_exchange
 from service.lanes import Hold
 from service.plan import Request as PlanRequest
 from service.registry import Op

@@ -22,6 +22,7 @@ from service.lanes import (
     ByteBudget,
     Config,
     Owner,
+    Pool,
     ProcessLane,
     Template,
     ThreadLane,
@@ -54,6 +55,8 @@ class Service:
     racers: ProcessLane | None
     template: Template | None
     bodies: ByteBudget
+    # What workers share with this process; None without them, or without so much of addresses.
+    pool: Pool | None
     clusters: ThreadLane
     reading: Reading
     bare_reading: Reading
@@ -124,6 +127,8 @@ class Service:
                 lane.tidy()
             for owner in self.owners.values():
                 owner.tidy()
+            if self.pool is not None:
+                self.pool.tidy()
             drop_parsers()
             memory.release()
 
@@ -141,6 +146,8 @@ class Service:
             await lane.close()
         for owner in self.owners.values():
             await owner.close()
+        if self.pool is not None:
+            self.pool.close()
         await asyncio.to_thread(self.clusters.close)
         for device in self.engine.planner.devices.members:
             if device.cluster is not None:
@@ -169,14 +176,16 @@ def join(
         known = {"settings": settings.model_dump(mode="json"), "rates": rates.rows(), **more}
         return Config(make=make, memory_bytes=memory_bytes, nice=nice, arguments=known)
 
-    workers = racers = None
+    workers = racers = pool = None
     owners: dict[str, Owner] = {}
     reports: dict[str, Report] = {}
     if template is not None:
         rows = [asdict(gpu) for gpu in gpus]
         configure = partial(config, WORKER, settings.worker_memory_bytes, NICE, gpus=rows)
         lane = partial(ProcessLane, template.fork, configure, queue=settings.queue)
-        workers = lane(slots=settings.processes)
+        with suppress(OSError):
+            pool = Pool(settings.max_inflight_bytes)
+        workers = lane(slots=settings.processes, pool=pool)
         racers = lane(slots=1)  # two races would measure each other
         for gpu in gpus:
 
@@ -206,6 +215,7 @@ def join(
         racers=racers,
         template=template,
         bodies=ByteBudget(settings.max_inflight_bytes),
+        pool=pool,
         reading=core.reading,
         bare_reading=replace(core.reading, has_outputs=False),
         owners=owners,

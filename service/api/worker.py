@@ -14,7 +14,7 @@ from service.api.task import ElsewhereError, Task, head_of, headers_from
 from service.devices import Device
 from service.engine import is_exhausted
 from service.errors import ServiceError
-from service.lanes import Answer, Handler, Line
+from service.lanes import Answer, Bytes, Handler, Line
 from service.rates import Rates, Row
 from service.settings import Settings
 from service.strategies import REGISTRY
@@ -41,7 +41,7 @@ class Worker:
         """Answer by these parts."""
         self._service = service
 
-    def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
+    def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
         """The reply to a request, be it a result or a problem."""
         task = Task.from_json(head)
         planner = self._service.engine.planner

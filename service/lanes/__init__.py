@@ -3,7 +3,8 @@
 admission   who may enter: places, the wait to expect, bytes in flight
 threads     a slot for each of a few threads, for what releases the GIL
 processes   a slot for each worker process > process (the server's end of one), template (what they
-            are forked from) > worker (the inside of one) > arena (memory that both ends share)
+            are forked from) > worker (the inside of one) > arena (memory that both ends share),
+            pool (memory that all of them share, for bodies)
 owner       a process that a device has for itself, which is replaced when it is lost
 """
 
@@ -12,6 +13,7 @@ from typing import Final, Literal
 from service.lanes.admission import Admission, ByteBudget, Hold
 from service.lanes.arena import Bytes
 from service.lanes.owner import HELLO, Owner, spawn
+from service.lanes.pool import Block, Pool
 from service.lanes.processes import ProcessLane, WorkerFaultError
 from service.lanes.template import Template
 from service.lanes.threads import ThreadLane
@@ -25,6 +27,7 @@ __all__ = [
     "THREAD",
     "Admission",
     "Answer",
+    "Block",
     "ByteBudget",
     "Bytes",
     "Config",
@@ -34,6 +37,7 @@ __all__ = [
     "Lane",
     "Line",
     "Owner",
+    "Pool",
     "ProcessLane",
     "Tell",
     "Template",

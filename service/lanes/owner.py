@@ -22,6 +22,7 @@ from service.devices import Readiness
 from service.errors import DeadlineExceededError, DeviceUnreadyError, OutOfMemoryError
 from service.lanes.admission import LATE, Admission, Place
 from service.lanes.arena import Arena, Bytes
+from service.lanes.pool import Block, hold, release
 from service.lanes.process import Start, Worker, WorkerGoneError
 from service.lanes.processes import WorkerFaultError
 from service.lanes.template import PROGRAM, environment
@@ -88,7 +89,12 @@ class Owner:
         self._keeping = asyncio.create_task(self._keep())
 
     async def run(
-        self, head: bytes, body: Bytes, *, estimated_ns: float | None = None, deadline_ms: int
+        self,
+        head: bytes,
+        body: Bytes | Block,
+        *,
+        estimated_ns: float | None = None,
+        deadline_ms: int,
     ) -> tuple[bytearray, bytearray]:
         """Head and payload of the answer to a request.
 
@@ -115,7 +121,7 @@ class Owner:
             await self._in_turn(place, HELLO, b"", PROBE_MS)
 
     async def _in_turn(
-        self, place: Place, head: bytes, body: Bytes, longest_ms: int
+        self, place: Place, head: bytes, body: Bytes | Block, longest_ms: int
     ) -> tuple[bytearray, bytearray]:
         """The answer to a request, when the process is free."""
         try:
@@ -123,6 +129,7 @@ class Owner:
         except asyncio.CancelledError:
             self._admission.leave(place)
             raise
+        hold(body)  # it is read on when nobody waits for the answer
         asking = asyncio.create_task(self._asked(place, head, body, longest_ms))
         self._asking.add(asking)
         asking.add_done_callback(self._forget)
@@ -134,7 +141,7 @@ class Owner:
             asking.exception()  # it has been told to whoever still waits for it
 
     async def _asked(
-        self, place: Place, head: bytes, body: Bytes, longest_ms: int
+        self, place: Place, head: bytes, body: Bytes | Block, longest_ms: int
     ) -> tuple[bytearray, bytearray]:
         try:
             self._readiness.check(self.device)  # it may have been lost while this waited
@@ -149,10 +156,13 @@ class Owner:
             told.retry_after_s = ceil(self._start_s)
             raise told from None
         finally:
+            release(body)
             self._turn.release()
             self._admission.leave(place)
 
-    async def _ask(self, head: bytes, body: Bytes, longest_ms: int) -> tuple[bytearray, bytearray]:
+    async def _ask(
+        self, head: bytes, body: Bytes | Block, longest_ms: int
+    ) -> tuple[bytearray, bytearray]:
         try:
             async with asyncio.timeout(longest_ms / 1000):
                 how, answer, payload = await self._worker.ask(head, body, Line(_nothing, _nothing))

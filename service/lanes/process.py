@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import Final
 
 from service.lanes.arena import Arena, Bytes
-from service.lanes.worker import ANSWER, PART, REQUEST, SHORTER, Config, Line
+from service.lanes.pool import Block, Pool
+from service.lanes.worker import ANSWER, IN_ARENA, PART, REQUEST, SHORTER, Config, Line, Request
 
 # The event loop copies so much at a time: about 0.2 ms.
 STEP_BYTES: Final = 2**20
@@ -28,17 +29,21 @@ class WorkerGoneError(Exception):
 class Worker:
     """One process after another, with one arena that stays."""
 
-    def __init__(self, start: Start, configure: Callable[[], Config]):
-        """Start nothing yet. `configure` is asked again for each process."""
+    def __init__(self, start: Start, configure: Callable[[], Config], pool: Pool | None = None):
+        """Start nothing yet. `configure` is asked again for each process.
+
+        Blocks of the `pool` are read where they are; those of another are copied.
+        """
         self._new_process = start
         self._configure = configure
+        self._pool = pool
         self._arena = Arena()
         self._starting: asyncio.Task[None] | None = None
         self._bell: socket.socket | None = None
         self._pidfd: int
         self.has_told = False  # a part of what comes of the last request
 
-    async def ask(self, head: bytes, body: Bytes, line: Line) -> Response:
+    async def ask(self, head: bytes, body: Bytes | Block, line: Line) -> Response:
         """How it went, head and payload of the answer; WorkerGoneError if the process dies.
 
         What the handler says before, by its own line, comes by `line`: parts are bytearrays.
@@ -50,8 +55,14 @@ class Worker:
             self._starting = asyncio.create_task(asyncio.to_thread(self._start))
             await asyncio.shield(self._starting)
         at = self._arena.write(head, 0)
-        at = await self._put(body, at)
-        how, size, payload_bytes = await self._rung(REQUEST.pack(len(head), len(body)))
+        body_at = IN_ARENA
+        if isinstance(body, Block) and self._pool is not None:
+            body_at = body.offset
+        else:
+            at = await self._put(body.view if isinstance(body, Block) else body, at)
+        how, size, payload_bytes = await self._rung(
+            REQUEST.pack(*Request(len(head), len(body), body_at))
+        )
         while how in (SHORTER, PART):
             if how == SHORTER:
                 line.shorten(size)
@@ -79,7 +90,7 @@ class Worker:
                 raise WorkerGoneError from None
         self._bell = bell
         with suppress(OSError):  # if it has died already, its first request will tell
-            self._configure().send(bell)
+            self._configure().send(bell, None if self._pool is None else self._pool.descriptor)
         bell.setblocking(False)
 
     async def _rung(self, request: bytes = b"") -> tuple[int, int, int]:

@@ -8,6 +8,7 @@ from typing import Final
 from service.errors import DeadlineExceededError, DrainingError, OutOfMemoryError, WorkerDiedError
 from service.lanes.admission import LATE, Admission, Place
 from service.lanes.arena import Bytes
+from service.lanes.pool import Block, Pool, hold, release
 from service.lanes.process import Response, Start, Worker, WorkerGoneError
 from service.lanes.worker import EXHAUSTED, FAULT, Config, Line, Tell
 
@@ -33,9 +34,13 @@ class ProcessLane:
         *,
         slots: int,
         queue: int,
+        pool: Pool | None = None,
     ):
-        """Make the lane; a process starts when it is first needed, by `start` and `configure`."""
-        self._new_worker = partial(Worker, start, configure)
+        """Make the lane; a process starts when it is first needed, by `start` and `configure`.
+
+        Bodies may be blocks of the `pool`.
+        """
+        self._new_worker = partial(Worker, start, configure, pool)
         self._admission = Admission(slots, queue)
         self._slots = slots
         self._free = asyncio.Semaphore(slots)
@@ -53,7 +58,7 @@ class ProcessLane:
     async def run(
         self,
         head: bytes,
-        body: Bytes,
+        body: Bytes | Block,
         *,
         estimated_ns: float | None = None,
         deadline_ms: int,
@@ -83,7 +88,9 @@ class ProcessLane:
             raise WorkerFaultError(answer.decode())
         return answer, payload
 
-    async def _in_turn(self, place: Place, head: bytes, body: Bytes, line: Line) -> Response:
+    async def _in_turn(
+        self, place: Place, head: bytes, body: Bytes | Block, line: Line
+    ) -> Response:
         """The response of a worker, when one is free."""
         try:
             await self._free.acquire()
@@ -98,18 +105,21 @@ class ProcessLane:
             self._admission.leave(place)
             raise WorkerDiedError("no worker process can be started now") from None
         self._busy.add(worker)
+        hold(body)
         try:
             response = await self._asked(worker, head, body, line)
         except BaseException:
             # Its core is free before its place is; the client need not wait for that.
-            ending = asyncio.create_task(self._end(worker, place))
+            ending = asyncio.create_task(self._end(worker, place, body))
             self._endings.add(ending)
             ending.add_done_callback(self._endings.discard)
             raise
-        self._leave(worker, place)
+        self._leave(worker, place, body)
         return response
 
-    async def _asked(self, worker: Worker, head: bytes, body: Bytes, line: Line) -> Response:
+    async def _asked(
+        self, worker: Worker, head: bytes, body: Bytes | Block, line: Line
+    ) -> Response:
         for _ in range(TRIES):
             if self._closed:
                 break
@@ -124,11 +134,12 @@ class ProcessLane:
                     ) from None
         raise WorkerDiedError("the process that computed the call died, and so did a second one")
 
-    async def _end(self, worker: Worker, place: Place) -> None:
+    async def _end(self, worker: Worker, place: Place, body: Bytes | Block) -> None:
         self.ends += await worker.stop()
-        self._leave(worker, place)
+        self._leave(worker, place, body)
 
-    def _leave(self, worker: Worker, place: Place) -> None:
+    def _leave(self, worker: Worker, place: Place, body: Bytes | Block) -> None:
+        release(body)  # no process reads it any more
         self._busy.discard(worker)
         self._idle.append(worker)
         self._free.release()

@@ -2,7 +2,8 @@
 
 The socket only rings: each message is a few numbers. What they count is in the arena, where an
 answer stands after its request, so that the request can be given to another process if this one
-dies. Parts that are told before stand between them. Nothing is unpickled, here or there.
+dies. Parts that are told before stand between them. A large body may be in the pool instead.
+Nothing is unpickled, here or there.
 """
 
 import json
@@ -19,15 +20,18 @@ from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from service.lanes.arena import Arena, Bytes
+from service.lanes.pool import mapped
 
 # How a request went; or, before that, that it has less time than the server knows, or that a part
 # of what comes of it is in the arena. After FATAL the process ends.
 DONE, EXHAUSTED, FAULT, SHORTER, PART, FATAL = range(6)
 CONFIG: Final = struct.Struct("<Q")  # bytes of a worker's configuration
-REQUEST: Final = struct.Struct("<QQ")  # bytes of head and body
+REQUEST: Final = struct.Struct("<QQq")  # a Request
+IN_ARENA: Final = -1
+NO_POOL: Final = memoryview(b"")
 # How it went, bytes of head and payload; or milliseconds; or bytes of a part.
 ANSWER: Final = struct.Struct("<BQQ")
 # Requests in the event loop come first where the cores are all taken.
@@ -36,6 +40,35 @@ REST_S: Final = 0.5
 # The kernel, when it has no memory left, ends workers before the server.
 OOM_SCORE: Final = (Path("/proc/self/oom_score_adj"), "500")
 STATUS: Final = Path("/proc/self/status")
+
+
+class Request(NamedTuple):
+    """What the server rings for: bytes of head and body, and where in the pool the body is.
+
+    The head stands at the beginning of the arena, and so does a body that is not in the pool.
+    """
+
+    head_bytes: int
+    body_bytes: int
+    body_at: int = IN_ARENA
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Where a worker reads requests, and writes its answers: the arena alone."""
+
+    arena: Arena
+    pool: memoryview = NO_POOL
+
+    def head(self, request: Request) -> bytes:
+        """The head of a request."""
+        return bytes(self.arena.read(request.head_bytes, 0))
+
+    def body(self, request: Request) -> Bytes:
+        """The body of a request; one in the pool is not copied."""
+        if request.body_at == IN_ARENA:
+            return self.arena.read(request.body_bytes, request.head_bytes)
+        return self.pool[request.body_at : request.body_at + request.body_bytes]
 
 
 class FatalError(Exception):
@@ -70,7 +103,7 @@ class Line:
 class Handler(Protocol):
     """What a worker does."""
 
-    def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
+    def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
         """The answer to a request; whatever it raises is told to the server."""
         ...
 
@@ -93,16 +126,27 @@ class Config:
     nice: int = NICE
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
-    def send(self, bell: socket.socket) -> None:
-        """Send it to a worker, which receives it before anything else."""
+    def send(self, bell: socket.socket, pool: int | None = None) -> None:
+        """Send it to a worker, which receives it before anything else, and a pool's descriptor."""
         text = json.dumps(asdict(self)).encode()
-        bell.sendall(CONFIG.pack(len(text)) + text)
+        socket.send_fds(bell, [CONFIG.pack(len(text))], [] if pool is None else [pool])
+        bell.sendall(text)
 
     @classmethod
-    def receive(cls, bell: socket.socket) -> "Config":
-        """The configuration that the server sent; EOFError if it has ended instead."""
-        (size,) = CONFIG.unpack(_whole(bell, CONFIG.size))
-        return cls(**json.loads(_whole(bell, size)))
+    def receive(cls, bell: socket.socket) -> tuple["Config", memoryview]:
+        """The configuration that the server sent, and its pool; EOFError if it has ended."""
+        head, descriptors, _, _ = socket.recv_fds(bell, CONFIG.size, 1)
+        if len(head) < CONFIG.size:
+            raise _ended()
+        pool = NO_POOL
+        for descriptor in descriptors:
+            pool = mapped(descriptor)
+            os.close(descriptor)
+        (size,) = CONFIG.unpack(head)
+        text = bell.recv(size, socket.MSG_WAITALL)
+        if len(text) < size:
+            raise _ended()
+        return cls(**json.loads(text)), pool
 
     def handler(self) -> Handler:
         """The handler, made now."""
@@ -111,12 +155,8 @@ class Config:
         return handler
 
 
-def _whole(bell: socket.socket, size: int) -> bytes:
-    """So many bytes, for which it waits."""
-    data = bell.recv(size, socket.MSG_WAITALL)
-    if len(data) < size:
-        raise EOFError("the server has ended")
-    return data
+def _ended() -> EOFError:
+    return EOFError("the server has ended")
 
 
 def work(  # pragma: no cover - in workers only; tests/unit/test_lanes_processes.py sees its effects
@@ -130,12 +170,12 @@ def work(  # pragma: no cover - in workers only; tests/unit/test_lanes_processes
         OOM_SCORE[0].write_text(OOM_SCORE[1], encoding="ascii")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     Thread(target=end_with_server, args=[bell], daemon=True).start()
-    config = Config.receive(bell)
+    config, pool = Config.receive(bell)
     os.nice(config.nice)
     if config.memory_bytes is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (data_bytes() + config.memory_bytes, hard))
-    serve(bell, arena, config.handler())
+    serve(bell, Memory(arena, pool), config.handler())
 
 
 def end_with_server(bell: socket.socket) -> None:  # pragma: no cover - ends its process
@@ -152,7 +192,7 @@ def data_bytes() -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmData:"))
 
 
-def serve(bell: socket.socket, arena: Arena, handler: Handler) -> None:
+def serve(bell: socket.socket, memory: Memory, handler: Handler) -> None:
     """Answer each request, until the server closes its end, or a request is the last one.
 
     Rest where none comes for a while.
@@ -167,24 +207,21 @@ def serve(bell: socket.socket, arena: Arena, handler: Handler) -> None:
         if not packet:
             return
         bell.settimeout(REST_S)
-        ring = answer(arena, handler, bell.send, *REQUEST.unpack(packet))
+        ring = answer(memory, handler, bell.send, Request(*REQUEST.unpack(packet)))
         bell.send(ring)
         if ring[0] == FATAL:
             return
 
 
 def answer(
-    arena: Arena,
-    handler: Handler,
-    ring: Callable[[bytes], object],
-    head_bytes: int,
-    body_bytes: int,
+    memory: Memory, handler: Handler, ring: Callable[[bytes], object], request: Request
 ) -> bytes:
-    """Handle the request that is in the arena, write what came of it, and give its last ring.
+    """Handle a request, write what came of it to the arena, and give its last ring.
 
     By `ring` the server is told of what comes before.
     """
-    at = head_bytes + body_bytes
+    arena = memory.arena
+    at = request.head_bytes + (request.body_bytes if request.body_at == IN_ARENA else 0)
 
     def shorten(left_ms: int) -> None:
         ring(ANSWER.pack(SHORTER, left_ms, 0))
@@ -195,9 +232,8 @@ def answer(
         ring(ANSWER.pack(PART, at - start, 0))
 
     try:
-        head = bytes(arena.read(head_bytes, 0))
         line = Line(shorten, tell)
-        made, how = handler.answer(head, arena.read(body_bytes, head_bytes), line), DONE
+        made, how = handler.answer(memory.head(request), memory.body(request), line), DONE
     except MemoryError:
         made, how = Answer(b""), EXHAUSTED
     except FatalError as error:

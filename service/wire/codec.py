@@ -13,8 +13,9 @@ from service.dtypes import DTYPES, Dtype
 from service.registry import Op, Param
 from service.timing import Timings
 
-Body = bytes | bytearray
-Buffer = Body | memoryview | mmap  # of a body, or of what a part of it inflates to
+Text = bytes | bytearray
+Body = Text | memoryview
+Buffer = Body | mmap  # of a body, or of what a part of it inflates to
 # Bytes that are sent one after the other: joining them would copy megabytes.
 Chunks = tuple[bytes | memoryview, ...]
 DEEPEST: Final = 500

@@ -22,7 +22,7 @@ from service.errors import (
     Place,
     quote,
 )
-from service.wire.codec import Body, Reading
+from service.wire.codec import Body, Reading, Text
 from service.wire.layout import too_deep
 from service.wire.parsers import LARGE_BYTES, Huge, read_large, read_small
 from service.wire.pointers import escape, kind_of
@@ -43,10 +43,12 @@ def read_document(
 
     No field but an operand's data is nested deeper than the limit.
     """
-    if len(body) >= LARGE_BYTES and not body.startswith(BOM):
+    if len(body) >= LARGE_BYTES and body[: len(BOM)] != BOM:
         fields = read_large(body, operands, listed)
         if fields is not None:
             return fields
+    if isinstance(body, memoryview):
+        body = bytes(body)
     try:
         document = read_small(body, operands, listed)
     except orjson.JSONDecodeError as error:
@@ -117,7 +119,7 @@ def _colons(value: object, depth: int, reading: Reading) -> int:
     return pairs + sum(_colons(each, depth + 1, reading) for each in value.values())
 
 
-def _reread(body: Body, error: orjson.JSONDecodeError, reading: Reading) -> object:
+def _reread(body: Text, error: orjson.JSONDecodeError, reading: Reading) -> object:
     """The document with `Huge` where a number is too large for a float64, or the error in words."""
     if not body.strip(b" \t\r\n"):
         raise MalformedJsonError(
@@ -201,7 +203,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return doubled
 
 
-def _refuse_doubled(body: Body) -> None:
+def _refuse_doubled(body: Text) -> None:
     """Raise DuplicateKeyError if an object of a well-formed document names a key twice."""
     # Numbers do not matter here, and `int` refuses texts of more than 4300 digits.
     document = json.loads(body.decode(), object_pairs_hook=_object, parse_int=len, parse_float=len)

@@ -72,7 +72,7 @@ def plain_call(document: dict[str, Any], op: Op[Any], reading: Reading) -> Call 
 
 def _document(body: Body) -> dict[str, Any]:
     """The fields of the body, whose operands may be lists; none in any doubt."""
-    if len(body) > SMALL_BYTES or b"\\" in body:
+    if len(body) > SMALL_BYTES or isinstance(body, memoryview) or b"\\" in body:
         return {}
     try:
         document = orjson.loads(body)

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from service.lanes import Answer, FatalError, Handler, Line
+from service.lanes import Answer, Bytes, FatalError, Handler, Line
 
 
 class Echo:
@@ -20,7 +20,7 @@ class Echo:
         self.suffix = suffix.encode()
         self.rests = 0
 
-    def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
+    def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
         """The same."""
         return Answer(head, (body, self.suffix))
 
@@ -32,7 +32,7 @@ class Echo:
 class Obedient:
     """Does what the head says."""
 
-    def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
+    def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
         """Do what the first word of the head says to the rest, and give back the body."""
         word, _, argument = head.decode().partition(" ")
         if word == "shorten":
@@ -49,7 +49,7 @@ class Obedient:
 class Unwell:
     """Says why it can do nothing."""
 
-    def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
+    def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
         """Fail."""
         raise FatalError("it has no driver")
 
@@ -136,7 +136,7 @@ def end(argument: str) -> str:
     raise FatalError(argument)
 
 
-def tell(argument: str, body: bytearray, line: Line) -> Answer:
+def tell(argument: str, body: Bytes, line: Line) -> Answer:
     """So many times the body, and then as the rest of the argument says."""
     count, _, last = argument.partition(" ")
     for index in range(int(count)):

@@ -18,7 +18,7 @@ from service.errors import (
     OutOfMemoryError,
     OverloadedError,
 )
-from service.lanes import Config, Owner, Template, WorkerFaultError, owner, spawn
+from service.lanes import Config, Owner, Pool, Template, WorkerFaultError, owner, spawn
 from service.lanes.process import Start
 from tests.unit.test_lanes_processes import ROOT, is_alive, pid_in, until
 
@@ -97,6 +97,27 @@ async def pid_of(lane: Owner) -> int:
     """The id of the process."""
     answer, _ = await lane.run(b"pid", b"", deadline_ms=LONG_MS)
     return int(answer)
+
+
+async def test_a_body_stays_until_it_is_read(owners: Owners, readiness: Readiness) -> None:
+    """Nobody waits for the answer any more, but the process has yet to take it in."""
+    lane, pool = owners(), Pool(2**21)
+    await until_ready(readiness)
+    for waits in (False, True):
+        block = pool.take(2**21)
+        assert block is not None
+        block.view[:] = bytes(2**21)
+        coming = asyncio.create_task(lane.run(b"pid", block, deadline_ms=LONG_MS))
+        await asyncio.sleep(0)
+        block.release()
+        assert pool.take(1) is None
+        if waits:
+            assert (await coming)[1] == bytes(2**21)
+        else:
+            coming.cancel()
+        await until(lambda: not lane.inside)
+    assert pool.take(2**21) is not None
+    pool.close()
 
 
 async def test_a_process_that_stays(owners: Owners, reports: Reports, readiness: Readiness) -> None:

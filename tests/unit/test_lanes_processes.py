@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -21,7 +21,7 @@ from service.errors import (
     OverloadedError,
     WorkerDiedError,
 )
-from service.lanes import Bytes, Config, ProcessLane, Template, WorkerFaultError
+from service.lanes import Block, Bytes, Config, Pool, ProcessLane, Template, WorkerFaultError
 from service.lanes.arena import Arena
 from service.lanes.worker import NICE, OOM_SCORE
 
@@ -36,9 +36,11 @@ async def lanes(template: Template) -> AsyncIterator[Lanes]:
     """Makes lanes, with a handler of the tests, and closes them."""
     made = []
 
-    def make(handler: str = "obey", *, slots: int = 1, queue: int = 4) -> ProcessLane:
+    def make(
+        handler: str = "obey", *, slots: int = 1, queue: int = 4, pool: Pool | None = None
+    ) -> ProcessLane:
         config = Config(make=f"tests.unit.lane_handlers:{handler}", memory_bytes=MEMORY_BYTES)
-        lane = ProcessLane(template.fork, lambda: config, slots=slots, queue=queue)
+        lane = ProcessLane(template.fork, lambda: config, slots=slots, queue=queue, pool=pool)
         made.append(lane)
         return lane
 
@@ -99,6 +101,51 @@ async def test_answer(lane: ProcessLane) -> None:
     assert len(found) == 1
     assert found != {os.getpid()}
     assert lane.inside == 0
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    """Room for two bodies of a megabyte."""
+    pool = Pool(2**21)
+    yield pool
+    pool.close()
+
+
+def block_of(pool: Pool, body: bytes) -> Block:
+    """A block that has received a body."""
+    block = pool.take(len(body))
+    assert block is not None
+    block.view[:] = body
+    return block
+
+
+async def test_a_body_in_the_pool(lanes: Lanes, pool: Pool, tmp_path: Path) -> None:
+    """It is read where it is, by a second process too; and between bodies that are not in it."""
+    lane = lanes(pool=pool)
+    bodies = [os.urandom(2**20) for _ in range(2)]
+    blocks = [block_of(pool, body) for body in bodies]
+    for head in ("pid", f"once {tmp_path / 'died'}", "tell 1 pid"):
+        for block, body in zip(blocks, bodies, strict=True):
+            assert (await lane.run(head.encode(), block, deadline_ms=LONG_MS))[1] == body
+        assert (await lane.run(head.encode(), b"other", deadline_ms=LONG_MS))[1] == b"other"
+    assert lane.ends == 1
+    # Where workers have no pool, as owners of devices, it is copied.
+    assert (await lanes().run(b"pid", blocks[0], deadline_ms=LONG_MS))[1] == bodies[0]
+
+
+async def test_a_body_stays_until_nobody_reads_it(lanes: Lanes, pool: Pool, tmp_path: Path) -> None:
+    """Its client has left, but the process that reads it has yet to be killed."""
+    lane, block = lanes(pool=pool), block_of(pool, bytes(2**21))
+    file = tmp_path / "pid"
+    head = f"spin {file}".encode()
+    coming = asyncio.create_task(lane.run(head, block, deadline_ms=LONG_MS))
+    pid = await pid_in(file)
+    coming.cancel()
+    block.release()
+    while lane.inside:
+        assert not is_alive(pid) or pool.take(1) is None
+        await asyncio.sleep(0)
+    assert pool.take(2**21) is not None
 
 
 async def test_workers_yield(lane: ProcessLane) -> None:

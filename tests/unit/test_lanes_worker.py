@@ -7,7 +7,7 @@ from time import sleep
 
 import pytest
 
-from service.lanes import Answer, Config, Line
+from service.lanes import Answer, Bytes, Config, Line
 from service.lanes.arena import Arena
 from service.lanes.worker import (
     ANSWER,
@@ -19,6 +19,8 @@ from service.lanes.worker import (
     PART,
     REQUEST,
     SHORTER,
+    Memory,
+    Request,
     answer,
     data_bytes,
     serve,
@@ -29,17 +31,19 @@ HANDLERS = "tests.unit.lane_handlers"
 
 
 def asked(
-    handle: Callable[[bytes, bytearray], Answer], head: bytes, body: bytes
+    handle: Callable[[bytes, Bytes], Answer], head: bytes, body: bytes
 ) -> tuple[int, bytes, bytes]:
     """How a request went, and the head and payload of its answer."""
 
     class Handler(Obedient):
-        def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
+        def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
             return handle(head, body)
 
     arena = Arena()
     arena.write(head + body, 0)
-    how, head_bytes, size = ANSWER.unpack(answer(arena, Handler(), print, len(head), len(body)))
+    how, head_bytes, size = ANSWER.unpack(
+        answer(Memory(arena), Handler(), print, Request(len(head), len(body)))
+    )
     at = len(head) + len(body)
     assert arena.read(at, 0) == head + body  # it can be asked again
     found = how, bytes(arena.read(head_bytes, at)), bytes(arena.read(size, at + head_bytes))
@@ -50,7 +54,7 @@ def asked(
 def test_an_answer_of_chunks() -> None:
     """They follow each other; the request stays before them."""
 
-    def handle(head: bytes, body: bytearray) -> Answer:
+    def handle(head: bytes, body: Bytes) -> Answer:
         return Answer(head.upper(), (body, b"", memoryview(b"more")))
 
     assert asked(handle, b"head", b"body") == (DONE, b"HEAD", b"bodymore")
@@ -60,7 +64,7 @@ def test_an_answer_of_chunks() -> None:
 def test_a_fault_is_told_with_its_traceback() -> None:
     """The server logs it; the worker goes on."""
 
-    def handle(head: bytes, body: bytearray) -> Answer:
+    def handle(head: bytes, body: Bytes) -> Answer:
         raise ValueError("a secret")
 
     how, text, payload = asked(handle, b"head", b"body")
@@ -71,7 +75,7 @@ def test_a_fault_is_told_with_its_traceback() -> None:
 def test_memory_that_runs_out_is_told() -> None:
     """It is no fault."""
 
-    def handle(head: bytes, body: bytearray) -> Answer:
+    def handle(head: bytes, body: Bytes) -> Answer:
         raise MemoryError
 
     assert asked(handle, b"head", b"body") == (EXHAUSTED, b"", b"")
@@ -93,10 +97,10 @@ def test_a_last_answer() -> None:
     ours, theirs = socket.socketpair()
     arena = Arena()
     with ours, theirs:
-        thread = Thread(target=serve, args=(theirs, arena, Obedient()))
+        thread = Thread(target=serve, args=(theirs, Memory(arena), Obedient()))
         thread.start()
         arena.write(b"end so it is", 0)
-        ours.send(REQUEST.pack(12, 0))
+        ours.send(REQUEST.pack(*Request(12, 0)))
         how, head_bytes, size = ANSWER.unpack(ours.recv(ANSWER.size))
         assert (how, bytes(arena.read(head_bytes, 12)), size) == (FATAL, b"so it is", 0)
         thread.join(20)
@@ -111,15 +115,15 @@ def test_serving_until_the_server_hangs_up() -> None:
     config = Config(make=f"{HANDLERS}:echo", memory_bytes=5, arguments={"suffix": "!"})
     with ours, theirs:
         config.send(ours)
-        received = Config.receive(theirs)
-        assert received == config
+        received, pool = Config.receive(theirs)
+        assert (received, bytes(pool)) == (config, b"")
         handler = received.handler()
         assert isinstance(handler, Echo)
-        thread = Thread(target=serve, args=(theirs, arena, handler))
+        thread = Thread(target=serve, args=(theirs, Memory(arena), handler))
         thread.start()
         for text in (b"one", b"two!"):
             arena.write(b"h" + text, 0)
-            ours.send(REQUEST.pack(1, len(text)))
+            ours.send(REQUEST.pack(*Request(1, len(text))))
             how, head_bytes, size = ANSWER.unpack(ours.recv(ANSWER.size))
             assert (how, head_bytes, size) == (DONE, 1, len(text) + 1)
             assert arena.read(size, 2 + len(text)) == text + b"!"
@@ -139,7 +143,7 @@ def test_what_is_said_before_the_answer() -> None:
     """A shorter deadline, and parts, which lie between request and answer in the order told."""
 
     class Handler(Obedient):
-        def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
+        def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
             line.tell(b"one")
             line.shorten(250)
             line.tell(b"")
@@ -149,7 +153,7 @@ def test_what_is_said_before_the_answer() -> None:
     rings: list[bytes] = []
     arena = Arena()
     arena.write(b"askthis", 0)
-    last = answer(arena, Handler(), rings.append, 3, 4)
+    last = answer(Memory(arena), Handler(), rings.append, Request(3, 4))
     assert [ANSWER.unpack(ring) for ring in (*rings, last)] == [
         (PART, 3, 0),
         (SHORTER, 250, 0),
@@ -165,14 +169,14 @@ def test_a_fault_after_a_part() -> None:
     """It is told behind the part."""
 
     class Handler(Obedient):
-        def answer(self, head: bytes, body: bytearray, line: Line) -> Answer:
+        def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
             line.tell(b"one")
             raise ValueError("because")
 
     rings: list[bytes] = []
     arena = Arena()
     arena.write(b"ask", 0)
-    how, size, rest = ANSWER.unpack(answer(arena, Handler(), rings.append, 3, 0))
+    how, size, rest = ANSWER.unpack(answer(Memory(arena), Handler(), rings.append, Request(3, 0)))
     assert (how, rest) == (FAULT, 0)
     assert arena.read(6, 0) == b"askone"
     assert arena.read(size, 6).endswith(b"ValueError: because\n")

@@ -423,6 +423,37 @@ async def test_the_client_leaves_while_a_process_works(whole: Lab) -> None:
     await whole.settle()
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_body_that_workers_read_is_dropped_at_once(whole: Lab, leaves: bool) -> None:
+    """When it is answered; and when its client has left, and the process has been killed."""
+    service = whole.app.state.service
+    strategy = "loops" if leaves else "torch"
+    fields = json.dumps({"a": [[1.0] * 60] * 60, "b": [[1.0] * 60] * 60, "strategy": strategy})
+    protocol, wire = whole.connect()
+    protocol.data_received(post(fields.encode() + PADDING))
+    size = service.settings.max_inflight_bytes
+    assert service.pool.take(size) is None
+    await until(lambda: service.workers.inside == 1)
+    if leaves:
+        wire.close()
+    await until(lambda: not service.workers.inside)
+    await whole.settle()
+    block = service.pool.take(size)
+    assert block is not None
+    block.release()
+
+
+async def test_without_addresses_bodies_are_copied_to_workers() -> None:
+    """A budget of more bytes than there are addresses has no pool, and serves all the same."""
+    app = create_app(Settings(max_inflight_bytes=2**60))
+    async with app.router.lifespan_context(app):
+        await app.state.service.warmed_up()
+        assert app.state.service.pool is None
+        _, (answer,) = await Lab(app).exchange(post(BODY + PADDING))
+    assert product(answer) == [[19.0, 22.0], [43.0, 50.0]]
+    assert answer.json()["timing"]["lane"] == "process"
+
+
 async def test_bodies_in_flight_are_counted_here_too() -> None:
     """From their announcement to their answer, or until the client leaves."""
     async with laboratory(max_inflight_bytes=2_500_000) as lab:
@@ -894,6 +925,15 @@ PLAIN = {
     "compressed answer": post(FILL % 1000, "/broadcast", accept_encoding="gzip"),
     "short compressed answer": post(NORM, "/norm", accept_encoding="gzip"),
     "padded": post(BODY + PADDING),
+    "padded, infer": post(INFERENCE + PADDING, INFER),
+    "padded, compressed": post(gzip.compress(BODY + PADDING, 0), content_encoding="gzip"),
+    "padded, cut off": post(BODY[:-1] + PADDING),
+    "padded, ragged": post(b'{"a": [[1, 2], [3]], "b": [[1]]}' + PADDING),
+    "padded, not UTF-8": post(b'{"a": [[1]], "b": "\xff"}' + PADDING),
+    "padded, a byte order mark": post(b"\xef\xbb\xbf" + BODY + PADDING),
+    "padded, a key twice": post(b'{"a": [[1]], "\\u0061": [[1]], "b": [[1]]}' + PADDING),
+    "padded, deep": post(b'{"a": ' + b"[" * 99 + b"]" * 99 + b', "b": 1}' + PADDING),
+    "padded, nothing": post(PADDING),
     "on a slot": post(operand(30_000), "/norm"),
     "large answer": post(FILL % 30_000, "/broadcast"),
     "large bytes": post(FILL % 30_000, "/broadcast", accept=RAW),

@@ -11,12 +11,13 @@ from starlette.types import Receive, Scope, Send
 
 from service.api.encodings import IDENTITY, choose, coded_reader
 from service.api.errors import UnsupportedMediaTypeError
-from service.api.exchange import Exchange, Terms, whole_exchange
+from service.api.exchange import Exchange, Room, Terms
 from service.api.figures import OK
 from service.api.inference.statistics import Record
 from service.api.replies import Reply, send_reply
 from service.api.state import Service
 from service.api.telemetry import describe_call
+from service.api.whole import whole_exchange
 from service.errors import MalformedBodyError, ServiceError, quote
 from service.registry import Op
 from service.wire.inference import BYTES, JSON, Inference
@@ -99,7 +100,7 @@ class InferExchange(Exchange):
         self._records = records
         self._started_ns = 0
 
-    def respond(self, body: bytearray, query: bytes) -> Reply | Awaitable[Reply]:
+    def respond(self, body: Room, query: bytes) -> Reply | Awaitable[Reply]:
         """The answer to a whole body: at once if it is small, else when a lane is done with it."""
         self._started_ns = perf_counter_ns()
         reply = super().respond(body, query)
