@@ -3,15 +3,18 @@
 import asyncio
 from itertools import count
 
+import pytest
+
 from service.api.post import Post
 from service.api.turn import Turn
 
 
 class Quiet(Post):
-    """A request that takes no time and has no answer."""
+    """A request that takes no time."""
 
-    def __init__(self) -> None:
-        """Have nothing to do."""
+    def __init__(self, *, answered: bool = True) -> None:
+        """Be answered at once, or by somebody else."""
+        self.response_complete = answered
 
     def answer(self) -> None:
         """Do nothing."""
@@ -54,3 +57,14 @@ async def test_the_loop_may_sleep_at_once() -> None:
     turn.add(Quiet(), asyncio.get_running_loop())
     await turns(20)
     assert next(ticks) == 20
+
+
+@pytest.mark.parametrize("answered", [[False], [True, False], [False, True]])
+async def test_the_loop_sleeps_while_another_computes(answered: list[bool]) -> None:
+    """It would take that one's core."""
+    ticks = count(0, 10)
+    turn = Turn(50, ticks.__next__)
+    for each in answered:
+        turn.add(Quiet(answered=each), asyncio.get_running_loop())
+    await turns(20)
+    assert next(ticks) == 10
