@@ -17,6 +17,8 @@ from service.registry import Op, Registry, Strategy
 from service.timing import COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
 
 MAX_PLANS: Final = 1024
+# The order in which einsum contracts more operands than these may take 15 ms to find.
+MANY: Final = 4
 # Of torch's allocator on the CPU, of CUDA itself, and of its library of matrix products.
 EXHAUSTED: Final = (
     "DefaultCPUAllocator",
@@ -55,9 +57,9 @@ class Engine:
                     self.planner.rates.rate(op, strategy, device, dtype)
         self._measured.add((op.name, dtype))
 
-    def is_measured(self, op: Op[Any], dtype: torch.dtype) -> bool:
-        """Whether plans of `op` in `dtype` are ready at once."""
-        return (op.name, dtype) in self._measured
+    def plans_at_once(self, op: Op[Any], specs: Sequence[Spec | Tensor]) -> bool:
+        """Whether a plan takes less than a millisecond."""
+        return len(specs) <= MANY and (op.name, specs[0].dtype) in self._measured
 
     def measure_device(self, device: Device) -> None:
         """Measure all that a device can be asked for."""

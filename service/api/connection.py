@@ -108,9 +108,9 @@ class Connection(HttpToolsProtocol):
             if self.pipeline:
                 self._start_asgi_task(*self.pipeline.pop())
 
-    def refuse(self, error: ServiceError) -> None:
+    def refuse(self, error: ServiceError, request_id: str | None = None) -> None:
         """Answer with a problem that is not about a request, and close the connection."""
-        request_id = request_id_of(None)
+        request_id = request_id or request_id_of(None)
         reply = response_reply(problem_response(error))
         self.write(reply, request_id, keep_alive=False)
         self.app_state["reception"].served(Visit("", "", None, request_id), reply.status, 0)

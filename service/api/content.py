@@ -18,6 +18,7 @@ from service.errors import (
     BodyTooLargeError,
     DuplicateKeyError,
     MalformedJsonError,
+    OutOfMemoryError,
     quote,
 )
 from service.lanes import Hold
@@ -61,7 +62,10 @@ async def read_body(
     if length > limit:
         raise too_large(f"Content-Length is {length}", limit)
     hold.grow(length)
-    body = bytearray(length)
+    try:
+        body = bytearray(length)
+    except MemoryError:
+        raise OutOfMemoryError(f"there is no memory for a body of {length} bytes") from None
     end = 0
     while True:
         message = await receive()

@@ -18,6 +18,7 @@ from service.plan import Plan
 from service.registry import Op
 from service.timing import DECODE, ENCODE, QUEUE, Stopwatch
 from service.wire import NO_FIELDS, Reader, Reading, Writer
+from service.wire.stored import names_array
 
 # The event loop waits so long for a call; for a thread that holds the GIL it has to, all the same.
 INLINE_NS: Final = 1_000_000
@@ -25,7 +26,7 @@ INLINE_NS: Final = 1_000_000
 LONG_NS: Final = 250_000_000
 # A share of the bytes in flight is taken by bodies from here on.
 COUNTED_BYTES: Final = 65_536
-# Bodies from here on are received past the parser, into what workers share.
+# Text that a worker decodes is received in the pool from here on; what is compressed may be short.
 SHARED_BYTES: Final = 2**20
 Room = bytearray | Block
 T = TypeVar("T")
@@ -56,7 +57,17 @@ class Terms:
 
 
 class Exchange:
-    """One request on its way through: decode, plan, run, encode."""
+    """One request on its way through: decode, plan, run, encode.
+
+    Where, is found by `respond`:
+
+    large or packed text      a worker decodes, plans and answers (`_in_process`)
+    names a stored array      a thread does (`_apart`)
+    a lot to look at          a thread decodes and plans first (`_in_two_steps`)
+    a plan that takes time    a thread plans first (`_in_two_steps`)
+    a short plan              here, at once (`_answer`)
+    any other plan            an owner, a worker, or a thread (`_beside`)
+    """
 
     __slots__ = ("_block", "_hold", "body", "call", "lane", "planned", "request_id", "service",
                  "strategy", "terms", "watch", "writer")  # fmt: skip
@@ -88,19 +99,19 @@ class Exchange:
             self._hold = self.service.bodies.hold(size)
 
     def room(self, size: int) -> Room:
-        """Where a body of `size` is received: a worker's, where that one can read it."""
-        service = self.service
-        is_theirs = service.reading.arrays is None and size > self.terms.reader.thread_bytes
-        if is_theirs and size >= SHARED_BYTES and service.pool is not None:
-            self._block = service.pool.take(size)
+        """Where to receive a body of `size`: in the pool, if a worker is to decode it."""
+        pool = self.service.pool
+        if pool is not None and SHARED_BYTES <= size > self.terms.reader.thread_bytes:
+            self._block = pool.take(size)
         return bytearray(size) if self._block is None else self._block
 
     def end(self) -> None:
         """Give share and room back; the exchange is over, or its client has left."""
         if self._hold is not None:
             self._hold.release()
-        if self._block is not None:
-            self._block.release()
+        block, self._block = self._block, None
+        if block is not None:
+            block.release()
 
     def respond(self, body: Room, query: bytes) -> Reply | Awaitable[Reply]:
         """The answer to a whole body: at once if it is small, else when a lane is done with it.
@@ -120,27 +131,24 @@ class Exchange:
         self, body: bytearray, fields: Mapping[str, str], query: bytes
     ) -> Reply | Awaitable[Reply]:
         """The answer to a body that this process can read."""
+        self.body = body
         service, reader = self.service, self.terms.reader
-        if service.reading.arrays is not None and names_array(body):
-            self.body = body
+        if service.reading.arrays is not None and (not reader.thread_bytes or names_array(body)):
             return self._apart(fields, query)
         if len(body) > reader.thread_bytes and service.workers:
             return self._in_process(service.workers, body, query, None)
         call = reader.glance(body, self.terms.op, self._reading, fields)
         if call is None:
-            self.body = body
             return self._in_two_steps(partial(self._whole, fields), query)
         self.call = call
         planned = service.engine.known_plan(self.call)
         if planned is None:
-            if not self._is_measured():
-                self.body = body
+            if not service.engine.plans_at_once(self.terms.op, call.operands):
                 return self._in_two_steps(self._plan, query)
             planned = service.engine.plan(self.call)
         self._take_plan(planned)
         if planned.estimated_ns + self._encode_ns <= INLINE_NS and not planned.device.owned:
             return self._answer()
-        self.body = body
         return self._beside(query)
 
     def refused(self, error: ServiceError) -> Reply:
@@ -157,6 +165,7 @@ class Exchange:
         admitted = task.admitted
         if admitted is None:
             if self.call.deadline_ms is not None:
+                self.watch.lap(DECODE)
                 line.shorten(self._left_ms(self.call.deadline_ms))
             self._plan()
             if self.planned.device.owned:
@@ -179,12 +188,12 @@ class Exchange:
     def _beside(self, query: bytes) -> Awaitable[Reply]:
         """The answer of a planned call, made beside the event loop: the plan chooses the lane."""
         planned, workers = self.planned, self.service.workers
-        is_held = planned.interpreter_ns + self._encode_ns > INLINE_NS
+        keeps_gil = planned.interpreter_ns + self._encode_ns > INLINE_NS
         here = planned.device.cluster is None
         if planned.device.owned:
             owner = self.service.owners[planned.device.name]
             return self._in_process(owner, self.body, query, Admitted.of(planned))
-        if workers and here and (is_held or planned.estimated_ns > LONG_NS):
+        if workers and here and (keeps_gil or planned.estimated_ns > LONG_NS):
             return self._in_process(workers, self.body, query, Admitted.of(planned))
         return self._computed()
 
@@ -192,6 +201,7 @@ class Exchange:
         """The answer of a planned call, computed on a thread: here, or by a cluster."""
         del self.body  # as text it is twice as large as the tensors
         self.lane = THREAD
+        self.watch.lap(DECODE)
         estimated_ns = self.planned.estimated_ns + self._encode_ns
         lane, left_ms = self.service.lane_of(self.planned), self._left_ms(self.call.deadline_ms)
         return self._on_thread(self._answer, estimated_ns, left_ms, lane)
@@ -262,10 +272,6 @@ class Exchange:
         """The call that the body asks for, or the error that says why there is none."""
         return self.terms.reader.decode(body, self.terms.op, self._reading, query)
 
-    def _is_measured(self) -> bool:
-        """Whether the plan is ready at once."""
-        return self.service.engine.is_measured(self.terms.op, self.call.operands[0].dtype)
-
     def _take_plan(self, planned: Plan) -> None:
         """Go on with an admitted plan, if the answer's format holds the dtype of its result."""
         self.planned = planned
@@ -282,16 +288,12 @@ class Exchange:
 
     def _plan(self) -> None:
         """Plan a decoded call whose strategies may have to be measured first."""
-        if not self._is_measured():
-            self.service.engine.measure(self.terms.op, self.call.operands[0].dtype)
-        self._take_plan(self.service.engine.plan(self.call))
+        engine, op, operands = self.service.engine, self.terms.op, self.call.operands
+        if not engine.plans_at_once(op, operands):
+            engine.measure(op, operands[0].dtype)
+        self._take_plan(engine.plan(self.call))
 
     def _whole(self, query: Mapping[str, str]) -> None:
         """Decode and plan."""
         self.call = self._decode(self.body, query)
         self._plan()
-
-
-def names_array(body: bytearray) -> bool:
-    """Whether a body may refer to a stored array, or ask for one: then it waits for a disk."""
-    return b'"ref"' in body or b'"store"' in body

@@ -103,9 +103,10 @@ class Post:
     def leave(self) -> None:
         """Give up what nobody waits for any more."""
         if self._task is not None:
-            # When it has begun: a coroutine that never does is a mistake to Python.
+            # When it has begun: a coroutine that never does is a mistake to Python. It ends the
+            # exchange, once whoever reads the body holds it.
             self._task.get_loop().call_soon(self._task.cancel)
-        if not self.response_complete:
+        elif not self.response_complete:
             self._exchange.end()
 
     def send(self) -> None:

@@ -11,9 +11,15 @@ RFC 9110 (section 7.8) has it: the request is served. uvicorn alone would lose i
 """
 
 import asyncio
-from typing import Any
+import logging
+from typing import Any, Final
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import (
+    HttpParserCallbackError,
+    HttpParserError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+)
 
 from service.api.bulk import BULK_BYTES, Bulk
 from service.api.connection import Connection, lines
@@ -24,14 +30,19 @@ from service.api.post import Post
 from service.api.reception import LEFT, Reception
 from service.api.replies import Reply
 from service.api.routes import Endpoint
-from service.api.shell import request_id_of
+from service.api.shell import failure, request_id_of
 from service.errors import ServiceError
+
+log: Final = logging.getLogger("service")
 
 
 class Protocol(Connection):
     """One connection."""
 
+    # The plain POST that is received, and the last one: it may be answered while another request is
+    # received, which then is uvicorn's cycle.
     post: Post | None = None
+    _last: Post | None = None
     # Of the last plain POST that was parsed: what its head settles, and the bytes of its body.
     _parsed: tuple[bytes, AnyTerms, int] | None = None
     _head: Head | None = None
@@ -44,7 +55,7 @@ class Protocol(Connection):
         if post is None:
             self._parse(data)
         else:
-            self.cycle = post
+            self.cycle = self._last = post
             self.app_state["turn"].add(post, self.loop)
 
     def _again(self, data: bytes) -> Post | None:
@@ -56,29 +67,19 @@ class Protocol(Connection):
         if body is None:
             return None
         try:
-            return Post(self, head.terms.begin(request_id_of(None)), head.query, body)
+            exchange = head.terms.begin(request_id_of(None))
+            exchange.expect(len(body))
         except ServiceError:
             return None
+        return Post(self, exchange, head.query, body)
 
     def _parse(self, data: bytes) -> None:
         if self.is_too_long(data):
             self.refuse_head()
             return
         alone, first = self.between, self._messages + 1
-        rest = data
-        while True:
-            try:
-                self.parser.feed_data(rest)
-            except HttpParserUpgrade as offer:
-                if not self._offers_upgrade():  # CONNECT: what follows would be for a tunnel
-                    self.cycle.keep_alive = False
-                    return
-                rest = self._declined() + rest[offer.args[0] :]
-            except HttpParserError:
-                self.send_400_response("Invalid HTTP request received.")
-                return
-            else:
-                break
+        if not self._feed(data):
+            return
         if self.in_head:
             self.head_bytes += len(data)
         elif self.post is not None and not self.between:
@@ -86,6 +87,33 @@ class Protocol(Connection):
         elif alone and self.between and self._messages == first and self._parsed is not None:
             query, terms, length = self._parsed
             self._head = head_of(data[: len(data) - length], query, terms)
+
+    def _feed(self, data: bytes) -> bool:
+        """Have the parser read this; whether it goes on."""
+        rest = data
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except HttpParserUpgrade as offer:
+                if not self._offers_upgrade():  # CONNECT: what follows would be for a tunnel
+                    self.cycle.keep_alive = False
+                    return False
+                rest = self._declined() + rest[offer.args[0] :]
+            except HttpParserError as error:
+                self._refuse_unread(error)
+                return False
+            else:
+                return True
+
+    def _refuse_unread(self, error: HttpParserError) -> None:
+        """Answer what could not be read: because of the client, or by a fault in a callback."""
+        called = isinstance(error, HttpParserCallbackError)
+        if called and not isinstance(error.__context__, HttpParserError):
+            request_id = request_id_of(None)
+            log.error("request %s failed", request_id, exc_info=error)
+            self.refuse(failure(request_id), request_id)
+        else:
+            self.send_400_response("Invalid HTTP request received.")
 
     def _receive_apart(self, room: memoryview) -> None:
         """Have what is missing of a large body received past the parser."""
@@ -111,10 +139,9 @@ class Protocol(Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the request: what has come of its body would stay until Python collects cycles."""
         super().connection_lost(exc)
-        for post in (self.post, self.cycle):
-            if isinstance(post, Post):
-                post.leave()
-        self.post = self.cycle = None
+        if self._last is not None:
+            self._last.leave()
+        self.post = self._last = self.cycle = None
 
     def _offers_upgrade(self) -> bool:
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
@@ -145,19 +172,18 @@ class Protocol(Connection):
             if self.watch.is_ending:
                 self.cycle.keep_alive = False
         else:
-            self.cycle = self.post
+            self.cycle = self._last = self.post
 
     def _plain_post(self) -> Post | None:
         path, _, query = self.url.partition(b"?")
         endpoint: Endpoint | InferEndpoint | None = self.app_state["posts"].get(path)
         if endpoint is None or self.parser.get_method() != b"POST" or self.is_busy():
             return None
-        if b"#" in query or self.parser.get_http_version() != "1.1":
-            return None
+        is_plain = b"#" not in query and self.parser.get_http_version() == "1.1"
         headers = dict(self.headers)
         length = headers.get(b"content-length", b"")
         stays = self.parser.should_keep_alive() and not self.expect_100_continue
-        if not stays or not length.isdigit():
+        if not is_plain or not stays or not length.isdigit():
             return None
         try:
             terms: AnyTerms = endpoint.terms(headers)
@@ -172,7 +198,11 @@ class Protocol(Connection):
         # The same head lets the next request in, unless requests are counted.
         if b"x-request-id" not in headers and not reception.door.counts:
             self._parsed = (query, terms, int(length))
-        return Post(self, exchange, query, exchange.room(int(length)))
+        try:
+            return Post(self, exchange, query, exchange.room(int(length)))
+        except MemoryError:
+            exchange.end()
+            return None
 
     def on_body(self, body: bytes) -> None:
         """Receive a part of a body."""

@@ -24,7 +24,7 @@ from service.api.content import (
 )
 from service.api.events import MEDIA_TYPE as EVENTS
 from service.api.events import RaceEvents
-from service.api.exchange import Terms, names_array
+from service.api.exchange import Terms
 from service.api.openapi import describe_compare, describe_plan
 from service.api.races import RaceExchange, Sent
 from service.api.replies import reply_response, send_reply
@@ -36,6 +36,7 @@ from service.lanes import Hold
 from service.plan import Request as PlanRequest
 from service.registry import Op
 from service.wire import Reader
+from service.wire.stored import names_array
 
 UNLIMITED: Final = 2**1100
 
@@ -115,7 +116,7 @@ class Endpoint:
                 lambda: reader.decode(body, self.op, reading, query), deadline_ms=deadline_ms
             )
         asked = engine.request(call)
-        if engine.is_measured(self.op, asked.specs[0].dtype):
+        if engine.plans_at_once(self.op, asked.specs):
             return explain(asked)
 
         def measured() -> Response:

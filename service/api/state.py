@@ -55,7 +55,8 @@ class Service:
     racers: ProcessLane | None
     template: Template | None
     bodies: ByteBudget
-    # What workers share with this process; None without them, or without so much of addresses.
+    # What workers share with this process. None without them, without so many addresses, and where
+    # text is looked into for names of stored arrays.
     pool: Pool | None
     clusters: ThreadLane
     reading: Reading
@@ -118,8 +119,10 @@ class Service:
             asyncio.get_running_loop().call_later(TIDY_S, self.tidy)
 
     def tidy(self) -> None:
-        """Return memory that large calls have left to the system, when none runs."""
+        """Return memory that large calls have left to the system, when none computes here."""
         self._tidying = False
+        if self.phase == "draining":  # what it has may be closed already
+            return
         if self.lane.inside or any(lane.inside for lane in self._process_lanes):
             self.tidy_later()
         else:
@@ -183,8 +186,9 @@ def join(
         rows = [asdict(gpu) for gpu in gpus]
         configure = partial(config, WORKER, settings.worker_memory_bytes, NICE, gpus=rows)
         lane = partial(ProcessLane, template.fork, configure, queue=settings.queue)
-        with suppress(OSError):
-            pool = Pool(settings.max_inflight_bytes)
+        if core.reading.arrays is None:
+            with suppress(OSError):
+                pool = Pool(settings.max_inflight_bytes)
         workers = lane(slots=settings.processes, pool=pool)
         racers = lane(slots=1)  # two races would measure each other
         for gpu in gpus:

@@ -228,7 +228,7 @@ class Owner:
 
     def tidy(self) -> None:
         """Give memory back that large calls have left to those that may follow."""
-        if not self.inside:
+        if not self.inside and self.device not in self._readiness.absences:
             self._worker.tidy()
 
     async def close(self) -> None:

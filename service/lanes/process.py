@@ -32,7 +32,7 @@ class Worker:
     def __init__(self, start: Start, configure: Callable[[], Config], pool: Pool | None = None):
         """Start nothing yet. `configure` is asked again for each process.
 
-        Blocks of the `pool` are read where they are; those of another are copied.
+        Bodies that are blocks are read where they are: in the `pool`. Without one they are copied.
         """
         self._new_process = start
         self._configure = configure

@@ -70,13 +70,14 @@ class ProcessLane:
         WorkerDiedError if two workers die of it; WorkerFaultError if the handler fails.
         """
         if self._closed:
-            raise DrainingError("the service is shutting down, its worker processes have ended")
+            raise _closed()
         place = self._admission.enter(estimated_ns, deadline_ms)
         try:
             async with asyncio.timeout(deadline_ms / 1000) as limit:
 
                 def shorten(left_ms: int) -> None:
-                    limit.reschedule(asyncio.get_running_loop().time() + left_ms / 1000)
+                    until = asyncio.get_running_loop().time() + left_ms / 1000
+                    limit.reschedule(min(limit.when() or until, until))
 
                 line = Line(shorten, tell or bytes)  # nobody may ask for parts
                 how, answer, payload = await self._in_turn(place, head, body, line)
@@ -122,11 +123,12 @@ class ProcessLane:
     ) -> Response:
         for _ in range(TRIES):
             if self._closed:
-                break
+                raise _closed()
             try:
                 return await worker.ask(head, body, line)
             except WorkerGoneError:
-                self.ends += await worker.stop()
+                ended = await worker.stop()
+                self.ends += ended
                 if worker.has_told:
                     raise WorkerDiedError(
                         "the process that computed the call died when a part of its answer had "
@@ -135,7 +137,8 @@ class ProcessLane:
         raise WorkerDiedError("the process that computed the call died, and so did a second one")
 
     async def _end(self, worker: Worker, place: Place, body: Bytes | Block) -> None:
-        self.ends += await worker.stop()
+        ended = await worker.stop()
+        self.ends += ended
         self._leave(worker, place, body)
 
     def _leave(self, worker: Worker, place: Place, body: Bytes | Block) -> None:
@@ -162,3 +165,7 @@ class ProcessLane:
         self._idle.clear()
         for _ in range(self._slots):
             self._free.release()
+
+
+def _closed() -> DrainingError:
+    return DrainingError("the service is shutting down, its worker processes have ended")

@@ -45,7 +45,7 @@ STATUS: Final = Path("/proc/self/status")
 class Request(NamedTuple):
     """What the server rings for: bytes of head and body, and where in the pool the body is.
 
-    The head stands at the beginning of the arena, and so does a body that is not in the pool.
+    The head stands at the beginning of the arena, and after it a body that is not in the pool.
     """
 
     head_bytes: int
@@ -55,7 +55,7 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Where a worker reads requests, and writes its answers: the arena alone."""
+    """Where a worker reads requests; it writes its answers into the arena alone."""
 
     arena: Arena
     pool: memoryview = NO_POOL

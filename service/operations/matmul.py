@@ -15,7 +15,7 @@ from service.errors import Place, ShapeMismatchError, UnsupportedDtypeError
 from service.exactness import magnitude, prove_fits
 from service.registry import Meaning, Op, Refusal, Sample
 
-# Of matrices with fewer rows or columns, no BLAS library gets to its full speed.
+# With fewer rows or columns, no BLAS library has the speed of the 256 x 256 that rates come from.
 LARGE: Final = 128
 
 

@@ -30,6 +30,8 @@ from service.wire.results import result_json
 JOINED_BYTES: Final = 65_536
 # Whatever is wrong with so little is worded in less than a millisecond.
 TINY_BYTES: Final = 2048
+# Names of fields, and words in them: einsum's equations are the longest.
+LONGEST: Final = 256
 # A look at so many rows takes 0.3 ms.
 GLANCE_ROWS: Final = 2048
 
@@ -98,9 +100,12 @@ def _call(
     """The call of a document's fields and those of the query string."""
     if query:
         _join(fields, read_query(query, op, reading))
-    plain = plain_call(dict(fields), op, reading)
-    if plain is not None:
-        return plain
+    # What plain fields mean is remembered, and a large body may have any words in them.
+    words = [*fields, *(each for each in fields.values() if isinstance(each, str))]
+    if all(len(word) <= LONGEST for word in words):
+        plain = plain_call(dict(fields), op, reading)  # it takes the operands out
+        if plain is not None:
+            return plain
     return build_call(op, fields, take_operands(fields, op, reading), reading)
 
 

@@ -36,7 +36,8 @@ Items = tuple[tuple[str, object], ...]
 
 def read_quick(body: Body, op: Op[Any], reading: Reading) -> Call | None:
     """The call that a small plain body asks for, or None."""
-    return plain_call(_document(body), op, reading)
+    document = _document(body)
+    return plain_call(document, op, reading) if document else None
 
 
 def plain_call(document: dict[str, Any], op: Op[Any], reading: Reading) -> Call | None:

@@ -224,3 +224,8 @@ def _taken(name: str, pointer: str) -> ArrayExistsError:
 
 def _refuse(detail: str, pointer: str, *, hint: str | None = None) -> NoReturn:
     raise ArrayUnavailableError(detail, hint=hint, places=[Place(pointer, "not available")])
+
+
+def names_array(body: bytearray) -> bool:
+    """Whether a body may refer to a stored array, or ask for one: then it waits for a disk."""
+    return b'"ref"' in body or b'"store"' in body or b"\\u" in body

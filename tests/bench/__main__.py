@@ -22,6 +22,8 @@ from tests.bench.workloads import Workload, workloads
 ROUNDS = 9
 # The service returns memory to the system half a second after large calls.
 SETTLE_S = 2
+# When it is ready, it starts the process that its workers are forked from, which imports torch.
+WARM_S = 5
 APPS = ("service", "tuned", "usual")
 # Nothing is uploaded or downloaded on a CPU.
 SPLIT = ("decode", "queue", "compute", "encode", "outside")
@@ -106,6 +108,7 @@ def main() -> int:
     latency, rates = table("Latency, one connection", "us"), table("Rate, eight connections", "1/s")
     phases = split_table()
     with running(list(APPS), cores[0]) as servers:
+        time.sleep(WARM_S)
         idle = servers["service"].memory_bytes()
         for workload in workloads(options.sizes):
             if options.only and not any(word in workload.name for word in options.only):

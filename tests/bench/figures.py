@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from statistics import median, quantiles
 
+from threadpoolctl import threadpool_info
+
 from service.compare.report import cpu_name
 
 
@@ -35,9 +37,13 @@ class Figure:
 
 
 def machine(*more: str) -> str:
-    """Processor, cores and versions; those of `more` packages too."""
+    """Processor, cores and versions; those of `more` packages too, and numpy's BLAS kernels."""
     names = ("torch", "numpy", "fastapi", "uvicorn", *more)
     versions = [f"{name} {version(name)}" for name in names]
-    return ", ".join(
-        [f"{os.cpu_count()} x {cpu_name()}", f"Python {platform.python_version()}", *versions]
-    )
+    kernels = [
+        f"{library['internal_api']} for {library['architecture']}"
+        for library in threadpool_info()
+        if "architecture" in library
+    ]
+    host = [f"{os.cpu_count()} x {cpu_name()}", f"Python {platform.python_version()}"]
+    return ", ".join([*host, *versions, *kernels])

@@ -1,5 +1,6 @@
 """Operands by reference and results kept under a name: what a client gives is never a path."""
 
+import gzip
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -200,6 +201,21 @@ async def test_a_result_is_kept_and_posted_back(client: AsyncClient, data: Path)
     again = await post(client, "/norm", {"x": answer["result"], "ord": 1})
     assert again["result"]["data"] == 34.0
     assert sorted(os.listdir(data / "layers")) == ["c.npy", "turned.npy"]
+
+
+@pytest.mark.parametrize("key", ["store", "\\u0073tore"])
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_result_is_kept_on_a_thread(
+    client: AsyncClient, data: Path, key: str, packed: bool
+) -> None:
+    """However the field is written: a process could be killed while it writes."""
+    text = b'{"x": [3.0, 4.0], "output": {"%b": "new.npy"}}' % key.encode()
+    headers = {"Content-Type": "application/json"}
+    if packed:
+        text, headers["Content-Encoding"] = gzip.compress(text), "gzip"
+    answer = await client.post("/norm", content=text, headers=headers)
+    assert answer.json()["timing"]["lane"] == "thread"
+    assert np.load(data / "new.npy").tolist() == 5.0
 
 
 async def test_a_name_that_is_taken(client: AsyncClient, data: Path) -> None:

@@ -238,10 +238,12 @@ def test_measured() -> None:
     """An operation knows the dtypes in which its plans are ready at once."""
     here = failing(_raise(RuntimeError("a probe is small")))
     op = here.registry["fail"]
-    assert not here.is_measured(op, torch.int8)
+    assert not here.plans_at_once(op, [Spec((2,), torch.int8)])
     here.measure(op, torch.int8)
-    assert here.is_measured(op, torch.int8)
-    assert not here.is_measured(op, torch.float32)
+    assert here.plans_at_once(op, [Spec((2,), torch.int8)])
+    assert not here.plans_at_once(op, [Spec((2,), torch.float32)])
+    assert here.plans_at_once(op, [Spec((2,), torch.int8)] * 4)
+    assert not here.plans_at_once(op, [Spec((2,), torch.int8)] * 5)
     assert {key[1] for key in here.planner.rates._rates} == {"integers"}
 
 

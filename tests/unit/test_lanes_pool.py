@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.lanes.pool import KEPT_BYTES, Block, Pool, hold, mapped, release
+from service.lanes.pool import BUSY_BYTES, IDLE_BYTES, Block, Pool, hold, mapped, release
 
 PAGE = mmap.PAGESIZE
 
@@ -46,18 +46,16 @@ def test_what_is_received_is_read_by_all(pool: Pool) -> None:
 
 
 def test_a_block_ends_when_nobody_holds_it(pool: Pool) -> None:
-    """Whoever else has read it; releasing it once more is nothing, nor is holding it then."""
+    """Whoever else has read it; then it is another's, and cannot be held or released."""
     block = taken(pool, 4 * PAGE)
     hold(block)
     release(block)
     assert pool.take(1) is None
     block.release()
-    again = taken(pool, 4 * PAGE)
-    assert again.offset == 0
-    block.hold()
-    block.release()
-    assert pool.take(1) is None
-    again.release()
+    assert taken(pool, 4 * PAGE).offset == 0
+    for late in (block.hold, block.release):
+        with pytest.raises(AssertionError, match="is free"):
+            late()
 
 
 def test_other_bodies_are_not_held() -> None:
@@ -79,38 +77,61 @@ def test_blocks_that_end_are_joined(pool: Pool) -> None:
     assert taken(pool, PAGE).offset == 3 * PAGE
 
 
-def test_memory_comes_with_use_and_goes(pool: Pool) -> None:
+def test_memory_comes_with_use_and_goes(beyond: Pool) -> None:
     """What is free stays for the next body until it is tidied; what is in use stays as it is."""
-    assert resident(pool) == 0
-    first, second = taken(pool, PAGE), taken(pool, 2 * PAGE)
+    assert resident(beyond) == 0
+    first, second = taken(beyond, PAGE), taken(beyond, 2 * PAGE)
     first.view[:1] = second.view[:1] = second.view[PAGE : PAGE + 1] = b"x"
     first.release()
-    assert resident(pool) == 3 * PAGE
-    pool.tidy()
-    assert resident(pool) == 2 * PAGE
+    assert resident(beyond) == 3 * PAGE
+    beyond.tidy()
+    assert resident(beyond) == 2 * PAGE
     assert second.view[0] == ord("x")
-    again = taken(pool, PAGE)
+    again = taken(beyond, PAGE)
     assert again.view[0] == 0
     again.release()
     second.release()
+    beyond.tidy()
+    beyond.tidy()
+    assert resident(beyond) == 0
+
+
+@pytest.fixture
+def beyond() -> Iterator[Pool]:
+    """A pool whose next blocks are beyond what it keeps for long."""
+    pool = Pool(IDLE_BYTES + 4 * PAGE)
+    taken(pool, IDLE_BYTES)
+    yield pool
+    pool.close()
+
+
+def test_a_little_is_kept(pool: Pool) -> None:
+    """For a body that comes after a while."""
+    block = taken(pool, PAGE)
+    block.view[:1] = b"x"
+    block.release()
     pool.tidy()
+    assert resident(pool) == PAGE
+
+
+def test_a_full_one_is_tidied() -> None:
+    """There is nothing to give back, but when a block has ended."""
+    pool = Pool(IDLE_BYTES + PAGE)
+    block = taken(pool, IDLE_BYTES + PAGE)
+    block.view[IDLE_BYTES] = 1
+    pool.tidy()
+    assert resident(pool) == PAGE
+    block.release()
     pool.tidy()
     assert resident(pool) == 0
+    pool.close()
 
 
-def test_a_full_one_is_tidied(pool: Pool) -> None:
-    """There is nothing to give back."""
-    whole = taken(pool, 4 * PAGE)
-    whole.view[:] = bytes(len(whole))
-    pool.tidy()
-    assert resident(pool) == 4 * PAGE
-
-
-def test_little_stays() -> None:
+def test_not_much_stays_at_any_time() -> None:
     """Of memory that was taken beyond, nothing."""
-    pool = Pool(KEPT_BYTES + 2 * PAGE)
-    block = taken(pool, KEPT_BYTES + PAGE)
-    block.view[KEPT_BYTES - PAGE] = block.view[KEPT_BYTES] = 1
+    pool = Pool(BUSY_BYTES + 2 * PAGE)
+    block = taken(pool, BUSY_BYTES + PAGE)
+    block.view[BUSY_BYTES - PAGE] = block.view[BUSY_BYTES] = 1
     assert resident(pool) == 2 * PAGE
     block.release()
     assert resident(pool) == PAGE

@@ -184,6 +184,8 @@ async def test_a_worker_shortens_its_deadline(lane: ProcessLane) -> None:
     with pytest.raises(DeadlineExceededError):
         await lane.run(b"shorten 50", b"", deadline_ms=LONG_MS)
     assert await pid_of(lane) != pid
+    with pytest.raises(DeadlineExceededError):
+        await lane.run(b"shorten 60000", b"", deadline_ms=400)  # which is no longer one
 
 
 async def test_parts_come_before_the_answer(lane: ProcessLane) -> None:
@@ -314,7 +316,7 @@ async def test_closing_kills_what_runs(lanes: Lanes, tmp_path: Path) -> None:
     held = asyncio.create_task(lane.run(f"spin {file}".encode(), b"", deadline_ms=LONG_MS))
     busy = await pid_in(file)
     await lane.close()
-    with pytest.raises(WorkerDiedError):
+    with pytest.raises(DrainingError):
         await held
     await until(lambda: not is_alive(idle) and not is_alive(busy))
     with pytest.raises(DrainingError):

@@ -5,7 +5,7 @@ import gzip
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -423,6 +423,53 @@ async def test_the_client_leaves_while_a_process_works(whole: Lab) -> None:
     await whole.settle()
 
 
+async def test_the_client_leaves_with_a_second_request_behind(whole: Lab) -> None:
+    """It is the first that is under way, and whose process is killed."""
+    workers = whole.app.state.service.workers
+    side = [[1.0] * 60] * 60
+    body = json.dumps({"a": side, "b": side, "strategy": "loops"}).encode()
+    for behind in (post(), post(b"", "/health/live", "GET", content_length=""), post()[:-1]):
+        protocol, wire = whole.connect()
+        protocol.data_received(post(body) + behind)
+        await until(lambda: workers.inside == 1)
+        wire.close()
+        await until(lambda: not workers.inside)
+        await whole.settle()
+
+
+async def test_a_body_that_no_memory_is_left_for(caplog: pytest.LogCaptureFixture) -> None:
+    """It is refused as such, and holds no share of the bytes in flight."""
+    huge = 2**61
+    app = create_app(
+        Settings(max_body_bytes=2**62, max_inflight_bytes=2**62), registry=gated(Gate())
+    )
+    async with app.router.lifespan_context(app):
+        await app.state.service.warmed_up()
+        _, (refused,) = await Lab(app).exchange(post(content_length=str(huge)))
+        assert (refused.status_code, refused.json()["code"]) == (503, "out-of-memory")
+        assert app.state.service.bodies.held == 0
+    assert not [each for each in caplog.records if each.exc_info]
+
+
+async def test_a_fault_while_a_request_is_received(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is ours: it is logged, and the client is told no more than an id."""
+
+    class Faulty:
+        def terms(self, headers: Mapping[bytes, bytes]) -> None:
+            raise ZeroDivisionError("a secret")
+
+    lab.state["posts"] = {b"/matmul": Faulty()}
+    wire, (answer,) = await lab.exchange(post())
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
+    assert wire.closed
+    (record,) = (each for each in caplog.records if each.exc_info)
+    assert answer.headers["x-request-id"] in record.message
+    assert "a secret" in caplog.text
+    assert b"a secret" not in wire.written
+
+
 @pytest.mark.parametrize("leaves", [True, False])
 async def test_a_body_that_workers_read_is_dropped_at_once(whole: Lab, leaves: bool) -> None:
     """When it is answered; and when its client has left, and the process has been killed."""
@@ -452,6 +499,21 @@ async def test_without_addresses_bodies_are_copied_to_workers() -> None:
         _, (answer,) = await Lab(app).exchange(post(BODY + PADDING))
     assert product(answer) == [[19.0, 22.0], [43.0, 50.0]]
     assert answer.json()["timing"]["lane"] == "process"
+
+
+async def test_bodies_behind_a_known_head_are_counted() -> None:
+    """As the first one was."""
+    async with laboratory() as lab:
+        bodies = lab.app.state.service.bodies
+        protocol, _ = lab.connect()
+        for _ in range(2):
+            lab.gate.shut()
+            protocol.data_received(post(WAITING))
+            await lab.gate.wait()
+            assert bodies.held == len(WAITING)
+            lab.gate.open.set()
+            await lab.settle()
+            assert bodies.held == 0
 
 
 async def test_bodies_in_flight_are_counted_here_too() -> None:

@@ -17,7 +17,7 @@ from service.registry import Op
 from service.strategies.matmul import op as matmul
 from service.strategies.norm import op as norm
 from service.timing import Timings, timing_json
-from service.wire import READERS, WRITERS, Body, Reading, parsers
+from service.wire import READERS, WRITERS, Body, Reading, parsers, quick
 from service.wire.codec import THREAD_TEXT_BYTES
 from service.wire.document import read_document
 from service.wire.json import GLANCE_ROWS, JsonCodec
@@ -40,6 +40,17 @@ def refusal(body: Body | str, op: Op[Any] = matmul, reading: Reading = READING) 
     with pytest.raises(ServiceError) as caught:
         decode(body, op, reading)
     return caught.value
+
+
+def test_large_words_are_not_remembered() -> None:
+    """Whatever a field is named, or says, in a large body: the fields of small ones are."""
+    word = "x" * LARGE_BYTES
+    before = quick._fields.cache_info().currsize
+    for field in (f'"{word}": 1', f'"strategy": "{word}"'):
+        refusal(f'{{"a": [[1]], "b": [[1]], {field}}}')
+    assert quick._fields.cache_info().currsize == before
+    decode('{"a": [[1]], "b": [[1]], "deadline_ms": 789}' + " " * LARGE_BYTES)
+    assert quick._fields.cache_info().currsize == before + 1
 
 
 def test_codecs_are_found_by_media_type() -> None:

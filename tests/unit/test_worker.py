@@ -112,6 +112,14 @@ def test_a_deadline_in_the_body(handler: Handler) -> None:
         assert left[0] in expected
 
 
+def test_decoding_is_a_part_of_the_deadline(handler: Handler) -> None:
+    """What is left is counted from its end."""
+    left: list[int] = []
+    body = BODY[:-1] + b', "deadline_ms": 5000}' + b" " * 50_000_000
+    replied(handler, replace(TASK, watch=Stopwatch().reading), body, left)
+    assert left[0] < 5000
+
+
 def test_a_call_that_is_admitted(handler: Handler) -> None:
     """Its strategy is the one that was planned, whatever its estimate is here."""
     body = BODY[:-1] + b', "deadline_ms": 7}'
