@@ -102,6 +102,10 @@ bench: $(DEV) ## Latency and rate against two other apps, with the machine and t
 bench-scale: $(DEV) ## 1, 2, 4 instances behind nginx, and a cluster against torch (ARGS="--plot docs/images")
 	$(PY) -m tests.bench.scale $(ARGS)
 
+.PHONY: bench-fairness
+bench-fairness: $(DEV) ## How long a 2 x 2 product takes beside calls that are much work
+	$(PY) -m tests.bench.fairness $(ARGS)
+
 .PHONY: load
 load: $(DEV) ## Load test with a report, build/load/report.html (ARGS="--users 20 --host http://...")
 	$(PY) -m tests.load $(ARGS)
