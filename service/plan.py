@@ -130,7 +130,7 @@ class Planner:
     def plan(self, request: Request) -> Plan:
         """The plan of a call, or the error that says why it is not admitted."""
         meaning, plans = self._plans(request, request.op.resolve(request.strategy))
-        if request.strategy == AUTO and request.op.weighs(meaning):
+        if request.strategy == AUTO and request.op.is_heavy(meaning):
             plans = quickest_first(plans)
         plan = next(plans, None)
         if plan is None:

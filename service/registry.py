@@ -176,8 +176,8 @@ class Op(Generic[M]):
     `operands` are the names of its tensors; None means a list called `operands`. `understand`
     turns specs and parameters into a Meaning, or raises the error that explains why it cannot.
     `prove` raises IntegerOverflowError unless the exact result of integer operands fits. A call
-    that leaves the strategy to `auto` gets the first of these that takes it; one that `weighs`
-    much gets the quickest of them on this host.
+    that leaves the strategy to `auto` gets the first of these that takes it; one that `is_heavy`
+    gets one that is clearly quicker, on the same device, if there is one.
     """
 
     name: str
@@ -190,7 +190,7 @@ class Op(Generic[M]):
     samples: tuple[Sample, ...]
     refusals: tuple[Refusal, ...]
     probes: tuple[Sample, ...]
-    weighs: Callable[[M], bool] = lambda _: False
+    is_heavy: Callable[[M], bool] = lambda _: False
     _strategies: dict[str, Strategy[M]] = field(default_factory=dict)
 
     @property

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from service.api.content import query_fields, too_large, writer_for
-from service.api.handover import LARGE_BYTES, Processes, hand_over
+from service.api.handover import TIDIED_BYTES, Processes, hand_over
 from service.api.problems import inference_error, problem_response
 from service.api.replies import Reply, response_reply, writer_reply
 from service.api.state import Service
@@ -120,7 +120,7 @@ class Exchange:
         """
         self.watch = Stopwatch()
         fields = query_fields(query) if query else NO_FIELDS
-        if len(body) > LARGE_BYTES:
+        if len(body) > TIDIED_BYTES:
             self.service.tidy_later()
         if isinstance(body, Block):
             assert self.service.workers is not None  # noqa: S101  # they share it

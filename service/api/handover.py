@@ -11,7 +11,7 @@ from service.timing import Stopwatch
 
 Processes = ProcessLane | Owner
 # Bodies from here on leave so much behind that it is worth a few milliseconds to return it.
-LARGE_BYTES: Final = 4_000_000
+TIDIED_BYTES: Final = 4_000_000
 
 
 async def hand_over(
@@ -53,6 +53,6 @@ async def _ask(
     head, payload = await to.run(
         task.to_json(), body, estimated_ns=estimated_ns, deadline_ms=deadline_ms
     )
-    if len(payload) > LARGE_BYTES:
+    if len(payload) > TIDIED_BYTES:
         service.tidy_later()
     return reply_of(head, payload)

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from service import compare
 from service.api.content import query_fields
-from service.api.handover import LARGE_BYTES
+from service.api.handover import TIDIED_BYTES
 from service.api.problems import problem_response
 from service.api.replies import Reply, response_reply
 from service.api.reports import report_answer, row_answer
@@ -97,7 +97,7 @@ class RaceExchange:
             absences=planner.devices.readiness.absences,
             rates=[row for row in planner.rates.rows() if row[0] == self._op.name],
         )
-        if len(sent.body) > LARGE_BYTES:
+        if len(sent.body) > TIDIED_BYTES:
             self._service.tidy_later()
         head, payload = await racers.run(
             task.to_json(), sent.body, deadline_ms=self._deadline_ms, tell=tell

@@ -95,7 +95,7 @@ class ElsewhereError(Exception):
         return orjson.dumps([asdict(self.admitted), self.deadline_ms, self.watch])
 
 
-def head_of(reply: Reply, watch: Stopwatch, strategy: str) -> bytes:
+def reply_head(reply: Reply, watch: Stopwatch, strategy: str) -> bytes:
     """All of a reply but its body, and how it came about, as the bytes that `reply_of` reads."""
     headers = [(name.decode(TEXT), value.decode(TEXT)) for name, value in reply.headers]
     return orjson.dumps([reply.status, headers, watch.reading, strategy])

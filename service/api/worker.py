@@ -10,7 +10,7 @@ from service.api.inference.endpoint import NEGOTIATED as INFERENCE_NEGOTIATED
 from service.api.inference.endpoint import InferEndpoint
 from service.api.races import RaceExchange
 from service.api.state import Service, join
-from service.api.task import ElsewhereError, Task, head_of, headers_from
+from service.api.task import ElsewhereError, Task, headers_from, reply_head
 from service.devices import Device
 from service.engine import is_exhausted
 from service.errors import ServiceError
@@ -58,7 +58,7 @@ class Worker:
             if is_exhausted(error):
                 raise MemoryError from error
             raise
-        return Answer(head_of(reply, exchange.watch, exchange.strategy), reply.chunks)
+        return Answer(reply_head(reply, exchange.watch, exchange.strategy), reply.chunks)
 
     def rest(self) -> None:
         """Return memory that large calls have left to the system."""

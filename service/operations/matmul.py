@@ -133,5 +133,5 @@ op = Op(
         Sample("large", ((256, 256), (256, 256))),
     ),
     # torch and numpy bring a BLAS library each, and which is quicker depends on the processor.
-    weighs=lambda meaning: min(meaning.m, meaning.k, meaning.n) >= LARGE,
+    is_heavy=lambda meaning: min(meaning.m, meaning.k, meaning.n) >= LARGE,
 )

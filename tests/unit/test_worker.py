@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from service.api.replies import Reply
-from service.api.task import Admitted, ElsewhereError, Task, head_of, reply_of
+from service.api.task import Admitted, ElsewhereError, Task, reply_head, reply_of
 from service.api.worker import Worker, make
 from service.lanes import Bytes, Handler, Line
 from service.rates import Rates
@@ -78,7 +78,7 @@ def test_a_reply_travels() -> None:
     reply = Reply(503, ((b"retry-after", b"1"), (b"x", b"\xe9\x00")), (b"some", b"thing"))
     watch = Stopwatch()
     watch.lap(QUEUE)
-    head = head_of(reply, watch, "loops")
+    head = reply_head(reply, watch, "loops")
     found, theirs, strategy = reply_of(head, bytearray(b"something"))
     assert (found.status, found.headers) == (reply.status, reply.headers)
     assert (theirs.reading, strategy) == (watch.reading, "loops")
