@@ -109,9 +109,10 @@ class Devices:
                 self.readiness.check(wanted)
                 return (device,)
         names = [device.name for device in self.members]
+        near = did_you_mean("cuda" if name == "gpu" else name, names)
         raise DeviceUnavailableError(
             f"device {quote(name)} was asked for; this host has {', '.join(names)}",
-            hint=did_you_mean(name, names) or '"device": "auto" takes what is here',
+            hint=near or '"device": "auto" takes what is here',
         )
 
 

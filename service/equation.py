@@ -99,7 +99,7 @@ def read(text: str, shapes: Sequence[Shape]) -> Equation:
         explicit = term.replace("...", dots[width - rank :] if rank > 0 else "")
         if len(explicit) != len(shape):
             raise ShapeMismatchError(
-                f"term {term!r} names {len(explicit)} axes and operand {number} has "
+                f"term {quote(term)} names {len(explicit)} axes and operand {number} has "
                 f"rank {len(shape)}: its shape is {shape}",
                 places=[Place(f"/operands/{number}", f"rank {len(shape)}")],
             )

@@ -52,11 +52,11 @@ def prove_fits(
     narrow = magnitudes.max() < IN_INT64
     certain = (estimate - error).max() > dtype.high + 1
     if certain or (operations > MAX_PYTHON_OPERATIONS and not narrow):
-        raise overflow(dtype.name, f"about {estimate.max():.6g}")
+        raise overflow(dtype.name, f"about {estimate.max():.6g}", wider=estimate.max() < 2**63)
     exact = np.asarray(evaluate(*(x.astype(np.int64 if narrow else object) for x in arrays)))
     for extreme in (int(exact.min()), int(exact.max())):
         if not dtype.low <= extreme <= dtype.high:
-            raise overflow(dtype.name, str(extreme))
+            raise overflow(dtype.name, str(extreme), wider=-(2**63) <= extreme < 2**63)
 
 
 def magnitude(array: Array) -> int:
@@ -64,9 +64,10 @@ def magnitude(array: Array) -> int:
     return max(-int(array.min()), int(array.max())) if array.size else 0
 
 
-def overflow(name: str, value: str) -> IntegerOverflowError:
-    """The error that says which value dtype `name` cannot hold."""
+def overflow(name: str, value: str, *, wider: bool = False) -> IntegerOverflowError:
+    """The error that says which value dtype `name` cannot hold; a `wider` integer dtype may."""
     return IntegerOverflowError(
         f"the exact result would hold {value}, which {name} cannot",
-        hint='send the operands with "dtype": "float64", or with a wider integer dtype',
+        hint='send the operands with "dtype": "float64"'
+        + (", or with a wider integer dtype" if wider else ""),
     )

@@ -28,6 +28,7 @@ def coded_reader(reader: Reader, coding: str | None) -> Reader:
     """The reader of a body with this `Content-Encoding`; UnsupportedMediaTypeError lists them."""
     if coding is None or (name := coding.strip().lower()) == IDENTITY:
         return reader
+    name = "gzip" if name == "x-gzip" else name  # RFC 9110, section 8.4.1.3
     if name not in CODINGS:
         chained = "; several at once are not" if "," in name else ""
         raise UnsupportedMediaTypeError(

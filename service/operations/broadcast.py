@@ -129,7 +129,9 @@ def _function(op: str | None, specs: tuple[Spec, ...], to: Shape | None) -> Func
         found = f"{len(specs)} operands and no op" if len(specs) > 1 else "neither op nor to"
         raise InvalidFieldError(
             f"broadcast takes operands and an op, or one operand and to; there were {found}",
-            hint=f"op is one of {', '.join(FUNCTIONS)}",
+            hint=f"op is one of {', '.join(FUNCTIONS)}"
+            if len(specs) > 1
+            else '"to": [3, 2] expands one operand to that shape',
             places=[Place("/op", "missing")],
         )
     function = FUNCTIONS[op]
@@ -199,7 +201,7 @@ def _prove_difference(minuend: Array, subtrahend: Array, *, name: str) -> None:
     """No number below zero, where the dtype has none: the proof by magnitudes does not see it."""
     least = np.min(minuend.astype(np.int64) - subtrahend)
     if least < 0:
-        raise overflow(name, str(least))
+        raise overflow(name, str(least), wider=name != "int64")
 
 
 op = Op(

@@ -128,7 +128,7 @@ def _kind(rank: int, ord: Ord | None, dim: tuple[int, ...] | None) -> str:
             raise _mismatch(
                 f"norm takes one or two axes; dim names {len(dim)}",
                 "/dim",
-                hint='"kind": "vector" takes any number of axes',
+                hint=None if isinstance(ord, str) else '"kind": "vector" takes any number of axes',
             )
         return "matrix" if len(dim) == 2 and ord is not None else "vector"
     if ord is None:
@@ -137,7 +137,7 @@ def _kind(rank: int, ord: Ord | None, dim: tuple[int, ...] | None) -> str:
         raise _mismatch(
             f"with ord and without dim, x must have rank 1 or 2; it has rank {rank}",
             "/x",
-            hint='give dim, or "kind": "vector"',
+            hint="give dim" if isinstance(ord, str) else 'give dim, or "kind": "vector"',
         )
     return "vector" if rank == 1 else "matrix"
 

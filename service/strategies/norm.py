@@ -147,11 +147,12 @@ def elementwise(x: Tensor, ord: float) -> Tensor:
     declines=only_filled_powers,
 )
 def scaled(x: Tensor, ord: float) -> Tensor:
-    """Divides by the greatest magnitude first, so that no power overflows or underflows.
+    """Divides first, so that no power that counts overflows or underflows.
 
-    x (rows, n) -> (rows,). [1e20, 1e20] in float32 is 1.41421e20.
+    x (rows, n) -> (rows,). [1e20, 1e20] in float32 is 1.41421e20. What counts is the greatest
+    magnitude, by which it divides; for a negative ord the least.
     """
-    scale = x.abs().amax(-1, keepdim=True)
+    scale = (x.abs().amax if ord > 0 else x.abs().amin)(-1, keepdim=True)
     scale = torch.where((scale == 0) | scale.isinf(), 1, scale)
     return scale.squeeze(-1) * ((x / scale).abs() ** ord).sum(-1) ** (1 / ord)
 

@@ -77,11 +77,12 @@ def refuse_value(pointer: str, found: str, why: str, *, hint: str | None) -> NoR
     )
 
 
-def refuse_integer(pointer: str, value: int, dtype: Dtype) -> NoReturn:
-    """Raise the error for an integer out of the dtype's range."""
+def refuse_integer(pointer: str, value: int, dtype: Dtype, *, exact: bool = True) -> NoReturn:
+    """Raise the error for an integer out of the dtype's range, be it `exact` or rounded."""
     # One that holds all of the first dtype too: other elements may be in its range alone.
     low, high = min(value, dtype.low), max(value, dtype.high)
-    wider = next((each.name for each in INTEGERS if each.low <= low and high <= each.high), None)
+    holding = (each.name for each in INTEGERS if each.low <= low and high <= each.high)
+    wider = next(holding, None) if exact else None
     found = str(value) if abs(value) < 2**128 else f"an integer beyond {'-' * (value < 0)}2^128"
     refuse_value(
         pointer,
@@ -94,12 +95,12 @@ def refuse_integer(pointer: str, value: int, dtype: Dtype) -> NoReturn:
 def refuse_fraction(pointer: str, value: float, dtype: Dtype) -> NoReturn:
     """Raise the error for a float that is not exactly an integer, as far as can be told."""
     if value.is_integer():
-        if not dtype.low <= value <= dtype.high:
-            refuse_integer(pointer, int(value), dtype)
+        if not dtype.low <= value <= dtype.high or abs(value) >= 2**63:
+            refuse_integer(pointer, int(value), dtype, exact=abs(value) < EXACT["float64"])
         refuse_value(
             pointer,
             repr(value),
-            f"is beyond 2^53, where {dtype.name} needs every digit",
+            f"is 2^53 or beyond, where {dtype.name} needs every digit",
             hint="write it in digits, or as a string of digits",
         )
     refuse_value(
@@ -150,7 +151,7 @@ def to_floats(
 
 def _to_integers(items: Array, dtype: Dtype, where: Where) -> Array:
     if items.dtype == np.float64:
-        whole = (np.rint(items) == items) & (np.abs(items) <= EXACT["float64"])
+        whole = (np.rint(items) == items) & (np.abs(items) < EXACT["float64"])
         if not whole.all():
             index = int(whole.argmin())
             refuse_fraction(where(index), items.flat[index].item(), dtype)

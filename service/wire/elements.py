@@ -142,7 +142,7 @@ def _integer(item: object, index: int, rows: Layout, dtype: Dtype, where: Where)
     elif isinstance(item, str) and DECIMAL.fullmatch(item):
         value = int(item[:100])  # more digits are out of range all the same
     elif type(item) is float:
-        if not item.is_integer() or abs(item) > EXACT["float64"]:
+        if not item.is_integer() or abs(item) >= EXACT["float64"]:
             refuse_fraction(where(index), item, dtype)
         value = int(item)
     else:

@@ -57,10 +57,10 @@ async def plain(
     return response, raw
 
 
-@pytest.mark.parametrize("coding", [*PACK, "GZIP", " zstd "])
+@pytest.mark.parametrize("coding", [*PACK, "GZIP", "x-gzip", " zstd "])
 async def test_a_compressed_body_is_read(client: AsyncClient, coding: str) -> None:
     """By any route that takes a body."""
-    body = PACK[coding.strip().lower()](SMALL)
+    body = PACK[coding.strip().lower().removeprefix("x-")](SMALL)
     found = await send(client, "/norm", body, coding)
     assert found.json()["result"]["data"] == 5
     assert (await send(client, "/norm/plan", body, coding)).json()["accepted"] is True
@@ -92,9 +92,7 @@ async def test_identity_is_no_coding(client: AsyncClient) -> None:
     assert (await send(client, "/norm", SMALL, "identity")).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "coding", ["br", "gzip, gzip", "gzip,zstd", "compress", "x-gzip", "", "aes128gcm"]
-)
+@pytest.mark.parametrize("coding", ["br", "gzip, gzip", "gzip,zstd", "compress", "", "aes128gcm"])
 async def test_other_codings_are_refused(client: AsyncClient, coding: str) -> None:
     """The problem lists what is read; chains are not."""
     response = await send(client, "/norm", SMALL, coding)

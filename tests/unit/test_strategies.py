@@ -127,19 +127,25 @@ def test_scaled_does_not_overflow(order: float, scale: float) -> None:
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("order", [2.0, -2.0, -1.0, 0.5])
 @pytest.mark.parametrize(
-    ("values", "expected"),
+    "values",
     [
-        pytest.param([0.0, 0.0], 0.0, id="zeros"),
-        pytest.param([1.0, inf], inf, id="infinity"),
-        pytest.param([-inf, inf], inf, id="infinities"),
-        pytest.param([1.0, nan], nan, id="NaN"),
+        pytest.param([0.0, 0.0], id="zeros"),
+        pytest.param([0.0, 2.0], id="zero"),
+        pytest.param([1.0, inf], id="infinity"),
+        pytest.param([-inf, inf], id="infinities"),
+        pytest.param([1.0, nan], id="NaN"),
+        pytest.param([1e25, 1.0], id="far apart"),
+        pytest.param([1e38, 1e-5, 1e-45], id="as far as can be"),
     ],
 )
-def test_scaled_special_values(values: list[float], expected: float) -> None:
-    """Zeros and infinities do not become NaN."""
-    found = compute("scaled", "norm", torch.tensor(values)).item()
-    assert found == pytest.approx(expected, nan_ok=True)
+def test_scaled_special_values(values: list[float], order: float) -> None:
+    """Zeros and infinities do not become NaN, and what counts is not lost beside what does not."""
+    x = torch.tensor(values)
+    found = compute("scaled", "norm", x, ord=order).item()
+    expected = torch.linalg.vector_norm(x.double(), order).float().item()
+    assert found == pytest.approx(expected, rel=1e-5, nan_ok=True)
 
 
 @pytest.mark.parametrize("name", ["torch", "numpy"])
