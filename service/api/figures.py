@@ -1,9 +1,9 @@
 """What a server process has counted since its start. Figures of several processes add up."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import orjson
@@ -17,8 +17,11 @@ FIRST_BINS: Final = BINS * np.arange(len(PHASES))
 # counting each, and still a short stop.
 BATCH: Final = 128
 OK: Final = 200
+GAUGE: Final = "gauge"
+COUNTER: Final = "counter"
 
 CallKey = tuple[str, str, str, int]  # operation, strategy, lane, status
+Read = Callable[[], float]
 RequestKey = tuple[str, str, int]  # method, route, status
 
 
@@ -111,3 +114,19 @@ class Figures:
         found.requests.update({tuple(key): count for key, count in requests})
         found.readings.update(readings)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A number that a part of the service tells when it is asked."""
+
+    kind: Literal["gauge", "counter"]
+    name: str
+    about: str
+    labels: Mapping[str, str]
+    read: Read
+
+    @property
+    def key(self) -> str:
+        """What it is called between processes."""
+        return f"{self.name} {dict(self.labels)}"

@@ -12,15 +12,14 @@ from service.call import Call
 from service.errors import BodyTooLargeError, MalformedBodyError
 from service.registry import Op
 from service.wire.codec import NO_FIELDS, UNBOUNDED_BYTES, Body, Buffer, Reader, Reading
-from service.wire.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
 
 STEP_IN: Final = 65_536
 STEP_OUT: Final = 2**18
 GZIP: Final = 31  # zlib's word for a gzip header around a window of 32 KB
 ZLIB: Final = 15  # for its own header, which HTTP calls deflate (RFC 9110, section 8.4.1.2)
 DEFLATE: Final = -15  # and for no header at all
-# A decoder needs no larger window for this content coding (RFC 9659): 8 MB.
-ZSTD_WINDOW: Final[Mapping[int, int]] = {DecompressionParameter.window_log_max: 23}
+# A decoder needs no larger window of zstd for this content coding (RFC 9659): 2^23 bytes.
+WINDOW_LOG: Final = 23
 
 
 def inflate(body: Body, coding: str, limit: int) -> bytearray:
@@ -44,7 +43,7 @@ def zlib_pieces(data: memoryview, window: int, name: str) -> Iterator[bytes]:
         piece = machine.decompress(rest, STEP_OUT)
         return piece, machine.unconsumed_tail
 
-    return _pieces(data, machine, step, name)
+    return _pieces(data, machine, step, name, zlib.error)
 
 
 def _gzip_pieces(data: memoryview) -> Iterator[bytes]:
@@ -56,12 +55,14 @@ def _deflate_pieces(data: memoryview) -> Iterator[bytes]:
 
 
 def _zstd_pieces(data: memoryview) -> Iterator[bytes]:
-    machine = ZstdDecompressor(options=ZSTD_WINDOW)
+    from service.wire.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
+
+    machine = ZstdDecompressor(options={DecompressionParameter.window_log_max: WINDOW_LOG})
 
     def step(rest: Buffer) -> tuple[bytes, Buffer]:
         return machine.decompress(rest, STEP_OUT), b""
 
-    return _pieces(data, machine, step, "the body is not zstd")
+    return _pieces(data, machine, step, "the body is not zstd", ZstdError)
 
 
 class _Machine(Protocol):
@@ -79,6 +80,7 @@ def _pieces(
     machine: _Machine,
     step: Callable[[Buffer], tuple[bytes, Buffer]],
     name: str,
+    wrong: type[Exception],
 ) -> Iterator[bytes]:
     """What `step` makes of the data, whose end has to be that of the stream.
 
@@ -93,7 +95,7 @@ def _pieces(
         while (len(rest) or full) and not machine.eof:
             try:
                 piece, rest = step(rest)
-            except (zlib.error, ZstdError) as error:
+            except wrong as error:
                 raise MalformedBodyError(f"{name}: {error}") from None
             yield piece
             full = len(piece) == STEP_OUT

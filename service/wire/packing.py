@@ -16,7 +16,6 @@ from service.call import Outcome, Output, Tensor
 from service.timing import Timings
 from service.wire.codec import Chunks, Encoded, Writer
 from service.wire.inflate import GZIP, ZLIB
-from service.wire.zstd import ZstdCompressor
 
 # Below, what is saved fits in the packet anyway.
 SHORTEST_BYTES: Final = 1024
@@ -25,6 +24,8 @@ VARY: Final = (b"vary", b"Accept-Encoding")
 
 
 def _pack_zstd(chunks: Iterable[bytes | memoryview]) -> bytes:
+    from service.wire.zstd import ZstdCompressor
+
     machine = ZstdCompressor(level=LEVEL)
     return b"".join([*map(machine.compress, chunks), machine.flush()])
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.api.exposition import BOUND_BITS
 from service.api.figures import BATCH, Figures, Tally
-from service.api.metrics import BOUND_BITS, Metrics
+from service.api.metrics import MEDIA_TYPE, Metrics
 from service.api.sharing import Folder
 from service.timing import PHASES
 
@@ -198,3 +200,8 @@ async def test_one_process_publishes_nothing() -> None:
     async with metrics.published():
         metrics.publish()
     assert samples(await metrics.text())
+
+
+def test_the_media_type_is_that_of_the_text() -> None:
+    """It is written out, so that nothing is loaded for it."""
+    assert f"{MEDIA_TYPE}; charset=utf-8" == CONTENT_TYPE_LATEST
