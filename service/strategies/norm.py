@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from service.call import Blocks, Tensor
-from service.dtypes import COMPLEX, FLOATS, IN_BLOCKS, INTEGERS, NUMBERS
+from service.dtypes import COMPLEX, FLOATS, IN_BLOCKS, INTEGERS, NUMBERS, describe
 from service.elementwise import power
 from service.errors import ValueOutOfRangeError
 from service.operations.norm import LOW_PRECISION, SINGULAR_VALUE_ORDS, NormMeaning, op
@@ -75,9 +75,19 @@ def only_powers(meaning: NormMeaning) -> str | None:
     return f"does not take ord {meaning.ord} of {kind}, only roots of sums of powers"
 
 
+def only_held_powers(meaning: NormMeaning) -> str | None:
+    """Roots of sums of powers; torch takes no exponent that the dtype cannot hold."""
+    ord, dtype = meaning.ord, meaning.dtype
+    if only_powers(meaning) or isinstance(ord, str):
+        return only_powers(meaning)
+    if max(abs(ord), abs(1 / ord)) > torch.finfo(dtype).max:
+        return f"does not take ord {ord} in {describe(dtype).name}, which cannot hold it and 1/ord"
+    return None
+
+
 def only_filled_powers(meaning: NormMeaning) -> str | None:
-    """Roots of sums of powers of at least one number."""
-    return only_powers(meaning) or (None if meaning.reduced else "does not take empty norms")
+    """Such roots of sums of powers of at least one number."""
+    return only_held_powers(meaning) or (None if meaning.reduced else "does not take empty norms")
 
 
 def only_squares(meaning: NormMeaning) -> str | None:
@@ -102,7 +112,7 @@ def no_empty_matrix(meaning: NormMeaning) -> str | None:
 
 
 @op.strategy(
-    "loops", adapt=as_rows, work=by_element, dtypes=NUMBERS, cuda=NUMBERS, declines=only_powers
+    "loops", adapt=as_rows, work=by_element, dtypes=NUMBERS, cuda=NUMBERS, declines=only_held_powers
 )
 def loops(x: Tensor, ord: float) -> Tensor:
     """Two loops over tensor elements: magnitudes to a power, added up, then the root.
