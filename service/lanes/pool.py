@@ -15,7 +15,7 @@ from service.lanes.arena import Bytes
 
 # Pages up to here stay for the next body, and fewer for one that comes after a while: new ones have
 # to be cleared first, which costs eight clients with 512 x 512 a fifth of their rate.
-BUSY_BYTES: Final = 2**28
+BUSY_BYTES: Final = 2**29
 IDLE_BYTES: Final = 2**26
 Span = tuple[int, int]  # from a byte on, to another
 
