@@ -8,7 +8,7 @@ from time import sleep
 
 import pytest
 
-from service.lanes import Answer, Bytes, Config, Line
+from service.lanes import Answer, Bytes, Config, Line, Pool
 from service.lanes.arena import Arena
 from service.lanes.worker import (
     ANSWER,
@@ -164,6 +164,40 @@ def test_what_is_said_before_the_answer() -> None:
     ]
     assert arena.read(arena.size, 0) == b"askthis" + b"one" + b"this" + b"head" + b"payload"
     arena.close()
+
+
+def test_a_body_in_the_pool() -> None:
+    """It is read where it is; its answer is in the arena, at the end of the head."""
+    seen: list[Bytes] = []
+
+    class Handler(Obedient):
+        def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
+            seen.append(body)
+            return Answer(b"head", (body,))
+
+    arena = Arena()
+    arena.write(b"ask", 0)
+    memory = Memory(arena, memoryview(b"another this other"))
+    ring = answer(memory, Handler(), print, Request(3, 4, 8))
+    assert ANSWER.unpack(ring) == (DONE, 4, 4)
+    assert arena.read(arena.size, 0) == b"askheadthis"
+    assert isinstance(seen[0], memoryview)
+    arena.close()
+
+
+def test_the_pool_comes_with_the_configuration() -> None:
+    """A worker sees what the server writes, whose descriptor it need not keep."""
+    pool = Pool(3)
+    ours, theirs = socket.socketpair()
+    config = Config(make=f"{HANDLERS}:obey", memory_bytes=None)
+    with ours, theirs:
+        config.send(ours, pool.descriptor)
+        received, seen = Config.receive(theirs)
+    block = pool.take(3)
+    assert block is not None
+    block.view[:] = b"abc"
+    assert (received, seen[:3].tobytes()) == (config, b"abc")
+    pool.close()
 
 
 def test_a_fault_after_a_part() -> None:
