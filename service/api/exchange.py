@@ -28,7 +28,7 @@ LONG_NS: Final = 250_000_000
 COUNTED_BYTES: Final = 65_536
 # Text that a worker decodes is received in the pool from here on; what is compressed may be short.
 SHARED_BYTES: Final = 2**20
-Room = bytearray | Block
+Room = bytearray | memoryview
 T = TypeVar("T")
 
 
@@ -72,7 +72,7 @@ class Exchange:
     __slots__ = ("_block", "_hold", "body", "call", "lane", "planned", "request_id", "service",
                  "strategy", "terms", "watch", "writer")  # fmt: skip
 
-    body: bytearray
+    body: Room
     call: Call
     planned: Plan
     watch: Stopwatch
@@ -103,7 +103,7 @@ class Exchange:
         pool = self.service.pool
         if pool is not None and SHARED_BYTES <= size > self.terms.reader.thread_bytes:
             self._block = pool.take(size)
-        return bytearray(size) if self._block is None else self._block
+        return bytearray(size) if self._block is None else self._block.view
 
     def end(self) -> None:
         """Give share and room back; the exchange is over, or its client has left."""
@@ -122,21 +122,12 @@ class Exchange:
         fields = query_fields(query) if query else NO_FIELDS
         if len(body) > TIDIED_BYTES:
             self.service.tidy_later()
-        if isinstance(body, Block):
-            assert self.service.workers is not None  # noqa: S101  # they share it
-            return self._in_process(self.service.workers, body, query, None)
-        return self._respond(body, fields, query)
-
-    def _respond(
-        self, body: bytearray, fields: Mapping[str, str], query: bytes
-    ) -> Reply | Awaitable[Reply]:
-        """The answer to a body that this process can read."""
         self.body = body
         service, reader = self.service, self.terms.reader
         if service.reading.arrays is not None and (not reader.thread_bytes or names_array(body)):
             return self._apart(fields, query)
         if len(body) > reader.thread_bytes and service.workers:
-            return self._in_process(service.workers, body, query, None)
+            return self._in_process(service.workers, query, None)
         call = reader.glance(body, self.terms.op, self._reading, fields)
         if call is None:
             return self._in_two_steps(partial(self._whole, fields), query)
@@ -192,9 +183,9 @@ class Exchange:
         here = planned.device.cluster is None
         if planned.device.owned:
             owner = self.service.owners[planned.device.name]
-            return self._in_process(owner, self.body, query, Admitted.of(planned))
+            return self._in_process(owner, query, Admitted.of(planned))
         if workers and here and (keeps_gil or planned.estimated_ns > LONG_NS):
-            return self._in_process(workers, self.body, query, Admitted.of(planned))
+            return self._in_process(workers, query, Admitted.of(planned))
         return self._computed()
 
     def _computed(self) -> Awaitable[Reply]:
@@ -228,9 +219,7 @@ class Exchange:
         lane = lane or self.service.lane
         return lane.run(begin, estimated_ns=estimated_ns, deadline_ms=deadline_ms)
 
-    async def _in_process(
-        self, to: Processes, body: Room, query: bytes, admitted: Admitted | None
-    ) -> Reply:
+    async def _in_process(self, to: Processes, query: bytes, admitted: Admitted | None) -> Reply:
         """The answer of another process, which gets the body as it came."""
         self.lane = PROCESS
         estimated_ns = deadline_ms = None
@@ -239,6 +228,7 @@ class Exchange:
             deadline_ms = self.call.deadline_ms
             del self.call  # it is in the body
         self.watch.lap(DECODE)
+        body = self.body if self._block is None else self._block
         task = Task(
             op=self.terms.op.name,
             version=self.terms.version,

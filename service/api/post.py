@@ -9,7 +9,6 @@ from service.api.exchange import Exchange, Room
 from service.api.replies import Reply
 from service.api.shell import failure
 from service.errors import DrainingError, ServiceError
-from service.lanes import Block
 
 log = logging.getLogger("service")
 
@@ -65,8 +64,7 @@ class Post:
     @property
     def room(self) -> memoryview:
         """Where the rest of the body goes."""
-        body = self._body
-        return (body.view if isinstance(body, Block) else memoryview(body))[self._end :]
+        return memoryview(self._body)[self._end :]
 
     def answer(self) -> None:
         """Make the answer to the whole body, or have it made on a slot and sent from there."""

@@ -94,15 +94,19 @@ class Block:
 
     def hold(self) -> None:
         """Keep it for one more reader."""
-        assert self._holders, "the block is free"  # noqa: S101  # others may be writing there
+        self._check()
         self._holders += 1
 
     def release(self) -> None:
         """Read it no more."""
-        assert self._holders, "the block is free"  # noqa: S101  # and may be another's by now
+        self._check()
         self._holders -= 1
         if not self._holders:
             self._pool.give(self.offset, len(self))
+
+    def _check(self) -> None:
+        if not self._holders:
+            raise ValueError("the block is free, and may be another body's by now")
 
 
 def hold(body: Bytes | Block) -> None:

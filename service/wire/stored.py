@@ -33,6 +33,7 @@ from service.errors import (
     quote,
 )
 from service.sources import Sink, Source, map_file, open_zarr, stamp
+from service.wire.codec import Body
 from service.wire.named import Span
 from service.wire.npy_header import CODES, read_span, write_header
 
@@ -226,6 +227,8 @@ def _refuse(detail: str, pointer: str, *, hint: str | None = None) -> NoReturn:
     raise ArrayUnavailableError(detail, hint=hint, places=[Place(pointer, "not available")])
 
 
-def names_array(body: bytearray) -> bool:
+def names_array(body: Body) -> bool:
     """Whether a body may refer to a stored array, or ask for one: then it waits for a disk."""
+    if isinstance(body, memoryview):  # which looks for numbers alone
+        body = bytes(body)
     return b'"ref"' in body or b'"store"' in body or b"\\u" in body

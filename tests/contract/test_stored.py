@@ -2,7 +2,7 @@
 
 import gzip
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from service.api.app import create_app
 from service.dtypes import DTYPES
 from service.rates import Rates
 from service.settings import Settings
+from service.wire import Body
+from service.wire.stored import names_array
 from tests.conftest import Serve, client_of, running
 from tests.needs import needs
 
@@ -201,6 +203,13 @@ async def test_a_result_is_kept_and_posted_back(client: AsyncClient, data: Path)
     again = await post(client, "/norm", {"x": answer["result"], "ord": 1})
     assert again["result"]["data"] == 34.0
     assert sorted(os.listdir(data / "layers")) == ["c.npy", "turned.npy"]
+
+
+@pytest.mark.parametrize("text", [b'{"ref": 1}', b'{"store": 1}', b'"\\u0073"', b"[1]"])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_names_are_seen_in_any_buffer(kind: Callable[[bytes], Body], text: bytes) -> None:
+    """Be it a copy of the body or the memory that it came into."""
+    assert names_array(kind(text)) == (text != b"[1]")
 
 
 @pytest.mark.parametrize("key", ["store", "\\u0073tore"])
