@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from service.commands.parser import PROGRAM, Parser, examples, listed
+from service.cli.parser import PROGRAM, Parser, examples, listed
 from service.errors import InvalidFieldError, ServiceError, did_you_mean, quote
 
 OPENAPI: Final = Path("openapi/openapi.json")
@@ -89,14 +89,14 @@ def _parser() -> Parser:
 
 def plan(arguments: Sequence[str]) -> int:
     """Plan a call on operands of the given shapes."""
-    from service.commands.plan import plan
+    from service.cli.plan import plan
 
     return _ask(plan, arguments)
 
 
 def compare(arguments: Sequence[str]) -> int:
     """Race the strategies of an operation."""
-    from service.commands.compare import compare
+    from service.cli.compare import compare
 
     return _ask(compare, arguments)
 
@@ -126,8 +126,8 @@ def serve(arguments: Sequence[str]) -> int:
     parser.add_argument("--workers", help="server processes (1)")
     options = parser.parse(arguments)
 
-    from service.api.serve import check_entry, serve
-    from service.api.start import check, greeting
+    from service.server.preflight import check, greeting
+    from service.server.run import check_entry, serve
     from service.settings import SettingsError, from_environment
 
     try:
@@ -166,7 +166,7 @@ def strategies(arguments: Sequence[str]) -> int:
         arguments
     )
 
-    from service.strategies import REGISTRY
+    from service.operations import REGISTRY
 
     for op in REGISTRY.values():
         print(f"{op.name}: {op.summary}")
@@ -179,7 +179,7 @@ def openapi(arguments: Sequence[str]) -> int:
     check = _checks("openapi", arguments)
 
     from service.api.app import create_app
-    from service.api.openapi import render
+    from service.api.openapi.document import render
     from service.settings import Settings
 
     return _write(OPENAPI, render(create_app(Settings()).openapi()), check=check)
@@ -189,8 +189,8 @@ def docs(arguments: Sequence[str]) -> int:
     """Write the generated pages of the documentation, or check those that are there."""
     check = _checks("docs", arguments)
 
-    from service.reference import pages
-    from service.strategies import REGISTRY
+    from service.operations import REGISTRY
+    from tools.reference import pages
 
     return max(_write(path, text, check=check) for path, text in pages(REGISTRY).items())
 

@@ -7,14 +7,14 @@ from typing import Any, Final
 
 import torch
 
-from service.call import Call, Keep, Outcome, Spec, Stored, Tensor
-from service.cluster import Cluster
-from service.devices import Device, check_here, synchronize
-from service.dtypes import IN_NUMPY, describe
+from service.core.call import Call, Outcome, Spec, Stored, StoreTarget, Tensor
+from service.core.dask_cluster import Cluster
+from service.core.devices import Device, check_here, synchronize
+from service.core.dtypes import IN_NUMPY, describe
+from service.core.timing import COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
 from service.errors import DeviceFailedError, OutOfMemoryError, UnsupportedDtypeError
-from service.plan import Plan, Planner, Request
+from service.planning.planner import Plan, Planner, Request
 from service.registry import Op, Registry, Strategy
-from service.timing import COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
 
 MAX_PLANS: Final = 1024
 # The order in which einsum contracts more operands than these may take 15 ms to find.
@@ -39,7 +39,7 @@ class Engine:
 
     registry: Registry
     planner: Planner
-    scratch: Keep | None = None
+    scratch: StoreTarget | None = None
     _warm: set[WarmKey] = field(default_factory=set)
     _plans: dict[Hashable, Plan] = field(default_factory=dict)
     _measured: set[tuple[str, torch.dtype]] = field(default_factory=set)
@@ -92,7 +92,7 @@ class Engine:
         """The plan of `call`, or the error that says why it is not admitted."""
         key = self._key(call)  # first: a device may be lost in the meantime
         plan = self.planner.plan(self.request(call))
-        if isinstance(call.output, Keep) and plan.meaning.dtype not in IN_NUMPY:
+        if isinstance(call.output, StoreTarget) and plan.meaning.dtype not in IN_NUMPY:
             raise UnsupportedDtypeError(
                 f"npy files, which results are stored as, cannot hold "
                 f"{describe(plan.meaning.dtype).name}",
@@ -138,7 +138,7 @@ class Engine:
     def _leaves(self, call: Call) -> bool:
         """Whether the result can do without being held here."""
         summary = call.output == "summary" and self.scratch is not None
-        return summary or isinstance(call.output, Keep)
+        return summary or isinstance(call.output, StoreTarget)
 
     def run(self, call: Call, plan: Plan, watch: Stopwatch) -> Outcome:
         """Compute a planned call, and give each phase its time on `watch`."""
@@ -181,7 +181,7 @@ class Engine:
             watch.lap(COMPUTE)
             result = result.cpu()
             watch.lap(DOWNLOAD)
-        if isinstance(call.output, Keep):
+        if isinstance(call.output, StoreTarget):
             result = keep(call.output, result)
             watch.lap(DOWNLOAD)
         return result
@@ -196,7 +196,7 @@ class Engine:
             elements = cluster.fetch(result, deadline_s)
             watch.lap(COMPUTE)
             return torch.as_tensor(elements)
-        output: Any = call.output if isinstance(call.output, Keep) else self.scratch
+        output: Any = call.output if isinstance(call.output, StoreTarget) else self.scratch
         with output.create(Spec(plan.meaning.shape, plan.meaning.dtype)) as sink:
             cluster.fill(sink, result, deadline_s)
             watch.lap(COMPUTE)
@@ -225,7 +225,7 @@ def is_exhausted(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in EXHAUSTED)
 
 
-def keep(output: Keep, result: Tensor) -> Tensor:
+def keep(output: StoreTarget, result: Tensor) -> Tensor:
     """Write a result to its file; what is left of it is its shape and dtype."""
     with output.create(Spec(tuple(result.shape), result.dtype)) as sink:
         sink[...] = result.resolve_conj().resolve_neg().numpy()

@@ -15,21 +15,16 @@ from typing import Any, Final, Generic, TypeVar
 
 import torch
 
-from service.call import AUTO, Shape, Spec, Tensor
-from service.dtypes import describe
-from service.errors import (
-    UnknownStrategyError,
-    UnsuitableStrategyError,
-    did_you_mean,
-    quote,
-)
+from service.core.call import AUTO, Shape, Spec, Tensor
+from service.core.dtypes import describe
+from service.errors import UnknownStrategyError, UnsuitableStrategyError, did_you_mean, quote
 
 Compute = Callable[..., Tensor]
 NOTHING_ABSENT: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Meaning:
+class Inferred:
     """What a call means once its shapes are known: no data is read, nothing is allocated."""
 
     specs: tuple[Spec, ...]
@@ -58,7 +53,7 @@ class Meaning:
         raise NotImplementedError
 
 
-M = TypeVar("M", bound=Meaning)
+M = TypeVar("M", bound=Inferred)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +179,7 @@ class Op(Generic[M]):
     summary: str
     operands: tuple[str, ...] | None
     params: tuple[Param, ...]
-    understand: Callable[..., M]
+    infer: Callable[..., M]
     prove: Callable[[M, Sequence[Tensor]], None]
     auto: tuple[str, ...]
     samples: tuple[Sample, ...]
@@ -239,7 +234,7 @@ class Op(Generic[M]):
     def sample_meaning(self, sample: "Sample", dtype: torch.dtype) -> M:
         """The meaning of a sample with operands of `dtype`."""
         specs = tuple(Spec(shape, dtype) for shape in sample.shapes)
-        return self.understand(specs, **parse_params(self.params, sample.params))
+        return self.infer(specs, **parse_params(self.params, sample.params))
 
     def unsuitable(
         self,

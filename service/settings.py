@@ -8,11 +8,11 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, DirectoryPath, Field, ValidationError, field_validator
 
-from service.call import AUTO
-from service.control_groups import cores, memory_bytes
-from service.dtypes import DTYPES
+from service.core.call import AUTO
+from service.core.dtypes import DTYPES
+from service.core.host import cores, memory_bytes
 from service.errors import did_you_mean
-from service.limits import Limits
+from service.planning.limits import Limits
 
 PREFIX: Final = "SERVICE_"
 NO_LIMITS: Final = (

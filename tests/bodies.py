@@ -14,7 +14,7 @@ import orjson
 import torch
 from safetensors.torch import save
 
-from service.dtypes import DTYPES
+from service.core.dtypes import DTYPES
 
 Array = npt.NDArray[Any]
 

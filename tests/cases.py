@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from service.dtypes import DTYPES
+from service.core.dtypes import DTYPES
+from service.operations import REGISTRY
 from service.registry import Op, Refusal, Sample, Strategy
-from service.strategies import REGISTRY
 
 Array = npt.NDArray[Any]
 Json = Any

@@ -22,11 +22,11 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
 from service.api.app import create_app
-from service.lanes import Template
-from service.rates import Rates
+from service.executors import ForkServer
+from service.operations import REGISTRY
+from service.planning.cost_model import CostModel
 from service.registry import Registry
 from service.settings import Settings
-from service.strategies import REGISTRY
 
 ROOT = Path(__file__).parents[1]
 BASE = "http://service.test"
@@ -77,21 +77,21 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def rates() -> Rates:
+def rates() -> CostModel:
     """What each strategy costs here: measured once for all apps."""
-    return Rates()
+    return CostModel()
 
 
 @pytest.fixture(scope="session")
-def template() -> Iterator[Template]:
+def template() -> Iterator[ForkServer]:
     """What worker processes are forked from: one for all apps."""
-    template = Template(("service.api.worker",))
+    template = ForkServer(("service.pipeline.worker",))
     yield template
     template.close()
 
 
 @pytest.fixture(scope="session")
-async def app(rates: Rates, template: Template) -> AsyncIterator[FastAPI]:
+async def app(rates: CostModel, template: ForkServer) -> AsyncIterator[FastAPI]:
     """The service with its default settings, ready to compute."""
     async with running(create_app(Settings(), rates=rates, template=template)) as app:
         readiness = app.state.service.engine.planner.devices.readiness
@@ -110,7 +110,7 @@ async def client(app: FastAPI) -> AsyncIterator[AsyncClient]:
 
 
 @pytest.fixture
-def serve(rates: Rates, template: Template) -> Serve:
+def serve(rates: CostModel, template: ForkServer) -> Serve:
     """Starts a service of one's own, for as long as the context lasts."""
 
     @asynccontextmanager

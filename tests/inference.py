@@ -8,7 +8,7 @@ import numpy.typing as npt
 import orjson
 import torch
 
-from service.dtypes import DTYPES
+from service.core.dtypes import DTYPES
 from tests.bodies import bits_of
 
 Array = npt.NDArray[Any]

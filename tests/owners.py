@@ -10,22 +10,22 @@ from dataclasses import replace
 from time import sleep
 from typing import Any, Final
 
-from service.api import owner
-from service.api.exchange import Exchange
-from service.api.replies import Reply
-from service.api.task import Task
-from service.devices import Device
+from service.core.devices import Device
 from service.engine import Engine
 from service.errors import DeviceFailedError
-from service.lanes import HELLO, Answer, Bytes, Handler, Line
-from service.rates import Row
-from service.strategies import REGISTRY
+from service.executors import HANDSHAKE, Answer, Bytes, Handler, Line
+from service.http.response import HttpResponse
+from service.operations import REGISTRY
+from service.pipeline import device_worker as owner
+from service.pipeline.messages import WorkerRequest
+from service.pipeline.request import OperationRequest
+from service.planning.cost_model import Row
 
 MAKE: Final = "tests.owners:make"
 GPU: Final = Device("cuda:0", "cuda", "", None, torch_device="cuda:0", owned=True)
 SECOND: Final = replace(GPU, name="cuda:1", torch_device="cuda:1")
 ILLEGAL: Final = "CUDA error: an illegal memory access was encountered\nCompile with ..."
-WORK: Final = Exchange.work
+WORK: Final = OperationRequest.work
 # What takes a GPU next to no time.
 STEP_NS: Final = 100.0
 
@@ -44,11 +44,11 @@ def rates_of(*devices: Device) -> list[Row]:
 def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str, Any]) -> Handler:
     """The handler of an owner that computes on the CPU, and breaks when a request says so."""
     made = owner.make(settings, rates, {**device, "torch_device": "cpu"})
-    Exchange.work = work  # type: ignore[method-assign]  # in the owner alone
+    OperationRequest.work = work  # type: ignore[method-assign]  # in the owner alone
     return Hanging(made)
 
 
-def work(self: Exchange, task: Task, body: Bytes, line: Line) -> Reply:
+def work(self: OperationRequest, task: WorkerRequest, body: Bytes, line: Line) -> HttpResponse:
     """The reply, or what the id of the request says."""
     act, _, argument = task.request_id.partition("-")
     ACTS.get(act, go_on)(argument)
@@ -66,7 +66,7 @@ class Hanging:
 
     def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
         """The answer, or none."""
-        if head == HELLO and Hanging.hangs:
+        if head == HANDSHAKE and Hanging.hangs:
             sleep(60)
         return self._made.answer(head, body, line)
 

@@ -13,11 +13,11 @@ WEB = {"fastapi", "starlette", "uvicorn", "pydantic", "httpx"}
 LIGHT = {
     "torch, numpy and the web": (
         {"torch", "numpy", *WEB},
-        ("errors", "timing", "limits", "__main__"),
+        ("errors", "planning.limits", "__main__"),
     ),
     "torch, numpy and the server": ({"torch", "numpy", *WEB} - {"httpx"}, ("client",)),
     "torch and the web": ({"torch", *WEB}, ("examples",)),
-    "the web": (WEB, ("dtypes", "registry", "strategies", "wire", "plan", "engine")),
+    "the web": (WEB, ("core.dtypes", "registry", "operations", "codecs", "planning.planner", "engine")),
 }
 
 

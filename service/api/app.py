@@ -12,35 +12,35 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api import telemetry
+from service.api.auth import Authenticator
+from service.api.compute import explanation_router, operation_routes
 from service.api.docs import docs_routes
-from service.api.door import Door
 from service.api.inference.routes import Infer, inference_router
-from service.api.inference.statistics import Statistics
 from service.api.lab import lab_routes
-from service.api.metrics import Metrics, metrics_router, show_parts
-from service.api.openapi import document
-from service.api.reception import Reception
-from service.api.routes import explanation_router, operation_routes
-from service.api.sharing import Folder
-from service.api.shell import Shell, fault, service_problem, transport_problem
-from service.api.state import OWNER, WORKER, join
+from service.api.middleware import RequestMiddleware, fault, service_problem, transport_problem
+from service.api.openapi.document import document
 from service.api.system import system_router
-from service.api.turn import Turn
-from service.api.watch import Watch, bounds_of
-from service.devices import Device
+from service.core.devices import Device
 from service.errors import ServiceError
-from service.lanes import Template
-from service.rates import Rates
+from service.executors import ForkServer
+from service.observability import tracing as telemetry
+from service.observability.inference_stats import Statistics
+from service.observability.metrics import Metrics, metrics_router, show_parts
+from service.observability.multiprocess import Folder
+from service.observability.record import Reception
+from service.operations import REGISTRY
+from service.pipeline.service import OWNER, WORKER, join
+from service.planning.cost_model import CostModel
 from service.registry import Registry
+from service.server.turn import ResponseBatch
+from service.server.watch import ConnectionMonitor, bounds_of
 from service.settings import Settings, from_environment, listed
-from service.strategies import REGISTRY
 
 
 class App(FastAPI):
     """FastAPI, within the shell: what the shell answers itself never meets the framework."""
 
-    shell: Shell
+    shell: RequestMiddleware
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI event."""
@@ -61,8 +61,8 @@ def create_app(
     settings: Settings | None = None,
     *,
     registry: Registry = REGISTRY,
-    rates: Rates | None = None,
-    template: Template | None = None,
+    rates: CostModel | None = None,
+    template: ForkServer | None = None,
     gpus: Sequence[Device] | None = None,
     owner: str = OWNER,
 ) -> App:
@@ -73,15 +73,15 @@ def create_app(
     `gpus` are those of this host unless they are given; each gets a process whose handler is made
     by the function that `owner` names.
     """
-    own = Template((WORKER.partition(":")[0],))
+    own = ForkServer((WORKER.partition(":")[0],))
     workers = None if registry is not REGISTRY else template or own
     settings = settings or from_environment()
-    service = join(settings, registry, rates or Rates(), workers, gpus=gpus, owner=owner)
-    watch = Watch(bounds_of(settings))
+    service = join(settings, registry, rates or CostModel(), workers, gpus=gpus, owner=owner)
+    watch = ConnectionMonitor(bounds_of(settings))
     metrics = Metrics(Folder(Path(settings.metrics_dir)) if settings.metrics_dir else None)
     show_parts(metrics, service)
     origins = listed(settings.cors_origins)
-    reception = Reception(Door(settings), metrics, has_origins=bool(origins))
+    reception = Reception(Authenticator(settings), metrics, has_origins=bool(origins))
 
     operations = operation_routes(service)
     statistics = Statistics(registry)
@@ -104,7 +104,7 @@ def create_app(
         async with metrics.published():
             yield {
                 "posts": quick,
-                "turn": Turn(1000 * settings.busy_poll_us),
+                "turn": ResponseBatch(1000 * settings.busy_poll_us),
                 "watch": watch,
                 "reception": reception,
                 "drain": drain,
@@ -136,7 +136,7 @@ def create_app(
     app.add_exception_handler(HTTPException, partial(transport_problem, app))
     app.add_exception_handler(ServiceError, service_problem)
     app.add_exception_handler(Exception, fault)
-    app.shell = Shell(app.framework, posts, reception, origins)
+    app.shell = RequestMiddleware(app.framework, posts, reception, origins)
     return app
 
 

@@ -11,11 +11,11 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from service.api.figures import OK
-from service.api.problems import problem_response
-from service.api.replies import Reply, reply_response, response_reply
 from service.errors import ServiceError
-from service.lanes import Bytes
+from service.executors import Bytes
+from service.http.problems import problem_response
+from service.http.response import HttpResponse, reply_response, response_reply
+from service.observability.counters import OK
 
 MEDIA_TYPE: Final = EventSourceResponse.media_type
 # A comment keeps proxies from closing a connection on which a slow rung is silent.
@@ -25,7 +25,7 @@ PING_S: Final = 15.0
 class RaceResponse(EventSourceResponse):
     """A stream that ends its race when its client has left, even before it was begun."""
 
-    def __init__(self, events: AsyncIterator[bytes], racing: asyncio.Future[Reply]):
+    def __init__(self, events: AsyncIterator[bytes], racing: asyncio.Future[HttpResponse]):
         """Send `events`; `racing` is cancelled at the end, however it comes."""
         super().__init__(events, headers={"Cache-Control": "no-store"})
         self._racing = racing
@@ -51,7 +51,7 @@ class RaceEvents:
         """Send a row, as JSON."""
         self._put(_event("row", row))
 
-    async def response(self, racing: asyncio.Future[Reply], *, at_once: bool) -> Response:
+    async def response(self, racing: asyncio.Future[HttpResponse], *, at_once: bool) -> Response:
         """The stream of a race that has been started, and tells its rows here.
 
         It begins `at_once`, or with the first row. What is wrong before is a plain answer, or the
@@ -72,7 +72,7 @@ class RaceEvents:
         self._events.put_nowait(event)
         self._begun.set()
 
-    async def _sent(self, racing: asyncio.Future[Reply]) -> AsyncIterator[bytes]:
+    async def _sent(self, racing: asyncio.Future[HttpResponse]) -> AsyncIterator[bytes]:
         while True:
             try:
                 event = await asyncio.wait_for(self._events.get(), self._ping_s)

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from fastapi import APIRouter
 
-from service.api import schemas
-from service.api.errors import NotFoundError
-from service.api.problems import explanations, problem_answers
-from service.api.state import Service
-from service.devices import CLUSTER, Device
-from service.dtypes import DTYPES
+from service.core.devices import CLUSTER, Device
+from service.core.dtypes import DTYPES
 from service.errors import did_you_mean, quote
+from service.http import schemas
+from service.http.errors import NotFoundError
+from service.http.problems import explanations, problem_answers
+from service.pipeline.service import Service
 from service.registry import Op, Strategy
 from service.settings import NO_LIMITS, PREFIX
 

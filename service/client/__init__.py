@@ -7,7 +7,7 @@ from service.client.answers import Answer, Operation, Plan, Report, Row, Strateg
 from service.client.arrays import Shape
 from service.client.calls import Call, broadcast, einsum, matmul, norm
 from service.client.clients import AsyncClient, Client
-from service.client.problems import (
+from service.client.errors import (
     AnswerError,
     ClientError,
     ProblemError,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
-from service.client.problems import UnexpectedAnswerError
+from service.client.errors import UnexpectedAnswerError
 
 if TYPE_CHECKING:
     import numpy as np

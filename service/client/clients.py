@@ -8,13 +8,14 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, U
 
 import httpx
 
-from service.client import asks, calls
+from service.client import calls
+from service.client import requests as asks
 from service.client.answers import Answer, Operation, Plan, Report, Result, Row, Summary
-from service.client.asks import Ask, RaceOptions
 from service.client.calls import Call
-from service.client.patience import Patience
-from service.client.problems import AnswerError
+from service.client.errors import AnswerError
+from service.client.patience import RetryBudget
 from service.client.races import AsyncRace, Race
+from service.client.requests import Ask, RaceOptions
 
 URL: Final = "http://127.0.0.1:8000"
 CONNECT_S: Final = 5.0
@@ -84,8 +85,8 @@ class _Settings(Generic[Http]):
             "timeout": self._timeout,
         }
 
-    def _patience(self) -> Patience:
-        return Patience(self._retries, self._patience_s)
+    def _patience(self) -> RetryBudget:
+        return RetryBudget(self._retries, self._patience_s)
 
 
 class Client(_Settings[httpx.Client]):
@@ -98,7 +99,7 @@ class Client(_Settings[httpx.Client]):
     patience_s   the most seconds of waiting between the tries of one call
     http         an httpx client to use, for proxies and certificates; its owner closes it
 
-    Every method may raise a ClientError; `service.client.problems` has the tree.
+    Every method may raise a ClientError; `service.client.errors` has the tree.
     """
 
     _make = httpx.Client

@@ -6,7 +6,7 @@ from typing import Final
 
 import httpx
 
-from service.client.problems import AnswerError, TimedOutError, UnreachableError
+from service.client.errors import AnswerError, TimedOutError, UnreachableError
 
 BUSY: Final = (429, 503)
 # Without a word from the service: doubled each time.
@@ -14,7 +14,7 @@ FIRST_WAIT_S: Final = 0.1
 
 
 @dataclass(slots=True)
-class Patience:
+class RetryBudget:
     """What is left of it for one call: tries, and seconds of waiting in all."""
 
     retries: int

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from service.fields import integer, is_number, refuse, text
+from service.core.validators import integer, is_number, refuse, text
 from service.registry import Param
 
 

@@ -11,17 +11,17 @@ from typing import Any, Final
 
 import torch
 
-from service.call import AUTO, Call, Keep, Spec, Tensor
 from service.compare.agreement import Array, agreement
 from service.compare.options import Options
 from service.compare.report import Report, Row, host
-from service.devices import CLUSTER, synchronize
-from service.dtypes import COMPLEX, FLOATS, INTEGERS
+from service.core.call import AUTO, Call, Spec, StoreTarget, Tensor
+from service.core.devices import CLUSTER, synchronize
+from service.core.dtypes import COMPLEX, FLOATS, INTEGERS
+from service.core.units import time_text
 from service.engine import Engine, is_exhausted, move, out_of_memory, read
 from service.errors import InvalidFieldError, Place, UnknownStrategyError
-from service.plan import NS_PER_MS, Plan, Planner, Request, concerns
-from service.quantities import time_text
-from service.registry import Meaning, Op
+from service.planning.planner import NS_PER_MS, Plan, Planner, Request, concerns
+from service.registry import Inferred, Op
 
 # A run this short is warmed up first; a longer one is not disturbed by a cold cache.
 WARM_UP_NS: Final = 50_000_000
@@ -74,7 +74,7 @@ class Race:
     engine: Engine
     call: Call
     options: Options
-    meaning: Meaning
+    meaning: Inferred
     entries: tuple[Plan | Row, ...]
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Row]:
@@ -129,7 +129,7 @@ def _key(entry: Plan | Row) -> tuple[str, str]:
 def enter(engine: Engine, call: Call, options: Options) -> Race:
     """The race that `call` asks for, or the error that says why there is none."""
     op = engine.registry[call.op]
-    meaning = op.understand(call.specs, **call.params)
+    meaning = op.infer(call.specs, **call.params)
     for name in (*options.strategies, *([] if options.baseline is None else [options.baseline])):
         op.resolve(name)
         if name == AUTO:
@@ -137,7 +137,7 @@ def enter(engine: Engine, call: Call, options: Options) -> Race:
                 f"auto chooses among the strategies of {op.name} and is none of them; "
                 f"choose from {', '.join(op.strategies)}"
             )
-    if isinstance(call.output, Keep):
+    if isinstance(call.output, StoreTarget):
         raise InvalidFieldError(
             "a race gives times, and keeps no result",
             places=[Place("/output", "expected no such field")],
@@ -209,7 +209,7 @@ def _reference(op: Op[Any], call: Call) -> Array:
     wide = {**dict.fromkeys(FLOATS, torch.float64), **dict.fromkeys(COMPLEX, torch.complex128)}
     operands = [x.to(wide.get(x.dtype, x.dtype)) for x in read(call.operands)]
     specs = tuple(Spec(tuple(x.shape), x.dtype) for x in operands)
-    meaning = op.understand(specs, **call.params)
+    meaning = op.infer(specs, **call.params)
     strategy = next(way for way in op.resolve(AUTO) if way.unsuitable(meaning, "cpu") is None)
     return _wide(strategy.run(meaning, operands))
 

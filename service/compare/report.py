@@ -10,9 +10,9 @@ from statistics import median
 import numpy as np
 import torch
 
-from service.call import Spec
 from service.compare.agreement import Agreement
-from service.devices import Devices
+from service.core.call import Spec
+from service.core.devices import Devices
 
 
 @dataclass(frozen=True, slots=True)

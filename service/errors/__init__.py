@@ -1,4 +1,4 @@
-"""The tree of errors a call can end in. It knows no HTTP: `service.api.problems` gives statuses.
+"""The tree of errors a call can end in. It knows no HTTP: `service.http.problems` gives statuses.
 
 ServiceError
 ├── BodyError                 the bytes are not a document
@@ -39,7 +39,7 @@ ServiceError
     ├── LimitExceededError            limit-exceeded
     └── WorkExceededError             work-exceeded
 
-`service.api.errors` adds those of routing and negotiation.
+`service.http.errors` adds those of routing and negotiation.
 The docstring of each leaf is what `GET /problems/{code}` tells its reader.
 """
 

@@ -29,7 +29,7 @@ APPS = ("service", "tuned", "usual")
 SPLIT = ("decode", "queue", "compute", "encode", "outside")
 
 
-Figures = dict[str, Figure]
+Counters = dict[str, Figure]
 
 
 def split(connection: Connection, workload: Workload) -> dict[str, float]:
@@ -52,7 +52,7 @@ def split_table() -> Table:
     return found
 
 
-def measure(workload: Workload, servers: dict[str, Server]) -> tuple[Figures, Figures]:
+def measure(workload: Workload, servers: dict[str, Server]) -> tuple[Counters, Counters]:
     """Latency in microseconds on one connection, and requests a second on eight, by app."""
     latencies: dict[str, list[float]] = {name: [] for name in workload.messages}
     rates: dict[str, list[float]] = {name: [] for name in workload.messages}
@@ -81,7 +81,7 @@ def table(title: str, unit: str) -> Table:
     return found
 
 
-def row(workload: Workload, figures: Figures, *, higher_is_better: bool) -> list[str]:
+def row(workload: Workload, figures: Counters, *, higher_is_better: bool) -> list[str]:
     """One row: each app, and how many times better the service is."""
     cells = [str(figures[name]) if name in figures else "" for name in APPS]
     for other in ("tuned", "usual"):

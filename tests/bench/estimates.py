@@ -18,16 +18,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from service.api.state import join
-from service.call import Call, Shape, Spec
-from service.devices import synchronize
+from service.core.call import Call, Shape, Spec
+from service.core.devices import synchronize
+from service.core.timing import COMPUTE, Stopwatch
 from service.engine import Engine
-from service.plan import NS_PER_MS, Plan, Request
-from service.rates import Rates
+from service.operations import REGISTRY
+from service.pipeline.service import join
+from service.planning.cost_model import CostModel
+from service.planning.planner import NS_PER_MS, Plan, Request
 from service.registry import Op, parse_params
 from service.settings import Settings
-from service.strategies import REGISTRY
-from service.timing import COMPUTE, Stopwatch
 from tests.bench.figures import machine
 
 RUNS = 5
@@ -101,7 +101,7 @@ def main() -> int:
     parser.add_argument("--dtype", default="float32")
     options = parser.parse_args()
     dtype = getattr(torch, options.dtype)
-    engine = join(Settings(), REGISTRY, Rates()).engine
+    engine = join(Settings(), REGISTRY, CostModel()).engine
     table = Table(title="Measured over estimated time", caption="quartiles over calls")
     for column in ("operation", "strategy", "calls", "lower", "median", "upper", "within 2x"):
         table.add_column(column, justify="left" if column in ("operation", "strategy") else "right")

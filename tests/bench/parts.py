@@ -16,9 +16,9 @@ import simdjson
 import torch
 from rich.table import Table
 
-from service.dtypes import DTYPES
-from service.strategies import REGISTRY
-from service.wire import READERS, WRITERS, Reading
+from service.codecs import READERS, WRITERS, Reading
+from service.core.dtypes import DTYPES
+from service.operations import REGISTRY
 from tests.bench.workloads import json_pair, safetensors_pair
 
 ROUNDS = 25

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from service.dtypes import DTYPES
-from service.strategies import REGISTRY
+from service.core.dtypes import DTYPES
+from service.operations import REGISTRY
 from tests.browser.conftest import Visit
 
 # Fields that the page has in another form: operands, views beside them, and those of every call.

@@ -130,7 +130,7 @@ def result_of(answer: Got) -> npt.NDArray[Any]:
 
 
 @dataclass
-class Tally:
+class Histogram:
     """What came of the calls of a crowd."""
 
     stories: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -161,12 +161,12 @@ class Tally:
 @contextmanager
 def crowd(
     url: str, asks: Sequence[Ask] = MIX, *, clients: int, seed: int, pause_s: float = 0.0
-) -> Iterator[Tally]:
+) -> Iterator[Histogram]:
     """Clients that ask without end, until the context does; each then finishes its call.
 
     After a refusal a client waits `pause_s`. A connection that breaks is a fault.
     """
-    tally, end = Tally(), Event()
+    tally, end = Histogram(), Event()
     threads = [
         Thread(
             target=_ask_on,
@@ -191,7 +191,7 @@ def connect(url: str) -> HTTPConnection:
 
 
 def _ask_on(
-    url: str, asks: Sequence[Ask], random: Random, tally: Tally, end: Event, *, pause_s: float
+    url: str, asks: Sequence[Ask], random: Random, tally: Histogram, end: Event, *, pause_s: float
 ) -> None:
     connection = connect(url)
     while not end.is_set():

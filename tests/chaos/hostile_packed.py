@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from typing import Final
 
-from service.wire.zstd import ZstdCompressor
+from service.codecs.zstd import ZstdCompressor
 from tests.bodies import NPY, NPZ, npy, zip_of
 from tests.chaos.hostile_files import FILE, described
 from tests.chaos.record import Hostile, posts

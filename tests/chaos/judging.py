@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import torch
 
-from service.dtypes import DTYPES
+from service.core.dtypes import DTYPES
 from tests.cases import COMPARISONS, REFERENCES, TOLERANCES, Array, floats, from_json
 from tests.chaos.reading import Meant, meaning
 from tests.chaos.reading_json import RefusedError, UnreadError

@@ -11,7 +11,7 @@ from typing import Final
 from uuid import uuid4
 
 MARK: Final = "CHAOS_MARK"
-TEMPLATE: Final = b"service.lanes"
+TEMPLATE: Final = b"service.executors"
 
 
 def new_mark() -> dict[str, str]:

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from safetensors.torch import load
 
-from service.dtypes import DTYPES
-from service.strategies import REGISTRY
-from service.wire.zstd import ZstdDecompressor, ZstdError
+from service.codecs.zstd import ZstdDecompressor, ZstdError
+from service.core.dtypes import DTYPES
+from service.operations import REGISTRY
 from tests.bodies import NPY, NPZ, SAFETENSORS
 from tests.chaos.reading_json import (
     NAMES,

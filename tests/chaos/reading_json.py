@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 import torch
 
-from service.dtypes import DTYPES
+from service.core.dtypes import DTYPES
 
 Json = Any
 WORDS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}

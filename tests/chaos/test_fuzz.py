@@ -28,7 +28,7 @@ NUMBER: Final = os.environ.get("CHAOS_NUMBER")
 ANSWERED_S: Final = 30
 # However slow the host.
 FEWEST: Final = 220
-TOGETHER: Final = 64
+BATCH_SIZE: Final = 64
 NAMES: Final = tuple(FORMATS)
 STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 # All that the contract has for one client: 307 is of a path with a slash too many.
@@ -94,7 +94,7 @@ def test_changed_requests_over_a_socket(victim: Server) -> None:
     end = time.monotonic() + SECONDS
     count = 0
     while time.monotonic() < end:
-        wires = [changed_wire(random) for _ in range(TOGETHER)]
+        wires = [changed_wire(random) for _ in range(BATCH_SIZE)]
         with ExitStack() as stack:
             connections = [stack.enter_context(victim.connect(ANSWERED_S)) for _ in wires]
             for wire, connection in zip(wires, connections, strict=True):

@@ -29,7 +29,7 @@ RECORDS: Final = (
 )
 FAMILIES: Final = sorted({record.family for record in RECORDS})
 # More of them at once would only wait for each other.
-TOGETHER: Final = 32
+BATCH_SIZE: Final = 32
 # The first worker process takes some seconds to start on a host that does much else.
 ANSWERED_S: Final = 30
 MAX_PROBLEM_BYTES: Final = 16_384
@@ -45,8 +45,8 @@ def test_hostile_requests_get_their_status(family: str, victim: Server) -> None:
     """And their code; whatever comes, the server is healthy afterwards."""
     records = [record for record in RECORDS if record.family == family]
     wrong = []
-    for start in range(0, len(records), TOGETHER):
-        wrong += _wrong(records[start : start + TOGETHER], victim)
+    for start in range(0, len(records), BATCH_SIZE):
+        wrong += _wrong(records[start : start + BATCH_SIZE], victim)
     assert not wrong, "\n".join(wrong)
     assert victim.is_healthy()
 

@@ -5,7 +5,7 @@ from functools import partial
 from threading import Event
 from typing import Final
 
-from tests.chaos.crowd import MIX, RIGHT, Tally, crowd
+from tests.chaos.crowd import MIX, RIGHT, Histogram, crowd
 from tests.chaos.figures import figure, inside
 from tests.chaos.processes import family, lane_processes, new_mark, private_bytes, until
 from tests.chaos.server import SECONDS, Server, server
@@ -43,7 +43,7 @@ def held(running: Server, mark: dict[str, str]) -> Held:
     )
 
 
-def has_all(tally: Tally) -> bool:
+def has_all(tally: Histogram) -> bool:
     """Whether each kind of call has been answered."""
     return all(tally.right(each.name) for each in MIX)
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import numpy as np
 import torch
 
-from service.dtypes import DTYPES
+from service.core.dtypes import DTYPES
 from tests.bodies import (
     IN_NUMPY,
     IN_SAFETENSORS,

@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load
 
-from service.dtypes import DTYPES
-from service.wire import READERS, WRITERS
+from service.codecs import READERS, WRITERS
+from service.core.dtypes import DTYPES
 from tests.bodies import (
     IN_NUMPY,
     IN_SAFETENSORS,

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from service import errors
-from service.api import schemas
 from service.client import (
     AsyncClient,
     Call,
@@ -23,7 +22,8 @@ from service.client import (
     matmul,
     norm,
 )
-from service.dtypes import DTYPES
+from service.core.dtypes import DTYPES
+from service.http import schemas
 from tests.bodies import IN_NUMPY, bits_of, tensor_of
 from tests.conftest import BASE
 

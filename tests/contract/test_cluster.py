@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from httpx import AsyncClient, Response
 
-from service.dtypes import IN_BLOCKS, describe
+from service.core.dtypes import IN_BLOCKS, describe
 from service.errors import ClusterUnavailableError
-from service.rates import Rates
+from service.planning.cost_model import CostModel
 from service.settings import Settings
 from tests.cases import Row, assert_near, from_json, rows
 from tests.clusters import MEMORY, Local, local_cluster
@@ -65,7 +65,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
 
 
 @pytest.fixture(scope="module")
-async def client(cluster: Local, data: Path, rates: Rates) -> AsyncIterator[AsyncClient]:
+async def client(cluster: Local, data: Path, rates: CostModel) -> AsyncIterator[AsyncClient]:
     """A client of a service that knows the cluster."""
     from service.api.app import create_app
 
@@ -104,7 +104,7 @@ async def test_table(row: Row, client: AsyncClient) -> None:
 
 def describe_of(name: str) -> Any:
     """The torch dtype of that name."""
-    from service.dtypes import DTYPES
+    from service.core.dtypes import DTYPES
 
     return DTYPES[name].torch
 

@@ -22,22 +22,22 @@ from httpx import AsyncClient
 from service import compare
 from service.api.app import create_app
 from service.api.events import RaceEvents, RaceResponse
-from service.api.races import _finished
-from service.api.reports import report_answer, row_answer
-from service.api.state import Service
-from service.call import Call, Spec, Tensor
 from service.compare.agreement import Agreement, agreement
 from service.compare.options import Options
 from service.compare.race import _reference
 from service.compare.report import Host, Report, Row, cpu_name
-from service.dtypes import DTYPES
+from service.core.call import Call, Spec, Tensor
+from service.core.dtypes import DTYPES
 from service.examples import Example, compare_examples
-from service.lanes import Bytes
-from service.plan import Plan
-from service.rates import Rates
+from service.executors import Bytes
+from service.http.serializers import report_answer, row_answer
+from service.operations import REGISTRY
+from service.pipeline.race import _finished
+from service.pipeline.service import Service
+from service.planning.cost_model import CostModel
+from service.planning.planner import Plan
 from service.registry import Op, Registry, Sample, parse_params
 from service.settings import Settings
-from service.strategies import REGISTRY
 from tests import cases
 from tests.cases import TOLERANCES, Json, assert_near
 from tests.conftest import Serve, client_of, running
@@ -621,7 +621,7 @@ async def test_what_goes_wrong_in_a_stream_is_its_last_event(client: AsyncClient
 
 
 @asynccontextmanager
-async def gated(rates: Rates, **settings: object) -> AsyncIterator[tuple[FastAPI, Gate]]:
+async def gated(rates: CostModel, **settings: object) -> AsyncIterator[tuple[FastAPI, Gate]]:
     """A service with a strategy that waits, and the gate that lets it go on."""
     gate = Gate()
 
@@ -640,7 +640,7 @@ async def gated(rates: Rates, **settings: object) -> AsyncIterator[tuple[FastAPI
 
 @pytest.mark.parametrize("headers", [{}, STREAM])
 async def test_others_are_served_while_races_wait_their_turn(
-    rates: Rates, headers: dict[str, str]
+    rates: CostModel, headers: dict[str, str]
 ) -> None:
     """One race at a time, so that none measures another; runs, plans and health go on."""
     async with gated(rates) as (app, gate), client_of(app) as client:
@@ -663,7 +663,7 @@ async def test_others_are_served_while_races_wait_their_turn(
 
 @pytest.mark.parametrize("headers", [{}, STREAM])
 async def test_without_room_a_race_is_told_to_come_again(
-    rates: Rates, headers: dict[str, str]
+    rates: CostModel, headers: dict[str, str]
 ) -> None:
     """503 is a plain problem document with Retry-After, for a stream too."""
     async with gated(rates, queue=0) as (app, gate), client_of(app) as client:
@@ -691,7 +691,7 @@ async def listening(app: FastAPI) -> AsyncIterator[str]:
             await serving
 
 
-async def test_a_client_that_goes_away_ends_the_race(rates: Rates) -> None:
+async def test_a_client_that_goes_away_ends_the_race(rates: CostModel) -> None:
     """Its rung ends with the run that is under way, no other begins, and the lane is free."""
     async with gated(rates) as (app, gate), listening(app) as url:
         races = app.state.service.races
@@ -715,7 +715,7 @@ async def test_a_client_that_goes_away_ends_the_race(rates: Rates) -> None:
         assert gate.runs == 1
 
 
-async def test_a_silent_rung_is_kept_company(rates: Rates) -> None:
+async def test_a_silent_rung_is_kept_company(rates: CostModel) -> None:
     """Comments keep the connection open, and a reader of events skips them."""
     async with gated(rates) as (app, gate):
         service: Service = app.state.service
@@ -764,7 +764,7 @@ def test_a_report_has_the_rows_of_its_race(app: FastAPI) -> None:
         assert row.agreement == Agreement(0, 0, 0, None)
 
 
-def traced(rates: Rates, runs: list[str]) -> FastAPI:
+def traced(rates: CostModel, runs: list[str]) -> FastAPI:
     """An app with two strategies that write down each of their runs."""
 
     def writing(name: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -783,7 +783,7 @@ def traced(rates: Rates, runs: list[str]) -> FastAPI:
 @pytest.mark.parametrize(
     ("enough", "made"), [(0, 0), (1, 2), (2, 2), (3, 3), (4, 4), (7, 7), (8, 8), (13, 13)]
 )
-def test_a_race_ends_when_it_is_told_to(rates: Rates, enough: int, made: int) -> None:
+def test_a_race_ends_when_it_is_told_to(rates: CostModel, enough: int, made: int) -> None:
     """After the run that is under way, or the warm-up; what ran until then makes no row."""
     runs: list[str] = []
     options = Options(repeat=1000, budget_ms=60_000, strategies=("first", "second"))
@@ -793,7 +793,7 @@ def test_a_race_ends_when_it_is_told_to(rates: Rates, enough: int, made: int) ->
     assert len(runs) == made
 
 
-def test_rungs_take_turns(rates: Rates) -> None:
+def test_rungs_take_turns(rates: CostModel) -> None:
     """None runs to its end before the next begins, so that a disturbance is shared."""
     runs: list[str] = []
     options = Options(repeat=12, budget_ms=60_000, strategies=("first", "second"))

@@ -14,9 +14,9 @@ import pytest
 from httpx import AsyncClient, Response
 from starlette.types import Message
 
-from service.api.encodings import INLINE_BYTES, Packer, choose
-from service.wire.inflate import inflate
-from service.wire.zstd import ZstdCompressor
+from service.api.compression import INLINE_BYTES, Packer, choose
+from service.codecs.compression import inflate
+from service.codecs.zstd import ZstdCompressor
 from tests.bodies import JSON, NPY, NPZ, RAW, SAFETENSORS, npy_of, npz_of, safetensors_of, tensor_of
 from tests.conftest import Serve, serving
 

@@ -6,8 +6,8 @@ import pytest
 from httpx import AsyncClient, Response
 
 from service.api.keys import key_hash, new_key
+from service.operations import REGISTRY
 from service.settings import Settings
-from service.strategies import REGISTRY
 from tests.conftest import Serve
 
 PRODUCT: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}

@@ -13,7 +13,7 @@ from httpx import AsyncClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.dtypes import DTYPES
+from service.core.dtypes import DTYPES
 
 SAFE = 2**53 - 1
 

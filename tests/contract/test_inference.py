@@ -13,9 +13,9 @@ import torch
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 
-from service.dtypes import DTYPES
+from service.core.dtypes import DTYPES
+from service.operations import REGISTRY
 from service.registry import Op
-from service.strategies import REGISTRY
 from tests.cases import Row, assert_near, here
 from tests.conftest import Serve, client_of
 from tests.inference import BYTES, LENGTH, PROTOCOL, as_bytes, as_json, parts, values_of

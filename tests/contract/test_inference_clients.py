@@ -14,9 +14,9 @@ from kserve.protocol.infer_type import RequestedOutput
 from tritonclient import http as triton
 from tritonclient.utils import InferenceServerException
 
-from service.dtypes import DTYPES
+from service.core.dtypes import DTYPES
+from service.operations import REGISTRY
 from service.registry import Op
-from service.strategies import REGISTRY
 from tests.cases import Row, assert_near, here
 from tests.conftest import serving
 from tests.inference import PROTOCOL

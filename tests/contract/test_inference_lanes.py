@@ -11,10 +11,10 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
-from service.lanes import Template
-from service.rates import Rates
+from service.executors import ForkServer
+from service.operations import REGISTRY
+from service.planning.cost_model import CostModel
 from service.registry import Registry
-from service.strategies import REGISTRY
 from tests.conftest import Serve
 from tests.contract.test_lanes import (
     PADDING,
@@ -120,7 +120,7 @@ async def test_another_registry_stays_in_the_server(serve: Serve) -> None:
 
 @pytest.mark.parametrize("pad", [b"", PADDING], ids=["planned", "not yet decoded"])
 async def test_a_deadline_frees_the_core(
-    client: AsyncClient, rates: Rates, template: Template, pad: bytes
+    client: AsyncClient, rates: CostModel, template: ForkServer, pad: bytes
 ) -> None:
     """504 in the protocol's form for the late call; the next one finds a process."""
     async with reckless(client, rates, template) as (app, mine):
@@ -134,7 +134,7 @@ async def test_a_deadline_frees_the_core(
 
 
 async def test_a_killed_process_is_not_noticed(
-    client: AsyncClient, rates: Rates, template: Template
+    client: AsyncClient, rates: CostModel, template: ForkServer
 ) -> None:
     """Its call is computed by another one."""
     async with reckless(client, rates, template) as (app, mine):
@@ -147,7 +147,7 @@ async def test_a_killed_process_is_not_noticed(
 
 
 async def test_a_client_that_leaves_takes_its_work_along(
-    client: AsyncClient, rates: Rates, template: Template
+    client: AsyncClient, rates: CostModel, template: ForkServer
 ) -> None:
     """Its place is free, and its process gone, long before the work would have ended."""
     async with reckless(client, rates, template) as (app, mine):

@@ -17,12 +17,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from service.api.app import create_app
-from service.api.content import unless_left
-from service.lanes import Template
-from service.rates import Rates
+from service.executors import ForkServer
+from service.http.negotiation import unless_left
+from service.operations import REGISTRY
+from service.planning.cost_model import CostModel
 from service.registry import Registry
 from service.settings import Settings
-from service.strategies import REGISTRY
 from tests.bodies import NPY, SAFETENSORS, npy_of, safetensors_of, tensor_of
 from tests.conftest import Serve, client_of, running
 
@@ -173,9 +173,9 @@ def app_of(client: AsyncClient) -> FastAPI:
     return app
 
 
-def quick(rates: Rates) -> Rates:
+def quick(rates: CostModel) -> CostModel:
     """Rates by which loops take next to nothing, so that any are admitted."""
-    return Rates.of(
+    return CostModel.of(
         [
             (op, strategy, device, dtype, 60.0 if strategy == "loops" else step, flop)
             for op, strategy, device, dtype, step, flop in rates.rows()
@@ -185,7 +185,7 @@ def quick(rates: Rates) -> Rates:
 
 @asynccontextmanager
 async def reckless(
-    client: AsyncClient, rates: Rates, template: Template, **settings: object
+    client: AsyncClient, rates: CostModel, template: ForkServer, **settings: object
 ) -> AsyncIterator[tuple[FastAPI, AsyncClient]]:
     """An app that takes loops for quick."""
     await client.get("/health/ready")  # the session's app has measured
@@ -217,7 +217,7 @@ async def until_busy(app: FastAPI) -> int:
 
 @pytest.mark.parametrize("pad", [b"", PADDING], ids=["planned", "not yet decoded"])
 async def test_a_deadline_frees_the_core(
-    client: AsyncClient, rates: Rates, template: Template, pad: bytes
+    client: AsyncClient, rates: CostModel, template: ForkServer, pad: bytes
 ) -> None:
     """504 for the late call; the next one finds a process. The deadline may be in the body."""
     async with reckless(client, rates, template) as (app, mine):
@@ -230,7 +230,7 @@ async def test_a_deadline_frees_the_core(
 
 
 async def test_a_killed_process_is_not_noticed(
-    client: AsyncClient, rates: Rates, template: Template
+    client: AsyncClient, rates: CostModel, template: ForkServer
 ) -> None:
     """Its call is computed by another one; one that is killed each time is refused."""
     async with reckless(client, rates, template) as (app, mine):
@@ -250,7 +250,7 @@ async def test_a_killed_process_is_not_noticed(
 
 
 async def test_a_client_that_leaves_takes_its_work_along(
-    client: AsyncClient, rates: Rates, template: Template
+    client: AsyncClient, rates: CostModel, template: ForkServer
 ) -> None:
     """Its place is free, and its process gone, long before the work would have ended."""
     async with reckless(client, rates, template) as (app, mine):

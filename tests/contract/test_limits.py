@@ -12,13 +12,13 @@ import pytest
 from httpx import AsyncClient
 
 from service.api.app import create_app
-from service.call import Tensor
-from service.dtypes import NUMBERS
-from service.rates import Rates
+from service.core.call import Tensor
+from service.core.dtypes import NUMBERS
+from service.operations import REGISTRY
+from service.operations.matmul.strategies import by_batch, native
+from service.planning.cost_model import CostModel
 from service.registry import Registry
 from service.settings import Settings
-from service.strategies import REGISTRY
-from service.strategies.matmul import by_batch, native
 from tests.conftest import Serve, client_of, running
 
 # A body this long is read by a thread of the lane, whatever it asks for.
@@ -287,7 +287,7 @@ async def test_bodies_in_flight_are_counted(serve: Serve) -> None:
             assert (await client.post(path, content=body([1], [1]))).status_code == 200
 
 
-async def test_no_call_is_taken_while_warming(rates: Rates) -> None:
+async def test_no_call_is_taken_while_warming(rates: CostModel) -> None:
     """Until the strategies are measured the service says that it lives and is not ready."""
     release = Event()
 
@@ -296,7 +296,7 @@ async def test_no_call_is_taken_while_warming(rates: Rates) -> None:
         release.wait(10)
         return a @ b
 
-    app = create_app(Settings(), registry=one_strategy(only), rates=Rates())
+    app = create_app(Settings(), registry=one_strategy(only), rates=CostModel())
     async with app.router.lifespan_context(app), client_of(app) as client:
         try:
             for request in (
@@ -314,7 +314,7 @@ async def test_no_call_is_taken_while_warming(rates: Rates) -> None:
         assert (await client.post("/matmul", json={"a": [1], "b": [1]})).status_code == 200
 
 
-async def test_a_service_that_ends_while_it_warms_up_is_never_ready(rates: Rates) -> None:
+async def test_a_service_that_ends_while_it_warms_up_is_never_ready(rates: CostModel) -> None:
     """What has been measured changes nothing."""
     app = create_app(Settings(), rates=rates)
     async with app.router.lifespan_context(app):
@@ -324,7 +324,7 @@ async def test_a_service_that_ends_while_it_warms_up_is_never_ready(rates: Rates
         assert service.phase == "draining"
 
 
-async def test_no_call_is_taken_after_the_end(rates: Rates) -> None:
+async def test_no_call_is_taken_after_the_end(rates: CostModel) -> None:
     """A service that has been stopped is not ready."""
     app = create_app(Settings(), rates=rates)
     async with client_of(app) as client:

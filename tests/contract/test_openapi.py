@@ -12,11 +12,11 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.api.app import create_app
-from service.api.openapi import render
-from service.dtypes import DTYPES
+from service.api.openapi.document import render
+from service.core.dtypes import DTYPES
 from service.examples import Example, examples
+from service.operations import REGISTRY
 from service.settings import Settings
-from service.strategies import REGISTRY
 from tests.cases import Row
 
 COMMITTED = Path(__file__).parents[2] / "openapi" / "openapi.json"

@@ -9,10 +9,10 @@ import pytest
 import torch
 from httpx import AsyncClient
 
-from service.dtypes import DTYPES
+from service.core.dtypes import DTYPES
 from service.examples import Example, examples, lesson_operands
+from service.operations import REGISTRY
 from service.registry import Op, Sample, Strategy
-from service.strategies import REGISTRY
 from tests.cases import (
     NO_CUDA,
     SINGULAR_VALUES,

@@ -14,12 +14,12 @@ import torch
 from httpx import AsyncClient
 
 from service.api.app import create_app
-from service.devices import Device
-from service.lanes import Template
-from service.rates import Rates
+from service.core.devices import Device
+from service.executors import ForkServer
+from service.operations import REGISTRY
+from service.planning.cost_model import CostModel
 from service.registry import Registry
 from service.settings import Settings
-from service.strategies import REGISTRY
 from tests.bodies import RAW, SAFETENSORS, safetensors_of
 from tests.conftest import client_of, running
 from tests.contract.test_lanes import PADDING, app_of, product, square
@@ -34,8 +34,8 @@ RESULT = [[19.0, 22.0], [43.0, 50.0]]
 
 @asynccontextmanager
 async def owned(
-    rates: Rates,
-    template: Template,
+    rates: CostModel,
+    template: ForkServer,
     *,
     gpus: Sequence[Device] = (GPU,),
     owner: str = MAKE,
@@ -43,14 +43,14 @@ async def owned(
 ) -> AsyncIterator[AsyncClient]:
     """A service with these GPUs, whose owners may not be ready yet."""
     values = Settings.model_validate(settings)
-    known = Rates.of([*rates.rows(), *rates_of(*gpus)])
+    known = CostModel.of([*rates.rows(), *rates_of(*gpus)])
     app = create_app(values, rates=known, template=template, gpus=gpus, owner=owner)
     async with running(app), client_of(app) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-async def shared(rates: Rates, template: Template) -> AsyncIterator[AsyncClient]:
+async def shared(rates: CostModel, template: ForkServer) -> AsyncIterator[AsyncClient]:
     """One service for the tests that leave its device well."""
     async with owned(rates, template) as client:
         yield client
@@ -157,7 +157,7 @@ async def test_a_large_result(gpu: AsyncClient) -> None:
     await until(lambda: service.owners["cuda:0"]._worker._arena.size == 0)
 
 
-async def test_stored_arrays(rates: Rates, template: Template, tmp_path: Path) -> None:
+async def test_stored_arrays(rates: CostModel, template: ForkServer, tmp_path: Path) -> None:
     """The owner reads operands by their names, and keeps results; the server moves neither."""
     np.save(tmp_path / "a.npy", square().astype(np.float32))
     async with owned(rates, template, data=tmp_path) as client:
@@ -286,7 +286,7 @@ async def test_the_server_touches_no_gpu(gpu: AsyncClient, monkeypatch: pytest.M
 
 
 async def test_a_device_that_fails(
-    rates: Rates, template: Template, caplog: pytest.LogCaptureFixture
+    rates: CostModel, template: ForkServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It alone is unready until its process is replaced: `auto` goes on, on the CPU."""
     async with owned(rates, template, gpus=(GPU, SECOND)) as client:
@@ -313,7 +313,7 @@ async def test_a_device_that_fails(
             ("die-9", "lost during the call: its process died"),
         ):
             pid = pid_of(client)
-            with caplog.at_level(logging.ERROR, "service.devices"):
+            with caplog.at_level(logging.ERROR, "service.core.devices"):
                 response = await post(client, NAMED, act)
             refused(response, reason)
             assert "Compile with" not in response.text
@@ -335,7 +335,7 @@ async def test_a_device_that_fails(
     assert not any(map(is_alive, pids))
 
 
-async def test_a_call_that_holds_the_device(rates: Rates, template: Template) -> None:
+async def test_a_call_that_holds_the_device(rates: CostModel, template: ForkServer) -> None:
     """The server's deadline is the longest that any may; then the process is replaced."""
     async with owned(rates, template, deadline_ms=700) as client:
         await until_ready(client)
@@ -348,10 +348,10 @@ async def test_a_call_that_holds_the_device(rates: Rates, template: Template) ->
 
 
 async def test_a_device_that_hangs(
-    rates: Rates, template: Template, monkeypatch: pytest.MonkeyPatch
+    rates: CostModel, template: ForkServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Readiness finds it out. Where `auto` stands for the device, the service is not ready."""
-    monkeypatch.setattr("service.lanes.owner.PROBE_MS", 300)
+    monkeypatch.setattr("service.executors.device_process.PROBE_MS", 300)
     async with owned(rates, template, device="cuda") as client:
         refused(await client.get("/health/ready"), "cuda:0 is not ready")
         await until_ready(client)
@@ -362,10 +362,10 @@ async def test_a_device_that_hangs(
         assert (await client.get("/health/ready")).status_code == 200
 
 
-async def test_an_owner_measures(rates: Rates, template: Template) -> None:
+async def test_an_owner_measures(rates: CostModel, template: ForkServer) -> None:
     """Every strategy in every dtype that may be asked of its device, and tells it once."""
     app = create_app(
-        Settings(), rates=Rates.of(rates.rows()), template=template, gpus=(GPU,), owner=MAKE
+        Settings(), rates=CostModel.of(rates.rows()), template=template, gpus=(GPU,), owner=MAKE
     )
     async with running(app), client_of(app) as client:
         await until_ready(client)
@@ -374,16 +374,16 @@ async def test_an_owner_measures(rates: Rates, template: Template) -> None:
         check(await post(client, NAMED))
 
 
-async def test_an_owner_that_cannot_begin(rates: Rates, template: Template) -> None:
+async def test_an_owner_that_cannot_begin(rates: CostModel, template: ForkServer) -> None:
     """The reason is told, and the rest of the service goes on; here CUDA is not there."""
-    async with owned(rates, template, owner="service.api.owner:make") as client:
+    async with owned(rates, template, owner="service.pipeline.device_worker:make") as client:
         readiness = app_of(client).state.service.engine.planner.devices.readiness
         await until(lambda: "could not be started" in readiness.reason("cuda:0"))
         refused(await post(client, NAMED), "its process could not be started: ")
         check(await post(client, ANY), "cpu")
 
 
-async def test_another_registry_has_no_gpu(rates: Rates, template: Template) -> None:
+async def test_another_registry_has_no_gpu(rates: CostModel, template: ForkServer) -> None:
     """Owners import the service's own; the server itself computes on none."""
     app = create_app(
         Settings(), registry=Registry(REGISTRY["matmul"]), rates=rates, template=template

@@ -13,10 +13,10 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 from torch.overrides import TorchFunctionMode
 
-from service.dtypes import DTYPES
+from service.core.dtypes import DTYPES
 from service.examples import Example, plan_examples
+from service.operations import REGISTRY
 from service.registry import Op, Refusal, Registry, Sample
-from service.strategies import REGISTRY
 from tests.cases import Json, Row, assert_near, from_json, named, refusals, to_json
 from tests.conftest import Serve
 
@@ -35,7 +35,9 @@ def samples(*dtypes: str) -> list[object]:
     return [pytest.param(row, id=row.name) for row in rows]
 
 
-def sketch(op: Op[Any], sample: Sample | Refusal, dtype: str, **fields: Json) -> dict[str, Json]:
+def operand_specs(
+    op: Op[Any], sample: Sample | Refusal, dtype: str, **fields: Json
+) -> dict[str, Json]:
     """The request of a sample with shapes alone."""
     tensors: list[Json] = [{"shape": list(shape), "dtype": dtype} for shape in sample.shapes]
     return {**named(op, tensors), **sample.params, **fields}
@@ -57,7 +59,7 @@ def problem(document: Json) -> Json:
 async def test_shapes_alone_give_what_the_run_then_has(client: AsyncClient, row: Row) -> None:
     """Shape, dtype, strategy, device and alignment are those of the run, or the same problem is."""
     planned = await client.post(
-        f"/{row.op.name}/plan", json=sketch(row.op, row.sample, row.dtype, device="cpu")
+        f"/{row.op.name}/plan", json=operand_specs(row.op, row.sample, row.dtype, device="cpu")
     )
     run = await client.post(f"/{row.op.name}", json=row.body())
     if not row.has_meaning:
@@ -83,7 +85,7 @@ async def test_shapes_alone_give_what_the_run_then_has(client: AsyncClient, row:
 @pytest.mark.parametrize("row", samples("float32"))
 async def test_multiply_adds_follow_the_contract(client: AsyncClient, row: Row) -> None:
     """They are counted from the shapes by each operation's own rule."""
-    found = await plan(client, row.op.name, sketch(row.op, row.sample, row.dtype))
+    found = await plan(client, row.op.name, operand_specs(row.op, row.sample, row.dtype))
     elements = prod(found["result"]["shape"])
     expected = {
         "matmul": elements * row.sample.shapes[0][-1:][0] if row.sample.shapes[0] else 0,
@@ -101,7 +103,7 @@ async def test_multiply_adds_follow_the_contract(client: AsyncClient, row: Row) 
 async def test_an_einsum_path_can_be_walked(client: AsyncClient, sample: Sample) -> None:
     """numpy, led along the steps, meets their shapes, counts their work, and ends in the result."""
     row = Row(REGISTRY["einsum"], "auto", sample, "float64", "cpu")
-    found = await plan(client, "einsum", sketch(row.op, row.sample, row.dtype))
+    found = await plan(client, "einsum", operand_specs(row.op, row.sample, row.dtype))
     left = row.operands()
     for step in found["path"]:
         taken = [left[position] for position in step["positions"]]
@@ -123,7 +125,7 @@ async def test_the_line_of_torch_does_the_same(client: AsyncClient, row: Row) ->
     """`reproduce`, executed, gives the result of the run, dtype and shape included."""
     if not row.has_meaning:
         return
-    found = await plan(client, row.op.name, sketch(row.op, row.sample, row.dtype))
+    found = await plan(client, row.op.name, operand_specs(row.op, row.sample, row.dtype))
     tensors = [torch.as_tensor(x).to(DTYPES[row.dtype].torch) for x in row.operands()]
     names = row.op.operands or [f"x{number}" for number in range(len(tensors))]
     line = found["reproduce"]
@@ -144,7 +146,7 @@ async def test_strategies_are_those_of_the_registry(
     devices = app.state.service.engine.planner.devices
     kinds = {each.name: each.kind for each in devices.members}
     for sample in op.samples:
-        found = await plan(client, op.name, sketch(op, sample, "float32"))
+        found = await plan(client, op.name, operand_specs(op, sample, "float32"))
         meaning = op.sample_meaning(sample, torch.float32)
         expected = [(name, device) for name in op.strategies for device in kinds]
         assert [(each["strategy"], each["device"]) for each in found["strategies"]] == expected
@@ -171,7 +173,7 @@ async def test_a_named_strategy_is_accepted_as_it_runs(
     """What a plan accepts runs by that strategy; what it does not is refused in the same words."""
     for sample, dtype in [*((each, "float32") for each in op.samples), (op.samples[0], "bfloat16")]:
         row = Row(op, strategy, sample, dtype, "cpu")
-        body = sketch(op, sample, dtype, strategy=strategy, device="cpu")
+        body = operand_specs(op, sample, dtype, strategy=strategy, device="cpu")
         found = await plan(client, op.name, body)
         run = await client.post(f"/{op.name}", json=row.body())
         answer = run.json()
@@ -195,7 +197,7 @@ async def test_what_has_no_meaning_is_the_same_problem(
 ) -> None:
     """Shapes that do not fit are refused by the plan as by the run, hint and places included."""
     zeros: list[Json] = [to_json(np.zeros(shape), "float32") for shape in refusal.shapes]
-    planned = await client.post(f"/{op.name}/plan", json=sketch(op, refusal, "float32"))
+    planned = await client.post(f"/{op.name}/plan", json=operand_specs(op, refusal, "float32"))
     run = await client.post(f"/{op.name}", json=named(op, zeros) | dict(refusal.params))
     assert (planned.status_code, planned.json()["code"]) == (422, refusal.code)
     assert problem(planned.json()) == problem(run.json())
@@ -242,7 +244,7 @@ async def test_over_a_limit_the_reason_is_the_problem(
     sample = Sample("", tuple(shapes), {k: v for k, v in fields.items() if k != "dtype"})
     data: list[Json] = [to_json(np.ones(shape), dtype) for shape in shapes]
     async with serve(**SMALL) as client:
-        found = await plan(client, op, sketch(REGISTRY[op], sample, dtype))
+        found = await plan(client, op, operand_specs(REGISTRY[op], sample, dtype))
         run = await client.post(f"/{op}", json=named(REGISTRY[op], data) | dict(sample.params))
     answer = run.json()
     if words is None:
@@ -424,7 +426,7 @@ async def test_any_size_is_planned_without_a_tensor(
 ) -> None:
     """Sizes are Python integers: nothing overflows, no tensor is made, no memory is taken."""
 
-    class Watch(TorchFunctionMode):
+    class ConnectionMonitor(TorchFunctionMode):
         def __torch_function__(
             self, function: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
@@ -435,7 +437,7 @@ async def test_any_size_is_planned_without_a_tensor(
     await plan(client, op, body)  # measures strategies in a dtype that is new here
     tracemalloc.start()
     try:
-        with Watch():
+        with ConnectionMonitor():
             response = await client.post(f"/{op}/plan", json=body)
         _, peak = tracemalloc.get_traced_memory()
     finally:

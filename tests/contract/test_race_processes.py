@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 
 from service.api.events import RaceEvents
-from service.lanes import Template
-from service.rates import Rates
+from service.executors import ForkServer
+from service.planning.cost_model import CostModel
 from tests.conftest import Serve
 from tests.contract.test_compare import STREAM, listening, read_stream, until
 from tests.contract.test_lanes import PADDING, app_of, product, reckless
@@ -28,7 +28,7 @@ SHORT = product(2, strategies=["loops", "torch"], repeat=2)
 
 @pytest.fixture
 async def mine(
-    client: AsyncClient, rates: Rates, template: Template
+    client: AsyncClient, rates: CostModel, template: ForkServer
 ) -> AsyncIterator[tuple[FastAPI, AsyncClient]]:
     """An app that takes loops for quick, and a client of it."""
     async with reckless(client, rates, template) as found:
@@ -133,8 +133,8 @@ async def test_a_client_that_leaves_ends_its_race(
 @pytest.mark.parametrize("body", [LONG, TOLD], ids=["silent", "told"])
 async def test_a_late_race_is_killed(
     client: AsyncClient,
-    rates: Rates,
-    template: Template,
+    rates: CostModel,
+    template: ForkServer,
     headers: dict[str, str],
     body: bytes,
 ) -> None:
@@ -177,7 +177,7 @@ async def test_a_process_that_dies_after_a_row(mine: tuple[FastAPI, AsyncClient]
 
 @FORMS
 async def test_without_room_a_race_is_told_to_come_again(
-    client: AsyncClient, rates: Rates, template: Template, headers: dict[str, str]
+    client: AsyncClient, rates: CostModel, template: ForkServer, headers: dict[str, str]
 ) -> None:
     """503 is a plain problem document with Retry-After, for a stream too, read or not."""
     async with reckless(client, rates, template, queue=0) as (app, mine):

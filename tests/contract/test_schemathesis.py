@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.app import create_app
-from service.rates import Rates
+from service.planning.cost_model import CostModel
 from service.settings import Settings
 
 CHECKS = [
@@ -40,7 +40,7 @@ def operations() -> list[tuple[str, str, GenerationMode]]:
 
 
 @pytest.fixture(scope="module")
-def ready(rates: Rates) -> Iterator[ASGIApp]:
+def ready(rates: CostModel) -> Iterator[ASGIApp]:
     """The service, ready to compute, and deaf to the startup and shutdown of each client."""
     app = create_app(Settings(), rates=rates)
     app.state.service.engine.warm_up()

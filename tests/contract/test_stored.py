@@ -11,11 +11,11 @@ import pytest
 from httpx import AsyncClient
 
 from service.api.app import create_app
-from service.dtypes import DTYPES
-from service.rates import Rates
+from service.codecs import Body
+from service.codecs.stored_arrays import names_array
+from service.core.dtypes import DTYPES
+from service.planning.cost_model import CostModel
 from service.settings import Settings
-from service.wire import Body
-from service.wire.stored import names_array
 from tests.conftest import Serve, client_of, running
 from tests.needs import needs
 
@@ -47,7 +47,7 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def client(data: Path, rates: Rates) -> AsyncIterator[AsyncClient]:
+async def client(data: Path, rates: CostModel) -> AsyncIterator[AsyncClient]:
     """A client of a service with that folder."""
     app = create_app(Settings(data=data, max_elements=1000), rates=rates)
     async with running(app), client_of(app) as client:

@@ -9,11 +9,11 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 from starlette.types import Message
 
-from service.dtypes import DTYPES
+from service.core.dtypes import DTYPES
 from service.errors import leaves
+from service.operations import REGISTRY
 from service.registry import Op, Strategy
 from service.settings import NO_LIMITS, Settings
-from service.strategies import REGISTRY
 from tests.cases import strategies
 
 PRODUCT: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from httpx import AsyncClient
 
-from service.lanes.owner import PROBE_MS, START_MS
+from service.executors.device_process import PROBE_MS, START_MS
 from service.settings import PREFIX, Settings
 from tests.conftest import ROOT
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from service.lanes import Answer, Bytes, FatalError, Handler, Line
+from service.executors import Answer, Bytes, FatalError, Handler, Line
 
 
 class Echo:

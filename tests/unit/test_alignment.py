@@ -6,14 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.alignment import (
+from service.core.call import Shape
+from service.errors import Place, ShapeMismatchError
+from service.operations.broadcasting import (
     broadcast_shapes,
     broadcasts,
     describe_alignment,
     row_major_strides,
 )
-from service.call import Shape
-from service.errors import Place, ShapeMismatchError
 
 SHAPES = st.lists(
     st.lists(st.sampled_from([0, 1, 1, 2, 3]), max_size=4).map(tuple), min_size=1, max_size=4

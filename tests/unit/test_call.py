@@ -2,7 +2,7 @@
 
 import torch
 
-from service.call import Call, Spec
+from service.core.call import Call, Spec
 
 
 def test_specs() -> None:

@@ -29,7 +29,7 @@ from service.client import (
     matmul,
     norm,
 )
-from service.client.patience import Patience
+from service.client.patience import RetryBudget
 from tests.conftest import ROOT, serving
 
 URL = "http://service.test/behind/a/proxy/"
@@ -206,7 +206,7 @@ def test_patience_has_an_end(ask: Ask) -> None:
 def test_waits_grow_and_are_never_shorter_than_asked() -> None:
     """And all of them together are within the patience."""
     waits = []
-    patience = Patience(5, 30.0)
+    patience = RetryBudget(5, 30.0)
     for asked in (None, None, None, 2.0):
         error = UnexpectedAnswerError("busy")
         error.status, error.wait_s = 503, asked

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from service.__main__ import main
-from service.commands import compare as command
-from service.commands import results
-from service.commands.operands import RandomOperand, random_tensor
-from service.dtypes import DTYPES, describe
+from service.cli import compare as command
+from service.cli import results
+from service.cli.operands import RandomOperand, random_tensor
+from service.codecs import Reading
+from service.core.dtypes import DTYPES, describe
 from service.errors import LimitExceededError
-from service.wire import Reading
 
 SMALL = "--shapes 2x3 3x4 --budget-ms 1"
 Output = pytest.CaptureFixture[str]

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from service.api.connection import Connection
-from service.api.watch import Bounds, Watch
+from service.server.connection import Connection
+from service.server.watch import ConnectionLimits, ConnectionMonitor
 from tests.unit.test_protocol import BODY, WAITING, Wire, answers, laboratory, post, until
 
 # Long enough that the watch's own ticks end nothing while a test runs.
@@ -176,7 +176,9 @@ class Counting(Connection):
 
 async def test_the_watch_looks_again_and_again() -> None:
     """At every connection, four times in the shortest bound, until it is stopped."""
-    watch = Watch(Bounds(9, 999, head_s=0.04, request_s=1, write_s=1, idle_s=1))
+    watch = ConnectionMonitor(
+        ConnectionLimits(9, 999, head_s=0.04, request_s=1, write_s=1, idle_s=1)
+    )
     connections = [Counting(), Counting()]
     for connection in connections:
         assert watch.add(connection)

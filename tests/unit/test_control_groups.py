@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.control_groups import cores, memory_bytes
+from service.core.host import cores, memory_bytes
 
 HOST = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 

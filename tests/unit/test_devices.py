@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from service import devices
-from service.devices import (
+from service.core import devices
+from service.core.devices import (
     CLUSTER,
     Absence,
     Device,
@@ -146,7 +146,9 @@ def test_synchronize_cpu() -> None:
 def test_a_cluster_that_nobody_named() -> None:
     """Without a scheduler there is no cluster, and Dask is not imported."""
     assert "SERVICE_DASK_SCHEDULER" in host_devices().absent[CLUSTER]
-    script = "import sys, service.core; print({'dask', 'distributed', 'zarr'} & {*sys.modules})"
+    script = (
+        "import sys, service.bootstrap; print({'dask', 'distributed', 'zarr'} & {*sys.modules})"
+    )
     found = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

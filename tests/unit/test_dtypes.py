@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from service.dtypes import (
+from service.core.dtypes import (
     BOOL,
     COMPLEX,
     DTYPES,

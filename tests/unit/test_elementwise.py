@@ -9,7 +9,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.elementwise import (
+from service.operations.elementwise import (
     BOUNDS,
     EXPANSION,
     FUNCTIONS,

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from service import engine as module
-from service.call import Call, Spec, Tensor
-from service.devices import Device, Devices, host_devices
-from service.dtypes import FLOATS, INTEGERS
+from service.core.call import Call, Spec, Tensor
+from service.core.devices import Device, Devices, host_devices
+from service.core.dtypes import FLOATS, INTEGERS
+from service.core.timing import Stopwatch
 from service.engine import MAX_PLANS, Engine, move
 from service.errors import (
     DeviceFailedError,
@@ -19,12 +20,11 @@ from service.errors import (
     LimitExceededError,
     OutOfMemoryError,
 )
-from service.limits import Limits
-from service.plan import Planner
-from service.rates import Rates
-from service.registry import Meaning, Op, Registry, Sample, Work
-from service.strategies import REGISTRY
-from service.timing import Stopwatch
+from service.operations import REGISTRY
+from service.planning.cost_model import CostModel
+from service.planning.limits import Limits
+from service.planning.planner import Planner
+from service.registry import Inferred, Op, Registry, Sample, Work
 
 CPU = Device("cpu", "cpu", "", None)
 LIMITS = Limits(max_elements=1000, max_bytes=10_000, max_rank=4, deadline_ms=60_000)
@@ -33,7 +33,7 @@ LIMITS = Limits(max_elements=1000, max_bytes=10_000, max_rank=4, deadline_ms=60_
 def engine(registry: Registry = REGISTRY, devices: tuple[Device, ...] = (CPU,)) -> Engine:
     """An engine for which a probe takes a millisecond, so that only the smallest are run."""
     ticks = count(0, 1_000_000)
-    return Engine(registry, Planner(Devices(devices), Rates(lambda: next(ticks)), LIMITS))
+    return Engine(registry, Planner(Devices(devices), CostModel(lambda: next(ticks)), LIMITS))
 
 
 def run(engine: Engine, call: Call) -> Any:
@@ -85,12 +85,12 @@ def test_warm() -> None:
 def test_plan_of_a_sketch() -> None:
     """A plan needs shapes, no data; it is refused as the call would be."""
     here = engine()
-    sketch = (Spec((2, 3), torch.float32), Spec((3, 300), torch.float32))
-    request = here.request(Call("matmul", (), {}, sketch=sketch))
+    operand_specs = (Spec((2, 3), torch.float32), Spec((3, 300), torch.float32))
+    request = here.request(Call("matmul", (), {}, operand_specs=operand_specs))
     assert here.planner.plan(request).meaning.shape == (2, 300)
-    larger = (Spec((4, 3), torch.float32), sketch[1])
+    larger = (Spec((4, 3), torch.float32), operand_specs[1])
     with pytest.raises(LimitExceededError):
-        here.planner.plan(here.request(Call("matmul", (), {}, sketch=larger)))
+        here.planner.plan(here.request(Call("matmul", (), {}, operand_specs=larger)))
 
 
 def test_plans_are_kept() -> None:
@@ -146,12 +146,12 @@ def test_proof_comes_first() -> None:
 
 def failing(fail: Callable[[], object]) -> Engine:
     """An engine whose one operation fails on two numbers and more."""
-    op: Op[Meaning] = Op(
+    op: Op[Inferred] = Op(
         name="fail",
         summary="Fails.",
         operands=("x",),
         params=(),
-        understand=lambda specs: Meaning(
+        infer=lambda specs: Inferred(
             specs=specs, shape=specs[0].shape, dtype=specs[0].dtype, multiply_adds=1
         ),
         prove=lambda meaning, operands: None,
@@ -167,7 +167,7 @@ def failing(fail: Callable[[], object]) -> Engine:
             fail()
         return x
 
-    def adapt(compute: Any, meaning: Meaning, operands: Sequence[Tensor]) -> Tensor:
+    def adapt(compute: Any, meaning: Inferred, operands: Sequence[Tensor]) -> Tensor:
         result: Tensor = compute(*operands)
         return result
 

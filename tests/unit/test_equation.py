@@ -11,8 +11,15 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from service.call import Shape
-from service.equation import (
+from service.core.call import Shape
+from service.errors import (
+    InvalidEquationError,
+    InvalidFieldError,
+    Place,
+    RequestError,
+    ShapeMismatchError,
+)
+from service.operations.equation import (
     MAX_OPTIMAL_OPERANDS,
     OPTIMIZERS,
     Equation,
@@ -21,13 +28,6 @@ from service.equation import (
     find_path,
     parse_optimize,
     read,
-)
-from service.errors import (
-    InvalidEquationError,
-    InvalidFieldError,
-    Place,
-    RequestError,
-    ShapeMismatchError,
 )
 
 SIZES = {"i": 2, "j": 3, "k": 4, "A": 1}

@@ -21,7 +21,7 @@ from service.errors import (
     quote,
 )
 
-# `service.api.errors` adds more, when something has imported it.
+# `service.http.errors` adds more, when something has imported it.
 LEAVES = [leaf for leaf in leaves() if leaf.__module__.startswith("service.errors")]
 
 

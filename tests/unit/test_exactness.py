@@ -13,13 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service import exactness
-from service.call import Tensor
-from service.dtypes import DTYPES, Dtype
+from service.core.call import Tensor
+from service.core.dtypes import DTYPES, Dtype
 from service.errors import IntegerOverflowError
-from service.exactness import magnitude, overflow, prove_fits
-from service.registry import Meaning, Op, Sample
-from service.strategies import REGISTRY
+from service.operations import REGISTRY
+from service.operations import overflow as exactness
+from service.operations.overflow import magnitude, overflow, prove_fits
+from service.registry import Inferred, Op, Sample
 
 Array = npt.NDArray[Any]
 INTEGER = st.sampled_from([d for d in DTYPES.values() if d.kind == "integer"])
@@ -48,10 +48,10 @@ def fits(dtype: Dtype, exact: Array) -> bool:
     return all(dtype.low <= value <= dtype.high for value in np.ravel(exact))
 
 
-def meaning_of(op: Op[Any], operands: Sequence[Tensor], raw: Mapping[str, object]) -> Meaning:
+def meaning_of(op: Op[Any], operands: Sequence[Tensor], raw: Mapping[str, object]) -> Inferred:
     """What the operation means for these operands and raw parameters."""
     sample = Sample("", tuple(tuple(x.shape) for x in operands), raw)
-    meaning: Meaning = op.sample_meaning(sample, operands[0].dtype)
+    meaning: Inferred = op.sample_meaning(sample, operands[0].dtype)
     return meaning
 
 

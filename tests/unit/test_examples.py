@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.examples import Example, compare_examples, examples, lesson_operands, plan_examples
-from service.strategies import REGISTRY
+from service.operations import REGISTRY
 
 TABLES = {"run": examples(), "plan": plan_examples(), "compare": compare_examples()}
 

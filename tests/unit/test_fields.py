@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from service.errors import InvalidFieldError, Place
-from service.fields import (
+from service.core.validators import (
     Parser,
     boolean,
     choice,
@@ -16,6 +15,7 @@ from service.fields import (
     refuse,
     text,
 )
+from service.errors import InvalidFieldError, Place
 
 COLOUR = choice("colour", ("red", "green"))
 FLAG = boolean("flag")

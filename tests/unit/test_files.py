@@ -5,7 +5,7 @@ from resource import RLIM_INFINITY
 
 import pytest
 
-from service.api.files import OF_WORKER, OTHERS, make_room
+from service.server.files import OF_WORKER, OTHERS, make_room
 from service.settings import Settings
 
 

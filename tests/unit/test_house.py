@@ -3,7 +3,7 @@
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from service.house import house, layers
+from tools.layers_svg import house, layers
 
 ROOT = Path(__file__).parents[2]
 

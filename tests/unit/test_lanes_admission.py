@@ -3,7 +3,7 @@
 import pytest
 
 from service.errors import OverloadedError
-from service.lanes import Admission, ByteBudget
+from service.executors import Admission, ByteBudget
 
 S = 1_000_000_000
 LONG_MS = 60_000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.lanes.arena import KEPT_BYTES, Arena
+from service.executors.shared_memory import KEPT_BYTES, Arena
 
 
 @pytest.fixture

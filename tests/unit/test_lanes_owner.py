@@ -11,15 +11,25 @@ from pathlib import Path
 
 import pytest
 
-from service.devices import Readiness
+from service.core.devices import Readiness
 from service.errors import (
     DeadlineExceededError,
     DeviceUnreadyError,
     OutOfMemoryError,
     OverloadedError,
 )
-from service.lanes import Config, Owner, Pool, Template, WorkerFaultError, owner, spawn
-from service.lanes.process import Start
+from service.executors import (
+    Config,
+    ForkServer,
+    Owner,
+    Pool,
+    WorkerFaultError,
+    spawn,
+)
+from service.executors import (
+    device_process as owner,
+)
+from service.executors.worker_handle import Start
 from tests.unit.test_lanes_processes import ROOT, is_alive, pid_in, until
 
 LONG_MS = 60_000
@@ -56,7 +66,7 @@ def readiness() -> Readiness:
 
 @pytest.fixture
 async def owners(
-    template: Template, reports: Reports, readiness: Readiness
+    template: ForkServer, reports: Reports, readiness: Readiness
 ) -> AsyncIterator[Owners]:
     """Makes owners of "cuda:0" with a handler of the tests, starts and closes them."""
     made = []
@@ -381,8 +391,8 @@ async def test_closing_while_it_starts(owners: Owners, readiness: Readiness) -> 
 
 SERVER = """
 import asyncio
-from service.devices import Readiness
-from service.lanes import Config, Owner, spawn
+from service.core.devices import Readiness
+from service.executors import Config, Owner, spawn
 
 async def main():
     readiness = Readiness()

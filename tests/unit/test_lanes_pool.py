@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.lanes.pool import BUSY_BYTES, IDLE_BYTES, Block, Pool, hold, mapped, release
+from service.executors.pool import BUSY_BYTES, IDLE_BYTES, Block, Pool, hold, mapped, release
 
 PAGE = mmap.PAGESIZE
 

@@ -21,26 +21,26 @@ from service.errors import (
     OverloadedError,
     WorkerDiedError,
 )
-from service.lanes import Block, Bytes, Config, Pool, ProcessLane, Template, WorkerFaultError
-from service.lanes.arena import Arena
-from service.lanes.worker import NICE, OOM_SCORE
+from service.executors import Block, Bytes, Config, ForkServer, Pool, ProcessPool, WorkerFaultError
+from service.executors.shared_memory import Arena
+from service.executors.worker_loop import NICE, OOM_SCORE
 
 ROOT = Path(__file__).parents[2]
 LONG_MS = 60_000
 MEMORY_BYTES = 2**28
-Lanes = Callable[..., ProcessLane]
+Lanes = Callable[..., ProcessPool]
 
 
 @pytest.fixture
-async def lanes(template: Template) -> AsyncIterator[Lanes]:
+async def lanes(template: ForkServer) -> AsyncIterator[Lanes]:
     """Makes lanes, with a handler of the tests, and closes them."""
     made = []
 
     def make(
         handler: str = "obey", *, slots: int = 1, queue: int = 4, pool: Pool | None = None
-    ) -> ProcessLane:
+    ) -> ProcessPool:
         config = Config(make=f"tests.unit.lane_handlers:{handler}", memory_bytes=MEMORY_BYTES)
-        lane = ProcessLane(template.fork, lambda: config, slots=slots, queue=queue, pool=pool)
+        lane = ProcessPool(template.fork, lambda: config, slots=slots, queue=queue, pool=pool)
         made.append(lane)
         return lane
 
@@ -50,7 +50,7 @@ async def lanes(template: Template) -> AsyncIterator[Lanes]:
 
 
 @pytest.fixture
-def lane(lanes: Lanes) -> ProcessLane:
+def lane(lanes: Lanes) -> ProcessPool:
     """One slot, and a queue of four."""
     return lanes()
 
@@ -84,13 +84,13 @@ async def pid_in(file: Path) -> int:
     return int(text_of(file))
 
 
-async def pid_of(lane: ProcessLane) -> int:
+async def pid_of(lane: ProcessPool) -> int:
     """The id of the process that takes the next request."""
     answer, _ = await lane.run(b"pid", b"", deadline_ms=LONG_MS)
     return int(answer)
 
 
-async def test_answer(lane: ProcessLane) -> None:
+async def test_answer(lane: ProcessPool) -> None:
     """Heads and bodies of any size come back, from one process that stays."""
     found = set()
     for size in (0, 1, 2**20 - 1, 2**20, 5_000_001, 3):
@@ -148,7 +148,7 @@ async def test_a_body_stays_until_nobody_reads_it(lanes: Lanes, pool: Pool, tmp_
     assert pool.take(2**21) is not None
 
 
-async def test_workers_yield(lane: ProcessLane) -> None:
+async def test_workers_yield(lane: ProcessPool) -> None:
     """To the server's event loop in time, and to the server when the host has no memory left."""
     nice, _ = await lane.run(b"nice", b"", deadline_ms=LONG_MS)
     assert int(nice) == os.getpriority(os.PRIO_PROCESS, 0) + NICE
@@ -165,7 +165,7 @@ async def test_slots_run_beside_each_other(lanes: Lanes) -> None:
     assert len({bytes(answer) for answer, _ in answers}) == 2
 
 
-async def test_late_work_is_killed(lane: ProcessLane, tmp_path: Path) -> None:
+async def test_late_work_is_killed(lane: ProcessPool, tmp_path: Path) -> None:
     """504 for it, a free core, and the next request in the queue is served."""
     file = tmp_path / "pid"
     late = asyncio.create_task(lane.run(f"spin {file}".encode(), b"", deadline_ms=2500))
@@ -178,7 +178,7 @@ async def test_late_work_is_killed(lane: ProcessLane, tmp_path: Path) -> None:
     assert lane.inside == 0
 
 
-async def test_a_worker_shortens_its_deadline(lane: ProcessLane) -> None:
+async def test_a_worker_shortens_its_deadline(lane: ProcessPool) -> None:
     """The request itself had named one."""
     pid = await pid_of(lane)
     with pytest.raises(DeadlineExceededError):
@@ -188,7 +188,7 @@ async def test_a_worker_shortens_its_deadline(lane: ProcessLane) -> None:
         await lane.run(b"shorten 60000", b"", deadline_ms=400)  # which is no longer one
 
 
-async def test_parts_come_before_the_answer(lane: ProcessLane) -> None:
+async def test_parts_come_before_the_answer(lane: ProcessPool) -> None:
     """Each when it is told, whole and in order; who asks for none gets the answer alone."""
     for size in (0, 3, 2**21 + 1):
         body = os.urandom(size)
@@ -202,7 +202,7 @@ async def test_parts_come_before_the_answer(lane: ProcessLane) -> None:
         assert (int(answer), bytes(payload)) == (await pid_of(lane), body)
 
 
-async def test_a_part_comes_while_the_worker_goes_on(lane: ProcessLane, tmp_path: Path) -> None:
+async def test_a_part_comes_while_the_worker_goes_on(lane: ProcessPool, tmp_path: Path) -> None:
     """It need not be over; and then it can be killed as any other."""
     file = tmp_path / "pid"
     parts: asyncio.Queue[Bytes] = asyncio.Queue()
@@ -215,7 +215,7 @@ async def test_a_part_comes_while_the_worker_goes_on(lane: ProcessLane, tmp_path
     await until(lambda: not is_alive(pid) and not lane.inside)
 
 
-async def test_who_has_told_a_part_is_not_tried_again(lane: ProcessLane, tmp_path: Path) -> None:
+async def test_who_has_told_a_part_is_not_tried_again(lane: ProcessPool, tmp_path: Path) -> None:
     """The parts of another try might be others; without any it is tried again."""
     parts: list[Bytes] = []
     head = b"tell %d once " + str(tmp_path / "died").encode()
@@ -227,7 +227,7 @@ async def test_who_has_told_a_part_is_not_tried_again(lane: ProcessLane, tmp_pat
     assert (len(parts), lane.ends) == (1, 2)
 
 
-async def test_unwanted_work_is_killed(lane: ProcessLane, tmp_path: Path) -> None:
+async def test_unwanted_work_is_killed(lane: ProcessPool, tmp_path: Path) -> None:
     """A client that leaves takes its work along."""
     file = tmp_path / "pid"
     left = asyncio.create_task(lane.run(f"spin {file}".encode(), b"", deadline_ms=LONG_MS))
@@ -236,7 +236,7 @@ async def test_unwanted_work_is_killed(lane: ProcessLane, tmp_path: Path) -> Non
     await until(lambda: not is_alive(pid) and not lane.inside)
 
 
-async def test_a_request_that_waits_and_is_unwanted(lane: ProcessLane, tmp_path: Path) -> None:
+async def test_a_request_that_waits_and_is_unwanted(lane: ProcessPool, tmp_path: Path) -> None:
     """It leaves its place; what runs goes on."""
     file = tmp_path / "pid"
     held = asyncio.create_task(lane.run(f"spin {file}".encode(), b"", deadline_ms=LONG_MS))
@@ -259,7 +259,7 @@ async def test_a_full_queue(lanes: Lanes, tmp_path: Path) -> None:
     held.cancel()
 
 
-async def test_a_death_is_not_noticed(lane: ProcessLane, tmp_path: Path) -> None:
+async def test_a_death_is_not_noticed(lane: ProcessPool, tmp_path: Path) -> None:
     """The request is given to another process, which has it whole."""
     body = os.urandom(3_000_000)
     head = f"once {tmp_path / 'died'}".encode()
@@ -267,7 +267,7 @@ async def test_a_death_is_not_noticed(lane: ProcessLane, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-async def test_what_kills_twice_is_refused(lane: ProcessLane, way: signal.Signals) -> None:
+async def test_what_kills_twice_is_refused(lane: ProcessPool, way: signal.Signals) -> None:
     """It is the request's fault, perhaps; others are served."""
     with pytest.raises(WorkerDiedError):
         await lane.run(b"die %d" % way, b"", deadline_ms=LONG_MS)
@@ -275,7 +275,7 @@ async def test_what_kills_twice_is_refused(lane: ProcessLane, way: signal.Signal
     assert (await lane.run(b"pid", b"body", deadline_ms=LONG_MS))[1] == b"body"
 
 
-async def test_an_idle_worker_dies(lane: ProcessLane) -> None:
+async def test_an_idle_worker_dies(lane: ProcessPool) -> None:
     """The next request does not notice."""
     pid = await pid_of(lane)
     assert lane.ends == 0
@@ -291,7 +291,7 @@ async def test_a_worker_that_cannot_begin(lanes: Lanes) -> None:
         await lanes("broken").run(b"pid", b"", deadline_ms=LONG_MS)
 
 
-async def test_a_handler_that_fails(lane: ProcessLane) -> None:
+async def test_a_handler_that_fails(lane: ProcessPool) -> None:
     """The server gets the traceback, and the process goes on."""
     pid = await pid_of(lane)
     with pytest.raises(WorkerFaultError, match="ValueError: because"):
@@ -299,7 +299,7 @@ async def test_a_handler_that_fails(lane: ProcessLane) -> None:
     assert await pid_of(lane) == pid
 
 
-async def test_memory_is_bounded(lane: ProcessLane) -> None:
+async def test_memory_is_bounded(lane: ProcessPool) -> None:
     """Beyond its budget a request ends, and not its process."""
     pid = await pid_of(lane)
     with pytest.raises(OutOfMemoryError):
@@ -325,9 +325,9 @@ async def test_closing_kills_what_runs(lanes: Lanes, tmp_path: Path) -> None:
 
 async def test_leaving_while_a_worker_starts(lanes: Lanes) -> None:
     """The process that nobody waits for any more is found and ended."""
-    template = Template(())
+    template = ForkServer(())
     config = Config(make="tests.unit.lane_handlers:obey", memory_bytes=MEMORY_BYTES)
-    lane = ProcessLane(template.fork, lambda: config, slots=1, queue=0)
+    lane = ProcessPool(template.fork, lambda: config, slots=1, queue=0)
     with pytest.raises(DeadlineExceededError):
         await lane.run(b"pid", b"", deadline_ms=20)
     await until(lambda: not lane.inside)
@@ -338,11 +338,11 @@ async def test_leaving_while_a_worker_starts(lanes: Lanes) -> None:
 
 async def test_the_template_dies() -> None:
     """Workers stay, and another template is started when a worker is wanted."""
-    template = Template(())
+    template = ForkServer(())
     template.warm()
     template.warm()
     config = Config(make="tests.unit.lane_handlers:obey", memory_bytes=MEMORY_BYTES)
-    lane = ProcessLane(template.fork, lambda: config, slots=1, queue=1)
+    lane = ProcessPool(template.fork, lambda: config, slots=1, queue=1)
     first = await pid_of(lane)
     pid = template.pid
     assert pid is not None
@@ -358,17 +358,17 @@ async def test_the_template_dies() -> None:
 
 async def test_no_template_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the same as a worker that dies: 503."""
-    template = Template(())
+    template = ForkServer(())
     monkeypatch.setattr(sys, "executable", "/bin/false")
     config = Config(make="tests.unit.lane_handlers:obey", memory_bytes=MEMORY_BYTES)
-    lane = ProcessLane(template.fork, lambda: config, slots=1, queue=1)
+    lane = ProcessPool(template.fork, lambda: config, slots=1, queue=1)
     with pytest.raises(WorkerDiedError):
         await lane.run(b"pid", b"", deadline_ms=LONG_MS)
     await lane.close()
     template.close()
 
 
-async def test_no_descriptor_is_left(lane: ProcessLane, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_descriptor_is_left(lane: ProcessPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither for an arena nor for a socket: 503, and no place is lost."""
 
     def none(*_: object) -> None:
@@ -383,7 +383,7 @@ async def test_no_descriptor_is_left(lane: ProcessLane, monkeypatch: pytest.Monk
     assert await pid_of(lane)
 
 
-def test_a_template_that_ends_when_it_is_asked(template: Template) -> None:
+def test_a_template_that_ends_when_it_is_asked(template: ForkServer) -> None:
     """It has taken the message, and gives no worker: its socket is closed."""
     template.warm()
     assert template._running is not None
@@ -403,12 +403,12 @@ def test_a_template_that_ends_when_it_is_asked(template: Template) -> None:
 
 SERVER = """
 import asyncio
-from service.lanes import Bytes, Config, ProcessLane, Template
+from service.executors import Bytes, Config, ForkServer, ProcessPool
 
 async def main():
-    template = Template(())
+    template = ForkServer(())
     config = Config(make="tests.unit.lane_handlers:obey", memory_bytes=2**28)
-    lane = ProcessLane(template.fork, lambda: config, slots=2, queue=2)
+    lane = ProcessPool(template.fork, lambda: config, slots=2, queue=2)
     asyncio.create_task(lane.run(b"spin {file}", b"", deadline_ms=600_000))
     idle, _ = await lane.run(b"pid", b"", deadline_ms=60_000)
     print(template.pid, int(idle), flush=True)

@@ -7,7 +7,7 @@ from threading import Event, get_ident
 import pytest
 
 from service.errors import DeadlineExceededError, OverloadedError
-from service.lanes import ThreadLane
+from service.executors import ThreadPool
 
 pytestmark = pytest.mark.anyio
 
@@ -15,14 +15,14 @@ LONG_MS = 60_000
 
 
 @pytest.fixture
-def lane() -> Iterator[ThreadLane]:
+def lane() -> Iterator[ThreadPool]:
     """One slot, and a queue of one."""
-    lane = ThreadLane(1, 1)
+    lane = ThreadPool(1, 1)
     yield lane
     lane.close()
 
 
-async def until_inside(lane: ThreadLane, count: int) -> None:
+async def until_inside(lane: ThreadPool, count: int) -> None:
     """Wait until so many jobs run or wait."""
     for _ in range(20_000):
         if lane.inside == count:
@@ -31,21 +31,21 @@ async def until_inside(lane: ThreadLane, count: int) -> None:
     pytest.fail(f"{lane.inside} jobs run or wait, not {count}")
 
 
-async def test_result(lane: ThreadLane) -> None:
+async def test_result(lane: ThreadPool) -> None:
     """A job runs on a thread of the lane, and its result comes back."""
     assert await lane.run(lambda: 5, deadline_ms=LONG_MS) == 5
     assert await lane.run(get_ident, deadline_ms=LONG_MS) != get_ident()
     await until_inside(lane, 0)
 
 
-async def test_error(lane: ThreadLane) -> None:
+async def test_error(lane: ThreadPool) -> None:
     """What a job raises comes back too, and its place is free again."""
     with pytest.raises(ZeroDivisionError):
         await lane.run(lambda: 1 // 0, deadline_ms=LONG_MS)
     await until_inside(lane, 0)
 
 
-async def test_queue_is_full(lane: ThreadLane) -> None:
+async def test_queue_is_full(lane: ThreadPool) -> None:
     """A job without a place is turned away at once; it is told when to try again."""
     gate = Event()
     held = [
@@ -61,7 +61,7 @@ async def test_queue_is_full(lane: ThreadLane) -> None:
     assert await lane.run(lambda: 5, deadline_ms=LONG_MS) == 5
 
 
-async def test_a_wait_that_outlasts_the_deadline(lane: ThreadLane) -> None:
+async def test_a_wait_that_outlasts_the_deadline(lane: ThreadPool) -> None:
     """A job is turned away at once if the one before it will take longer than it may wait."""
     gate = Event()
     held = lane.submit(lambda: gate.wait(20), estimated_ns=5e9, deadline_ms=LONG_MS)
@@ -71,7 +71,7 @@ async def test_a_wait_that_outlasts_the_deadline(lane: ThreadLane) -> None:
     await held
 
 
-async def test_deadline_while_running(lane: ThreadLane) -> None:
+async def test_deadline_while_running(lane: ThreadPool) -> None:
     """A late job is given up, and keeps its place until it ends."""
     gate = Event()
     with pytest.raises(DeadlineExceededError, match="the answer was not ready by its deadline"):
@@ -81,7 +81,7 @@ async def test_deadline_while_running(lane: ThreadLane) -> None:
     await until_inside(lane, 0)
 
 
-async def test_deadline_while_waiting(lane: ThreadLane) -> None:
+async def test_deadline_while_waiting(lane: ThreadPool) -> None:
     """A job whose deadline passes in the queue never runs, and leaves its place."""
     gate = Event()
     ran = Event()
@@ -98,7 +98,7 @@ async def test_deadline_while_waiting(lane: ThreadLane) -> None:
 
 async def test_close_waits_for_what_runs() -> None:
     """Closing waits for the job that runs, and drops the one that waits."""
-    lane = ThreadLane(1, 1)
+    lane = ThreadPool(1, 1)
     started, gate, ran = Event(), Event(), Event()
 
     def job() -> bool:

@@ -8,9 +8,9 @@ from time import sleep
 
 import pytest
 
-from service.lanes import Answer, Bytes, Config, Line, Pool
-from service.lanes.arena import Arena
-from service.lanes.worker import (
+from service.executors import Answer, Bytes, Config, Line, Pool
+from service.executors.shared_memory import Arena
+from service.executors.worker_loop import (
     ANSWER,
     CONFIG,
     DONE,

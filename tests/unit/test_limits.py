@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from service.limits import Limits
+from service.planning.limits import Limits
 
 
 def test_frozen() -> None:

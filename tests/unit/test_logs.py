@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.api.logs import FIELDS, JsonFormatter, TextFormatter, log_config
+from service.observability.logs import FIELDS, JsonFormatter, TextFormatter, log_config
 from service.settings import Settings
 from tests.conftest import Serve
 

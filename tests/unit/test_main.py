@@ -14,11 +14,11 @@ from uvicorn.config import STARTUP_FAILURE
 
 from service.__main__ import SUMMARIES, main
 from service.api.keys import key_hash
-from service.api.serve import serve
-from service.api.server import Server
-from service.api.supervisor import Supervisor
+from service.operations import REGISTRY
+from service.server.run import serve
+from service.server.shutdown import Server
+from service.server.supervisor import Supervisor
 from service.settings import Settings
-from service.strategies import REGISTRY
 
 ROOT = Path(__file__).parents[2]
 Capture = pytest.CaptureFixture[str]
@@ -127,7 +127,7 @@ def test_too_few_open_files(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Connections are held to what is left, which is told with a way out."""
-    monkeypatch.setattr("service.api.serve.make_room", lambda _: 700)
+    monkeypatch.setattr("service.server.run.make_room", lambda _: 700)
     monkeypatch.setattr(Server, "run", lambda _: None)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     serve(Settings(port=0))
@@ -269,7 +269,7 @@ def test_help_loads_no_torch() -> None:
     """It is there at once."""
     done = run("-X", "importtime", "-m", "service", "--help")
     assert done.returncode == 0
-    assert "service.commands.parser" in done.stderr
+    assert "service.cli.parser" in done.stderr
     assert "torch" not in done.stderr
 
 
@@ -308,7 +308,7 @@ def test_a_fault_of_our_own_is_not_taken_for_a_missing_package(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A module of the service that is not there is a bug, with its traceback."""
-    monkeypatch.setitem(sys.modules, "service.commands.plan", None)
+    monkeypatch.setitem(sys.modules, "service.cli.plan", None)
     with pytest.raises(ModuleNotFoundError):
         main(["plan", "matmul"])
 

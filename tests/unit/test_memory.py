@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from service import memory
+from service.core import memory
 
 
 def test_release_changes_nothing_that_is_in_use() -> None:
@@ -31,7 +31,7 @@ def test_a_c_library_without_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -
 
 HEAPS = """
 import ctypes, sys, threading
-from service import memory
+from service.core import memory
 
 if "share" in sys.argv:
     memory.share_heap()

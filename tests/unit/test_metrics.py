@@ -9,11 +9,11 @@ import pytest
 from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.api.exposition import BOUND_BITS
-from service.api.figures import BATCH, Figures, Tally
-from service.api.metrics import MEDIA_TYPE, Metrics
-from service.api.sharing import Folder
-from service.timing import PHASES
+from service.core.timing import PHASES
+from service.observability.counters import BATCH, Counters, Histogram
+from service.observability.metrics import MEDIA_TYPE, Metrics
+from service.observability.multiprocess import Folder
+from service.observability.prometheus import BOUND_BITS
 
 LAPS = [4_000, 0, 300, 3_000, 200, 5_000_000_000]
 MATMUL = ("matmul", "torch", "inline", 200)
@@ -104,10 +104,10 @@ async def test_the_process_tells_of_itself() -> None:
 
 def test_figures_come_back_as_they_were() -> None:
     """From the text that one process leaves for another."""
-    figures = Figures()
+    figures = Counters()
     figures.count_call(MATMUL, LAPS)
     figures.requests["GET", "/limits", 200] += 2
-    found = Figures.load(figures.with_readings({"x {}": 1.5}).dump())
+    found = Counters.load(figures.with_readings({"x {}": 1.5}).dump())
     assert found.requests == figures.requests
     assert found.readings == {"x {}": 1.5}
     (key,) = found.calls
@@ -121,7 +121,7 @@ def test_figures_come_back_as_they_were() -> None:
 @pytest.mark.parametrize("calls", [0, 1, BATCH - 1, BATCH, 2 * BATCH + 1])
 def test_phases_are_counted_in_batches(calls: int) -> None:
     """Whole ones by themselves, the rest when it is asked for; each by its length in bits."""
-    tally = Tally()
+    tally = Histogram()
     laps = [[number, 2**number % 2**50, 1, 0, 7, 2**40 + 1] for number in range(calls)]
     for each in laps:
         tally.add(each)
@@ -177,12 +177,12 @@ class Watched(Folder):
         """How many calls the process that uses the folder has told of."""
         ((text, lives),) = Folder(self._path).others()
         assert lives
-        return sum(tally.count for tally in Figures.load(text).calls.values())
+        return sum(tally.count for tally in Counters.load(text).calls.values())
 
 
 async def test_figures_are_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Again and again while the server runs, and once more at its end."""
-    monkeypatch.setattr("service.api.metrics.PUBLISH_S", 0.001)
+    monkeypatch.setattr("service.observability.metrics.PUBLISH_S", 0.001)
     folder = Watched(tmp_path)
     metrics = Metrics(folder)
     async with metrics.published(), asyncio.timeout(10):

@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.call import Shape, Spec
-from service.dtypes import DTYPES
+from service.core.call import Shape, Spec
+from service.core.dtypes import DTYPES
 from service.errors import Place, RequestError, ShapeMismatchError, leaves
-from service.operations.norm import NormMeaning, parse_dim, parse_ord
-from service.registry import Meaning, Op, Refusal, Sample
-from service.strategies import REGISTRY
+from service.operations import REGISTRY
+from service.operations.norm.definition import InferredNorm, parse_dim, parse_ord
+from service.registry import Inferred, Op, Refusal, Sample
 
 MATMUL, EINSUM, NORM, BROADCAST = (REGISTRY[op] for op in REGISTRY)
 ERRORS = {leaf.code: leaf for leaf in leaves()}
@@ -24,9 +24,9 @@ Raw = Mapping[str, object]
 
 def meaning_of(
     op: Op[Any], *shapes: Shape, raw: Raw | None = None, dtype: torch.dtype = torch.float32
-) -> Meaning:
+) -> Inferred:
     """What `op` means for operands of these shapes and raw parameters."""
-    meaning: Meaning = op.sample_meaning(Sample("", shapes, raw or {}), dtype)
+    meaning: Inferred = op.sample_meaning(Sample("", shapes, raw or {}), dtype)
     return meaning
 
 
@@ -350,7 +350,7 @@ def test_singular_values_need_float32(order: object, dtype: str) -> None:
 def test_norm_meaning() -> None:
     """A norm knows its axes from the left, and whether it is a root of a sum of powers."""
     meaning = meaning_of(NORM, (2, 3, 4), raw={"dim": [-1, 0], "kind": "vector"})
-    assert isinstance(meaning, NormMeaning)
+    assert isinstance(meaning, InferredNorm)
     assert (meaning.dim, meaning.reduced, meaning.matrix) == ((2, 0), 8, False)
     for raw, powers in (
         ({"ord": 3, "dim": 0}, True),
@@ -360,7 +360,7 @@ def test_norm_meaning() -> None:
         ({"ord": 1}, False),
     ):
         meaning = meaning_of(NORM, (2, 3), raw=raw)
-        assert isinstance(meaning, NormMeaning)
+        assert isinstance(meaning, InferredNorm)
         assert meaning.is_sum_of_powers == powers
 
 

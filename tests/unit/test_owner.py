@@ -8,20 +8,20 @@ import orjson
 import pytest
 import torch
 
-from service.api.owner import OwnerWorker, make
-from service.api.task import Admitted, Task, reply_of
+from service.codecs import READERS
+from service.core.timing import Stopwatch
 from service.engine import Engine
 from service.errors import DeviceFailedError
-from service.lanes import HELLO, Answer, FatalError, Line
-from service.rates import Rates
+from service.executors import HANDSHAKE, Answer, FatalError, Line
+from service.operations import REGISTRY
+from service.pipeline.device_worker import OwnerWorker, make
+from service.pipeline.messages import Admitted, WorkerRequest, reply_of
+from service.planning.cost_model import CostModel
 from service.settings import Settings
-from service.strategies import REGISTRY
-from service.timing import Stopwatch
-from service.wire import READERS
 from tests.owners import GPU, ILLEGAL, rates_of
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
-TASK = Task(
+TASK = WorkerRequest(
     "matmul",
     (None, None, None, None),
     "",
@@ -32,7 +32,7 @@ TASK = Task(
 
 
 @pytest.fixture
-def owner(rates: Rates) -> OwnerWorker:
+def owner(rates: CostModel) -> OwnerWorker:
     """That of a GPU."""
     row = asdict(replace(GPU, owned=False, torch_device="cpu"))
     known = [*rates.rows(), *rates_of(GPU)]
@@ -63,7 +63,7 @@ def test_a_call(owner: OwnerWorker) -> None:
 
 def test_a_report(owner: OwnerWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has rates of every strategy in every dtype that the device takes, and of it alone."""
-    report = orjson.loads(asked(owner, HELLO).head)
+    report = orjson.loads(asked(owner, HANDSHAKE).head)
     assert (report["description"], report["memory_bytes"]) == ("", None)
     pairs = {tuple(row[:4]) for row in report["rates"]}
     assert pairs == {row[:4] for row in rates_of(GPU)}
@@ -86,7 +86,7 @@ def test_a_device_that_cannot_begin(
 
     monkeypatch.setattr(Engine, "measure_device", fail)
     with pytest.raises(FatalError) as caught:
-        asked(owner, HELLO)
+        asked(owner, HANDSHAKE)
     assert str(caught.value) == told
 
 

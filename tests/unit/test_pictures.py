@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 import torch
 
-from service.call import Spec
-from service.charts import race_chart, sweep_chart, write_html, write_png
-from service.commands.terminal import as_text
+from service.cli.charts import race_chart, sweep_chart, write_html, write_png
+from service.cli.output import as_text
+from service.cli.tables import plan_table, race_table, sweep_table, verdict
 from service.compare import Options, Report, Row
 from service.compare.agreement import Agreement
+from service.compare.findings import host_line, quickest, rung_names
 from service.compare.report import Host
-from service.devices import host_devices
-from service.findings import host_line, quickest, rung_names
-from service.limits import Limits
-from service.plan import Planner, Request
-from service.rates import Rates
-from service.strategies import REGISTRY
-from service.sweep import Point, Sweep
-from service.tables import plan_table, race_table, sweep_table, verdict
+from service.compare.sweep import Point, Sweep
+from service.core.call import Spec
+from service.core.devices import host_devices
+from service.operations import REGISTRY
+from service.planning.cost_model import CostModel
+from service.planning.limits import Limits
+from service.planning.planner import Planner, Request
 
 HOST = Host("A processor", 2, ("cuda:0", "cpu"), {"python": "3.11", "torch": "2"})
 EXACT = Agreement(0.0, 0.0, 0, None)
@@ -129,7 +129,7 @@ def test_race_chart_without_a_winner() -> None:
 
 def test_plan_table_without_a_strategy() -> None:
     """What no strategy takes has no memory to tell of."""
-    planner = Planner(host_devices("cpu"), Rates(), Limits(2**24, 2**30, 16, 30_000))
+    planner = Planner(host_devices("cpu"), CostModel(), Limits(2**24, 2**30, 16, 30_000))
     specs = (Spec((2, 2), torch.float32),) * 2
     found = planner.explain(Request(REGISTRY["matmul"], specs, {}))
     text = as_text(plan_table(replace(found, plan=None, reason="none", estimates=()), "a plan"))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from service.call import Shape, Spec
-from service.devices import Device, Devices
+from service.core.call import Shape, Spec
+from service.core.devices import Device, Devices
 from service.errors import (
     DeviceUnavailableError,
     InvalidEquationError,
@@ -20,11 +20,11 @@ from service.errors import (
     UnsuitableStrategyError,
     WorkExceededError,
 )
-from service.limits import Limits
-from service.plan import Explanation, Planner, Request
-from service.rates import Rates
+from service.operations import REGISTRY
+from service.planning.cost_model import CostModel
+from service.planning.limits import Limits
+from service.planning.planner import Explanation, Planner, Request
 from service.registry import Sample, parse_params
-from service.strategies import REGISTRY
 
 CPU = Device("cpu", "cpu", "", None)
 GPU = Device("cuda:0", "cuda", "", None)
@@ -38,7 +38,7 @@ def planner(*devices: Device, **limits: int) -> Planner:
     A step of `loops` is then an eighth of that: its smallest probe has eight multiply-adds.
     """
     ticks = count(0, MS)
-    rates = Rates(lambda: next(ticks))
+    rates = CostModel(lambda: next(ticks))
     return Planner(Devices(devices or (CPU,)), rates, replace(LIMITS, **limits))
 
 
@@ -98,7 +98,7 @@ def test_large_products_go_to_the_quickest(
     costs = {"torch": 1.0, "numpy": ns_per_flop, "broadcast": 9.0}
     rows = [("matmul", name, "cpu", "float32", 0.0, cost) for name, cost in costs.items()]
     limits = replace(LIMITS, max_elements=10**7, max_bytes=10**8)
-    plan = Planner(Devices((CPU,)), Rates.of(rows), limits).plan(product)
+    plan = Planner(Devices((CPU,)), CostModel.of(rows), limits).plan(product)
     assert plan.strategy.name == strategy
 
 

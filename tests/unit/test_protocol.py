@@ -25,21 +25,21 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.api.app import create_app
-from service.api.bulk import Bulk
+from service.api.compute import operation_routes
 from service.api.inference.routes import Infer
-from service.api.inference.statistics import Statistics
-from service.api.post import Post
-from service.api.protocol import Protocol
-from service.api.routes import operation_routes
-from service.api.turn import Turn
-from service.api.watch import Watch, bounds_of
-from service.call import Tensor
-from service.dtypes import NUMBERS
-from service.operations import matmul
-from service.rates import Rates
+from service.core.call import Tensor
+from service.core.dtypes import NUMBERS
+from service.observability.inference_stats import Statistics
+from service.operations.matmul import definition as matmul
+from service.operations.matmul.strategies import by_batch, native
+from service.planning.cost_model import CostModel
 from service.registry import Op, Registry
+from service.server.bulk import BodyReceiver
+from service.server.fast_path import Protocol
+from service.server.fast_request import FastRequest
+from service.server.turn import ResponseBatch
+from service.server.watch import ConnectionMonitor, bounds_of
 from service.settings import Settings
-from service.strategies.matmul import by_batch, native
 from tests.bodies import JSON, NPY, RAW, SAFETENSORS, npy_of
 from tests.inference import as_bytes, as_json
 
@@ -146,8 +146,8 @@ class Lab:
         routes |= Infer(service, Statistics(service.engine.registry)).posts
         self.state = {
             "posts": {path.encode(): endpoint for path, endpoint in routes.items()},
-            "turn": Turn(),
-            "watch": Watch(bounds_of(app.state.service.settings)),
+            "turn": ResponseBatch(),
+            "watch": ConnectionMonitor(bounds_of(app.state.service.settings)),
             "reception": app.state.reception,
         }
 
@@ -236,7 +236,7 @@ def gated(gate: Gate) -> Registry:
         summary=plain.summary,
         operands=plain.operands,
         params=(),
-        understand=plain.understand,
+        infer=plain.infer,
         prove=plain.prove,
         auto=("torch",),
         samples=(),
@@ -275,7 +275,7 @@ async def laboratory(**values: Any) -> AsyncIterator[Lab]:
     """A warm app whose product may wait or fail."""
     gate = Gate()
     limits = Settings(max_body_bytes=MAX_BODY, **values)
-    app = create_app(limits, registry=gated(gate), rates=Rates())
+    app = create_app(limits, registry=gated(gate), rates=CostModel())
     async with app.router.lifespan_context(app):
         await app.state.service.warmed_up()
         try:
@@ -560,7 +560,7 @@ async def test_the_client_leaves_within_a_large_body(lab: Lab) -> None:
     """What has come is dropped at once here, too, and the share of the bytes in flight is free."""
     protocol, wire = lab.connect()
     wire.feed(post(BODY + PADDING)[:300_000])
-    assert isinstance(wire.protocol, Bulk)
+    assert isinstance(wire.protocol, BodyReceiver)
     bodies = lab.app.state.service.bodies
     assert bodies.held
     paused = []
@@ -1143,7 +1143,7 @@ def test_a_post_is_not_asked_for_more_than_a_cycle_has() -> None:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     used = {"disconnected", "keep_alive", "message_event", "response_complete"}
-    assert used <= set(Post.__slots__)
+    assert used <= set(FastRequest.__slots__)
     assert used <= set(RequestResponseCycle.__init__.__code__.co_names)
 
 
@@ -1158,7 +1158,7 @@ async def answer_of(reader: asyncio.StreamReader) -> httpx.Response:
 @asynccontextmanager
 async def live(gate: Gate) -> AsyncIterator[tuple[Server, FastAPI]]:
     """A server on a port of its own, which is ready; it ends in order."""
-    app = create_app(Settings(), registry=gated(gate), rates=Rates())
+    app = create_app(Settings(), registry=gated(gate), rates=CostModel())
     config = Config(
         app,
         "127.0.0.1",

@@ -4,14 +4,7 @@ import math
 
 import pytest
 
-from service.quantities import (
-    bytes_text,
-    count_text,
-    error_text,
-    ratio_text,
-    shape_text,
-    time_text,
-)
+from service.core.units import bytes_text, count_text, error_text, ratio_text, shape_text, time_text
 
 
 @pytest.mark.parametrize(

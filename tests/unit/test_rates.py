@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from service.call import Spec, Tensor
-from service.devices import Device
-from service.dtypes import FLOATS
-from service.rates import MAX_PROBE_NS, REPEATS, UNBOUNDED, Rate, Rates
-from service.registry import Meaning, Op, Sample, Work
+from service.core.call import Spec, Tensor
+from service.core.devices import Device
+from service.core.dtypes import FLOATS
+from service.planning.cost_model import MAX_PROBE_NS, REPEATS, UNBOUNDED, CostModel, Rate
+from service.registry import Inferred, Op, Sample, Work
 
 CPU = Device("cpu", "cpu", "", None)
 RUNS = REPEATS + 1  # the first is not timed
@@ -32,14 +32,14 @@ class Bench:
 
     def __init__(self, *probes: tuple[int, int], ns_per_step: int, ns_per_flop: int) -> None:
         self.clock = Clock()
-        self.rates = Rates(self.clock)
+        self.rates = CostModel(self.clock)
         self.ran: list[tuple[int, ...]] = []
-        self.op: Op[Meaning] = Op(
+        self.op: Op[Inferred] = Op(
             name="toy",
             summary="Takes time.",
             operands=("x",),
             params=(),
-            understand=self._understand,
+            infer=self._understand,
             prove=lambda meaning, operands: None,
             auto=("toy",),
             samples=(),
@@ -58,11 +58,11 @@ class Bench:
         self.strategy = self.op.strategies["toy"]
 
     @staticmethod
-    def _understand(specs: tuple[Spec, ...]) -> Meaning:
-        return Meaning(specs=specs, shape=specs[0].shape, dtype=specs[0].dtype, multiply_adds=1)
+    def _understand(specs: tuple[Spec, ...]) -> Inferred:
+        return Inferred(specs=specs, shape=specs[0].shape, dtype=specs[0].dtype, multiply_adds=1)
 
     @staticmethod
-    def _work(meaning: Meaning) -> Work:
+    def _work(meaning: Inferred) -> Work:
         steps, flops = meaning.shape
         return Work(steps=steps, flops=flops)
 
@@ -76,7 +76,7 @@ class Bench:
         return self.rates.estimate_ns(self.op, self.strategy, CPU, meaning)
 
 
-def _call(compute: Any, meaning: Meaning, operands: Sequence[Tensor]) -> Tensor:
+def _call(compute: Any, meaning: Inferred, operands: Sequence[Tensor]) -> Tensor:
     result: Tensor = compute(*operands)
     return result
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.api.figures import Figures
 from service.api.keys import key_hash
-from service.api.protocol import Protocol
+from service.observability.counters import Counters
+from service.server.fast_path import Protocol
 from tests.unit.test_protocol import WAITING, Lab, laboratory, post, product, square
 
 KEYS: dict[str, Any] = {"api_keys": key_hash(b"right")}
@@ -17,9 +17,9 @@ WAYS = pytest.mark.parametrize("kind", [Protocol, HttpToolsProtocol], ids=["shor
 Kind = type[HttpToolsProtocol]
 
 
-def figures(lab: Lab) -> Figures:
+def figures(lab: Lab) -> Counters:
     """What the app has counted."""
-    found: Figures = lab.app.state.reception.metrics.figures
+    found: Counters = lab.app.state.reception.metrics.figures
     return found
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from service.call import Tensor
-from service.dtypes import BOOL, DTYPES, NUMBERS
-from service.reference import MARKS, errors_page, operations_page, pages, settings_page
-from service.registry import Meaning, Op, Param, Registry, Work
+from service.core.call import Tensor
+from service.core.dtypes import BOOL, DTYPES, NUMBERS
+from service.operations import REGISTRY
+from service.registry import Inferred, Op, Param, Registry, Work
 from service.settings import Settings
-from service.strategies import REGISTRY
+from tools.reference import MARKS, errors_page, operations_page, pages, settings_page
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,12 +34,12 @@ def test_every_strategy_is_there() -> None:
 
 def test_dtypes_in_few_words() -> None:
     """A strategy's dtypes are all, none, all but a few, or the few."""
-    op: Op[Meaning] = Op(
+    op: Op[Inferred] = Op(
         name="copy",
         summary="Copies.",
         operands=("x",),
         params=(Param("deep", "How.", {}, lambda value: value, default=False),),
-        understand=lambda specs, deep: Meaning(
+        infer=lambda specs, deep: Inferred(
             specs=specs, shape=(), dtype=specs[0].dtype, multiply_adds=0
         ),
         prove=lambda meaning, operands: None,

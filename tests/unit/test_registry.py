@@ -5,34 +5,34 @@ from collections.abc import Mapping
 import pytest
 import torch
 
-from service.call import Spec, Tensor
-from service.dtypes import FLOATS, INTEGERS
+from service.core.call import Spec, Tensor
+from service.core.dtypes import FLOATS, INTEGERS
+from service.core.validators import integer
 from service.errors import InvalidFieldError, UnknownStrategyError, UnsuitableStrategyError
-from service.fields import integer
-from service.registry import Meaning, Op, Param, Registry, Sample, Work, parse_params
+from service.registry import Inferred, Op, Param, Registry, Sample, Work, parse_params
 
 NAMES = ("slow", "fast", "picky")
 
 
-def understand(specs: tuple[Spec, ...], *, times: int) -> Meaning:
+def infer(specs: tuple[Spec, ...], *, times: int) -> Inferred:
     """As many zeros as the operand has, or an error of the parameter."""
     (spec,) = specs
-    return Meaning(specs=specs, shape=spec.shape, dtype=spec.dtype, multiply_adds=times)
+    return Inferred(specs=specs, shape=spec.shape, dtype=spec.dtype, multiply_adds=times)
 
 
-def declines(meaning: Meaning) -> str | None:
+def declines(meaning: Inferred) -> str | None:
     """No vector."""
     return "does not take vectors" if len(meaning.shape) == 1 else None
 
 
-def new_op(name: str = "zero", *, auto: tuple[str, ...] = ("fast", "slow")) -> Op[Meaning]:
+def new_op(name: str = "zero", *, auto: tuple[str, ...] = ("fast", "slow")) -> Op[Inferred]:
     """An operation of three strategies."""
-    op: Op[Meaning] = Op(
+    op: Op[Inferred] = Op(
         name=name,
         summary="Zeros.",
         operands=("x",),
         params=(Param("times", "How often.", {}, integer("times", least=1, most=9), default=1),),
-        understand=understand,
+        infer=infer,
         prove=lambda meaning, operands: None,
         auto=auto,
         samples=(),
@@ -67,17 +67,17 @@ def new_op(name: str = "zero", *, auto: tuple[str, ...] = ("fast", "slow")) -> O
     return op
 
 
-def call(compute: object, meaning: Meaning, operands: object) -> Tensor:
+def call(compute: object, meaning: Inferred, operands: object) -> Tensor:
     """The result is the strategy's own."""
     return compute(*operands)  # type: ignore[operator,misc,no-any-return]  # the registry's types
 
 
-def work(meaning: Meaning) -> Work:
+def work(meaning: Inferred) -> Work:
     """A step for each element."""
     return Work(steps=meaning.elements, flops=0)
 
 
-def meaning_of(*shape: int, dtype: torch.dtype = torch.float32) -> Meaning:
+def meaning_of(*shape: int, dtype: torch.dtype = torch.float32) -> Inferred:
     """What the operation means for an operand of that shape."""
     return new_op().sample_meaning(Sample("", (shape,)), dtype)
 

@@ -16,9 +16,9 @@ from tests.bench.scale.__main__ import main
 from tests.bench.scale.paper import Demand, demand, gflops, product, sums, tasks
 from tests.bench.scale.report import (
     Cell,
-    Exchange,
     Graph,
     Layout,
+    OperationRequest,
     Plan,
     Products,
     Round,
@@ -104,7 +104,7 @@ def test_demand() -> None:
         Cell("tiny", Layout(1, True, 16), rounds),
         Cell("tiny", Layout(2, True, 16), rounds[:1]),
     ]
-    assert demand(100_000, cells, Exchange(1_000, 500)) == Demand(5.0, 2.5, 0.8, 0.4)
+    assert demand(100_000, cells, OperationRequest(1_000, 500)) == Demand(5.0, 2.5, 0.8, 0.4)
 
 
 def test_product() -> None:

@@ -12,8 +12,8 @@ import pytest
 from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 
-from service.api.server import Server
-from service.api.supervisor import Supervisor
+from service.server.shutdown import Server
+from service.server.supervisor import Supervisor
 
 
 def test_the_second_signal_ends_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

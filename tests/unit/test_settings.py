@@ -5,7 +5,7 @@ import os
 import pytest
 from pydantic import ValidationError
 
-from service.limits import Limits
+from service.planning.limits import Limits
 from service.settings import NO_LIMITS, Settings, SettingsError, from_environment
 
 CORES = len(os.sched_getaffinity(0))

@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api.app import create_app
-from service.rates import Rates
+from service.planning.cost_model import CostModel
 from service.settings import Settings
 
 
 @pytest.mark.parametrize("path", ["/matmul", "/v2/models/matmul/infer"])
 async def test_a_client_that_leaves_is_told_nothing(
-    path: str, rates: Rates, caplog: pytest.LogCaptureFixture
+    path: str, rates: CostModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its body never came: there is no answer, no fault, and no refusal to count."""
     app = create_app(Settings(), rates=rates)
@@ -46,7 +46,7 @@ async def test_a_client_that_leaves_is_told_nothing(
 
 
 async def test_a_fault_on_a_route_of_the_framework_is_a_problem(
-    rates: Rates, caplog: pytest.LogCaptureFixture
+    rates: CostModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The client gets the request id alone, the log the reason."""
     app = create_app(Settings(), rates=rates)
@@ -69,7 +69,7 @@ async def test_a_fault_on_a_route_of_the_framework_is_a_problem(
     ids=["a picture", "compressed already"],
 )
 async def test_what_would_not_get_smaller_goes_out_as_it_is(
-    rates: Rates, headers: dict[str, str]
+    rates: CostModel, headers: dict[str, str]
 ) -> None:
     """Whatever the client accepts."""
     app = create_app(Settings(), rates=rates)

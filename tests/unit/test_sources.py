@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.sources import Sink, Source, stamp
+from service.core.array_files import Sink, Source, stamp
 from tests.needs import needs
 
 ROWS = np.arange(12, dtype=np.float32).reshape(3, 4)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from service.api import start
+from service.server import preflight as start
 from service.settings import Settings, SettingsError
 
 

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.call import Shape, Spec, Tensor
-from service.dtypes import DTYPES, FLOATS, describe
+from service.core.call import Shape, Spec, Tensor
+from service.core.dtypes import DTYPES, FLOATS, describe
 from service.errors import UnsupportedDtypeError, ValueOutOfRangeError
-from service.registry import Meaning, Op, Sample, Strategy, Work
-from service.strategies import REGISTRY
+from service.operations import REGISTRY
+from service.registry import Inferred, Op, Sample, Strategy, Work
 
 EVERY = [
     pytest.param(op, strategy, id=f"{op.name}-{strategy.name}")
@@ -31,9 +31,9 @@ def compute(name: str, op: str, /, *operands: Tensor, **raw: object) -> Tensor:
     return strategy.run(meaning, operands)
 
 
-def meaning_of(op: str, dtype: str, /, *shapes: Shape, **raw: object) -> Meaning:
+def meaning_of(op: str, dtype: str, /, *shapes: Shape, **raw: object) -> Inferred:
     """What `op` means for operands of these shapes."""
-    meaning: Meaning = REGISTRY[op].sample_meaning(Sample("", shapes, raw), DTYPES[dtype].torch)
+    meaning: Inferred = REGISTRY[op].sample_meaning(Sample("", shapes, raw), DTYPES[dtype].torch)
     return meaning
 
 

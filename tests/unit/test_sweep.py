@@ -5,16 +5,16 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from service.call import Call
 from service.compare import Row
-from service.devices import host_devices
+from service.compare.sweep import Sweep, sizes_between, sweep
+from service.core.call import Call
+from service.core.devices import host_devices
 from service.engine import Engine
 from service.errors import LimitExceededError
-from service.limits import Limits
-from service.plan import Planner
-from service.rates import Rates
-from service.strategies import REGISTRY
-from service.sweep import Sweep, sizes_between, sweep
+from service.operations import REGISTRY
+from service.planning.cost_model import CostModel
+from service.planning.limits import Limits
+from service.planning.planner import Planner
 
 OPTIONS = {"strategies": ("loops", "torch"), "budget_ms": 1}
 
@@ -23,7 +23,7 @@ OPTIONS = {"strategies": ("loops", "torch"), "budget_ms": 1}
 def engine() -> Engine:
     """The engine of this host."""
     limits = Limits(max_elements=2**20, max_bytes=2**24, max_rank=16, deadline_ms=30_000)
-    return Engine(REGISTRY, Planner(host_devices("cpu"), Rates(), limits))
+    return Engine(REGISTRY, Planner(host_devices("cpu"), CostModel(), limits))
 
 
 def square(size: int) -> Call:

@@ -4,7 +4,7 @@ import re
 from json import loads
 from time import perf_counter_ns
 
-from service.timing import (
+from service.core.timing import (
     COMPUTE,
     DECODE,
     PHASES,

@@ -5,11 +5,11 @@ from itertools import count
 
 import pytest
 
-from service.api.post import Post
-from service.api.turn import Turn
+from service.server.fast_request import FastRequest
+from service.server.turn import ResponseBatch
 
 
-class Quiet(Post):
+class Quiet(FastRequest):
     """A request that takes no time."""
 
     def __init__(self, *, answered: bool = True) -> None:
@@ -36,7 +36,7 @@ async def turns(number: int) -> None:
 async def test_the_loop_goes_on_until_the_time_is_over(again: bool, read: int) -> None:
     """Each reading of the clock takes ten nanoseconds; each answer begins the time anew."""
     ticks = count(0, 10)
-    turn = Turn(50, ticks.__next__)
+    turn = ResponseBatch(50, ticks.__next__)
     turn.add(Quiet(), asyncio.get_running_loop())
     await turns(3)
     if again:
@@ -48,7 +48,7 @@ async def test_the_loop_goes_on_until_the_time_is_over(again: bool, read: int) -
 async def test_the_loop_may_sleep_at_once() -> None:
     """With no time to wait, the clock is read for the answer and once more."""
     ticks = count(0, 10)
-    turn = Turn(0, ticks.__next__)
+    turn = ResponseBatch(0, ticks.__next__)
     turn.add(Quiet(), asyncio.get_running_loop())
     turn.add(Quiet(), asyncio.get_running_loop())
     await turns(20)
@@ -59,7 +59,7 @@ async def test_the_loop_may_sleep_at_once() -> None:
 async def test_the_loop_sleeps_while_another_computes(answered: list[bool]) -> None:
     """It would take that one's core."""
     ticks = count(0, 10)
-    turn = Turn(50, ticks.__next__)
+    turn = ResponseBatch(50, ticks.__next__)
     for each in answered:
         turn.add(Quiet(answered=each), asyncio.get_running_loop())
     await turns(20)

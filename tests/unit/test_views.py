@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.call import Shape
+from service.core.call import Shape
 from service.errors import InvalidFieldError, Place, ShapeMismatchError
-from service.views import apply_view, parse_views
+from service.operations.broadcast.indexing import apply_view, parse_views
 
 PARTS = {":": slice(None), "None": None, "...": ...}
 

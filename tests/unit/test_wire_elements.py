@@ -11,14 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.call import Tensor
-from service.dtypes import DTYPES
+from service.codecs import Reading
+from service.codecs.json.codec import JsonCodec
+from service.codecs.json.parsers import LARGE_BYTES
+from service.codecs.tensor_bytes import from_bytes, to_bytes
+from service.core.call import Tensor
+from service.core.dtypes import DTYPES
 from service.errors import ServiceError
-from service.strategies.norm import op as norm
-from service.wire import Reading
-from service.wire.json import JsonCodec
-from service.wire.parsers import LARGE_BYTES
-from service.wire.tensors import from_bytes, to_bytes
+from service.operations.norm.strategies import op as norm
 
 READING = Reading(max_elements=1000, dtype=DTYPES["float32"], max_deadline_ms=1000)
 CODEC = JsonCodec()

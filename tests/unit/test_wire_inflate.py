@@ -12,15 +12,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.call import Outcome
-from service.dtypes import parse_dtype
+from service.codecs import READERS, WRITERS, InflatingReader, PackingWriter, Reading
+from service.codecs.compression import CODINGS, STEP_IN, STEP_OUT, inflate
+from service.codecs.packing import PACKERS, SHORTEST_BYTES
+from service.codecs.zstd import ZstdCompressor
+from service.core.call import Outcome
+from service.core.dtypes import parse_dtype
+from service.core.timing import Timings
 from service.errors import BodyTooLargeError, MalformedBodyError
-from service.strategies import REGISTRY
-from service.timing import Timings
-from service.wire import READERS, WRITERS, InflatingReader, PackingWriter, Reading
-from service.wire.inflate import CODINGS, STEP_IN, STEP_OUT, inflate
-from service.wire.packing import PACKERS, SHORTEST_BYTES
-from service.wire.zstd import ZstdCompressor
+from service.operations import REGISTRY
 from tests.bodies import JSON
 
 NOISE = np.random.default_rng(0).bytes(3 * STEP_OUT)
@@ -130,7 +130,7 @@ def test_a_reader_reads_what_is_inside(coding: str) -> None:
     body = PACK[coding](b'{"x": [3, 4]}')
     (x,) = reader.decode(body, REGISTRY["norm"], reading).operands
     assert x.tolist() == [3, 4]
-    assert reader.glance(body, REGISTRY["norm"], reading) is None
+    assert reader.try_decode(body, REGISTRY["norm"], reading) is None
     with pytest.raises(BodyTooLargeError):
         reader.decode(PACK[coding](b" " * 41), REGISTRY["norm"], reading)
 

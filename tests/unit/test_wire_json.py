@@ -10,18 +10,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.call import Call, Outcome
-from service.dtypes import DTYPES
+from service.codecs import READERS, WRITERS, Body, Reading
+from service.codecs.base import THREAD_TEXT_BYTES
+from service.codecs.json import fast_path as quick
+from service.codecs.json import parsers
+from service.codecs.json.codec import GLANCE_ROWS, JsonCodec
+from service.codecs.json.document import read_document
+from service.codecs.json.parsers import LARGE_BYTES
+from service.core.call import Call, Outcome
+from service.core.dtypes import DTYPES
+from service.core.timing import Timings, timing_json
 from service.errors import ServiceError
+from service.operations.matmul.strategies import op as matmul
+from service.operations.norm.strategies import op as norm
 from service.registry import Op
-from service.strategies.matmul import op as matmul
-from service.strategies.norm import op as norm
-from service.timing import Timings, timing_json
-from service.wire import READERS, WRITERS, Body, Reading, parsers, quick
-from service.wire.codec import THREAD_TEXT_BYTES
-from service.wire.document import read_document
-from service.wire.json import GLANCE_ROWS, JsonCodec
-from service.wire.parsers import LARGE_BYTES
 
 READING = Reading(max_elements=100_000, dtype=DTYPES["float32"], max_deadline_ms=1000)
 LISTED = replace(norm, operands=None)
@@ -393,7 +395,7 @@ GLANCED = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]%b}' + PADDING
 def test_a_glance_gives_what_patience_gives(fields: bytes) -> None:
     """The same call, for a tiny body and for one of moderate length."""
     for body in (GLANCED % fields, (GLANCED % fields).strip()):
-        found, expected = CODEC.glance(body, matmul, READING), decode(body)
+        found, expected = CODEC.try_decode(body, matmul, READING), decode(body)
         assert found is not None
         assert replace(found, operands=()) == replace(expected, operands=())
         for one, other in zip(found.operands, expected.operands, strict=True):
@@ -415,4 +417,4 @@ def test_a_glance_gives_what_patience_gives(fields: bytes) -> None:
 )
 def test_what_takes_longer_is_left_to_a_thread(body: bytes) -> None:
     """Whatever is wrong, or has so many parts that Python would look at them for long."""
-    assert CODEC.glance(body, matmul, READING) is None
+    assert CODEC.try_decode(body, matmul, READING) is None

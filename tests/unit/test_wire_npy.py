@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.lib import format as npy_format
 
-from service.dtypes import DTYPES, parse_dtype
+from service.codecs import Reading
+from service.codecs.binary.npy import NpyCodec
+from service.codecs.binary.npy_header import read_span, write_header
+from service.core.dtypes import DTYPES, parse_dtype
 from service.errors import MalformedBodyError, MissingFieldError, ServiceError, UnknownDtypeError
-from service.strategies import REGISTRY
-from service.wire import Reading
-from service.wire.npy import NpyCodec
-from service.wire.npy_header import read_span, write_header
+from service.operations import REGISTRY
 from tests.bodies import IN_NUMPY, bits_of, npy, npy_of, tensor_of
 
 CODEC = NpyCodec()

@@ -13,7 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.dtypes import parse_dtype
+from service.codecs import Reading
+from service.codecs.binary.archive import read_members
+from service.codecs.binary.npz import NpzCodec
+from service.core.dtypes import parse_dtype
 from service.errors import (
     BodyTooLargeError,
     DuplicateKeyError,
@@ -24,10 +27,7 @@ from service.errors import (
     UnknownDtypeError,
     UnknownFieldError,
 )
-from service.strategies import REGISTRY
-from service.wire import Reading
-from service.wire.archive import read_members
-from service.wire.npz import NpzCodec
+from service.operations import REGISTRY
 from tests.bodies import IN_NUMPY, bits_of, npy_of, npz_of, tensor_of, zip_of, zipped
 
 CODEC = NpzCodec()

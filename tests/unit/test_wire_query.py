@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service import compare
-from service.dtypes import parse_dtype
+from service.codecs import Reading
+from service.codecs.query import read_query
+from service.core.dtypes import parse_dtype
 from service.errors import InvalidFieldError, NestingError, UnknownFieldError
-from service.strategies import REGISTRY
-from service.wire import Reading
-from service.wire.query import read_query
+from service.operations import REGISTRY
 
 READING = Reading(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
 RACING = Reading(

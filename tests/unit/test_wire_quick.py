@@ -10,14 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.dtypes import DTYPES
+from service.codecs import Reading
+from service.codecs.json.codec import take_operands
+from service.codecs.json.document import read_document
+from service.codecs.json.fast_path import SMALL_BYTES, plain_call, read_quick
+from service.codecs.request import build_call
+from service.core.dtypes import DTYPES
+from service.operations import REGISTRY
 from service.registry import Op
-from service.strategies import REGISTRY
-from service.wire import Reading
-from service.wire.document import read_document
-from service.wire.json import take_operands
-from service.wire.quick import SMALL_BYTES, plain_call, read_quick
-from service.wire.request import build_call
 
 READING = Reading(max_elements=100, dtype=DTYPES["float32"], max_deadline_ms=1000)
 MATMUL, EINSUM, NORM = (REGISTRY[name] for name in ("matmul", "einsum", "norm"))

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from service.call import Outcome
-from service.dtypes import DTYPES
-from service.timing import PHASES, Timings
-from service.wire.envelope import LONGEST_HEADER, shorten
-from service.wire.raw import RawCodec
+from service.codecs.binary.raw import RawCodec
+from service.codecs.envelope import LONGEST_HEADER, shorten
+from service.core.call import Outcome
+from service.core.dtypes import DTYPES
+from service.core.timing import PHASES, Timings
 from tests.bodies import bits_of, tensor_of
 
 CODEC = RawCodec()

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 import torch
 
-from service.call import Call, Spec
-from service.dtypes import DTYPES
+from service.codecs import Reading
+from service.codecs.json.codec import JsonCodec
+from service.codecs.json.operands import open_operand
+from service.codecs.json.parsers import LARGE_BYTES
+from service.codecs.request import build_call
+from service.core.call import Call, Spec
+from service.core.dtypes import DTYPES
+from service.core.validators import integer
 from service.errors import ServiceError
-from service.fields import integer
+from service.operations.matmul.strategies import op as matmul
+from service.operations.norm.strategies import op as norm
 from service.registry import Op, Param
-from service.strategies.matmul import op as matmul
-from service.strategies.norm import op as norm
-from service.wire import Reading
-from service.wire.json import JsonCodec
-from service.wire.operands import open_operand
-from service.wire.parsers import LARGE_BYTES
-from service.wire.request import build_call
 
 READING = Reading(max_elements=1000, dtype=DTYPES["float32"], max_deadline_ms=1000)
 LISTED = replace(norm, operands=None)
@@ -233,9 +233,9 @@ def test_a_plan_takes_shapes_without_data() -> None:
     a, b = {"shape": [10**6, 10**6]}, {"dtype": "float64", "data": [1, 2]}
     call = decode({"a": a, "b": b}, reading=PLAN)
     assert call.operands == ()
-    assert call.sketch == (Spec((10**6, 10**6), torch.float64), Spec((2,), torch.float64))
+    assert call.operand_specs == (Spec((10**6, 10**6), torch.float64), Spec((2,), torch.float64))
     call = decode({"a": a, "b": {"shape": [], "dtype": "int8"}, "dtype": "bool"}, reading=PLAN)
-    assert call.sketch == (Spec((10**6, 10**6), torch.int8), Spec((), torch.int8))
+    assert call.operand_specs == (Spec((10**6, 10**6), torch.int8), Spec((), torch.int8))
 
 
 def test_a_shape_without_data_cannot_be_read() -> None:

@@ -13,10 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.call import Tensor
-from service.dtypes import DTYPES
-from service.wire.results import result_json
-from service.wire.tensors import to_bytes
+from service.codecs.json.writer import result_json
+from service.codecs.tensor_bytes import to_bytes
+from service.core.call import Tensor
+from service.core.dtypes import DTYPES
 
 NAN, INF = math.nan, math.inf
 

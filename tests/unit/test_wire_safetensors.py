@@ -11,8 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load
 
-from service.call import Outcome
-from service.dtypes import DTYPES, parse_dtype
+from service.codecs import Reading
+from service.codecs.binary.safetensors import SafetensorsCodec
+from service.codecs.binary.safetensors_header import read_spans
+from service.core.call import Outcome
+from service.core.dtypes import DTYPES, parse_dtype
+from service.core.timing import Timings
 from service.errors import (
     DuplicateKeyError,
     LimitExceededError,
@@ -22,11 +26,7 @@ from service.errors import (
     UnknownDtypeError,
     UnknownFieldError,
 )
-from service.strategies import REGISTRY
-from service.timing import Timings
-from service.wire import Reading
-from service.wire.safetensors import SafetensorsCodec
-from service.wire.safetensors_header import read_spans
+from service.operations import REGISTRY
 from tests.bodies import (
     IN_SAFETENSORS,
     bits_of,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from service.call import Spec
+from service.codecs import stored_arrays as stored
+from service.codecs.stored_arrays import Folder
+from service.core.call import Spec
 from service.errors import ArrayExistsError, ArrayUnavailableError
-from service.wire import stored
-from service.wire.stored import Folder
 
 TWO = Spec((2,), torch.float32)
 

@@ -9,15 +9,21 @@ import orjson
 import pytest
 import torch
 
-from service.api.replies import Reply
-from service.api.task import Admitted, ElsewhereError, Task, reply_head, reply_of
-from service.api.worker import Worker, make
-from service.lanes import Bytes, Handler, Line
-from service.rates import Rates
+from service.codecs import READERS
+from service.core.timing import QUEUE, Stopwatch
+from service.executors import Bytes, Handler, Line
+from service.http.response import HttpResponse
+from service.operations import REGISTRY
+from service.pipeline.messages import (
+    Admitted,
+    WorkerRequest,
+    WrongDeviceError,
+    reply_head,
+    reply_of,
+)
+from service.pipeline.worker import Worker, make
+from service.planning.cost_model import CostModel
 from service.settings import Settings
-from service.strategies import REGISTRY
-from service.timing import QUEUE, Stopwatch
-from service.wire import READERS
 from tests.owners import GPU, STEP_NS, rates_of
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
@@ -32,22 +38,22 @@ INFERENCE = orjson.dumps(
     }
 )
 GPU_ROW = asdict(GPU)
-TASK = Task("matmul", (None, None, None, None), "", "mine", Stopwatch().reading)
+TASK = WorkerRequest("matmul", (None, None, None, None), "", "mine", Stopwatch().reading)
 
 
 @pytest.fixture
-def handler(rates: Rates) -> Handler:
+def handler(rates: CostModel) -> Handler:
     """A worker's, with this host's rates."""
     return make(settings=Settings().model_dump(), rates=rates.rows())
 
 
 def replied(
     handler: Handler,
-    task: Task,
+    task: WorkerRequest,
     body: bytes,
     left: list[int] | None = None,
     told: list[Bytes] | None = None,
-) -> Reply:
+) -> HttpResponse:
     """The reply to a task; deadlines that it shortens go to `left`, and parts to `told`."""
     line = Line(([] if left is None else left).append, ([] if told is None else told).append)
     answer = handler.answer(task.to_json(), bytearray(body), line)
@@ -55,7 +61,7 @@ def replied(
     return reply
 
 
-def fields_of(reply: Reply) -> Mapping[str, object]:
+def fields_of(reply: HttpResponse) -> Mapping[str, object]:
     """The document in a reply."""
     found: Mapping[str, object] = orjson.loads(b"".join(reply.chunks))
     return found
@@ -65,17 +71,19 @@ def test_a_task_travels() -> None:
     """What a worker gets is what was sent."""
     rates = [["matmul", "loops", "cpu", "float32", 1.5, 0.0]]  # JSON has no tuples
     told = replace(TASK, tells=True, absences={"cuda:0": ("it died", 3)}, rates=rates)  # type: ignore[arg-type]  # as above
-    assert Task.from_json(told.to_json()) == replace(told, headers=[None] * 4, watch=[*told.watch])
+    assert WorkerRequest.from_json(told.to_json()) == replace(
+        told, headers=[None] * 4, watch=[*told.watch]
+    )
     for admitted in (None, Admitted("loops", "cpu", 5)):
         task = replace(TASK, headers=[None, "gzip", "é", ""], query="a=%20&ü", admitted=admitted)
         for version in ("", "auto"):
             task = replace(task, version=version)
-            assert Task.from_json(task.to_json()) == replace(task, watch=[*task.watch])
+            assert WorkerRequest.from_json(task.to_json()) == replace(task, watch=[*task.watch])
 
 
 def test_a_reply_travels() -> None:
     """Its headers are bytes, some of them no ASCII."""
-    reply = Reply(503, ((b"retry-after", b"1"), (b"x", b"\xe9\x00")), (b"some", b"thing"))
+    reply = HttpResponse(503, ((b"retry-after", b"1"), (b"x", b"\xe9\x00")), (b"some", b"thing"))
     watch = Stopwatch()
     watch.lap(QUEUE)
     head = reply_head(reply, watch, "loops")
@@ -129,12 +137,12 @@ def test_a_call_that_is_admitted(handler: Handler) -> None:
     assert (answer["strategy"], left) == ("numpy", [])
 
 
-def test_a_call_for_a_device_of_another_process(rates: Rates) -> None:
+def test_a_call_for_a_device_of_another_process(rates: CostModel) -> None:
     """It is decoded and planned, and handed back with its plan; `auto` heeds what is not ready."""
     handler = make(settings=Settings().model_dump(mode="json"), rates=rates.rows(), gpus=[GPU_ROW])
     task = replace(TASK, rates=rates_of(GPU), query="deadline_ms=900")
     left: list[int] = []
-    with pytest.raises(ElsewhereError, match="cuda:0 is owned by another process") as elsewhere:
+    with pytest.raises(WrongDeviceError, match="cuda:0 is owned by another process") as elsewhere:
         replied(handler, task, BODY, left)
     found = elsewhere.value
     assert found.admitted == Admitted("torch", "cuda:0", round(STEP_NS))
@@ -150,7 +158,7 @@ def test_a_call_for_a_device_of_another_process(rates: Rates) -> None:
     assert dict(reply.headers)[b"retry-after"] == b"3"
 
 
-def test_a_race_beside_a_device_of_another_process(rates: Rates) -> None:
+def test_a_race_beside_a_device_of_another_process(rates: CostModel) -> None:
     """It knows what the owner has measured and whether it is ready, and leaves its device out."""
     handler = make(settings=Settings().model_dump(mode="json"), rates=rates.rows(), gpus=[GPU_ROW])
     body = BODY[:-1] + b', "strategies": ["torch"], "repeat": 1}'
@@ -242,7 +250,7 @@ def test_formats(handler: Handler) -> None:
     ids=["torch", "python", "fault"],
 )
 def test_what_goes_wrong_outside_the_strategy(
-    rates: Rates, monkeypatch: pytest.MonkeyPatch, error: Exception, told: type[Exception]
+    rates: CostModel, monkeypatch: pytest.MonkeyPatch, error: Exception, told: type[Exception]
 ) -> None:
     """Memory may run out while a body is read: however that is said, it is told as such."""
 
@@ -262,7 +270,7 @@ def test_resting(handler: Handler) -> None:
     assert replied(handler, TASK, BODY).status == 200
 
 
-def test_rates_travel(rates: Rates) -> None:
+def test_rates_travel(rates: CostModel) -> None:
     """As JSON, bit for bit."""
     op = REGISTRY["matmul"]
     service = make(settings=Settings().model_dump(), rates=[])
@@ -271,4 +279,4 @@ def test_rates_travel(rates: Rates) -> None:
     engine.measure(op, torch.float32)
     rows = engine.planner.rates.rows()
     assert rows
-    assert Rates.of(orjson.loads(orjson.dumps(rows))).rows() == rows
+    assert CostModel.of(orjson.loads(orjson.dumps(rows))).rows() == rows

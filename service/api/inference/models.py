@@ -5,14 +5,14 @@ from typing import Any, Final
 
 import torch
 
-from service.api.errors import NotFoundError
 from service.api.inference import schemas
-from service.api.inference.statistics import Duration, Record
-from service.call import AUTO, Shape
-from service.dtypes import describe
+from service.codecs.inference.request import DATATYPES, RESULT, parameter_names
+from service.core.call import AUTO, Shape
+from service.core.dtypes import describe
 from service.errors import did_you_mean, quote
+from service.http.errors import NotFoundError
+from service.observability.inference_stats import Duration, Record
 from service.registry import Op, Registry
-from service.wire.inference_request import DATATYPES, RESULT, parameter_names
 
 PLATFORM: Final = "pytorch_eager"
 # Of the tensors in a model's metadata, where one has to be named.

@@ -9,19 +9,13 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from service.api.inference import schemas
-from service.api.inference.describe import errors
-from service.api.inference.endpoint import InferEndpoint
-from service.api.inference.models import (
-    Model,
-    configuration,
-    metadata,
-    model_named,
-    statistics_of,
-)
-from service.api.inference.statistics import Statistics
-from service.api.problems import INFERENCE
-from service.api.state import Service
-from service.call import AUTO
+from service.api.inference.models import Model, configuration, metadata, model_named, statistics_of
+from service.api.inference.openapi import errors
+from service.core.call import AUTO
+from service.http.problems import INFERENCE
+from service.observability.inference_stats import Statistics
+from service.pipeline.inference import InferEndpoint
+from service.pipeline.service import Service
 
 NAME: Final = "tensor-service"
 EXTENSIONS: Final = ("binary_tensor_data", "statistics", "model_configuration", "parameters")

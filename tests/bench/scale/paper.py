@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from service.cluster import BLOCKS_IN_MEMORY
-from tests.bench.scale.report import Cell, Exchange, Products, Requests
+from service.core.dask_cluster import BLOCKS_IN_MEMORY
+from tests.bench.scale.report import Cell, OperationRequest, Products, Requests
 
 FLOAT64_BYTES: Final = 8
 # Dask adds up so many blocks in one task.
@@ -27,7 +27,7 @@ class Demand:
     gbit_out: float
 
 
-def demand(rate: float, cells: list[Cell], exchange: Exchange) -> Demand:
+def demand(rate: float, cells: list[Cell], exchange: OperationRequest) -> Demand:
     """By the dearest of the cells, whatever it is that makes a request dearer there."""
     server_us = max(cell.figure(lambda each: each.server_us).median for cell in cells)
     proxy_us = max(cell.figure(lambda each: each.proxy_us).median for cell in cells)

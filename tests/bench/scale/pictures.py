@@ -5,8 +5,8 @@ from typing import Final
 
 import altair as alt
 
-from service.charts import Chart, write_png
-from service.charts.style import (
+from service.cli.charts import Chart, write_png
+from service.cli.charts.style import (
     BLUE,
     GREEN,
     GREY,

@@ -18,7 +18,7 @@ from dask.array import PerformanceWarning, ones
 from dask.array.core import normalize_chunks
 from distributed import Client
 
-from service.cluster import GREATEST_BLOCK, Cluster
+from service.core.dask_cluster import GREATEST_BLOCK, Cluster
 from tests.bench.figures import machine
 from tests.bench.scale.processes import cpu_ns, family
 from tests.bench.scale.report import Graph, Plan, Products, Size

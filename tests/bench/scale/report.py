@@ -58,7 +58,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class OperationRequest:
     """Bytes of a request and of its answer, heads included."""
 
     sent: int
@@ -71,7 +71,7 @@ class Requests:
 
     machine: str
     cores: int
-    exchanges: dict[str, Exchange]
+    exchanges: dict[str, OperationRequest]
     cells: list[Cell]
 
     @property

@@ -18,7 +18,7 @@ import orjson
 from tests.bench.client import connections, load, request
 from tests.bench.figures import machine
 from tests.bench.scale.processes import busy_s, cpu_ns, family
-from tests.bench.scale.report import Cell, Exchange, Layout, Requests, Round
+from tests.bench.scale.report import Cell, Layout, OperationRequest, Requests, Round
 from tests.bench.scale.turns import in_turn
 from tests.bench.servers import Server, started, wait_until_ready
 from tests.bench.workloads import BYTES, JSON, json_pair, safetensors_pair
@@ -117,11 +117,11 @@ def one_round(fleet: Fleet, layout: Layout, message: bytes, seconds: float) -> R
     )
 
 
-def exchange(port: int, message: bytes) -> Exchange:
+def exchange(port: int, message: bytes) -> OperationRequest:
     """What one request and its answer have in bytes."""
     with connections(port, 1) as (connection,):
         connection.exchange(message)
-        return Exchange(len(message), connection.answer_bytes)
+        return OperationRequest(len(message), connection.answer_bytes)
 
 
 def measure(

@@ -1,0 +1,216 @@
+"""The OpenAPI document: FastAPI's own, with request bodies written from the registry."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal
+
+import orjson
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from service import compare
+from service.api.inference.openapi import infer_paths
+from service.api.inference.schemas import InferenceError, InferenceRequest, InferenceResponse
+from service.api.openapi.components import DTYPE, OUTPUT, REF, SCHEMAS, ref
+from service.api.openapi.entry import describe_entry
+from service.api.openapi.media import answer_content, answer_headers, body_content, query_parameters
+from service.core.call import AUTO
+from service.examples import Example, compare_examples, examples, plan_examples
+from service.http import schemas
+from service.http.problems import problem_answers
+from service.registry import Op, Param, Registry, Strategy
+
+DESCRIPTION: Final = """\
+Matrix products, Einstein summation, norms and broadcasting, each by several strategies that can be
+compared: from three Python loops to PyTorch's own operator. Every answer says which strategy and
+device ran, and how long each phase took.
+
+A tensor is a nested array (`[[1, 2], [3, 4]]`), a number, or an object with `shape`, `dtype` and
+`data` (nested or flat) or `b64`. NaN and infinities are the strings `"NaN"`, `"Infinity"`,
+`"-Infinity"`; complex numbers are pairs on a last axis. A result can be sent back as an operand.
+
+Tensors may come and go as bytes: safetensors, npz and npy bodies hold the operands by name, and all
+other fields stand in the query string; `Accept` chooses safetensors, npy or bare bytes.
+
+Every error is a problem document (RFC 9457); `GET /problems/{code}` explains its code.
+"""
+
+
+def request_schema(
+    op: Op[Any], *, more: Sequence[Param] = (), tensor_model: str = "Tensor"
+) -> dict[str, Any]:
+    """The schema of a request body of `op`, with fields of its route beside the operation's."""
+    tensor = ref(tensor_model)
+    operands: dict[str, Any]
+    if op.operands is None:
+        operands = {"operands": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 64}}
+    else:
+        operands = dict.fromkeys(op.operands, tensor)
+    params = {
+        param.name: {**param.schema, "description": param.summary}
+        | ({"default": param.default} if _admits(param, param.default) else {})
+        for param in (*op.params, *more)
+    }
+    return {
+        "type": "object",
+        "properties": {
+            **operands,
+            **params,
+            "strategy": {
+                "enum": [AUTO, *op.strategies],
+                "default": AUTO,
+                "description": "How to compute it; the answer says what `auto` picked.",
+            },
+            "device": {
+                "type": "string",
+                "default": AUTO,
+                "description": "`auto`, `cpu`, `cuda`, `cuda:N` or `cluster`.",
+            },
+            "dtype": DTYPE,
+            "output": OUTPUT,
+            "deadline_ms": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "Shortens the service's deadline.",
+            },
+        },
+        "required": [*operands, *(param.name for param in op.params if param.required)],
+        "additionalProperties": False,
+    }
+
+
+def _admits(param: Param, value: object) -> bool:
+    """Whether a client may send `value`; some parameters are absent by default, and never null."""
+    return value is not None or {"type": "null"} in param.schema.get("anyOf", ())
+
+
+def describe_operation(op: Op[Any]) -> dict[str, Any]:
+    """The OpenAPI operation of `POST /{op}`, which FastAPI does not route."""
+    found = _request(op, _model(op), examples())
+    answer = {"schema": ref("Answer")}
+    success = {
+        "description": "The result, what computed it, and how long each phase took.",
+        "headers": answer_headers(),
+        "content": {"application/json": answer} | answer_content(),
+    }
+    failures = {str(status): each for status, each in found["responses"].items()}
+    return {
+        "tags": found["tags"],
+        "summary": op.summary,
+        "description": "\n".join(["Strategies, slowest first:", "", *_listed(op)]),
+        "operationId": op.name,
+        **found["openapi_extra"],
+        "responses": {"200": success, **failures},
+    }
+
+
+def describe_plan(op: Op[Any]) -> dict[str, Any]:
+    """What FastAPI is told of `POST /{op}/plan`."""
+    return {
+        "operation_id": f"{op.name}_plan",
+        "summary": f"What a call of {op.name} means and costs, before it is computed.",
+        "description": 'The body of a run; operands may be shapes alone: `{"shape": [2, 3]}`.',
+        "response_model": schemas.PlanAnswer,
+        "response_description": "The plan by which a run would be admitted or refused.",
+    } | _request(op, _model(op, "Plan"), plan_examples())
+
+
+def describe_compare(op: Op[Any]) -> dict[str, Any]:
+    """What FastAPI is told of `POST /{op}/compare`."""
+    found = _request(op, _model(op, "Compare"), compare_examples(), compare.PARAMS)
+    events = {"text/event-stream": {"schema": {"type": "string"}}}
+    found["responses"][200] = {"content": events}
+    return {
+        "operation_id": f"{op.name}_compare",
+        "summary": f"Races the strategies of {op.name} on the same inputs.",
+        "description": (
+            "Accept: text/event-stream gives a `row` event for each strategy that is finished "
+            "and a `report` event last; a `problem` event, if it fails on the way."
+        ),
+        "response_model": schemas.CompareAnswer,
+        "response_description": "How fast and how exact each strategy is.",
+    } | found
+
+
+def _model(op: Op[Any], kind: str = "") -> str:
+    return f"{op.name.capitalize()}{kind}Request"
+
+
+def _request(
+    op: Op[Any], model: str, shown: Iterable[Example], more: Sequence[Param] = ()
+) -> dict[str, Any]:
+    """What the three routes of an operation have in common."""
+    body = {
+        "schema": ref(model),
+        "examples": {
+            example.name: {"summary": example.summary, "value": example.body}
+            for example in shown
+            if example.op == op.name
+        },
+    }
+    content = {"application/json": body} | body_content(op)
+    return {
+        "tags": ["operations"],
+        "responses": problem_answers(400, 406, 413, 415, 422, 500, 503, 504),
+        "openapi_extra": {
+            "parameters": query_parameters(op, request_schema(op, more=more)["properties"]),
+            "requestBody": {"required": True, "content": content},
+        },
+    }
+
+
+def _listed(op: Op[Any]) -> list[str]:
+    return [f"- `{each.name}`: {_without_stop(each)}" for each in op.strategies.values()]
+
+
+def _without_stop(strategy: Strategy[Any]) -> str:
+    return strategy.summary.rstrip(".")
+
+
+def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
+    """The document, complete and valid as OpenAPI 3.1."""
+    found = get_openapi(
+        title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes
+    )
+    components = found["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        components.pop(name, None)
+    for path in found["paths"].values():
+        for operation in path.values():
+            answers = operation["responses"]
+            if "HTTPValidationError" in str(answers.get("422", "")):
+                del answers["422"]
+    shown: list[tuple[type[BaseModel], Literal["serialization", "validation"]]] = [
+        (schemas.Problem, "serialization"),
+        (schemas.Answer, "serialization"),
+        (InferenceError, "serialization"),
+        (InferenceRequest, "validation"),
+        (InferenceResponse, "validation"),
+    ]
+    _, models = models_json_schema(shown, ref_template=REF)
+    components |= models["$defs"]
+    found["paths"] |= infer_paths()
+    components |= SCHEMAS
+    for op in registry.values():
+        found["paths"][f"/{op.name}"] = {"post": describe_operation(op)}
+        components[_model(op)] = request_schema(op)
+        components[_model(op, "Plan")] = request_schema(op, tensor_model="PlannedTensor")
+        components[_model(op, "Compare")] = request_schema(op, more=compare.PARAMS)
+    found["components"]["schemas"] = dict(sorted(components.items()))
+    found["paths"] = dict(
+        sorted(found["paths"].items(), key=lambda item: _place(registry, item[0]))
+    )
+    describe_entry(found)
+    return found
+
+
+def _place(registry: Registry, path: str) -> tuple[int, str]:
+    """Where a path stands in the document: operations first, in the order of the registry."""
+    name = path.split("/")[1]
+    return (list(registry).index(name) if name in registry else len(registry)), path
+
+
+def render(found: dict[str, Any]) -> str:
+    """The document as it is committed."""
+    return orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n"

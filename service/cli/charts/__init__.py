@@ -1,0 +1,8 @@
+"""Races and sweeps as pictures: a page that needs no network, or an image. Drawn by Altair."""
+
+from service.cli.charts.files import write_html, write_png
+from service.cli.charts.race import race_chart
+from service.cli.charts.style import Chart
+from service.cli.charts.sweep import sweep_chart
+
+__all__ = ["Chart", "race_chart", "sweep_chart", "write_html", "write_png"]

@@ -1,0 +1,167 @@
+"""A race as a picture: a line for each rung, with its time, its spread and its error."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, log10
+from typing import Final
+
+import altair as alt
+
+from service.cli.charts.style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    INK,
+    TIME_LABEL,
+    VERMILION,
+    Chart,
+    Record,
+    axis,
+    data,
+    decades,
+    finish,
+    log,
+    middle_half,
+    small,
+)
+from service.compare import Report, Row
+from service.compare.findings import host_line, quickest, rung_names
+from service.core.units import count_text, error_text, ratio_text, time_text
+
+STATES: Final = {
+    "fastest": (GREEN, "diamond"),
+    "agrees with float64": (BLUE, "circle"),
+    "disagrees": (VERMILION, "cross"),
+}
+FASTEST, AGREES, DISAGREES = STATES
+ROW_PX: Final = 30
+COLUMN_PX: Final = 66
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One of the pictures side by side: what stands on its axis, and in columns beside it.
+
+    `columns` are fields of the records, each with its head.
+    """
+
+    title: str
+    width_px: int
+    field: str
+    spread: bool
+    domain: tuple[float, float]
+    of: str
+    ticks: str
+    columns: Mapping[str, str]
+
+
+def race_chart(report: Report, title: str) -> Chart:
+    """The times of a race and its errors, side by side, a line for each rung."""
+    fastest = quickest(report)
+    names = rung_names(report.rows)
+    records = [
+        {"label": name, **_rung(report, row, fastest)}
+        for name, row in zip(names, report.rows, strict=True)
+    ]
+    ran = [record for record in records if record["state"] is not None]
+    times = decades(record[name] for record in ran for name in ("low", "median", "high"))
+    errors = decades(record["error"] for record in ran if 0 < record["error"] < inf)
+    # An axis by powers has no zero and no infinity: these stand a decade beyond the rest.
+    low, high = (round(log10(end)) for end in errors)
+    edges = {0.0: 10.0 ** (low - 1), inf: 10.0 ** (high + 1)}
+    found = [edge for edge in edges if any(record["error"] == edge for record in ran)]
+    for record in ran:
+        record["error"] = edges.get(record["error"], record["error"])
+    words = "".join(f"datum.value == {edges[edge]!r} ? '{error_text(edge)}' : " for edge in found)
+    panels = (
+        Panel(
+            title="Time; bars: middle half of the runs",
+            width_px=400,
+            field="median",
+            spread=True,
+            domain=times,
+            of="time of a run",
+            ticks=TIME_LABEL,
+            columns={
+                "time_text": "median",
+                "speedup_text": "" if report.baseline is None else f"over {report.baseline}",
+            },
+        ),
+        Panel(
+            title="Largest error against float64, in the unit of the result",
+            width_px=240,
+            field="error",
+            spread=False,
+            domain=decades([*errors, *(edges[edge] for edge in found)]),
+            of="absolute error",
+            ticks=f"{words}format(datum.value, '.0e')",
+            columns={"error_text": ""},
+        ),
+    )
+    drawn = alt.hconcat(*(_draw(panel, records) for panel in panels), spacing=24)
+    return finish(drawn, title, [host_line(report)])
+
+
+def _rung(report: Report, row: Row, fastest: Row | None) -> Record:
+    """What is drawn of a rung."""
+    if row.agreement is None:
+        about = "" if row.estimated_ns is None else f": about {time_text(row.estimated_ns)}"
+        texts = {"time_text": f"skipped{about}", "speedup_text": "", "error_text": ""}
+        return {"state": None, **texts}
+    speedup = report.speedup(row)
+    state = AGREES if row.agreement.agrees else DISAGREES
+    count = row.agreement.disagreeing
+    wrong = "" if row.agreement.agrees else f", {count_text(count)} disagree{'s' * (count == 1)}"
+    return {
+        "state": FASTEST if row is fastest else state,
+        "median": row.median_ns,
+        **middle_half(row),
+        "time_text": time_text(row.median_ns),
+        "speedup_text": "" if speedup is None else ratio_text(speedup),
+        "error": row.agreement.max_abs_error,
+        "error_text": error_text(row.agreement.max_abs_error) + wrong,
+    }
+
+
+def _draw(panel: Panel, records: Sequence[Record]) -> alt.LayerChart:
+    """Marks in a row for each record, and columns of figures on the right, each with its head."""
+    order = [record["label"] for record in records]
+    rows = alt.Axis(title=None, labelFontSize=12, labelPadding=9, ticks=False)
+    base = alt.Chart(data(records)).encode(y=alt.Y("label:N", sort=order, axis=rows))
+    ran = base.transform_filter("datum.state != null")
+    scale = log(panel.domain)
+    x = alt.X(f"{panel.field}:Q", scale=scale, axis=axis(panel.of, panel.domain, panel.ticks))
+    colour, shape = _states(records)
+    layers = [ran.mark_rule(color=FAINT).encode(x=x, x2=alt.value(0))]
+    if panel.spread:
+        bars = ran.mark_rule(strokeWidth=5, opacity=0.45, strokeCap="round")
+        ends = {"x": alt.X("low:Q", scale=scale), "x2": alt.X2("high:Q")}
+        layers.append(bars.encode(**ends, color=colour))
+    dots = ran.mark_point(filled=True, size=110, opacity=1)
+    layers.append(dots.encode(x=x, color=colour, shape=shape))
+    ink = alt.condition("datum.state == null", alt.value(GREY), alt.value(INK))
+    for number, (field, head) in enumerate(panel.columns.items()):
+        left = alt.value(panel.width_px + 14 + COLUMN_PX * number)
+        figures = base.mark_text(align="left", fontSize=12)
+        layers.append(figures.encode(x=left, text=f"{field}:N", color=ink))
+        heads = alt.Chart(data([{"head": head}])).mark_text(align="left", fontSize=11, color=GREY)
+        layers.append(heads.encode(x=left, y=alt.value(-8), text="head:N"))
+    chart = alt.LayerChart(layer=layers)
+    return chart.properties(
+        width=panel.width_px, height=ROW_PX * len(order), title=small(panel.title)
+    )
+
+
+def _states(records: Sequence[Record]) -> tuple[alt.Color, alt.Shape]:
+    """Colour and shape of the states that there are, in one legend."""
+    used = [state for state in STATES if any(record["state"] == state for record in records)]
+    legend = alt.Legend(
+        title=None, orient="bottom", direction="horizontal", labelFontSize=12, symbolOpacity=1
+    )
+    colours = alt.Scale(domain=used, range=[STATES[state][0] for state in used])
+    shapes = alt.Scale(domain=used, range=[STATES[state][1] for state in used])
+    return (
+        alt.Color("state:N", legend=legend, scale=colours),
+        alt.Shape("state:N", legend=legend, scale=shapes),
+    )

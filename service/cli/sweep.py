@@ -1,0 +1,117 @@
+"""`python -m service compare --sweep`: time against size, each strategy as far as it is usable."""
+
+import argparse
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from service.bootstrap import Core, make_core
+from service.cli.arguments import fields_of
+from service.cli.operands import SIZE, parse_shapes
+from service.cli.output import progress_bar
+from service.cli.request import random_call, subject
+from service.cli.results import Results
+from service.cli.tables import sweep_table
+from service.compare import PARAMS, Row
+from service.compare.sweep import Sweep, sizes_between, sweep
+from service.core.call import Call
+from service.core.validators import integer
+from service.errors import InvalidFieldError, quote
+from service.http.serializers import report_answer
+from service.planning.planner import NS_PER_MS
+from service.registry import Op, Param
+from service.settings import from_environment
+
+if TYPE_CHECKING:
+    from service.cli.charts import Chart
+
+_parse_limit: Final = integer("limit_ms", least=1, most=600_000)
+LIMIT: Final = Param(
+    "limit_ms",
+    "In a sweep, the most time of one run, in milliseconds: a strategy stops before it.",
+    {"type": "integer"},
+    _parse_limit,
+    default=1000,
+)
+# A sweep has many races: each gets this much time for all runs after the first of each strategy.
+BUDGET_MS: Final = 300
+_RANGE: Final = re.compile(r"([1-9][0-9]{0,8}):([1-9][0-9]{0,8})")
+# What is swept over where --shapes does not say it; einsum's equation tells its own.
+_SHAPES: Final[Mapping[str, tuple[str, ...]]] = {
+    "matmul": ("n×n", "n×n"),
+    "norm": ("n",),
+    "broadcast": ("n×n", "n"),
+}
+
+
+def compare_sizes(op: Op[Any], options: argparse.Namespace, results: Results) -> None:
+    """Race the strategies at one size after another, and show where each stops being usable."""
+    sizes = parse_range(options.sweep)
+    shapes = options.shapes or sweep_shapes(op, fields_of(options, op.params))
+    limit_ms = _parse_limit(fields_of(options, [LIMIT]).get(LIMIT.name, LIMIT.default))
+    limit_ns = NS_PER_MS * limit_ms
+    if options.field_budget_ms is None:
+        options.field_budget_ms = str(BUDGET_MS)
+    core = make_core(from_environment())
+
+    def call_at(size: int) -> Call:
+        return random_call(core, op, parse_shapes(shapes, size), options, PARAMS)
+
+    title = subject(op, call_at(sizes[0]), shapes)
+    found = _watched(core, sizes, call_at, limit_ns)
+    results.show(
+        title,
+        sweep_table(found, title),
+        partial(_answer, found),
+        partial(_draw, found, title, limit_ns),
+    )
+
+
+def parse_range(text: str) -> tuple[int, ...]:
+    """The sizes of a range such as 2:1024: the first and its doubles, up to the last."""
+    found = _RANGE.fullmatch(text)
+    if found is None or int(found[1]) > int(found[2]):
+        raise InvalidFieldError(
+            f"a sweep is FIRST:LAST, two sizes from 1 in rising order; there was {quote(text)}",
+            hint="--sweep 2:1024 takes 2, 4, 8 and so on",
+        )
+    return sizes_between(int(found[1]), int(found[2]))
+
+
+def sweep_shapes(op: Op[Any], fields: Mapping[str, object]) -> Sequence[str]:
+    """Shapes in which `n` stands for the size: squares, vectors, or each letter of an equation."""
+    if "equation" in fields:
+        left = str(fields["equation"]).partition("->")[0].replace(" ", "").replace(".", "")
+        return ["×".join(SIZE * len(term)) or "()" for term in left.split(",")]
+    return _SHAPES.get(op.name, ("n",))
+
+
+def _watched(
+    core: Core, sizes: Sequence[int], call_at: Callable[[int], Call], limit_ns: int
+) -> Sweep:
+    with progress_bar(len(sizes)) as bar:
+
+        def show(size: int, row: Row) -> None:
+            bar.show(row, done=sizes.index(size), at=f"{SIZE} = {size}, ")
+
+        return sweep(core.engine, sizes, call_at, limit_ns, show)
+
+
+def _answer(found: Sweep) -> str:
+    points = [
+        {
+            "size": point.size,
+            "report": report_answer(point.report).model_dump(mode="json", exclude_unset=True),
+        }
+        for point in found.points
+    ]
+    return orjson.dumps({"points": points, "ended": found.ended}).decode()
+
+
+def _draw(found: Sweep, title: str, limit_ns: int) -> "Chart":
+    from service.cli.charts import sweep_chart
+
+    return sweep_chart(found, title, limit_ns)

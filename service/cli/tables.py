@@ -1,0 +1,222 @@
+"""Plans, races and sweeps as tables for a terminal. Words and signs tell what colours tell."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from service.compare import Options, Report, Row
+from service.compare.findings import host_line, quickest, rung_names
+from service.compare.sweep import Line, Sweep
+from service.core.dtypes import describe
+from service.core.units import bytes_text, count_text, error_text, ratio_text, shape_text, time_text
+from service.planning.planner import Estimate, Explanation
+
+NOTHING: Final = "-"
+PATH_NOTE: Final = "operands are counted from 0; each result joins the end of the list"
+GREY: Final = "bright_black"
+FAST: Final = "bold green"
+WRONG: Final = "bold red"
+
+
+def race_table(report: Report, title: str, options: Options) -> Group:
+    """A row for each rung, slowest first as the registry has them, then why some were skipped."""
+    table = _table("strategy", "device")
+    for name in ("runs", "median", "min", "iqr", "speed-up", "max error"):
+        table.add_column(name, justify="right")
+    table.add_column("agrees")
+    table.add_column("")
+    fastest = quickest(report)
+    for row in report.rows:
+        marks = "fastest" if row is fastest else ""
+        if row.strategy == report.baseline and row.times_ns:
+            marks = f"{marks}, baseline" if marks else "baseline"
+        table.add_row(*_race_cells(report, row), marks, style=_style(row, fastest))
+    names = rung_names(report.rows)
+    skipped = [
+        (name, row.skipped)
+        for name, row in zip(names, report.rows, strict=True)
+        if row.skipped is not None
+    ]
+    notes = [Text(host_line(report)), Text(_tolerance(options))]
+    return Group(_title(title), table, *_skipped(skipped), *notes)
+
+
+def verdict(row: Row) -> str:
+    """Whether the result agrees with float64, and if not, in how many elements and where most."""
+    if row.agreement is None:
+        return "skipped"
+    if row.agreement.agrees:
+        return "yes"
+    count = row.agreement.disagreeing
+    elements = "1 element" if count == 1 else f"{count_text(count)} elements"
+    worst = row.agreement.worst
+    return f"NO: {elements}" + (f", most at {list(worst)}" if worst else "")
+
+
+def plan_table(found: Explanation, title: str) -> Group:
+    """What a call means, what each strategy would cost, and what the operation has to tell."""
+    meaning, plan = found.meaning, found.plan
+    dtype = describe(meaning.dtype)
+    shown = plan or found.cheapest
+    facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    size = bytes_text(meaning.elements * dtype.itemsize)
+    result = f"{shape_text(meaning.shape)} {dtype.name}, {_elements(meaning.elements)}, {size}"
+    facts.add_row("result", result)
+    facts.add_row("work", f"{count_text(meaning.multiply_adds)} multiply-adds")
+    if shown is not None:
+        peak = shown.work.peak_elements
+        most = f"largest intermediate {_elements(peak)}" if peak else "no intermediate"
+        facts.add_row("memory", f"{bytes_text(shown.peak_bytes)}; {most}")
+    if plan is not None:
+        accepted = Text(f"yes: {plan.strategy.name} on {plan.device.name} would run", style=FAST)
+    else:
+        accepted = Text(f"NO: {found.reason}", style=WRONG)
+    facts.add_row("accepted", accepted)
+    facts.add_row("in torch", meaning.reproduce)
+    parts: list[RenderableType] = [_title(title), "", facts, "", _estimates(found.estimates)]
+    if meaning.path is not None:
+        parts += [_path(meaning.path), Text(PATH_NOTE)]
+    if meaning.explanation is not None:
+        parts += _alignment(meaning.explanation)
+    return Group(*parts)
+
+
+def sweep_table(sweep: Sweep, title: str) -> Group:
+    """Medians by size, a column for each strategy, then how far each came and why no further."""
+    table = _table("n")
+    names = rung_names(sweep.lines)
+    for name in names:
+        table.add_column(name, justify="right")
+    for point in sweep.points:
+        fastest = quickest(point.report)
+        cells = [_sweep_cell(row, fastest) for row in point.report.rows]
+        table.add_row(str(point.size), *cells)
+    note = "median of a run; > marks the fastest of a size, ! one that disagrees with float64"
+    ends = _table("strategy", "last n", "its median", "why it stops there")
+    for name, line in zip(names, sweep.lines, strict=True):
+        ends.add_row(name, *_end_cells(line), style=GREY if line.last is None else "")
+    parts: list[RenderableType] = [_title(title), table, Text(note), "", ends]
+    if sweep.ended is not None:
+        parts.append(Text(f"the sweep ended {sweep.ended}", style=GREY))
+    if sweep.points:
+        parts.append(Text(host_line(sweep.points[-1].report)))
+    return Group(*parts)
+
+
+def _title(text: str) -> Text:
+    return Text(text, style="bold")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name)
+    return table
+
+
+def _race_cells(report: Report, row: Row) -> list[str]:
+    if row.agreement is None:
+        return [row.strategy, row.device, *[NOTHING] * 6, verdict(row)]
+    speedup = report.speedup(row)
+    return [
+        row.strategy,
+        row.device,
+        count_text(len(row.times_ns)),
+        time_text(row.median_ns),
+        time_text(min(row.times_ns)),
+        time_text(row.iqr_ns) if len(row.times_ns) > 1 else NOTHING,
+        NOTHING if speedup is None else ratio_text(speedup),
+        error_text(row.agreement.max_abs_error),
+        verdict(row),
+    ]
+
+
+def _style(row: Row, fastest: Row | None) -> str:
+    if row.agreement is None:
+        return GREY
+    if not row.agreement.agrees:
+        return WRONG
+    return FAST if row is fastest else ""
+
+
+def _skipped(rows: Iterable[tuple[str, str]]) -> Iterable[Text]:
+    return (Text(f"skipped {name}: {reason}", style=GREY) for name, reason in rows)
+
+
+def _tolerance(options: Options) -> str:
+    return (
+        f"max error is against float64, in the unit of the result; "
+        f"agrees: within {options.atol:g} + {options.rtol:g} of the size of each element"
+    )
+
+
+def _elements(count: int) -> str:
+    return "1 element" if count == 1 else f"{count_text(count)} elements"
+
+
+def _estimates(estimates: Sequence[Estimate]) -> Table:
+    table = _table("strategy", "device")
+    table.add_column("estimated", justify="right")
+    table.add_column("accepted")
+    for each in estimates:
+        time = NOTHING if each.estimated_ns is None else time_text(each.estimated_ns)
+        accepted = "yes" if each.reason is None else f"NO: {each.reason}"
+        style = "" if each.reason is None else GREY
+        table.add_row(each.strategy, each.device, time, Text(accepted), style=style)
+    return table
+
+
+def _path(steps: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("step", "takes", "equation", "gives")
+    table.add_column("multiply-adds", justify="right")
+    for number, step in enumerate(steps, 1):
+        taken = " and ".join(map(str, step["positions"]))
+        gives = shape_text(tuple(step["shape"]))
+        table.add_row(
+            str(number), taken, step["equation"], gives, count_text(step["multiply_adds"])
+        )
+    return table
+
+
+def _alignment(block: Mapping[str, Any]) -> list[RenderableType]:
+    """The axes from left to right, as they align; then what each operand stores and appears."""
+    axes = _table("axis", "result")
+    operands = block["operands"]
+    for number in range(len(operands)):
+        axes.add_column(f"operand {number}")
+    for axis in block["axes"]:
+        cells = [
+            each["role"] if each["size"] is None else f"{each['size']} {each['role']}"
+            for each in axis["operands"]
+        ]
+        axes.add_row(str(axis["axis"]), str(axis["size"]), *cells)
+    memory = _table("operand", "shape", "strides", "expanded", "stores", "appears")
+    for number, each in enumerate(operands):
+        memory.add_row(
+            str(number),
+            shape_text(tuple(each["shape"])),
+            str(tuple(each["strides"])),
+            str(tuple(each["expanded_strides"])),
+            bytes_text(each["stored_bytes"]),
+            bytes_text(each["apparent_bytes"]),
+        )
+    return [axes, memory]
+
+
+def _sweep_cell(row: Row, fastest: Row | None) -> Text:
+    if row.agreement is None:
+        return Text(NOTHING, style=GREY)
+    sign = "> " if row is fastest else ""
+    if not row.agreement.agrees:
+        sign = "! "
+    return Text(sign + time_text(row.median_ns), style=_style(row, fastest))
+
+
+def _end_cells(line: Line) -> list[str]:
+    last = NOTHING if line.last is None else str(line.last)
+    time = time_text(line.rows[-1][1].median_ns) if line.rows else NOTHING
+    return [last, time, line.stopped or "it does not stop"]

@@ -1,0 +1,1 @@
+"""Binary formats: safetensors, npy, npz and raw bytes."""

@@ -1,0 +1,144 @@
+"""Compressed bytes in bounded steps: what comes out is counted before more is asked for.
+
+A bomb costs as much memory as the limit allows, and no more time than filling that takes.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from service.codecs.base import NO_FIELDS, UNBOUNDED_BYTES, Body, Buffer, Reader, Reading
+from service.core.call import Call
+from service.errors import BodyTooLargeError, MalformedBodyError
+from service.registry import Op
+
+STEP_IN: Final = 65_536
+STEP_OUT: Final = 2**18
+GZIP: Final = 31  # zlib's word for a gzip header around a window of 32 KB
+ZLIB: Final = 15  # for its own header, which HTTP calls deflate (RFC 9110, section 8.4.1.2)
+DEFLATE: Final = -15  # and for no header at all
+# A decoder needs no larger window of zstd for this content coding (RFC 9659): 2^23 bytes.
+WINDOW_LOG: Final = 23
+
+
+def inflate(body: Body, coding: str, limit: int) -> bytearray:
+    """The body without its content coding; BodyTooLargeError beyond `limit` bytes."""
+    inflated = bytearray()
+    for piece in CODINGS[coding](memoryview(body)):
+        if len(inflated) + len(piece) > limit:
+            raise BodyTooLargeError(
+                f"the body may have {limit} bytes (SERVICE_MAX_BODY_BYTES), and its {len(body)} "
+                f"bytes of {coding} inflate to more"
+            )
+        inflated += piece
+    return inflated
+
+
+def zlib_pieces(data: memoryview, window: int, name: str) -> Iterator[bytes]:
+    """The pieces of one zlib stream, with that window, which takes all of the data."""
+    machine = zlib.decompressobj(window)
+
+    def step(rest: Buffer) -> tuple[bytes, Buffer]:
+        piece = machine.decompress(rest, STEP_OUT)
+        return piece, machine.unconsumed_tail
+
+    return _pieces(data, machine, step, name, zlib.error)
+
+
+def _gzip_pieces(data: memoryview) -> Iterator[bytes]:
+    return zlib_pieces(data, GZIP, "the body is not gzip")
+
+
+def _deflate_pieces(data: memoryview) -> Iterator[bytes]:
+    return zlib_pieces(data, ZLIB, "the body is not zlib, as the coding deflate is")
+
+
+def _zstd_pieces(data: memoryview) -> Iterator[bytes]:
+    from service.codecs.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
+
+    machine = ZstdDecompressor(options={DecompressionParameter.window_log_max: WINDOW_LOG})
+
+    def step(rest: Buffer) -> tuple[bytes, Buffer]:
+        return machine.decompress(rest, STEP_OUT), b""
+
+    return _pieces(data, machine, step, "the body is not zstd", ZstdError)
+
+
+class _Machine(Protocol):
+    """What the decompressors of zlib and zstd have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+
+def _pieces(
+    data: memoryview,
+    machine: _Machine,
+    step: Callable[[Buffer], tuple[bytes, Buffer]],
+    name: str,
+    wrong: type[Exception],
+) -> Iterator[bytes]:
+    """What `step` makes of the data, whose end has to be that of the stream.
+
+    A step gives a piece, and the input that it left for the next one.
+    """
+    position = 0
+    while position < len(data):
+        rest: Buffer = data[position : position + STEP_IN]
+        position += len(rest)
+        full = False
+        # Output may be held back when all input is taken: after a full piece there may be more.
+        while (len(rest) or full) and not machine.eof:
+            try:
+                piece, rest = step(rest)
+            except wrong as error:
+                raise MalformedBodyError(f"{name}: {error}") from None
+            yield piece
+            full = len(piece) == STEP_OUT
+        if machine.eof:
+            break
+    if not machine.eof:
+        raise MalformedBodyError(f"{name}: it ends after {len(data)} bytes, within its stream")
+    left = len(machine.unused_data) + len(data) - position
+    if left:
+        raise MalformedBodyError(f"{name}: {left} bytes are left after the end of its stream")
+
+
+CODINGS: Final[Mapping[str, Callable[[memoryview], Iterator[bytes]]]] = {
+    "gzip": _gzip_pieces,
+    "deflate": _deflate_pieces,
+    "zstd": _zstd_pieces,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class InflatingReader:
+    """Reads a format inside a content coding."""
+
+    reader: Reader
+    coding: str
+
+    @property
+    def thread_bytes(self) -> int:
+        """None at all of text, which a few bytes may inflate to."""
+        return 0 if self.reader.thread_bytes < UNBOUNDED_BYTES else UNBOUNDED_BYTES
+
+    @property
+    def media_type(self) -> str:
+        """The media type inside the coding."""
+        return self.reader.media_type
+
+    def try_decode(self, *_: object) -> Call | None:
+        """Nothing: a few bytes may inflate to all that is allowed."""
+        return None
+
+    def decode(
+        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+    ) -> Call:
+        """The call that the inflated body asks for."""
+        inflated = inflate(body, self.coding, reading.max_body_bytes)
+        return self.reader.decode(inflated, op, reading, query)

@@ -1,0 +1,78 @@
+"""What an answer says beside its result: the end of a JSON object, or headers."""
+
+import json
+from typing import Final
+
+import orjson
+
+from service.core.call import Outcome
+from service.core.timing import server_timing, timing_json
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+LONGEST_HEADER: Final = 4096
+# Names of the registry and checked request ids need no escapes.
+ENVELOPE: Final = (
+    b',%b"strategy":"%b","device":"%b","warnings":%b,"request_id":"%b",'
+    b'"timing":{%b,"threads":%d,"warm":%b,"lane":"%b"}}'
+)
+
+
+def rest_json(outcome: Outcome, texts: tuple[bytes, ...], request_id: str) -> bytes:
+    """Everything after the result, from its comma to the closing brace."""
+    return ENVELOPE % (
+        _explanation(outcome),
+        outcome.strategy.encode(),
+        outcome.device.encode(),
+        orjson.dumps(outcome.warnings) if outcome.warnings else b"[]",
+        request_id.encode(),
+        timing_json(texts),
+        outcome.threads,
+        b"true" if outcome.warm else b"false",
+        outcome.lane.encode(),
+    )
+
+
+def envelope_json(outcome: Outcome, texts: tuple[bytes, ...], request_id: str) -> bytes:
+    """The whole object without its result."""
+    return b'{"op":"%b"%b' % (outcome.op.encode(), rest_json(outcome, texts, request_id))
+
+
+def envelope_headers(outcome: Outcome, texts: tuple[bytes, ...], envelope: bytes) -> Headers:
+    """The headers of an answer that is not JSON."""
+    return (
+        (b"server-timing", server_timing(texts)),
+        (b"x-strategy", outcome.strategy.encode()),
+        (b"x-device", outcome.device.encode()),
+        (b"x-envelope", shorten(envelope)),
+    )
+
+
+def shorten(envelope: bytes) -> bytes:
+    """The envelope in ASCII, without its longest blocks if it would be too long for a header.
+
+    `dropped` names them.
+    """
+    if len(envelope) <= LONGEST_HEADER and envelope.isascii():
+        return envelope
+    fields = orjson.loads(envelope)
+    blocks = [name for name, value in fields.items() if isinstance(value, dict | list)]
+    blocks.sort(key=lambda name: len(_ascii(fields[name])))
+    dropped: list[str] = []
+    text = _ascii(fields)
+    while len(text) > LONGEST_HEADER:
+        dropped.append(blocks.pop())
+        del fields[dropped[-1]]
+        text = _ascii({**fields, "dropped": dropped})
+    return text
+
+
+def _explanation(outcome: Outcome) -> bytes:
+    """The block named after the operation, if there is one, and a comma."""
+    if outcome.explanation is None:
+        return b""
+    return b'"%b":%b,' % (outcome.op.encode(), orjson.dumps(dict(outcome.explanation)))
+
+
+def _ascii(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

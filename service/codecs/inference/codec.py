@@ -1,0 +1,176 @@
+"""The Open Inference Protocol: one request, read and answered as JSON or with binary tensor data.
+
+Unlike the other formats it is made for each request: the headers say where its JSON ends, and the
+body what the answer looks like.
+"""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+import torch
+
+from service.codecs.base import (
+    NO_FIELDS,
+    SHORT_BYTES,
+    THREAD_TEXT_BYTES,
+    UNBOUNDED_BYTES,
+    Body,
+    Chunks,
+    Encoded,
+    Reading,
+)
+from service.codecs.inference.request import DATATYPES, RESULT, Asked, read_request
+from service.codecs.json.writer import data_json
+from service.codecs.packing import pack
+from service.codecs.tensor_bytes import to_bytes
+from service.core.call import Call, Outcome, Output, Tensor
+from service.core.dtypes import describe
+from service.core.timing import Timings, server_timing
+from service.errors import MalformedBodyError, ServiceError, UnknownFieldError, quote
+from service.registry import Op
+
+JSON: Final = "application/json"
+BYTES: Final = "application/octet-stream"
+# Requests up to here are remembered: clients send the same shapes again.
+SHORT_HEADER: Final = 1024
+# Whatever text of this length says, it is read, or refused, within 5 ms.
+SHORT_TEXT_BYTES: Final = 16_384
+
+
+# Where clients write an id that needs no escapes.
+ID: Final = re.compile(rb'\{\s*"id"\s*:\s*"([A-Za-z0-9._-]{1,64})"\s*,')
+
+
+@lru_cache(maxsize=64)
+def _known_request(
+    text: bytes, op: Op[Any], reading: Reading, version: str, data_begin: int
+) -> Asked:
+    return read_request(text, op, reading, version, data_begin=data_begin)
+
+
+class Inference:
+    """One request of a model, which is an operation, by a version of it, which is a strategy."""
+
+    __slots__ = ("_coding", "_header_bytes", "_id", "_is_binary", "_version")
+
+    _id: str | None
+    _is_binary: bool
+    dtypes: Final = frozenset(dtype.torch for dtype in DATATYPES.values())
+    has_outputs: Final = False
+
+    def __init__(self, version: str, header_bytes: int | None = None, coding: str | None = None):
+        """Begin, before the body is received.
+
+        `header_bytes` is the length of its JSON, if binary data may follow. An answer in JSON is
+        compressed by `coding`.
+        """
+        self._version = version
+        self._header_bytes = header_bytes
+        self._coding = coding
+
+    @property
+    def media_type(self) -> str:
+        """The media type of the answer, which the body has chosen."""
+        return BYTES if self._is_binary else JSON
+
+    @property
+    def thread_bytes(self) -> int:
+        """Larger JSON keeps the GIL for long; binary data are not read."""
+        text = self._header_bytes is None or self._header_bytes > THREAD_TEXT_BYTES
+        return THREAD_TEXT_BYTES if text else UNBOUNDED_BYTES
+
+    @property
+    def element_ns(self) -> int:
+        """About what an element takes to be written."""
+        return 0 if self._is_binary else 30
+
+    def try_decode(
+        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+    ) -> Call | None:
+        """The call of a short body, of which no more than a short part is text."""
+        text = self._header_bytes is None or self._header_bytes > SHORT_TEXT_BYTES
+        short_bytes = SHORT_TEXT_BYTES if text else SHORT_BYTES
+        return self.decode(body, op, reading, query) if len(body) <= short_bytes else None
+
+    def decode(
+        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+    ) -> Call:
+        """The call that the body asks for; a ServiceError says why there is none."""
+        if query:
+            raise UnknownFieldError(
+                f"the query string has {quote(next(iter(query)))}, which this protocol does not",
+                hint="write it into the parameters of the body",
+            )
+        asked = self._read(body, op, reading)
+        self._id, self._is_binary = asked.id, asked.is_binary
+        return asked.call(body, op, reading)
+
+    def _read(self, body: Body, op: Op[Any], reading: Reading) -> Asked:
+        """What the body asks for, read again only if it is not known."""
+        length, version = self._header_bytes, self._version
+        if length is None:
+            return read_request(body, op, reading, version)
+        if not 0 < length <= len(body):
+            raise MalformedBodyError(
+                f"Inference-Header-Content-Length is {quote(length)}, and the body has {len(body)} "
+                "bytes; it is the length of the JSON that the body begins with"
+            )
+        text = bytes(memoryview(body)[:length])
+        if length > SHORT_HEADER:
+            return read_request(text, op, reading, version, data_begin=length)
+        found = ID.match(text)
+        if found is not None:
+            # Clients number their requests: what is known is the text without the number.
+            rest = b"{" + text[found.end() :]
+            # What is wrong is worded from the whole text.
+            if b'"id"' not in rest and b"\\" not in rest:
+                with suppress(ServiceError):
+                    asked = _known_request(rest, op, reading, version, length)
+                    return replace(asked, id=found[1].decode())
+        return _known_request(text, op, reading, version, length)
+
+    def result(self, tensor: Tensor, output: Output) -> Chunks:
+        """The bytes of the tensor, or its elements in row-major order as one JSON list."""
+        if self._is_binary:
+            return (to_bytes(tensor),)
+        if tensor.dtype == torch.int64:
+            # The protocol's clients read integers of any size, and expect no strings.
+            flat = tensor.contiguous().numpy().reshape(-1)
+            return (orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY),)
+        return (data_json(tensor, flat=True),)
+
+    def answer(
+        self, outcome: Outcome, payload: Chunks, timings: Timings, request_id: str
+    ) -> Encoded:
+        """The whole answer; its version is the strategy that ran."""
+        parameters = {"device": outcome.device}
+        if outcome.warnings:
+            parameters["warnings"] = "\n".join(outcome.warnings)
+        head = (
+            b'{"model_name":"%b","model_version":"%b",%b"parameters":%b,"outputs":[{"name":"%b",'
+            % (
+                outcome.op.encode(),
+                outcome.strategy.encode(),
+                b"" if self._id is None else b'"id":%b,' % orjson.dumps(self._id),
+                orjson.dumps(parameters),
+                RESULT.encode(),
+            )
+            + b'"datatype":"%b","shape":%b,'
+            % (
+                str(describe(outcome.result.dtype).protocol).encode(),
+                orjson.dumps(tuple(outcome.result.shape)),
+            )
+        )
+        timing = (b"server-timing", server_timing(timings.texts()))
+        if not self._is_binary:
+            encoded = Encoded((b'%b"data":' % head, *payload, b"}]}"), (timing,))
+            return encoded if self._coding is None else pack(encoded, self._coding)
+        size = sum(map(len, payload))
+        head += b'"parameters":{"binary_data_size":%d}}]}' % size
+        length = (b"inference-header-content-length", b"%d" % len(head))
+        return Encoded((head, *payload), (length, timing))

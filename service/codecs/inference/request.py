@@ -1,0 +1,266 @@
+"""The JSON of an Open Inference Protocol request, checked: what is asked for, and of which tensors.
+
+The parameters are the fields that the service's own bodies have; what they mean is checked where
+those are. A field that is null is absent: clients write out what they leave empty.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final, NoReturn
+
+from service.codecs.base import Body, Reading
+from service.codecs.binary.slices import (
+    DecodedHeader,
+    SpanOperand,
+    TensorSlice,
+    call_of,
+    check_names,
+    pointer_of,
+)
+from service.codecs.json.document import read_document
+from service.codecs.json.nested import check_size
+from service.codecs.json.operands import ArrayOperand
+from service.codecs.query import read_query
+from service.codecs.request import check_fields, complete_call
+from service.core.call import AUTO, Call, Shape
+from service.core.dtypes import DTYPES, Dtype
+from service.core.validators import boolean, integers, is_integer, refuse
+from service.errors import (
+    DuplicateKeyError,
+    InvalidFieldError,
+    MalformedBodyError,
+    Place,
+    ShapeMismatchError,
+    UnknownDtypeError,
+    UnknownFieldError,
+    did_you_mean,
+    quote,
+)
+from service.registry import Op
+
+RESULT: Final = "result"  # the name of the one output
+DATATYPES: Final[Mapping[str, Dtype]] = {d.protocol: d for d in DTYPES.values() if d.protocol}
+# What clients say of the model is in the path as well.
+KEYS: Final = ("id", "model_name", "model_version", "parameters", "inputs", "outputs")
+INPUT_KEYS: Final = ("name", "shape", "datatype", "parameters", "data")
+# `content_type` is how clients of MLServer remember what an input was made from.
+SIZE: Final = "binary_data_size"
+INPUT_PARAMETERS: Final = (SIZE, "content_type")
+# Triton's name for a deadline, in microseconds.
+TIMEOUT: Final = "timeout"
+BINARY: Final = "binary_data_output"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request but for the binary data that follow it.
+
+    `spans` are the inputs that lie in the body after its JSON, `arrays` those that are written in
+    it; `end` is where the body has to end. The result goes as bytes if `is_binary`.
+    """
+
+    id: str | None
+    is_binary: bool
+    recipe: DecodedHeader
+    arrays: Mapping[str, ArrayOperand]
+    end: int
+
+    def call(self, body: Body, op: Op[Any], reading: Reading) -> Call:
+        """The call on the tensors of that body."""
+        if len(body) != self.end:
+            raise MalformedBodyError(
+                f"the body has {len(body)} bytes; its JSON and the binary_data_size of its inputs "
+                f"make {self.end}"
+            )
+        if not self.arrays:
+            buffers = {name: body for name, _, _ in self.recipe.operands}
+            return call_of(self.recipe, buffers, op, reading)
+        operands = [
+            self.arrays.get(name) or SpanOperand(span, body, pointer)
+            for name, pointer, span in self.recipe.operands
+        ]
+        return complete_call(op, self.recipe.fields, operands, reading)
+
+
+def read_request(
+    text: Body, op: Op[Any], reading: Reading, version: str, *, data_begin: int | None = None
+) -> Asked:
+    """What the JSON of a body asks for; a ServiceError says why it cannot be done.
+
+    `data_begin` is where the binary data begin in the body, if the request says that it has any.
+    """
+    fields = _object(read_document(text, None, reading, listed="inputs"), "the body")
+    _refuse_unknown("an inference request", fields, KEYS)
+    request_id = fields.get("id")
+    if request_id is not None and not isinstance(request_id, str):
+        refuse("id", request_id, "a string")
+    parameters = _object(fields.get("parameters"), "parameters")
+    binary_output = boolean(BINARY)(parameters.pop(BINARY, False))
+    is_binary = _reads_bytes(fields.get("outputs"), default=binary_output)
+
+    spans: dict[str, TensorSlice] = {}
+    arrays: dict[str, ArrayOperand] = {}
+    end = len(text) if data_begin is None else data_begin
+    for index, value in enumerate(_list(fields.get("inputs"), "inputs")):
+        where = f"inputs/{index}"
+        entry = _object(value, where)
+        name, dtype, shape, size = _described(entry, where)
+        if name in spans:
+            raise DuplicateKeyError(f"two inputs are named {quote(name)}", hint="send it once")
+        pointer = pointer_of(name, op)
+        check_size(shape, pointer, reading)
+        spans[name] = TensorSlice(dtype, shape, end)
+        if "data" in entry:
+            arrays[name] = ArrayOperand(entry["data"], pointer, reading, dtype, shape)
+        elif size and data_begin is None:
+            _refuse(
+                f"{where}/parameters/{SIZE}",
+                "binary data follow JSON whose length is the header Inference-Header-Content-"
+                "Length; the request has no such header",
+            )
+        else:
+            end += size
+    recipe = _recipe(spans, parameters, op, reading, version)
+    return Asked(request_id, is_binary, recipe, arrays, end)
+
+
+def parameter_names(op: Op[Any]) -> tuple[str, ...]:
+    """What the parameters of a request may have."""
+    own = (param.name for param in op.params)
+    return (*own, "strategy", "device", "deadline_ms", TIMEOUT, BINARY)
+
+
+def _described(entry: dict[str, Any], where: str) -> tuple[str, Dtype, Shape, int]:
+    """Name, dtype and shape of an input, and how many binary bytes it has."""
+    _refuse_unknown("an input", entry, INPUT_KEYS)
+    name = entry.get("name")
+    if not isinstance(name, str):
+        _refuse(f"{where}/name", f"the name of an input is a string; it was {quote(name)}")
+    shape = integers(entry.get("shape"))
+    if shape is None or min(shape, default=0) < 0:
+        _refuse(
+            f"{where}/shape",
+            f"shape is a list of integers from 0; for {quote(name)} it was "
+            f"{quote(entry.get('shape'))}",
+        )
+    datatype = entry.get("datatype")
+    dtype = DATATYPES.get(datatype) if isinstance(datatype, str) else None
+    if dtype is None:
+        raise UnknownDtypeError(
+            f"input {quote(name)} has the datatype {quote(datatype)}; "
+            f"choose one of {', '.join(DATATYPES)}",
+            places=[Place(f"/{where}/datatype", "no such datatype")],
+        )
+    parameters = _object(entry.get("parameters"), f"{where}/parameters")
+    if parameters:
+        _refuse_unknown(f"parameters of input {quote(name)}", parameters, INPUT_PARAMETERS)
+    size = parameters.get(SIZE)
+    if (size is None) == ("data" not in entry):
+        both = "neither data nor a" if size is None else "both data and a"
+        _refuse(where, f"input {quote(name)} has {both} {SIZE}; it needs one of them")
+    wanted = prod(shape) * dtype.itemsize
+    if size is not None and (not is_integer(size) or size != wanted):
+        raise ShapeMismatchError(
+            f"input {quote(name)} of shape {quote(list(shape))} and datatype {datatype} takes "
+            f"{quote(wanted)} bytes; its {SIZE} is {quote(size)}",
+            places=[Place(f"/{where}/parameters/{SIZE}", "not the size of the tensor")],
+        )
+    return name, dtype, shape, size or 0
+
+
+def _recipe(
+    spans: Mapping[str, TensorSlice],
+    parameters: dict[str, Any],
+    op: Op[Any],
+    reading: Reading,
+    version: str,
+) -> DecodedHeader:
+    """The checked fields, and the inputs in the order of the operation's operands."""
+    check_names(list(spans), op)
+    names = op.operands if op.operands is not None else [str(index) for index in range(len(spans))]
+    if op.operands is not None:
+        _refuse_unknown(op.name, spans, op.operands)
+    fields = check_fields(op, _fields(parameters, op, reading, version), spans, reading)
+    dtypes = {span.dtype.torch for span in spans.values()}
+    return DecodedHeader(
+        fields,
+        tuple((name, pointer_of(name, op), spans[name]) for name in names),
+        uniform=len(dtypes) == 1,
+    )
+
+
+def _fields(
+    parameters: dict[str, Any], op: Op[Any], reading: Reading, version: str
+) -> dict[str, object]:
+    """The parameters as fields of a call. A text is read as the one in a query string would be."""
+    _refuse_unknown(f"parameters of {op.name}", parameters, parameter_names(op))
+    texts = {name: value for name, value in parameters.items() if isinstance(value, str)}
+    fields = parameters | read_query(texts, op, reading)
+    if version != AUTO:
+        if "strategy" in fields:
+            _refuse(
+                "parameters/strategy",
+                f"the version in the path, {version}, is the strategy; the parameters have one too",
+            )
+        fields["strategy"] = version
+    if TIMEOUT in fields:
+        if "deadline_ms" in fields:
+            _refuse("parameters/timeout", "timeout and deadline_ms say the same; send one")
+        timeout = fields.pop(TIMEOUT)
+        if not is_integer(timeout) or timeout < 0:
+            refuse(TIMEOUT, timeout, "an integer of microseconds from 0")
+        if timeout:  # 0 stands for none
+            fields["deadline_ms"] = min(-(-timeout // 1000), reading.max_deadline_ms)
+    return fields
+
+
+def _reads_bytes(outputs: object, *, default: bool) -> bool:
+    """Whether the result is asked for as bytes."""
+    found = default
+    for index, value in enumerate(_list(outputs, "outputs")):
+        where = f"outputs/{index}"
+        entry = _object(value, where)
+        _refuse_unknown("a requested output", entry, ("name", "parameters"))
+        if entry.get("name") != RESULT or index:
+            _refuse(
+                f"{where}/name",
+                f"the one output is named {RESULT}; asked for was {quote(entry.get('name'))}"
+                + (" as well" if index else ""),
+            )
+        parameters = _object(entry.get("parameters"), f"{where}/parameters")
+        _refuse_unknown("parameters of an output", parameters, ("binary_data",))
+        found = boolean("binary_data")(parameters.get("binary_data", default))
+    return found
+
+
+def _object(value: object, where: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        _refuse(where, f"{where} is an object; it was {quote(value)}")
+    return {name: each for name, each in value.items() if each is not None}
+
+
+def _list(value: object, where: str) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        _refuse(where, f"{where} is a list; it was {quote(value)}")
+    return value
+
+
+def _refuse_unknown(what: str, found: Iterable[str], known: Iterable[str]) -> None:
+    names = tuple(known)
+    unknown = next((name for name in found if name not in names), None)
+    if unknown is not None:
+        raise UnknownFieldError(
+            f"{what} have no {quote(unknown)}; there are {', '.join(names)}"
+            if what.startswith("parameters")
+            else f"{what} has no {quote(unknown)}; it has {', '.join(names)}",
+            hint=did_you_mean(unknown, names),
+        )
+
+
+def _refuse(where: str, why: str) -> NoReturn:
+    raise InvalidFieldError(why, places=[Place(f"/{where}", "not as it should be")])

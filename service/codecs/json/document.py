@@ -1,0 +1,223 @@
+"""JSON bytes to the fields of a request, strictly (RFC 8259, and unique keys as RFC 7493 asks).
+
+Everything that a client's bytes can be wrong about as JSON is worded here; what the fields mean is
+not its business.
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Collection
+from typing import Final, NoReturn
+
+import numpy as np
+import orjson
+
+from service.codecs.base import Body, Reading, Text
+from service.codecs.json.nested import too_deep
+from service.codecs.json.parsers import LARGE_BYTES, Huge, read_large, read_small
+from service.codecs.json_pointer import escape, kind_of
+from service.errors import (
+    DuplicateKeyError,
+    InvalidFieldError,
+    InvalidUtf8Error,
+    MalformedJsonError,
+    Place,
+    quote,
+)
+
+BOM: Final = b"\xef\xbb\xbf"
+STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
+NONFINITE: Final = re.compile(STRING.pattern.decode() + "|(-?(?:NaN|Infinity))", re.DOTALL)
+NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def read_document(
+    body: Body, operands: Collection[str] | None, reading: Reading, *, listed: str = "operands"
+) -> dict[str, object]:
+    """The top-level fields. Arrays of numbers in `operands` may come as numpy's.
+
+    If `operands` is None, they are those of the list in the field `listed`.
+
+    No field but an operand's data is nested deeper than the limit.
+    """
+    if len(body) >= LARGE_BYTES and body[: len(BOM)] != BOM:
+        fields = read_large(body, operands, listed)
+        if fields is not None:
+            return fields
+    if isinstance(body, memoryview):
+        body = bytes(body)
+    try:
+        document = read_small(body, operands, listed)
+    except orjson.JSONDecodeError as error:
+        document = _reread(body, error, reading)
+    if not isinstance(document, dict):
+        refuse_deep(body, reading)
+        raise InvalidFieldError(
+            "the body is a JSON object with the fields of the operation; "
+            f"it was {kind_of(document)}",
+            places=[Place("", "expected an object")],
+        )
+    colons = _count_colons(document, operands, reading, listed)
+    # Colons are pairs or characters of strings, which stand there as they are if none is escaped:
+    # when all of them are accounted for, no pair was lost to a later one with the same key.
+    if colons != body.count(b":") or b"\\" in body:
+        refuse_deep(body, reading)
+        _refuse_doubled(body)
+    return document
+
+
+def refuse_deep(text: Body, reading: Reading) -> None:
+    """Raise NestingError if arrays and objects are nested deeper than the limit anywhere."""
+    if depth_of(text) > reading.max_nesting:
+        raise too_deep(reading)
+
+
+def depth_of(text: Body) -> int:
+    """How many arrays and objects are open at most where one begins."""
+    brackets = np.frombuffer(STRING.sub(b"", text).translate(None, NOT_BRACKETS), np.uint8)
+    steps = np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1)
+    return int(steps.cumsum().max(initial=0))
+
+
+def _count_colons(
+    fields: dict[str, object], operands: Collection[str] | None, reading: Reading, listed: str
+) -> int:
+    """Pairs, and colons in strings, leaving out the data of operands."""
+    names = (listed,) if operands is None else operands
+    total = 0
+    for key, value in fields.items():
+        total += 1 + key.count(":")
+        if key not in names:
+            total += _colons(value, 2, reading)
+        elif operands is None and isinstance(value, list):
+            total += sum(_operand_colons(each, 3, reading) for each in value)
+        else:
+            total += _operand_colons(value, 2, reading)
+    return total
+
+
+def _operand_colons(value: object, depth: int, reading: Reading) -> int:
+    if isinstance(value, dict):
+        plain = {key: 0 if key == "data" else each for key, each in value.items()}
+        return _colons(plain, depth, reading)
+    return _colons(value, depth, reading) if isinstance(value, str) else 0
+
+
+def _colons(value: object, depth: int, reading: Reading) -> int:
+    if isinstance(value, str):
+        return value.count(":")
+    if not isinstance(value, list | dict):
+        return 0
+    if depth > reading.max_nesting:
+        raise too_deep(reading)
+    if isinstance(value, list):
+        return sum(_colons(each, depth + 1, reading) for each in value)
+    pairs: int = sum(1 + key.count(":") for key in value)
+    return pairs + sum(_colons(each, depth + 1, reading) for each in value.values())
+
+
+def _reread(body: Text, error: orjson.JSONDecodeError, reading: Reading) -> object:
+    """The document with `Huge` where a number is too large for a float64, or the error in words."""
+    if not body.strip(b" \t\r\n"):
+        raise MalformedJsonError(
+            f"the body is empty ({len(body)} bytes); it has to be a JSON object",
+            hint='such as {"a": [[1, 2]], "b": [[3], [4]]}',
+        )
+    if body.startswith(BOM):
+        raise MalformedJsonError(
+            "the body begins with a byte order mark (EF BB BF), which JSON does not",
+            hint="write it as UTF-8 without one",
+        )
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as wrong:
+        raise InvalidUtf8Error(
+            f"byte {wrong.start} of the body (0x{body[wrong.start]:02x}) is not UTF-8: "
+            f"{wrong.reason}",
+            hint="send the text encoded as UTF-8",
+        ) from None
+    refuse_deep(text[: error.pos + 1].encode(), reading)
+    number = NUMBER.match(text, error.pos)
+    if number is None or not math.isinf(float(number[0])):
+        _refuse_malformed(text, error.pos, error.msg)
+    try:
+        return json.loads(
+            text, parse_float=_number, parse_int=_integer, parse_constant=_refuse_constant
+        )
+    except json.JSONDecodeError as wrong:
+        _refuse_malformed(text, wrong.pos, wrong.msg)
+    except _ConstantError:
+        bare = next(match for match in NONFINITE.finditer(text) if match[1])
+        _refuse_malformed(text, bare.start(), "unexpected character")
+
+
+class _ConstantError(Exception):
+    """A bare NaN or Infinity."""
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise _ConstantError
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return Huge(value) if math.isinf(value) else value
+
+
+def _integer(text: str) -> int | float:
+    """As the small engine reads it: a float when it is beyond 64 bits."""
+    value = int(text) if len(text) <= 20 else _number(text)
+    return value if -(2**63) <= value < 2**64 else _number(text)
+
+
+def _refuse_malformed(text: str, position: int, why: str) -> NoReturn:
+    """Raise the error that says what was found at a position."""
+    start = position - (text[position - 1 : position] == "-")
+    bare = NONFINITE.match(text, start)
+    line = text.count("\n", 0, position) + 1
+    column = position - text.rfind("\n", 0, position)
+    found = f"found {quote(text[position : position + 12])}" if text[position:] else "it ends there"
+    raise MalformedJsonError(
+        f"the body is not JSON: {why[:1].lower()}{why[1:]} at line {line}, column {column} "
+        f"(character {position}); {found}",
+        hint='write "NaN", "Infinity" and "-Infinity" in quotes' if bare and bare[1] else None,
+    )
+
+
+class _Doubled(dict[str, object]):
+    """An object of which `key` stands there twice."""
+
+    key: str
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    plain = dict(pairs)
+    if len(plain) == len(pairs):
+        return plain
+    doubled = _Doubled(plain)
+    times = Counter(key for key, _ in pairs)
+    doubled.key = next(key for key, count in times.items() if count > 1)
+    return doubled
+
+
+def _refuse_doubled(body: Text) -> None:
+    """Raise DuplicateKeyError if an object of a well-formed document names a key twice."""
+    # Numbers do not matter here, and `int` refuses texts of more than 4300 digits.
+    document = json.loads(body.decode(), object_pairs_hook=_object, parse_int=len, parse_float=len)
+    found: list[tuple[str, object]] = [("", document)]
+    while found:
+        pointer, value = found.pop()
+        if isinstance(value, _Doubled):
+            raise DuplicateKeyError(
+                f"the key {quote(value.key)} appears twice in "
+                + (f"the object at {pointer}" if pointer else "the body"),
+                hint="send it once",
+                places=[Place(f"{pointer}/{escape(value.key)}", "appears twice")],
+            )
+        if isinstance(value, dict):
+            found += ((f"{pointer}/{escape(key)}", each) for key, each in value.items())
+        elif isinstance(value, list):
+            found += ((f"{pointer}/{index}", each) for index, each in enumerate(value))

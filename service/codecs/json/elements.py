@@ -1,0 +1,179 @@
+"""The elements of one tensor: JSON values to a tensor of the wanted dtype, strictly.
+
+What is no number of that dtype ends in an error with the pointer of the first such place.
+"""
+
+import math
+import re
+from functools import partial
+from math import prod
+from typing import Final, NoReturn
+
+import numpy as np
+import torch
+
+from service.codecs.base import Reading
+from service.codecs.json.nested import Layout, check_size, lay_out, too_deep
+from service.codecs.json.numbers import (
+    EXACT,
+    PARTS,
+    Array,
+    Where,
+    convert,
+    is_ambiguous,
+    refuse_fraction,
+    refuse_integer,
+    refuse_kind,
+    refuse_value,
+    to_floats,
+)
+from service.codecs.json.parsers import Huge
+from service.codecs.json_pointer import kind_of, name_of, pointer_to
+from service.core.call import Shape, Tensor
+from service.core.dtypes import Dtype
+from service.errors import InvalidElementError, Place, ShapeMismatchError, quote
+
+NONFINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]*)")
+
+
+def read_elements(
+    value: object, dtype: Dtype, pointer: str, reading: Reading, *, stated: Shape | None = None
+) -> tuple[Tensor, str | None]:
+    """The tensor of a nested array, and a sentence on a whole number that lost digits, if any did.
+
+    With a `stated` shape the array may be flat, in row-major order.
+    """
+    rows = value if isinstance(value, np.ndarray) else lay_out(value, pointer)
+    parts = 2 if dtype.kind == "complex" else 1
+    if pointer.count("/") + len(rows.shape) > reading.max_nesting:
+        raise too_deep(reading)
+    check_size(rows.shape, pointer, reading, parts=parts)
+    shape = _shape(rows.shape, stated, parts, pointer)
+    where = partial(pointer_to, pointer, shape=rows.shape)
+    if isinstance(rows, Layout):
+        tensor, lost = _read_list(rows, dtype, where)
+    else:
+        tensor, lost = convert(rows, dtype, where)
+    if parts == 2:
+        tensor = torch.view_as_complex(tensor.reshape(-1, 2))
+    return tensor if tensor.shape == shape else tensor.reshape(shape), lost
+
+
+def _shape(found: Shape, stated: Shape | None, parts: int, pointer: str) -> Shape:
+    """The tensor's shape; `found` is that of the lists, where complex numbers are pairs."""
+    if stated is None:
+        if parts == 1 or 0 in found:
+            return found
+        if found[-1:] != (2,):
+            last = f"has size {found[-1]}" if found else "is missing"
+            raise InvalidElementError(
+                f"complex numbers are pairs [re, im] on a last axis; in {name_of(pointer)} "
+                f"that axis {last}",
+                hint='{"dtype": "float32", "data": ...} states real numbers',
+                places=[Place(pointer, "expected pairs [re, im]")],
+            )
+        return found[:-1]
+    numbers = prod(stated)
+    whole = stated if parts == 1 else (*stated, 2)
+    flat = (numbers * parts,)
+    fitting = {whole, flat} if parts == 1 else {whole, flat, (numbers, 2)}
+    # Lists end at an axis of size 0: [[], []] is all there is of (2, 0, 3).
+    if found in fitting or (0 in found and found == whole[: len(found)]):
+        return stated
+    raise ShapeMismatchError(
+        f"{name_of(pointer)} states shape {stated}; its data has shape {found}",
+        hint=f"data is nested like the shape, or one flat list of {flat[0]} numbers",
+        places=[Place(pointer, f"shape {found}, expected {whole} or {flat}")],
+    )
+
+
+def _numbers(rows: Layout) -> Array | None:
+    """All elements as int64 or float64, when they are numbers that lose nothing by it."""
+    items: Array
+    try:
+        if rows.kinds == {int}:
+            items = np.array(rows.items, np.int64)
+        elif rows.kinds <= {int, float}:
+            items = np.array(rows.items, np.float64)
+            if int in rows.kinds and is_ambiguous(items):
+                return None
+        else:
+            return None
+    except OverflowError:
+        return None
+    return items.reshape(rows.shape)
+
+
+def _read_list(rows: Layout, dtype: Dtype, where: Where) -> tuple[Tensor, str | None]:
+    """One element after the other: strings, booleans, large integers, and what must be refused."""
+    numbers = _numbers(rows)
+    if numbers is not None:
+        return convert(numbers, dtype, where)
+    if dtype.kind == "bool":
+        _check_booleans(rows, dtype, where)
+        return torch.from_numpy(np.array(rows.items, np.bool_)), None
+    if dtype.kind == "integer":
+        integers = [_integer(item, i, rows, dtype, where) for i, item in enumerate(rows.items)]
+        return torch.from_numpy(np.array(integers, dtype.numpy)), None
+    part = PARTS.get(dtype.name, dtype)
+    floats = [
+        item if type(item) is float else _float(item, i, rows, dtype, where)
+        for i, item in enumerate(rows.items)
+    ]
+    written = {
+        i: item
+        for i, item in enumerate(rows.items)
+        if isinstance(item, int) and abs(item) > EXACT["float64"]
+    }
+    return to_floats(np.array(floats, np.float64), part, where, written=written)
+
+
+def _check_booleans(rows: Layout, dtype: Dtype, where: Where) -> None:
+    if rows.kinds != {bool}:
+        index = next(i for i, item in enumerate(rows.items) if not isinstance(item, bool))
+        _refuse(rows.items[index], index, rows, dtype, where)
+
+
+def _integer(item: object, index: int, rows: Layout, dtype: Dtype, where: Where) -> int:
+    """An integer within the range of the dtype."""
+    if type(item) is int:
+        value = item
+    elif isinstance(item, str) and DECIMAL.fullmatch(item):
+        value = int(item[:100])  # more digits are out of range all the same
+    elif type(item) is float:
+        if not item.is_integer() or abs(item) >= EXACT["float64"]:
+            refuse_fraction(where(index), item, dtype)
+        value = int(item)
+    else:
+        _refuse(item, index, rows, dtype, where)
+    if not dtype.low <= value <= dtype.high:
+        refuse_integer(where(index), value, dtype)
+    return value
+
+
+def _float(item: object, index: int, rows: Layout, dtype: Dtype, where: Where) -> float:
+    """The float64 of an integer, or of the word for a number that is not finite."""
+    if type(item) is int:
+        return float(item)
+    if not isinstance(item, str) or item not in NONFINITE:
+        _refuse(item, index, rows, dtype, where)
+    return NONFINITE[item]
+
+
+def _refuse(item: object, index: int, rows: Layout, dtype: Dtype, where: Where) -> NoReturn:
+    """Raise the error for an element that is no value of the dtype."""
+    hint = None
+    found = kind_of(item)
+    numeric = dtype.kind in {"float", "complex"}
+    if isinstance(item, Huge):
+        refuse_value(where(index), "a number beyond 1.8e308", "is in no dtype's range", hint=None)
+    if isinstance(item, str):
+        found = f"the string {quote(item)}"
+        if numeric:
+            hint = 'numbers stand without quotes; the others are "NaN", "Infinity", "-Infinity"'
+    elif item is None and numeric:
+        hint = 'a number that is missing can be the string "NaN"'
+    elif rows.kinds == {bool}:
+        hint = '"dtype": "bool" takes booleans, for comparisons; arithmetic needs 1 and 0'
+    refuse_kind(where(index), found, dtype, hint=hint)

@@ -1,0 +1,103 @@
+"""Nested lists to a shape and a flat list of elements, or the first place that is not rectangular.
+
+It knows no dtype: what an element may be is `service.codecs.json.elements`.
+"""
+
+from dataclasses import dataclass
+from itertools import chain
+from math import prod
+from typing import Final, NoReturn
+
+from service.codecs.base import Reading
+from service.codecs.json_pointer import index_of, name_of, pointer_to
+from service.core.call import Shape
+from service.errors import LimitExceededError, NestingError, Place, RaggedArrayError, quote
+
+LONGEST: Final = 2**58  # of 16-byte elements
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A rectangular array: its shape, its elements row by row, and which types these have."""
+
+    shape: Shape
+    items: list[object]
+    kinds: set[type]
+
+
+def lay_out(value: object, pointer: str) -> Layout:
+    """The layout of a nested list, or of a single element, which has rank 0."""
+    shape: Shape = ()
+    level: list[object] = [value]
+    while list in (kinds := set(map(type, level))):
+        if len(kinds) > 1:
+            _refuse_mixed(level, pointer, shape)
+        rows: list[list[object]] = level  # type: ignore[assignment]  # the one kind is list
+        size = len(rows[0])
+        if len(set(map(len, rows))) > 1:
+            index = next(index for index, row in enumerate(rows) if len(row) != size)
+            found = len(rows[index])
+            noun = "item" if found == 1 else "items"
+            _refuse(pointer, shape, index, f"has {found} {noun}", f"has {size}")
+        shape = (*shape, size)
+        level = list(chain.from_iterable(rows))
+    return Layout(shape, level, kinds)
+
+
+def check_size(shape: Shape, pointer: str, reading: Reading, *, parts: int = 1) -> None:
+    """Raise LimitExceededError for a shape over a limit: Python integers, nothing allocated.
+
+    The last axis holds the `parts` of each number when there are two.
+    """
+    rank = len(shape) - (parts - 1)
+    if rank > reading.max_rank:
+        _refuse_size(f"rank {rank}", f"{reading.max_rank} (SERVICE_MAX_RANK)", pointer)
+    elements = prod(shape) // parts
+    if elements == 0 and not reading.shapes:
+        check_empty(shape, pointer)
+    if elements > reading.max_elements:
+        count = str(elements) if elements < 2**64 else "over 2^64"
+        _refuse_size(f"{count} elements", f"{reading.max_elements} (SERVICE_MAX_ELEMENTS)", pointer)
+
+
+def check_empty(shape: Shape, pointer: str) -> None:
+    """Raise LimitExceededError for an empty tensor that cannot be made.
+
+    torch and numpy multiply its other sizes, too, in 64 bits.
+    """
+    if prod(size or 1 for size in shape) >= LONGEST:
+        _refuse_size(f"sizes {quote(list(shape))}", "a product below 2^58", pointer)
+
+
+def too_deep(reading: Reading) -> NestingError:
+    """The error for a document that is nested too deep."""
+    return NestingError(
+        f"arrays and objects are nested deeper than {reading.max_nesting} (SERVICE_MAX_NESTING)",
+        hint='{"shape": [...], "data": [...]} takes any tensor as one flat list',
+    )
+
+
+def _refuse_size(found: str, limit: str, pointer: str) -> NoReturn:
+    raise LimitExceededError(
+        f"{name_of(pointer)} has {found}; the limit is {limit}",
+        places=[Place(pointer, f"{found}, at most {limit}")],
+    )
+
+
+def _refuse_mixed(level: list[object], pointer: str, shape: Shape) -> NoReturn:
+    """Lists beside elements are no axis."""
+    nested = isinstance(level[0], list)
+    index = next(i for i, each in enumerate(level) if isinstance(each, list) is not nested)
+    if nested:
+        _refuse(pointer, shape, index, "is a single element", "is a list")
+    _refuse(pointer, shape, index, "is a list", "is a single element")
+
+
+def _refuse(pointer: str, shape: Shape, index: int, found: str, first: str) -> NoReturn:
+    row = ", ".join(map(str, index_of(index, shape)))
+    zero = ", ".join("0" for _ in shape)
+    detail = f"row {row} {found}, row {zero} {first}"
+    raise RaggedArrayError(
+        f"{name_of(pointer)} is not rectangular: {detail}",
+        places=[Place(pointer_to(pointer, index, shape), detail)],
+    )

@@ -1,0 +1,155 @@
+"""An operand as JSON has it: an array, or an object with shape, dtype, data, base64 or a name."""
+
+from dataclasses import dataclass, replace
+from typing import Final, NoReturn
+
+import pybase64
+
+from service.codecs.base import Reading
+from service.codecs.json.elements import read_elements
+from service.codecs.json.nested import check_size
+from service.codecs.json_pointer import escape, name_of
+from service.codecs.output_field import arrays_of
+from service.codecs.request import Operand, ShapeOperand, parse_dtype_at
+from service.codecs.stored_arrays import StoredOperand
+from service.codecs.tensor_bytes import from_bytes
+from service.core.call import Shape, Tensor
+from service.core.dtypes import Dtype, describe
+from service.core.validators import is_integer
+from service.errors import (
+    InvalidFieldError,
+    MissingFieldError,
+    Place,
+    UnknownFieldError,
+    did_you_mean,
+    quote,
+)
+
+KEYS: Final = ("shape", "dtype", "data", "b64", "ref")
+UNLIMITED: Final = 2**1100  # the plan says whether a stored array is too large
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayOperand:
+    """Numbers written out, which wait for their dtype. `dtype` is what the operand states."""
+
+    value: object
+    pointer: str
+    reading: Reading
+    dtype: Dtype | None = None
+    shape: Shape | None = None
+
+    def read(self, dtype: Dtype) -> tuple[Tensor, str | None]:
+        """The tensor, and a sentence on a whole number that lost digits, if any did."""
+        return read_elements(self.value, dtype, self.pointer, self.reading, stated=self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Base64Operand:
+    """Bytes as base64."""
+
+    text: str
+    pointer: str
+    dtype: Dtype
+    shape: Shape
+
+    def read(self, dtype: Dtype) -> tuple[Tensor, str | None]:
+        """The tensor over those bytes; none of them is lost."""
+        try:
+            data = pybase64.b64decode_as_bytearray(self.text, validate=True)
+        except ValueError:  # binascii.Error is one; so is the answer to a letter beyond ASCII
+            _refuse_base64(self.text, self.pointer)
+        return from_bytes(data, dtype, self.shape, self.pointer), None
+
+
+def open_operand(value: object, pointer: str, reading: Reading) -> Operand:
+    """The operand at a pointer; an error names what its object lacks or has too much."""
+    if not isinstance(value, dict):
+        return ArrayOperand(value, pointer, reading)
+    name = name_of(pointer)
+    if unknown := [key for key in value if key not in KEYS]:
+        raise UnknownFieldError(
+            f"a tensor object has {', '.join(KEYS)}; {name} has {quote(unknown[0])}",
+            hint=did_you_mean(unknown[0], KEYS),
+            places=(Place(f"{pointer}/{escape(key)}", "unknown field") for key in unknown),
+        )
+    dtype = parse_dtype_at(value["dtype"], f"{pointer}/dtype") if "dtype" in value else None
+    shape = _parse_shape(value["shape"], pointer, reading) if "shape" in value else None
+    if "ref" in value:
+        return _refer(value, dtype, shape, pointer, reading)
+    if "data" in value and "b64" in value:
+        raise InvalidFieldError(
+            f"{name} has both data and b64; one of them is enough",
+            places=[Place(f"{pointer}/b64", "beside data")],
+        )
+    if "data" in value:
+        return ArrayOperand(value["data"], f"{pointer}/data", reading, dtype, shape)
+    if "b64" not in value and shape is not None and reading.shapes:
+        return ShapeOperand(pointer, shape, dtype)
+    if "b64" not in value:
+        raise MissingFieldError(
+            f"{name} has neither data nor b64", places=[Place(f"{pointer}/data", "missing")]
+        )
+    if dtype is None or shape is None:
+        lacking = "dtype" if dtype is None else "shape"
+        raise MissingFieldError(
+            f"{name} has b64 and no {lacking}: bytes alone do not tell it",
+            places=[Place(f"{pointer}/{lacking}", "missing")],
+        )
+    text = value["b64"]
+    if not isinstance(text, str):
+        _refuse_base64(text, f"{pointer}/b64")
+    return Base64Operand(text, f"{pointer}/b64", dtype, shape)
+
+
+def _refer(
+    value: dict[str, object],
+    dtype: Dtype | None,
+    shape: Shape | None,
+    pointer: str,
+    reading: Reading,
+) -> StoredOperand:
+    """The operand that a name stands for; shape and dtype beside it have to be its own."""
+    if extra := [key for key in ("data", "b64") if key in value]:
+        raise InvalidFieldError(
+            f"{name_of(pointer)} has both ref and {extra[0]}; one of them is enough",
+            places=[Place(f"{pointer}/{extra[0]}", "beside ref")],
+        )
+    tensor = arrays_of(reading, f"{pointer}/ref").find(value["ref"], f"{pointer}/ref")
+    own_dtype, own_shape = describe(tensor.dtype), tuple(tensor.shape)
+    check_size(own_shape, pointer, replace(reading, max_elements=UNLIMITED))
+    for key, stated, own in (("dtype", dtype, own_dtype), ("shape", shape, own_shape)):
+        if stated not in (None, own):
+            raise InvalidFieldError(
+                f"{name_of(pointer)} states a {key} that {quote(tensor.label)} has not: it is "
+                f"{own_dtype.name} of shape {quote(list(own_shape))}",
+                places=[Place(f"{pointer}/{key}", "not that of the stored array")],
+            )
+    return StoredOperand(tensor, pointer)
+
+
+def _parse_shape(value: object, pointer: str, reading: Reading) -> Shape:
+    """Sizes of the axes, within the limits."""
+    sizes = value if isinstance(value, list) else []
+    wrong = next((i for i, size in enumerate(sizes) if not is_integer(size) or size < 0), None)
+    if wrong is not None or sizes is not value:
+        raise InvalidFieldError(
+            f"shape is a list of integers from 0; in {name_of(pointer)} "
+            + (f"it is {quote(value)}" if wrong is None else f"it has {quote(sizes[wrong])}"),
+            places=[
+                Place(
+                    f"{pointer}/shape" + ("" if wrong is None else f"/{wrong}"),
+                    "expected a list" if wrong is None else "expected an integer from 0",
+                )
+            ],
+        )
+    check_size(tuple(sizes), pointer, reading)
+    return tuple(sizes)
+
+
+def _refuse_base64(value: object, pointer: str) -> NoReturn:
+    raise InvalidFieldError(
+        f"b64 is base64 text with padding (RFC 4648, section 4); "
+        f"in {name_of(pointer)} it is {quote(value)}",
+        places=[Place(pointer, "expected base64 text")],
+    )

@@ -1,0 +1,56 @@
+"""Fields in a query string: text to the values that JSON would have.
+
+Numbers, words, `true`, `false` and `null` stand plain, lists are JSON text. Which values are right
+is not decided here: `service.codecs.request` checks them as it checks those of a JSON body.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from service.codecs.base import Reading
+from service.codecs.json.document import refuse_deep
+from service.codecs.json_pointer import escape
+from service.errors import InvalidFieldError, Place, UnknownFieldError, quote
+from service.registry import Op
+
+LITERALS: Final = {"true": True, "false": False, "null": None}
+NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
+WORDS: Final = ("strategy", "device", "dtype", "output")
+
+
+def read_query(query: Mapping[str, str], op: Op[Any], reading: Reading) -> dict[str, object]:
+    """The fields of a query string, by name."""
+    if not query:
+        return {}
+    operands = op.operands if op.operands is not None else ("operands",)
+    if given := [name for name in query if name in operands]:
+        raise UnknownFieldError(
+            f"the query string has {quote(given[0])}, which is an operand",
+            hint="send operands in the body",
+            places=[Place(f"/{name}", "an operand") for name in given],
+        )
+    params = (*op.params, *reading.params)
+    words = {*WORDS, *(each.name for each in params if each.schema.get("type") == "string")}
+    return {
+        name: text if name in words else _value(name, text, reading) for name, text in query.items()
+    }
+
+
+def _value(name: str, text: str, reading: Reading) -> object:
+    if text in LITERALS:
+        return LITERALS[text]
+    if not (text.startswith(("[", '"')) or NUMBER.fullmatch(text)):
+        return text
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise InvalidFieldError(
+            f"{quote(name)} of the query string is no JSON: {quote(text)}",
+            hint="lists are JSON text, such as [0,1]; words stand plain",
+            places=[Place(f"/{escape(name)}", "malformed JSON text")],
+        ) from None
+    refuse_deep(text.encode(), reading)
+    return value

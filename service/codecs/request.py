@@ -1,0 +1,262 @@
+"""Checked fields and operands to a Call. What every format shares: it knows none of them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, Protocol
+
+import torch
+
+from service.codecs.base import Reading
+from service.codecs.json.numbers import PARTS, convert
+from service.codecs.json_pointer import escape, name_of
+from service.codecs.output_field import parse_output
+from service.core.call import AUTO, OUTPUTS, Call, Output, Shape, Spec, Stored, Tensor
+from service.core.dtypes import INTEGERS, Dtype, describe, parse_dtype, promote
+from service.core.validators import integer, text
+from service.errors import (
+    InvalidFieldError,
+    LimitExceededError,
+    MissingFieldError,
+    Place,
+    UnknownDtypeError,
+    UnknownFieldError,
+    did_you_mean,
+    quote,
+)
+from service.registry import Op, Param, parse_params
+
+COMMON: Final = ("strategy", "device", "dtype", "output", "deadline_ms")
+MAX_OPERANDS: Final = 64
+LONGEST_NAME: Final = 64
+
+
+class Operand(Protocol):
+    """A tensor of a request that has not been read yet."""
+
+    @property
+    def pointer(self) -> str:
+        """Where it stands in the request."""
+        ...
+
+    @property
+    def dtype(self) -> Dtype | None:
+        """The dtype that it states itself, if it does."""
+        ...
+
+    def read(self, dtype: Dtype) -> tuple[Tensor, str | None]:
+        """The tensor, and a sentence on a whole number that lost digits, if any did.
+
+        One by reference is Stored: its elements are not read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeOperand:
+    """An operand of a plan that is a shape alone."""
+
+    pointer: str
+    shape: Shape
+    dtype: Dtype | None
+
+    def read(self, dtype: Dtype) -> NoReturn:
+        """There is nothing to read."""
+        raise MissingFieldError(
+            f"{name_of(self.pointer)} has no data", places=[Place(self.pointer, "a shape alone")]
+        )
+
+
+_STRATEGY: Final = text("strategy", longest=LONGEST_NAME)
+_DEVICE: Final = text("device", longest=LONGEST_NAME)
+
+
+def build_call(
+    op: Op[Any], fields: Mapping[str, object], operands: Mapping[str, Operand], reading: Reading
+) -> Call:
+    """The call of checked fields and operands; a RequestError says what is wrong with them.
+
+    `operands` are in order; those of an operation that takes a list are called `0`, `1`, ...
+    Their data are read last, when the other fields are known to be right.
+    """
+    checked = check_fields(op, fields, operands, reading)
+    return complete_call(op, checked, operands.values(), reading)
+
+
+def check_fields(
+    op: Op[Any], fields: Mapping[str, object], operands: Collection[str], reading: Reading
+) -> "Fields":
+    """The fields beside operands of these names, when both are right."""
+    _refuse_unknown(op, fields, operands, reading.params)
+    _refuse_missing(op, fields, operands)
+    return parse_fields(op, fields, reading)
+
+
+def complete_call(
+    op: Op[Any], checked: "Fields", operands: Collection[Operand], reading: Reading
+) -> Call:
+    """The call of checked fields on the operands, which are read now."""
+    if reading.shapes:
+        return checked.call(op, operand_specs=_sketch_all(operands, checked.dtype, reading))
+    tensors, warnings = _read_all(operands, checked.dtype, reading)
+    return checked.call(op, tensors, warnings)
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The checked fields of a request beside its operands. `dtype` is that of plain arrays."""
+
+    strategy: str
+    device: str
+    output: Output
+    deadline_ms: int | None
+    dtype: Dtype | None
+    params: Mapping[str, object]
+    options: Mapping[str, object]
+
+    def call(
+        self,
+        op: Op[Any],
+        operands: tuple[Tensor, ...] = (),
+        warnings: tuple[str, ...] = (),
+        operand_specs: tuple[Spec, ...] = (),
+    ) -> Call:
+        """The call of these fields on `operands`."""
+        return Call(
+            op.name,
+            operands,
+            self.params,
+            self.strategy,
+            self.device,
+            self.output,
+            self.deadline_ms,
+            warnings,
+            operand_specs,
+            self.options,
+        )
+
+
+def parse_fields(op: Op[Any], fields: Mapping[str, object], reading: Reading) -> Fields:
+    """All fields but the operands; a RequestError says what is wrong with one."""
+    strategy = AUTO
+    if "strategy" in fields:
+        strategy = _STRATEGY(fields["strategy"])
+        op.resolve(strategy)
+    deadline_ms = None
+    if "deadline_ms" in fields:
+        parse = integer("deadline_ms", least=1, most=reading.max_deadline_ms)
+        deadline_ms = parse(fields["deadline_ms"])
+    return Fields(
+        strategy=strategy,
+        device=_DEVICE(fields["device"]) if "device" in fields else AUTO,
+        output=parse_output(fields["output"], reading) if "output" in fields else OUTPUTS[0],
+        deadline_ms=deadline_ms,
+        dtype=parse_dtype_at(fields["dtype"], "/dtype") if "dtype" in fields else None,
+        params=parse_params(op.params, fields),
+        options=parse_params(reading.params, fields),
+    )
+
+
+def parse_dtype_at(name: object, pointer: str) -> Dtype:
+    """The dtype of that name; the error points at the field it came from."""
+    try:
+        return parse_dtype(name)
+    except UnknownDtypeError as error:
+        place = Place(pointer, "no such dtype")
+        raise UnknownDtypeError(error.detail, hint=error.hint, places=[place]) from None
+
+
+def _read_all(
+    operands: Collection[Operand], asked: Dtype | None, reading: Reading
+) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
+    """All tensors in the one dtype that holds them, and what lost digits on the way."""
+    plain = _plain_dtype(operands, asked, reading)
+    read = [operand.read(operand.dtype or plain) for operand in operands]
+    losses = [(operand, lost) for operand, (_, lost) in zip(operands, read, strict=True) if lost]
+    tensors = [tensor for tensor, _ in read]
+    if any(tensor.dtype != tensors[0].dtype for tensor in tensors):
+        target = promote(tensor.dtype for tensor in tensors)
+        for index, operand in enumerate(operands):
+            if tensors[index].dtype != target:
+                tensors[index], lost = _promote(tensors[index], target, operand.pointer)
+                if lost:
+                    losses.append((operand, lost))
+    warnings = tuple(f"{name_of(operand.pointer)}: {lost}" for operand, lost in losses)
+    return tuple(tensors), warnings
+
+
+def _plain_dtype(operands: Collection[Operand], asked: Dtype | None, reading: Reading) -> Dtype:
+    """The dtype of operands that state none."""
+    stated = [operand.dtype.torch for operand in operands if operand.dtype]
+    if asked or not stated:
+        return asked or reading.dtype
+    return describe(stated[0] if len(set(stated)) == 1 else promote(stated))
+
+
+def _sketch_all(
+    operands: Collection[Operand], asked: Dtype | None, reading: Reading
+) -> tuple[Spec, ...]:
+    """Shape and dtype of each operand, with data or without."""
+    plain = _plain_dtype(operands, asked, reading)
+    specs = []
+    for operand in operands:
+        dtype = operand.dtype or plain
+        if isinstance(operand, ShapeOperand):
+            specs.append(Spec(operand.shape, dtype.torch))
+        else:
+            tensor, _ = operand.read(dtype)
+            specs.append(Spec(tuple(tensor.shape), dtype.torch))
+    target = promote(spec.dtype for spec in specs)
+    return tuple(Spec(spec.shape, target) for spec in specs)
+
+
+def _promote(tensor: Tensor, target: torch.dtype, pointer: str) -> tuple[Tensor, str | None]:
+    """The tensor in a dtype that promotion gave, and a sentence on an integer that lost digits."""
+    if isinstance(tensor, Stored):
+        found, wanted = describe(tensor.dtype).name, describe(target).name
+        raise InvalidFieldError(
+            f"{name_of(pointer)} is stored as {found}, and beside the other operands it would "
+            f"have to become {wanted}: stored arrays are not converted",
+            hint=f'send the other operands with "dtype": "{found}"',
+            places=[Place(pointer, f"{found}, expected {wanted}")],
+        )
+    if tensor.dtype not in INTEGERS or target in INTEGERS:
+        return tensor.to(target), None
+    dtype = describe(target)
+    items = tensor.to(torch.int64).numpy().reshape(-1)
+    flat, lost = convert(items, PARTS.get(dtype.name, dtype), lambda _: pointer)
+    return flat.to(target).reshape(tensor.shape), lost
+
+
+def _refuse_unknown(
+    op: Op[Any],
+    fields: Mapping[str, object],
+    operands: Collection[str],
+    more: Sequence[Param],
+) -> None:
+    params = [param.name for param in (*op.params, *more)]
+    unknown = [name for name in fields if name not in COMMON and name not in params]
+    if op.operands is not None:
+        unknown += [name for name in operands if name not in op.operands]
+    if unknown:
+        known = [*(op.operands or ["operands"]), *params, *COMMON]
+        raise UnknownFieldError(
+            f"{op.name} has no field {quote(unknown[0])}; it has {', '.join(known)}",
+            hint=did_you_mean(unknown[0], known),
+            places=(Place(f"/{escape(name)}", "unknown field") for name in unknown),
+        )
+
+
+def _refuse_missing(op: Op[Any], fields: Mapping[str, object], operands: Collection[str]) -> None:
+    names = op.operands if op.operands is not None else () if operands else ("operands",)
+    missing = [name for name in names if name not in operands]
+    missing += [param.name for param in op.params if param.required and param.name not in fields]
+    if missing:
+        raise MissingFieldError(
+            f"{op.name} needs {' and '.join(missing)}",
+            places=[Place(f"/{name}", "missing") for name in missing],
+        )
+    if len(operands) > MAX_OPERANDS:
+        raise LimitExceededError(
+            f"{op.name} has {len(operands)} operands; the limit is {MAX_OPERANDS}",
+            places=[Place("/operands", f"{len(operands)} operands, at most {MAX_OPERANDS}")],
+        )

@@ -1,0 +1,234 @@
+"""Arrays that stay on this side: operands by reference, and results kept under a name.
+
+All of them are files in one folder of the operator's. A client gives names, never paths: whatever
+a name is made of, what it stands for lies in that folder or is not found.
+"""
+
+import mmap
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from math import prod
+from pathlib import Path
+from typing import Final, NoReturn
+from uuid import uuid4
+
+import numpy as np
+import torch
+
+from service.codecs.base import Body
+from service.codecs.binary.npy_header import CODES, read_span, write_header
+from service.codecs.binary.slices import TensorSlice
+from service.core.array_files import Sink, Source, map_file, open_zarr, stamp
+from service.core.call import Spec, Stored, StoreTarget, Tensor, stored
+from service.core.dtypes import Dtype, describe
+from service.errors import (
+    ArrayExistsError,
+    ArrayUnavailableError,
+    MalformedBodyError,
+    Place,
+    UnknownDtypeError,
+    did_you_mean,
+    quote,
+)
+
+# No part begins with a dot: neither a step upwards nor a file that is not finished can be named.
+PART: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+NAME: Final = re.compile(rf"{PART}(/{PART})*", re.ASCII)
+LONGEST: Final = 255
+HINT: Final = "names are those of files, such as weights.npy or layers/first.zarr"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOperand:
+    """An operand by reference."""
+
+    tensor: Stored
+    pointer: str
+
+    @property
+    def dtype(self) -> Dtype:
+        """The dtype of the file."""
+        return describe(self.tensor.dtype)
+
+    def read(self, dtype: Dtype) -> tuple[Tensor, None]:
+        """The operand, whose elements are still where they are."""
+        return self.tensor, None
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The folder SERVICE_DATA. `root` is its own path, without links."""
+
+    root: Path
+
+    def find(self, name: object, pointer: str) -> Stored:
+        """The array of that name, by its header alone; ArrayUnavailableError if there is none."""
+        path = self._path(name, pointer)
+        try:
+            found = path.resolve(strict=True)
+            mode = found.stat().st_mode
+        except OSError:
+            self._refuse_absent(path, pointer)
+        if not found.is_relative_to(self.root):
+            self._refuse_absent(path, pointer)
+        try:
+            if path.suffix == ".npy" and stat.S_ISREG(mode):
+                return _npy(str(name), str(found))
+            if path.suffix == ".zarr" and stat.S_ISDIR(mode):
+                return _zarr(str(name), str(found))
+        except (OSError, ValueError) as error:
+            _refuse(f"{quote(name)} cannot be read: {_words(error)}", pointer)
+        except (MalformedBodyError, UnknownDtypeError) as error:
+            _refuse(error.detail, pointer, hint=error.hint)
+        return _refuse(
+            f"{quote(name)} is neither an .npy file nor a .zarr folder", pointer, hint=HINT
+        )
+
+    def keep(self, name: object, pointer: str, *, overwrite: bool) -> StoreTarget:
+        """The output that a result is kept in, if that name can be given."""
+        path = self._path(name, pointer)
+        if path.suffix != ".npy":
+            _refuse(f"{quote(name)}: results are stored as npy files", pointer, hint="end it .npy")
+        try:
+            parent = path.parent.resolve(strict=True)
+        except OSError:
+            parent = self.root.parent
+        if not parent.is_relative_to(self.root):
+            _refuse(f"there is no folder {quote(name)} could lie in", pointer, hint=HINT)
+        if os.path.lexists(path) and not overwrite:
+            raise _taken(str(name), pointer)
+        final = parent / path.name
+        return StoreTarget(str(name), partial(self._create, final, pointer, overwrite=overwrite))
+
+    def scratch(self) -> StoreTarget:
+        """An output that is gone as soon as nobody reads it."""
+        return StoreTarget("", partial(self._create, None, "/output"))
+
+    def _path(self, name: object, pointer: str) -> Path:
+        if not isinstance(name, str) or len(name) > LONGEST or not NAME.fullmatch(name):
+            _refuse(
+                f"a stored array is named by letters, digits, '.', '_', '-' and '/'; "
+                f"it was {quote(name)}",
+                pointer,
+                hint=HINT,
+            )
+        return self.root / name
+
+    def _refuse_absent(self, path: Path, pointer: str) -> NoReturn:
+        near = []
+        with suppress(OSError):
+            if path.parent.resolve(strict=True).is_relative_to(self.root):
+                near = [each.name for each in path.parent.iterdir() if NAME.fullmatch(each.name)]
+        _refuse(
+            f"no stored array is named {quote(str(path.relative_to(self.root)))}",
+            pointer,
+            hint=did_you_mean(path.name, near) or HINT,
+        )
+
+    @contextmanager
+    def _create(
+        self, final: Path | None, pointer: str, spec: Spec, *, overwrite: bool = False
+    ) -> Iterator[Sink]:
+        folder = self.root if final is None else final.parent
+        part = folder / f".{uuid4().hex}.npy"
+        dtype = describe(spec.dtype)
+        header = write_header(dtype, spec.shape)
+        try:
+            with part.open("xb") as file:
+                # Its room is taken now: a mapped file that finds none while it is written to
+                # would end the process.
+                size = len(header) + prod(spec.shape) * dtype.itemsize
+                os.posix_fallocate(file.fileno(), 0, size)
+                file.write(header)
+            yield Sink(str(part), spec.shape, dtype.numpy.str, len(header))
+            if final is not None:
+                _publish(part, final, overwrite=overwrite)
+        except FileExistsError:
+            raise _taken(str(final and final.name), pointer) from None
+        except OSError as error:
+            _refuse(f"the result cannot be stored: {_words(error)}", pointer)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _publish(part: Path, final: Path, *, overwrite: bool) -> None:
+    """Give a finished file its name at once; FileExistsError if another has taken it."""
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    if overwrite:
+        part.replace(final)
+    else:
+        final.hardlink_to(part)
+
+
+def _npy(name: str, path: str) -> Stored:
+    size = stamp(path)
+    with (
+        Path(path).open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+    ):
+        span = read_span(mapped, name)
+    source = Source(path, span.shape, span.dtype.numpy.str, span.offset, span.columns, size)
+    return stored(name, span.dtype.torch, source, partial(_read_npy, name, span, source))
+
+
+def _read_npy(name: str, span: TensorSlice, source: Source) -> Tensor:
+    try:
+        if stamp(source.path) == source.stamp:
+            return span.read(map_file(source.path), "")
+        words = "it has changed since it was asked for"
+    except OSError as error:
+        words = _words(error)
+    raise ArrayUnavailableError(f"{quote(name)} cannot be read: {words}")
+
+
+def _zarr(name: str, path: str) -> Stored:
+    if find_spec("zarr") is None:
+        raise ValueError("zarr is not installed; it is the extra [zarr] of this service")
+    try:
+        array = open_zarr(path)
+        shape, code = tuple(map(int, array.shape)), np.dtype(array.dtype).str
+    except Exception as error:
+        raise ValueError(f"the zarr package does not open it ({type(error).__name__})") from error
+    if code not in CODES:
+        raise ValueError(f"its dtype is {code}; choose one of {', '.join(CODES)}")
+    source = Source(path, shape, code)
+    return stored(name, CODES[code].torch, source, partial(_read_zarr, name, source))
+
+
+def _read_zarr(name: str, source: Source) -> Tensor:
+    try:
+        return torch.from_numpy(np.array(source[...], order="C"))
+    except Exception as error:
+        words = f"the zarr package does not read it ({type(error).__name__})"
+        raise ArrayUnavailableError(f"{quote(name)} cannot be read: {words}") from error
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, without the path."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def _taken(name: str, pointer: str) -> ArrayExistsError:
+    return ArrayExistsError(
+        f"there is a stored array named {quote(name)} already",
+        hint='"overwrite": true beside the name replaces it',
+        places=[Place(pointer, "the name is taken")],
+    )
+
+
+def _refuse(detail: str, pointer: str, *, hint: str | None = None) -> NoReturn:
+    raise ArrayUnavailableError(detail, hint=hint, places=[Place(pointer, "not available")])
+
+
+def names_array(body: Body) -> bool:
+    """Whether a body may refer to a stored array, or ask for one: then it waits for a disk."""
+    if isinstance(body, memoryview):  # which looks for numbers alone
+        body = bytes(body)
+    return b'"ref"' in body or b'"store"' in body or b"\\u" in body

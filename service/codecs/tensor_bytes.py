@@ -1,0 +1,81 @@
+"""A tensor's bytes, little-endian and row by row, both ways. Formats share it."""
+
+from math import prod
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from service.codecs.base import Buffer
+from service.codecs.json.nested import check_empty
+from service.codecs.json_pointer import name_of
+from service.core.call import Shape, Tensor
+from service.core.dtypes import Dtype
+from service.errors import InvalidElementError, Place, ShapeMismatchError
+
+# Most results are of dtypes that numpy has, with nothing to resolve: they take the shortest way.
+PLAIN: Final = (torch.float32, torch.float64)
+
+
+def to_bytes(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor; they are not copied unless it is not contiguous."""
+    if tensor.dtype in PLAIN and tensor.is_contiguous() and not tensor.is_neg() and tensor.numel():
+        return tensor.numpy().data.cast("B")
+    if tensor.is_conj() or tensor.is_neg():
+        tensor = tensor.resolve_conj().resolve_neg()
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.view(torch.int16)
+    # numpy's reshape and view take a third of the time of torch's.
+    return tensor.contiguous().numpy().reshape(-1).view(np.uint8).data
+
+
+def from_bytes(data: bytearray, dtype: Dtype, shape: Shape, pointer: str) -> Tensor:
+    """The tensor over those bytes, which it keeps: nothing is copied.
+
+    ShapeMismatchError when the count is not that of the shape.
+    """
+    count = prod(shape) * dtype.itemsize
+    if len(data) != count:
+        raise ShapeMismatchError(
+            f"{name_of(pointer)} states shape {shape} of {dtype.name}, which is {count} bytes; "
+            f"there are {len(data)}",
+            places=[Place(pointer, f"{len(data)} bytes, expected {count}")],
+        )
+    return from_buffer(data, dtype, shape, pointer)
+
+
+def from_buffer(
+    data: Buffer,
+    dtype: Dtype,
+    shape: Shape,
+    pointer: str,
+    *,
+    offset: int = 0,
+    columns: bool = False,
+) -> Tensor:
+    """The tensor over the bytes from `offset` on, which are enough for it.
+
+    They are copied only if they are not aligned for their dtype, or cannot be written to, which
+    torch takes for granted. With `columns` they lie column by column.
+    """
+    if 0 in shape:
+        check_empty(shape, pointer)
+        return torch.empty(shape, dtype=dtype.torch)
+    if dtype.kind == "bool":
+        _check_bools(np.frombuffer(data, np.uint8, prod(shape), offset), pointer)
+    # One call instead of `frombuffer`, `reshape` and a transposition: 0.2 us, torch's take 4.
+    items = np.ndarray(shape, dtype.numpy, data, offset, order="F" if columns else "C")
+    if not (items.flags.aligned and items.flags.writeable):
+        items = items.copy(order="K")
+    tensor = torch.from_numpy(items)
+    return tensor.view(torch.bfloat16) if dtype.name == "bfloat16" else tensor
+
+
+def _check_bools(flat: npt.NDArray[np.uint8], pointer: str) -> None:
+    if (flat > 1).any():
+        index = int((flat > 1).argmax())
+        raise InvalidElementError(
+            f"the bytes of bool are 0 and 1; byte {index} of {name_of(pointer)} is {flat[index]}",
+            places=[Place(pointer, f"byte {index} is {flat[index]}, expected 0 or 1")],
+        )

@@ -1,0 +1,132 @@
+"""A sweep: the race of all strategies at one size after another.
+
+Each strategy takes part as long as a run is estimated to stay within a limit. Within one size the
+strategies are raced together, as in any comparison.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from service.compare import Options, Race, Report, Row, enter
+from service.core.call import Call
+from service.core.units import time_text
+from service.engine import Engine
+from service.errors import LimitExceededError
+from service.planning.planner import Plan
+
+Rung = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The race at one size."""
+
+    size: int
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One strategy on one device: its rows by size, and why it went no further, if it did not."""
+
+    strategy: str
+    device: str
+    rows: tuple[tuple[int, Row], ...]
+    stopped: str | None
+
+    @property
+    def last(self) -> int | None:
+        """The largest size that it ran at; None if it never ran."""
+        return self.rows[-1][0] if self.rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """All races of a sweep; `ended` says why the last sizes were left out, if they were."""
+
+    points: tuple[Point, ...]
+    ended: str | None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes that were raced."""
+        return tuple(point.size for point in self.points)
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """One for each strategy and device, in the order of the registry."""
+        names = dict.fromkeys(_key(row) for point in self.points for row in point.report.rows)
+        return tuple(self._line(*name) for name in names)
+
+    def _line(self, strategy: str, device: str) -> Line:
+        rows = [
+            (point.size, row)
+            for point in self.points
+            for row in point.report.rows
+            if _key(row) == (strategy, device)
+        ]
+        skipped = [(size, row.skipped) for size, row in rows if row.skipped is not None]
+        ran = tuple((size, row) for size, row in rows if row.times_ns)
+        last = ran[-1][0] if ran else 0
+        stopped = next((f"at {size}: {reason}" for size, reason in skipped if size > last), None)
+        return Line(strategy, device, ran, stopped)
+
+
+def sizes_between(first: int, last: int) -> tuple[int, ...]:
+    """`first` and its doubles, up to `last`."""
+    sizes = [first]
+    while sizes[-1] * 2 <= last:
+        sizes.append(sizes[-1] * 2)
+    return tuple(sizes)
+
+
+def sweep(
+    engine: Engine,
+    sizes: Sequence[int],
+    call_at: Callable[[int], Call],
+    limit_ns: int,
+    show: Callable[[int, Row], None],
+) -> Sweep:
+    """The races at `sizes`; `show` is told of each row as its rung is finished, with its size.
+
+    It ends early where no strategy stays within `limit_ns`, or the operands within their limits.
+    """
+    points: list[Point] = []
+    ended = None
+    for size in sizes:
+        try:
+            race = _limited(engine, call_at(size), limit_ns)
+        except LimitExceededError as error:
+            if not points:
+                raise
+            ended = f"at {size}: {error.detail}"
+            break
+        rows = []
+        for row in race.run():
+            show(size, row)
+            rows.append(row)
+        points.append(Point(size, race.report(rows)))
+        if not any(row.times_ns for row in rows):
+            ended = f"at {size}: no strategy stays within its limits"
+            break
+    return Sweep(tuple(points), ended)
+
+
+def _limited(engine: Engine, call: Call, limit_ns: int) -> Race:
+    """The race without the rungs whose run would take longer than the limit."""
+    race = enter(engine, call, Options.of(call.options))
+    return replace(race, entries=tuple(_within(entry, limit_ns) for entry in race.entries))
+
+
+def _within(entry: Plan | Row, limit_ns: int) -> Plan | Row:
+    if isinstance(entry, Row) or entry.estimated_ns <= limit_ns:
+        return entry
+    reason = (
+        f"a run would take about {time_text(entry.estimated_ns)}, over the limit of "
+        f"{time_text(limit_ns)}"
+    )
+    return Row(entry.strategy.name, entry.device.name, entry.estimated_ns, skipped=reason)
+
+
+def _key(row: Row) -> Rung:
+    return row.strategy, row.device

@@ -1,0 +1,1 @@
+"""Values and facilities that every layer shares: calls, dtypes, devices, timing, units."""

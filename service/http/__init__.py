@@ -1,0 +1,1 @@
+"""HTTP without a web framework: negotiation, problem documents, response models."""

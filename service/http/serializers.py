@@ -1,0 +1,108 @@
+"""Plans and comparisons as answers: records of the engine to the models of the document."""
+
+import math
+from typing import Any
+
+from service.compare import Report, Row
+from service.core.dtypes import describe
+from service.http import schemas
+from service.planning.planner import Explanation, Request
+from service.registry import Inferred
+
+
+def plan_answer(request: Request, found: Explanation) -> schemas.PlanAnswer:
+    """The answer to a plan."""
+    meaning, plan = found.meaning, found.plan
+    dtype = describe(meaning.dtype)
+    shown = plan or found.cheapest
+    return schemas.PlanAnswer(
+        op=request.op.name,
+        accepted=found.reason is None,
+        reason=found.reason,
+        strategy=plan.strategy.name if plan else None,
+        device=plan.device.name if plan else None,
+        result=schemas.PlannedResult(
+            shape=list(meaning.shape),
+            dtype=dtype.name,
+            elements=meaning.elements,
+            bytes=meaning.elements * dtype.itemsize,
+        ),
+        work=schemas.PlannedWork(
+            multiply_adds=meaning.multiply_adds,
+            peak_elements=shown.work.peak_elements if shown else 0,
+            peak_bytes=shown.peak_bytes if shown else 0,
+        ),
+        strategies=[
+            schemas.PlannedStrategy(
+                strategy=each.strategy,
+                device=each.device,
+                available=each.plan is not None,
+                accepted=each.reason is None,
+                estimated_ms=_ms(each.estimated_ns),
+                reason=each.reason,
+            )
+            for each in found.estimates
+        ],
+        reproduce=meaning.reproduce,
+        **_blocks(meaning),
+    )
+
+
+def _blocks(meaning: Inferred) -> dict[str, Any]:
+    """What only some operations have to tell."""
+    blocks: dict[str, Any] = {}
+    if meaning.path is not None:
+        blocks["path"] = [schemas.PathStep.model_validate(step) for step in meaning.path]
+    if meaning.explanation is not None:
+        blocks["broadcast"] = schemas.Alignment.model_validate(meaning.explanation)
+    return blocks
+
+
+def row_answer(row: Row, speedup: float | None = None) -> schemas.CompareRow:
+    """The answer to one rung."""
+    found = schemas.CompareRow(
+        strategy=row.strategy, device=row.device, estimated_ms=_ms(row.estimated_ns)
+    )
+    if row.agreement is None:
+        return found.model_copy(update={"skipped": row.skipped})
+    return found.model_copy(
+        update={
+            "runs": len(row.times_ns),
+            "median_ms": _ms(row.median_ns),
+            "min_ms": _ms(min(row.times_ns)),
+            "iqr_ms": _ms(row.iqr_ns),
+            "speedup": speedup,
+            "max_abs_error": _number(row.agreement.max_abs_error),
+            "max_rel_error": _number(row.agreement.max_rel_error),
+            "agrees": row.agreement.agrees,
+            "disagreeing": row.agreement.disagreeing,
+            "worst": None if row.agreement.worst is None else list(row.agreement.worst),
+        }
+    )
+
+
+def report_answer(report: Report) -> schemas.CompareAnswer:
+    """The answer to a whole race."""
+    return schemas.CompareAnswer(
+        op=report.op,
+        shapes=[list(spec.shape) for spec in report.specs],
+        dtype=describe(report.specs[0].dtype).name,
+        multiply_adds=report.multiply_adds,
+        baseline=report.baseline,
+        host=schemas.CompareHost(
+            cpu=report.host.cpu,
+            threads=report.host.threads,
+            devices=list(report.host.devices),
+            versions=dict(report.host.versions),
+        ),
+        rows=[row_answer(row, report.speedup(row)) for row in report.rows],
+    )
+
+
+def _ms(ns: float | None) -> float | None:
+    return None if ns is None else round(ns / 1e6, 6)
+
+
+def _number(value: float) -> float | str:
+    """A number as JSON has it; infinities are words there."""
+    return value if math.isfinite(value) else "Infinity"

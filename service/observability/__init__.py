@@ -1,0 +1,1 @@
+"""Counters, metrics, logs and spans. Nothing in here knows a web framework."""

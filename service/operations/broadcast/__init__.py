@@ -1,0 +1,1 @@
+"""Elementwise operations with broadcasting."""

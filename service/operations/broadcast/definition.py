@@ -1,0 +1,278 @@
+"""Elementwise operations on operands of different shapes: what they mean."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from math import prod
+
+import numpy as np
+import torch
+
+from service.core.call import Shape, Spec, Tensor
+from service.core.dtypes import BOOL, COMPLEX, INTEGERS, describe
+from service.core.validators import choice, integers, refuse
+from service.errors import InvalidFieldError, Place, ShapeMismatchError, UnsupportedDtypeError
+from service.operations.broadcast.indexing import Index, apply_view, parse_views
+from service.operations.broadcasting import broadcast_shapes, describe_alignment
+from service.operations.elementwise import BOUNDS, EXPANSION, FUNCTIONS, INTEGER_DIVISION, Function
+from service.operations.overflow import Array, magnitude, overflow, prove_fits
+from service.registry import Inferred, Op, Param, Refusal, Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferredBroadcast(Inferred):
+    """A function of operands that were indexed by `views` and stretch to `shape`."""
+
+    name: str
+    function: Function
+    texts: tuple[str, ...]
+    views: tuple[Index, ...]
+    viewed: tuple[Shape, ...]
+    strides: tuple[tuple[int, ...], ...]
+
+    @property
+    def reproduce(self) -> str:
+        """One line of torch."""
+        operands = [
+            f"x{number}" + ("" if view in ("...", "") else f"[{view}]")
+            for number, view in enumerate(self.texts)
+        ]
+        if self.name == "expand":
+            return f"{operands[0]}.expand({self.shape})"
+        line = operands[0]
+        for operand in operands[1:]:
+            line = f"torch.{self.name}({line}, {operand})"
+        if self.function is INTEGER_DIVISION:
+            line = line[:-1] + ', rounding_mode="trunc")'
+        fits = broadcast_shapes(self.viewed, [""] * len(self.viewed), what="") == self.shape
+        return line if fits else f"{line}.expand({self.shape})"
+
+    @property
+    def explanation(self) -> Mapping[str, object]:
+        """How the axes align, and what each operand stores and appears to have."""
+        return describe_alignment(
+            self.shape,
+            self.viewed,
+            self.strides,
+            stored=[prod(spec.shape) for spec in self.specs],
+            itemsize=self.specs[0].dtype.itemsize,
+        )
+
+
+def parse_to(value: object) -> Shape | None:
+    """The shape to expand to: sizes only, no -1."""
+    if value is None:
+        return None
+    shape = integers(value)
+    if shape is None or any(size < 0 for size in shape):
+        refuse("to", value, "a list of sizes, each 0 or more")
+    return shape
+
+
+def infer(
+    specs: tuple[Spec, ...], *, op: str | None, views: tuple[str, ...] | None, to: Shape | None
+) -> InferredBroadcast:
+    """Index each operand, align the shapes from the right, and find the function."""
+    texts = ("...",) * len(specs) if views is None else views
+    if len(texts) != len(specs):
+        raise InvalidFieldError(
+            f"views has {len(texts)} entries for {len(specs)} operands",
+            hint="null stands for a whole operand",
+            places=[Place("/views", f"expected {len(specs)} entries")],
+        )
+    function = _function(op, specs, to)
+    indexed = [
+        apply_view(number, text, spec.shape)
+        for number, (text, spec) in enumerate(zip(texts, specs, strict=True))
+    ]
+    viewed = tuple(shape for _, shape, _ in indexed)
+    pointers = [f"/operands/{number}" for number in range(len(specs))]
+    shape = broadcast_shapes(viewed, pointers, what="operands")
+    if to is not None:
+        shape = _expanded_shape(shape, to)
+    return InferredBroadcast(
+        specs=specs,
+        shape=shape,
+        dtype=torch.bool if function.compares else specs[0].dtype,
+        multiply_adds=prod(shape),
+        name=op or "expand",
+        function=function,
+        texts=texts,
+        views=tuple(index for index, _, _ in indexed),
+        viewed=viewed,
+        strides=tuple(strides for _, _, strides in indexed),
+    )
+
+
+def _expanded_shape(shape: Shape, to: Shape) -> Shape:
+    """`to`, when `shape` stretches to it."""
+    aligned = (1,) * (len(to) - len(shape)) + shape
+    if len(shape) > len(to) or any(s not in (1, t) for s, t in zip(aligned, to, strict=True)):
+        raise ShapeMismatchError(
+            f"shape {shape} does not stretch to {to}: aligned from the right, each size must be "
+            "equal or 1",
+            places=[Place("/to", f"expected a shape that {shape} stretches to")],
+        )
+    return to
+
+
+def _function(op: str | None, specs: tuple[Spec, ...], to: Shape | None) -> Function:
+    """The function to compute, if it takes that many operands of that dtype."""
+    if op is None:
+        if len(specs) == 1 and to is not None:
+            return EXPANSION
+        found = f"{len(specs)} operands and no op" if len(specs) > 1 else "neither op nor to"
+        raise InvalidFieldError(
+            f"broadcast takes operands and an op, or one operand and to; there were {found}",
+            hint=f"op is one of {', '.join(FUNCTIONS)}"
+            if len(specs) > 1
+            else '"to": [3, 2] expands one operand to that shape',
+            places=[Place("/op", "missing")],
+        )
+    function = FUNCTIONS[op]
+    if len(specs) < 2 or (len(specs) > 2 and not function.folds):
+        takes = "two operands or more" if function.folds else "two operands"
+        hint = "one operand takes `to`, and no op, to expand" if len(specs) == 1 else None
+        raise InvalidFieldError(
+            f"op {op} takes {takes}; there are {len(specs)}",
+            hint=hint,
+            places=[Place("/operands", f"expected {takes}")],
+        )
+    dtype = specs[0].dtype
+    if dtype in BOOL and not function.compares:
+        raise UnsupportedDtypeError(
+            f"op {op} needs numbers, and the operands are bool",
+            hint='send numbers, 1 and 0, with "dtype": "int64"',
+        )
+    if dtype in COMPLEX and function.orders:
+        raise UnsupportedDtypeError(
+            f"op {op} needs an order, which complex numbers do not have", hint="eq and ne take them"
+        )
+    return INTEGER_DIVISION if op == "div" and dtype in INTEGERS else function
+
+
+def prove(meaning: InferredBroadcast, operands: Sequence[Tensor]) -> None:
+    """Raise IntegerOverflowError unless the exact result of integer arithmetic fits."""
+    bound = BOUNDS.get(meaning.name)
+    if bound is None or meaning.dtype not in INTEGERS or 0 in meaning.shape:
+        return
+    name = describe(meaning.dtype).name
+    arrays = [x[view].numpy() for x, view in zip(operands, meaning.views, strict=True)]
+    if meaning.name == "pow":
+        _prove_power(*np.broadcast_arrays(*arrays), name=name)
+    if meaning.name == "div":
+        _prove_division(*np.broadcast_arrays(*arrays), name=name)
+    if meaning.name == "sub" and meaning.dtype == torch.uint8:
+        _prove_difference(*arrays, name=name)
+    prove_fits(
+        describe(meaning.dtype),
+        arrays,
+        bound=reduce(bound, map(magnitude, arrays)),
+        magnitude=lambda *x: reduce(bound, x),
+        evaluate=lambda *x: reduce(meaning.function.numpy, x),
+        operations=meaning.multiply_adds,
+    )
+
+
+def _prove_power(base: Array, exponent: Array, *, name: str) -> None:
+    """No fraction, and no power whose exact value would fill the memory."""
+    if exponent.min() < 0:
+        raise overflow(name, f"a number to the power {exponent.min()}, a fraction")
+    with np.errstate(over="ignore"):
+        powers = np.abs(base.astype(np.float64)) ** exponent
+    if powers.max() >= 2.0**64:
+        raise overflow(name, "2^64 or more")
+
+
+def _prove_division(dividend: Array, divisor: Array, *, name: str) -> None:
+    """No division by zero, and no remainder."""
+    if not divisor.all():
+        raise overflow(name, "a division by zero")
+    if (dividend % divisor).any():
+        raise overflow(name, "a quotient with a fraction")
+
+
+def _prove_difference(minuend: Array, subtrahend: Array, *, name: str) -> None:
+    """No number below zero, where the dtype has none: the proof by magnitudes does not see it."""
+    least = np.min(minuend.astype(np.int64) - subtrahend)
+    if least < 0:
+        raise overflow(name, str(least), wider=name != "int64")
+
+
+op = Op(
+    name="broadcast",
+    summary="An elementwise operation on operands that stretch to a common shape.",
+    operands=None,
+    params=(
+        Param(
+            "op",
+            "The elementwise operation; none with one operand and `to`, which expands it.",
+            {"anyOf": [{"enum": list(FUNCTIONS)}, {"type": "null"}]},
+            lambda value: None if value is None else choice("op", FUNCTIONS)(value),
+        ),
+        Param(
+            "views",
+            'One index for each operand, applied first: `":,None"`, `"..., None"`, null for none.',
+            {
+                "anyOf": [
+                    {
+                        "type": "array",
+                        "items": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+                        "maxItems": 64,
+                    },
+                    {"type": "null"},
+                ]
+            },
+            parse_views,
+        ),
+        Param(
+            "to",
+            "The shape to stretch to; sizes only.",
+            {
+                "anyOf": [
+                    {"type": "array", "items": {"type": "integer", "minimum": 0}},
+                    {"type": "null"},
+                ]
+            },
+            parse_to,
+        ),
+    ),
+    infer=infer,
+    prove=prove,
+    auto=("torch", "dask"),
+    samples=(
+        *(Sample(name, ((2, 3), (3,)), {"op": name}) for name in FUNCTIONS),
+        Sample("a column", ((2, 3), (2, 1)), {"op": "add"}),
+        Sample("a number", ((2, 3), ()), {"op": "mul"}),
+        Sample("numbers", ((), ()), {"op": "sub"}),
+        Sample("outer product", ((3,), (3,)), {"op": "mul", "views": [None, ":,None"]}),
+        Sample("leading dots", ((2, 3), (2,)), {"op": "add", "views": [None, "...,None"]}),
+        Sample("three operands", ((2, 1), (3,), (2, 3)), {"op": "maximum"}),
+        Sample("stretched further", ((3,), (3,)), {"op": "add", "to": [2, 3]}),
+        Sample("expand", ((3,),), {"to": [2, 3]}),
+        Sample("expand a number", ((),), {"to": [2]}),
+        Sample("nothing", ((0, 3), (3,)), {"op": "add"}),
+        Sample("stretched to nothing", ((2, 1), (0,)), {"op": "mul"}),
+    ),
+    refusals=(
+        Refusal("sizes differ", ((256, 3), (128, 3)), "shape-mismatch", {"op": "add"}),
+        Refusal("op unknown", ((2,), (2,)), "invalid-field", {"op": "plus"}),
+        Refusal("no op", ((2,), (2,)), "invalid-field"),
+        Refusal("neither op nor to", ((2,),), "invalid-field"),
+        Refusal("one operand", ((2,),), "invalid-field", {"op": "add", "to": [2, 2]}),
+        Refusal("three to subtract", ((2,), (2,), (2,)), "invalid-field", {"op": "sub"}),
+        Refusal("to is smaller", ((2, 3),), "shape-mismatch", {"to": [3]}),
+        Refusal("to does not fit", ((2, 3),), "shape-mismatch", {"to": [4, 3]}),
+        Refusal("to is negative", ((3,),), "invalid-field", {"to": [-1, 3]}),
+        Refusal("views is no list", ((3,),), "invalid-field", {"to": [3], "views": ":"}),
+        Refusal("views of others", ((3,),), "invalid-field", {"to": [3], "views": [None, None]}),
+        Refusal("a view with numbers", ((3,),), "invalid-field", {"to": [3], "views": ["0"]}),
+        Refusal("a view too deep", ((3,),), "shape-mismatch", {"to": [3], "views": [":,:"]}),
+    ),
+    probes=(  # of eq, which every dtype has
+        Sample("tiny", ((2,), (2,)), {"op": "eq"}),
+        Sample("small", ((8, 8), (8,)), {"op": "eq"}),
+        Sample("medium", ((64, 64), (64,)), {"op": "eq"}),
+        Sample("large", ((1000, 1000), (1000,)), {"op": "eq"}),
+    ),
+)

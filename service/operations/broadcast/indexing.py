@@ -1,0 +1,51 @@
+"""Indexing made of `:`, `None` and `...`, which rearranges axes and reads no element."""
+
+from typing import Any
+
+from service.core.call import Shape
+from service.core.validators import refuse
+from service.errors import InvalidFieldError, Place, ShapeMismatchError, quote
+from service.operations.broadcasting import row_major_strides
+
+Index = tuple[Any, ...]
+
+
+def parse_views(value: object) -> tuple[str, ...] | None:
+    """One index for each operand, as text; null stands for the whole operand."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) > 64:
+        refuse("views", value, 'a list with one index for each operand, such as [":,None", null]')
+    return tuple(_index_text(number, view) for number, view in enumerate(value))
+
+
+def _index_text(number: int, view: object) -> str:
+    text = "..." if view is None else view
+    if isinstance(text, str) and len(text) <= 128:
+        parts = [part.strip() for part in text.split(",")]
+        if parts.count("...") <= 1 and all(part in (":", "None", "...") for part in parts):
+            return ",".join(parts)
+    wanted = "made of ':', 'None' and at most one '...'"
+    raise InvalidFieldError(
+        f"view {number} is {wanted}, joined by commas; it was {quote(view)}",
+        places=[Place(f"/views/{number}", f"expected an index {wanted}")],
+    )
+
+
+def apply_view(number: int, text: str, shape: Shape) -> tuple[Index, Shape, tuple[int, ...]]:
+    """The index that `text` stands for on operand `number`, and the view's shape and strides."""
+    parts = text.split(",")
+    named = parts.count(":")
+    if named > len(shape):
+        raise ShapeMismatchError(
+            f"view {text!r} names {named} axes; operand {number} has shape {shape}",
+            places=[Place(f"/views/{number}", f"names {named} axes of {len(shape)}")],
+        )
+    if "..." not in parts:
+        parts.append("...")
+    cut = parts.index("...")
+    parts[cut : cut + 1] = [":"] * (len(shape) - named)
+    axes = iter(zip(shape, row_major_strides(shape), strict=True))
+    viewed = [next(axes) if part == ":" else (1, 0) for part in parts]
+    index = tuple(slice(None) if part == ":" else None for part in parts)
+    return index, tuple(size for size, _ in viewed), tuple(stride for _, stride in viewed)

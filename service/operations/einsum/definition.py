@@ -1,0 +1,226 @@
+"""Einstein summation: what it means. The grammar is torch.einsum's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from service.core.call import Shape, Spec, Tensor
+from service.core.dtypes import INTEGERS, describe
+from service.core.validators import text
+from service.errors import UnsupportedDtypeError
+from service.operations.equation import (
+    OPTIMIZERS,
+    Equation,
+    Path,
+    Step,
+    contraction_steps,
+    parse_optimize,
+    read,
+)
+from service.operations.overflow import Array, magnitude, prove_fits
+from service.registry import Inferred, Op, Param, Refusal, Sample
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferredEinsum(Inferred):
+    """An explicit equation, and the steps of its contraction along the path."""
+
+    equation: Equation
+    steps: tuple[Step, ...]
+
+    @property
+    def path(self) -> Sequence[Mapping[str, object]]:
+        """The steps of the contraction: which operands, by which equation, at what cost."""
+        return [
+            {
+                "positions": list(step.positions),
+                "equation": str(step.equation),
+                "shape": list(step.equation.shape(step.equation.output)),
+                "multiply_adds": step.equation.multiply_adds,
+            }
+            for step in self.steps
+        ]
+
+    @property
+    def reproduce(self) -> str:
+        """One line of torch."""
+        operands = ", ".join(f"x{number}" for number in range(len(self.specs)))
+        return f'torch.einsum("{self.equation}", {operands})'
+
+
+def infer(specs: tuple[Spec, ...], *, equation: str, optimize: str | Path) -> InferredEinsum:
+    """Read the equation, find every letter's size, and the path of the contraction."""
+    if specs[0].dtype == torch.bool:
+        raise UnsupportedDtypeError(
+            "einsum multiplies and adds, which bool does not",
+            hint='send numbers, 1 and 0, with "dtype": "int64"',
+        )
+    explicit = read(equation, [spec.shape for spec in specs])
+    steps = contraction_steps(explicit, optimize)
+    return InferredEinsum(
+        specs=specs,
+        shape=explicit.shape(explicit.output),
+        dtype=specs[0].dtype,
+        multiply_adds=sum(step.equation.multiply_adds for step in steps),
+        equation=explicit,
+        steps=steps,
+    )
+
+
+def prove(meaning: InferredEinsum, operands: Sequence[Tensor]) -> None:
+    """Raise IntegerOverflowError unless integer operands have an exact sum of products."""
+    if meaning.dtype not in INTEGERS:
+        return
+    equation, steps = meaning.equation, meaning.steps
+
+    def evaluate(*arrays: Array) -> Array:
+        return contract(steps, lambda step, *taken: np.einsum(str(step), *taken), arrays)
+
+    arrays = stretched(equation, [x.numpy() for x in operands], np.broadcast_to)
+    prove_fits(
+        describe(meaning.dtype),
+        arrays,
+        bound=prod(equation.shape(equation.summed)) * prod(map(magnitude, arrays)),
+        magnitude=evaluate,
+        evaluate=evaluate,
+        operations=meaning.multiply_adds,
+    )
+
+
+def stretched(
+    equation: Equation, operands: Sequence[T], broadcast_to: Callable[[T, Shape], T]
+) -> list[T]:
+    """Operands, each axis of size 1 stretched as a view where its letter is longer."""
+    return [
+        broadcast_to(x, equation.shape(term))
+        for term, x in zip(equation.inputs, operands, strict=True)
+    ]
+
+
+def contract(steps: Sequence[Step], compute: Callable[..., T], operands: Sequence[T]) -> T:
+    """Call `compute` with equation and operands of each step; results join the operands."""
+    left = list(operands)
+    for step in steps:
+        taken = [left[position] for position in step.positions]
+        left = [x for position, x in enumerate(left) if position not in step.positions]
+        left.append(compute(step.equation, *taken))
+    return left[0]
+
+
+op = Op(
+    name="einsum",
+    summary="Einstein summation: products of operands, summed over letters, by an equation.",
+    operands=None,
+    params=(
+        Param(
+            "equation",
+            "One term of letters for each operand, then optionally `->` and the result's letters, "
+            "as in torch.einsum.",
+            {"type": "string", "maxLength": 500, "examples": ["ij,jk->ik"]},
+            text("equation", longest=500),
+            required=True,
+        ),
+        Param(
+            "optimize",
+            "Order of contractions: by opt_einsum, from left to right (`none`), or a path.",
+            {
+                "anyOf": [
+                    {"enum": list(OPTIMIZERS)},
+                    {
+                        "type": "array",
+                        "items": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+                    },
+                ]
+            },
+            parse_optimize,
+            default="auto",
+        ),
+    ),
+    infer=infer,
+    prove=prove,
+    auto=("torch", "broadcast", "dask"),
+    samples=(
+        Sample("matrix product", ((2, 3), (3, 4)), {"equation": "ij,jk->ik"}),
+        Sample("implicit result", ((2, 3), (3, 4)), {"equation": "ij,jk"}),
+        Sample("spaces", ((2, 3), (3, 4)), {"equation": " i j , j k -> i k "}),
+        Sample("transpose", ((2, 3),), {"equation": "ij->ji"}),
+        Sample("implicit transpose", ((2, 3),), {"equation": "ba"}),
+        Sample("diagonal", ((3, 3),), {"equation": "ii->i"}),
+        Sample("trace", ((3, 3),), {"equation": "ii"}),
+        Sample("sum", ((2, 3),), {"equation": "ij->"}),
+        Sample("batch product", ((2, 2, 3), (2, 3, 2)), {"equation": "bij,bjk->bik"}),
+        Sample("inner product", ((3,), (3,)), {"equation": "i,i"}),
+        Sample("outer product", ((2,), (3,)), {"equation": "i,j->ij"}),
+        Sample("batches by dots", ((2, 1, 2, 3), (3, 3, 2)), {"equation": "...ij,...jk->...ik"}),
+        Sample("implicit dots", ((2, 3), (3, 2)), {"equation": "...j,j..."}),
+        Sample("dots summed", ((2, 3),), {"equation": "i...->i"}),
+        Sample("a letter of size 1", ((2, 1), (3, 4)), {"equation": "ij,jk->ik"}),
+        Sample("diagonal in a product", ((3, 3), (3, 2)), {"equation": "ii,ij->j"}),
+        Sample("three operands", ((2, 3), (3, 4), (4, 2)), {"equation": "ij,jk,kl->il"}),
+        Sample(
+            "from left to right",
+            ((2, 3), (3, 4), (4, 2)),
+            {"equation": "ij,jk,kl->il", "optimize": "none"},
+        ),
+        Sample(
+            "an explicit path",
+            ((2, 3), (3, 4), (4, 2)),
+            {"equation": "ij,jk,kl->il", "optimize": [[1, 2], [0, 1]]},
+        ),
+        Sample(
+            "all at once",
+            ((2, 3), (3, 4), (4, 2)),
+            {"equation": "ij,jk,kl->il", "optimize": [[0, 1, 2]]},
+        ),
+        Sample("numbers", ((), ()), {"equation": ","}),
+        Sample("nothing to sum", ((2, 0), (0, 3)), {"equation": "ij,jk->ik"}),
+        Sample("no rows", ((0, 3), (3, 2)), {"equation": "ij,jk->ik"}),
+    ),
+    refusals=(
+        Refusal("no equation", ((2, 3),), "missing-field"),
+        Refusal("a wrong arrow", ((2, 3), (3, 4)), "invalid-equation", {"equation": "ik,kj>ij"}),
+        Refusal("a digit", ((2, 3),), "invalid-equation", {"equation": "i1->i"}),
+        Refusal("two dots", ((2, 3),), "invalid-equation", {"equation": "i..->i"}),
+        Refusal("dots twice", ((2, 3),), "invalid-equation", {"equation": "...i...->i"}),
+        Refusal("a term too many", ((2, 3),), "invalid-equation", {"equation": "ij,jk->ik"}),
+        Refusal("result letter twice", ((3, 3),), "invalid-equation", {"equation": "ij->ii"}),
+        Refusal("result letter unknown", ((3, 3),), "invalid-equation", {"equation": "ij->k"}),
+        Refusal("a comma in the result", ((3,),), "invalid-equation", {"equation": "i->i,i"}),
+        Refusal("letters and rank", ((2, 3),), "shape-mismatch", {"equation": "ijk->i"}),
+        Refusal("dots and rank", ((2,),), "shape-mismatch", {"equation": "ij...->i"}),
+        Refusal("sizes differ", ((2, 3), (2, 3)), "shape-mismatch", {"equation": "ij,jk->ik"}),
+        Refusal("no square", ((1, 3),), "shape-mismatch", {"equation": "ii->i"}),
+        Refusal("equation of a wrong kind", ((2, 3),), "invalid-field", {"equation": ["ij->ji"]}),
+        Refusal("no optimizer", ((2, 3),), "invalid-field", {"equation": "ij", "optimize": "best"}),
+        Refusal(
+            "a path that stops",
+            ((2,), (2,), (2,)),
+            "invalid-field",
+            {"equation": "i,i,i", "optimize": [[0, 1]]},
+        ),
+        Refusal(
+            "a path that repeats",
+            ((2,), (2,)),
+            "invalid-field",
+            {"equation": "i,i", "optimize": [[0, 0]]},
+        ),
+        Refusal(
+            "optimal of many",
+            ((2,),) * 8,
+            "invalid-field",
+            {"equation": "i,i,i,i,i,i,i,i", "optimize": "optimal"},
+        ),
+    ),
+    probes=(
+        Sample("tiny", ((2, 2), (2, 2)), {"equation": "ik,kj->ij"}),
+        Sample("small", ((8, 8), (8, 8)), {"equation": "ik,kj->ij"}),
+        Sample("medium", ((24, 96), (96, 24)), {"equation": "ik,kj->ij"}),
+        Sample("large", ((256, 256), (256, 256)), {"equation": "ik,kj->ij"}),
+    ),
+)

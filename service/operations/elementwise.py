@@ -1,0 +1,97 @@
+"""The elementwise functions of broadcast, by name: in torch, in numpy, and on Python numbers.
+
+Python raises where IEEE 754 has an answer; the functions here give that answer, so that strategies
+over Python lists agree with torch and numpy.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isnan
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from service.core.call import Tensor
+
+
+def divide(a: float, b: float) -> float:
+    """a / b; by zero it is an infinity, or NaN for 0 / 0. Integers divide exactly."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b
+    if b:
+        return a / b
+    if a == 0 or isnan(a):
+        return math.nan
+    return math.copysign(math.inf, a) * math.copysign(1.0, b)
+
+
+def power(a: float, b: float) -> float:
+    """a ** b; an overflow is an infinity, and a root of a negative number NaN."""
+    if isinstance(a, int) and isinstance(b, int):
+        return int(a**b)
+    try:
+        return math.pow(a, b)
+    except OverflowError:
+        return math.copysign(math.inf, a) if _odd(b) else math.inf
+    except ValueError:
+        if a:
+            return math.nan
+        return math.copysign(math.inf, a) if _odd(b) else math.inf
+
+
+def maximum(a: float, b: float) -> float:
+    """The greater one; NaN if either is."""
+    return a if a >= b or isnan(a) else b
+
+
+def minimum(a: float, b: float) -> float:
+    """The lesser one; NaN if either is."""
+    return a if a <= b or isnan(a) else b
+
+
+def _odd(b: float) -> bool:
+    return float(b).is_integer() and b % 2 == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """An elementwise function, in the three worlds that compute it."""
+
+    torch: Callable[..., Tensor]
+    numpy: Callable[..., Any]
+    python: Callable[..., Any]
+    compares: bool = False
+    orders: bool = False
+    folds: bool = False
+
+
+FUNCTIONS: Final[Mapping[str, Function]] = {
+    "add": Function(torch.add, np.add, operator.add, folds=True),
+    "sub": Function(torch.sub, np.subtract, operator.sub),
+    "mul": Function(torch.mul, np.multiply, operator.mul, folds=True),
+    "div": Function(torch.div, np.divide, divide),
+    "pow": Function(torch.pow, np.power, power),
+    "maximum": Function(torch.maximum, np.maximum, maximum, orders=True, folds=True),
+    "minimum": Function(torch.minimum, np.minimum, minimum, orders=True, folds=True),
+    "eq": Function(torch.eq, np.equal, operator.eq, compares=True),
+    "ne": Function(torch.ne, np.not_equal, operator.ne, compares=True),
+    "lt": Function(torch.lt, np.less, operator.lt, compares=True, orders=True),
+    "le": Function(torch.le, np.less_equal, operator.le, compares=True, orders=True),
+    "gt": Function(torch.gt, np.greater, operator.gt, compares=True, orders=True),
+    "ge": Function(torch.ge, np.greater_equal, operator.ge, compares=True, orders=True),
+}
+# How large a result is, at most, for operands of these magnitudes.
+BOUNDS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "add": operator.add,
+    "sub": operator.add,
+    "mul": operator.mul,
+    "div": lambda a, b: a,
+    "pow": lambda a, b: a ** (min(b, 64) if isinstance(b, int) else b),
+}
+INTEGER_DIVISION: Final = Function(
+    lambda a, b: torch.div(a, b, rounding_mode="trunc"), np.floor_divide, divide
+)
+EXPANSION: Final = Function(torch.clone, lambda x: x.copy(), lambda x: x)

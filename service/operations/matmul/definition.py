@@ -1,0 +1,137 @@
+"""The matrix product: what it means. Its rules are torch.matmul's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Final
+
+import numpy as np
+import torch
+
+from service.core.call import Shape, Spec, Tensor
+from service.core.dtypes import INTEGERS, describe
+from service.errors import Place, ShapeMismatchError, UnsupportedDtypeError
+from service.operations.broadcasting import broadcast_shapes, broadcasts
+from service.operations.overflow import magnitude, prove_fits
+from service.registry import Inferred, Op, Refusal, Sample
+
+# With fewer rows or columns, no BLAS library has the speed of the 256 x 256 that rates come from.
+LARGE: Final = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferredMatmul(Inferred):
+    """`batch` products of an (m, k) and a (k, n) matrix."""
+
+    batch: Shape
+    m: int
+    k: int
+    n: int
+
+    @property
+    def reproduce(self) -> str:
+        """One line of torch."""
+        return "torch.matmul(a, b)"
+
+
+def infer(specs: tuple[Spec, Spec]) -> InferredMatmul:
+    """Rank 1 gets a temporary axis, batch axes broadcast, the contracted axis must match."""
+    left, right = specs
+    if left.dtype == torch.bool:
+        raise UnsupportedDtypeError(
+            "matmul multiplies and adds, which bool does not",
+            hint='send numbers, 1 and 0, with "dtype": "int64"',
+        )
+    for name, spec in zip("ab", specs, strict=True):
+        if not spec.shape:
+            raise ShapeMismatchError(
+                f"matmul needs a and b of rank 1 or more; {name} is a single number",
+                hint="broadcast with op mul multiplies by a number",
+                places=[Place(f"/{name}", "rank 0, expected 1 or more")],
+            )
+    a = left.shape if len(left.shape) > 1 else (1, *left.shape)
+    b = right.shape if len(right.shape) > 1 else (*right.shape, 1)
+    (m, k), n = a[-2:], b[-1]
+    if b[-2] != k:
+        axis = len(right.shape) - 2 if len(right.shape) > 1 else 0
+        raise ShapeMismatchError(
+            f"matmul needs a's last axis ({k}) to equal b's axis {axis} ({b[-2]}): "
+            f"a is {left.shape}, b is {right.shape}",
+            hint=_fitting_hint(left.shape, right.shape),
+            places=[Place("/b", f"axis {axis} has size {b[-2]}, expected {k}")],
+        )
+    batch = broadcast_shapes([a[:-2], b[:-2]], ["/a", "/b"], what="batch axes")
+    rows, columns = (m,) * (len(left.shape) > 1), (n,) * (len(right.shape) > 1)
+    return InferredMatmul(
+        specs=specs,
+        shape=batch + rows + columns,
+        dtype=left.dtype,
+        multiply_adds=prod(batch) * m * k * n,
+        batch=batch,
+        m=m,
+        k=k,
+        n=n,
+    )
+
+
+def _fitting_hint(a: Shape, b: Shape) -> str | None:
+    """A transposition or a swap that makes the shapes fit, tried here."""
+    turned_a, turned_b = (*a[:-2], *a[:-3:-1]), (*b[:-2], *b[:-3:-1])
+    for left, right, hint in (
+        (a, turned_b, f"b transposed has shape {turned_b} and fits"),
+        (turned_a, b, f"a transposed has shape {turned_a} and fits"),
+        (b, a, "the operands fit the other way round"),
+    ):
+        if left[-1] == right[-2:][0] and broadcasts([left[:-2], right[:-2]]):
+            return hint
+    return None
+
+
+def prove(meaning: InferredMatmul, operands: Sequence[Tensor]) -> None:
+    """Raise IntegerOverflowError unless integer operands have an exact product."""
+    if meaning.dtype in INTEGERS:
+        a, b = (x.numpy() for x in operands)
+        prove_fits(
+            describe(meaning.dtype),
+            (a, b),
+            bound=meaning.k * magnitude(a) * magnitude(b),
+            magnitude=np.matmul,
+            evaluate=np.matmul,
+            operations=meaning.multiply_adds,
+        )
+
+
+op = Op(
+    name="matmul",
+    summary="The product of two matrices, or of batches of them.",
+    operands=("a", "b"),
+    params=(),
+    infer=infer,
+    prove=prove,
+    auto=("torch", "numpy", "broadcast", "dask"),
+    samples=(
+        Sample("two matrices", ((2, 3), (3, 4))),
+        Sample("inner product", ((3,), (3,))),
+        Sample("matrix and vector", ((2, 3), (3,))),
+        Sample("vector and matrix", ((3,), (3, 4))),
+        Sample("batches", ((2, 2, 3), (2, 3, 2))),
+        Sample("batches that broadcast", ((2, 1, 2, 3), (3, 3, 2))),
+        Sample("vector against a batch", ((3,), (2, 3, 2))),
+        Sample("no rows", ((0, 3), (3, 2))),
+        Sample("nothing to contract", ((2, 0), (0, 3))),
+        Sample("empty batch", ((0, 2, 3), (3, 2))),
+    ),
+    refusals=(
+        Refusal("inner sizes differ", ((2, 3), (2, 3)), "shape-mismatch"),
+        Refusal("a number", ((), (2, 3)), "shape-mismatch"),
+        Refusal("batches do not broadcast", ((2, 2, 3), (3, 3, 2)), "shape-mismatch"),
+    ),
+    probes=(
+        Sample("tiny", ((2, 2), (2, 2))),
+        Sample("small", ((8, 8), (8, 8))),
+        Sample("medium", ((24, 96), (96, 24))),
+        Sample("large", ((256, 256), (256, 256))),
+    ),
+    # torch and numpy bring a BLAS library each, and which is quicker depends on the processor.
+    is_heavy=lambda meaning: min(meaning.m, meaning.k, meaning.n) >= LARGE,
+)

@@ -1,0 +1,172 @@
+"""The matrix product in nine ways, slowest first: the lesson's five, and four more."""
+
+from collections.abc import Sequence
+from itertools import product
+from math import prod
+
+import numpy as np
+import torch
+
+from service.core.call import Blocks, Tensor
+from service.core.dtypes import COMPLEX, FLOATS, IN_BLOCKS, IN_NUMPY, NUMBERS
+from service.operations.matmul.definition import InferredMatmul, op
+from service.registry import Compute, Work
+
+__all__ = ["op"]
+
+
+def native(compute: Compute, meaning: InferredMatmul, operands: Sequence[Tensor]) -> Tensor:
+    """Call a product that knows ranks and batches itself."""
+    return compute(*operands)
+
+
+def each_matrix(compute: Compute, meaning: InferredMatmul, operands: Sequence[Tensor]) -> Tensor:
+    """Call a product of two matrices once for each pair in the batch."""
+    a, b = operands
+    a = a.unsqueeze(0) if a.dim() == 1 else a
+    b = b.unsqueeze(1) if b.dim() == 1 else b
+    if not meaning.batch:
+        return compute(a, b).reshape(meaning.shape)
+    a = a.expand(*meaning.batch, meaning.m, meaning.k)
+    b = b.expand(*meaning.batch, meaning.k, meaning.n)
+    result = a.new_empty((*meaning.batch, meaning.m, meaning.n))
+    for index in product(*map(range, meaning.batch)):
+        result[index] = compute(a[index], b[index])
+    return result.reshape(meaning.shape)
+
+
+def by_element(meaning: InferredMatmul) -> Work:
+    """A step for each multiply-add."""
+    return Work(steps=meaning.multiply_adds, flops=0)
+
+
+def by_dot(meaning: InferredMatmul) -> Work:
+    """A step for each element of the result."""
+    steps = prod(meaning.batch) * meaning.m * meaning.n
+    return Work(steps=steps, flops=meaning.multiply_adds, peak_elements=meaning.k)
+
+
+def by_row(meaning: InferredMatmul) -> Work:
+    """A step for each row of the result, with a whole matrix of products at a time."""
+    steps = prod(meaning.batch) * meaning.m
+    return Work(steps=steps, flops=meaning.multiply_adds, peak_elements=meaning.k * meaning.n)
+
+
+def by_matrix(meaning: InferredMatmul) -> Work:
+    """A step for each matrix in the batch."""
+    return Work(steps=prod(meaning.batch), flops=meaning.multiply_adds)
+
+
+def by_batch(meaning: InferredMatmul) -> Work:
+    """One step."""
+    return Work(steps=1, flops=meaning.multiply_adds)
+
+
+def by_stretched_batch(meaning: InferredMatmul) -> Work:
+    """One step, for which a batch that stretches is copied: only one matrix for all is not."""
+    full = prod(meaning.batch)
+    own = (prod(spec.shape[:-2]) for spec in meaning.specs)
+    sizes = (meaning.m * meaning.k, meaning.k * meaning.n)
+    peak = max(full * size if 1 < batch < full else 0 for batch, size in zip(own, sizes))
+    return Work(steps=1, flops=meaning.multiply_adds, peak_elements=peak)
+
+
+@op.strategy("loops", adapt=each_matrix, work=by_element, dtypes=NUMBERS, cuda=NUMBERS)
+def loops(a: Tensor, b: Tensor) -> Tensor:
+    """Three loops over tensor elements: the lesson's first version.
+
+    a (m, k), b (k, n) -> (m, n); m * k * n multiply-adds, each a few calls into torch.
+    """
+    (m, k), n = a.shape, b.shape[1]
+    c = a.new_zeros(m, n)
+    for i in range(m):
+        for j in range(n):
+            for p in range(k):
+                c[i, j] += a[i, p] * b[p, j]
+    return c
+
+
+@op.strategy("python", adapt=each_matrix, work=by_element, dtypes=NUMBERS)
+def python(a: Tensor, b: Tensor) -> Tensor:
+    """Three loops over Python lists, without torch.
+
+    a (m, k), b (k, n) -> (m, n); sums in float64, rounded to the dtype at the end.
+    """
+    rows, columns = a.tolist(), b.T.tolist()
+    c = [[sum(x * y for x, y in zip(row, col)) for col in columns] for row in rows]
+    return torch.tensor(c, dtype=a.dtype).reshape(a.shape[0], b.shape[1])
+
+
+@op.strategy("elementwise", adapt=each_matrix, work=by_dot, dtypes=NUMBERS, cuda=NUMBERS)
+def elementwise(a: Tensor, b: Tensor) -> Tensor:
+    """Two loops: a row times a column, summed.
+
+    a (m, k), b (k, n) -> (m, n).
+    """
+    c = a.new_zeros(a.shape[0], b.shape[1])
+    for i in range(c.shape[0]):
+        for j in range(c.shape[1]):
+            c[i, j] = (a[i, :] * b[:, j]).sum()
+    return c
+
+
+@op.strategy("dot", adapt=each_matrix, work=by_dot, dtypes=NUMBERS, cuda=FLOATS | COMPLEX)
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Two loops: torch.dot of a row and a column.
+
+    a (m, k), b (k, n) -> (m, n).
+    """
+    c = a.new_zeros(a.shape[0], b.shape[1])
+    for i in range(c.shape[0]):
+        for j in range(c.shape[1]):
+            c[i, j] = torch.dot(a[i, :], b[:, j])
+    return c
+
+
+@op.strategy("broadcast", adapt=each_matrix, work=by_row, dtypes=NUMBERS, cuda=NUMBERS)
+def broadcast(a: Tensor, b: Tensor) -> Tensor:
+    """One loop: a row as a column, times the whole matrix, summed down its columns.
+
+    a (m, k), b (k, n) -> (m, n); k * n products at a time.
+    """
+    c = a.new_zeros(a.shape[0], b.shape[1])
+    for i in range(c.shape[0]):
+        c[i] = (a[i].unsqueeze(-1) * b).sum(dim=0)
+    return c
+
+
+@op.strategy("einsum", adapt=each_matrix, work=by_matrix, dtypes=NUMBERS, cuda=FLOATS | COMPLEX)
+def einsum(a: Tensor, b: Tensor) -> Tensor:
+    """No loop: the axes by name, and k summed because the result has no k.
+
+    a (m, k), b (k, n) -> (m, n).
+    """
+    return torch.einsum("ik,kj->ij", a, b)
+
+
+@op.strategy("torch", adapt=native, work=by_stretched_batch, dtypes=NUMBERS, cuda=FLOATS | COMPLEX)
+def torch_(a: Tensor, b: Tensor) -> Tensor:
+    """PyTorch's own operator, which calls the BLAS library.
+
+    a (..., m, k), b (..., k, n) -> (..., m, n).
+    """
+    return a @ b
+
+
+@op.strategy("numpy", adapt=native, work=by_batch, dtypes=NUMBERS & IN_NUMPY)
+def numpy(a: Tensor, b: Tensor) -> Tensor:
+    """NumPy's own operator, over the same memory.
+
+    a (..., m, k), b (..., k, n) -> (..., m, n).
+    """
+    with np.errstate(all="ignore"):
+        return torch.as_tensor(np.matmul(a.numpy(), b.numpy()))
+
+
+@op.strategy("dask", adapt=native, work=by_batch, dtypes=frozenset(), cluster=IN_BLOCKS)
+def dask(a: Blocks, b: Blocks) -> Blocks:
+    """NumPy's own operator, block by block on a Dask cluster.
+
+    a (..., m, k), b (..., k, n) -> (..., m, n); all of them may be larger than any memory.
+    """
+    return np.matmul(a, b)

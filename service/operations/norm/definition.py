@@ -1,0 +1,283 @@
+"""Norms of vectors and matrices: what they mean. The rules are torch.linalg's."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Final, Literal
+
+import torch
+
+from service.core.call import Spec, Tensor
+from service.core.dtypes import INTEGERS, describe
+from service.core.validators import boolean, choice, integers, is_integer, is_number, refuse
+from service.errors import InvalidFieldError, Place, ShapeMismatchError, UnsupportedDtypeError
+from service.registry import Inferred, Op, Param, Refusal, Sample
+
+Ord = float | Literal["fro", "nuc"]
+MATRIX_ORDS: Final = ("fro", "nuc", math.inf, -math.inf, 1, -1, 2, -2)
+SINGULAR_VALUE_ORDS: Final = ("nuc", 2, -2)
+LOW_PRECISION: Final = frozenset({torch.float16, torch.bfloat16})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferredNorm(Inferred):
+    """A norm of order `ord` over the axes `dim`: of vectors, or of matrices."""
+
+    ord: Ord
+    dim: tuple[int, ...]
+    keepdim: bool
+    matrix: bool
+
+    @property
+    def reproduce(self) -> str:
+        """One line of torch."""
+        infinite = self.ord in (math.inf, -math.inf)
+        order = f'float("{self.ord}")' if infinite else repr(self.ord)
+        kind = "matrix_norm" if self.matrix else "vector_norm"
+        x = "x" if self.specs[0].dtype not in INTEGERS else "x.double()"
+        return f"torch.linalg.{kind}({x}, {order}, {self.dim}, {self.keepdim})"
+
+    @property
+    def reduced(self) -> int:
+        """How many numbers go into one norm."""
+        return prod(self.specs[0].shape[axis] for axis in self.dim)
+
+    @property
+    def is_sum_of_powers(self) -> bool:
+        """Whether it is a root of a sum of powers, as the Frobenius norm is too."""
+        return self.ord == "fro" or (not self.matrix and self.ord not in (0, math.inf, -math.inf))
+
+
+def parse_ord(value: object) -> Ord | None:
+    """The order: a number, or one of the words of torch.linalg."""
+    words: dict[object, Ord] = {"fro": "fro", "nuc": "nuc", "inf": math.inf, "-inf": -math.inf}
+    if value is None or is_number(value):
+        return value
+    if not isinstance(value, str) or value not in words:
+        refuse("ord", value, 'a number or one of "fro", "nuc", "inf", "-inf"')
+    return words[value]
+
+
+def parse_dim(value: object) -> tuple[int, ...] | None:
+    """The axes: an integer, or a list of different ones."""
+    if value is None:
+        return None
+    if is_integer(value):
+        return (value,)
+    axes = integers(value)
+    if axes is None:
+        refuse("dim", value, "an integer or a list of integers")
+    return axes
+
+
+def infer(
+    specs: tuple[Spec], *, ord: Ord | None, dim: tuple[int, ...] | None, keepdim: bool, kind: str
+) -> InferredNorm:
+    """Decide between vectors and matrices as torch.linalg.norm does, unless `kind` says it."""
+    ((shape, dtype),) = ((spec.shape, spec.dtype) for spec in specs)
+    if dtype == torch.bool:
+        raise UnsupportedDtypeError(
+            "norm needs numbers, and x is bool",
+            hint='send numbers, 1 and 0, with "dtype": "float32"',
+        )
+    rank = len(shape)
+    axes = None if dim is None else _axes(dim, rank)
+    if kind == "auto":
+        kind = _kind(rank, ord, dim)
+    if kind == "matrix":
+        axes = _axes((-2, -1), rank) if axes is None else axes
+        order: Ord = "fro" if ord is None else ord
+        if len(axes) != 2:
+            raise _mismatch(f"a matrix norm takes two axes; dim names {len(axes)}", "/dim")
+        if order not in MATRIX_ORDS:
+            raise _ord_error(order, "matrices", "fro, nuc, inf, -inf, 1, -1, 2, -2")
+        if order in SINGULAR_VALUE_ORDS and dtype in LOW_PRECISION:
+            raise UnsupportedDtypeError(
+                f"ord {order!r} of matrices needs singular values, which "
+                f"{describe(dtype).name} is too short for",
+                hint='send x with "dtype": "float32"',
+            )
+    else:
+        axes = axes or tuple(range(rank))
+        order = 2 if ord is None else ord
+        if isinstance(order, str):
+            raise _ord_error(order, "vectors", "a number, inf or -inf")
+    meaning = InferredNorm(
+        specs=specs,
+        shape=tuple(
+            1 if axis in axes else size
+            for axis, size in enumerate(shape)
+            if keepdim or axis not in axes
+        ),
+        dtype=torch.float64 if dtype in INTEGERS else dtype.to_real(),
+        multiply_adds=prod(shape),
+        ord=order,
+        dim=axes,
+        keepdim=keepdim,
+        matrix=kind == "matrix",
+    )
+    _refuse_empty(meaning)
+    return meaning
+
+
+def _kind(rank: int, ord: Ord | None, dim: tuple[int, ...] | None) -> str:
+    """What torch.linalg.norm would take the axes for."""
+    if dim is not None:
+        if not 1 <= len(dim) <= 2:
+            raise _mismatch(
+                f"norm takes one or two axes; dim names {len(dim)}",
+                "/dim",
+                hint=None if isinstance(ord, str) else '"kind": "vector" takes any number of axes',
+            )
+        return "matrix" if len(dim) == 2 and ord is not None else "vector"
+    if ord is None:
+        return "vector"
+    if rank not in (1, 2):
+        raise _mismatch(
+            f"with ord and without dim, x must have rank 1 or 2; it has rank {rank}",
+            "/x",
+            hint="give dim" if isinstance(ord, str) else 'give dim, or "kind": "vector"',
+        )
+    return "vector" if rank == 1 else "matrix"
+
+
+def _axes(dim: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    """Axes counted from the left; an error for one that does not exist or is named twice."""
+    if rank == 0 and dim in ((0,), (-1,)):
+        return ()  # as torch has it, a number may be reduced along an axis that it does not have
+    for axis in dim:
+        if not -rank <= axis < rank:
+            raise _mismatch(f"x has rank {rank} and no axis {axis}", "/dim")
+    axes = tuple(axis % rank for axis in dim)
+    if len(set(axes)) < len(axes):
+        raise _mismatch(f"dim {dim} names an axis of x twice", "/dim")
+    return axes
+
+
+def _refuse_empty(meaning: InferredNorm) -> None:
+    """A least or greatest of no numbers does not exist."""
+    shape, order = meaning.specs[0].shape, meaning.ord
+    if isinstance(order, str):
+        return
+    if meaning.matrix:
+        rows, columns = (shape[axis] for axis in meaning.dim)
+        numbers = {-math.inf: rows, -1: columns, -2: min(rows, columns)}.get(order, 1)
+    else:
+        numbers = meaning.reduced if order < 0 or order == math.inf else 1
+    if numbers == 0:
+        raise _mismatch(f"the {order:g} norm of no numbers does not exist: x is {shape}", "/x")
+
+
+def _mismatch(detail: str, pointer: str, *, hint: str | None = None) -> ShapeMismatchError:
+    return ShapeMismatchError(detail, hint=hint, places=[Place(pointer, detail)])
+
+
+def _ord_error(order: Ord, what: str, choices: str) -> InvalidFieldError:
+    return InvalidFieldError(
+        f"ord {order!r} is no norm of {what}; choose {choices}",
+        places=[Place("/ord", f"expected {choices}")],
+    )
+
+
+def prove(meaning: InferredNorm, operands: Sequence[Tensor]) -> None:
+    """Integers become floats first, so nothing can overflow."""
+
+
+op = Op(
+    name="norm",
+    summary="A norm of vectors or matrices along axes of a tensor.",
+    operands=("x",),
+    params=(
+        Param(
+            "ord",
+            "Order of the norm; null is the 2-norm of vectors, Frobenius of matrices.",
+            {
+                "anyOf": [
+                    {"type": "number"},
+                    {"enum": ["fro", "nuc", "inf", "-inf"]},
+                    {"type": "null"},
+                ]
+            },
+            parse_ord,
+        ),
+        Param(
+            "dim",
+            "Axis or axes to reduce; null is all of them.",
+            {
+                "anyOf": [
+                    {"type": "integer"},
+                    {"type": "array", "items": {"type": "integer"}},
+                    {"type": "null"},
+                ]
+            },
+            parse_dim,
+        ),
+        Param(
+            "keepdim",
+            "StoreTarget reduced axes, with size 1.",
+            {"type": "boolean"},
+            boolean("keepdim"),
+            default=False,
+        ),
+        Param(
+            "kind",
+            "Norms of vectors or of matrices; `auto` decides as torch.linalg.norm does.",
+            {"enum": ["auto", "vector", "matrix"]},
+            choice("kind", ("auto", "vector", "matrix")),
+            default="auto",
+        ),
+    ),
+    infer=infer,
+    prove=prove,
+    auto=("torch", "dask"),
+    samples=(
+        Sample("flattened", ((3, 4),)),
+        Sample("a number", ((),)),
+        Sample("vector of order 1", ((5,),), {"ord": 1}),
+        Sample("vector of order 3", ((5,),), {"ord": 3}),
+        Sample("vector of order -1", ((5,),), {"ord": -1}),
+        Sample("vector of order 0", ((5,),), {"ord": 0}),
+        Sample("greatest", ((5,),), {"ord": "inf"}),
+        Sample("least", ((5,),), {"ord": "-inf"}),
+        Sample("rows", ((3, 4),), {"dim": 1}),
+        Sample("rows, axis kept", ((3, 4),), {"dim": [-1], "keepdim": True}),
+        Sample("all axes kept", ((2, 3, 4),), {"keepdim": True}),
+        Sample("three axes", ((2, 3, 4),), {"kind": "vector", "dim": [0, 1, 2]}),
+        Sample("two axes out of order", ((2, 3, 4),), {"kind": "vector", "dim": [2, 0]}),
+        Sample("Frobenius", ((3, 4),), {"ord": "fro"}),
+        Sample("Frobenius of a batch", ((2, 3, 4),), {"kind": "matrix"}),
+        Sample("nuclear", ((3, 4),), {"ord": "nuc"}),
+        Sample("spectral", ((3, 4),), {"ord": 2}),
+        Sample("least singular value", ((4, 3),), {"ord": -2}),
+        Sample("column sums", ((3, 4),), {"ord": 1}),
+        Sample("row sums, axis kept", ((2, 3, 4),), {"ord": "inf", "dim": [0, 2], "keepdim": True}),
+        Sample("empty", ((0,),)),
+        Sample("rows of nothing", ((2, 0),), {"dim": 1}),
+        Sample("no rows", ((0, 3),), {"dim": 1}),
+        Sample("empty matrix", ((0, 3),), {"ord": "nuc"}),
+    ),
+    refusals=(
+        Refusal("no such axis", ((2, 3),), "shape-mismatch", {"dim": 2}),
+        Refusal("an axis twice", ((2, 3),), "shape-mismatch", {"dim": [0, -2]}),
+        Refusal("ord without dim", ((2, 3, 4),), "shape-mismatch", {"ord": 2}),
+        Refusal("three axes for auto", ((2, 3, 4),), "shape-mismatch", {"dim": [0, 1, 2]}),
+        Refusal("one axis of a matrix", ((2, 3),), "shape-mismatch", {"kind": "matrix", "dim": 0}),
+        Refusal("matrix of a vector", ((3,),), "shape-mismatch", {"kind": "matrix"}),
+        Refusal("nuclear of vectors", ((3,),), "invalid-field", {"ord": "nuc"}),
+        Refusal("order 3 of matrices", ((2, 3),), "invalid-field", {"ord": 3}),
+        Refusal("greatest of nothing", ((0,),), "shape-mismatch", {"ord": "inf"}),
+        Refusal("least of nothing", ((2, 0),), "shape-mismatch", {"ord": -1}),
+        Refusal("ord of a wrong kind", ((2, 3),), "invalid-field", {"ord": True}),
+        Refusal("ord of a wrong word", ((2, 3),), "invalid-field", {"ord": "frobenius"}),
+        Refusal("dim of a wrong kind", ((2, 3),), "invalid-field", {"dim": "rows"}),
+        Refusal("keepdim of a wrong kind", ((2, 3),), "invalid-field", {"keepdim": 1}),
+        Refusal("kind of a wrong kind", ((2, 3),), "invalid-field", {"kind": "vectors"}),
+    ),
+    probes=(
+        Sample("tiny", ((2,),)),
+        Sample("small", ((64,),)),
+        Sample("medium", ((4096,),)),
+        Sample("large", ((1_000_000,),)),
+    ),
+)

@@ -1,0 +1,215 @@
+"""Norms in eight ways, slowest first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from service.core.call import Blocks, Tensor
+from service.core.dtypes import COMPLEX, FLOATS, IN_BLOCKS, INTEGERS, NUMBERS, describe
+from service.errors import ValueOutOfRangeError
+from service.operations.elementwise import power
+from service.operations.norm.definition import LOW_PRECISION, SINGULAR_VALUE_ORDS, InferredNorm, op
+from service.registry import Compute, Work
+
+__all__ = ["op"]
+
+
+def as_rows(compute: Compute, meaning: InferredNorm, operands: Sequence[Tensor]) -> Tensor:
+    """Call a norm of the rows of a real matrix (rows, n), which gives one number a row."""
+    x = _real(operands[0])
+    kept = [axis for axis in range(x.dim()) if axis not in meaning.dim]
+    rows = x.permute((*kept, *meaning.dim)).reshape(meaning.elements, meaning.reduced)
+    order = 2 if meaning.ord == "fro" else meaning.ord
+    return compute(rows, order).reshape(meaning.shape)
+
+
+def _real(x: Tensor) -> Tensor:
+    """Magnitudes of complex numbers, float64 of integers."""
+    if x.is_complex():
+        return x.abs()
+    return x.double() if x.dtype in INTEGERS else x
+
+
+def native(compute: Compute, meaning: InferredNorm, operands: Sequence[Tensor]) -> Tensor:
+    """Call a norm that knows axes and orders itself."""
+    x = operands[0].double() if operands[0].dtype in INTEGERS else operands[0]
+    if meaning.matrix and meaning.ord in SINGULAR_VALUE_ORDS and not x.isfinite().all():
+        raise ValueOutOfRangeError(
+            f"norm {meaning.ord} needs singular values, which x has only if all numbers are finite",
+            hint='"fro" and 1 take NaN and infinities',
+        )
+    return compute(x, meaning.ord, meaning.dim, meaning.keepdim, meaning.matrix)
+
+
+def in_blocks(compute: Compute, meaning: InferredNorm, operands: Sequence[Blocks]) -> Blocks:
+    """Call a norm over one axis, or a matrix norm over two: many axes are made one before."""
+    (x,) = operands
+    if meaning.matrix:
+        return compute(x, meaning.ord, meaning.dim, meaning.keepdim)
+    kept = [axis for axis in range(x.ndim) if axis not in meaning.dim]
+    shape = (*(x.shape[axis] for axis in kept), meaning.reduced)
+    rows = x.transpose((*kept, *meaning.dim)).reshape(shape)
+    return compute(rows, meaning.ord, -1, False).reshape(meaning.shape)
+
+
+def by_element(meaning: InferredNorm) -> Work:
+    """A step for each element."""
+    return Work(steps=meaning.multiply_adds + meaning.elements, flops=0)
+
+
+def at_once(meaning: InferredNorm) -> Work:
+    """One step; singular values take a multiply-add for each element and row."""
+    times = 1
+    if meaning.matrix and meaning.ord in SINGULAR_VALUE_ORDS:
+        times = min(meaning.specs[0].shape[axis] for axis in meaning.dim)
+    return Work(steps=1, flops=meaning.multiply_adds * times, peak_elements=meaning.multiply_adds)
+
+
+def only_powers(meaning: InferredNorm) -> str | None:
+    """Roots of sums of powers: vectors with a finite ord other than 0, and Frobenius."""
+    if meaning.is_sum_of_powers:
+        return None
+    kind = "matrices" if meaning.matrix else "vectors"
+    return f"does not take ord {meaning.ord} of {kind}, only roots of sums of powers"
+
+
+def only_held_powers(meaning: InferredNorm) -> str | None:
+    """Roots of sums of powers; torch takes no exponent that the dtype cannot hold."""
+    ord, dtype = meaning.ord, meaning.dtype
+    if only_powers(meaning) or isinstance(ord, str):
+        return only_powers(meaning)
+    if max(abs(ord), abs(1 / ord)) > torch.finfo(dtype).max:
+        return f"does not take ord {ord} in {describe(dtype).name}, which cannot hold it and 1/ord"
+    return None
+
+
+def only_filled_powers(meaning: InferredNorm) -> str | None:
+    """Such roots of sums of powers of at least one number."""
+    return only_held_powers(meaning) or (None if meaning.reduced else "does not take empty norms")
+
+
+def only_squares(meaning: InferredNorm) -> str | None:
+    """The 2-norm of vectors, and Frobenius."""
+    if meaning.ord == "fro" or (meaning.ord == 2 and not meaning.matrix):
+        return None
+    return f"does not take ord {meaning.ord}, only the 2-norm of vectors and fro"
+
+
+def no_singular_values(meaning: InferredNorm) -> str | None:
+    """Singular values need a whole matrix in one place."""
+    if meaning.matrix and meaning.ord in SINGULAR_VALUE_ORDS:
+        return f"does not take ord {meaning.ord} of matrices, which needs all of it in one place"
+    return None
+
+
+def no_empty_matrix(meaning: InferredNorm) -> str | None:
+    """NumPy finds no norm of an empty matrix but Frobenius."""
+    if meaning.matrix and meaning.reduced == 0 and meaning.ord != "fro":
+        return "does not take empty matrices"
+    return None
+
+
+@op.strategy(
+    "loops", adapt=as_rows, work=by_element, dtypes=NUMBERS, cuda=NUMBERS, declines=only_held_powers
+)
+def loops(x: Tensor, ord: float) -> Tensor:
+    """Two loops over tensor elements: magnitudes to a power, added up, then the root.
+
+    x (rows, n) -> (rows,).
+    """
+    norms = x.new_zeros(x.shape[0])
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            norms[i] += x[i, j].abs() ** ord
+        norms[i] = norms[i] ** (1 / ord)
+    return norms
+
+
+@op.strategy("python", adapt=as_rows, work=by_element, dtypes=NUMBERS, declines=only_powers)
+def python(x: Tensor, ord: float) -> Tensor:
+    """Two loops over Python lists, without torch.
+
+    x (rows, n) -> (rows,); sums in float64, rounded to the dtype at the end.
+    """
+    sums = [sum(power(abs(value), ord) for value in row) for row in x.tolist()]
+    return torch.tensor([power(total, 1 / ord) for total in sums], dtype=x.dtype)
+
+
+@op.strategy(
+    "elementwise", adapt=as_rows, work=at_once, dtypes=NUMBERS, cuda=NUMBERS, declines=only_squares
+)
+def elementwise(x: Tensor, ord: float) -> Tensor:
+    """The lesson's Frobenius norm: all squares at once, summed, then the square root.
+
+    x (rows, n) -> (rows,). Squares overflow and underflow: [1e20, 1e20] in float32 is infinite.
+    """
+    return (x * x).sum(-1).sqrt()
+
+
+@op.strategy(
+    "scaled",
+    adapt=as_rows,
+    work=at_once,
+    dtypes=NUMBERS,
+    cuda=NUMBERS,
+    declines=only_filled_powers,
+)
+def scaled(x: Tensor, ord: float) -> Tensor:
+    """Divides first, so that no power that counts overflows or underflows.
+
+    x (rows, n) -> (rows,). [1e20, 1e20] in float32 is 1.41421e20. What counts is the greatest
+    magnitude, by which it divides; for a negative ord the least.
+    """
+    scale = (x.abs().amax if ord > 0 else x.abs().amin)(-1, keepdim=True)
+    scale = torch.where((scale == 0) | scale.isinf(), 1, scale)
+    return scale.squeeze(-1) * ((x / scale).abs() ** ord).sum(-1) ** (1 / ord)
+
+
+@op.strategy(
+    "einsum", adapt=as_rows, work=at_once, dtypes=NUMBERS, cuda=NUMBERS, declines=only_squares
+)
+def einsum(x: Tensor, ord: float) -> Tensor:
+    """Each row's inner product with itself, then the square root.
+
+    x (rows, n) -> (rows,).
+    """
+    return torch.einsum("ij,ij->i", x, x).sqrt()
+
+
+@op.strategy("torch", adapt=native, work=at_once, dtypes=NUMBERS, cuda=NUMBERS)
+def torch_(x: Tensor, ord: Any, dim: tuple[int, ...], keepdim: bool, matrix: bool) -> Tensor:
+    """PyTorch's own norms."""
+    norm: Compute = torch.linalg.matrix_norm if matrix else torch.linalg.vector_norm
+    return norm(x, ord, dim, keepdim)
+
+
+@op.strategy(
+    "numpy",
+    adapt=native,
+    work=at_once,
+    dtypes=INTEGERS | COMPLEX | (FLOATS - LOW_PRECISION),
+    declines=no_empty_matrix,
+)
+def numpy(x: Tensor, ord: Any, dim: tuple[int, ...], keepdim: bool, matrix: bool) -> Tensor:
+    """NumPy's own norms."""
+    with np.errstate(all="ignore"):
+        if matrix:
+            norms = np.linalg.norm(x.numpy(), ord, dim, keepdim)
+        else:
+            norms = np.linalg.vector_norm(x.numpy(), axis=dim, keepdims=keepdim, ord=ord)
+    return torch.as_tensor(norms)
+
+
+@op.strategy(
+    "dask",
+    adapt=in_blocks,
+    work=at_once,
+    dtypes=frozenset(),
+    cluster=IN_BLOCKS,
+    declines=no_singular_values,
+)
+def dask(x: Blocks, ord: Any, dim: tuple[int, ...], keepdim: bool) -> Blocks:
+    """NumPy's own norms, block by block on a Dask cluster."""
+    return np.linalg.norm(x, ord, dim, keepdim)

@@ -1,0 +1,1 @@
+"""Plans: the strategy and device of a call, its estimated cost, and whether it is admitted."""

@@ -1,0 +1,1 @@
+"""Sockets and server processes. The application is known here only as ASGI and by its endpoints."""

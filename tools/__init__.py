@@ -1,0 +1,1 @@
+"""Generators of documentation and pictures. They are no part of the package."""
