@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from service.codecs import Reading
 from service.codecs.stored_arrays import Folder
-from service.core import memory
+from service.core import host as memory
 from service.core.devices import Device, host_devices
 from service.core.dtypes import parse_dtype
 from service.engine import Engine

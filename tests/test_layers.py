@@ -17,7 +17,10 @@ LIGHT = {
     ),
     "torch, numpy and the server": ({"torch", "numpy", *WEB} - {"httpx"}, ("client",)),
     "torch and the web": ({"torch", *WEB}, ("examples",)),
-    "the web": (WEB, ("core.dtypes", "registry", "operations", "codecs", "planning.planner", "engine")),
+    "the web": (
+        WEB,
+        ("core.dtypes", "registry", "operations", "codecs", "planning.planner", "engine"),
+    ),
 }
 
 

@@ -14,11 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.auth import Authenticator
 from service.api.compute import explanation_router, operation_routes
-from service.api.docs import docs_routes
 from service.api.inference.routes import Infer, inference_router
-from service.api.lab import lab_routes
 from service.api.middleware import RequestMiddleware, fault, service_problem, transport_problem
 from service.api.openapi.document import document
+from service.api.pages import docs_routes, lab_routes
 from service.api.system import system_router
 from service.core.devices import Device
 from service.errors import ServiceError
@@ -32,8 +31,8 @@ from service.operations import REGISTRY
 from service.pipeline.service import OWNER, WORKER, join
 from service.planning.cost_model import CostModel
 from service.registry import Registry
-from service.server.turn import ResponseBatch
-from service.server.watch import ConnectionMonitor, bounds_of
+from service.server.connection import ConnectionMonitor, bounds_of
+from service.server.fast_request import ResponseBatch
 from service.settings import Settings, from_environment, listed
 
 

@@ -5,53 +5,17 @@ those of all other routes: `Packer` stands between one of them and its client.
 """
 
 import asyncio
-import re
 from typing import Final
 
 from starlette.types import Message, Scope, Send
 
-from service.codecs import CODINGS, InflatingReader, PackingWriter, Reader, Writer
-from service.codecs.packing import PACKERS, SHORTEST_BYTES, VARY
-from service.errors import quote
-from service.http.errors import UnsupportedMediaTypeError
-from service.http.quality import quality, ranges
+from service.codecs.compression import PACKERS, SHORTEST_BYTES, VARY
+from service.http.negotiation import IDENTITY, TEXT, choose
 
 Headers = list[tuple[bytes, bytes]]
 
-IDENTITY: Final = "identity"
 # Compressing more takes longer than a hop to a thread.
 INLINE_BYTES: Final = 32_768
-TEXT: Final = re.compile(rb"text/(?!event-stream)|application/([a-z.-]+\+)?json")
-
-
-def coded_reader(reader: Reader, coding: str | None) -> Reader:
-    """The reader of a body with this `Content-Encoding`; UnsupportedMediaTypeError lists them."""
-    if coding is None or (name := coding.strip().lower()) == IDENTITY:
-        return reader
-    name = "gzip" if name == "x-gzip" else name  # RFC 9110, section 8.4.1.3
-    if name not in CODINGS:
-        chained = "; several at once are not" if "," in name else ""
-        raise UnsupportedMediaTypeError(
-            f"Content-Encoding {quote(coding)} is not read; {', '.join(CODINGS)} are{chained}",
-            hint="send the body as it is, without the header",
-        )
-    return InflatingReader(reader, name)
-
-
-def coded_writer(writer: Writer, accepted: str | None) -> Writer:
-    """The writer itself, or one that compresses as this `Accept-Encoding` asks."""
-    if accepted is None or not TEXT.match(writer.media_type.encode()):
-        return writer
-    coding = choose(accepted)
-    return writer if coding == IDENTITY else PackingWriter(writer, coding)
-
-
-def choose(accepted: str) -> str:
-    """The coding that the client prefers, the quickest of equals; `identity` if it wants none."""
-    wanted = ranges(accepted)
-    best = max(PACKERS, key=lambda name: quality(wanted, name, "*"))
-    found = quality(wanted, best, "*")
-    return best if found > 0 and found >= quality(wanted, IDENTITY) else IDENTITY
 
 
 def packing(send: Send, headers: Headers, scope: Scope) -> Send:

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.compression import packing
-from service.api.cors import sharing
 from service.errors import InternalError, ServiceError, did_you_mean, quote
 from service.http.errors import MethodNotAllowedError, NotFoundError
 from service.http.problems import error_response
@@ -195,3 +195,25 @@ def request_id_of(given: bytes | None) -> str:
 # request would take ten times as long.
 _INSTANCE: Final = os.urandom(12).hex()
 _COUNT: Final = count(1)
+
+METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS")
+SENT: Final = ("Authorization", "Content-Encoding", "X-API-Key", "X-Request-Id", "traceparent")
+READ: Final = (
+    "Allow",
+    "Retry-After",
+    "Server-Timing",
+    "WWW-Authenticate",
+    "X-Device",
+    "X-Envelope",
+    "X-Request-Id",
+    "X-Strategy",
+    "X-Tensor-Dtype",
+    "X-Tensor-Shape",
+)
+
+
+def sharing(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """`app`, for pages of `origins` too; without cookies, since there are none."""
+    return CORSMiddleware(
+        app, allow_origins=origins, allow_methods=METHODS, allow_headers=SENT, expose_headers=READ
+    )

@@ -4,12 +4,16 @@ It knows what a file needs to be served, and no page in particular.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 WEB: Final = Path(__file__).parents[1] / "web"
 MEDIA_TYPES: Final = {
@@ -61,3 +65,92 @@ class Page:
 def page(body: bytes, suffix: str, security: str) -> Page:
     """The page of a file's content, by the ending of the file's name."""
     return Page(body, MEDIA_TYPES[suffix], security, sha256(body).hexdigest()[:16])
+
+
+OUR_ASSETS = ("docs.css", "docs.js")
+SWAGGER_ASSETS = ("favicon-32x32.png", "swagger-ui-bundle.js", "swagger-ui.css")
+# Swagger UI's style sheet draws its icons from data: URLs; nothing else needs an exception.
+SWAGGER_POLICY: Final = policy(images="'self' data:")
+
+
+def docs_routes(package: str = "fastapi_swagger") -> list[Route]:
+    """GET /docs and the files that it loads, from this package and from `package`."""
+    paths = {name: WEB / name for name in OUR_ASSETS}
+    paths |= {name: _swagger_folder(package) / name for name in SWAGGER_ASSETS}
+
+    @cache
+    def asset(name: str) -> Page:
+        return page(paths[name].read_bytes(), paths[name].suffix, SWAGGER_POLICY)
+
+    @cache
+    def front() -> Page:
+        # A digest in each URL lets a browser keep the file for good and still see its successor.
+        html = (WEB / "docs.html").read_text(encoding="utf-8")
+        for name in paths:
+            html = html.replace(f"assets/{name}", f"assets/{name}?v={asset(name).digest}")
+        return page(html.encode(), ".html", SWAGGER_POLICY)
+
+    async def get_front(request: Request) -> Response:
+        return front().answer(request, cache_control=FRESH)
+
+    async def get_asset(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in paths:
+            raise HTTPException(404, f"No such file. The docs page loads {', '.join(paths)}.")
+        current = request.query_params.get("v") == asset(name).digest
+        return asset(name).answer(request, cache_control=LASTING if current else FRESH)
+
+    return [Route("/docs", get_front), Route("/docs/assets/{name}", get_asset)]
+
+
+def _swagger_folder(package: str) -> Path:
+    # Found, never imported: only its files are wanted, not the FastAPI plugin around them.
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"/docs serves the files of {package}: install it", name=package)
+    return Path(spec.submodule_search_locations[0]) / "resources"
+
+
+LAB_FOLDER: Final = WEB / "lab"
+LAB_FRONT: Final = "index.html"
+# No text becomes markup or code: a browser that knows Trusted Types refuses the sinks themselves.
+LAB_POLICY: Final = policy(more="; require-trusted-types-for 'script'; trusted-types 'none'")
+
+
+def lab_routes(folder: Path = LAB_FOLDER) -> list[Route]:
+    """GET / and the files that it loads from `folder`, under a path that names their content."""
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in MEDIA_TYPES)
+
+    @cache
+    def asset(name: str) -> Page:
+        path = folder / name
+        return page(path.read_bytes(), path.suffix, LAB_POLICY)
+
+    # One digest for all: a module imports its neighbours by relative names, so the folder's name
+    # has to change with any of them. Then a browser may keep each file for good.
+    @cache
+    def version() -> str:
+        return sha256("".join(asset(name).digest for name in names).encode()).hexdigest()[:16]
+
+    @cache
+    def front() -> Page:
+        html = asset(LAB_FRONT).body.decode().replace('"lab/', f'"lab/{version()}/')
+        # All modules at once, instead of each when the one that imports it has come.
+        modules = (name for name in names if name.endswith(".js"))
+        links = "\n    ".join(
+            f'<link rel="modulepreload" href="lab/{version()}/{name}">' for name in modules
+        )
+        html = html.replace("<!-- modules -->", links)
+        return page(html.encode(), ".html", LAB_POLICY)
+
+    async def get_front(request: Request) -> Response:
+        return front().answer(request, cache_control=FRESH)
+
+    async def get_asset(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in names or name == LAB_FRONT:
+            raise HTTPException(404, f"No such file. The lab page loads {', '.join(names)}.")
+        current = request.path_params["version"] == version()
+        return asset(name).answer(request, cache_control=LASTING if current else FRESH)
+
+    return [Route("/", get_front), Route("/lab/{version}/{name}", get_asset)]

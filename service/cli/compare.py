@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 from service.bootstrap import make_core
 from service.cli.arguments import SHAPES, find_op, parser_of
-from service.cli.operands import parse_shapes
-from service.cli.output import progress_bar
-from service.cli.request import DEADLINE, DTYPE, SEED, random_call, subject
-from service.cli.results import add_results, asked_results
+from service.cli.output import add_results, asked_results, progress_bar
+from service.cli.request import DEADLINE, DTYPE, SEED, parse_shapes, random_call, subject
 from service.cli.sweep import LIMIT, compare_sizes
 from service.cli.tables import race_table
 from service.compare import PARAMS, Options, Race, Report, enter

@@ -4,9 +4,16 @@ from collections.abc import Sequence
 
 from service.bootstrap import make_core
 from service.cli.arguments import SHAPES, find_op, parser_of
-from service.cli.operands import parse_shapes
 from service.cli.output import print_table
-from service.cli.request import DEADLINE, DEVICE, DTYPE, STRATEGY, sketched_call, subject
+from service.cli.request import (
+    DEADLINE,
+    DEVICE,
+    DTYPE,
+    STRATEGY,
+    parse_shapes,
+    sketched_call,
+    subject,
+)
 from service.cli.tables import plan_table
 from service.errors import MissingFieldError
 from service.http.serializers import plan_answer

@@ -10,10 +10,8 @@ import orjson
 
 from service.bootstrap import Core, make_core
 from service.cli.arguments import fields_of
-from service.cli.operands import SIZE, parse_shapes
-from service.cli.output import progress_bar
-from service.cli.request import random_call, subject
-from service.cli.results import Results
+from service.cli.output import Results, progress_bar
+from service.cli.request import SIZE, parse_shapes, random_call, subject
 from service.cli.tables import sweep_table
 from service.compare import PARAMS, Row
 from service.compare.sweep import Sweep, sizes_between, sweep

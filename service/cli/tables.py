@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.compare import Options, Report, Row
-from service.compare.findings import host_line, quickest, rung_names
+from service.compare.report import host_line, quickest, rung_names
 from service.compare.sweep import Line, Sweep
 from service.core.dtypes import describe
 from service.core.units import bytes_text, count_text, error_text, ratio_text, shape_text, time_text

@@ -17,9 +17,8 @@ from service.codecs.binary.npy import NpyCodec
 from service.codecs.binary.npz import NpzCodec
 from service.codecs.binary.raw import RawCodec
 from service.codecs.binary.safetensors import SafetensorsCodec
-from service.codecs.compression import CODINGS, InflatingReader
+from service.codecs.compression import CODINGS, InflatingReader, PackingWriter
 from service.codecs.json.codec import JsonCodec
-from service.codecs.packing import PackingWriter
 
 __all__ = [
     "CODINGS",

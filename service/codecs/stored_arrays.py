@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from service.codecs.base import Body
-from service.codecs.binary.npy_header import CODES, read_span, write_header
+from service.codecs.binary.npy import CODES, read_span, write_header
 from service.codecs.binary.slices import TensorSlice
 from service.core.array_files import Sink, Source, map_file, open_zarr, stamp
 from service.core.call import Spec, Stored, StoreTarget, Tensor, stored

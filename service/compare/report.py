@@ -1,11 +1,12 @@
 """What comes of a race: a row for each rung, and the report of all of them."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from statistics import median
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -90,3 +91,38 @@ def cpu_name(info: Path = Path("/proc/cpuinfo")) -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+class Named(Protocol):
+    """A strategy on a device."""
+
+    @property
+    def strategy(self) -> str:
+        """Its strategy."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Its device."""
+        ...
+
+
+def rung_names(rungs: Iterable[Named]) -> list[str]:
+    """What each is called: its strategy, and its device where there are several."""
+    named = list(rungs)
+    several = len({rung.device for rung in named}) > 1
+    return [f"{rung.strategy} on {rung.device}" if several else rung.strategy for rung in named]
+
+
+def quickest(report: Report) -> Row | None:
+    """The rung with the least median among those that agree with float64; None if none does."""
+    ran = [row for row in report.rows if row.agreement is not None and row.agreement.agrees]
+    return min(ran, key=lambda row: row.median_ns, default=None)
+
+
+def host_line(report: Report) -> str:
+    """Where it was run: processor, threads, versions."""
+    host = report.host
+    versions = ", ".join(f"{name} {version}" for name, version in host.versions.items())
+    threads = "1 thread" if host.threads == 1 else f"{host.threads} threads"
+    return f"{host.cpu}, {threads}, {versions}"

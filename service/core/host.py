@@ -4,10 +4,12 @@ A container sees all cores of its host and may be allowed the time of two; its m
 the kernel kills, not where the host's does. Both versions of control groups are read.
 """
 
+import ctypes
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = Path("/")
 
@@ -60,3 +62,36 @@ def _lines(file: Path) -> list[str]:
 
 def _words(file: Path) -> list[str]:
     return " ".join(_lines(file)).split()
+
+
+# Of glibc's malloc.h.
+M_TRIM_THRESHOLD: Final = -1
+M_MMAP_MAX: Final = -4
+M_ARENA_MAX: Final = -8
+# What is free at the end of the heap may grow to this before `release`.
+KEPT_BYTES: Final = 2**28
+
+
+@cache
+def _glibc(name: str) -> Any:
+    """A function of glibc, or one that does nothing where the C library is another one."""
+    return getattr(ctypes.CDLL(None), name, lambda *_: 0)
+
+
+def share_heap() -> None:
+    """Have one heap for the threads that start from now on, and for blocks of any size.
+
+    With one for each thread, what a thread has freed is free for that thread alone: 8 MB when the
+    service is idle, 70 MB after large calls. Tensors are few: threads do not wait for each other.
+    Blocks above 32 MB would be mapped anew each time, and the kernel would clear their pages: 40 of
+    the 240 ms of a product of 1024 x 1024 in JSON.
+    """
+    tune = _glibc("mallopt")
+    tune(M_ARENA_MAX, 1)
+    tune(M_MMAP_MAX, 0)
+    tune(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+def release() -> None:
+    """Return free memory of this process to the system; some milliseconds after large tensors."""
+    _glibc("malloc_trim")(0)

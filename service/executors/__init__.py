@@ -13,9 +13,8 @@ from typing import Final, Literal
 from service.executors.admission import Admission, ByteBudget, Hold
 from service.executors.device_process import HANDSHAKE, Owner, spawn
 from service.executors.forkserver import ForkServer
-from service.executors.pool import Block, Pool
 from service.executors.process_pool import ProcessPool, WorkerFaultError
-from service.executors.shared_memory import Bytes
+from service.executors.shared_memory import Block, Bytes, Pool
 from service.executors.thread_pool import ThreadPool
 from service.executors.worker_loop import NICE, Answer, Config, FatalError, Handler, Line, Tell
 
@@ -32,6 +31,7 @@ __all__ = [
     "Bytes",
     "Config",
     "FatalError",
+    "ForkServer",
     "Handler",
     "Hold",
     "Lane",
@@ -40,7 +40,6 @@ __all__ = [
     "Pool",
     "ProcessPool",
     "Tell",
-    "ForkServer",
     "ThreadPool",
     "WorkerFaultError",
     "spawn",

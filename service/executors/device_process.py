@@ -22,9 +22,8 @@ from service.core.devices import Readiness
 from service.errors import DeadlineExceededError, DeviceUnreadyError, OutOfMemoryError
 from service.executors.admission import LATE, Admission, Place
 from service.executors.forkserver import PROGRAM, environment
-from service.executors.pool import Block, hold, release
 from service.executors.process_pool import WorkerFaultError
-from service.executors.shared_memory import Arena, Bytes
+from service.executors.shared_memory import Arena, Block, Bytes, hold, release
 from service.executors.worker_handle import Start, Worker, WorkerGoneError
 from service.executors.worker_loop import EXHAUSTED, FATAL, FAULT, Config, Line
 

@@ -7,8 +7,7 @@ from typing import Final
 
 from service.errors import DeadlineExceededError, DrainingError, OutOfMemoryError, WorkerDiedError
 from service.executors.admission import LATE, Admission, Place
-from service.executors.pool import Block, Pool, hold, release
-from service.executors.shared_memory import Bytes
+from service.executors.shared_memory import Block, Bytes, Pool, hold, release
 from service.executors.worker_handle import Response, Start, Worker, WorkerGoneError
 from service.executors.worker_loop import EXHAUSTED, FAULT, Config, Line, Tell
 

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from service.executors.pool import Block, Pool
-from service.executors.shared_memory import Arena, Bytes
+from service.executors.shared_memory import Arena, Block, Bytes, Pool
 from service.executors.worker_loop import (
     ANSWER,
     IN_ARENA,

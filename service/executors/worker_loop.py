@@ -22,8 +22,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Final, NamedTuple, Protocol
 
-from service.executors.pool import mapped
-from service.executors.shared_memory import Arena, Bytes
+from service.executors.shared_memory import Arena, Bytes, mapped
 
 # How a request went; or, before that, that it has less time than the server knows, or that a part
 # of what comes of it is in the arena. After FATAL the process ends.
@@ -159,7 +158,7 @@ def _ended() -> EOFError:
     return EOFError("the server has ended")
 
 
-def work(  # pragma: no cover - in workers only; tests/unit/test_lanes_processes.py sees its effects
+def work(  # pragma: no cover - runs in workers; the tests of process_pool cover it
     bell: socket.socket, arena: Arena
 ) -> None:
     """Be a worker: serve the server, yield to it, and end with it."""

@@ -1,7 +1,8 @@
 """Reading a body within its limit, and agreeing on formats."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping
+import re
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
@@ -10,8 +11,17 @@ import torch
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from service.api.compression import coded_reader, coded_writer
-from service.codecs import NO_FIELDS, READERS, WRITERS, Reader, Writer
+from service.codecs import (
+    CODINGS,
+    NO_FIELDS,
+    READERS,
+    WRITERS,
+    InflatingReader,
+    PackingWriter,
+    Reader,
+    Writer,
+)
+from service.codecs.compression import PACKERS
 from service.core.dtypes import describe
 from service.errors import (
     BodyTooLargeError,
@@ -22,13 +32,46 @@ from service.errors import (
 )
 from service.executors import Hold
 from service.http.errors import NotAcceptableError, UnsupportedMediaTypeError
-from service.http.quality import Ranges, quality, ranges
+
+Ranges = Sequence[tuple[str, float]]
+
+QUALITY: Final = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
+
+
+def ranges(header: str) -> Ranges:
+    """Each name of a list and its quality; a malformed quality is 0."""
+    found = []
+    for item in header.lower().split(","):
+        name, *parameters = (part.strip() for part in item.split(";"))
+        value = 1.0
+        for parameter in parameters:
+            key, _, text = parameter.partition("=")
+            if key.strip() == "q":
+                value = _number(text.strip())
+        found.append((name, value))
+    return found
+
+
+def quality(found: Ranges, *names: str, default: float = 0.0) -> float:
+    """The quality of the first of `names` that is in the list: the most specific one decides."""
+    for wanted in names:
+        for name, value in found:
+            if name == wanted:
+                return value
+    return default
+
+
+def _number(text: str) -> float:
+    return float(text) if QUALITY.fullmatch(text) else 0.0
+
 
 JSON: Final = "application/json"
 SERVED: Final = tuple(WRITERS)
 NEGOTIATED: Final = (b"content-type", b"content-encoding", b"accept", b"accept-encoding")
 Formats = tuple[Reader, tuple[Writer, ...]]
 T = TypeVar("T")
+IDENTITY: Final = "identity"
+TEXT: Final = re.compile(rb"text/(?!event-stream)|application/([a-z.-]+\+)?json")
 FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -178,3 +221,33 @@ def accepted(headers: Mapping[str, str], served: tuple[str, ...]) -> list[str]:
 def _quality(media_type: str, wanted: Ranges) -> float:
     family = media_type.partition("/")[0]
     return quality(wanted, media_type, f"{family}/*", "*/*")
+
+
+def coded_reader(reader: Reader, coding: str | None) -> Reader:
+    """The reader of a body with this `Content-Encoding`; UnsupportedMediaTypeError lists them."""
+    if coding is None or (name := coding.strip().lower()) == IDENTITY:
+        return reader
+    name = "gzip" if name == "x-gzip" else name  # RFC 9110, section 8.4.1.3
+    if name not in CODINGS:
+        chained = "; several at once are not" if "," in name else ""
+        raise UnsupportedMediaTypeError(
+            f"Content-Encoding {quote(coding)} is not read; {', '.join(CODINGS)} are{chained}",
+            hint="send the body as it is, without the header",
+        )
+    return InflatingReader(reader, name)
+
+
+def coded_writer(writer: Writer, accepted: str | None) -> Writer:
+    """The writer itself, or one that compresses as this `Accept-Encoding` asks."""
+    if accepted is None or not TEXT.match(writer.media_type.encode()):
+        return writer
+    coding = choose(accepted)
+    return writer if coding == IDENTITY else PackingWriter(writer, coding)
+
+
+def choose(accepted: str) -> str:
+    """The coding that the client prefers, the quickest of equals; `identity` if it wants none."""
+    wanted = ranges(accepted)
+    best = max(PACKERS, key=lambda name: quality(wanted, name, "*"))
+    found = quality(wanted, best, "*")
+    return best if found > 0 and found >= quality(wanted, IDENTITY) else IDENTITY

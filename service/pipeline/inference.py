@@ -10,10 +10,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from service.api.asgi import whole_exchange
-from service.api.compression import IDENTITY, choose, coded_reader
 from service.codecs.inference.codec import BYTES, JSON, Inference
 from service.errors import MalformedBodyError, ServiceError, quote
 from service.http.errors import UnsupportedMediaTypeError
+from service.http.negotiation import IDENTITY, choose, coded_reader
 from service.http.response import HttpResponse, send_reply
 from service.observability.counters import OK
 from service.observability.inference_stats import Record

@@ -13,7 +13,7 @@ import orjson
 from service.bootstrap import make_core
 from service.codecs import Reading
 from service.codecs.json.parsers import drop_parsers
-from service.core import memory
+from service.core import host as memory
 from service.core.call import AUTO
 from service.core.devices import Device, named_gpus
 from service.engine import Engine

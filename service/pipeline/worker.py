@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from service.codecs.json.parsers import drop_parsers
-from service.core import memory
+from service.core import host as memory
 from service.core.devices import Device
 from service.engine import is_exhausted
 from service.errors import ServiceError

@@ -28,9 +28,8 @@ from service.http.response import HttpResponse
 from service.observability.record import LEFT, Reception
 from service.pipeline.inference import InferEndpoint
 from service.pipeline.request import OperationRequest
-from service.server.bulk import BULK_BYTES, BodyReceiver
 from service.server.connection import Connection, lines
-from service.server.fast_request import FastRequest
+from service.server.fast_request import BULK_BYTES, BodyReceiver, FastRequest
 from service.server.head_cache import AnyTerms, CachedHead, head_of
 
 log: Final = logging.getLogger("service")

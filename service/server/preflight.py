@@ -1,6 +1,7 @@
 """What a start finds on this host: what stands in its way, and what there is to serve with."""
 
 import errno
+import resource
 import socket
 from importlib.metadata import version
 from typing import Final
@@ -108,3 +109,29 @@ def url(settings: Settings) -> str:
     """The address to open on this host."""
     host = EVERY_ADDRESS.get(settings.host, settings.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+# What a server opens besides: listeners, logs, stored arrays, connections that are being refused.
+OTHERS: Final = 512
+# Of each worker process its socket, its arena, and what stands for it.
+OF_WORKER: Final = 3
+
+
+def make_room(settings: Settings) -> int:
+    """How many connections there is room for: as set, or what the limit of open files leaves.
+
+    The limit (`ulimit -n`) is often 1024 and may be raised by the process itself, up to another.
+    """
+    others = OTHERS + OF_WORKER * settings.processes
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.max_connections + others
+    if _is_less(soft, wanted):
+        soft = hard if _is_less(hard, wanted) else wanted
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if not _is_less(soft, wanted):
+        return settings.max_connections
+    return max(1, soft - others, soft // 2)
+
+
+def _is_less(limit: int, wanted: int) -> bool:
+    return limit != resource.RLIM_INFINITY and limit < wanted

@@ -13,7 +13,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from service.observability.logs import log_config
 from service.server.fast_path import Protocol
-from service.server.files import make_room
+from service.server.preflight import make_room
 from service.server.shutdown import Server
 from service.server.supervisor import Supervisor
 from service.settings import PREFIX, Settings, SettingsError, from_environment

@@ -2,7 +2,7 @@
 
 from playwright.async_api import BrowserContext, expect
 
-from service.api.keys import key_hash, new_key
+from service.api.auth import key_hash, new_key
 from tests.browser.conftest import Visit
 from tests.conftest import serving
 

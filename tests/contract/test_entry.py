@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient, Response
 
-from service.api.keys import key_hash, new_key
+from service.api.auth import key_hash, new_key
 from service.operations import REGISTRY
 from service.settings import Settings
 from tests.conftest import Serve

@@ -25,7 +25,7 @@ from tests.conftest import client_of, running
 from tests.contract.test_lanes import PADDING, app_of, product, square
 from tests.inference import as_bytes, as_json, parts, values_of
 from tests.owners import GPU, MAKE, SECOND, rates_of
-from tests.unit.test_lanes_processes import is_alive, until
+from tests.unit.executors.test_process_pool import is_alive, until
 
 NAMED: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]], "device": "cuda"}
 ANY = {**NAMED, "device": "auto"}

@@ -13,7 +13,7 @@ from time import sleep
 import httpx
 import pytest
 
-from service.api.keys import key_hash
+from service.api.auth import key_hash
 from tests.conftest import serving
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ import pytest
 from uvicorn.config import STARTUP_FAILURE
 
 from service.__main__ import SUMMARIES, main
-from service.api.keys import key_hash
+from service.api.auth import key_hash
 from service.operations import REGISTRY
 from service.server.run import serve
 from service.server.shutdown import Server

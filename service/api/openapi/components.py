@@ -6,8 +6,15 @@ Each is a component of the document: generators of clients make a class of each 
 from collections.abc import Sequence
 from typing import Any, Final
 
+from service.api.auth import is_open
+from service.api.inference.openapi import errors as inference_errors
+from service.codecs import READERS, WRITERS
+from service.codecs.binary.npy import NpyCodec
 from service.core.call import OUTPUTS
 from service.core.dtypes import DTYPES
+from service.http.negotiation import JSON
+from service.http.problems import problem_answers
+from service.registry import Op
 
 REF: Final = "#/components/schemas/{model}"
 DTYPE_NAMES: Final = [*DTYPES, *(d.protocol for d in DTYPES.values() if d.protocol)]
@@ -84,3 +91,105 @@ OUTPUT: Final = ref("Output") | {
     "default": OUTPUTS[0],
     "description": "How the answer gives the result, or the name to store it under.",
 }
+
+Described = dict[str, Any]
+
+BINARY: Final = {"type": "string", "format": "binary"}
+ONLY: Final = "Here, or in a JSON body."
+# Annotations that Swagger UI would send as if the reader had typed them.
+PREFILLED: Final = ("default", "examples")
+ANSWER_HEADERS: Final = {
+    "Server-Timing": "Milliseconds of each phase (W3C).",
+    "X-Strategy": "What computed the result; in answers that are not JSON.",
+    "X-Device": "Where it was computed; in answers that are not JSON.",
+    "X-Envelope": "The JSON answer without its result, at most 4 KB; its longest blocks may be "
+    "`dropped`. In answers that are not JSON.",
+    "X-Tensor-Shape": "Sizes of the axes, joined by commas; of application/octet-stream.",
+    "X-Tensor-Dtype": "dtype of the bytes; of application/octet-stream.",
+}
+
+
+def body_content(op: Op[Any]) -> Described:
+    """The media types of a request's body beside JSON. An npy file is one tensor."""
+    one = op.operands is None or len(op.operands) == 1
+    taken = (name for name in READERS if one or name != NpyCodec.media_type)
+    return {name: {"schema": BINARY} for name in taken if name != JSON}
+
+
+def answer_content() -> Described:
+    """The media types of a result beside JSON."""
+    return {name: {"schema": BINARY} for name in WRITERS if name != JSON}
+
+
+def answer_headers() -> Described:
+    """The headers of a result."""
+    return {
+        name: {"description": text, "schema": {"type": "string"}}
+        for name, text in ANSWER_HEADERS.items()
+    }
+
+
+def query_parameters(op: Op[Any], properties: Described) -> list[Described]:
+    """The fields of a request that stand in the query string: those of its schema, but no operands.
+
+    What may be a list is JSON text.
+    """
+    operands = op.operands if op.operands is not None else ("operands",)
+    return [_parameter(name, field) for name, field in properties.items() if name not in operands]
+
+
+def _parameter(name: str, field: Described) -> Described:
+    schema = {key: value for key, value in field.items() if key not in PREFILLED}
+    text = schema.pop("description")
+    kinds = [schema, *schema.get("anyOf", ())]
+    is_list = any(kind.get("type") == "array" for kind in kinds)
+    form = {"content": {JSON: {"schema": schema}}} if is_list else {"schema": schema}
+    return {"name": name, "in": "query", "description": f"{text} {ONLY}", **form}
+
+
+SCHEMES: Final[dict[str, Any]] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "`Authorization: Bearer KEY`, where this service has keys.",
+    },
+    "key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "`X-API-Key: KEY`, where this service has keys.",
+    },
+}
+# Either, or none where the operator has set no keys.
+SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"key": []}, {}]
+REFUSAL_HEADERS: Final = {
+    "401": {
+        "WWW-Authenticate": {
+            "description": "What a key is sent as (RFC 6750).",
+            "schema": {"type": "string"},
+        }
+    },
+    "429": {
+        "Retry-After": {
+            "description": "Seconds until there is room again.",
+            "schema": {"type": "integer"},
+        }
+    },
+}
+
+
+def describe_entry(document: dict[str, Any]) -> None:
+    """Add the security schemes, and to each path what it asks for and how it refuses."""
+    document["components"]["securitySchemes"] = SCHEMES
+    document["security"] = SECURITY
+    for path, operations in document["paths"].items():
+        answers = inference_errors if path.startswith("/v2") else problem_answers
+        refusals = {
+            str(status): {**each, "headers": REFUSAL_HEADERS[str(status)]}
+            for status, each in answers(401, 429).items()
+        }
+        for operation in operations.values():
+            if is_open(path):
+                operation["security"] = []
+            else:
+                operation["responses"] = dict(sorted((operation["responses"] | refusals).items()))

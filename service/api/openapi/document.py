@@ -12,9 +12,18 @@ from pydantic.json_schema import models_json_schema
 from service import compare
 from service.api.inference.openapi import infer_paths
 from service.api.inference.schemas import InferenceError, InferenceRequest, InferenceResponse
-from service.api.openapi.components import DTYPE, OUTPUT, REF, SCHEMAS, ref
-from service.api.openapi.entry import describe_entry
-from service.api.openapi.media import answer_content, answer_headers, body_content, query_parameters
+from service.api.openapi.components import (
+    DTYPE,
+    OUTPUT,
+    REF,
+    SCHEMAS,
+    answer_content,
+    answer_headers,
+    body_content,
+    describe_entry,
+    query_parameters,
+    ref,
+)
 from service.core.call import AUTO
 from service.examples import Example, compare_examples, examples, plan_examples
 from service.http import schemas

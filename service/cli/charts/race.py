@@ -26,7 +26,7 @@ from service.cli.charts.style import (
     small,
 )
 from service.compare import Report, Row
-from service.compare.findings import host_line, quickest, rung_names
+from service.compare.report import host_line, quickest, rung_names
 from service.core.units import count_text, error_text, ratio_text, time_text
 
 STATES: Final = {

@@ -28,7 +28,7 @@ from service.cli.charts.style import (
     log,
     middle_half,
 )
-from service.compare.findings import host_line, rung_names
+from service.compare.report import host_line, rung_names
 from service.compare.sweep import Sweep
 from service.core.units import time_text
 

@@ -1,26 +1,144 @@
 """npy bodies and answers: one tensor, as numpy.save writes it."""
 
+import re
 from collections.abc import Mapping
-from typing import Any, Final
+from functools import lru_cache
+from math import prod
+from typing import Any, Final, NoReturn
 
 from service.codecs.base import (
     NO_FIELDS,
     SHORT_BYTES,
     UNBOUNDED_BYTES,
     Body,
+    Buffer,
     Chunks,
     Encoded,
     Reading,
 )
-from service.codecs.binary.npy_header import read_span, write_header
-from service.codecs.binary.slices import call_on
+from service.codecs.binary.slices import TensorSlice, call_on
 from service.codecs.envelope import envelope_headers, envelope_json
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output, Tensor
-from service.core.dtypes import IN_NUMPY, describe
+from service.core.dtypes import DTYPES, IN_NUMPY, Dtype, describe
 from service.core.timing import Timings
-from service.errors import MissingFieldError, Place
+from service.errors import MalformedBodyError, MissingFieldError, Place, UnknownDtypeError, quote
 from service.registry import Op
+
+MAGIC: Final = b"\x93NUMPY"
+# Bytes that give the length of the header, by version of the format.
+LENGTHS: Final = {1: 2, 2: 4, 3: 4}
+# A plain array of 64 axes fits; only the fields of records take more.
+LONGEST_HEADER: Final = 4096
+SHORT_HEADER: Final = 256
+MAX_DIGITS: Final = 20
+ITEM: Final = re.compile(
+    r"""\s*(?P<quote>['"])(?P<key>\w{1,20})(?P=quote)\s*:\s*
+    (?: (?P<mark>['"])(?P<text>[^'"\\]*)(?P=mark) | (?P<flag>True|False) | (?P<list>\[.*\])
+      | \((?P<sizes>[\d\s,]*)\) )
+    \s*(?:,|(?=\}))""",
+    re.VERBOSE | re.DOTALL | re.ASCII,
+)
+SIZES: Final = re.compile(r"\s*(?:\d+\s*,\s*)*(?:\d+\s*)?", re.ASCII)
+SPACES: Final = " \t\r\n\f"
+ONE_BYTE: Final = ("i1", "u1", "b1")  # they have no order, whichever is before them
+ORDERS: Final = ("|", "<", ">", "=")
+# The dtypes by the text that numpy writes for them; numpy has no bfloat16.
+CODES: Final = {dtype.numpy.str: dtype for dtype in DTYPES.values() if dtype.name != "bfloat16"}
+
+
+def read_span(body: Buffer, name: str) -> TensorSlice:
+    """Where the tensor of an npy file lies: it begins after the header and ends with the file.
+
+    `name` is what errors call the file.
+    """
+    version = body[len(MAGIC)] if len(body) > len(MAGIC) else 0
+    if body[: len(MAGIC)] != MAGIC:
+        _refuse(name, "it does not begin with \\x93NUMPY")
+    if version not in LENGTHS or body[7:8] != b"\0":
+        _refuse(name, "its version is none of 1.0, 2.0 and 3.0")
+    begin = 8 + LENGTHS[version]
+    length = int.from_bytes(body[8:begin], "little")
+    if length > LONGEST_HEADER:
+        _refuse(name, f"its header would have {length} bytes; at most {LONGEST_HEADER} are read")
+    start = begin + length
+    if start > len(body):
+        _refuse(name, f"it ends after {len(body)} bytes, within its header")
+    text = bytes(body[begin:start])
+    parse = _parse_short if length <= SHORT_HEADER else _parse
+    dtype, shape, columns = parse(text, name)
+    wanted, found = prod(shape) * dtype.itemsize, len(body) - start
+    if wanted != found:
+        _refuse(
+            name,
+            f"shape {quote(list(shape))} of {dtype.name} takes {quote(wanted)} bytes, "
+            f"and {found} follow the header",
+        )
+    return TensorSlice(dtype, shape, start, columns)
+
+
+def write_header(dtype: Dtype, shape: tuple[int, ...]) -> bytes:
+    """The header of a tensor whose bytes follow row by row, aligned as numpy aligns it."""
+    text = f"{{'descr': '{dtype.numpy.str}', 'fortran_order': False, 'shape': {shape}, }}"
+    length = len(text) + 1
+    length += -(len(MAGIC) + 4 + length) % 64
+    return MAGIC + b"\1\0" + length.to_bytes(2, "little") + text.ljust(length - 1).encode() + b"\n"
+
+
+def _parse(text: bytes, name: str) -> tuple[Dtype, tuple[int, ...], bool]:
+    """dtype, shape, and whether the first axis varies fastest."""
+    found: dict[str, re.Match[str]] = {}
+    inside = text.decode("latin-1").strip(" \n")
+    position = 1
+    while item := ITEM.match(inside, position):
+        if item["key"] in found:
+            _refuse(name, f"its header has {quote(item['key'])} twice")
+        found[item["key"]] = item
+        position = item.end()
+    # All that `\s` matches is space in Python, too, but for a vertical tab.
+    if inside[:1] != "{" or inside[position:].strip(SPACES) != "}" or "\v" in inside:
+        _refuse(name, f"its header is not the dict that numpy writes: {quote(inside)}")
+    if found.keys() != {"descr", "fortran_order", "shape"}:
+        _refuse(name, "its header has to have descr, fortran_order and shape, and nothing else")
+    order, sizes = found["fortran_order"]["flag"], found["shape"]["sizes"]
+    if order is None:
+        _refuse(name, "fortran_order is True or False")
+    if sizes is None or not SIZES.fullmatch(sizes):
+        _refuse(name, "shape is a tuple of sizes")
+    digits = re.findall(r"\d+", sizes)
+    if "," not in sizes and digits:
+        _refuse(name, f"shape is a tuple: ({digits[0]},), not ({digits[0]})")
+    if len(digits) > 64 or any(len(each) > MAX_DIGITS for each in digits):
+        _refuse(name, "shape has more than 64 axes, or a size of more than 20 digits")
+    return _dtype(found["descr"]["text"], name), tuple(map(int, digits)), order == "True"
+
+
+_parse_short: Final = lru_cache(maxsize=256)(_parse)
+
+
+def _dtype(code: str | None, name: str) -> Dtype:
+    kind = (code or "")[1:]
+    plain = ("|" if kind in ONE_BYTE else "<") + kind
+    dtype = CODES.get(plain)
+    order = (code or "")[:1]
+    if dtype is not None and (code == plain or (kind in ONE_BYTE and order in ORDERS)):
+        return dtype
+    hint = None
+    if dtype is not None:
+        hint = f"send it as little-endian: x.astype({plain!r})"
+    elif code is None or kind.startswith("V"):
+        hint = "records are not read; bfloat16 can be sent as safetensors"
+    elif kind == "O":
+        hint = "objects come as a pickle, which is a program; send numbers"
+    raise UnknownDtypeError(
+        f"{name} has {'fields' if code is None else f'the dtype {quote(code)}'}; "
+        f"choose one of {', '.join(CODES)}",
+        hint=hint,
+    )
+
+
+def _refuse(name: str, why: str) -> NoReturn:
+    raise MalformedBodyError(f"{name} is no npy file: {why}")
 
 
 class NpyCodec:

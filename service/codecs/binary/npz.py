@@ -2,17 +2,125 @@
 
 import zlib
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from itertools import pairwise
+from struct import Struct
+from typing import Any, Final, NoReturn
 
 from service.codecs.base import NO_FIELDS, UNBOUNDED_BYTES, Body, Buffer, Reading
-from service.codecs.binary.archive import STORED, Member, read_members
-from service.codecs.binary.npy_header import read_span
+from service.codecs.binary.npy import read_span
 from service.codecs.binary.slices import TensorSlice, call_on
 from service.codecs.compression import DEFLATE, zlib_pieces
 from service.codecs.request import MAX_OPERANDS
 from service.core.call import Call
-from service.errors import BodyTooLargeError, MalformedBodyError, quote
+from service.errors import (
+    BodyTooLargeError,
+    DuplicateKeyError,
+    LimitExceededError,
+    MalformedBodyError,
+    quote,
+)
 from service.registry import Op
+
+# Disk, disk of the directory, entries here, entries, its size, its offset, length of the comment.
+END: Final = Struct("<4s4H2IH")
+# Versions, flags, method, time, date, checksum, packed, size, lengths of name, extra and comment,
+# disk, attributes, offset of the local header.
+ENTRY: Final = Struct("<4s6H3I5H2I")
+# Version, flags, method, time, date, checksum, packed, size, lengths of name and extra.
+LOCAL: Final = Struct("<4s5H3I2H")
+STORED: Final = 0
+DEFLATED: Final = 8
+# Hints for deflate, sizes after the data (the directory has them anyway), names in UTF-8.
+FLAGS: Final = 0x080E
+NEWEST: Final = 45  # 4.5, which numpy writes: it has sizes of 64 bits
+ZIP64: Final = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of the archive: `packed` bytes from `start` on, `size` when inflated."""
+
+    name: str
+    method: int
+    checksum: int
+    start: int
+    packed: int
+    size: int
+
+
+def read_members(body: Body, *, most: int) -> list[Member]:
+    """The members in the order of the directory, at most `most` of them."""
+    end = len(body) - END.size
+    if end < 0:
+        _refuse(f"it has {len(body)} bytes, and the end of its directory alone has {END.size}")
+    signature, disk, first, here, count, size, offset, comment = END.unpack_from(body, end)
+    if signature != b"PK\5\6" or comment:
+        _refuse("it does not end with its directory, without a comment")
+    if disk or first or here != count or offset + size != end:
+        _refuse("its directory is not where its end says, or continues in another file")
+    if count > most:
+        raise LimitExceededError(f"the archive has {count} members; the limit is {most}")
+    members: list[Member] = []
+    taken = []
+    position = offset
+    for _ in range(count):
+        member, begin, position = _read_entry(body, position, end, offset)
+        if any(member.name == each.name for each in members):
+            raise DuplicateKeyError(
+                f"the archive has {quote(member.name)} twice", hint="send it once"
+            )
+        members.append(member)
+        taken.append((begin, member.start + member.packed))
+    if position != end:
+        _refuse(f"its directory has {end - position} bytes more than its {count} entries")
+    taken.sort()
+    if any(last > begin for (_, last), (begin, _) in pairwise(taken)):
+        _refuse("two of its members overlap")
+    return members
+
+
+def _read_entry(body: Body, position: int, end: int, directory: int) -> tuple[Member, int, int]:
+    """A member, where its local header begins, and where the next entry does."""
+    if position + ENTRY.size > end:
+        _refuse("its directory ends within an entry")
+    fields = ENTRY.unpack_from(body, position)
+    signature, _, needed, flags, method, _, _, checksum, packed, size, *rest = fields
+    named, extra, comment, disk, _, _, offset = rest
+    after = position + ENTRY.size
+    if signature != b"PK\1\2" or after + named + extra + comment > end:
+        _refuse("its directory ends within an entry, or has something else in place of one")
+    raw = bytes(body[after : after + named])
+    name = raw.decode("utf-8", "replace")
+    if needed > NEWEST:
+        _refuse(f"{quote(name)} needs version {needed} of the format; {NEWEST} and less are read")
+    if flags & ~FLAGS:
+        _refuse(f"{quote(name)} is encrypted, or flagged as what is not read ({flags:#06x})")
+    if method not in (STORED, DEFLATED):
+        _refuse(f"{quote(name)} is compressed by method {method}; 0 and 8, deflate, are read")
+    if ZIP64 in (packed, size, offset) or disk or (method == STORED and packed != size):
+        _refuse(f"{quote(name)} has sizes that differ, or of 4 GB and more, or is elsewhere")
+    start = _find_data(body, offset, directory, raw)
+    if start is None or start + packed > directory:
+        _refuse(f"{quote(name)} is not where the directory says")
+    member = Member(name, method, checksum, start, packed, size)
+    return member, offset, after + named + extra + comment
+
+
+def _find_data(body: Body, offset: int, directory: int, raw: bytes) -> int | None:
+    """Where the data of a member begin: after a local header of the same name."""
+    if offset + LOCAL.size > directory:
+        return None
+    signature, *_, named, extra = LOCAL.unpack_from(body, offset)
+    begin = offset + LOCAL.size
+    if signature != b"PK\3\4" or body[begin : begin + named] != raw:
+        return None
+    return int(begin + named + extra)
+
+
+def _refuse(why: str) -> NoReturn:
+    raise MalformedBodyError(f"the body is no zip archive of npy files: {why}")
+
 
 SUFFIX: Final = ".npy"
 

@@ -1,8 +1,10 @@
 """safetensors bodies and answers."""
 
+import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final
+from math import prod
+from typing import Any, Final, NoReturn
 
 import orjson
 
@@ -15,21 +17,141 @@ from service.codecs.base import (
     Encoded,
     Reading,
 )
-from service.codecs.binary.safetensors_header import (
-    CODES,
-    METADATA,
-    PREFIX,
-    SHORT_HEADER,
-    read_header,
-    read_spans,
-)
-from service.codecs.binary.slices import DecodedHeader, call_of, recipe_of
+from service.codecs.binary.slices import DecodedHeader, TensorSlice, call_of, recipe_of
 from service.codecs.envelope import envelope_headers, envelope_json
+from service.codecs.json.document import depth_of
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output, Tensor
-from service.core.dtypes import describe
+from service.core.dtypes import DTYPES, Dtype, describe
 from service.core.timing import Timings
+from service.core.validators import integers
+from service.errors import DuplicateKeyError, MalformedBodyError, UnknownDtypeError, quote
 from service.registry import Op
+
+LONGEST_HEADER: Final = 65_536
+# Headers up to here are remembered: clients send the same shapes again.
+SHORT_HEADER: Final = 1024
+PREFIX: Final = 8  # bytes of the header's length
+DEEPEST: Final = 3
+METADATA: Final = "__metadata__"
+KEYS: Final = {"dtype", "shape", "data_offsets"}
+CODES: Final[Mapping[str, Dtype]] = {
+    code: DTYPES[name]
+    for code, name in (
+        *(("F32", "float32"), ("F64", "float64"), ("F16", "float16"), ("BF16", "bfloat16")),
+        *(("I8", "int8"), ("I16", "int16"), ("I32", "int32"), ("I64", "int64"), ("U8", "uint8")),
+        *(("BOOL", "bool"), ("C64", "complex64")),
+    )
+}
+
+
+def read_spans(body: Body) -> tuple[bytes, Mapping[str, TensorSlice]]:
+    """The text of the header, and each tensor by its name, from there to the end of the body."""
+    if len(body) < PREFIX:
+        _refuse(f"it has {len(body)} bytes, and begins with 8 that give the length of its header")
+    length = int.from_bytes(body[:PREFIX], "little")
+    start = PREFIX + length
+    if length > LONGEST_HEADER:
+        _refuse(f"its header would have {length} bytes; at most {LONGEST_HEADER} are read")
+    if start > len(body):
+        _refuse(f"it ends after {len(body)} bytes, within a header of {length}")
+    text = bytes(memoryview(body)[PREFIX:start])
+    spans, end = (_read_short if length <= SHORT_HEADER else read_header)(text)
+    if end != len(body):
+        _refuse(f"its tensors end at byte {end}, and the body at {len(body)}")
+    return text, spans
+
+
+def read_header(text: bytes) -> tuple[Mapping[str, TensorSlice], int]:
+    """Each tensor by its name, and where the last one ends."""
+    start = PREFIX + len(text)
+    spans = {}
+    ends = []
+    for name, entry in _read_entries(text).items():
+        dtype, shape, begin, end = _read_entry(name, entry)
+        spans[name] = TensorSlice(dtype, shape, start + begin)
+        ends.append((begin, end))
+    position = 0
+    for begin, end in sorted(ends):
+        if begin != position:
+            _refuse(f"one tensor ends at byte {position} of the data, the next begins at {begin}")
+        position = end
+    return spans, start + position
+
+
+_read_short: Final = lru_cache(maxsize=256)(read_header)
+
+
+def _read_entries(text: bytes) -> dict[str, Any]:
+    """The JSON object of the header, without its metadata; no name is in it twice."""
+    try:
+        header = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        _refuse(f"its header is not JSON: {error}")
+    if not isinstance(header, dict) or not text.startswith(b"{"):
+        _refuse("its header does not begin as a JSON object")
+    if depth_of(text) > DEEPEST:
+        _refuse(f"its header is nested deeper than the {DEEPEST} that a shape takes")
+    # A pair that was lost to its twin leaves a colon that is not accounted for.
+    if b"\\" in text or _count_colons(header) != text.count(b":"):
+        json.loads(text, object_pairs_hook=_unique)
+    metadata = header.pop(METADATA, {})
+    if not isinstance(metadata, dict) or not all(isinstance(x, str) for x in metadata.values()):
+        _refuse(f"{METADATA} is no object of strings")
+    return header
+
+
+def _count_colons(value: object) -> int:
+    """Colons between names and values, and in strings."""
+    if isinstance(value, str):
+        return value.count(":")
+    if isinstance(value, list):
+        return sum(map(_count_colons, value))
+    if not isinstance(value, dict):
+        return 0
+    return sum(1 + key.count(":") + _count_colons(each) for key, each in value.items())
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DuplicateKeyError(
+            f"the safetensors header has {quote(twice)} twice", hint="send it once"
+        )
+    return found
+
+
+def _read_entry(name: str, entry: Any) -> tuple[Dtype, tuple[int, ...], int, int]:
+    """dtype, shape, and the bytes that a tensor takes: from one offset up to another."""
+    if not isinstance(entry, dict) or entry.keys() != KEYS:
+        _refuse(f"{quote(name)} is no object of {', '.join(sorted(KEYS))}")
+    code, shape = entry["dtype"], integers(entry["shape"])
+    if shape is None or min(shape, default=0) < 0:
+        _refuse(f"the shape of {quote(name)} is {quote(entry['shape'])}, no list of sizes")
+    offsets = integers(entry["data_offsets"], longest=2)
+    if offsets is None or len(offsets) != 2 or not 0 <= offsets[0] <= offsets[1]:
+        _refuse(f"the data_offsets of {quote(name)} are {quote(entry['data_offsets'])}")
+    dtype = CODES.get(code) if isinstance(code, str) else None
+    if dtype is None:
+        raise UnknownDtypeError(
+            f"{quote(name)} has the safetensors dtype {quote(code)}; "
+            f"choose one of {', '.join(CODES)}"
+        )
+    begin, end = offsets
+    wanted = prod(shape) * dtype.itemsize
+    if wanted != end - begin:
+        _refuse(
+            f"{quote(name)} of shape {quote(list(shape))} and dtype {code} takes "
+            f"{quote(wanted)} bytes, and has {end - begin}"
+        )
+    return dtype, shape, begin, end
+
+
+def _refuse(why: str) -> NoReturn:
+    raise MalformedBodyError(f"the body is no safetensors file: {why}")
+
 
 _CODE_OF: Final = {dtype.name: code for code, dtype in CODES.items()}
 

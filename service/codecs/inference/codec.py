@@ -24,9 +24,9 @@ from service.codecs.base import (
     Encoded,
     Reading,
 )
+from service.codecs.compression import pack
 from service.codecs.inference.request import DATATYPES, RESULT, Asked, read_request
 from service.codecs.json.writer import data_json
-from service.codecs.packing import pack
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output, Tensor
 from service.core.dtypes import describe

@@ -1,0 +1,1 @@
+"""Tests of service/client, a module each."""

@@ -1,0 +1,230 @@
+"""npy: what numpy.save writes is read bit for bit, what is written numpy.load reads."""
+
+import io
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.lib import format as npy_format
+
+from service.codecs import Reading
+from service.codecs.binary.npy import NpyCodec, read_span, write_header
+from service.core.dtypes import DTYPES, parse_dtype
+from service.errors import MalformedBodyError, MissingFieldError, ServiceError, UnknownDtypeError
+from service.operations import REGISTRY
+from tests.bodies import IN_NUMPY, bits_of, npy, npy_of, tensor_of
+
+CODEC = NpyCodec()
+READING = Reading(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
+GOOD = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }"
+
+
+def read(body: bytes, **query: str) -> torch.Tensor:
+    """The operand of a norm of that body."""
+    (x,) = CODEC.decode(bytearray(body), REGISTRY["norm"], READING, query).operands
+    return x
+
+
+@pytest.mark.parametrize("name", IN_NUMPY)
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), (2, 0, 3), (1, 2, 3, 4)], ids=str)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_what_numpy_saves_is_read_bit_for_bit(
+    name: str, shape: tuple[int, ...], order: Any
+) -> None:
+    """Of any rank, row by row and column by column."""
+    tensor = tensor_of(name, shape)
+    found = read(npy_of(np.asarray(tensor.numpy(), order=order)))
+    assert (found.dtype, tuple(found.shape)) == (tensor.dtype, shape)
+    assert bits_of(found) == bits_of(tensor)
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_every_version_is_read(version: tuple[int, int]) -> None:
+    """They differ in the bytes of the header's length."""
+    file = io.BytesIO()
+    array = np.arange(6, dtype="<i2").reshape(2, 3)
+    npy_format.write_array(file, array, version=version)
+    assert read(file.getvalue()).tolist() == array.tolist()
+
+
+@pytest.mark.parametrize("name", IN_NUMPY)
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (2, 3)], ids=str)
+def test_what_is_written_numpy_loads(name: str, shape: tuple[int, ...]) -> None:
+    """And the data begin at a multiple of 64 bytes."""
+    tensor = tensor_of(name, shape)
+    header, data = CODEC.result(tensor, "nested")
+    assert len(header) % 64 == 0
+    found = np.load(io.BytesIO(bytes(header) + bytes(data)), allow_pickle=False)
+    assert (found.dtype, found.shape) == (DTYPES[name].numpy, shape)
+    assert found.tobytes() == bits_of(tensor)
+    assert read(bytes(header) + bytes(data)).dtype == tensor.dtype
+
+
+@given(hnp.arrays(st.sampled_from(["<f4", "<i8", "|u1", "<c16"]), hnp.array_shapes(max_dims=5)))
+def test_any_array_makes_the_round_trip(array: Any) -> None:
+    """As its bits."""
+    assert bits_of(read(npy_of(array))) == array.tobytes()
+
+
+def test_nothing_is_copied_if_it_is_aligned() -> None:
+    """The tensor lies in the body's own memory; on an odd address it is copied."""
+    body = bytearray(npy_of(np.zeros(4)))
+    (x,) = CODEC.decode(body, REGISTRY["norm"], READING).operands
+    body[-8:] = np.array([7.0]).tobytes()
+    assert x[3] == 7
+    odd = bytearray(npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}", b"\0" * 8))
+    assert len(odd) % 8
+    (y,) = CODEC.decode(odd, REGISTRY["norm"], READING).operands
+    odd[-8:] = np.array([7.0]).tobytes()
+    assert y[0] == 0
+    assert y.data_ptr() % 8 == 0
+
+
+def test_a_body_that_cannot_be_written_to_is_copied() -> None:
+    """torch takes for granted that a tensor's memory can."""
+    (x,) = CODEC.decode(npy_of(np.ones(3)), REGISTRY["norm"], READING).operands
+    x[0] = 5
+    assert x.tolist() == [5, 1, 1]
+
+
+def test_fields_stand_in_the_query() -> None:
+    """Read as those of a JSON body."""
+    call = CODEC.decode(bytearray(npy_of(np.ones((2, 2)))), REGISTRY["norm"], READING,
+                        {"dim": "[0,1]", "keepdim": "true"})  # fmt: skip
+    assert (call.params["dim"], call.params["keepdim"]) == ((0, 1), True)
+
+
+def test_a_list_may_have_one_operand() -> None:
+    """Which is called 0."""
+    body = bytearray(npy_of(np.eye(2)))
+    call = CODEC.decode(body, REGISTRY["einsum"], READING, {"equation": "ii"})
+    assert len(call.operands) == 1
+
+
+def test_two_operands_do_not_fit() -> None:
+    """The error says what holds both."""
+    with pytest.raises(MissingFieldError) as caught:
+        CODEC.decode(bytearray(npy_of(np.eye(2))), REGISTRY["matmul"], READING)
+    assert [place.pointer for place in caught.value.places] == ["/b"]
+    assert "npz" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '{"descr": "<f4", "fortran_order": False, "shape": (1,)}',
+        "{'shape':(1,),'descr':'<f4','fortran_order':False}\n",
+        "{ 'shape' : ( 1 , ) , 'descr' : '<f4' , 'fortran_order' : True , }   \n",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }",
+    ],
+)
+def test_writers_may_differ(header: str) -> None:
+    """In quotes, spaces and the order of keys."""
+    assert read(npy(header, np.float32(3).tobytes())).tolist() == [3]
+
+
+@pytest.mark.parametrize("code", ["|i1", "<i1", ">i1", "=u1", "|b1"])
+def test_one_byte_has_no_order(code: str) -> None:
+    """Whatever is written before it."""
+    header = f"{{'descr': '{code}', 'fortran_order': False, 'shape': (2,)}}"
+    assert read(npy(header, b"\1\0")).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("code", ["\0u1", "xi1", "u1u1", "u1"])
+def test_an_order_is_one_that_numpy_has(code: str) -> None:
+    """It does not matter for one byte, and has to be there."""
+    header = f"{{'descr': '{code}', 'fortran_order': False, 'shape': (2,)}}"
+    with pytest.raises(UnknownDtypeError):
+        read(npy(header, b"\1\0"))
+
+
+@pytest.mark.parametrize(
+    ("descr", "hint"),
+    [
+        ("'>f8'", "x.astype('<f8')"),
+        ("'=f8'", "x.astype('<f8')"),
+        ("'|O'", "pickle"),
+        ("'|V2'", "bfloat16"),
+        ("[('a', '<f4'), ('b', '<i4')]", "records"),
+        ("'<U5'", None),
+        ("'<M8[s]'", None),
+        ("'<u4'", None),
+        ("''", None),
+        ("'f4'", None),
+        ("'<f4, <f4'", None),
+    ],
+)
+def test_dtypes_are_a_short_list(descr: str, hint: str | None) -> None:
+    """The hint says what to do, where something can be done."""
+    with pytest.raises(UnknownDtypeError) as caught:
+        read(npy(f"{{'descr': {descr}, 'fortran_order': False, 'shape': (1,)}}", b"\0" * 8))
+    assert "<f4" in caught.value.detail
+    assert hint is None or hint in str(caught.value.hint)
+    assert hint is not None or caught.value.hint is None
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", "begin"),
+        (b"\x93NUMPY", "version"),
+        (b"\x93NUMPX\1\0\0\0", "begin"),
+        (npy(GOOD, b"\0" * 4, version=4), "version"),
+        (b"\x93NUMPY\1\7" + b"\0" * 9, "version"),
+        (npy(GOOD, length=5000), "5000"),
+        (npy(GOOD, version=2, length=2**32 - 1), "4294967295"),
+        (npy(GOOD, length=1000), "within its header"),
+        (npy(GOOD), "0 follow"),
+        (npy(GOOD, b"\0" * 5), "5 follow"),
+        (npy(""), "dict"),
+        (npy("{}"), "nothing else"),
+        (npy("[1]"), "dict"),
+        (npy(GOOD[:-1]), "dict"),
+        (npy(GOOD + "x"), "dict"),
+        (npy(GOOD + "\v"), "dict"),
+        (npy(GOOD + "\xa0 \n"), "dict"),
+        (npy(GOOD + "\x1c"), "dict"),
+        (npy(GOOD.replace(" ", "\v")), "dict"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': 1}"), "dict"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}"), "dict"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (True,)}"), "dict"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1)}"), "tuple"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1 1,)}"), "tuple"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (,)}"), "tuple"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': '1'}"), "tuple"),
+        (npy("{'descr': '<f4', 'fortran_order': 'no', 'shape': (1,)}"), "True or False"),
+        (npy("{'descr': '<f4', 'fortran_order': False}"), "nothing else"),
+        (npy("{'descr': '<f4', 'x': True, 'fortran_order': False, 'shape': (1,)}"), "nothing"),
+        (npy("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': ()}"), "twice"),
+        (npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({'1,' * 65})}}"), "64 axes"),
+        (npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({'9' * 21},)}}"), "digits"),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999,)}"), "follow"),
+    ],
+)
+def test_a_bad_file_is_told_what_is_bad(body: bytes, why: str) -> None:
+    """Nothing is evaluated, nothing is made."""
+    with pytest.raises(MalformedBodyError) as caught:
+        read(body)
+    assert why in caught.value.detail
+
+
+@given(st.binary(max_size=200), st.integers(0, 199))
+def test_noise_is_refused_or_read(noise: bytes, position: int) -> None:
+    """By an error of the service, whatever the bytes."""
+    good = bytearray(npy_of(np.ones((2, 3))))
+    for body in (noise, b"\x93NUMPY\1\0" + noise, bytes(good[:position]) + noise):
+        with suppress(ServiceError):
+            read(body)
+
+
+def test_the_span_of_a_slice_is_that_of_the_slice() -> None:
+    """Offsets count from the beginning of the file, not of what it is in."""
+    file = b"???" + npy_of(np.ones(2))
+    span = read_span(memoryview(file)[3:], "x")
+    assert len(file) - 3 - span.offset == 16
+    assert write_header(parse_dtype("float64"), (2,)) == file[3 : 3 + span.offset]

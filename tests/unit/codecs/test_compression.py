@@ -1,0 +1,160 @@
+"""Compressed bodies in bounded steps, and answers compressed."""
+
+import gzip
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.codecs import READERS, WRITERS, InflatingReader, PackingWriter, Reading
+from service.codecs.compression import CODINGS, PACKERS, SHORTEST_BYTES, STEP_IN, STEP_OUT, inflate
+from service.codecs.zstd import ZstdCompressor
+from service.core.call import Outcome
+from service.core.dtypes import parse_dtype
+from service.core.timing import Timings
+from service.errors import BodyTooLargeError, MalformedBodyError
+from service.operations import REGISTRY
+from tests.bodies import JSON
+
+NOISE = np.random.default_rng(0).bytes(3 * STEP_OUT)
+CODING = pytest.mark.parametrize("coding", CODINGS)
+
+
+def zstd(data: bytes) -> bytes:
+    """One frame."""
+    machine = ZstdCompressor(level=1)
+    return machine.compress(data) + machine.flush()
+
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "zstd": zstd,
+}
+
+
+@CODING
+@pytest.mark.parametrize(
+    "size", [0, 1, STEP_IN - 20, STEP_IN, STEP_OUT - 1, STEP_OUT, STEP_OUT + 1, 3 * STEP_OUT]
+)
+def test_any_length_is_inflated(coding: str, size: int) -> None:
+    """What compresses well and what does not, around the length of a step."""
+    for data in (NOISE[:size], b"\0" * size):
+        assert inflate(PACK[coding](data), coding, size) == data
+
+
+@CODING
+@given(data=st.binary(max_size=5000))
+def test_what_is_packed_is_inflated(coding: str, data: bytes) -> None:
+    """Our own answers could be posted back."""
+    chunks = (data[:100], memoryview(data)[100:])
+    assert inflate(PACKERS[coding](chunks), coding, len(data)) == data
+
+
+@CODING
+def test_one_byte_more_is_too_much(coding: str) -> None:
+    """The limit is that of a plain body."""
+    body = PACK[coding](NOISE)
+    assert len(inflate(body, coding, len(NOISE))) == len(NOISE)
+    with pytest.raises(BodyTooLargeError, match="SERVICE_MAX_BODY_BYTES"):
+        inflate(body, coding, len(NOISE) - 1)
+
+
+@CODING
+def test_a_bomb_costs_no_more_than_the_limit(coding: str) -> None:
+    """64 MB of zeros within a limit of 1 MB."""
+    bomb = PACK[coding](b"\0" * 2**26)
+    tracemalloc.start()
+    with pytest.raises(BodyTooLargeError):
+        inflate(bomb, coding, 2**20)
+    assert tracemalloc.get_traced_memory()[1] < 2**20 * 2
+    tracemalloc.stop()
+
+
+@CODING
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda body: b"", "within its stream"),
+        (lambda body: body[:-1], "within its stream"),
+        (lambda body: body[: len(body) // 2], "within its stream"),
+        (lambda body: body + b"\0", "1 bytes are left"),
+        (lambda body: body + body, "are left"),
+        (lambda body: body + b"\0" * STEP_IN * 3, "bytes are left"),
+        (lambda body: b"x" + body, "is not"),
+        (lambda body: b"{}", "is not"),
+        (lambda body: bytes(40), "is not"),
+        (lambda body: zlib.compress(NOISE, wbits=-15), "is not"),
+    ],
+    ids=range(10),
+)
+def test_a_bad_stream_is_refused(coding: str, change: Callable[[bytes], bytes], why: str) -> None:
+    """Cut, continued, or something else."""
+    with pytest.raises(MalformedBodyError) as caught:
+        inflate(change(PACK[coding](NOISE)), coding, 2**30)
+    assert why in caught.value.detail
+
+
+def test_a_checksum_counts() -> None:
+    """A changed byte is not an answer to another question."""
+    body = bytearray(gzip.compress(b"a" * 100))
+    body[-5] ^= 1
+    with pytest.raises(MalformedBodyError, match="incorrect data check"):
+        inflate(body, "gzip", 1000)
+
+
+@CODING
+@given(noise=st.binary(max_size=100), position=st.integers(0, 60))
+def test_noise_is_refused_or_read(coding: str, noise: bytes, position: int) -> None:
+    """By an error of the service, whatever the bytes."""
+    for body in (noise, PACK[coding](b"abc" * 20)[:position] + noise):
+        with suppress(MalformedBodyError, BodyTooLargeError):
+            inflate(body, coding, 10_000)
+
+
+@CODING
+def test_a_reader_reads_what_is_inside(coding: str) -> None:
+    """Within the limit of its reading; never in the event loop."""
+    reader = InflatingReader(READERS[JSON], coding)
+    assert reader.media_type == JSON
+    reading = Reading(
+        max_elements=9, dtype=parse_dtype("float32"), max_deadline_ms=9, max_body_bytes=40
+    )
+    body = PACK[coding](b'{"x": [3, 4]}')
+    (x,) = reader.decode(body, REGISTRY["norm"], reading).operands
+    assert x.tolist() == [3, 4]
+    assert reader.try_decode(body, REGISTRY["norm"], reading) is None
+    with pytest.raises(BodyTooLargeError):
+        reader.decode(PACK[coding](b" " * 41), REGISTRY["norm"], reading)
+
+
+@CODING
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_a_writer_compresses_what_is_worth_it(coding: str, size: int) -> None:
+    """A short answer stays as it is."""
+    plain = WRITERS[JSON]
+    writer = PackingWriter(plain, coding)
+    assert (writer.media_type, writer.dtypes) == (JSON, plain.dtypes)
+    assert writer.has_outputs == plain.has_outputs
+    assert writer.element_ns > plain.element_ns
+    result = torch.ones(size)
+    outcome = Outcome(
+        op="norm", result=result, strategy="torch", device="cpu", threads=1, warm=True
+    )
+    payload = writer.result(result, "nested")
+    found = writer.answer(outcome, payload, Timings(), "id")
+    expected = plain.answer(outcome, payload, Timings(), "id")
+    sent, text = b"".join(found.chunks), b"".join(expected.chunks)
+    headers = dict(found.headers)
+    if len(text) < SHORTEST_BYTES:
+        assert found == expected
+        return
+    assert headers[b"content-encoding"] == coding.encode()
+    assert headers[b"vary"] == b"Accept-Encoding"
+    assert inflate(sent, coding, 10**7) == text

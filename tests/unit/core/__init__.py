@@ -1,0 +1,1 @@
+"""Tests of service/core, a module each."""

@@ -1,0 +1,1 @@
+"""Tests of service/errors, a module each."""

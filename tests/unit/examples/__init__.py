@@ -1,0 +1,1 @@
+"""Tests of service/examples, a module each."""

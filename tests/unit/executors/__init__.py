@@ -1,0 +1,1 @@
+"""Tests of service/executors, a module each."""

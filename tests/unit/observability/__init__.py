@@ -1,0 +1,1 @@
+"""Tests of service/observability, a module each."""

@@ -1,0 +1,1 @@
+"""Tests of service/operations, a module each."""

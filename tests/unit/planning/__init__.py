@@ -1,0 +1,1 @@
+"""Tests of service/planning, a module each."""

@@ -1,0 +1,1 @@
+"""Tests of service/server, a module each."""
