@@ -14,9 +14,10 @@ import pytest
 from httpx import AsyncClient, Response
 from starlette.types import Message
 
-from service.api.compression import INLINE_BYTES, Packer, choose
+from service.api.compression import INLINE_BYTES, Packer
 from service.codecs.compression import inflate
 from service.codecs.zstd import ZstdCompressor
+from service.http.negotiation import choose
 from tests.bodies import JSON, NPY, NPZ, RAW, SAFETENSORS, npy_of, npz_of, safetensors_of, tensor_of
 from tests.conftest import Serve, serving
 

@@ -215,7 +215,7 @@ op = Op(
         ),
         Param(
             "keepdim",
-            "StoreTarget reduced axes, with size 1.",
+            "Keep reduced axes, with size 1.",
             {"type": "boolean"},
             boolean("keepdim"),
             default=False,
