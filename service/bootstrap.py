@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from threadpoolctl import threadpool_limits
 
-from service.codecs import Reading
-from service.codecs.stored_arrays import Folder
+from service.codecs import DecodeContext
+from service.codecs.stored_arrays import ArrayFolder
 from service.core import host as memory
 from service.core.devices import Device, host_devices
 from service.core.dtypes import parse_dtype
@@ -24,7 +24,7 @@ class Core:
     """What plans and computes on this host, and the limits that requests are read within."""
 
     engine: Engine
-    reading: Reading
+    context: DecodeContext
 
 
 def make_core(
@@ -43,8 +43,8 @@ def make_core(
     threadpool_limits(settings.threads, user_api="blas")  # numpy's own BLAS
     devices = host_devices(settings.device, settings.dask_scheduler, gpus=gpus)
     planner = Planner(devices, rates or CostModel(), settings.limits)
-    folder = None if settings.data is None else Folder(settings.data.resolve())
-    reading = Reading(
+    folder = None if settings.data is None else ArrayFolder(settings.data.resolve())
+    context = DecodeContext(
         max_elements=settings.max_elements,
         dtype=parse_dtype(settings.dtype),
         max_deadline_ms=settings.deadline_ms,
@@ -53,4 +53,4 @@ def make_core(
         max_body_bytes=settings.max_body_bytes,
         arrays=folder,
     )
-    return Core(Engine(registry, planner, None if folder is None else folder.scratch()), reading)
+    return Core(Engine(registry, planner, None if folder is None else folder.scratch()), context)

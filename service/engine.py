@@ -13,7 +13,7 @@ from service.core.devices import Device, check_here, synchronize
 from service.core.dtypes import IN_NUMPY, describe
 from service.core.timing import COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
 from service.errors import DeviceFailedError, OutOfMemoryError, UnsupportedDtypeError
-from service.planning.planner import Plan, Planner, Request
+from service.planning.planner import CallSpec, Plan, Planner
 from service.registry import Op, Registry, Strategy
 
 MAX_PLANS: Final = 1024
@@ -53,7 +53,7 @@ class Engine:
         """Measure every strategy on every device that runs it here with `dtype`: up to 0.3 s."""
         for strategy in op.strategies.values():
             for device in self.planner.devices.members:
-                if dtype in strategy.dtypes_on(device.kind) and not device.owned:
+                if dtype in strategy.dtypes_on(device.kind) and not device.has_process:
                     self.planner.rates.rate(op, strategy, device, dtype)
         self._measured.add((op.name, dtype))
 
@@ -76,7 +76,7 @@ class Engine:
         """
         a = torch.tensor(PROBE)
         for device in self.planner.devices.members:
-            if device.owned or device.cluster is not None:
+            if device.has_process or device.cluster is not None:
                 continue
             place = device.torch_device
             try:
@@ -122,10 +122,10 @@ class Engine:
             *[x.shape for x in operands],
         )
 
-    def request(self, call: Call) -> Request:
+    def request(self, call: Call) -> CallSpec:
         """What the planner is asked for `call`."""
         op = self.registry[call.op]
-        return Request(
+        return CallSpec(
             op,
             call.specs,
             call.params,
@@ -168,7 +168,7 @@ class Engine:
 
     def _run_here(self, call: Call, plan: Plan, watch: Stopwatch) -> Tensor:
         tensors = read(call.operands)
-        plan.op.prove(plan.meaning, tensors)
+        plan.op.check_overflow(plan.meaning, tensors)
         watch.lap(DECODE)
         if plan.device.kind == "cpu":  # nothing to move, nothing to wait for
             result = plan.strategy.run(plan.meaning, tensors)

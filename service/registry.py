@@ -99,7 +99,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ErrorSample:
     """A call that must be refused, by the code of its error."""
 
     name: str
@@ -113,7 +113,7 @@ class Strategy(Generic[M]):
     """One way to compute an operation.
 
     `compute` is the function that users are shown. `adapt` calls it for operands of any rank.
-    `dtypes` are those it takes on a CPU, `cuda` and `cluster` those it takes there; `declines`
+    `dtypes` are those it takes on a CPU, `cuda` and `cluster` those it takes there; `unsupported`
     gives the reason why it does not take a call, or None.
     """
 
@@ -125,7 +125,7 @@ class Strategy(Generic[M]):
     dtypes: frozenset[torch.dtype]
     cuda: frozenset[torch.dtype]
     cluster: frozenset[torch.dtype]
-    declines: Callable[[M], str | None]
+    unsupported: Callable[[M], str | None]
 
     def run(self, meaning: M, operands: Sequence[Tensor]) -> Tensor:
         """The result of the operation; its dtype and shape are those of `meaning`."""
@@ -149,7 +149,7 @@ class Strategy(Generic[M]):
         for spec in meaning.specs:
             if spec.dtype not in dtypes:
                 return f"does not take {describe(spec.dtype).name} on {kind}"
-        return self.declines(meaning)
+        return self.unsupported(meaning)
 
     @property
     def summary(self) -> str:
@@ -168,11 +168,11 @@ class Strategy(Generic[M]):
 class Op(Generic[M]):
     """An operation: what it takes, what it means, and the strategies that compute it.
 
-    `operands` are the names of its tensors; None means a list called `operands`. `understand`
-    turns specs and parameters into a Meaning, or raises the error that explains why it cannot.
-    `prove` raises IntegerOverflowError unless the exact result of integer operands fits. A call
-    that leaves the strategy to `auto` gets the first of these that takes it; one that `is_heavy`
-    gets one that is clearly quicker, on the same device, if there is one.
+    `operands` are the names of its tensors; None means a list called `operands`. `infer` turns specs
+    and parameters into an Inferred, or raises the error that explains why it cannot.
+    `check_overflow` raises IntegerOverflowError unless the exact result of integer operands fits. A
+    call that leaves the strategy to `auto` gets the first of these that takes it; one that
+    `is_heavy` gets one that is clearly quicker, on the same device, if there is one.
     """
 
     name: str
@@ -180,11 +180,11 @@ class Op(Generic[M]):
     operands: tuple[str, ...] | None
     params: tuple[Param, ...]
     infer: Callable[..., M]
-    prove: Callable[[M, Sequence[Tensor]], None]
+    check_overflow: Callable[[M, Sequence[Tensor]], None]
     auto: tuple[str, ...]
     samples: tuple[Sample, ...]
-    refusals: tuple[Refusal, ...]
-    probes: tuple[Sample, ...]
+    error_samples: tuple[ErrorSample, ...]
+    calibration_samples: tuple[Sample, ...]
     is_heavy: Callable[[M], bool] = lambda _: False
     _strategies: dict[str, Strategy[M]] = field(default_factory=dict)
 
@@ -202,7 +202,7 @@ class Op(Generic[M]):
         dtypes: frozenset[torch.dtype],
         cuda: frozenset[torch.dtype] = frozenset(),
         cluster: frozenset[torch.dtype] = frozenset(),
-        declines: Callable[[M], str | None] = lambda _: None,
+        unsupported: Callable[[M], str | None] = lambda _: None,
     ) -> Callable[[Compute], Compute]:
         """Register the decorated function as a strategy, and return it as it was."""
 
@@ -212,7 +212,7 @@ class Op(Generic[M]):
             if not compute.__doc__:
                 raise ValueError(f"strategy {self.name}/{name} needs a docstring: users see it")
             self._strategies[name] = Strategy(
-                self.name, name, compute, adapt, work, dtypes, cuda, cluster, declines
+                self.name, name, compute, adapt, work, dtypes, cuda, cluster, unsupported
             )
             return compute
 

@@ -19,7 +19,7 @@ import torch
 
 from service.core.dtypes import DTYPES
 from service.operations import REGISTRY
-from service.registry import Op, Refusal, Sample, Strategy
+from service.registry import ErrorSample, Op, Sample, Strategy
 
 Array = npt.NDArray[Any]
 Json = Any
@@ -134,10 +134,10 @@ def rows() -> Iterator[Row]:
                         yield Row(op, strategy, sample, dtype, device)
 
 
-def refusals() -> Iterator[tuple[Op[Any], Refusal]]:
+def error_samples() -> Iterator[tuple[Op[Any], ErrorSample]]:
     """Every call that an operation says it refuses."""
     for op in REGISTRY.values():
-        for refusal in op.refusals:
+        for refusal in op.error_samples:
             yield op, refusal
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from service.core.devices import Device
 from service.engine import Engine
 from service.errors import DeviceFailedError
-from service.executors import HANDSHAKE, Answer, Bytes, Handler, Line
+from service.executors import HANDSHAKE, Bytes, Channel, Handler, WorkerResponse
 from service.http.response import HttpResponse
 from service.operations import REGISTRY
 from service.pipeline import device_worker as owner
@@ -22,7 +22,7 @@ from service.pipeline.request import OperationRequest
 from service.planning.cost_model import Row
 
 MAKE: Final = "tests.owners:make"
-GPU: Final = Device("cuda:0", "cuda", "", None, torch_device="cuda:0", owned=True)
+GPU: Final = Device("cuda:0", "cuda", "", None, torch_device="cuda:0", has_process=True)
 SECOND: Final = replace(GPU, name="cuda:1", torch_device="cuda:1")
 ILLEGAL: Final = "CUDA error: an illegal memory access was encountered\nCompile with ..."
 WORK: Final = OperationRequest.work
@@ -48,7 +48,7 @@ def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str,
     return Hanging(made)
 
 
-def work(self: OperationRequest, task: WorkerRequest, body: Bytes, line: Line) -> HttpResponse:
+def work(self: OperationRequest, task: WorkerRequest, body: Bytes, line: Channel) -> HttpResponse:
     """The reply, or what the id of the request says."""
     act, _, argument = task.request_id.partition("-")
     ACTS.get(act, go_on)(argument)
@@ -64,7 +64,7 @@ class Hanging:
         """Wrap what was made."""
         self._made = made
 
-    def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
+    def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
         """The answer, or none."""
         if head == HANDSHAKE and Hanging.hangs:
             sleep(60)

@@ -25,7 +25,7 @@ from service.executors import ForkServer
 from service.observability import tracing as telemetry
 from service.observability.inference_stats import Statistics
 from service.observability.metrics import Metrics, metrics_router, show_parts
-from service.observability.multiprocess import Folder
+from service.observability.multiprocess import CountersFolder
 from service.observability.record import Reception
 from service.operations import REGISTRY
 from service.pipeline.service import OWNER, WORKER, join
@@ -77,7 +77,7 @@ def create_app(
     settings = settings or from_environment()
     service = join(settings, registry, rates or CostModel(), workers, gpus=gpus, owner=owner)
     watch = ConnectionMonitor(bounds_of(settings))
-    metrics = Metrics(Folder(Path(settings.metrics_dir)) if settings.metrics_dir else None)
+    metrics = Metrics(CountersFolder(Path(settings.metrics_dir)) if settings.metrics_dir else None)
     show_parts(metrics, service)
     origins = listed(settings.cors_origins)
     reception = Reception(Authenticator(settings), metrics, has_origins=bool(origins))

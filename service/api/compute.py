@@ -35,7 +35,7 @@ from service.observability.tracing import describe_call
 from service.pipeline.race import RaceRequest, Sent
 from service.pipeline.request import Negotiated
 from service.pipeline.service import Service
-from service.planning.planner import Request as PlanRequest
+from service.planning.planner import CallSpec
 from service.registry import Op
 
 UNLIMITED: Final = 2**1100
@@ -106,7 +106,7 @@ class Endpoint:
 
         engine, deadline_ms = self.service.engine, self.service.settings.deadline_ms
 
-        def explain(asked: PlanRequest) -> Response:
+        def explain(asked: CallSpec) -> Response:
             return _json(plan_answer(asked, engine.planner.explain(asked)))
 
         refers = reading.arrays is not None and names_array(body)

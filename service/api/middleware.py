@@ -69,7 +69,7 @@ class RequestMiddleware:
         post = scope["method"] == "POST" and scope["path"] in self.posts
         head = scope["method"] == "HEAD"
         # Operations compress their results themselves, and what they refuse is short.
-        answer = Answer(send, request_id, scope, head=head, may_pack=not post)
+        answer = ResponseSender(send, request_id, scope, head=head, may_pack=not post)
         state["answer"] = answer
         inner = {**scope, "method": "GET"} if head else scope
         try:
@@ -111,7 +111,7 @@ class RequestMiddleware:
         self._reception.served(visit, status, elapsed_ns)
 
 
-class Answer:
+class ResponseSender:
     """The way out of one answer: adds headers to its start, and keeps the body of a HEAD."""
 
     __slots__ = ("_may_pack", "_request_id", "_scope", "_send", "head", "status")

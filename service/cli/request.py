@@ -10,7 +10,7 @@ import torch
 
 from service.bootstrap import Core
 from service.cli.arguments import fields_of
-from service.codecs import Reading
+from service.codecs import DecodeContext
 from service.codecs.json.nested import check_size
 from service.codecs.request import Operand, ShapeOperand, build_call
 from service.core.call import Call, Shape, Tensor
@@ -53,19 +53,19 @@ def random_call(
 ) -> Call:
     """A call on random operands; `params` are those of the command beside the operation's."""
     seed = _parse_seed(fields_of(options, [SEED]).get(SEED.name, SEED.default))
-    reading = replace(core.reading, params=tuple(params))
+    context = replace(core.context, params=tuple(params))
     fields = fields_of(options, [*op.params, *params, DTYPE, DEADLINE])
-    operands = random_operands(op, shapes, reading, seed)
-    return build_call(op, fields, operands, reading)
+    operands = random_operands(op, shapes, context, seed)
+    return build_call(op, fields, operands, context)
 
 
 def sketched_call(
     core: Core, op: Op[Any], shapes: Sequence[Shape], options: argparse.Namespace
 ) -> Call:
     """A call on shapes alone, for a plan: it says itself that a size is over its limit."""
-    reading = replace(core.reading, shapes=True, max_elements=UNLIMITED)
+    context = replace(core.context, shapes=True, max_elements=UNLIMITED)
     fields = fields_of(options, [*op.params, DTYPE, DEADLINE, STRATEGY, DEVICE])
-    return build_call(op, fields, shape_operands(op, shapes), reading)
+    return build_call(op, fields, shape_operands(op, shapes), context)
 
 
 def subject(op: Op[Any], call: Call, shapes: Sequence[str] = ()) -> str:
@@ -97,13 +97,13 @@ class RandomOperand:
 
     pointer: str
     shape: Shape
-    reading: Reading
+    context: DecodeContext
     generator: torch.Generator
     dtype: Dtype | None = None
 
     def read(self, dtype: Dtype) -> tuple[Tensor, None]:
         """The tensor; LimitExceededError before one is made that is over a limit."""
-        check_size(self.shape, self.pointer, self.reading)
+        check_size(self.shape, self.pointer, self.context)
         return random_tensor(self.shape, dtype.torch, self.generator), None
 
 
@@ -139,12 +139,12 @@ def _parse_shape(text: str, size: int | None) -> Shape:
 
 
 def random_operands(
-    op: Op[Any], shapes: Sequence[Shape], reading: Reading, seed: int
+    op: Op[Any], shapes: Sequence[Shape], context: DecodeContext, seed: int
 ) -> Mapping[str, Operand]:
     """Operands by name; the same seed and shapes give the same numbers."""
     generator = torch.Generator().manual_seed(seed)
     return {
-        name: RandomOperand(f"/{name}", shape, reading, generator)
+        name: RandomOperand(f"/{name}", shape, context, generator)
         for name, shape in _named(op, shapes)
     }
 

@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from service.compare import Options, Report, Row
+from service.compare import CompareOptions, Report, Row
 from service.compare.report import host_line, quickest, rung_names
-from service.compare.sweep import Line, Sweep
+from service.compare.sweep import Sweep, SweepLine
 from service.core.dtypes import describe
 from service.core.units import bytes_text, count_text, error_text, ratio_text, shape_text, time_text
 from service.planning.planner import Estimate, Explanation
@@ -22,7 +22,7 @@ FAST: Final = "bold green"
 WRONG: Final = "bold red"
 
 
-def race_table(report: Report, title: str, options: Options) -> Group:
+def race_table(report: Report, title: str, options: CompareOptions) -> Group:
     """A row for each rung, slowest first as the registry has them, then why some were skipped."""
     table = _table("strategy", "device")
     for name in ("runs", "median", "min", "iqr", "speed-up", "max error"):
@@ -147,7 +147,7 @@ def _skipped(rows: Iterable[tuple[str, str]]) -> Iterable[Text]:
     return (Text(f"skipped {name}: {reason}", style=GREY) for name, reason in rows)
 
 
-def _tolerance(options: Options) -> str:
+def _tolerance(options: CompareOptions) -> str:
     return (
         f"max error is against float64, in the unit of the result; "
         f"agrees: within {options.atol:g} + {options.rtol:g} of the size of each element"
@@ -216,7 +216,7 @@ def _sweep_cell(row: Row, fastest: Row | None) -> Text:
     return Text(sign + time_text(row.median_ns), style=_style(row, fastest))
 
 
-def _end_cells(line: Line) -> list[str]:
+def _end_cells(line: SweepLine) -> list[str]:
     last = NOTHING if line.last is None else str(line.last)
     time = time_text(line.rows[-1][1].median_ns) if line.rows else NOTHING
     return [last, time, line.stopped or "it does not stop"]

@@ -160,16 +160,16 @@ class Client(_Settings[httpx.Client]):
         """The rows that come before the value, which `finish` gets."""
         patience = self._patience()
         while True:
-            reading = None
+            context = None
             try:
                 with self._http.stream(**self._request(ask)) as response:
-                    reading = ask.reading(response.status_code, response.headers)
+                    context = ask.context(response.status_code, response.headers)
                     for chunk in response.iter_bytes():
-                        yield from reading.feed(chunk)
-                finish(reading.value())
+                        yield from context.feed(chunk)
+                finish(context.value())
                 return
             except (httpx.RequestError, AnswerError) as error:
-                begun = reading is not None and reading.begun
+                begun = context is not None and context.begun
                 pause_s = patience.pause_s(error, begun=begun)
             sleep(pause_s)
 
@@ -237,16 +237,16 @@ class AsyncClient(_Settings[httpx.AsyncClient]):
         """The rows that come before the value, which `finish` gets."""
         patience = self._patience()
         while True:
-            reading = None
+            context = None
             try:
                 async with self._http.stream(**self._request(ask)) as response:
-                    reading = ask.reading(response.status_code, response.headers)
+                    context = ask.context(response.status_code, response.headers)
                     async for chunk in response.aiter_bytes():
-                        for row in reading.feed(chunk):
+                        for row in context.feed(chunk):
                             yield row
-                finish(reading.value())
+                finish(context.value())
                 return
             except (httpx.RequestError, AnswerError) as error:
-                begun = reading is not None and reading.begun
+                begun = context is not None and context.begun
                 pause_s = patience.pause_s(error, begun=begun)
             await asyncio.sleep(pause_s)

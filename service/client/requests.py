@@ -18,7 +18,7 @@ from service.client.responses import (
     EVENTS,
     JSON,
     RAW,
-    Reading,
+    ResponseReader,
     Stream,
     Whole,
     document,
@@ -30,7 +30,7 @@ from service.client.responses import (
 
 SAFETENSORS: Final = "application/x-safetensors"
 Value_co = TypeVar("Value_co", covariant=True)
-Read = Callable[[Mapping[str, str]], Reading[Value_co]]
+Read = Callable[[Mapping[str, str]], ResponseReader[Value_co]]
 
 
 class RaceOptions(TypedDict, total=False):
@@ -63,7 +63,7 @@ class Ask(Generic[Value_co]):
         headers = {"Accept": self.accept, "Accept-Encoding": "identity"}
         return headers | ({"Content-Type": self.media_type} if self.media_type else {})
 
-    def reading(self, status: int, head: Mapping[str, str]) -> Reading[Value_co]:
+    def context(self, status: int, head: Mapping[str, str]) -> ResponseReader[Value_co]:
         """What takes the body of an answer of this status and these headers."""
         return self.read(head) if status == 200 else Whole(failure(status), head)
 
@@ -103,7 +103,7 @@ def strategies() -> Ask[list[Operation]]:
     return get("/strategies")
 
 
-def _documents(head: Mapping[str, str]) -> Reading[Any]:
+def _documents(head: Mapping[str, str]) -> ResponseReader[Any]:
     return Whole(document, head)
 
 

@@ -23,7 +23,7 @@ Value_co = TypeVar("Value_co", covariant=True)
 CachedHead = Mapping[str, str]
 
 
-class Reading(Protocol[Value_co]):
+class ResponseReader(Protocol[Value_co]):
     """An answer on its way."""
 
     @property

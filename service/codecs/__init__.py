@@ -12,7 +12,7 @@ inflate, packing                content codings around any of them
 
 from typing import Final
 
-from service.codecs.base import NO_FIELDS, Body, Chunks, Encoded, Reader, Reading, Writer
+from service.codecs.base import NO_FIELDS, Body, Chunks, DecodeContext, Encoded, Reader, Writer
 from service.codecs.binary.npy import NpyCodec
 from service.codecs.binary.npz import NpzCodec
 from service.codecs.binary.raw import RawCodec
@@ -27,11 +27,11 @@ __all__ = [
     "WRITERS",
     "Body",
     "Chunks",
+    "DecodeContext",
     "Encoded",
     "InflatingReader",
     "PackingWriter",
     "Reader",
-    "Reading",
     "Writer",
 ]
 

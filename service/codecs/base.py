@@ -41,7 +41,7 @@ class Arrays(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # one for each route: known by itself
-class Reading:
+class DecodeContext:
     """Limits that a body is read within, and the dtype of arrays that state none.
 
     `has_outputs` is that of the answer's format: whether a request may choose one.
@@ -86,7 +86,7 @@ class Reader(Protocol):
         ...
 
     def try_decode(
-        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+        self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call | None:
         """The call, if it can be told within a millisecond or two: the event loop waits.
 
@@ -95,7 +95,7 @@ class Reader(Protocol):
         ...
 
     def decode(
-        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+        self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """The call that a body asks for; a ServiceError says why there is none.
 

@@ -17,9 +17,9 @@ from service.codecs.base import (
     Body,
     Buffer,
     Chunks,
+    DecodeContext,
     Encoded,
     Reader,
-    Reading,
     Writer,
 )
 from service.core.call import Call, Outcome, Output, Tensor
@@ -151,11 +151,11 @@ class InflatingReader:
         return None
 
     def decode(
-        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+        self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """The call that the inflated body asks for."""
-        inflated = inflate(body, self.coding, reading.max_body_bytes)
-        return self.reader.decode(inflated, op, reading, query)
+        inflated = inflate(body, self.coding, context.max_body_bytes)
+        return self.reader.decode(inflated, op, context, query)
 
 
 # Below, what is saved fits in the packet anyway.

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from service.codecs.base import Arrays, Reading
+from service.codecs.base import Arrays, DecodeContext
 from service.codecs.json_pointer import escape
 from service.core.call import OUTPUTS, Output
 from service.core.validators import boolean, choice
@@ -20,18 +20,18 @@ _OUTPUT: Final = choice("output", OUTPUTS)
 _OVERWRITE: Final = boolean("overwrite")
 
 
-def parse_output(value: object, reading: Reading) -> Output:
+def parse_output(value: object, context: DecodeContext) -> Output:
     """One of `OUTPUTS`, or the file that a result is to be kept in."""
-    if not reading.has_outputs:
+    if not context.has_outputs:
         raise InvalidFieldError(
             "output chooses among the forms of JSON answers; the answer asked for is none",
             hint="leave it out, or send 'Accept: application/json'",
             places=[Place("/output", "expected no such field")],
         )
-    return _parse_keep(value, reading) if isinstance(value, dict) else _OUTPUT(value)
+    return _parse_keep(value, context) if isinstance(value, dict) else _OUTPUT(value)
 
 
-def _parse_keep(value: dict[str, object], reading: Reading) -> Output:
+def _parse_keep(value: dict[str, object], context: DecodeContext) -> Output:
     """The file that an object with `store`, and perhaps `overwrite`, asks for."""
     if unknown := [key for key in value if key not in KEEP]:
         raise UnknownFieldError(
@@ -41,15 +41,15 @@ def _parse_keep(value: dict[str, object], reading: Reading) -> Output:
         )
     overwrite = _OVERWRITE(value.get("overwrite", False))
     pointer = "/output/store"
-    return arrays_of(reading, pointer).keep(value.get("store"), pointer, overwrite=overwrite)
+    return arrays_of(context, pointer).keep(value.get("store"), pointer, overwrite=overwrite)
 
 
-def arrays_of(reading: Reading, pointer: str) -> Arrays:
+def arrays_of(context: DecodeContext, pointer: str) -> Arrays:
     """Where stored arrays are found, or an ArrayUnavailableError if there is no such place."""
-    if reading.arrays is None:
+    if context.arrays is None:
         raise ArrayUnavailableError(
             "this service has no stored arrays: SERVICE_DATA is not set",
             hint="send the elements",
             places=[Place(pointer, "not available")],
         )
-    return reading.arrays
+    return context.arrays

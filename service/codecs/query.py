@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from service.codecs.base import Reading
+from service.codecs.base import DecodeContext
 from service.codecs.json.document import refuse_deep
 from service.codecs.json_pointer import escape
 from service.errors import InvalidFieldError, Place, UnknownFieldError, quote
@@ -21,7 +21,7 @@ NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re
 WORDS: Final = ("strategy", "device", "dtype", "output")
 
 
-def read_query(query: Mapping[str, str], op: Op[Any], reading: Reading) -> dict[str, object]:
+def read_query(query: Mapping[str, str], op: Op[Any], context: DecodeContext) -> dict[str, object]:
     """The fields of a query string, by name."""
     if not query:
         return {}
@@ -32,14 +32,14 @@ def read_query(query: Mapping[str, str], op: Op[Any], reading: Reading) -> dict[
             hint="send operands in the body",
             places=[Place(f"/{name}", "an operand") for name in given],
         )
-    params = (*op.params, *reading.params)
+    params = (*op.params, *context.params)
     words = {*WORDS, *(each.name for each in params if each.schema.get("type") == "string")}
     return {
-        name: text if name in words else _value(name, text, reading) for name, text in query.items()
+        name: text if name in words else _value(name, text, context) for name, text in query.items()
     }
 
 
-def _value(name: str, text: str, reading: Reading) -> object:
+def _value(name: str, text: str, context: DecodeContext) -> object:
     if text in LITERALS:
         return LITERALS[text]
     if not (text.startswith(("[", '"')) or NUMBER.fullmatch(text)):
@@ -52,5 +52,5 @@ def _value(name: str, text: str, reading: Reading) -> object:
             hint="lists are JSON text, such as [0,1]; words stand plain",
             places=[Place(f"/{escape(name)}", "malformed JSON text")],
         ) from None
-    refuse_deep(text.encode(), reading)
+    refuse_deep(text.encode(), context)
     return value

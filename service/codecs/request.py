@@ -6,7 +6,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 import torch
 
-from service.codecs.base import Reading
+from service.codecs.base import DecodeContext
 from service.codecs.json.numbers import PARTS, convert
 from service.codecs.json_pointer import escape, name_of
 from service.codecs.output_field import parse_output
@@ -71,33 +71,36 @@ _DEVICE: Final = text("device", longest=LONGEST_NAME)
 
 
 def build_call(
-    op: Op[Any], fields: Mapping[str, object], operands: Mapping[str, Operand], reading: Reading
+    op: Op[Any],
+    fields: Mapping[str, object],
+    operands: Mapping[str, Operand],
+    context: DecodeContext,
 ) -> Call:
     """The call of checked fields and operands; a RequestError says what is wrong with them.
 
     `operands` are in order; those of an operation that takes a list are called `0`, `1`, ...
     Their data are read last, when the other fields are known to be right.
     """
-    checked = check_fields(op, fields, operands, reading)
-    return complete_call(op, checked, operands.values(), reading)
+    checked = check_fields(op, fields, operands, context)
+    return complete_call(op, checked, operands.values(), context)
 
 
 def check_fields(
-    op: Op[Any], fields: Mapping[str, object], operands: Collection[str], reading: Reading
+    op: Op[Any], fields: Mapping[str, object], operands: Collection[str], context: DecodeContext
 ) -> "Fields":
     """The fields beside operands of these names, when both are right."""
-    _refuse_unknown(op, fields, operands, reading.params)
+    _refuse_unknown(op, fields, operands, context.params)
     _refuse_missing(op, fields, operands)
-    return parse_fields(op, fields, reading)
+    return parse_fields(op, fields, context)
 
 
 def complete_call(
-    op: Op[Any], checked: "Fields", operands: Collection[Operand], reading: Reading
+    op: Op[Any], checked: "Fields", operands: Collection[Operand], context: DecodeContext
 ) -> Call:
     """The call of checked fields on the operands, which are read now."""
-    if reading.shapes:
-        return checked.call(op, operand_specs=_sketch_all(operands, checked.dtype, reading))
-    tensors, warnings = _read_all(operands, checked.dtype, reading)
+    if context.shapes:
+        return checked.call(op, operand_specs=_sketch_all(operands, checked.dtype, context))
+    tensors, warnings = _read_all(operands, checked.dtype, context)
     return checked.call(op, tensors, warnings)
 
 
@@ -135,7 +138,7 @@ class Fields:
         )
 
 
-def parse_fields(op: Op[Any], fields: Mapping[str, object], reading: Reading) -> Fields:
+def parse_fields(op: Op[Any], fields: Mapping[str, object], context: DecodeContext) -> Fields:
     """All fields but the operands; a RequestError says what is wrong with one."""
     strategy = AUTO
     if "strategy" in fields:
@@ -143,16 +146,16 @@ def parse_fields(op: Op[Any], fields: Mapping[str, object], reading: Reading) ->
         op.resolve(strategy)
     deadline_ms = None
     if "deadline_ms" in fields:
-        parse = integer("deadline_ms", least=1, most=reading.max_deadline_ms)
+        parse = integer("deadline_ms", least=1, most=context.max_deadline_ms)
         deadline_ms = parse(fields["deadline_ms"])
     return Fields(
         strategy=strategy,
         device=_DEVICE(fields["device"]) if "device" in fields else AUTO,
-        output=parse_output(fields["output"], reading) if "output" in fields else OUTPUTS[0],
+        output=parse_output(fields["output"], context) if "output" in fields else OUTPUTS[0],
         deadline_ms=deadline_ms,
         dtype=parse_dtype_at(fields["dtype"], "/dtype") if "dtype" in fields else None,
         params=parse_params(op.params, fields),
-        options=parse_params(reading.params, fields),
+        options=parse_params(context.params, fields),
     )
 
 
@@ -166,10 +169,10 @@ def parse_dtype_at(name: object, pointer: str) -> Dtype:
 
 
 def _read_all(
-    operands: Collection[Operand], asked: Dtype | None, reading: Reading
+    operands: Collection[Operand], asked: Dtype | None, context: DecodeContext
 ) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
     """All tensors in the one dtype that holds them, and what lost digits on the way."""
-    plain = _plain_dtype(operands, asked, reading)
+    plain = _plain_dtype(operands, asked, context)
     read = [operand.read(operand.dtype or plain) for operand in operands]
     losses = [(operand, lost) for operand, (_, lost) in zip(operands, read, strict=True) if lost]
     tensors = [tensor for tensor, _ in read]
@@ -184,19 +187,21 @@ def _read_all(
     return tuple(tensors), warnings
 
 
-def _plain_dtype(operands: Collection[Operand], asked: Dtype | None, reading: Reading) -> Dtype:
+def _plain_dtype(
+    operands: Collection[Operand], asked: Dtype | None, context: DecodeContext
+) -> Dtype:
     """The dtype of operands that state none."""
     stated = [operand.dtype.torch for operand in operands if operand.dtype]
     if asked or not stated:
-        return asked or reading.dtype
+        return asked or context.dtype
     return describe(stated[0] if len(set(stated)) == 1 else promote(stated))
 
 
 def _sketch_all(
-    operands: Collection[Operand], asked: Dtype | None, reading: Reading
+    operands: Collection[Operand], asked: Dtype | None, context: DecodeContext
 ) -> tuple[Spec, ...]:
     """Shape and dtype of each operand, with data or without."""
-    plain = _plain_dtype(operands, asked, reading)
+    plain = _plain_dtype(operands, asked, context)
     specs = []
     for operand in operands:
         dtype = operand.dtype or plain

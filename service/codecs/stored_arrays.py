@@ -62,7 +62,7 @@ class StoredOperand:
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class ArrayFolder:
     """The folder SERVICE_DATA. `root` is its own path, without links."""
 
     root: Path

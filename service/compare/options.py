@@ -9,7 +9,7 @@ from service.registry import Param
 
 
 @dataclass(frozen=True)  # no slots: the fields below take its defaults
-class Options:
+class CompareOptions:
     """How to race: `strategies` and `devices` are all of them when empty."""
 
     strategies: tuple[str, ...] = ()
@@ -21,7 +21,7 @@ class Options:
     atol: float = 1e-5
 
     @classmethod
-    def of(cls, parsed: Mapping[str, Any]) -> "Options":
+    def of(cls, parsed: Mapping[str, Any]) -> "CompareOptions":
         """The options that PARAMS parsed; a name that is null is the default."""
         return cls(**{name: value for name, value in parsed.items() if value is not None})
 
@@ -66,27 +66,27 @@ PARAMS: Final = (
         "The most runs of a strategy.",
         {"type": "integer", "minimum": 1, "maximum": 1000},
         integer("repeat", least=1, most=1000),
-        default=Options.repeat,
+        default=CompareOptions.repeat,
     ),
     Param(
         "budget_ms",
         "The most time for all runs; each strategy runs once in any case.",
         {"type": "integer", "minimum": 1, "maximum": 60_000},
         integer("budget_ms", least=1, most=60_000),
-        default=Options.budget_ms,
+        default=CompareOptions.budget_ms,
     ),
     Param(
         "rtol",
         "Relative tolerance of the agreement with float64.",
         _TOLERANCE,
         _tolerance("rtol"),
-        default=Options.rtol,
+        default=CompareOptions.rtol,
     ),
     Param(
         "atol",
         "Absolute tolerance of the agreement with float64.",
         _TOLERANCE,
         _tolerance("atol"),
-        default=Options.atol,
+        default=CompareOptions.atol,
     ),
 )

@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 
 from service.compare.agreement import Array, agreement
-from service.compare.options import Options
+from service.compare.options import CompareOptions
 from service.compare.report import Report, Row, host
 from service.core.call import AUTO, Call, Spec, StoreTarget, Tensor
 from service.core.devices import CLUSTER, synchronize
@@ -20,7 +20,7 @@ from service.core.dtypes import COMPLEX, FLOATS, INTEGERS
 from service.core.units import time_text
 from service.engine import Engine, is_exhausted, move, out_of_memory, read
 from service.errors import InvalidFieldError, Place, UnknownStrategyError
-from service.planning.planner import NS_PER_MS, Plan, Planner, Request, concerns
+from service.planning.planner import NS_PER_MS, CallSpec, Plan, Planner, concerns
 from service.registry import Inferred, Op
 
 # A run this short is warmed up first; a longer one is not disturbed by a cold cache.
@@ -73,7 +73,7 @@ class Race:
 
     engine: Engine
     call: Call
-    options: Options
+    options: CompareOptions
     meaning: Inferred
     entries: tuple[Plan | Row, ...]
 
@@ -126,7 +126,7 @@ def _key(entry: Plan | Row) -> tuple[str, str]:
     return entry.strategy, entry.device
 
 
-def enter(engine: Engine, call: Call, options: Options) -> Race:
+def enter(engine: Engine, call: Call, options: CompareOptions) -> Race:
     """The race that `call` asks for, or the error that says why there is none."""
     op = engine.registry[call.op]
     meaning = op.infer(call.specs, **call.params)
@@ -144,11 +144,13 @@ def enter(engine: Engine, call: Call, options: Options) -> Race:
         )
     entries = _entries(engine.planner, op, call, options)
     if any(isinstance(each, Plan) for each in entries):  # else it may be too large to be read
-        op.prove(meaning, read(call.operands))
+        op.check_overflow(meaning, read(call.operands))
     return Race(engine, call, options, meaning, tuple(entries))
 
 
-def _entries(planner: Planner, op: Op[Any], call: Call, options: Options) -> list[Plan | Row]:
+def _entries(
+    planner: Planner, op: Op[Any], call: Call, options: CompareOptions
+) -> list[Plan | Row]:
     """What races, and what is skipped and why, in the order of the registry.
 
     Together the admitted rungs keep within the deadline: the quick ones come first.
@@ -167,7 +169,7 @@ def _entries(planner: Planner, op: Op[Any], call: Call, options: Options) -> lis
         for device in devices:
             if not concerns(op.strategies[name], device):
                 continue
-            request = Request(op, call.specs, call.params, name, device.name, call.deadline_ms)
+            request = CallSpec(op, call.specs, call.params, name, device.name, call.deadline_ms)
             estimates.append(_plan_or_row(planner, request))
     left_ns = _deadline_ms(planner, call) * NS_PER_MS
     for plan in sorted(
@@ -190,13 +192,13 @@ def _deadline_ms(planner: Planner, call: Call) -> int:
     return call.deadline_ms or planner.limits.deadline_ms
 
 
-def _plan_or_row(planner: Planner, request: Request) -> Plan | Row:
+def _plan_or_row(planner: Planner, request: CallSpec) -> Plan | Row:
     """The plan of a rung, or the row that says why it is skipped."""
     estimate = planner.estimate(request)
     if estimate.plan is not None and estimate.plan.device.kind == CLUSTER:
         reason = "runs beyond this host, and a race is held on it"
         return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=reason)
-    if estimate.plan is not None and estimate.plan.device.owned:
+    if estimate.plan is not None and estimate.plan.device.has_process:
         reason = "a process of its own computes there, and a race is held in another one"
         return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=reason)
     if estimate.plan is not None and estimate.reason is None:
@@ -220,7 +222,7 @@ def _wide(x: Tensor) -> Array:
     return array
 
 
-def _row(rung: Rung, reference: Array, options: Options) -> Row:
+def _row(rung: Rung, reference: Array, options: CompareOptions) -> Row:
     return Row(
         rung.plan.strategy.name,
         rung.plan.device.name,

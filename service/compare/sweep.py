@@ -7,7 +7,7 @@ strategies are raced together, as in any comparison.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from service.compare import Options, Race, Report, Row, enter
+from service.compare import CompareOptions, Race, Report, Row, enter
 from service.core.call import Call
 from service.core.units import time_text
 from service.engine import Engine
@@ -26,7 +26,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SweepLine:
     """One strategy on one device: its rows by size, and why it went no further, if it did not."""
 
     strategy: str
@@ -53,12 +53,12 @@ class Sweep:
         return tuple(point.size for point in self.points)
 
     @property
-    def lines(self) -> tuple[Line, ...]:
+    def lines(self) -> tuple[SweepLine, ...]:
         """One for each strategy and device, in the order of the registry."""
         names = dict.fromkeys(_key(row) for point in self.points for row in point.report.rows)
         return tuple(self._line(*name) for name in names)
 
-    def _line(self, strategy: str, device: str) -> Line:
+    def _line(self, strategy: str, device: str) -> SweepLine:
         rows = [
             (point.size, row)
             for point in self.points
@@ -69,7 +69,7 @@ class Sweep:
         ran = tuple((size, row) for size, row in rows if row.times_ns)
         last = ran[-1][0] if ran else 0
         stopped = next((f"at {size}: {reason}" for size, reason in skipped if size > last), None)
-        return Line(strategy, device, ran, stopped)
+        return SweepLine(strategy, device, ran, stopped)
 
 
 def sizes_between(first: int, last: int) -> tuple[int, ...]:
@@ -114,7 +114,7 @@ def sweep(
 
 def _limited(engine: Engine, call: Call, limit_ns: int) -> Race:
     """The race without the rungs whose run would take longer than the limit."""
-    race = enter(engine, call, Options.of(call.options))
+    race = enter(engine, call, CompareOptions.of(call.options))
     return replace(race, entries=tuple(_within(entry, limit_ns) for entry in race.entries))
 
 

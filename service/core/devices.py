@@ -17,9 +17,9 @@ CLUSTER: Final = "cluster"
 class Device:
     """What calls are computed on. `kind` is `cpu`, `cuda`, or `cluster` for one beyond this host.
 
-    `torch_device` is torch's name for it. What is `owned` is computed on by a process of its own,
-    and never by this one. Only a cluster has a `cluster`, and the limits of this host's memory are
-    not its own.
+    `torch_device` is torch's name for it. With `has_process` a device process computes on it, and
+    never this one. Only a cluster has a `cluster`, and the limits of this host's memory are not its
+    own.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Device:
     memory_bytes: int | None
     cluster: Cluster | None = None
     torch_device: str = "cpu"
-    owned: bool = False
+    has_process: bool = False
 
 
 CPU: Final = Device("cpu", "cpu", "", None)
@@ -36,7 +36,7 @@ CPU: Final = Device("cpu", "cpu", "", None)
 Absence = tuple[str, int]
 
 
-class Readiness:
+class DeviceReadiness:
     """Which devices cannot be had now. `changes` counts: an older plan may name a lost device."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Devices:
     members: tuple[Device, ...]
     default: str = AUTO
     absent: Mapping[str, str] = field(default_factory=dict)
-    readiness: Readiness = field(default_factory=Readiness)
+    readiness: DeviceReadiness = field(default_factory=DeviceReadiness)
 
     @property
     def ready(self) -> tuple[Device, ...]:
@@ -145,12 +145,12 @@ def named_gpus() -> list[Device]:
     Counting them initialises no CUDA.
     """
     names = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    return [Device(name, "cuda", "", None, torch_device=name, owned=True) for name in names]
+    return [Device(name, "cuda", "", None, torch_device=name, has_process=True) for name in names]
 
 
 def properties_of(device: Device) -> Device:
     """A device that is computed on by this process, with what CUDA tells of it."""
-    device = replace(device, owned=False)
+    device = replace(device, has_process=False)
     if device.torch_device == "cpu":
         return device
     gpu = torch.cuda.get_device_properties(device.torch_device)  # pragma: no cover - needs a GPU
@@ -161,7 +161,7 @@ def properties_of(device: Device) -> Device:
 
 def check_here(device: Device) -> None:
     """Raise a LookupError if another process owns the device: this one may not touch it."""
-    if device.owned:
+    if device.has_process:
         raise LookupError(f"{device.name} is computed on by the process that owns it alone")
 
 

@@ -11,12 +11,20 @@ owner       a process that a device has for itself, which is replaced when it is
 from typing import Final, Literal
 
 from service.executors.admission import Admission, ByteBudget, Hold
-from service.executors.device_process import HANDSHAKE, Owner, spawn
+from service.executors.device_process import HANDSHAKE, DeviceProcess, spawn
 from service.executors.forkserver import ForkServer
 from service.executors.process_pool import ProcessPool, WorkerFaultError
 from service.executors.shared_memory import Block, Bytes, Pool
 from service.executors.thread_pool import ThreadPool
-from service.executors.worker_loop import NICE, Answer, Config, FatalError, Handler, Line, Tell
+from service.executors.worker_loop import (
+    NICE,
+    Channel,
+    Config,
+    FatalError,
+    Handler,
+    Tell,
+    WorkerResponse,
+)
 
 __all__ = [
     "HANDSHAKE",
@@ -25,23 +33,23 @@ __all__ = [
     "PROCESS",
     "THREAD",
     "Admission",
-    "Answer",
     "Block",
     "ByteBudget",
     "Bytes",
+    "Channel",
     "Config",
+    "DeviceProcess",
     "FatalError",
     "ForkServer",
     "Handler",
     "Hold",
     "Lane",
-    "Line",
-    "Owner",
     "Pool",
     "ProcessPool",
     "Tell",
     "ThreadPool",
     "WorkerFaultError",
+    "WorkerResponse",
     "spawn",
 ]
 

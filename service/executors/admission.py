@@ -16,7 +16,7 @@ LATE = "the answer was not ready by its deadline (deadline_ms, SERVICE_DEADLINE_
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class Reservation:
     """A call that runs or waits: how long it should take, and when it began, if it has."""
 
     estimated_ns: float
@@ -35,7 +35,7 @@ class Admission:
         self._slots = slots
         self._room = slots + queue
         self._clock = clock
-        self._places: set[Place] = set()
+        self._places: set[Reservation] = set()
         self._mean_ns = 0.0
 
     @property
@@ -56,7 +56,7 @@ class Admission:
         )
         return left / self._slots
 
-    def enter(self, estimated_ns: float | None, deadline_ms: int) -> Place:
+    def enter(self, estimated_ns: float | None, deadline_ms: int) -> Reservation:
         """A place; OverloadedError where there is none, or the wait would outlast the deadline."""
         expected_ns = self._mean_ns if estimated_ns is None else estimated_ns
         wait_ns = self.expected_wait_ns()
@@ -73,15 +73,15 @@ class Admission:
                 f"which leaves too little of its deadline of {deadline_ms} ms",
                 late_ns,
             )
-        place = Place(expected_ns, guessed=estimated_ns is None)
+        place = Reservation(expected_ns, guessed=estimated_ns is None)
         self._places.add(place)
         return place
 
-    def begin(self, place: Place) -> None:
+    def begin(self, place: Reservation) -> None:
         """Note that the call has its slot now."""
         place.began_ns = self._clock()
 
-    def leave(self, place: Place) -> None:
+    def leave(self, place: Reservation) -> None:
         """Give the place back; calls without an estimate are learned from."""
         self._places.discard(place)
         if place.guessed and place.began_ns is not None:

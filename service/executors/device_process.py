@@ -18,14 +18,14 @@ from threading import Thread
 from time import perf_counter
 from typing import Final
 
-from service.core.devices import Readiness
+from service.core.devices import DeviceReadiness
 from service.errors import DeadlineExceededError, DeviceUnreadyError, OutOfMemoryError
-from service.executors.admission import LATE, Admission, Place
+from service.executors.admission import LATE, Admission, Reservation
 from service.executors.forkserver import PROGRAM, environment
 from service.executors.process_pool import WorkerFaultError
 from service.executors.shared_memory import Arena, Block, Bytes, hold, release
-from service.executors.worker_handle import Start, Worker, WorkerGoneError
-from service.executors.worker_loop import EXHAUSTED, FATAL, FAULT, Config, Line
+from service.executors.worker_handle import Start, WorkerGoneError, WorkerHandle
+from service.executors.worker_loop import EXHAUSTED, FATAL, FAULT, Channel, Config
 
 # The request that an owner answers with its report, when it has computed a product of 2 x 2.
 HANDSHAKE: Final = b""
@@ -45,7 +45,7 @@ class LostError(Exception):
     """The process is of no more use; the message says why."""
 
 
-class Owner:
+class DeviceProcess:
     """One process for one device, which gets one call at a time, with a queue before it."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Owner:
         start: Start,
         configure: Callable[[], Config],
         *,
-        readiness: Readiness,
+        readiness: DeviceReadiness,
         report: Callable[[bytearray], None],
         queue: int,
         longest_ms: int,
@@ -65,7 +65,7 @@ class Owner:
         whatever its own deadline is: who asks for little time shall not cost others the device.
         """
         self.device = device
-        self._worker = Worker(start, configure)
+        self._worker = WorkerHandle(start, configure)
         self._readiness = readiness
         self._report = report
         self._longest_ms = longest_ms
@@ -120,7 +120,7 @@ class Owner:
             await self._in_turn(place, HANDSHAKE, b"", PROBE_MS)
 
     async def _in_turn(
-        self, place: Place, head: bytes, body: Bytes | Block, longest_ms: int
+        self, place: Reservation, head: bytes, body: Bytes | Block, longest_ms: int
     ) -> tuple[bytearray, bytearray]:
         """The answer to a request, when the process is free."""
         try:
@@ -140,7 +140,7 @@ class Owner:
             asking.exception()  # it has been told to whoever still waits for it
 
     async def _asked(
-        self, place: Place, head: bytes, body: Bytes | Block, longest_ms: int
+        self, place: Reservation, head: bytes, body: Bytes | Block, longest_ms: int
     ) -> tuple[bytearray, bytearray]:
         try:
             self._readiness.check(self.device)  # it may have been lost while this waited
@@ -164,7 +164,9 @@ class Owner:
     ) -> tuple[bytearray, bytearray]:
         try:
             async with asyncio.timeout(longest_ms / 1000):
-                how, answer, payload = await self._worker.ask(head, body, Line(_nothing, _nothing))
+                how, answer, payload = await self._worker.ask(
+                    head, body, Channel(_nothing, _nothing)
+                )
         except TimeoutError:
             raise LostError(f"it did not answer for {longest_ms} ms") from None
         except (WorkerGoneError, OSError, EOFError) as error:

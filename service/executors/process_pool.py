@@ -6,10 +6,10 @@ from functools import partial
 from typing import Final
 
 from service.errors import DeadlineExceededError, DrainingError, OutOfMemoryError, WorkerDiedError
-from service.executors.admission import LATE, Admission, Place
+from service.executors.admission import LATE, Admission, Reservation
 from service.executors.shared_memory import Block, Bytes, Pool, hold, release
-from service.executors.worker_handle import Response, Start, Worker, WorkerGoneError
-from service.executors.worker_loop import EXHAUSTED, FAULT, Config, Line, Tell
+from service.executors.worker_handle import Response, Start, WorkerGoneError, WorkerHandle
+from service.executors.worker_loop import EXHAUSTED, FAULT, Channel, Config, Tell
 
 TRIES: Final = 2
 
@@ -39,12 +39,12 @@ class ProcessPool:
 
         Bodies may be blocks of the `pool`.
         """
-        self._new_worker = partial(Worker, start, configure, pool)
+        self._new_worker = partial(WorkerHandle, start, configure, pool)
         self._admission = Admission(slots, queue)
         self._slots = slots
         self._free = asyncio.Semaphore(slots)
-        self._idle: list[Worker] = []
-        self._busy: set[Worker] = set()
+        self._idle: list[WorkerHandle] = []
+        self._busy: set[WorkerHandle] = set()
         self._endings: set[asyncio.Task[None]] = set()
         self._closed = False
         self.ends = 0
@@ -78,7 +78,7 @@ class ProcessPool:
                     until = asyncio.get_running_loop().time() + left_ms / 1000
                     limit.reschedule(min(limit.when() or until, until))
 
-                line = Line(shorten, tell or bytes)  # nobody may ask for parts
+                line = Channel(shorten, tell or bytes)  # nobody may ask for parts
                 how, answer, payload = await self._in_turn(place, head, body, line)
         except TimeoutError:
             raise DeadlineExceededError(LATE) from None
@@ -89,7 +89,7 @@ class ProcessPool:
         return answer, payload
 
     async def _in_turn(
-        self, place: Place, head: bytes, body: Bytes | Block, line: Line
+        self, place: Reservation, head: bytes, body: Bytes | Block, line: Channel
     ) -> Response:
         """The response of a worker, when one is free."""
         try:
@@ -118,7 +118,7 @@ class ProcessPool:
         return response
 
     async def _asked(
-        self, worker: Worker, head: bytes, body: Bytes | Block, line: Line
+        self, worker: WorkerHandle, head: bytes, body: Bytes | Block, line: Channel
     ) -> Response:
         for _ in range(TRIES):
             if self._closed:
@@ -135,12 +135,12 @@ class ProcessPool:
                     ) from None
         raise WorkerDiedError("the process that computed the call died, and so did a second one")
 
-    async def _end(self, worker: Worker, place: Place, body: Bytes | Block) -> None:
+    async def _end(self, worker: WorkerHandle, place: Reservation, body: Bytes | Block) -> None:
         ended = await worker.stop()
         self.ends += ended
         self._leave(worker, place, body)
 
-    def _leave(self, worker: Worker, place: Place, body: Bytes | Block) -> None:
+    def _leave(self, worker: WorkerHandle, place: Reservation, body: Bytes | Block) -> None:
         release(body)  # no process reads it any more
         self._busy.discard(worker)
         self._idle.append(worker)

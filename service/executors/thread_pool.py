@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 
 from service.errors import DeadlineExceededError
-from service.executors.admission import LATE, Admission, Place
+from service.executors.admission import LATE, Admission, Reservation
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class ThreadPool:
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._admission.leave, place))
         return asyncio.wrap_future(future)
 
-    def _timed(self, job: Callable[[], T], place: Place) -> T:
+    def _timed(self, job: Callable[[], T], place: Reservation) -> T:
         self._admission.begin(place)
         return job()
 

@@ -15,9 +15,9 @@ from service.executors.worker_loop import (
     PART,
     REQUEST,
     SHORTER,
+    Channel,
     Config,
-    Line,
-    Request,
+    RequestHeader,
 )
 
 # The event loop copies so much at a time: about 0.2 ms.
@@ -34,7 +34,7 @@ class WorkerGoneError(Exception):
     """The worker died before it answered."""
 
 
-class Worker:
+class WorkerHandle:
     """One process after another, with one arena that stays."""
 
     def __init__(self, start: Start, configure: Callable[[], Config], pool: Pool | None = None):
@@ -51,7 +51,7 @@ class Worker:
         self._pidfd: int
         self.has_told = False  # a part of what comes of the last request
 
-    async def ask(self, head: bytes, body: Bytes | Block, line: Line) -> Response:
+    async def ask(self, head: bytes, body: Bytes | Block, line: Channel) -> Response:
         """How it went, head and payload of the answer; WorkerGoneError if the process dies.
 
         What the handler says before, by its own line, comes by `line`: parts are bytearrays.
@@ -69,7 +69,7 @@ class Worker:
         else:
             at = await self._put(body.view if isinstance(body, Block) else body, at)
         how, size, payload_bytes = await self._rung(
-            REQUEST.pack(*Request(len(head), len(body), body_at))
+            REQUEST.pack(*RequestHeader(len(head), len(body), body_at))
         )
         while how in (SHORTER, PART):
             if how == SHORTER:

@@ -41,7 +41,7 @@ OOM_SCORE: Final = (Path("/proc/self/oom_score_adj"), "500")
 STATUS: Final = Path("/proc/self/status")
 
 
-class Request(NamedTuple):
+class RequestHeader(NamedTuple):
     """What the server rings for: bytes of head and body, and where in the pool the body is.
 
     The head stands at the beginning of the arena, and after it a body that is not in the pool.
@@ -59,11 +59,11 @@ class Memory:
     arena: Arena
     pool: memoryview = NO_POOL
 
-    def head(self, request: Request) -> bytes:
+    def head(self, request: RequestHeader) -> bytes:
         """The head of a request."""
         return bytes(self.arena.read(request.head_bytes, 0))
 
-    def body(self, request: Request) -> Bytes:
+    def body(self, request: RequestHeader) -> Bytes:
         """The body of a request; one in the pool is not copied."""
         if request.body_at == IN_ARENA:
             return self.arena.read(request.body_bytes, request.head_bytes)
@@ -75,7 +75,7 @@ class FatalError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WorkerResponse:
     """What a handler made of a request."""
 
     head: bytes
@@ -87,7 +87,7 @@ Tell = Callable[[Bytes], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Channel:
     """What a handler may say before it answers.
 
     To `shorten` it says how many milliseconds are left from now: the request itself may have named
@@ -102,7 +102,7 @@ class Line:
 class Handler(Protocol):
     """What a worker does."""
 
-    def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
+    def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
         """The answer to a request; whatever it raises is told to the server."""
         ...
 
@@ -206,14 +206,14 @@ def serve(bell: socket.socket, memory: Memory, handler: Handler) -> None:
         if not packet:
             return
         bell.settimeout(REST_S)
-        ring = answer(memory, handler, bell.send, Request(*REQUEST.unpack(packet)))
+        ring = answer(memory, handler, bell.send, RequestHeader(*REQUEST.unpack(packet)))
         bell.send(ring)
         if ring[0] == FATAL:
             return
 
 
 def answer(
-    memory: Memory, handler: Handler, ring: Callable[[bytes], object], request: Request
+    memory: Memory, handler: Handler, ring: Callable[[bytes], object], request: RequestHeader
 ) -> bytes:
     """Handle a request, write what came of it to the arena, and give its last ring.
 
@@ -231,14 +231,14 @@ def answer(
         ring(ANSWER.pack(PART, at - start, 0))
 
     try:
-        line = Line(shorten, tell)
+        line = Channel(shorten, tell)
         made, how = handler.answer(memory.head(request), memory.body(request), line), DONE
     except MemoryError:
-        made, how = Answer(b""), EXHAUSTED
+        made, how = WorkerResponse(b""), EXHAUSTED
     except FatalError as error:
-        made, how = Answer(str(error).encode()), FATAL
+        made, how = WorkerResponse(str(error).encode()), FATAL
     except Exception:  # noqa: BLE001  # the server logs it
-        made, how = Answer(traceback.format_exc().encode()), FAULT
+        made, how = WorkerResponse(traceback.format_exc().encode()), FAULT
     arena.write(made.head, at)
     start = end = at + len(made.head)
     for chunk in made.chunks:

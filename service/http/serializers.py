@@ -6,11 +6,11 @@ from typing import Any
 from service.compare import Report, Row
 from service.core.dtypes import describe
 from service.http import schemas
-from service.planning.planner import Explanation, Request
+from service.planning.planner import CallSpec, Explanation
 from service.registry import Inferred
 
 
-def plan_answer(request: Request, found: Explanation) -> schemas.PlanAnswer:
+def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
     """The answer to a plan."""
     meaning, plan = found.meaning, found.plan
     dtype = describe(meaning.dtype)

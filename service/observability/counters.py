@@ -117,7 +117,7 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Instrument:
     """A number that a part of the service tells when it is asked."""
 
     kind: Literal["gauge", "counter"]

@@ -17,8 +17,8 @@ from typing import Final
 from fastapi import APIRouter
 from starlette.responses import PlainTextResponse, Response
 
-from service.observability.counters import COUNTER, GAUGE, Counters, Read, Reading
-from service.observability.multiprocess import Folder
+from service.observability.counters import COUNTER, GAUGE, Counters, Instrument, Read
+from service.observability.multiprocess import CountersFolder
 from service.pipeline.service import Service
 
 PUBLISH_S: Final = 1.0
@@ -28,21 +28,21 @@ MEDIA_TYPE: Final = "text/plain; version=1.0.0"
 class Metrics:
     """Counts requests, and tells of them."""
 
-    def __init__(self, folder: Folder | None = None):
+    def __init__(self, folder: CountersFolder | None = None):
         """Count for this app; in `folder`, other processes of the server tell what they counted."""
         self.figures = Counters()
         self._folder = folder
-        self._readings: dict[str, Reading] = {}
+        self._readings: dict[str, Instrument] = {}
 
     def gauge(self, name: str, about: str, read: Read, **labels: str) -> None:
         """Show what `read` gives now, in all processes together."""
-        self._add(Reading(GAUGE, name, about, labels, read))
+        self._add(Instrument(GAUGE, name, about, labels, read))
 
     def counter(self, name: str, about: str, read: Read, **labels: str) -> None:
         """Show what `read` gives, which only grows, in all processes together."""
-        self._add(Reading(COUNTER, name, about, labels, read))
+        self._add(Instrument(COUNTER, name, about, labels, read))
 
-    def _add(self, reading: Reading) -> None:
+    def _add(self, reading: Instrument) -> None:
         if reading.key in self._readings:
             raise ValueError(f"{reading.key} is shown already")
         self._readings[reading.key] = reading

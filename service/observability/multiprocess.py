@@ -9,7 +9,7 @@ from typing import Final
 SUFFIX: Final = ".json"
 
 
-class Folder:
+class CountersFolder:
     """One file for each process, replaced as a whole; that of a process which has ended stays."""
 
     def __init__(self, path: Path):

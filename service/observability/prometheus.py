@@ -20,7 +20,7 @@ from prometheus_client.core import (
 )
 
 from service.core.timing import PHASES
-from service.observability.counters import COUNTER, GAUGE, OK, Counters, Histogram, Reading
+from service.observability.counters import COUNTER, GAUGE, OK, Counters, Histogram, Instrument
 
 PREFIX: Final = "tensor_service_"
 KINDS: Final = {GAUGE: GaugeMetricFamily, COUNTER: CounterMetricFamily}
@@ -28,7 +28,7 @@ KINDS: Final = {GAUGE: GaugeMetricFamily, COUNTER: CounterMetricFamily}
 BOUND_BITS: Final = range(10, 38, 2)
 
 
-def exposition(figures: Counters, readings: Iterable[Reading], *, alone: bool) -> bytes:
+def exposition(figures: Counters, readings: Iterable[Instrument], *, alone: bool) -> bytes:
     """The text. What a process tells of itself is in it if it is `alone`."""
     registry = CollectorRegistry()
     if alone:
@@ -41,7 +41,7 @@ def exposition(figures: Counters, readings: Iterable[Reading], *, alone: bool) -
 class _Families:
     """Figures, as prometheus-client takes them."""
 
-    def __init__(self, figures: Counters, readings: Iterable[Reading]):
+    def __init__(self, figures: Counters, readings: Iterable[Instrument]):
         self._figures = figures
         self._readings = readings
 

@@ -8,11 +8,11 @@ import orjson
 from service.core.devices import Device, properties_of, settle_on
 from service.engine import Engine
 from service.errors import DeviceFailedError
-from service.executors import HANDSHAKE, Answer, Bytes, FatalError, Handler, Line
+from service.executors import HANDSHAKE, Bytes, Channel, FatalError, Handler, WorkerResponse
 from service.operations import REGISTRY
-from service.pipeline.messages import Report
+from service.pipeline.messages import DeviceReport
 from service.pipeline.service import join
-from service.pipeline.worker import Worker
+from service.pipeline.worker import RequestHandler
 from service.planning.cost_model import CostModel, Row
 from service.settings import Settings
 
@@ -22,22 +22,22 @@ def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str,
     own = Device(**device)
     service = join(Settings.model_validate(settings), REGISTRY, CostModel.of(rates), gpus=[own])
     service.phase = "ready"
-    return OwnerWorker(Worker(service), service.engine, own)
+    return DeviceRequestHandler(RequestHandler(service), service.engine, own)
 
 
-class OwnerWorker:
+class DeviceRequestHandler:
     """Answers requests on its device, and says so when that takes no more work."""
 
-    def __init__(self, worker: Worker, engine: Engine, device: Device):
+    def __init__(self, worker: RequestHandler, engine: Engine, device: Device):
         """Answer as `worker` does, whose `engine` has the device."""
         self._worker = worker
         self._engine = engine
         self._device = device
 
-    def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
+    def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
         """The reply to a request, or to HELLO the report; FatalError if the device is lost."""
         if head == HANDSHAKE:
-            return Answer(self._report())
+            return WorkerResponse(self._report())
         try:
             return self._worker.answer(head, body, line)
         except MemoryError:
@@ -60,7 +60,7 @@ class OwnerWorker:
         except Exception as error:
             raise FatalError(_first_line(error)) from error
         rates = [row for row in self._engine.planner.rates.rows() if row[2] == device.name]
-        return orjson.dumps(Report(device.description, device.memory_bytes, rates))
+        return orjson.dumps(DeviceReport(device.description, device.memory_bytes, rates))
 
     def _check(self, error: Exception) -> None:
         """Raise a FatalError if the device does not compute any more.

@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Final
 
 from service.core.timing import Stopwatch
-from service.executors import Block, Bytes, Owner, ProcessPool
+from service.executors import Block, Bytes, DeviceProcess, ProcessPool
 from service.http.response import HttpResponse
 from service.pipeline.messages import WorkerRequest, WrongDeviceError, reply_of
 from service.pipeline.service import Service
 
-Processes = ProcessPool | Owner
+Processes = ProcessPool | DeviceProcess
 # Bodies from here on leave so much behind that it is worth a few milliseconds to return it.
 TIDIED_BYTES: Final = 4_000_000
 

@@ -115,7 +115,7 @@ def reply_of(head: bytes | bytearray, payload: bytearray) -> tuple[HttpResponse,
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DeviceReport:
     """What the owner of a device tells the server of it, once it is ready."""
 
     description: str

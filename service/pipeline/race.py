@@ -21,7 +21,7 @@ from service.codecs import Reader
 from service.compare import Race
 from service.core.timing import Stopwatch
 from service.errors import ServiceError
-from service.executors import Bytes, Line, ProcessPool, Tell
+from service.executors import Bytes, Channel, ProcessPool, Tell
 from service.http.negotiation import query_fields
 from service.http.problems import problem_response
 from service.http.response import HttpResponse, response_reply
@@ -104,7 +104,7 @@ class RaceRequest:
         )
         return reply_of(head, payload)[0]
 
-    def work(self, task: WorkerRequest, body: Bytes, line: Line) -> HttpResponse:
+    def work(self, task: WorkerRequest, body: Bytes, line: Channel) -> HttpResponse:
         """In a worker process: the report of the race that `run` left to it."""
         race = self._enter(body, query_fields(task.query.encode(TEXT)))
         return _finished(race, line.tell if task.tells else None)
@@ -122,7 +122,7 @@ class RaceRequest:
         """The race that the body asks for, or the error that says why there is none."""
         reading = replace(self._service.reading, params=compare.PARAMS)
         call = self._reader.decode(body, self._op, reading, query)
-        return compare.enter(self._service.engine, call, compare.Options.of(call.options))
+        return compare.enter(self._service.engine, call, compare.CompareOptions.of(call.options))
 
 
 def _never() -> bool:

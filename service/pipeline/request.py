@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from service.codecs import NO_FIELDS, Reader, Reading, Writer
+from service.codecs import NO_FIELDS, DecodeContext, Reader, Writer
 from service.codecs.stored_arrays import names_array
 from service.core.call import Call
 from service.core.timing import DECODE, ENCODE, QUEUE, Stopwatch
 from service.errors import ServiceError
-from service.executors import INLINE, PROCESS, THREAD, Block, Bytes, Hold, Lane, Line, ThreadPool
+from service.executors import INLINE, PROCESS, THREAD, Block, Bytes, Channel, Hold, Lane, ThreadPool
 from service.http.negotiation import query_fields, too_large, writer_for
 from service.http.problems import inference_error, problem_response
 from service.http.response import HttpResponse, response_reply, writer_reply
@@ -138,7 +138,7 @@ class OperationRequest:
                 return self._in_two_steps(self._plan, query)
             planned = service.engine.plan(self.call)
         self._take_plan(planned)
-        if planned.estimated_ns + self._encode_ns <= INLINE_NS and not planned.device.owned:
+        if planned.estimated_ns + self._encode_ns <= INLINE_NS and not planned.device.has_process:
             return self._answer()
         return self._beside(query)
 
@@ -147,7 +147,7 @@ class OperationRequest:
         word = inference_error if self.terms.version else problem_response
         return response_reply(word(error))
 
-    def work(self, task: WorkerRequest, body: Bytes, line: Line) -> HttpResponse:
+    def work(self, task: WorkerRequest, body: Bytes, line: Channel) -> HttpResponse:
         """In a worker process: the answer that `respond` left to it."""
         self.watch = Stopwatch.resume(task.watch)
         self.watch.lap(QUEUE)
@@ -159,7 +159,7 @@ class OperationRequest:
                 self.watch.lap(DECODE)
                 line.shorten(self._left_ms(self.call.deadline_ms))
             self._plan()
-            if self.planned.device.owned:
+            if self.planned.device.has_process:
                 self.watch.lap(DECODE)
                 admitted = Admitted.of(self.planned)
                 raise WrongDeviceError(admitted, self.call.deadline_ms, self.watch.reading)
@@ -181,7 +181,7 @@ class OperationRequest:
         planned, workers = self.planned, self.service.workers
         keeps_gil = planned.interpreter_ns + self._encode_ns > INLINE_NS
         here = planned.device.cluster is None
-        if planned.device.owned:
+        if planned.device.has_process:
             owner = self.service.owners[planned.device.name]
             return self._in_process(owner, query, Admitted.of(planned))
         if workers and here and (keeps_gil or planned.estimated_ns > LONG_NS):
@@ -200,7 +200,7 @@ class OperationRequest:
     async def _apart(self, fields: Mapping[str, str], query: bytes) -> HttpResponse:
         """The answer of a call that waits for a disk first; no worker tries it a second time."""
         await self._on_thread(partial(self._whole, fields), None, self.service.settings.deadline_ms)
-        return await (self._beside(query) if self.planned.device.owned else self._computed())
+        return await (self._beside(query) if self.planned.device.has_process else self._computed())
 
     def _on_thread(
         self,
@@ -252,7 +252,7 @@ class OperationRequest:
         return self.planned.elements * self.writer.element_ns
 
     @property
-    def _reading(self) -> Reading:
+    def _reading(self) -> DecodeContext:
         """Within which limits the body is read."""
         return self.service.reading if self.writer.has_outputs else self.service.bare_reading
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from service.bootstrap import make_core
-from service.codecs import Reading
+from service.codecs import DecodeContext
 from service.codecs.json.parsers import drop_parsers
 from service.core import host as memory
 from service.core.call import AUTO
@@ -22,14 +22,14 @@ from service.executors import (
     NICE,
     ByteBudget,
     Config,
+    DeviceProcess,
     ForkServer,
-    Owner,
     Pool,
     ProcessPool,
     ThreadPool,
     spawn,
 )
-from service.pipeline.messages import Report
+from service.pipeline.messages import DeviceReport
 from service.planning.cost_model import CostModel
 from service.planning.planner import Plan
 from service.registry import Registry
@@ -59,11 +59,11 @@ class Service:
     # text is looked into for names of stored arrays.
     pool: Pool | None
     clusters: ThreadPool
-    reading: Reading
-    bare_reading: Reading
+    reading: DecodeContext
+    bare_reading: DecodeContext
     # Of the devices that have processes of their own, by name; and what those have told of them.
-    owners: Mapping[str, Owner]
-    reports: Mapping[str, Report]
+    owners: Mapping[str, DeviceProcess]
+    reports: Mapping[str, DeviceReport]
     phase: Phase = "warming"
     _warming: asyncio.Task[None] = field(init=False, repr=False)
     _tidying: bool = field(default=False, repr=False)
@@ -180,13 +180,13 @@ def join(
         return Config(make=make, memory_bytes=memory_bytes, nice=nice, arguments=known)
 
     workers = racers = pool = None
-    owners: dict[str, Owner] = {}
-    reports: dict[str, Report] = {}
+    owners: dict[str, DeviceProcess] = {}
+    reports: dict[str, DeviceReport] = {}
     if template is not None:
         rows = [asdict(gpu) for gpu in gpus]
         configure = partial(config, WORKER, settings.worker_memory_bytes, NICE, gpus=rows)
         lane = partial(ProcessPool, template.fork, configure, queue=settings.queue)
-        if core.reading.arrays is None:
+        if core.context.arrays is None:
             with suppress(OSError):
                 pool = Pool(settings.max_inflight_bytes)
         workers = lane(slots=settings.processes, pool=pool)
@@ -194,11 +194,11 @@ def join(
         for gpu in gpus:
 
             def learn(text: bytearray, name: str = gpu.name) -> None:
-                reports[name] = report = Report(**orjson.loads(text))
+                reports[name] = report = DeviceReport(**orjson.loads(text))
                 rates.take(report.rates)
 
-            row = asdict(replace(gpu, owned=False))
-            owners[gpu.name] = Owner(
+            row = asdict(replace(gpu, has_process=False))
+            owners[gpu.name] = DeviceProcess(
                 gpu.name,
                 spawn,
                 # CUDA maps far more than it uses, and what waits for a GPU shall not wait long.
@@ -220,8 +220,8 @@ def join(
         template=template,
         bodies=ByteBudget(settings.max_inflight_bytes),
         pool=pool,
-        reading=core.reading,
-        bare_reading=replace(core.reading, has_outputs=False),
+        reading=core.context,
+        bare_reading=replace(core.context, has_outputs=False),
         owners=owners,
         reports=reports,
     )

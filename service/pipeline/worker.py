@@ -8,7 +8,7 @@ from service.core import host as memory
 from service.core.devices import Device
 from service.engine import is_exhausted
 from service.errors import ServiceError
-from service.executors import Answer, Bytes, Handler, Line
+from service.executors import Bytes, Channel, Handler, WorkerResponse
 from service.http.negotiation import NEGOTIATED, formats, headers_of, request_codec
 from service.operations import REGISTRY
 from service.pipeline.inference import NEGOTIATED as INFERENCE_NEGOTIATED
@@ -31,17 +31,17 @@ def make(
     known = [Device(**each) for each in gpus]
     service = join(Settings.model_validate(settings), REGISTRY, CostModel.of(rates), gpus=known)
     service.phase = "ready"
-    return Worker(service)
+    return RequestHandler(service)
 
 
-class Worker:
+class RequestHandler:
     """Answers requests as the server would."""
 
     def __init__(self, service: Service):
         """Answer by these parts."""
         self._service = service
 
-    def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
+    def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
         """The reply to a request, be it a result or a problem."""
         task = WorkerRequest.from_json(head)
         planner = self._service.engine.planner
@@ -51,14 +51,14 @@ class Worker:
         try:
             reply = exchange.work(task, body, line)
         except WrongDeviceError as error:
-            return Answer(error.to_json())
+            return WorkerResponse(error.to_json())
         except ServiceError as error:
             reply = exchange.refused(error)
         except RuntimeError as error:
             if is_exhausted(error):
                 raise MemoryError from error
             raise
-        return Answer(reply_head(reply, exchange.watch, exchange.strategy), reply.chunks)
+        return WorkerResponse(reply_head(reply, exchange.watch, exchange.strategy), reply.chunks)
 
     def rest(self) -> None:
         """Return memory that large calls have left to the system."""

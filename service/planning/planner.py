@@ -32,7 +32,7 @@ MARGIN: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class CallSpec:
     """What a planner is asked: an operation on operands of these shapes and dtypes."""
 
     op: Op[Any]
@@ -111,7 +111,7 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkLimit:
+class WorkBound:
     """The most work that a strategy is admitted with on a device, and what a part of it costs."""
 
     device: Device
@@ -127,7 +127,7 @@ class Planner:
     rates: CostModel
     limits: Limits
 
-    def plan(self, request: Request) -> Plan:
+    def plan(self, request: CallSpec) -> Plan:
         """The plan of a call, or the error that says why it is not admitted."""
         meaning, plans = self._plans(request, request.op.resolve(request.strategy))
         if request.strategy == AUTO and request.op.is_heavy(meaning):
@@ -154,7 +154,7 @@ class Planner:
             raise error
         return plan
 
-    def admitted(self, request: Request, estimated_ns: int) -> Plan:
+    def admitted(self, request: CallSpec, estimated_ns: int) -> Plan:
         """The plan of a call that is admitted already, by one strategy on one device."""
         (strategy,) = request.op.resolve(request.strategy)
         (device,) = self.devices.candidates(request.device)
@@ -162,7 +162,7 @@ class Planner:
         work = strategy.work(meaning)
         return Plan(request.op, meaning, strategy, device, work, estimated_ns)
 
-    def explain(self, request: Request) -> Explanation:
+    def explain(self, request: CallSpec) -> Explanation:
         """What the call means, what each strategy would cost, and whether it would be admitted."""
         request.op.resolve(request.strategy)
         meaning = request.op.infer(request.specs, **request.params)
@@ -183,7 +183,7 @@ class Planner:
         return self._over_count(plan) or self._over_size(plan) or self._over_work(plan, deadline_ms)
 
     def _plans(
-        self, request: Request, strategies: Sequence[Strategy[Any]]
+        self, request: CallSpec, strategies: Sequence[Strategy[Any]]
     ) -> tuple[Inferred, Iterator[Plan]]:
         """The call's meaning, and a plan for each device and strategy that takes it, best first."""
         devices = self.devices.candidates(request.device)
@@ -195,7 +195,7 @@ class Planner:
             if strategy.unsuitable(meaning, device.kind) is None
         )
 
-    def estimate(self, request: Request) -> Estimate:
+    def estimate(self, request: CallSpec) -> Estimate:
         """What the one strategy of `request` would cost on its one device."""
         (strategy,) = request.op.resolve(request.strategy)
         (device,) = self.devices.candidates(request.device)
@@ -207,15 +207,15 @@ class Planner:
         refusal = self.refusal(plan, request.deadline_ms)
         return Estimate(strategy.name, device.name, plan, refusal.detail if refusal else None)
 
-    def work_limit(self, strategy: Strategy[Any], op: Op[Any], device: Device) -> WorkLimit:
+    def work_limit(self, strategy: Strategy[Any], op: Op[Any], device: Device) -> WorkBound:
         """The most multiply-adds that a strategy may do on a device, as its largest probe goes."""
-        meaning = op.sample_meaning(op.probes[-1], torch.float32)
+        meaning = op.sample_meaning(op.calibration_samples[-1], torch.float32)
         estimated_ns = self.rates.estimate_ns(op, strategy, device, meaning)
         cost = estimated_ns / meaning.multiply_adds
-        return WorkLimit(device, int(self.limits.deadline_ms * NS_PER_MS / cost), cost)
+        return WorkBound(device, int(self.limits.deadline_ms * NS_PER_MS / cost), cost)
 
     def _plan_by(
-        self, request: Request, meaning: Inferred, strategy: Strategy[Any], device: Device
+        self, request: CallSpec, meaning: Inferred, strategy: Strategy[Any], device: Device
     ) -> Plan:
         op, work = request.op, strategy.work(meaning)
         estimated_ns = self.rates.estimate_ns(op, strategy, device, meaning)

@@ -25,7 +25,7 @@ from service.engine import Engine
 from service.operations import REGISTRY
 from service.pipeline.service import join
 from service.planning.cost_model import CostModel
-from service.planning.planner import NS_PER_MS, Plan, Request
+from service.planning.planner import NS_PER_MS, CallSpec, Plan
 from service.registry import Op, parse_params
 from service.settings import Settings
 from tests.bench.figures import machine
@@ -112,7 +112,7 @@ def main() -> int:
         for case in cases(op, options.count, seed=1):
             specs = tuple(Spec(shape, dtype) for shape in case.shapes)
             for name in op.strategies:
-                request = Request(op, specs, parse_params(op.params, case.params), name)
+                request = CallSpec(op, specs, parse_params(op.params, case.params), name)
                 plan = engine.planner.estimate(request).plan
                 if plan is None or plan.estimated_ns > options.limit_ms * NS_PER_MS:
                     continue

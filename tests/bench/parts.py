@@ -16,14 +16,14 @@ import simdjson
 import torch
 from rich.table import Table
 
-from service.codecs import READERS, WRITERS, Reading
+from service.codecs import READERS, WRITERS, DecodeContext
 from service.core.dtypes import DTYPES
 from service.operations import REGISTRY
 from tests.bench.workloads import json_pair, safetensors_pair
 
 ROUNDS = 25
 OP = REGISTRY["matmul"]
-READING = Reading(max_elements=2**31, dtype=DTYPES["float64"], max_deadline_ms=1000)
+READING = DecodeContext(max_elements=2**31, dtype=DTYPES["float64"], max_deadline_ms=1000)
 
 
 @dataclass(frozen=True, slots=True)

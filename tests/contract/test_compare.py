@@ -23,7 +23,7 @@ from service import compare
 from service.api.app import create_app
 from service.api.events import RaceEvents, RaceResponse
 from service.compare.agreement import Agreement, agreement
-from service.compare.options import Options
+from service.compare.options import CompareOptions
 from service.compare.race import _reference
 from service.compare.report import Host, Report, Row, cpu_name
 from service.core.call import Call, Spec, Tensor
@@ -722,7 +722,7 @@ async def test_a_silent_rung_is_kept_company(rates: CostModel) -> None:
         op = service.engine.registry["matmul"]
         operands = (torch.tensor([[77.0, 1]]), torch.ones(2, 1))
         call = Call("matmul", operands, parse_params(op.params, {}), device="cpu")
-        entered = compare.enter(service.engine, call, Options(repeat=1))
+        entered = compare.enter(service.engine, call, CompareOptions(repeat=1))
         loop, stream = asyncio.get_running_loop(), RaceEvents(ping_s=0.01)
 
         def tell(row: Bytes) -> None:
@@ -744,7 +744,7 @@ async def test_a_silent_rung_is_kept_company(rates: CostModel) -> None:
     assert [each.event for each in events if not each.comments] == ["row", "row", "report"]
 
 
-def entered(app: FastAPI, options: Options, **fields: Any) -> compare.Race:
+def entered(app: FastAPI, options: CompareOptions, **fields: Any) -> compare.Race:
     """A race of two small matrices that may begin."""
     service: Service = app.state.service
     operands = (torch.tensor(A, dtype=torch.float32), torch.tensor(B, dtype=torch.float32))
@@ -754,7 +754,7 @@ def entered(app: FastAPI, options: Options, **fields: Any) -> compare.Race:
 
 def test_a_report_has_the_rows_of_its_race(app: FastAPI) -> None:
     """Their times are of the runs."""
-    race = entered(app, Options(repeat=6))
+    race = entered(app, CompareOptions(repeat=6))
     rows = list(race.run())
     report = race.report(rows)
     assert sorted(map(id, rows)) == sorted(map(id, report.rows))
@@ -786,7 +786,7 @@ def traced(rates: CostModel, runs: list[str]) -> FastAPI:
 def test_a_race_ends_when_it_is_told_to(rates: CostModel, enough: int, made: int) -> None:
     """After the run that is under way, or the warm-up; what ran until then makes no row."""
     runs: list[str] = []
-    options = Options(repeat=1000, budget_ms=60_000, strategies=("first", "second"))
+    options = CompareOptions(repeat=1000, budget_ms=60_000, strategies=("first", "second"))
     race = entered(traced(rates, runs), options)
     runs.clear()  # entering may measure
     assert list(race.run(stop=lambda: len(runs) >= enough)) == []
@@ -796,7 +796,7 @@ def test_a_race_ends_when_it_is_told_to(rates: CostModel, enough: int, made: int
 def test_rungs_take_turns(rates: CostModel) -> None:
     """None runs to its end before the next begins, so that a disturbance is shared."""
     runs: list[str] = []
-    options = Options(repeat=12, budget_ms=60_000, strategies=("first", "second"))
+    options = CompareOptions(repeat=12, budget_ms=60_000, strategies=("first", "second"))
     race = entered(traced(rates, runs), options)
     runs.clear()  # entering may measure
     report = race.report(race.run())
@@ -811,7 +811,7 @@ def test_rungs_take_turns(rates: CostModel) -> None:
 
 def test_a_long_run_is_not_warmed_up(app: FastAPI) -> None:
     """A rung that is expected to be long runs as often as it says, no more."""
-    race = entered(app, Options(repeat=1, strategies=("torch",)))
+    race = entered(app, CompareOptions(repeat=1, strategies=("torch",)))
     (plan,) = race.entries
     assert isinstance(plan, Plan)
     runs: list[int] = []
@@ -827,7 +827,7 @@ def test_a_long_run_is_not_warmed_up(app: FastAPI) -> None:
 
 def test_the_budget_keeps_within_the_deadline(app: FastAPI) -> None:
     """A minute's budget in a call of a second is a second."""
-    race = entered(app, Options(budget_ms=60_000, strategies=("torch",)), deadline_ms=1000)
+    race = entered(app, CompareOptions(budget_ms=60_000, strategies=("torch",)), deadline_ms=1000)
     (rung,) = race._rungs()
     assert rung.share_ns == 1_000_000_000
 
@@ -892,10 +892,10 @@ def test_the_bound_itself_agrees() -> None:
 
 def test_options_take_the_defaults_of_the_contract() -> None:
     """20 runs, a second, rtol 1e-3 and atol 1e-5; all strategies on the request's device."""
-    defaults = Options.of(parse_params(compare.PARAMS, {}))
-    assert defaults == Options((), (), None, 20, 1000, 1e-3, 1e-5)
+    defaults = CompareOptions.of(parse_params(compare.PARAMS, {}))
+    assert defaults == CompareOptions((), (), None, 20, 1000, 1e-3, 1e-5)
     parsed = parse_params(compare.PARAMS, {"strategies": ["b", "a", "b"], "rtol": 0})
-    assert Options.of(parsed) == Options(strategies=("b", "a"), rtol=0)
+    assert CompareOptions.of(parsed) == CompareOptions(strategies=("b", "a"), rtol=0)
 
 
 def row_of(strategy: str, *times_ns: int, device: str = "cpu") -> Row:

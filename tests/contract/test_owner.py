@@ -33,7 +33,7 @@ RESULT = [[19.0, 22.0], [43.0, 50.0]]
 
 
 @asynccontextmanager
-async def owned(
+async def has_process(
     rates: CostModel,
     template: ForkServer,
     *,
@@ -52,7 +52,7 @@ async def owned(
 @pytest.fixture(scope="module")
 async def shared(rates: CostModel, template: ForkServer) -> AsyncIterator[AsyncClient]:
     """One service for the tests that leave its device well."""
-    async with owned(rates, template) as client:
+    async with has_process(rates, template) as client:
         yield client
 
 
@@ -160,7 +160,7 @@ async def test_a_large_result(gpu: AsyncClient) -> None:
 async def test_stored_arrays(rates: CostModel, template: ForkServer, tmp_path: Path) -> None:
     """The owner reads operands by their names, and keeps results; the server moves neither."""
     np.save(tmp_path / "a.npy", square().astype(np.float32))
-    async with owned(rates, template, data=tmp_path) as client:
+    async with has_process(rates, template, data=tmp_path) as client:
         await until_ready(client)
         body: dict[str, object] = {"a": {"ref": "a.npy"}, "b": {"ref": "a.npy"}}
         response = await post(client, {**body, "device": "cuda"})
@@ -289,7 +289,7 @@ async def test_a_device_that_fails(
     rates: CostModel, template: ForkServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It alone is unready until its process is replaced: `auto` goes on, on the CPU."""
-    async with owned(rates, template, gpus=(GPU, SECOND)) as client:
+    async with has_process(rates, template, gpus=(GPU, SECOND)) as client:
         # Nothing waits for the GPUs: `auto` takes them once they are there.
         refused(await post(client, NAMED), "cuda:0 is not ready")
         check(await post(client, ANY), "cpu")
@@ -337,7 +337,7 @@ async def test_a_device_that_fails(
 
 async def test_a_call_that_holds_the_device(rates: CostModel, template: ForkServer) -> None:
     """The server's deadline is the longest that any may; then the process is replaced."""
-    async with owned(rates, template, deadline_ms=700) as client:
+    async with has_process(rates, template, deadline_ms=700) as client:
         await until_ready(client)
         pid = pid_of(client)
         response = await post(client, NAMED, "wait-60000")
@@ -352,7 +352,7 @@ async def test_a_device_that_hangs(
 ) -> None:
     """Readiness finds it out. Where `auto` stands for the device, the service is not ready."""
     monkeypatch.setattr("service.executors.device_process.PROBE_MS", 300)
-    async with owned(rates, template, device="cuda") as client:
+    async with has_process(rates, template, device="cuda") as client:
         refused(await client.get("/health/ready"), "cuda:0 is not ready")
         await until_ready(client)
         check(await post(client, ANY, "hang"))
@@ -376,7 +376,7 @@ async def test_an_owner_measures(rates: CostModel, template: ForkServer) -> None
 
 async def test_an_owner_that_cannot_begin(rates: CostModel, template: ForkServer) -> None:
     """The reason is told, and the rest of the service goes on; here CUDA is not there."""
-    async with owned(rates, template, owner="service.pipeline.device_worker:make") as client:
+    async with has_process(rates, template, owner="service.pipeline.device_worker:make") as client:
         readiness = app_of(client).state.service.engine.planner.devices.readiness
         await until(lambda: "could not be started" in readiness.reason("cuda:0"))
         refused(await post(client, NAMED), "its process could not be started: ")

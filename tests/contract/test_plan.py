@@ -16,8 +16,8 @@ from torch.overrides import TorchFunctionMode
 from service.core.dtypes import DTYPES
 from service.examples import Example, plan_examples
 from service.operations import REGISTRY
-from service.registry import Op, Refusal, Registry, Sample
-from tests.cases import Json, Row, assert_near, from_json, named, refusals, to_json
+from service.registry import ErrorSample, Op, Registry, Sample
+from tests.cases import Json, Row, assert_near, error_samples, from_json, named, to_json
 from tests.conftest import Serve
 
 COMPUTED = ("float32", "int64", "complex64")
@@ -36,7 +36,7 @@ def samples(*dtypes: str) -> list[object]:
 
 
 def operand_specs(
-    op: Op[Any], sample: Sample | Refusal, dtype: str, **fields: Json
+    op: Op[Any], sample: Sample | ErrorSample, dtype: str, **fields: Json
 ) -> dict[str, Json]:
     """The request of a sample with shapes alone."""
     tensors: list[Json] = [{"shape": list(shape), "dtype": dtype} for shape in sample.shapes]
@@ -189,11 +189,11 @@ async def test_a_named_strategy_is_accepted_as_it_runs(
     ("op", "refusal"),
     [
         pytest.param(op, refusal, id=f"{op.name}-{refusal.name.replace(' ', '_')}")
-        for op, refusal in refusals()
+        for op, refusal in error_samples()
     ],
 )
 async def test_what_has_no_meaning_is_the_same_problem(
-    client: AsyncClient, op: Op[Any], refusal: Refusal
+    client: AsyncClient, op: Op[Any], refusal: ErrorSample
 ) -> None:
     """Shapes that do not fit are refused by the plan as by the run, hint and places included."""
     zeros: list[Json] = [to_json(np.zeros(shape), "float32") for shape in refusal.shapes]
@@ -306,7 +306,7 @@ async def test_a_call_that_no_strategy_takes_is_explained(serve: Serve) -> None:
         adapt=known.adapt,
         work=known.work,
         dtypes=known.dtypes,
-        declines=lambda meaning: None if meaning.m == 2 else "takes two rows",
+        unsupported=lambda meaning: None if meaning.m == 2 else "takes two rows",
     )(known.compute)
     async with serve(Registry(op)) as client:
         found = await plan(client, "matmul", {"a": {"shape": [3, 2]}, "b": {"shape": [2, 2]}})

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from httpx import AsyncClient, Response
 
-from service.registry import Op, Refusal
-from tests.cases import named, refusals, to_json
+from service.registry import ErrorSample, Op
+from tests.cases import error_samples, named, to_json
 
 JSON = "application/json"
 A, B = b'{"a":', b',"b":[1]}'
@@ -42,10 +42,12 @@ def assert_problem(response: Response, status: int, code: str) -> dict[str, Any]
     ("op", "refusal"),
     [
         pytest.param(op, each, id=f"{op.name}-{each.name.replace(' ', '_')}")
-        for op, each in refusals()
+        for op, each in error_samples()
     ],
 )
-async def test_a_refusal_of_the_table(client: AsyncClient, op: Op[Any], refusal: Refusal) -> None:
+async def test_a_refusal_of_the_table(
+    client: AsyncClient, op: Op[Any], refusal: ErrorSample
+) -> None:
     """Every strategy refuses what its operation refuses, with the same code."""
     body = {
         **named(op, [to_json(np.ones(shape), "float32") for shape in refusal.shapes]),

@@ -154,11 +154,11 @@ def failing(fail: Callable[[], object]) -> Engine:
         infer=lambda specs: Inferred(
             specs=specs, shape=specs[0].shape, dtype=specs[0].dtype, multiply_adds=1
         ),
-        prove=lambda meaning, operands: None,
+        check_overflow=lambda meaning, operands: None,
         auto=("fail",),
         samples=(),
-        refusals=(),
-        probes=(Sample("one", ((1,),)),),
+        error_samples=(),
+        calibration_samples=(Sample("one", ((1,),)),),
     )
 
     def compute(x: Tensor) -> Tensor:
@@ -262,7 +262,7 @@ def test_operands_of_a_gpu() -> None:
 
 def test_a_device_of_another_process_is_left_alone() -> None:
     """It is planned for by what its owner has measured, and neither measured nor computed on."""
-    gpu = Device("cuda:0", "cuda", "", None, torch_device="cuda:0", owned=True)
+    gpu = Device("cuda:0", "cuda", "", None, torch_device="cuda:0", has_process=True)
     here = engine(devices=(gpu, CPU))
     here.warm_up()
     here.check_devices()
@@ -270,7 +270,7 @@ def test_a_device_of_another_process_is_left_alone() -> None:
     call = matmul(torch.eye(2), torch.eye(2))
     with pytest.raises(LookupError, match="cuda:0 is computed on by the process that owns it"):
         here.plan(call)
-    own = replace(gpu, torch_device="cpu", owned=False)
+    own = replace(gpu, torch_device="cpu", has_process=False)
     owner = engine(devices=(own,))
     owner.measure_device(own)
     here.planner.rates.take(owner.planner.rates.rows())

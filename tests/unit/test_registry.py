@@ -20,7 +20,7 @@ def infer(specs: tuple[Spec, ...], *, times: int) -> Inferred:
     return Inferred(specs=specs, shape=spec.shape, dtype=spec.dtype, multiply_adds=times)
 
 
-def declines(meaning: Inferred) -> str | None:
+def unsupported(meaning: Inferred) -> str | None:
     """No vector."""
     return "does not take vectors" if len(meaning.shape) == 1 else None
 
@@ -33,11 +33,11 @@ def new_op(name: str = "zero", *, auto: tuple[str, ...] = ("fast", "slow")) -> O
         operands=("x",),
         params=(Param("times", "How often.", {}, integer("times", least=1, most=9), default=1),),
         infer=infer,
-        prove=lambda meaning, operands: None,
+        check_overflow=lambda meaning, operands: None,
         auto=auto,
         samples=(),
-        refusals=(),
-        probes=(),
+        error_samples=(),
+        calibration_samples=(),
     )
 
     @op.strategy("slow", adapt=call, work=work, dtypes=FLOATS | INTEGERS, cuda=FLOATS)
@@ -58,7 +58,7 @@ def new_op(name: str = "zero", *, auto: tuple[str, ...] = ("fast", "slow")) -> O
         adapt=call,
         work=work,
         dtypes=FLOATS,
-        declines=declines,
+        unsupported=unsupported,
     )
     def picky(x: Tensor) -> Tensor:
         """Zeros of matrices."""

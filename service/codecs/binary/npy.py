@@ -13,8 +13,8 @@ from service.codecs.base import (
     Body,
     Buffer,
     Chunks,
+    DecodeContext,
     Encoded,
-    Reading,
 )
 from service.codecs.binary.slices import TensorSlice, call_on
 from service.codecs.envelope import envelope_headers, envelope_json
@@ -151,13 +151,13 @@ class NpyCodec:
     has_outputs: Final = False
 
     def try_decode(
-        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+        self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call | None:
         """The call on the tensors of a short body."""
-        return self.decode(body, op, reading, query) if len(body) <= SHORT_BYTES else None
+        return self.decode(body, op, context, query) if len(body) <= SHORT_BYTES else None
 
     def decode(
-        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+        self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """The call on the one tensor of a body."""
         names = op.operands if op.operands is not None else ("0",)
@@ -167,7 +167,7 @@ class NpyCodec:
                 hint="send both in an npz or a safetensors file",
                 places=[Place(f"/{name}", "missing") for name in names[1:]],
             )
-        return call_on({names[0]: (read_span(body, "the body"), body)}, op, reading, query)
+        return call_on({names[0]: (read_span(body, "the body"), body)}, op, context, query)
 
     def result(self, tensor: Tensor, output: Output) -> Chunks:
         """A header, and the bytes of the tensor."""

@@ -7,7 +7,7 @@ from itertools import pairwise
 from struct import Struct
 from typing import Any, Final, NoReturn
 
-from service.codecs.base import NO_FIELDS, UNBOUNDED_BYTES, Body, Buffer, Reading
+from service.codecs.base import NO_FIELDS, UNBOUNDED_BYTES, Body, Buffer, DecodeContext
 from service.codecs.binary.npy import read_span
 from service.codecs.binary.slices import TensorSlice, call_on
 from service.codecs.compression import DEFLATE, zlib_pieces
@@ -137,14 +137,14 @@ class NpzCodec:
         return None
 
     def decode(
-        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+        self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """The call on the members of a body, whose names are those of the operands."""
         members = read_members(body, most=MAX_OPERANDS)
         total = sum(member.size for member in members)
-        if total > reading.max_body_bytes:
+        if total > context.max_body_bytes:
             raise BodyTooLargeError(
-                f"the body may have {reading.max_body_bytes} bytes (SERVICE_MAX_BODY_BYTES), and "
+                f"the body may have {context.max_body_bytes} bytes (SERVICE_MAX_BODY_BYTES), and "
                 f"its members inflate to {total}"
             )
         spans: dict[str, tuple[TensorSlice, Buffer]] = {}
@@ -153,7 +153,7 @@ class NpzCodec:
             if name == member.name:
                 raise MalformedBodyError(f"the member {quote(name)} is no npy file by its name")
             spans[name] = _read_member(body, member)
-        return call_on(spans, op, reading, query)
+        return call_on(spans, op, context, query)
 
 
 def _read_member(body: Body, member: Member) -> tuple[TensorSlice, Buffer]:

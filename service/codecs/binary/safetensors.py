@@ -14,8 +14,8 @@ from service.codecs.base import (
     UNBOUNDED_BYTES,
     Body,
     Chunks,
+    DecodeContext,
     Encoded,
-    Reading,
 )
 from service.codecs.binary.slices import DecodedHeader, TensorSlice, call_of, recipe_of
 from service.codecs.envelope import envelope_headers, envelope_json
@@ -158,11 +158,11 @@ _CODE_OF: Final = {dtype.name: code for code, dtype in CODES.items()}
 
 @lru_cache(maxsize=64)
 def _known_recipe(
-    text: bytes, op: Op[Any], reading: Reading, query: tuple[tuple[str, str], ...]
+    text: bytes, op: Op[Any], context: DecodeContext, query: tuple[tuple[str, str], ...]
 ) -> DecodedHeader:
     # Clients send the same shapes again.
     spans, _ = read_header(text)
-    return recipe_of(spans, op, reading, dict(query))
+    return recipe_of(spans, op, context, dict(query))
 
 
 class SafetensorsCodec:
@@ -175,21 +175,21 @@ class SafetensorsCodec:
     has_outputs: Final = False
 
     def try_decode(
-        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+        self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call | None:
         """The call on the tensors of a short body."""
-        return self.decode(body, op, reading, query) if len(body) <= SHORT_BYTES else None
+        return self.decode(body, op, context, query) if len(body) <= SHORT_BYTES else None
 
     def decode(
-        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+        self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """The call on the tensors of a body, whose names are those of the operands."""
         text, spans = read_spans(body)
         if len(text) <= SHORT_HEADER:
-            recipe = _known_recipe(text, op, reading, tuple(query.items()))
+            recipe = _known_recipe(text, op, context, tuple(query.items()))
         else:
-            recipe = recipe_of(spans, op, reading, query)
-        return call_of(recipe, dict.fromkeys(spans, body), op, reading)
+            recipe = recipe_of(spans, op, context, query)
+        return call_of(recipe, dict.fromkeys(spans, body), op, context)
 
     def result(self, tensor: Tensor, output: Output) -> Chunks:
         """The bytes of the tensor; the header is made when the time they took is known."""

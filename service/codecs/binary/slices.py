@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.codecs.base import Buffer, Reading
+from service.codecs.base import Buffer, DecodeContext
 from service.codecs.json.nested import check_size
 from service.codecs.json_pointer import escape
 from service.codecs.query import read_query
@@ -92,7 +92,7 @@ class DecodedHeader:
 
 
 def recipe_of(
-    spans: Mapping[str, TensorSlice], op: Op[Any], reading: Reading, query: Mapping[str, str]
+    spans: Mapping[str, TensorSlice], op: Op[Any], context: DecodeContext, query: Mapping[str, str]
 ) -> DecodedHeader:
     """The recipe of a call on these tensors, with the fields of the query string."""
     check_names(list(spans), op)
@@ -100,18 +100,18 @@ def recipe_of(
     # The operation's own come first, in its order; it refuses the others.
     ordered = dict.fromkeys((*(name for name in names if name in spans), *spans))
     for name in ordered:
-        check_size(spans[name].shape, pointer_of(name, op), reading)
-    fields = check_fields(op, read_query(query, op, reading), ordered, reading)
+        check_size(spans[name].shape, pointer_of(name, op), context)
+    fields = check_fields(op, read_query(query, op, context), ordered, context)
     dtypes = {span.dtype.torch for span in spans.values()}
     return DecodedHeader(
         fields,
         tuple((name, pointer_of(name, op), spans[name]) for name in ordered),
-        uniform=len(dtypes) == 1 and not reading.shapes,
+        uniform=len(dtypes) == 1 and not context.shapes,
     )
 
 
 def call_of(
-    recipe: DecodedHeader, buffers: Mapping[str, Buffer], op: Op[Any], reading: Reading
+    recipe: DecodedHeader, buffers: Mapping[str, Buffer], op: Op[Any], context: DecodeContext
 ) -> Call:
     """The call of a recipe on the data of these buffers, one for each operand."""
     if recipe.uniform:
@@ -120,15 +120,15 @@ def call_of(
     operands = [
         SpanOperand(span, buffers[name], pointer) for name, pointer, span in recipe.operands
     ]
-    return complete_call(op, recipe.fields, operands, reading)
+    return complete_call(op, recipe.fields, operands, context)
 
 
 def call_on(
     spans: Mapping[str, tuple[TensorSlice, Buffer]],
     op: Op[Any],
-    reading: Reading,
+    context: DecodeContext,
     query: Mapping[str, str],
 ) -> Call:
     """The call on these tensors, each in its buffer, with the fields of the query string."""
-    recipe = recipe_of({name: span for name, (span, _) in spans.items()}, op, reading, query)
-    return call_of(recipe, {name: buffer for name, (_, buffer) in spans.items()}, op, reading)
+    recipe = recipe_of({name: span for name, (span, _) in spans.items()}, op, context, query)
+    return call_of(recipe, {name: buffer for name, (_, buffer) in spans.items()}, op, context)

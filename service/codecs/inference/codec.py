@@ -21,8 +21,8 @@ from service.codecs.base import (
     UNBOUNDED_BYTES,
     Body,
     Chunks,
+    DecodeContext,
     Encoded,
-    Reading,
 )
 from service.codecs.compression import pack
 from service.codecs.inference.request import DATATYPES, RESULT, Asked, read_request
@@ -48,9 +48,9 @@ ID: Final = re.compile(rb'\{\s*"id"\s*:\s*"([A-Za-z0-9._-]{1,64})"\s*,')
 
 @lru_cache(maxsize=64)
 def _known_request(
-    text: bytes, op: Op[Any], reading: Reading, version: str, data_begin: int
+    text: bytes, op: Op[Any], context: DecodeContext, version: str, data_begin: int
 ) -> Asked:
-    return read_request(text, op, reading, version, data_begin=data_begin)
+    return read_request(text, op, context, version, data_begin=data_begin)
 
 
 class Inference:
@@ -90,15 +90,15 @@ class Inference:
         return 0 if self._is_binary else 30
 
     def try_decode(
-        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+        self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call | None:
         """The call of a short body, of which no more than a short part is text."""
         text = self._header_bytes is None or self._header_bytes > SHORT_TEXT_BYTES
         short_bytes = SHORT_TEXT_BYTES if text else SHORT_BYTES
-        return self.decode(body, op, reading, query) if len(body) <= short_bytes else None
+        return self.decode(body, op, context, query) if len(body) <= short_bytes else None
 
     def decode(
-        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+        self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """The call that the body asks for; a ServiceError says why there is none."""
         if query:
@@ -106,15 +106,15 @@ class Inference:
                 f"the query string has {quote(next(iter(query)))}, which this protocol does not",
                 hint="write it into the parameters of the body",
             )
-        asked = self._read(body, op, reading)
+        asked = self._read(body, op, context)
         self._id, self._is_binary = asked.id, asked.is_binary
-        return asked.call(body, op, reading)
+        return asked.call(body, op, context)
 
-    def _read(self, body: Body, op: Op[Any], reading: Reading) -> Asked:
+    def _read(self, body: Body, op: Op[Any], context: DecodeContext) -> Asked:
         """What the body asks for, read again only if it is not known."""
         length, version = self._header_bytes, self._version
         if length is None:
-            return read_request(body, op, reading, version)
+            return read_request(body, op, context, version)
         if not 0 < length <= len(body):
             raise MalformedBodyError(
                 f"Inference-Header-Content-Length is {quote(length)}, and the body has {len(body)} "
@@ -122,7 +122,7 @@ class Inference:
             )
         text = bytes(memoryview(body)[:length])
         if length > SHORT_HEADER:
-            return read_request(text, op, reading, version, data_begin=length)
+            return read_request(text, op, context, version, data_begin=length)
         found = ID.match(text)
         if found is not None:
             # Clients number their requests: what is known is the text without the number.
@@ -130,9 +130,9 @@ class Inference:
             # What is wrong is worded from the whole text.
             if b'"id"' not in rest and b"\\" not in rest:
                 with suppress(ServiceError):
-                    asked = _known_request(rest, op, reading, version, length)
+                    asked = _known_request(rest, op, context, version, length)
                     return replace(asked, id=found[1].decode())
-        return _known_request(text, op, reading, version, length)
+        return _known_request(text, op, context, version, length)
 
     def result(self, tensor: Tensor, output: Output) -> Chunks:
         """The bytes of the tensor, or its elements in row-major order as one JSON list."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Final, NoReturn
 
-from service.codecs.base import Body, Reading
+from service.codecs.base import Body, DecodeContext
 from service.codecs.binary.slices import (
     DecodedHeader,
     SpanOperand,
@@ -66,7 +66,7 @@ class Asked:
     arrays: Mapping[str, ArrayOperand]
     end: int
 
-    def call(self, body: Body, op: Op[Any], reading: Reading) -> Call:
+    def call(self, body: Body, op: Op[Any], context: DecodeContext) -> Call:
         """The call on the tensors of that body."""
         if len(body) != self.end:
             raise MalformedBodyError(
@@ -75,22 +75,22 @@ class Asked:
             )
         if not self.arrays:
             buffers = {name: body for name, _, _ in self.recipe.operands}
-            return call_of(self.recipe, buffers, op, reading)
+            return call_of(self.recipe, buffers, op, context)
         operands = [
             self.arrays.get(name) or SpanOperand(span, body, pointer)
             for name, pointer, span in self.recipe.operands
         ]
-        return complete_call(op, self.recipe.fields, operands, reading)
+        return complete_call(op, self.recipe.fields, operands, context)
 
 
 def read_request(
-    text: Body, op: Op[Any], reading: Reading, version: str, *, data_begin: int | None = None
+    text: Body, op: Op[Any], context: DecodeContext, version: str, *, data_begin: int | None = None
 ) -> Asked:
     """What the JSON of a body asks for; a ServiceError says why it cannot be done.
 
     `data_begin` is where the binary data begin in the body, if the request says that it has any.
     """
-    fields = _object(read_document(text, None, reading, listed="inputs"), "the body")
+    fields = _object(read_document(text, None, context, listed="inputs"), "the body")
     _refuse_unknown("an inference request", fields, KEYS)
     request_id = fields.get("id")
     if request_id is not None and not isinstance(request_id, str):
@@ -109,10 +109,10 @@ def read_request(
         if name in spans:
             raise DuplicateKeyError(f"two inputs are named {quote(name)}", hint="send it once")
         pointer = pointer_of(name, op)
-        check_size(shape, pointer, reading)
+        check_size(shape, pointer, context)
         spans[name] = TensorSlice(dtype, shape, end)
         if "data" in entry:
-            arrays[name] = ArrayOperand(entry["data"], pointer, reading, dtype, shape)
+            arrays[name] = ArrayOperand(entry["data"], pointer, context, dtype, shape)
         elif size and data_begin is None:
             _refuse(
                 f"{where}/parameters/{SIZE}",
@@ -121,7 +121,7 @@ def read_request(
             )
         else:
             end += size
-    recipe = _recipe(spans, parameters, op, reading, version)
+    recipe = _recipe(spans, parameters, op, context, version)
     return Asked(request_id, is_binary, recipe, arrays, end)
 
 
@@ -173,7 +173,7 @@ def _recipe(
     spans: Mapping[str, TensorSlice],
     parameters: dict[str, Any],
     op: Op[Any],
-    reading: Reading,
+    context: DecodeContext,
     version: str,
 ) -> DecodedHeader:
     """The checked fields, and the inputs in the order of the operation's operands."""
@@ -181,7 +181,7 @@ def _recipe(
     names = op.operands if op.operands is not None else [str(index) for index in range(len(spans))]
     if op.operands is not None:
         _refuse_unknown(op.name, spans, op.operands)
-    fields = check_fields(op, _fields(parameters, op, reading, version), spans, reading)
+    fields = check_fields(op, _fields(parameters, op, context, version), spans, context)
     dtypes = {span.dtype.torch for span in spans.values()}
     return DecodedHeader(
         fields,
@@ -191,12 +191,12 @@ def _recipe(
 
 
 def _fields(
-    parameters: dict[str, Any], op: Op[Any], reading: Reading, version: str
+    parameters: dict[str, Any], op: Op[Any], context: DecodeContext, version: str
 ) -> dict[str, object]:
     """The parameters as fields of a call. A text is read as the one in a query string would be."""
     _refuse_unknown(f"parameters of {op.name}", parameters, parameter_names(op))
     texts = {name: value for name, value in parameters.items() if isinstance(value, str)}
-    fields = parameters | read_query(texts, op, reading)
+    fields = parameters | read_query(texts, op, context)
     if version != AUTO:
         if "strategy" in fields:
             _refuse(
@@ -211,7 +211,7 @@ def _fields(
         if not is_integer(timeout) or timeout < 0:
             refuse(TIMEOUT, timeout, "an integer of microseconds from 0")
         if timeout:  # 0 stands for none
-            fields["deadline_ms"] = min(-(-timeout // 1000), reading.max_deadline_ms)
+            fields["deadline_ms"] = min(-(-timeout // 1000), context.max_deadline_ms)
     return fields
 
 

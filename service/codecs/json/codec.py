@@ -9,8 +9,8 @@ from service.codecs.base import (
     THREAD_TEXT_BYTES,
     Body,
     Chunks,
+    DecodeContext,
     Encoded,
-    Reading,
 )
 from service.codecs.envelope import rest_json
 from service.codecs.json.document import read_document, refuse_deep
@@ -46,36 +46,36 @@ class JsonCodec:
     has_outputs: Final = True
 
     def try_decode(
-        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+        self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call | None:
         """The call of a tiny body, or of one with few rows and nothing wrong in it."""
         if len(body) <= TINY_BYTES:
-            return self.decode(body, op, reading, query)
+            return self.decode(body, op, context, query)
         if len(body) > THREAD_TEXT_BYTES:
             return None
         fields = read_large(body, op.operands, patience=GLANCE_ROWS)
         if fields is None:
             return None
         try:
-            return _call(fields, op, reading, query)
+            return _call(fields, op, context, query)
         except RequestError:  # to be worded on a thread
             return None
 
     def decode(
-        self, body: Body, op: Op[Any], reading: Reading, query: Mapping[str, str] = NO_FIELDS
+        self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """The call that a body asks for; a ServiceError says why there is none."""
         # Three ways, each taking what the one before left: small plain bodies in one go, plain
         # documents without a look at each field, and everything else, errors included.
-        quick = None if query else read_quick(body, op, reading)
+        quick = None if query else read_quick(body, op, context)
         if quick is not None:
             return quick
-        fields = read_document(body, op.operands, reading)
+        fields = read_document(body, op.operands, context)
         try:
-            return _call(fields, op, reading, query)
+            return _call(fields, op, context, query)
         except RequestError:
             # Whatever else is wrong, nesting comes first: it is about the document, not the fields.
-            refuse_deep(body, reading)
+            refuse_deep(body, context)
             raise
 
     def result(self, tensor: Tensor, output: Output) -> Chunks:
@@ -95,18 +95,18 @@ class JsonCodec:
 
 
 def _call(
-    fields: dict[str, object], op: Op[Any], reading: Reading, query: Mapping[str, str]
+    fields: dict[str, object], op: Op[Any], context: DecodeContext, query: Mapping[str, str]
 ) -> Call:
     """The call of a document's fields and those of the query string."""
     if query:
-        _join(fields, read_query(query, op, reading))
+        _join(fields, read_query(query, op, context))
     # What plain fields mean is remembered, and a large body may have any words in them.
     words = [*fields, *(each for each in fields.values() if isinstance(each, str))]
     if all(len(word) <= LONGEST for word in words):
-        plain = plain_call(dict(fields), op, reading)  # it takes the operands out
+        plain = plain_call(dict(fields), op, context)  # it takes the operands out
         if plain is not None:
             return plain
-    return build_call(op, fields, take_operands(fields, op, reading), reading)
+    return build_call(op, fields, take_operands(fields, op, context), context)
 
 
 def _join(fields: dict[str, object], query: dict[str, object]) -> None:
@@ -121,11 +121,13 @@ def _join(fields: dict[str, object], query: dict[str, object]) -> None:
         fields[name] = value
 
 
-def take_operands(fields: dict[str, object], op: Op[Any], reading: Reading) -> dict[str, Operand]:
+def take_operands(
+    fields: dict[str, object], op: Op[Any], context: DecodeContext
+) -> dict[str, Operand]:
     """Operands by name, taken out of the fields."""
     if op.operands is not None:
         return {
-            name: open_operand(fields.pop(name), f"/{name}", reading)
+            name: open_operand(fields.pop(name), f"/{name}", context)
             for name in op.operands
             if name in fields
         }
@@ -139,6 +141,6 @@ def take_operands(fields: dict[str, object], op: Op[Any], reading: Reading) -> d
             places=[Place("/operands", "expected a list of one tensor or more")],
         )
     return {
-        str(index): open_operand(value, f"/operands/{index}", reading)
+        str(index): open_operand(value, f"/operands/{index}", context)
         for index, value in enumerate(listed)
     }

@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 import numpy as np
 import orjson
 
-from service.codecs.base import Body, Reading, Text
+from service.codecs.base import Body, DecodeContext, Text
 from service.codecs.json.nested import too_deep
 from service.codecs.json.parsers import LARGE_BYTES, Huge, read_large, read_small
 from service.codecs.json_pointer import escape, kind_of
@@ -35,7 +35,11 @@ NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def read_document(
-    body: Body, operands: Collection[str] | None, reading: Reading, *, listed: str = "operands"
+    body: Body,
+    operands: Collection[str] | None,
+    context: DecodeContext,
+    *,
+    listed: str = "operands",
 ) -> dict[str, object]:
     """The top-level fields. Arrays of numbers in `operands` may come as numpy's.
 
@@ -52,27 +56,27 @@ def read_document(
     try:
         document = read_small(body, operands, listed)
     except orjson.JSONDecodeError as error:
-        document = _reread(body, error, reading)
+        document = _reread(body, error, context)
     if not isinstance(document, dict):
-        refuse_deep(body, reading)
+        refuse_deep(body, context)
         raise InvalidFieldError(
             "the body is a JSON object with the fields of the operation; "
             f"it was {kind_of(document)}",
             places=[Place("", "expected an object")],
         )
-    colons = _count_colons(document, operands, reading, listed)
+    colons = _count_colons(document, operands, context, listed)
     # Colons are pairs or characters of strings, which stand there as they are if none is escaped:
     # when all of them are accounted for, no pair was lost to a later one with the same key.
     if colons != body.count(b":") or b"\\" in body:
-        refuse_deep(body, reading)
+        refuse_deep(body, context)
         _refuse_doubled(body)
     return document
 
 
-def refuse_deep(text: Body, reading: Reading) -> None:
+def refuse_deep(text: Body, context: DecodeContext) -> None:
     """Raise NestingError if arrays and objects are nested deeper than the limit anywhere."""
-    if depth_of(text) > reading.max_nesting:
-        raise too_deep(reading)
+    if depth_of(text) > context.max_nesting:
+        raise too_deep(context)
 
 
 def depth_of(text: Body) -> int:
@@ -83,7 +87,7 @@ def depth_of(text: Body) -> int:
 
 
 def _count_colons(
-    fields: dict[str, object], operands: Collection[str] | None, reading: Reading, listed: str
+    fields: dict[str, object], operands: Collection[str] | None, context: DecodeContext, listed: str
 ) -> int:
     """Pairs, and colons in strings, leaving out the data of operands."""
     names = (listed,) if operands is None else operands
@@ -91,35 +95,35 @@ def _count_colons(
     for key, value in fields.items():
         total += 1 + key.count(":")
         if key not in names:
-            total += _colons(value, 2, reading)
+            total += _colons(value, 2, context)
         elif operands is None and isinstance(value, list):
-            total += sum(_operand_colons(each, 3, reading) for each in value)
+            total += sum(_operand_colons(each, 3, context) for each in value)
         else:
-            total += _operand_colons(value, 2, reading)
+            total += _operand_colons(value, 2, context)
     return total
 
 
-def _operand_colons(value: object, depth: int, reading: Reading) -> int:
+def _operand_colons(value: object, depth: int, context: DecodeContext) -> int:
     if isinstance(value, dict):
         plain = {key: 0 if key == "data" else each for key, each in value.items()}
-        return _colons(plain, depth, reading)
-    return _colons(value, depth, reading) if isinstance(value, str) else 0
+        return _colons(plain, depth, context)
+    return _colons(value, depth, context) if isinstance(value, str) else 0
 
 
-def _colons(value: object, depth: int, reading: Reading) -> int:
+def _colons(value: object, depth: int, context: DecodeContext) -> int:
     if isinstance(value, str):
         return value.count(":")
     if not isinstance(value, list | dict):
         return 0
-    if depth > reading.max_nesting:
-        raise too_deep(reading)
+    if depth > context.max_nesting:
+        raise too_deep(context)
     if isinstance(value, list):
-        return sum(_colons(each, depth + 1, reading) for each in value)
+        return sum(_colons(each, depth + 1, context) for each in value)
     pairs: int = sum(1 + key.count(":") for key in value)
-    return pairs + sum(_colons(each, depth + 1, reading) for each in value.values())
+    return pairs + sum(_colons(each, depth + 1, context) for each in value.values())
 
 
-def _reread(body: Text, error: orjson.JSONDecodeError, reading: Reading) -> object:
+def _reread(body: Text, error: orjson.JSONDecodeError, context: DecodeContext) -> object:
     """The document with `Huge` where a number is too large for a float64, or the error in words."""
     if not body.strip(b" \t\r\n"):
         raise MalformedJsonError(
@@ -139,7 +143,7 @@ def _reread(body: Text, error: orjson.JSONDecodeError, reading: Reading) -> obje
             f"{wrong.reason}",
             hint="send the text encoded as UTF-8",
         ) from None
-    refuse_deep(text[: error.pos + 1].encode(), reading)
+    refuse_deep(text[: error.pos + 1].encode(), context)
     number = NUMBER.match(text, error.pos)
     if number is None or not math.isinf(float(number[0])):
         _refuse_malformed(text, error.pos, error.msg)

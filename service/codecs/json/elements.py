@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 import numpy as np
 import torch
 
-from service.codecs.base import Reading
+from service.codecs.base import DecodeContext
 from service.codecs.json.nested import Layout, check_size, lay_out, too_deep
 from service.codecs.json.numbers import (
     EXACT,
@@ -38,7 +38,12 @@ DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]*)")
 
 
 def read_elements(
-    value: object, dtype: Dtype, pointer: str, reading: Reading, *, stated: Shape | None = None
+    value: object,
+    dtype: Dtype,
+    pointer: str,
+    context: DecodeContext,
+    *,
+    stated: Shape | None = None,
 ) -> tuple[Tensor, str | None]:
     """The tensor of a nested array, and a sentence on a whole number that lost digits, if any did.
 
@@ -46,9 +51,9 @@ def read_elements(
     """
     rows = value if isinstance(value, np.ndarray) else lay_out(value, pointer)
     parts = 2 if dtype.kind == "complex" else 1
-    if pointer.count("/") + len(rows.shape) > reading.max_nesting:
-        raise too_deep(reading)
-    check_size(rows.shape, pointer, reading, parts=parts)
+    if pointer.count("/") + len(rows.shape) > context.max_nesting:
+        raise too_deep(context)
+    check_size(rows.shape, pointer, context, parts=parts)
     shape = _shape(rows.shape, stated, parts, pointer)
     where = partial(pointer_to, pointer, shape=rows.shape)
     if isinstance(rows, Layout):

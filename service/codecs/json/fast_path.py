@@ -13,7 +13,7 @@ import numpy.typing as npt
 import orjson
 import torch
 
-from service.codecs.base import Body, Reading
+from service.codecs.base import Body, DecodeContext
 from service.codecs.json.numbers import extremes
 from service.codecs.request import COMMON, MAX_OPERANDS, Fields, parse_fields
 from service.core.call import Call
@@ -34,37 +34,37 @@ Array = npt.NDArray[Any]
 Items = tuple[tuple[str, object], ...]
 
 
-def read_quick(body: Body, op: Op[Any], reading: Reading) -> Call | None:
+def read_quick(body: Body, op: Op[Any], context: DecodeContext) -> Call | None:
     """The call that a small plain body asks for, or None."""
     document = _document(body)
-    return plain_call(document, op, reading) if document else None
+    return plain_call(document, op, context) if document else None
 
 
-def plain_call(document: dict[str, Any], op: Op[Any], reading: Reading) -> Call | None:
+def plain_call(document: dict[str, Any], op: Op[Any], context: DecodeContext) -> Call | None:
     """The call that a plain document asks for, or None. Its operands are lists or arrays.
 
     They are taken out of it.
     """
     values = _take(document, op)
-    if not values or reading.shapes:
+    if not values or context.shapes:
         return None
     try:
         # 1, 1.0 and true are equal, and different fields.
         types = tuple(map(type, document.values()))
-        fields = _fields(op, tuple(document.items()), types, reading)
+        fields = _fields(op, tuple(document.items()), types, context)
     except TypeError:  # a list among them
         return None
     if fields is None:
         return None
-    dtype = fields.dtype or reading.dtype
+    dtype = fields.dtype or context.dtype
     if dtype.name not in FLOATS:
         return None
     tensors = []
     for value in values:
         if type(value) is np.ndarray:
-            array = _moderate(value, dtype, reading)
+            array = _moderate(value, dtype, context)
         else:
-            array = _array(value, dtype, reading)
+            array = _array(value, dtype, context)
         if array is None:
             return None
         tensors.append(torch.from_numpy(array))
@@ -93,25 +93,27 @@ def _take(document: dict[str, Any], op: Op[Any]) -> list[Any]:
 
 
 @lru_cache(maxsize=256)
-def _fields(op: Op[Any], items: Items, types: tuple[type, ...], reading: Reading) -> Fields | None:
+def _fields(
+    op: Op[Any], items: Items, types: tuple[type, ...], context: DecodeContext
+) -> Fields | None:
     """The fields, if they are right; None to have the general way say what is wrong."""
-    if reading.max_rank < DEEPEST or reading.max_nesting < DEEPEST + OUTSIDE:
+    if context.max_rank < DEEPEST or context.max_nesting < DEEPEST + OUTSIDE:
         return None
-    known = {*COMMON, *(param.name for param in (*op.params, *reading.params))}
+    known = {*COMMON, *(param.name for param in (*op.params, *context.params))}
     missing = {param.name for param in op.params if param.required}.difference(dict(items))
     if missing or not known.issuperset(dict(items)):
         return None
     try:
-        return parse_fields(op, dict(items), reading)
+        return parse_fields(op, dict(items), context)
     except ServiceError:
         return None
 
 
-def _moderate(array: Array, dtype: Dtype, reading: Reading) -> Array | None:
+def _moderate(array: Array, dtype: Dtype, context: DecodeContext) -> Array | None:
     """The array in another dtype, within the limits and without any loss, or None."""
-    if array.size > reading.max_elements or array.ndim > reading.max_rank:
+    if array.size > context.max_elements or array.ndim > context.max_rank:
         return None
-    if array.ndim + OUTSIDE > reading.max_nesting:
+    if array.ndim + OUTSIDE > context.max_nesting:
         return None
     if array.dtype == dtype.numpy or not array.size:
         return array.astype(dtype.numpy, copy=False)
@@ -119,7 +121,7 @@ def _moderate(array: Array, dtype: Dtype, reading: Reading) -> Array | None:
     return array.astype(dtype.numpy) if -MODERATE < least <= greatest < MODERATE else None
 
 
-def _array(value: Any, dtype: Dtype, reading: Reading) -> Array | None:
+def _array(value: Any, dtype: Dtype, context: DecodeContext) -> Array | None:
     """A vector or a matrix of moderate numbers, or None."""
     if type(value) is not list or not value:
         return None
@@ -135,4 +137,4 @@ def _array(value: Any, dtype: Dtype, reading: Reading) -> Array | None:
         array = np.array(value, dtype.numpy)
     except ValueError:  # ragged
         return None
-    return array if array.size <= reading.max_elements else None
+    return array if array.size <= context.max_elements else None

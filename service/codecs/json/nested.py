@@ -8,7 +8,7 @@ from itertools import chain
 from math import prod
 from typing import Final, NoReturn
 
-from service.codecs.base import Reading
+from service.codecs.base import DecodeContext
 from service.codecs.json_pointer import index_of, name_of, pointer_to
 from service.core.call import Shape
 from service.errors import LimitExceededError, NestingError, Place, RaggedArrayError, quote
@@ -44,20 +44,20 @@ def lay_out(value: object, pointer: str) -> Layout:
     return Layout(shape, level, kinds)
 
 
-def check_size(shape: Shape, pointer: str, reading: Reading, *, parts: int = 1) -> None:
+def check_size(shape: Shape, pointer: str, context: DecodeContext, *, parts: int = 1) -> None:
     """Raise LimitExceededError for a shape over a limit: Python integers, nothing allocated.
 
     The last axis holds the `parts` of each number when there are two.
     """
     rank = len(shape) - (parts - 1)
-    if rank > reading.max_rank:
-        _refuse_size(f"rank {rank}", f"{reading.max_rank} (SERVICE_MAX_RANK)", pointer)
+    if rank > context.max_rank:
+        _refuse_size(f"rank {rank}", f"{context.max_rank} (SERVICE_MAX_RANK)", pointer)
     elements = prod(shape) // parts
-    if elements == 0 and not reading.shapes:
+    if elements == 0 and not context.shapes:
         check_empty(shape, pointer)
-    if elements > reading.max_elements:
+    if elements > context.max_elements:
         count = str(elements) if elements < 2**64 else "over 2^64"
-        _refuse_size(f"{count} elements", f"{reading.max_elements} (SERVICE_MAX_ELEMENTS)", pointer)
+        _refuse_size(f"{count} elements", f"{context.max_elements} (SERVICE_MAX_ELEMENTS)", pointer)
 
 
 def check_empty(shape: Shape, pointer: str) -> None:
@@ -69,10 +69,10 @@ def check_empty(shape: Shape, pointer: str) -> None:
         _refuse_size(f"sizes {quote(list(shape))}", "a product below 2^58", pointer)
 
 
-def too_deep(reading: Reading) -> NestingError:
+def too_deep(context: DecodeContext) -> NestingError:
     """The error for a document that is nested too deep."""
     return NestingError(
-        f"arrays and objects are nested deeper than {reading.max_nesting} (SERVICE_MAX_NESTING)",
+        f"arrays and objects are nested deeper than {context.max_nesting} (SERVICE_MAX_NESTING)",
         hint='{"shape": [...], "data": [...]} takes any tensor as one flat list',
     )
 

@@ -5,7 +5,7 @@ from typing import Final, NoReturn
 
 import pybase64
 
-from service.codecs.base import Reading
+from service.codecs.base import DecodeContext
 from service.codecs.json.elements import read_elements
 from service.codecs.json.nested import check_size
 from service.codecs.json_pointer import escape, name_of
@@ -35,13 +35,13 @@ class ArrayOperand:
 
     value: object
     pointer: str
-    reading: Reading
+    context: DecodeContext
     dtype: Dtype | None = None
     shape: Shape | None = None
 
     def read(self, dtype: Dtype) -> tuple[Tensor, str | None]:
         """The tensor, and a sentence on a whole number that lost digits, if any did."""
-        return read_elements(self.value, dtype, self.pointer, self.reading, stated=self.shape)
+        return read_elements(self.value, dtype, self.pointer, self.context, stated=self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,10 @@ class Base64Operand:
         return from_bytes(data, dtype, self.shape, self.pointer), None
 
 
-def open_operand(value: object, pointer: str, reading: Reading) -> Operand:
+def open_operand(value: object, pointer: str, context: DecodeContext) -> Operand:
     """The operand at a pointer; an error names what its object lacks or has too much."""
     if not isinstance(value, dict):
-        return ArrayOperand(value, pointer, reading)
+        return ArrayOperand(value, pointer, context)
     name = name_of(pointer)
     if unknown := [key for key in value if key not in KEYS]:
         raise UnknownFieldError(
@@ -74,17 +74,17 @@ def open_operand(value: object, pointer: str, reading: Reading) -> Operand:
             places=(Place(f"{pointer}/{escape(key)}", "unknown field") for key in unknown),
         )
     dtype = parse_dtype_at(value["dtype"], f"{pointer}/dtype") if "dtype" in value else None
-    shape = _parse_shape(value["shape"], pointer, reading) if "shape" in value else None
+    shape = _parse_shape(value["shape"], pointer, context) if "shape" in value else None
     if "ref" in value:
-        return _refer(value, dtype, shape, pointer, reading)
+        return _refer(value, dtype, shape, pointer, context)
     if "data" in value and "b64" in value:
         raise InvalidFieldError(
             f"{name} has both data and b64; one of them is enough",
             places=[Place(f"{pointer}/b64", "beside data")],
         )
     if "data" in value:
-        return ArrayOperand(value["data"], f"{pointer}/data", reading, dtype, shape)
-    if "b64" not in value and shape is not None and reading.shapes:
+        return ArrayOperand(value["data"], f"{pointer}/data", context, dtype, shape)
+    if "b64" not in value and shape is not None and context.shapes:
         return ShapeOperand(pointer, shape, dtype)
     if "b64" not in value:
         raise MissingFieldError(
@@ -107,7 +107,7 @@ def _refer(
     dtype: Dtype | None,
     shape: Shape | None,
     pointer: str,
-    reading: Reading,
+    context: DecodeContext,
 ) -> StoredOperand:
     """The operand that a name stands for; shape and dtype beside it have to be its own."""
     if extra := [key for key in ("data", "b64") if key in value]:
@@ -115,9 +115,9 @@ def _refer(
             f"{name_of(pointer)} has both ref and {extra[0]}; one of them is enough",
             places=[Place(f"{pointer}/{extra[0]}", "beside ref")],
         )
-    tensor = arrays_of(reading, f"{pointer}/ref").find(value["ref"], f"{pointer}/ref")
+    tensor = arrays_of(context, f"{pointer}/ref").find(value["ref"], f"{pointer}/ref")
     own_dtype, own_shape = describe(tensor.dtype), tuple(tensor.shape)
-    check_size(own_shape, pointer, replace(reading, max_elements=UNLIMITED))
+    check_size(own_shape, pointer, replace(context, max_elements=UNLIMITED))
     for key, stated, own in (("dtype", dtype, own_dtype), ("shape", shape, own_shape)):
         if stated not in (None, own):
             raise InvalidFieldError(
@@ -128,7 +128,7 @@ def _refer(
     return StoredOperand(tensor, pointer)
 
 
-def _parse_shape(value: object, pointer: str, reading: Reading) -> Shape:
+def _parse_shape(value: object, pointer: str, context: DecodeContext) -> Shape:
     """Sizes of the axes, within the limits."""
     sizes = value if isinstance(value, list) else []
     wrong = next((i for i, size in enumerate(sizes) if not is_integer(size) or size < 0), None)
@@ -143,7 +143,7 @@ def _parse_shape(value: object, pointer: str, reading: Reading) -> Shape:
                 )
             ],
         )
-    check_size(tuple(sizes), pointer, reading)
+    check_size(tuple(sizes), pointer, context)
     return tuple(sizes)
 
 

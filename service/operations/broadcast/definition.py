@@ -16,7 +16,7 @@ from service.operations.broadcast.indexing import Index, apply_view, parse_views
 from service.operations.broadcasting import broadcast_shapes, describe_alignment
 from service.operations.elementwise import BOUNDS, EXPANSION, FUNCTIONS, INTEGER_DIVISION, Function
 from service.operations.overflow import Array, magnitude, overflow, prove_fits
-from service.registry import Inferred, Op, Param, Refusal, Sample
+from service.registry import ErrorSample, Inferred, Op, Param, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +151,7 @@ def _function(op: str | None, specs: tuple[Spec, ...], to: Shape | None) -> Func
     return INTEGER_DIVISION if op == "div" and dtype in INTEGERS else function
 
 
-def prove(meaning: InferredBroadcast, operands: Sequence[Tensor]) -> None:
+def check_overflow(meaning: InferredBroadcast, operands: Sequence[Tensor]) -> None:
     """Raise IntegerOverflowError unless the exact result of integer arithmetic fits."""
     bound = BOUNDS.get(meaning.name)
     if bound is None or meaning.dtype not in INTEGERS or 0 in meaning.shape:
@@ -238,7 +238,7 @@ op = Op(
         ),
     ),
     infer=infer,
-    prove=prove,
+    check_overflow=check_overflow,
     auto=("torch", "dask"),
     samples=(
         *(Sample(name, ((2, 3), (3,)), {"op": name}) for name in FUNCTIONS),
@@ -254,22 +254,24 @@ op = Op(
         Sample("nothing", ((0, 3), (3,)), {"op": "add"}),
         Sample("stretched to nothing", ((2, 1), (0,)), {"op": "mul"}),
     ),
-    refusals=(
-        Refusal("sizes differ", ((256, 3), (128, 3)), "shape-mismatch", {"op": "add"}),
-        Refusal("op unknown", ((2,), (2,)), "invalid-field", {"op": "plus"}),
-        Refusal("no op", ((2,), (2,)), "invalid-field"),
-        Refusal("neither op nor to", ((2,),), "invalid-field"),
-        Refusal("one operand", ((2,),), "invalid-field", {"op": "add", "to": [2, 2]}),
-        Refusal("three to subtract", ((2,), (2,), (2,)), "invalid-field", {"op": "sub"}),
-        Refusal("to is smaller", ((2, 3),), "shape-mismatch", {"to": [3]}),
-        Refusal("to does not fit", ((2, 3),), "shape-mismatch", {"to": [4, 3]}),
-        Refusal("to is negative", ((3,),), "invalid-field", {"to": [-1, 3]}),
-        Refusal("views is no list", ((3,),), "invalid-field", {"to": [3], "views": ":"}),
-        Refusal("views of others", ((3,),), "invalid-field", {"to": [3], "views": [None, None]}),
-        Refusal("a view with numbers", ((3,),), "invalid-field", {"to": [3], "views": ["0"]}),
-        Refusal("a view too deep", ((3,),), "shape-mismatch", {"to": [3], "views": [":,:"]}),
+    error_samples=(
+        ErrorSample("sizes differ", ((256, 3), (128, 3)), "shape-mismatch", {"op": "add"}),
+        ErrorSample("op unknown", ((2,), (2,)), "invalid-field", {"op": "plus"}),
+        ErrorSample("no op", ((2,), (2,)), "invalid-field"),
+        ErrorSample("neither op nor to", ((2,),), "invalid-field"),
+        ErrorSample("one operand", ((2,),), "invalid-field", {"op": "add", "to": [2, 2]}),
+        ErrorSample("three to subtract", ((2,), (2,), (2,)), "invalid-field", {"op": "sub"}),
+        ErrorSample("to is smaller", ((2, 3),), "shape-mismatch", {"to": [3]}),
+        ErrorSample("to does not fit", ((2, 3),), "shape-mismatch", {"to": [4, 3]}),
+        ErrorSample("to is negative", ((3,),), "invalid-field", {"to": [-1, 3]}),
+        ErrorSample("views is no list", ((3,),), "invalid-field", {"to": [3], "views": ":"}),
+        ErrorSample(
+            "views of others", ((3,),), "invalid-field", {"to": [3], "views": [None, None]}
+        ),
+        ErrorSample("a view with numbers", ((3,),), "invalid-field", {"to": [3], "views": ["0"]}),
+        ErrorSample("a view too deep", ((3,),), "shape-mismatch", {"to": [3], "views": [":,:"]}),
     ),
-    probes=(  # of eq, which every dtype has
+    calibration_samples=(  # of eq, which every dtype has
         Sample("tiny", ((2,), (2,)), {"op": "eq"}),
         Sample("small", ((8, 8), (8,)), {"op": "eq"}),
         Sample("medium", ((64, 64), (64,)), {"op": "eq"}),

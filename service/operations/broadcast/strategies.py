@@ -82,7 +82,7 @@ def loops(function: Callable[..., Tensor], result: Spec, *operands: Tensor) -> T
 
 
 @op.strategy(
-    "python", adapt=in_world("python"), work=by_element, dtypes=EVERY, declines=no_complex_powers
+    "python", adapt=in_world("python"), work=by_element, dtypes=EVERY, unsupported=no_complex_powers
 )
 def python(function: Callable[..., Any], result: Spec, *operands: Tensor) -> Tensor:
     """One loop for each axis, over Python lists, without torch."""

@@ -22,7 +22,7 @@ from service.operations.equation import (
     read,
 )
 from service.operations.overflow import Array, magnitude, prove_fits
-from service.registry import Inferred, Op, Param, Refusal, Sample
+from service.registry import ErrorSample, Inferred, Op, Param, Sample
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ def infer(specs: tuple[Spec, ...], *, equation: str, optimize: str | Path) -> In
     )
 
 
-def prove(meaning: InferredEinsum, operands: Sequence[Tensor]) -> None:
+def check_overflow(meaning: InferredEinsum, operands: Sequence[Tensor]) -> None:
     """Raise IntegerOverflowError unless integer operands have an exact sum of products."""
     if meaning.dtype not in INTEGERS:
         return
@@ -143,7 +143,7 @@ op = Op(
         ),
     ),
     infer=infer,
-    prove=prove,
+    check_overflow=check_overflow,
     auto=("torch", "broadcast", "dask"),
     samples=(
         Sample("matrix product", ((2, 3), (3, 4)), {"equation": "ij,jk->ik"}),
@@ -182,42 +182,48 @@ op = Op(
         Sample("nothing to sum", ((2, 0), (0, 3)), {"equation": "ij,jk->ik"}),
         Sample("no rows", ((0, 3), (3, 2)), {"equation": "ij,jk->ik"}),
     ),
-    refusals=(
-        Refusal("no equation", ((2, 3),), "missing-field"),
-        Refusal("a wrong arrow", ((2, 3), (3, 4)), "invalid-equation", {"equation": "ik,kj>ij"}),
-        Refusal("a digit", ((2, 3),), "invalid-equation", {"equation": "i1->i"}),
-        Refusal("two dots", ((2, 3),), "invalid-equation", {"equation": "i..->i"}),
-        Refusal("dots twice", ((2, 3),), "invalid-equation", {"equation": "...i...->i"}),
-        Refusal("a term too many", ((2, 3),), "invalid-equation", {"equation": "ij,jk->ik"}),
-        Refusal("result letter twice", ((3, 3),), "invalid-equation", {"equation": "ij->ii"}),
-        Refusal("result letter unknown", ((3, 3),), "invalid-equation", {"equation": "ij->k"}),
-        Refusal("a comma in the result", ((3,),), "invalid-equation", {"equation": "i->i,i"}),
-        Refusal("letters and rank", ((2, 3),), "shape-mismatch", {"equation": "ijk->i"}),
-        Refusal("dots and rank", ((2,),), "shape-mismatch", {"equation": "ij...->i"}),
-        Refusal("sizes differ", ((2, 3), (2, 3)), "shape-mismatch", {"equation": "ij,jk->ik"}),
-        Refusal("no square", ((1, 3),), "shape-mismatch", {"equation": "ii->i"}),
-        Refusal("equation of a wrong kind", ((2, 3),), "invalid-field", {"equation": ["ij->ji"]}),
-        Refusal("no optimizer", ((2, 3),), "invalid-field", {"equation": "ij", "optimize": "best"}),
-        Refusal(
+    error_samples=(
+        ErrorSample("no equation", ((2, 3),), "missing-field"),
+        ErrorSample(
+            "a wrong arrow", ((2, 3), (3, 4)), "invalid-equation", {"equation": "ik,kj>ij"}
+        ),
+        ErrorSample("a digit", ((2, 3),), "invalid-equation", {"equation": "i1->i"}),
+        ErrorSample("two dots", ((2, 3),), "invalid-equation", {"equation": "i..->i"}),
+        ErrorSample("dots twice", ((2, 3),), "invalid-equation", {"equation": "...i...->i"}),
+        ErrorSample("a term too many", ((2, 3),), "invalid-equation", {"equation": "ij,jk->ik"}),
+        ErrorSample("result letter twice", ((3, 3),), "invalid-equation", {"equation": "ij->ii"}),
+        ErrorSample("result letter unknown", ((3, 3),), "invalid-equation", {"equation": "ij->k"}),
+        ErrorSample("a comma in the result", ((3,),), "invalid-equation", {"equation": "i->i,i"}),
+        ErrorSample("letters and rank", ((2, 3),), "shape-mismatch", {"equation": "ijk->i"}),
+        ErrorSample("dots and rank", ((2,),), "shape-mismatch", {"equation": "ij...->i"}),
+        ErrorSample("sizes differ", ((2, 3), (2, 3)), "shape-mismatch", {"equation": "ij,jk->ik"}),
+        ErrorSample("no square", ((1, 3),), "shape-mismatch", {"equation": "ii->i"}),
+        ErrorSample(
+            "equation of a wrong kind", ((2, 3),), "invalid-field", {"equation": ["ij->ji"]}
+        ),
+        ErrorSample(
+            "no optimizer", ((2, 3),), "invalid-field", {"equation": "ij", "optimize": "best"}
+        ),
+        ErrorSample(
             "a path that stops",
             ((2,), (2,), (2,)),
             "invalid-field",
             {"equation": "i,i,i", "optimize": [[0, 1]]},
         ),
-        Refusal(
+        ErrorSample(
             "a path that repeats",
             ((2,), (2,)),
             "invalid-field",
             {"equation": "i,i", "optimize": [[0, 0]]},
         ),
-        Refusal(
+        ErrorSample(
             "optimal of many",
             ((2,),) * 8,
             "invalid-field",
             {"equation": "i,i,i,i,i,i,i,i", "optimize": "optimal"},
         ),
     ),
-    probes=(
+    calibration_samples=(
         Sample("tiny", ((2, 2), (2, 2)), {"equation": "ik,kj->ij"}),
         Sample("small", ((8, 8), (8, 8)), {"equation": "ik,kj->ij"}),
         Sample("medium", ((24, 96), (96, 24)), {"equation": "ik,kj->ij"}),

@@ -125,7 +125,7 @@ def along(x: Tensor, term: str, letters: str) -> Tensor:
     work=by_step,
     dtypes=NUMBERS,
     cuda=FLOATS | COMPLEX,
-    declines=only_pairs,
+    unsupported=only_pairs,
 )
 def pairwise(equation: Equation, a: Tensor, b: Tensor | None = None) -> Tensor:
     """Contracts two operands at a time along the path, each time by one batched matrix product.

@@ -13,7 +13,7 @@ from service.core.dtypes import INTEGERS, describe
 from service.errors import Place, ShapeMismatchError, UnsupportedDtypeError
 from service.operations.broadcasting import broadcast_shapes, broadcasts
 from service.operations.overflow import magnitude, prove_fits
-from service.registry import Inferred, Op, Refusal, Sample
+from service.registry import ErrorSample, Inferred, Op, Sample
 
 # With fewer rows or columns, no BLAS library has the speed of the 256 x 256 that rates come from.
 LARGE: Final = 128
@@ -87,7 +87,7 @@ def _fitting_hint(a: Shape, b: Shape) -> str | None:
     return None
 
 
-def prove(meaning: InferredMatmul, operands: Sequence[Tensor]) -> None:
+def check_overflow(meaning: InferredMatmul, operands: Sequence[Tensor]) -> None:
     """Raise IntegerOverflowError unless integer operands have an exact product."""
     if meaning.dtype in INTEGERS:
         a, b = (x.numpy() for x in operands)
@@ -107,7 +107,7 @@ op = Op(
     operands=("a", "b"),
     params=(),
     infer=infer,
-    prove=prove,
+    check_overflow=check_overflow,
     auto=("torch", "numpy", "broadcast", "dask"),
     samples=(
         Sample("two matrices", ((2, 3), (3, 4))),
@@ -121,12 +121,12 @@ op = Op(
         Sample("nothing to contract", ((2, 0), (0, 3))),
         Sample("empty batch", ((0, 2, 3), (3, 2))),
     ),
-    refusals=(
-        Refusal("inner sizes differ", ((2, 3), (2, 3)), "shape-mismatch"),
-        Refusal("a number", ((), (2, 3)), "shape-mismatch"),
-        Refusal("batches do not broadcast", ((2, 2, 3), (3, 3, 2)), "shape-mismatch"),
+    error_samples=(
+        ErrorSample("inner sizes differ", ((2, 3), (2, 3)), "shape-mismatch"),
+        ErrorSample("a number", ((), (2, 3)), "shape-mismatch"),
+        ErrorSample("batches do not broadcast", ((2, 2, 3), (3, 3, 2)), "shape-mismatch"),
     ),
-    probes=(
+    calibration_samples=(
         Sample("tiny", ((2, 2), (2, 2))),
         Sample("small", ((8, 8), (8, 8))),
         Sample("medium", ((24, 96), (96, 24))),

@@ -12,7 +12,7 @@ from service.core.call import Spec, Tensor
 from service.core.dtypes import INTEGERS, describe
 from service.core.validators import boolean, choice, integers, is_integer, is_number, refuse
 from service.errors import InvalidFieldError, Place, ShapeMismatchError, UnsupportedDtypeError
-from service.registry import Inferred, Op, Param, Refusal, Sample
+from service.registry import ErrorSample, Inferred, Op, Param, Sample
 
 Ord = float | Literal["fro", "nuc"]
 MATRIX_ORDS: Final = ("fro", "nuc", math.inf, -math.inf, 1, -1, 2, -2)
@@ -180,7 +180,7 @@ def _ord_error(order: Ord, what: str, choices: str) -> InvalidFieldError:
     )
 
 
-def prove(meaning: InferredNorm, operands: Sequence[Tensor]) -> None:
+def check_overflow(meaning: InferredNorm, operands: Sequence[Tensor]) -> None:
     """Integers become floats first, so nothing can overflow."""
 
 
@@ -229,7 +229,7 @@ op = Op(
         ),
     ),
     infer=infer,
-    prove=prove,
+    check_overflow=check_overflow,
     auto=("torch", "dask"),
     samples=(
         Sample("flattened", ((3, 4),)),
@@ -257,24 +257,26 @@ op = Op(
         Sample("no rows", ((0, 3),), {"dim": 1}),
         Sample("empty matrix", ((0, 3),), {"ord": "nuc"}),
     ),
-    refusals=(
-        Refusal("no such axis", ((2, 3),), "shape-mismatch", {"dim": 2}),
-        Refusal("an axis twice", ((2, 3),), "shape-mismatch", {"dim": [0, -2]}),
-        Refusal("ord without dim", ((2, 3, 4),), "shape-mismatch", {"ord": 2}),
-        Refusal("three axes for auto", ((2, 3, 4),), "shape-mismatch", {"dim": [0, 1, 2]}),
-        Refusal("one axis of a matrix", ((2, 3),), "shape-mismatch", {"kind": "matrix", "dim": 0}),
-        Refusal("matrix of a vector", ((3,),), "shape-mismatch", {"kind": "matrix"}),
-        Refusal("nuclear of vectors", ((3,),), "invalid-field", {"ord": "nuc"}),
-        Refusal("order 3 of matrices", ((2, 3),), "invalid-field", {"ord": 3}),
-        Refusal("greatest of nothing", ((0,),), "shape-mismatch", {"ord": "inf"}),
-        Refusal("least of nothing", ((2, 0),), "shape-mismatch", {"ord": -1}),
-        Refusal("ord of a wrong kind", ((2, 3),), "invalid-field", {"ord": True}),
-        Refusal("ord of a wrong word", ((2, 3),), "invalid-field", {"ord": "frobenius"}),
-        Refusal("dim of a wrong kind", ((2, 3),), "invalid-field", {"dim": "rows"}),
-        Refusal("keepdim of a wrong kind", ((2, 3),), "invalid-field", {"keepdim": 1}),
-        Refusal("kind of a wrong kind", ((2, 3),), "invalid-field", {"kind": "vectors"}),
+    error_samples=(
+        ErrorSample("no such axis", ((2, 3),), "shape-mismatch", {"dim": 2}),
+        ErrorSample("an axis twice", ((2, 3),), "shape-mismatch", {"dim": [0, -2]}),
+        ErrorSample("ord without dim", ((2, 3, 4),), "shape-mismatch", {"ord": 2}),
+        ErrorSample("three axes for auto", ((2, 3, 4),), "shape-mismatch", {"dim": [0, 1, 2]}),
+        ErrorSample(
+            "one axis of a matrix", ((2, 3),), "shape-mismatch", {"kind": "matrix", "dim": 0}
+        ),
+        ErrorSample("matrix of a vector", ((3,),), "shape-mismatch", {"kind": "matrix"}),
+        ErrorSample("nuclear of vectors", ((3,),), "invalid-field", {"ord": "nuc"}),
+        ErrorSample("order 3 of matrices", ((2, 3),), "invalid-field", {"ord": 3}),
+        ErrorSample("greatest of nothing", ((0,),), "shape-mismatch", {"ord": "inf"}),
+        ErrorSample("least of nothing", ((2, 0),), "shape-mismatch", {"ord": -1}),
+        ErrorSample("ord of a wrong kind", ((2, 3),), "invalid-field", {"ord": True}),
+        ErrorSample("ord of a wrong word", ((2, 3),), "invalid-field", {"ord": "frobenius"}),
+        ErrorSample("dim of a wrong kind", ((2, 3),), "invalid-field", {"dim": "rows"}),
+        ErrorSample("keepdim of a wrong kind", ((2, 3),), "invalid-field", {"keepdim": 1}),
+        ErrorSample("kind of a wrong kind", ((2, 3),), "invalid-field", {"kind": "vectors"}),
     ),
-    probes=(
+    calibration_samples=(
         Sample("tiny", ((2,),)),
         Sample("small", ((64,),)),
         Sample("medium", ((4096,),)),

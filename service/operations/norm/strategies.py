@@ -112,7 +112,12 @@ def no_empty_matrix(meaning: InferredNorm) -> str | None:
 
 
 @op.strategy(
-    "loops", adapt=as_rows, work=by_element, dtypes=NUMBERS, cuda=NUMBERS, declines=only_held_powers
+    "loops",
+    adapt=as_rows,
+    work=by_element,
+    dtypes=NUMBERS,
+    cuda=NUMBERS,
+    unsupported=only_held_powers,
 )
 def loops(x: Tensor, ord: float) -> Tensor:
     """Two loops over tensor elements: magnitudes to a power, added up, then the root.
@@ -127,7 +132,7 @@ def loops(x: Tensor, ord: float) -> Tensor:
     return norms
 
 
-@op.strategy("python", adapt=as_rows, work=by_element, dtypes=NUMBERS, declines=only_powers)
+@op.strategy("python", adapt=as_rows, work=by_element, dtypes=NUMBERS, unsupported=only_powers)
 def python(x: Tensor, ord: float) -> Tensor:
     """Two loops over Python lists, without torch.
 
@@ -138,7 +143,12 @@ def python(x: Tensor, ord: float) -> Tensor:
 
 
 @op.strategy(
-    "elementwise", adapt=as_rows, work=at_once, dtypes=NUMBERS, cuda=NUMBERS, declines=only_squares
+    "elementwise",
+    adapt=as_rows,
+    work=at_once,
+    dtypes=NUMBERS,
+    cuda=NUMBERS,
+    unsupported=only_squares,
 )
 def elementwise(x: Tensor, ord: float) -> Tensor:
     """The lesson's Frobenius norm: all squares at once, summed, then the square root.
@@ -154,7 +164,7 @@ def elementwise(x: Tensor, ord: float) -> Tensor:
     work=at_once,
     dtypes=NUMBERS,
     cuda=NUMBERS,
-    declines=only_filled_powers,
+    unsupported=only_filled_powers,
 )
 def scaled(x: Tensor, ord: float) -> Tensor:
     """Divides first, so that no power that counts overflows or underflows.
@@ -168,7 +178,7 @@ def scaled(x: Tensor, ord: float) -> Tensor:
 
 
 @op.strategy(
-    "einsum", adapt=as_rows, work=at_once, dtypes=NUMBERS, cuda=NUMBERS, declines=only_squares
+    "einsum", adapt=as_rows, work=at_once, dtypes=NUMBERS, cuda=NUMBERS, unsupported=only_squares
 )
 def einsum(x: Tensor, ord: float) -> Tensor:
     """Each row's inner product with itself, then the square root.
@@ -190,7 +200,7 @@ def torch_(x: Tensor, ord: Any, dim: tuple[int, ...], keepdim: bool, matrix: boo
     adapt=native,
     work=at_once,
     dtypes=INTEGERS | COMPLEX | (FLOATS - LOW_PRECISION),
-    declines=no_empty_matrix,
+    unsupported=no_empty_matrix,
 )
 def numpy(x: Tensor, ord: Any, dim: tuple[int, ...], keepdim: bool, matrix: bool) -> Tensor:
     """NumPy's own norms."""
@@ -208,7 +218,7 @@ def numpy(x: Tensor, ord: Any, dim: tuple[int, ...], keepdim: bool, matrix: bool
     work=at_once,
     dtypes=frozenset(),
     cluster=IN_BLOCKS,
-    declines=no_singular_values,
+    unsupported=no_singular_values,
 )
 def dask(x: Blocks, ord: Any, dim: tuple[int, ...], keepdim: bool) -> Blocks:
     """NumPy's own norms, block by block on a Dask cluster."""

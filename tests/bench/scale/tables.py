@@ -182,7 +182,7 @@ def notes(report: Products) -> list[str]:
     wall = Figure(tuple(graph.tasks / each for each in graph.seconds))
     workers = Figure(tuple(each / graph.tasks * 1e6 for each in graph.worker_s))
     huge = product(report, there, 1)
-    refusals = [f"n = {size.n} here: {size.refused}" for size in report.sizes if size.refused]
+    error_samples = [f"n = {size.n} here: {size.refused}" for size in report.sizes if size.refused]
     rate = f"GFLOP/s a core: torch {alone:.1f}, a worker with all that is around it {there:.1f}"
     task = (
         f"{graph.side} x {graph.side} blocks of one element: {graph.tasks} tasks, {wall} tasks/s; "
@@ -196,4 +196,4 @@ def notes(report: Products) -> list[str]:
         f"the service's own plan of it: {plan.estimated_s / 3600:.1f} h on {report.workers} "
         f"workers; {plan.reason or 'accepted'}"
     )
-    return [*refusals, rate, task, whole, planned]
+    return [*error_samples, rate, task, whole, planned]

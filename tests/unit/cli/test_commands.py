@@ -16,7 +16,7 @@ from service.__main__ import main
 from service.cli import compare as command
 from service.cli import output as results
 from service.cli.request import RandomOperand, random_tensor
-from service.codecs import Reading
+from service.codecs import DecodeContext
 from service.core.dtypes import DTYPES, describe
 from service.errors import LimitExceededError
 
@@ -300,7 +300,7 @@ def test_random_operands(name: str) -> None:
 
 def test_random_operands_keep_within_limits() -> None:
     """Nothing is allocated for an operand that is over a limit."""
-    reading = Reading(max_elements=10, dtype=DTYPES["float32"], max_deadline_ms=1)
+    reading = DecodeContext(max_elements=10, dtype=DTYPES["float32"], max_deadline_ms=1)
     operand = RandomOperand("/a", (10**9, 10**9), reading, torch.Generator())
     with pytest.raises(LimitExceededError, match="a has 10"):
         operand.read(describe(torch.float32))

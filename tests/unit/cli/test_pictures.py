@@ -11,7 +11,7 @@ import torch
 from service.cli.charts import race_chart, sweep_chart, write_html, write_png
 from service.cli.output import as_text
 from service.cli.tables import plan_table, race_table, sweep_table, verdict
-from service.compare import Options, Report, Row
+from service.compare import CompareOptions, Report, Row
 from service.compare.agreement import Agreement
 from service.compare.report import Host, host_line, quickest, rung_names
 from service.compare.sweep import Point, Sweep
@@ -20,7 +20,7 @@ from service.core.devices import host_devices
 from service.operations import REGISTRY
 from service.planning.cost_model import CostModel
 from service.planning.limits import Limits
-from service.planning.planner import Planner, Request
+from service.planning.planner import CallSpec, Planner
 
 HOST = Host("A processor", 2, ("cuda:0", "cpu"), {"python": "3.11", "torch": "2"})
 EXACT = Agreement(0.0, 0.0, 0, None)
@@ -88,7 +88,7 @@ def test_verdict(row: Row, text: str) -> None:
 
 def test_race_table() -> None:
     """The fastest, the baseline and what disagrees are marked by words; reasons stand below."""
-    text = as_text(race_table(report(SLOW, QUICK, GPU, DEAR), "a race", Options()))
+    text = as_text(race_table(report(SLOW, QUICK, GPU, DEAR), "a race", CompareOptions()))
     lines = {" ".join(line.split()[:3]): line for line in text.splitlines()}
     assert text.startswith("a race\n")
     assert lines["loops cpu 1"].endswith("baseline")
@@ -102,9 +102,9 @@ def test_race_table() -> None:
 def test_race_table_of_one() -> None:
     """The only rung is the fastest and the baseline; without a baseline there is no speed-up."""
     alone = replace(QUICK, times_ns=(1_000,))
-    text = as_text(race_table(report(alone, baseline="torch"), "a race", Options()))
+    text = as_text(race_table(report(alone, baseline="torch"), "a race", CompareOptions()))
     assert "fastest, baseline" in text
-    assert "×" not in as_text(race_table(report(QUICK, baseline=None), "a race", Options()))
+    assert "×" not in as_text(race_table(report(QUICK, baseline=None), "a race", CompareOptions()))
 
 
 def test_race_chart(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_plan_table_without_a_strategy() -> None:
     """What no strategy takes has no memory to tell of."""
     planner = Planner(host_devices("cpu"), CostModel(), Limits(2**24, 2**30, 16, 30_000))
     specs = (Spec((2, 2), torch.float32),) * 2
-    found = planner.explain(Request(REGISTRY["matmul"], specs, {}))
+    found = planner.explain(CallSpec(REGISTRY["matmul"], specs, {}))
     text = as_text(plan_table(replace(found, plan=None, reason="none", estimates=()), "a plan"))
     assert "accepted  NO: none" in text
     assert "memory" not in text

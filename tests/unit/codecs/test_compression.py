@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.codecs import READERS, WRITERS, InflatingReader, PackingWriter, Reading
+from service.codecs import READERS, WRITERS, DecodeContext, InflatingReader, PackingWriter
 from service.codecs.compression import CODINGS, PACKERS, SHORTEST_BYTES, STEP_IN, STEP_OUT, inflate
 from service.codecs.zstd import ZstdCompressor
 from service.core.call import Outcome
@@ -123,15 +123,15 @@ def test_a_reader_reads_what_is_inside(coding: str) -> None:
     """Within the limit of its reading; never in the event loop."""
     reader = InflatingReader(READERS[JSON], coding)
     assert reader.media_type == JSON
-    reading = Reading(
+    context = DecodeContext(
         max_elements=9, dtype=parse_dtype("float32"), max_deadline_ms=9, max_body_bytes=40
     )
     body = PACK[coding](b'{"x": [3, 4]}')
-    (x,) = reader.decode(body, REGISTRY["norm"], reading).operands
+    (x,) = reader.decode(body, REGISTRY["norm"], context).operands
     assert x.tolist() == [3, 4]
-    assert reader.try_decode(body, REGISTRY["norm"], reading) is None
+    assert reader.try_decode(body, REGISTRY["norm"], context) is None
     with pytest.raises(BodyTooLargeError):
-        reader.decode(PACK[coding](b" " * 41), REGISTRY["norm"], reading)
+        reader.decode(PACK[coding](b" " * 41), REGISTRY["norm"], context)
 
 
 @CODING

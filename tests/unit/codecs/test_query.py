@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service import compare
-from service.codecs import Reading
+from service.codecs import DecodeContext
 from service.codecs.query import read_query
 from service.core.dtypes import parse_dtype
 from service.errors import InvalidFieldError, NestingError, UnknownFieldError
 from service.operations import REGISTRY
 
-READING = Reading(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
-RACING = Reading(
+READING = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
+RACING = DecodeContext(
     max_elements=1, dtype=parse_dtype("float32"), max_deadline_ms=1, params=compare.PARAMS
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from service.codecs import Reading
+from service.codecs import DecodeContext
 from service.codecs.json.codec import JsonCodec
 from service.codecs.json.operands import open_operand
 from service.codecs.json.parsers import LARGE_BYTES
@@ -21,14 +21,14 @@ from service.operations.matmul.strategies import op as matmul
 from service.operations.norm.strategies import op as norm
 from service.registry import Op, Param
 
-READING = Reading(max_elements=1000, dtype=DTYPES["float32"], max_deadline_ms=1000)
+READING = DecodeContext(max_elements=1000, dtype=DTYPES["float32"], max_deadline_ms=1000)
 LISTED = replace(norm, operands=None)
 CODEC = JsonCodec()
 
 
-def decode(body: object, op: Op[Any] = matmul, reading: Reading = READING) -> Call:
+def decode(body: object, op: Op[Any] = matmul, context: DecodeContext = READING) -> Call:
     """The call of a body."""
-    return CODEC.decode(json.dumps(body).encode(), op, reading)
+    return CODEC.decode(json.dumps(body).encode(), op, context)
 
 
 def refusal(body: object, op: Op[Any] = matmul) -> ServiceError:
@@ -194,8 +194,8 @@ def test_operands_get_the_one_dtype_that_holds_them(
 
 def test_the_default_dtype_is_the_server_s() -> None:
     """As its settings have it."""
-    reading = replace(READING, dtype=DTYPES["float64"])
-    assert decode({"a": [1], "b": [2]}, reading=reading).operands[0].dtype == torch.float64
+    context = replace(READING, dtype=DTYPES["float64"])
+    assert decode({"a": [1], "b": [2]}, context=context).operands[0].dtype == torch.float64
 
 
 @pytest.mark.parametrize(
@@ -231,10 +231,10 @@ PLAN = replace(READING, shapes=True, max_elements=2**62)
 def test_a_plan_takes_shapes_without_data() -> None:
     """Beside operands with data; the dtypes are promoted as they would be in the run."""
     a, b = {"shape": [10**6, 10**6]}, {"dtype": "float64", "data": [1, 2]}
-    call = decode({"a": a, "b": b}, reading=PLAN)
+    call = decode({"a": a, "b": b}, context=PLAN)
     assert call.operands == ()
     assert call.operand_specs == (Spec((10**6, 10**6), torch.float64), Spec((2,), torch.float64))
-    call = decode({"a": a, "b": {"shape": [], "dtype": "int8"}, "dtype": "bool"}, reading=PLAN)
+    call = decode({"a": a, "b": {"shape": [], "dtype": "int8"}, "dtype": "bool"}, context=PLAN)
     assert call.operand_specs == (Spec((10**6, 10**6), torch.int8), Spec((), torch.int8))
 
 
@@ -249,10 +249,10 @@ def test_a_shape_without_data_cannot_be_read() -> None:
 def test_a_route_may_have_parameters_of_its_own() -> None:
     """They are checked like those of the operation, and come apart from them."""
     repeat = Param("repeat", "", {}, integer("repeat", least=1, most=9), default=3)
-    reading = replace(READING, params=(repeat,))
+    context = replace(READING, params=(repeat,))
     body = {"a": [1], "b": [2]}
-    assert decode(body, reading=reading).options == {"repeat": 3}
-    assert decode(body | {"repeat": 5}, reading=reading).options == {"repeat": 5}
+    assert decode(body, context=context).options == {"repeat": 3}
+    assert decode(body | {"repeat": 5}, context=context).options == {"repeat": 5}
     with pytest.raises(ServiceError, match="from 1 to 9"):
-        decode(body | {"repeat": 10}, reading=reading)
+        decode(body | {"repeat": 10}, context=context)
     assert refusal(body | {"repeat": 5}).code == "unknown-field"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from service.codecs import stored_arrays as stored
-from service.codecs.stored_arrays import Folder
+from service.codecs.stored_arrays import ArrayFolder
 from service.core.call import Spec
 from service.errors import ArrayExistsError, ArrayUnavailableError
 
@@ -16,7 +16,7 @@ TWO = Spec((2,), torch.float32)
 
 def test_a_name_that_another_takes_meanwhile(tmp_path: Path) -> None:
     """The other's file stays, and nothing of ours."""
-    keep = Folder(tmp_path).keep("x.npy", "/output/store", overwrite=False)
+    keep = ArrayFolder(tmp_path).keep("x.npy", "/output/store", overwrite=False)
 
     def take() -> None:
         with keep.create(TWO) as sink:
@@ -31,7 +31,7 @@ def test_a_name_that_another_takes_meanwhile(tmp_path: Path) -> None:
 
 def test_a_result_that_is_not_finished(tmp_path: Path) -> None:
     """A name appears when the file is whole, or never."""
-    keep = Folder(tmp_path).keep("x.npy", "/output/store", overwrite=False)
+    keep = ArrayFolder(tmp_path).keep("x.npy", "/output/store", overwrite=False)
 
     def fail() -> None:
         with keep.create(TWO):
@@ -45,7 +45,7 @@ def test_a_result_that_is_not_finished(tmp_path: Path) -> None:
 
 def test_no_room(tmp_path: Path) -> None:
     """A result for which there is no room is refused before it is computed into a file."""
-    keep = Folder(tmp_path).keep("x.npy", "/output/store", overwrite=False)
+    keep = ArrayFolder(tmp_path).keep("x.npy", "/output/store", overwrite=False)
     with (
         pytest.raises(ArrayUnavailableError, match="cannot be stored: ") as caught,
         keep.create(Spec((2**57,), torch.float32)),
@@ -59,7 +59,7 @@ def test_no_room(tmp_path: Path) -> None:
 def test_a_file_that_changes_after_it_was_planned(tmp_path: Path, change: str) -> None:
     """What is loaded is what was planned, or nothing."""
     np.save(tmp_path / "x.npy", np.ones(3, np.float32))
-    tensor = Folder(tmp_path).find("x.npy", "/x/ref")
+    tensor = ArrayFolder(tmp_path).find("x.npy", "/x/ref")
     assert (tuple(tensor.shape), tensor.dtype, tensor.device.type) == ((3,), torch.float32, "meta")
     if change == "gone":
         (tmp_path / "x.npy").unlink()
@@ -74,4 +74,4 @@ def test_without_the_zarr_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(stored, "find_spec", lambda name: None)
     (tmp_path / "x.zarr").mkdir()
     with pytest.raises(ArrayUnavailableError, match=r"the extra \[zarr\]"):
-        Folder(tmp_path).find("x.zarr", "/x/ref")
+        ArrayFolder(tmp_path).find("x.zarr", "/x/ref")

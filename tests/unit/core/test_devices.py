@@ -13,8 +13,8 @@ from service.core.devices import (
     CLUSTER,
     Absence,
     Device,
+    DeviceReadiness,
     Devices,
-    Readiness,
     check_here,
     host_devices,
     named_gpus,
@@ -86,7 +86,7 @@ def test_a_device_that_cannot_be_had() -> None:
 
 def test_changes_are_counted() -> None:
     """News that are none change nothing."""
-    readiness = Readiness()
+    readiness = DeviceReadiness()
     news: tuple[tuple[Mapping[str, Absence], int], ...] = (
         ({}, 0),
         ({"cuda:0": ("it died", 7)}, 1),
@@ -113,8 +113,8 @@ def test_gpus_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_own_device() -> None:
     """One on the CPU has no more to tell."""
-    device = Device("cuda:0", "cuda", "", None, owned=True)
-    assert properties_of(device) == replace(device, owned=False)
+    device = Device("cuda:0", "cuda", "", None, has_process=True)
+    assert properties_of(device) == replace(device, has_process=False)
     check_here(properties_of(device))
     settle_on(device)
 

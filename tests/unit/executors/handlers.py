@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from service.executors import Answer, Bytes, FatalError, Handler, Line
+from service.executors import Bytes, Channel, FatalError, Handler, WorkerResponse
 
 
 class Echo:
@@ -20,9 +20,9 @@ class Echo:
         self.suffix = suffix.encode()
         self.rests = 0
 
-    def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
+    def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
         """The same."""
-        return Answer(head, (body, self.suffix))
+        return WorkerResponse(head, (body, self.suffix))
 
     def rest(self) -> None:
         """Count the rests."""
@@ -32,7 +32,7 @@ class Echo:
 class Obedient:
     """Does what the head says."""
 
-    def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
+    def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
         """Do what the first word of the head says to the rest, and give back the body."""
         word, _, argument = head.decode().partition(" ")
         if word == "shorten":
@@ -40,7 +40,7 @@ class Obedient:
             sleep(60)
         if word == "tell":
             return tell(argument, body, line)
-        return Answer(ACTS[word](argument).encode(), (body,))
+        return WorkerResponse(ACTS[word](argument).encode(), (body,))
 
     def rest(self) -> None:
         """Do nothing."""
@@ -49,7 +49,7 @@ class Obedient:
 class Unwell:
     """Says why it can do nothing."""
 
-    def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
+    def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
         """Fail."""
         raise FatalError("it has no driver")
 
@@ -136,13 +136,13 @@ def end(argument: str) -> str:
     raise FatalError(argument)
 
 
-def tell(argument: str, body: Bytes, line: Line) -> Answer:
+def tell(argument: str, body: Bytes, line: Channel) -> WorkerResponse:
     """So many times the body, and then as the rest of the argument says."""
     count, _, last = argument.partition(" ")
     for index in range(int(count)):
         line.tell(b"%d:" % index + body)
     word, _, argument = last.partition(" ")
-    return Answer(ACTS[word](argument).encode(), (body,))
+    return WorkerResponse(ACTS[word](argument).encode(), (body,))
 
 
 ACTS: Final[dict[str, Callable[[str], str]]] = {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from service.core.devices import Readiness
+from service.core.devices import DeviceReadiness
 from service.errors import (
     DeadlineExceededError,
     DeviceUnreadyError,
@@ -20,8 +20,8 @@ from service.errors import (
 )
 from service.executors import (
     Config,
+    DeviceProcess,
     ForkServer,
-    Owner,
     Pool,
     WorkerFaultError,
     spawn,
@@ -34,7 +34,7 @@ from tests.unit.executors.test_process_pool import ROOT, is_alive, pid_in, until
 
 LONG_MS = 60_000
 CONFIG = Config(make="tests.unit.executors.handlers:obey", memory_bytes=None, nice=0)
-Owners = Callable[..., Owner]
+Owners = Callable[..., DeviceProcess]
 
 
 class Reports:
@@ -59,14 +59,14 @@ def reports() -> Reports:
 
 
 @pytest.fixture
-def readiness() -> Readiness:
+def readiness() -> DeviceReadiness:
     """What is known of the test's device."""
-    return Readiness()
+    return DeviceReadiness()
 
 
 @pytest.fixture
 async def owners(
-    template: ForkServer, reports: Reports, readiness: Readiness
+    template: ForkServer, reports: Reports, readiness: DeviceReadiness
 ) -> AsyncIterator[Owners]:
     """Makes owners of "cuda:0" with a handler of the tests, starts and closes them."""
     made = []
@@ -77,9 +77,9 @@ async def owners(
         start: Start = template.fork,
         queue: int = 4,
         longest_ms: int = LONG_MS,
-    ) -> Owner:
+    ) -> DeviceProcess:
         config = replace(CONFIG, make=f"tests.unit.executors.handlers:{handler}")
-        found = Owner(
+        found = DeviceProcess(
             "cuda:0",
             start,
             lambda: config,
@@ -98,18 +98,18 @@ async def owners(
             await each.close()
 
 
-async def until_ready(readiness: Readiness) -> None:
+async def until_ready(readiness: DeviceReadiness) -> None:
     """Wait until the device can be had."""
     await until(lambda: not readiness.absences)
 
 
-async def pid_of(lane: Owner) -> int:
+async def pid_of(lane: DeviceProcess) -> int:
     """The id of the process."""
     answer, _ = await lane.run(b"pid", b"", deadline_ms=LONG_MS)
     return int(answer)
 
 
-async def test_a_body_stays_until_it_is_read(owners: Owners, readiness: Readiness) -> None:
+async def test_a_body_stays_until_it_is_read(owners: Owners, readiness: DeviceReadiness) -> None:
     """Nobody waits for the answer any more, but the process has yet to take it in."""
     lane, pool = owners(), Pool(2**21)
     await until_ready(readiness)
@@ -130,7 +130,9 @@ async def test_a_body_stays_until_it_is_read(owners: Owners, readiness: Readines
     pool.close()
 
 
-async def test_a_process_that_stays(owners: Owners, reports: Reports, readiness: Readiness) -> None:
+async def test_a_process_that_stays(
+    owners: Owners, reports: Reports, readiness: DeviceReadiness
+) -> None:
     """It is started before anybody asks, tells its report, and answers one call after another."""
     lane = owners()
     with pytest.raises(DeviceUnreadyError, match="its process is starting") as refused:
@@ -147,7 +149,7 @@ async def test_a_process_that_stays(owners: Owners, reports: Reports, readiness:
     assert lane.ends == lane.inside == 0
 
 
-async def test_it_does_not_yield(owners: Owners, readiness: Readiness) -> None:
+async def test_it_does_not_yield(owners: Owners, readiness: DeviceReadiness) -> None:
     """Its calls are as urgent as the server's."""
     lane = owners()
     await until_ready(readiness)
@@ -155,7 +157,7 @@ async def test_it_does_not_yield(owners: Owners, readiness: Readiness) -> None:
     assert int(nice) == os.getpriority(os.PRIO_PROCESS, 0)
 
 
-async def test_a_fresh_interpreter(owners: Owners, readiness: Readiness) -> None:
+async def test_a_fresh_interpreter(owners: Owners, readiness: DeviceReadiness) -> None:
     """It is a child of this very process, forked from no template, and it is reaped."""
     lane = owners(start=spawn)
     await until_ready(readiness)
@@ -167,7 +169,7 @@ async def test_a_fresh_interpreter(owners: Owners, readiness: Readiness) -> None
 
 
 async def test_no_interpreter_to_be_had(
-    owners: Owners, readiness: Readiness, monkeypatch: pytest.MonkeyPatch
+    owners: Owners, readiness: DeviceReadiness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried again after a while, and until then the reason is told."""
     monkeypatch.setattr(owner, "PAUSES_S", (0.01, 0.05))
@@ -181,7 +183,7 @@ async def test_no_interpreter_to_be_had(
 
 
 async def test_a_death_while_nobody_asks(
-    owners: Owners, reports: Reports, readiness: Readiness
+    owners: Owners, reports: Reports, readiness: DeviceReadiness
 ) -> None:
     """It is noticed at once, and the next process is there before it is needed."""
     lane = owners()
@@ -194,7 +196,7 @@ async def test_a_death_while_nobody_asks(
 
 @pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 async def test_a_death_during_a_call(
-    owners: Owners, reports: Reports, readiness: Readiness, way: signal.Signals
+    owners: Owners, reports: Reports, readiness: DeviceReadiness, way: signal.Signals
 ) -> None:
     """It is not tried again, for that might cost the next process; those who wait are told."""
     lane = owners()
@@ -213,7 +215,7 @@ async def test_a_death_during_a_call(
 
 
 async def test_a_device_that_takes_no_more_work(
-    owners: Owners, reports: Reports, readiness: Readiness
+    owners: Owners, reports: Reports, readiness: DeviceReadiness
 ) -> None:
     """The process says so, ends by itself, and is replaced."""
     lane = owners()
@@ -225,7 +227,9 @@ async def test_a_device_that_takes_no_more_work(
     assert [await pid_of(lane)] == reports.found[1:]
 
 
-async def test_a_late_call_goes_on(owners: Owners, reports: Reports, readiness: Readiness) -> None:
+async def test_a_late_call_goes_on(
+    owners: Owners, reports: Reports, readiness: DeviceReadiness
+) -> None:
     """Its client is told in time; the process is not given up for a deadline that it chose."""
     lane = owners()
     await until_ready(readiness)
@@ -236,7 +240,7 @@ async def test_a_late_call_goes_on(owners: Owners, reports: Reports, readiness: 
 
 
 async def test_an_unwanted_call_goes_on(
-    owners: Owners, reports: Reports, readiness: Readiness
+    owners: Owners, reports: Reports, readiness: DeviceReadiness
 ) -> None:
     """A client that leaves does not cost the others their device, whatever comes of its call."""
     lane = owners()
@@ -253,7 +257,7 @@ async def test_an_unwanted_call_goes_on(
 
 
 async def test_a_call_that_holds_the_device(
-    owners: Owners, reports: Reports, readiness: Readiness, tmp_path: Path
+    owners: Owners, reports: Reports, readiness: DeviceReadiness, tmp_path: Path
 ) -> None:
     """After the longest time that any call may have, the process is replaced."""
     lane = owners(longest_ms=1500)
@@ -273,7 +277,7 @@ async def test_a_call_that_holds_the_device(
 
 
 async def test_a_probe_in_vain(
-    owners: Owners, reports: Reports, readiness: Readiness, monkeypatch: pytest.MonkeyPatch
+    owners: Owners, reports: Reports, readiness: DeviceReadiness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that does not even greet any more is replaced; one that computes is believed."""
     lane = owners()
@@ -294,7 +298,7 @@ async def test_a_probe_in_vain(
 
 
 async def test_what_does_not_cost_the_process(
-    owners: Owners, reports: Reports, readiness: Readiness
+    owners: Owners, reports: Reports, readiness: DeviceReadiness
 ) -> None:
     """A full queue, and a handler that fails."""
     lane = owners(queue=0)
@@ -313,7 +317,7 @@ async def test_what_does_not_cost_the_process(
 
 
 async def test_an_arena_that_cannot_grow(
-    owners: Owners, reports: Reports, readiness: Readiness, monkeypatch: pytest.MonkeyPatch
+    owners: Owners, reports: Reports, readiness: DeviceReadiness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What stands in the arena then is nobody's message: the process is replaced, too."""
     lane = owners()
@@ -330,7 +334,7 @@ async def test_an_arena_that_cannot_grow(
 
 
 async def test_starts_that_fail(
-    owners: Owners, reports: Reports, readiness: Readiness, monkeypatch: pytest.MonkeyPatch
+    owners: Owners, reports: Reports, readiness: DeviceReadiness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reason is told to who asks for the device; it is tried again, ever more seldom."""
     monkeypatch.setattr(owner, "PAUSES_S", (0.01, 0.05))
@@ -349,7 +353,7 @@ async def test_starts_that_fail(
 
 
 async def test_closing_kills_what_runs(
-    owners: Owners, readiness: Readiness, tmp_path: Path
+    owners: Owners, readiness: DeviceReadiness, tmp_path: Path
 ) -> None:
     """Its clients are told, nothing is started again, and nobody gets the device any more."""
     lane = owners()
@@ -365,9 +369,9 @@ async def test_closing_kills_what_runs(
         await lane.run(b"pid", b"", deadline_ms=LONG_MS)
 
 
-async def test_closing_what_was_never_started(readiness: Readiness, reports: Reports) -> None:
+async def test_closing_what_was_never_started(readiness: DeviceReadiness, reports: Reports) -> None:
     """There is nothing to end."""
-    lane = Owner(
+    lane = DeviceProcess(
         "cuda:0",
         spawn,
         lambda: CONFIG,
@@ -381,7 +385,7 @@ async def test_closing_what_was_never_started(readiness: Readiness, reports: Rep
         await lane.probe()
 
 
-async def test_closing_while_it_starts(owners: Owners, readiness: Readiness) -> None:
+async def test_closing_while_it_starts(owners: Owners, readiness: DeviceReadiness) -> None:
     """The process that nobody needs any more is found and ended."""
     lane = owners(start=spawn)
     await until(lambda: lane._worker._starting is not None)

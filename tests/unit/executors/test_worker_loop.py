@@ -8,7 +8,7 @@ from time import sleep
 
 import pytest
 
-from service.executors import Answer, Bytes, Config, Line, Pool
+from service.executors import Bytes, Channel, Config, Pool, WorkerResponse
 from service.executors.shared_memory import Arena
 from service.executors.worker_loop import (
     ANSWER,
@@ -21,7 +21,7 @@ from service.executors.worker_loop import (
     REQUEST,
     SHORTER,
     Memory,
-    Request,
+    RequestHeader,
     answer,
     data_bytes,
     serve,
@@ -32,18 +32,18 @@ HANDLERS = "tests.unit.executors.handlers"
 
 
 def asked(
-    handle: Callable[[bytes, Bytes], Answer], head: bytes, body: bytes
+    handle: Callable[[bytes, Bytes], WorkerResponse], head: bytes, body: bytes
 ) -> tuple[int, bytes, bytes]:
     """How a request went, and the head and payload of its answer."""
 
     class Handler(Obedient):
-        def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
+        def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
             return handle(head, body)
 
     arena = Arena()
     arena.write(head + body, 0)
     how, head_bytes, size = ANSWER.unpack(
-        answer(Memory(arena), Handler(), print, Request(len(head), len(body)))
+        answer(Memory(arena), Handler(), print, RequestHeader(len(head), len(body)))
     )
     at = len(head) + len(body)
     assert arena.read(at, 0) == head + body  # it can be asked again
@@ -55,8 +55,8 @@ def asked(
 def test_an_answer_of_chunks() -> None:
     """They follow each other; the request stays before them."""
 
-    def handle(head: bytes, body: Bytes) -> Answer:
-        return Answer(head.upper(), (body, b"", memoryview(b"more")))
+    def handle(head: bytes, body: Bytes) -> WorkerResponse:
+        return WorkerResponse(head.upper(), (body, b"", memoryview(b"more")))
 
     assert asked(handle, b"head", b"body") == (DONE, b"HEAD", b"bodymore")
     assert asked(handle, b"", b"") == (DONE, b"", b"more")
@@ -65,7 +65,7 @@ def test_an_answer_of_chunks() -> None:
 def test_a_fault_is_told_with_its_traceback() -> None:
     """The server logs it; the worker goes on."""
 
-    def handle(head: bytes, body: Bytes) -> Answer:
+    def handle(head: bytes, body: Bytes) -> WorkerResponse:
         raise ValueError("a secret")
 
     how, text, payload = asked(handle, b"head", b"body")
@@ -76,7 +76,7 @@ def test_a_fault_is_told_with_its_traceback() -> None:
 def test_memory_that_runs_out_is_told() -> None:
     """It is no fault."""
 
-    def handle(head: bytes, body: Bytes) -> Answer:
+    def handle(head: bytes, body: Bytes) -> WorkerResponse:
         raise MemoryError
 
     assert asked(handle, b"head", b"body") == (EXHAUSTED, b"", b"")
@@ -101,7 +101,7 @@ def test_a_last_answer() -> None:
         thread = Thread(target=serve, args=(theirs, Memory(arena), Obedient()))
         thread.start()
         arena.write(b"end so it is", 0)
-        ours.send(REQUEST.pack(*Request(12, 0)))
+        ours.send(REQUEST.pack(*RequestHeader(12, 0)))
         how, head_bytes, size = ANSWER.unpack(ours.recv(ANSWER.size))
         assert (how, bytes(arena.read(head_bytes, 12)), size) == (FATAL, b"so it is", 0)
         thread.join(20)
@@ -124,7 +124,7 @@ def test_serving_until_the_server_hangs_up() -> None:
         thread.start()
         for text in (b"one", b"two!"):
             arena.write(b"h" + text, 0)
-            ours.send(REQUEST.pack(*Request(1, len(text))))
+            ours.send(REQUEST.pack(*RequestHeader(1, len(text))))
             how, head_bytes, size = ANSWER.unpack(ours.recv(ANSWER.size))
             assert (how, head_bytes, size) == (DONE, 1, len(text) + 1)
             assert arena.read(size, 2 + len(text)) == text + b"!"
@@ -144,17 +144,17 @@ def test_what_is_said_before_the_answer() -> None:
     """A shorter deadline, and parts, which lie between request and answer in the order told."""
 
     class Handler(Obedient):
-        def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
+        def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
             line.tell(b"one")
             line.shorten(250)
             line.tell(b"")
             line.tell(body)
-            return Answer(b"head", (b"payload",))
+            return WorkerResponse(b"head", (b"payload",))
 
     rings: list[bytes] = []
     arena = Arena()
     arena.write(b"askthis", 0)
-    last = answer(Memory(arena), Handler(), rings.append, Request(3, 4))
+    last = answer(Memory(arena), Handler(), rings.append, RequestHeader(3, 4))
     assert [ANSWER.unpack(ring) for ring in (*rings, last)] == [
         (PART, 3, 0),
         (SHORTER, 250, 0),
@@ -171,14 +171,14 @@ def test_a_body_in_the_pool() -> None:
     seen: list[Bytes] = []
 
     class Handler(Obedient):
-        def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
+        def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
             seen.append(body)
-            return Answer(b"head", (body,))
+            return WorkerResponse(b"head", (body,))
 
     arena = Arena()
     arena.write(b"ask", 0)
     memory = Memory(arena, memoryview(b"another this other"))
-    ring = answer(memory, Handler(), print, Request(3, 4, 8))
+    ring = answer(memory, Handler(), print, RequestHeader(3, 4, 8))
     assert ANSWER.unpack(ring) == (DONE, 4, 4)
     assert arena.read(arena.size, 0) == b"askheadthis"
     assert isinstance(seen[0], memoryview)
@@ -204,14 +204,16 @@ def test_a_fault_after_a_part() -> None:
     """It is told behind the part."""
 
     class Handler(Obedient):
-        def answer(self, head: bytes, body: Bytes, line: Line) -> Answer:
+        def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
             line.tell(b"one")
             raise ValueError("because")
 
     rings: list[bytes] = []
     arena = Arena()
     arena.write(b"ask", 0)
-    how, size, rest = ANSWER.unpack(answer(Memory(arena), Handler(), rings.append, Request(3, 0)))
+    how, size, rest = ANSWER.unpack(
+        answer(Memory(arena), Handler(), rings.append, RequestHeader(3, 0))
+    )
     assert (how, rest) == (FAULT, 0)
     assert arena.read(6, 0) == b"askone"
     assert arena.read(size, 6).endswith(b"ValueError: because\n")

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.core.timing import PHASES
 from service.observability.counters import BATCH, Counters, Histogram
 from service.observability.metrics import MEDIA_TYPE, Metrics
-from service.observability.multiprocess import Folder
+from service.observability.multiprocess import CountersFolder
 from service.observability.prometheus import BOUND_BITS
 
 LAPS = [4_000, 0, 300, 3_000, 200, 5_000_000_000]
@@ -136,8 +136,8 @@ def test_phases_are_counted_in_batches(calls: int) -> None:
 
 async def test_processes_add_up(tmp_path: Path) -> None:
     """Whichever is asked; one that has ended keeps its counts, and has nothing to do any more."""
-    here = Metrics(Folder(tmp_path))
-    theirs = Folder(tmp_path)
+    here = Metrics(CountersFolder(tmp_path))
+    theirs = CountersFolder(tmp_path)
     there = Metrics(theirs)
     for metrics, calls in ((here, 2), (there, 3)):
         metrics.gauge("jobs", "Jobs.", lambda: 5)
@@ -161,7 +161,7 @@ async def test_processes_add_up(tmp_path: Path) -> None:
     assert sample(found, "restarts_total") == 2
 
 
-class Watched(Folder):
+class Watched(CountersFolder):
     """A folder that says when something was put there."""
 
     def __init__(self, path: Path) -> None:
@@ -175,7 +175,7 @@ class Watched(Folder):
 
     def calls(self) -> int:
         """How many calls the process that uses the folder has told of."""
-        ((text, lives),) = Folder(self._path).others()
+        ((text, lives),) = CountersFolder(self._path).others()
         assert lives
         return sum(tally.count for tally in Counters.load(text).calls.values())
 

@@ -15,7 +15,7 @@ from service.core.dtypes import DTYPES
 from service.errors import Place, RequestError, ShapeMismatchError, leaves
 from service.operations import REGISTRY
 from service.operations.norm.definition import InferredNorm, parse_dim, parse_ord
-from service.registry import Inferred, Op, Refusal, Sample
+from service.registry import ErrorSample, Inferred, Op, Sample
 
 MATMUL, EINSUM, NORM, BROADCAST = (REGISTRY[op] for op in REGISTRY)
 ERRORS = {leaf.code: leaf for leaf in leaves()}
@@ -42,11 +42,11 @@ def refusal_of(op: Op[Any], *shapes: Shape, raw: Raw | None = None) -> RequestEr
     [
         pytest.param(op, refusal, id=f"{op.name}-{refusal.name}")
         for op in REGISTRY.values()
-        for refusal in op.refusals
+        for refusal in op.error_samples
         if refusal.code != "missing-field"
     ],
 )
-def test_refusals(op: Op[Any], refusal: Refusal) -> None:
+def test_refusals(op: Op[Any], refusal: ErrorSample) -> None:
     """Each call that an operation lists as refused is, by the error of that code."""
     with pytest.raises(ERRORS[refusal.code]):
         meaning_of(op, *refusal.shapes, raw=refusal.params)

@@ -63,9 +63,9 @@ def check(
     meaning = meaning_of(op, operands, raw)
     if not fits(dtype, exact):
         with pytest.raises(IntegerOverflowError):
-            op.prove(meaning, operands)
+            op.check_overflow(meaning, operands)
         return
-    op.prove(meaning, operands)
+    op.check_overflow(meaning, operands)
     for strategy in op.strategies.values():
         if strategy.unsuitable(meaning, "cpu") is None:
             result = strategy.run(meaning, operands)
@@ -211,7 +211,7 @@ def test_wording(
     operands = [torch.tensor(value, dtype=DTYPES[dtype].torch) for value in values]
     meaning = meaning_of(REGISTRY[op], operands, raw)
     with pytest.raises(IntegerOverflowError) as caught:
-        REGISTRY[op].prove(meaning, operands)
+        REGISTRY[op].check_overflow(meaning, operands)
     assert caught.value.detail == detail
     found = re.search(r"hold (-?\d+),", detail)
     is_wider_of_use = found is not None and -(2**63) <= int(found[1]) < 2**63
@@ -238,14 +238,14 @@ def test_nothing_to_prove(
 ) -> None:
     """Floats round, and comparisons, norms and empty results cannot overflow."""
     operands = [torch.full(shape, 100).to(dtype) for shape in shapes]
-    REGISTRY[op].prove(meaning_of(REGISTRY[op], operands, raw), operands)
+    REGISTRY[op].check_overflow(meaning_of(REGISTRY[op], operands, raw), operands)
 
 
 def test_differences_of_unsigned_integers() -> None:
     """A difference that is not below zero is taken where there are no negative numbers."""
     operands = [torch.tensor(x, dtype=torch.uint8) for x in ([3, 2], [1, 2])]
     meaning = meaning_of(REGISTRY["broadcast"], operands, {"op": "sub"})
-    REGISTRY["broadcast"].prove(meaning, operands)
+    REGISTRY["broadcast"].check_overflow(meaning, operands)
 
 
 @pytest.mark.parametrize(
@@ -262,18 +262,18 @@ def test_int64_beyond_the_float_estimate(sign: int, accepted: bool) -> None:
     matmul = REGISTRY["matmul"]
     meaning = meaning_of(matmul, (a, b), {})
     if accepted:
-        matmul.prove(meaning, [a, b])
+        matmul.check_overflow(meaning, [a, b])
         assert matmul.strategies["torch"].run(meaning, [a, b]).item() == 2**63 - 1
     else:
         with pytest.raises(IntegerOverflowError, match="9223372036854775809"):
-            matmul.prove(meaning, [a, b])
+            matmul.check_overflow(meaning, [a, b])
 
 
 def test_too_much_to_prove() -> None:
     """Where Python's integers would take too long, what float64 cannot tell is refused."""
     a, b = np.array([2**62, -1]), np.array([2, 1])
 
-    def prove(operations: int) -> None:
+    def check_overflow(operations: int) -> None:
         prove_fits(
             DTYPES["int64"],
             (a, b),
@@ -283,9 +283,9 @@ def test_too_much_to_prove() -> None:
             operations=operations,
         )
 
-    prove(exactness.MAX_PYTHON_OPERATIONS)
+    check_overflow(exactness.MAX_PYTHON_OPERATIONS)
     with pytest.raises(IntegerOverflowError, match=r"about 9\.22337e"):
-        prove(exactness.MAX_PYTHON_OPERATIONS + 1)
+        check_overflow(exactness.MAX_PYTHON_OPERATIONS + 1)
 
 
 def test_products_beyond_float64() -> None:

@@ -12,9 +12,9 @@ from service.codecs import READERS
 from service.core.timing import Stopwatch
 from service.engine import Engine
 from service.errors import DeviceFailedError
-from service.executors import HANDSHAKE, Answer, FatalError, Line
+from service.executors import HANDSHAKE, Channel, FatalError, WorkerResponse
 from service.operations import REGISTRY
-from service.pipeline.device_worker import OwnerWorker, make
+from service.pipeline.device_worker import DeviceRequestHandler, make
 from service.pipeline.messages import Admitted, WorkerRequest, reply_of
 from service.planning.cost_model import CostModel
 from service.settings import Settings
@@ -32,28 +32,28 @@ TASK = WorkerRequest(
 
 
 @pytest.fixture
-def owner(rates: CostModel) -> OwnerWorker:
+def owner(rates: CostModel) -> DeviceRequestHandler:
     """That of a GPU."""
-    row = asdict(replace(GPU, owned=False, torch_device="cpu"))
+    row = asdict(replace(GPU, has_process=False, torch_device="cpu"))
     known = [*rates.rows(), *rates_of(GPU)]
     made = make(settings=Settings().model_dump(mode="json"), rates=known, device=row)
-    assert isinstance(made, OwnerWorker)
+    assert isinstance(made, DeviceRequestHandler)
     return made
 
 
-def asked(owner: OwnerWorker, head: bytes = TASK.to_json()) -> Answer:
+def asked(owner: DeviceRequestHandler, head: bytes = TASK.to_json()) -> WorkerResponse:
     """What it makes of a product."""
-    return owner.answer(head, bytearray(BODY), Line(print, print))
+    return owner.answer(head, bytearray(BODY), Channel(print, print))
 
 
-def document(answer: Answer) -> Mapping[str, Any]:
+def document(answer: WorkerResponse) -> Mapping[str, Any]:
     """The JSON of a reply."""
     reply, _, _ = reply_of(answer.head, bytearray(b"".join(answer.chunks)))
     found: Mapping[str, Any] = orjson.loads(b"".join(reply.chunks))
     return found
 
 
-def test_a_call(owner: OwnerWorker) -> None:
+def test_a_call(owner: DeviceRequestHandler) -> None:
     """It is computed on the device, by the strategy that was planned."""
     answer = document(asked(owner))
     assert answer["result"]["data"] == [[19.0, 22.0], [43.0, 50.0]]
@@ -61,7 +61,7 @@ def test_a_call(owner: OwnerWorker) -> None:
     owner.rest()
 
 
-def test_a_report(owner: OwnerWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report(owner: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has rates of every strategy in every dtype that the device takes, and of it alone."""
     report = orjson.loads(asked(owner, HANDSHAKE).head)
     assert (report["description"], report["memory_bytes"]) == ("", None)
@@ -77,7 +77,7 @@ def test_a_report(owner: OwnerWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["CUDA", "no words"],
 )
 def test_a_device_that_cannot_begin(
-    owner: OwnerWorker, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+    owner: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
 ) -> None:
     """The first line of the reason is told, and the process ends."""
 
@@ -100,7 +100,7 @@ def test_a_device_that_cannot_begin(
     ids=["passes", "stays", "memory"],
 )
 def test_errors_that_pass_and_those_that_stay(
-    owner: OwnerWorker,
+    owner: DeviceRequestHandler,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
     works: bool,

@@ -11,7 +11,7 @@ import torch
 
 from service.codecs import READERS
 from service.core.timing import QUEUE, Stopwatch
-from service.executors import Bytes, Handler, Line
+from service.executors import Bytes, Channel, Handler
 from service.http.response import HttpResponse
 from service.operations import REGISTRY
 from service.pipeline.messages import (
@@ -21,7 +21,7 @@ from service.pipeline.messages import (
     reply_head,
     reply_of,
 )
-from service.pipeline.worker import Worker, make
+from service.pipeline.worker import RequestHandler, make
 from service.planning.cost_model import CostModel
 from service.settings import Settings
 from tests.owners import GPU, STEP_NS, rates_of
@@ -55,7 +55,7 @@ def replied(
     told: list[Bytes] | None = None,
 ) -> HttpResponse:
     """The reply to a task; deadlines that it shortens go to `left`, and parts to `told`."""
-    line = Line(([] if left is None else left).append, ([] if told is None else told).append)
+    line = Channel(([] if left is None else left).append, ([] if told is None else told).append)
     answer = handler.answer(task.to_json(), bytearray(body), line)
     reply, _, _ = reply_of(answer.head, bytearray(b"".join(answer.chunks)))
     return reply
@@ -265,7 +265,7 @@ def test_what_goes_wrong_outside_the_strategy(
 
 def test_resting(handler: Handler) -> None:
     """Memory is given back; the next call finds its way."""
-    assert isinstance(handler, Worker)
+    assert isinstance(handler, RequestHandler)
     handler.rest()
     assert replied(handler, TASK, BODY).status == 200
 
@@ -274,7 +274,7 @@ def test_rates_travel(rates: CostModel) -> None:
     """As JSON, bit for bit."""
     op = REGISTRY["matmul"]
     service = make(settings=Settings().model_dump(), rates=[])
-    assert isinstance(service, Worker)
+    assert isinstance(service, RequestHandler)
     engine = service._service.engine
     engine.measure(op, torch.float32)
     rows = engine.planner.rates.rows()

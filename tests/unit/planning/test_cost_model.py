@@ -30,7 +30,9 @@ class Clock:
 class Bench:
     """An operation whose one strategy takes time by its number of rows and columns."""
 
-    def __init__(self, *probes: tuple[int, int], ns_per_step: int, ns_per_flop: int) -> None:
+    def __init__(
+        self, *calibration_samples: tuple[int, int], ns_per_step: int, ns_per_flop: int
+    ) -> None:
         self.clock = Clock()
         self.rates = CostModel(self.clock)
         self.ran: list[tuple[int, ...]] = []
@@ -40,11 +42,11 @@ class Bench:
             operands=("x",),
             params=(),
             infer=self._understand,
-            prove=lambda meaning, operands: None,
+            check_overflow=lambda meaning, operands: None,
             auto=("toy",),
             samples=(),
-            refusals=(),
-            probes=tuple(Sample("probe", (shape,)) for shape in probes),
+            error_samples=(),
+            calibration_samples=tuple(Sample("probe", (shape,)) for shape in calibration_samples),
         )
 
         def toy(x: Tensor) -> Tensor:

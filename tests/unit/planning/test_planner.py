@@ -23,7 +23,7 @@ from service.errors import (
 from service.operations import REGISTRY
 from service.planning.cost_model import CostModel
 from service.planning.limits import Limits
-from service.planning.planner import Explanation, Planner, Request
+from service.planning.planner import CallSpec, Explanation, Planner
 from service.registry import Sample, parse_params
 
 CPU = Device("cpu", "cpu", "", None)
@@ -48,10 +48,10 @@ def request(
     dtype: torch.dtype = torch.float32,
     raw: Mapping[str, object] | None = None,
     **more: Any,
-) -> Request:
+) -> CallSpec:
     """What is asked of a planner."""
     params = parse_params(REGISTRY[op].params, raw or {})
-    return Request(REGISTRY[op], tuple(Spec(shape, dtype) for shape in shapes), params, **more)
+    return CallSpec(REGISTRY[op], tuple(Spec(shape, dtype) for shape in shapes), params, **more)
 
 
 MATMUL = request("matmul", (2, 3), (3, 4))
@@ -69,7 +69,7 @@ MATMUL = request("matmul", (2, 3), (3, 4))
         ),
     ],
 )
-def test_strategy(asked: Request, strategy: str) -> None:
+def test_strategy(asked: CallSpec, strategy: str) -> None:
     """`auto` takes the first of its list, a name what is named."""
     plan = planner().plan(asked)
     assert plan.strategy.name == strategy
@@ -134,7 +134,7 @@ def test_bytes_of_a_comparison() -> None:
         ),
     ],
 )
-def test_no_meaning(asked: Request, error: type[RequestError]) -> None:
+def test_no_meaning(asked: CallSpec, error: type[RequestError]) -> None:
     """What has no meaning is refused, run or explained."""
     with pytest.raises(error):
         planner().plan(asked)
@@ -201,7 +201,7 @@ def test_unsuitable() -> None:
         ),
     ],
 )
-def test_size(asked: Request, limits: dict[str, int], detail: str, hint: str | None) -> None:
+def test_size(asked: CallSpec, limits: dict[str, int], detail: str, hint: str | None) -> None:
     """A size over its limit is refused: what it is, the limit, the setting, and what would work."""
     with pytest.raises(LimitExceededError) as caught:
         planner(**limits).plan(asked)
@@ -325,7 +325,11 @@ def test_work_limit(op: str) -> None:
         here = planner()
         limit = here.work_limit(strategy, REGISTRY[op], CPU)
         largest = REGISTRY[op].sample_meaning(
-            Sample("", REGISTRY[op].probes[-1].shapes, REGISTRY[op].probes[-1].params),
+            Sample(
+                "",
+                REGISTRY[op].calibration_samples[-1].shapes,
+                REGISTRY[op].calibration_samples[-1].params,
+            ),
             torch.float32,
         )
         estimated_ns = here.rates.estimate_ns(REGISTRY[op], strategy, CPU, largest)

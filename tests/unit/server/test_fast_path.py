@@ -235,11 +235,11 @@ def gated(gate: Gate) -> Registry:
         operands=plain.operands,
         params=(),
         infer=plain.infer,
-        prove=plain.prove,
+        check_overflow=plain.check_overflow,
         auto=("torch",),
         samples=(),
-        refusals=(),
-        probes=plain.probes[:1],
+        error_samples=(),
+        calibration_samples=plain.calibration_samples[:1],
     )
 
     def register(name: str, compute: Callable[..., Tensor]) -> None:

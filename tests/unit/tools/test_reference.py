@@ -42,11 +42,11 @@ def test_dtypes_in_few_words() -> None:
         infer=lambda specs, deep: Inferred(
             specs=specs, shape=(), dtype=specs[0].dtype, multiply_adds=0
         ),
-        prove=lambda meaning, operands: None,
+        check_overflow=lambda meaning, operands: None,
         auto=(),
         samples=(),
-        refusals=(),
-        probes=(),
+        error_samples=(),
+        calibration_samples=(),
     )
 
     def copy(x: Tensor) -> Tensor:

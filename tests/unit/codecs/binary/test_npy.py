@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.lib import format as npy_format
 
-from service.codecs import Reading
+from service.codecs import DecodeContext
 from service.codecs.binary.npy import NpyCodec, read_span, write_header
 from service.core.dtypes import DTYPES, parse_dtype
 from service.errors import MalformedBodyError, MissingFieldError, ServiceError, UnknownDtypeError
@@ -20,7 +20,7 @@ from service.operations import REGISTRY
 from tests.bodies import IN_NUMPY, bits_of, npy, npy_of, tensor_of
 
 CODEC = NpyCodec()
-READING = Reading(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
+READING = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
 GOOD = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }"
 
 

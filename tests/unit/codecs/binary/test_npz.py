@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.codecs import Reading
+from service.codecs import DecodeContext
 from service.codecs.binary.npz import NpzCodec, read_members
 from service.core.dtypes import parse_dtype
 from service.errors import (
@@ -30,7 +30,7 @@ from service.operations import REGISTRY
 from tests.bodies import IN_NUMPY, bits_of, npy_of, npz_of, tensor_of, zip_of, zipped
 
 CODEC = NpzCodec()
-READING = Reading(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
+READING = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
 FILE = npy_of(np.ones(2, np.float32))
 NAME = b"x.npy"
 
@@ -200,13 +200,13 @@ def test_members_do_not_overlap() -> None:
 def test_a_bomb_costs_nothing() -> None:
     """What the members say they inflate to is counted before they are."""
     body = npz_of({"x": np.zeros(2**24)}, deflated=True)
-    reading = Reading(
+    context = DecodeContext(
         max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000, max_body_bytes=2**20
     )
     assert len(body) < 2**20
     tracemalloc.start()
     with pytest.raises(BodyTooLargeError, match="134217856"):
-        CODEC.decode(bytearray(body), REGISTRY["norm"], reading)
+        CODEC.decode(bytearray(body), REGISTRY["norm"], context)
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
 

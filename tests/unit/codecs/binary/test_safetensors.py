@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load
 
-from service.codecs import Reading
+from service.codecs import DecodeContext
 from service.codecs.binary.safetensors import SafetensorsCodec, read_spans
 from service.core.call import Outcome
 from service.core.dtypes import DTYPES, parse_dtype
@@ -36,7 +36,7 @@ from tests.bodies import (
 )
 
 CODEC = SafetensorsCodec()
-READING = Reading(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
+READING = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
 ONE = {"a": entry("F32", [1], 0, 4)}
 BYTE = b'{"dtype":"U8","shape":[1],"data_offsets":[0,1]}'
 
@@ -114,11 +114,11 @@ def test_aligned_tensors_are_not_copied() -> None:
 
 def test_a_plan_reads_shapes() -> None:
     """Of tensors that are there."""
-    reading = Reading(
+    context = DecodeContext(
         max_elements=4, dtype=parse_dtype("float32"), max_deadline_ms=1000, shapes=True
     )
     body = bytearray(safetensors_of({"x": torch.zeros(2, 2, dtype=torch.float64)}))
-    (spec,) = CODEC.decode(body, REGISTRY["norm"], reading).specs
+    (spec,) = CODEC.decode(body, REGISTRY["norm"], context).specs
     assert (spec.shape, spec.dtype) == ((2, 2), torch.float64)
 
 
@@ -147,14 +147,14 @@ def test_the_names_are_those_of_the_operands(
 
 def test_elements_are_counted() -> None:
     """Before a tensor is made."""
-    reading = Reading(max_elements=3, dtype=parse_dtype("float32"), max_deadline_ms=1000)
+    context = DecodeContext(max_elements=3, dtype=parse_dtype("float32"), max_deadline_ms=1000)
     body = bytearray(safetensors_of({"x": torch.ones(4)}))
     with pytest.raises(LimitExceededError):
-        CODEC.decode(body, REGISTRY["norm"], reading)
+        CODEC.decode(body, REGISTRY["norm"], context)
     huge = safetensors({"x": entry("F32", [0, 2**31, 2**31], 0, 0)})
     with pytest.raises(LimitExceededError, match=r"2\^58"):
         operands(huge, "norm")
-    planning = Reading(
+    planning = DecodeContext(
         max_elements=2**99, dtype=parse_dtype("float32"), max_deadline_ms=1, shapes=True
     )
     with pytest.raises(LimitExceededError, match=r"2\^58"):

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.codecs import READERS, WRITERS, Body, Reading
+from service.codecs import READERS, WRITERS, Body, DecodeContext
 from service.codecs.base import THREAD_TEXT_BYTES
 from service.codecs.json import fast_path as quick
 from service.codecs.json import parsers
@@ -25,7 +25,7 @@ from service.operations.matmul.strategies import op as matmul
 from service.operations.norm.strategies import op as norm
 from service.registry import Op
 
-READING = Reading(max_elements=100_000, dtype=DTYPES["float32"], max_deadline_ms=1000)
+READING = DecodeContext(max_elements=100_000, dtype=DTYPES["float32"], max_deadline_ms=1000)
 LISTED = replace(norm, operands=None)
 CODEC = JsonCodec()
 # White space is no part of the document, and makes it large enough for the other engine.
@@ -33,15 +33,17 @@ PADDING = b" " * LARGE_BYTES
 BODY = b'{"a": [[1]], "b": [[2]]}'
 
 
-def decode(body: Body | str, op: Op[Any] = matmul, reading: Reading = READING) -> Call:
+def decode(body: Body | str, op: Op[Any] = matmul, context: DecodeContext = READING) -> Call:
     """The call of a body."""
-    return CODEC.decode(body.encode() if isinstance(body, str) else body, op, reading)
+    return CODEC.decode(body.encode() if isinstance(body, str) else body, op, context)
 
 
-def refusal(body: Body | str, op: Op[Any] = matmul, reading: Reading = READING) -> ServiceError:
+def refusal(
+    body: Body | str, op: Op[Any] = matmul, context: DecodeContext = READING
+) -> ServiceError:
     """The error that a body ends in."""
     with pytest.raises(ServiceError) as caught:
-        decode(body, op, reading)
+        decode(body, op, context)
     return caught.value
 
 
@@ -205,8 +207,8 @@ def test_nesting_over_the_limit_is_refused(body: str, padding: str) -> None:
 def test_the_limit_on_nesting_counts_the_body_and_the_lists(padding: str) -> None:
     """One object and two lists are three levels; brackets in strings are none."""
     body = '{"a": [[1]], "b": [[1]], "device": "[[[{{{"}' + padding
-    assert decode(body, reading=replace(READING, max_nesting=3)).device == "[[[{{{"
-    assert refusal(body, reading=replace(READING, max_nesting=2)).code == "nesting-too-deep"
+    assert decode(body, context=replace(READING, max_nesting=3)).device == "[[[{{{"
+    assert refusal(body, context=replace(READING, max_nesting=2)).code == "nesting-too-deep"
 
 
 def test_a_limit_on_nesting_beyond_what_can_be_read_is_a_mistake() -> None:

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.codecs import Reading
+from service.codecs import DecodeContext
 from service.codecs.json.codec import JsonCodec
 from service.codecs.json.parsers import LARGE_BYTES
 from service.codecs.tensor_bytes import from_bytes, to_bytes
@@ -20,7 +20,7 @@ from service.core.dtypes import DTYPES
 from service.errors import ServiceError
 from service.operations.norm.strategies import op as norm
 
-READING = Reading(max_elements=1000, dtype=DTYPES["float32"], max_deadline_ms=1000)
+READING = DecodeContext(max_elements=1000, dtype=DTYPES["float32"], max_deadline_ms=1000)
 CODEC = JsonCodec()
 NAN, INF = math.nan, math.inf
 # Both engines read every case.
@@ -390,14 +390,14 @@ def test_sizes_over_the_limits_are_refused_with_the_setting(unit: str) -> None:
 
 def test_large_documents_of_many_shapes_are_read_by_the_large_engine() -> None:
     """Long texts of floats, integers, and integers that turn out to be floats."""
-    reading = replace(READING, max_elements=10**6)
+    context = replace(READING, max_elements=10**6)
     for values in (
         np.random.default_rng(0).standard_normal((20, 30)),
         np.arange(600).reshape(20, 30),
         np.append(np.arange(599).astype(object), 0.5).reshape(20, 30),
     ):
         body = json.dumps({"x": values.tolist(), "dtype": "float64"}).encode()
-        x = CODEC.decode(body, norm, reading).operands[0]
+        x = CODEC.decode(body, norm, context).operands[0]
         assert bits(x) == bits(torch.from_numpy(values.astype(np.float64)))
 
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.codecs import Reading
+from service.codecs import DecodeContext
 from service.codecs.json.codec import take_operands
 from service.codecs.json.document import read_document
 from service.codecs.json.fast_path import SMALL_BYTES, plain_call, read_quick
@@ -19,7 +19,7 @@ from service.core.dtypes import DTYPES
 from service.operations import REGISTRY
 from service.registry import Op
 
-READING = Reading(max_elements=100, dtype=DTYPES["float32"], max_deadline_ms=1000)
+READING = DecodeContext(max_elements=100, dtype=DTYPES["float32"], max_deadline_ms=1000)
 MATMUL, EINSUM, NORM = (REGISTRY[name] for name in ("matmul", "einsum", "norm"))
 PAIR = {"a": [[1, 2.5]], "b": [[3.0], [-4]]}
 
@@ -103,9 +103,9 @@ def test_doubt_is_left_to_the_general_way(op: Op[Any], body: bytes) -> None:
         pytest.param(replace(READING, max_rank=1), id="rank"),
     ],
 )
-def test_tight_limits_are_left_to_the_general_way(reading: Reading) -> None:
+def test_tight_limits_are_left_to_the_general_way(context: DecodeContext) -> None:
     """A limit that a small matrix may meet is checked where its error is worded."""
-    assert read_quick(orjson.dumps(PAIR), MATMUL, reading) is None
+    assert read_quick(orjson.dumps(PAIR), MATMUL, context) is None
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ def test_tight_limits_are_left_to_the_general_way(reading: Reading) -> None:
     ],
 )
 def test_arrays_over_a_limit_are_left_to_the_general_way(
-    shape: tuple[int, ...], tight: Reading
+    shape: tuple[int, ...], tight: DecodeContext
 ) -> None:
     """Those of large bodies, which were parsed as arrays."""
     within, over = (
-        plain_call({"x": np.ones(shape)}, NORM, reading) for reading in (READING, tight)
+        plain_call({"x": np.ones(shape)}, NORM, context) for context in (READING, tight)
     )
     assert within is not None
     assert over is None
