@@ -1,4 +1,4 @@
-"""The steps of docs/contributing.md, followed to the letter in a copy of the repository."""
+"""The steps of CONTRIBUTING.md, followed to the letter in a copy of the repository."""
 
 import os
 import re
@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.docs.blocks import Block, blocks
 
-STEPS: Final = ROOT / "docs" / "contributing.md"
+STEPS: Final = ROOT / "CONTRIBUTING.md"
 # Where a block goes in a file that is there: before the line that this matches.
 PLACES: Final = {
     "def by_column": r"^def by_batch",
@@ -88,8 +88,8 @@ def run(line: str, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("title", "name", "files"),
     [
-        pytest.param("A strategy", "outer", 2, id="strategy"),
-        pytest.param("An operation", "trace", 4, id="operation"),
+        pytest.param("Add a strategy", "outer", 2, id="strategy"),
+        pytest.param("Add an operation", "trace", 4, id="operation"),
     ],
 )
 def test_the_steps(title: str, name: str, files: int, copy: Path) -> None:

@@ -1,7 +1,7 @@
 """What was measured, carried to sizes that this machine is too small for. Arithmetic alone.
 
-Each assumption is one line in docs/scale.md: that cores elsewhere are as quick as these, and that
-what is not shared here is not shared there.
+Each assumption is one line in docs/notes/scale.md: that cores elsewhere are as quick as these, and
+that what is not shared here is not shared there.
 """
 
 from dataclasses import dataclass

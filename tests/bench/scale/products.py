@@ -137,7 +137,7 @@ def measure_graph(bench: Bench, local: Local, side: int, rounds: int) -> Graph:
 
 
 def huge_plan(http: httpx.Client) -> Plan:
-    """What the service says of the product that docs/scale.md reckons with."""
+    """What the service says of the product that docs/notes/scale.md reckons with."""
     shape = {"shape": [HUGE, HUGE], "dtype": "float64"}
     output = {"store": "product.npy"}
     body = {"a": shape, "b": shape, "strategy": "dask", "output": output}
