@@ -21,7 +21,7 @@ PLACES: Final = {
     '@op.strategy("outer"': r'^@op\.strategy\("einsum"',
     '    "trace": lambda': r'^    "broadcast": broadcast,$',
 }
-COPIED: Final = ("service", "tests", "docs", "openapi", "README.md", "pyproject.toml")
+COPIED: Final = ("service", "tests", "tools", "docs", "openapi", "README.md", "pyproject.toml")
 
 
 @pytest.fixture
@@ -51,11 +51,12 @@ def apply(block: Block, folder: Path) -> None:
     assert block.title is not None
     path = folder / block.title
     if not path.exists():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(block.code, encoding="utf-8")
         return
     text = path.read_text(encoding="utf-8")
     place = next((where for start, where in PLACES.items() if block.code.startswith(start)), None)
-    if block.title.endswith("strategies/__init__.py"):
+    if block.title.endswith("operations/__init__.py"):
         imported, _, registry = block.code.partition("\n\n")
         text = text[: text.index("\nREGISTRY")].rstrip() + f"\n{imported}\n\n{registry}"
     else:
