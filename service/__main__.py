@@ -147,7 +147,7 @@ def key(arguments: Sequence[str]) -> int:
         arguments
     )
 
-    from service.api.auth import key_hash, new_key
+    from service.http.auth import key_hash, new_key
 
     made = new_key()
     print(f"key   {made}")

@@ -30,7 +30,7 @@ def plan(arguments: Sequence[str]) -> None:
         raise MissingFieldError(f"plan {op.name} needs --shapes", hint=SHAPES)
     core = make_core(from_environment())
     call = sketched_call(core, op, parse_shapes(options.shapes), options)
-    request = core.engine.request(call)
+    request = core.engine.call_spec(call)
     found = core.engine.planner.explain(request)
     if options.json:
         print(plan_answer(request, found).model_dump_json(exclude_unset=True))

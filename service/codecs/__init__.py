@@ -12,7 +12,7 @@ inflate, packing                content codings around any of them
 
 from typing import Final
 
-from service.codecs.base import NO_FIELDS, Body, Chunks, DecodeContext, Encoded, Reader, Writer
+from service.codecs.base import NO_FIELDS, Body, DecodeContext, Reader, Writer
 from service.codecs.binary.npy import NpyCodec
 from service.codecs.binary.npz import NpzCodec
 from service.codecs.binary.raw import RawCodec
@@ -26,9 +26,7 @@ __all__ = [
     "READERS",
     "WRITERS",
     "Body",
-    "Chunks",
     "DecodeContext",
-    "Encoded",
     "InflatingReader",
     "PackingWriter",
     "Reader",

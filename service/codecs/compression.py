@@ -16,14 +16,13 @@ from service.codecs.base import (
     UNBOUNDED_BYTES,
     Body,
     Buffer,
-    Chunks,
     DecodeContext,
-    Encoded,
     Reader,
     Writer,
 )
-from service.core.call import Call, Outcome, Output, Tensor
-from service.core.timing import Timings
+from service.core.call import Call, Outcome, Output
+from service.core.response import HttpResponse
+from service.core.timing import Stopwatch
 from service.errors import BodyTooLargeError, MalformedBodyError
 from service.registry import Op
 
@@ -186,13 +185,15 @@ PACKERS: Final[dict[str, Callable[[Iterable[bytes | memoryview]], bytes]]] = {
 ELEMENT_NS: Final = {"zstd": 50, "gzip": 400, "deflate": 400}
 
 
-def pack(plain: Encoded, coding: str) -> Encoded:
+def pack(plain: HttpResponse, coding: str) -> HttpResponse:
     """The answer compressed, or as it is if it is short."""
     if sum(map(len, plain.chunks)) < SHORTEST_BYTES:
         return plain
     packed = PACKERS[coding](plain.chunks)
     coded = (b"content-encoding", coding.encode())
-    return Encoded((packed,), (*plain.headers, coded, VARY))
+    headers = tuple(each for each in plain.headers if each[0] != b"content-length")
+    length = (b"content-length", b"%d" % len(packed))
+    return HttpResponse(plain.status, (*headers, length, coded, VARY), (packed,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,12 +223,8 @@ class PackingWriter:
         """About what an element takes to be written and compressed."""
         return self.writer.element_ns + ELEMENT_NS[self.coding]
 
-    def result(self, tensor: Tensor, output: Output) -> Chunks:
-        """The result as the format has it."""
-        return self.writer.result(tensor, output)
-
-    def answer(
-        self, outcome: Outcome, payload: Chunks, timings: Timings, request_id: str
-    ) -> Encoded:
-        """The whole answer, compressed unless it is short."""
-        return pack(self.writer.answer(outcome, payload, timings, request_id), self.coding)
+    def encode(
+        self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
+    ) -> HttpResponse:
+        """Return the whole answer, compressed unless it is short."""
+        return pack(self.writer.encode(outcome, output, watch, request_id), self.coding)

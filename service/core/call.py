@@ -97,4 +97,4 @@ class Outcome:
     warm: bool
     warnings: tuple[str, ...] = ()
     explanation: Mapping[str, object] | None = None
-    lane: str = "inline"
+    executor: str = "inline"

@@ -60,11 +60,9 @@ class Plan:
     estimated_ns: int
     interpreter_ns: int = 0
     leaves: bool = False
-
-    @property
-    def elements(self) -> int:
-        """How many elements the result has."""
-        return self.meaning.elements
+    # Both of `meaning`, which computes them anew each time: set in the plan of a call that runs.
+    elements: int = 0
+    explanation: Mapping[str, object] | None = None
 
     @property
     def outer_bytes(self) -> int:

@@ -12,7 +12,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from service.observability.logs import log_config
-from service.server.fast_path import Protocol
+from service.server.fast_path import FastPathProtocol
 from service.server.preflight import make_room
 from service.server.shutdown import Server
 from service.server.supervisor import Supervisor
@@ -52,7 +52,7 @@ def serve(settings: Settings) -> int:
 
 
 def _serve_by_one(settings: Settings) -> int:
-    server = Server(_config(settings))
+    server = Server(_config(settings), settings)
     server.run()
     return 0 if server.started else STARTUP_FAILURE
 
@@ -64,7 +64,8 @@ def _serve_by_many(settings: Settings) -> int:
 
 def _serve_on(listener: socket.socket) -> None:
     """Be one of several server processes, which get their settings by the environment."""
-    Server(_config(from_environment())).run([listener])
+    settings = from_environment()
+    Server(_config(settings), settings).run([listener])
 
 
 def _config(settings: Settings) -> uvicorn.Config:
@@ -74,7 +75,7 @@ def _config(settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=Protocol,
+        http=FastPathProtocol,
         proxy_headers=False,
         ws="none",
         server_header=False,

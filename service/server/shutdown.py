@@ -9,7 +9,10 @@ from typing import Final
 
 import uvicorn
 
-from service.server.connection import Connection
+from service.pipeline.application import Application
+from service.server.connection import Connection, ConnectionMonitor, limits_of
+from service.server.fast_request import ResponseBatch
+from service.settings import Settings
 
 TICK_S: Final = 0.05
 
@@ -20,6 +23,18 @@ class Server(uvicorn.Server):
     uvicorn alone stops to listen first, so that nobody can ask whether it is ready; takes no second
     SIGTERM; and dies of the signal when it has done all.
     """
+
+    def __init__(self, config: uvicorn.Config, settings: Settings):
+        """Serve as `config` says, with the limits on connections of `settings`."""
+        super().__init__(config)
+        self._monitor = ConnectionMonitor(limits_of(settings))
+        self._batch = ResponseBatch(1000 * settings.busy_poll_us)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, and listen; connections find these objects in their state."""
+        self.lifespan.state |= {"monitor": self._monitor, "batch": self._batch}
+        self._monitor.start()
+        await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end; at once, if that has begun. Workers end as their sockets close."""
@@ -32,7 +47,9 @@ class Server(uvicorn.Server):
         """Answer what has been accepted, refuse what comes meanwhile, and then listen no more."""
         loop = asyncio.get_running_loop()
         end = loop.time() + (self.config.timeout_graceful_shutdown or 0)
-        self.lifespan.state["drain"]()
+        application: Application = self.lifespan.state["application"]
+        application.drain()
+        self._monitor.is_ending = True
         # A connection that has not asked yet is about to: it is told, and then closed.
         accepted = [each for each in self.server_state.connections if has_asked(each)]
         for connection in accepted:
@@ -45,6 +62,7 @@ class Server(uvicorn.Server):
         await asyncio.sleep(TICK_S)  # who came last is told, too
         self.config.timeout_graceful_shutdown = ceil(max(0, end - loop.time()))
         await super().shutdown(sockets)
+        self._monitor.stop()
 
 
 def has_asked(connection: object) -> bool:

@@ -12,16 +12,15 @@ from service.codecs.base import (
     UNBOUNDED_BYTES,
     Body,
     Buffer,
-    Chunks,
     DecodeContext,
-    Encoded,
 )
 from service.codecs.binary.slices import TensorSlice, call_on
 from service.codecs.envelope import envelope_headers, envelope_json
 from service.codecs.tensor_bytes import to_bytes
-from service.core.call import Call, Outcome, Output, Tensor
+from service.core.call import Call, Outcome, Output
 from service.core.dtypes import DTYPES, IN_NUMPY, Dtype, describe
-from service.core.timing import Timings
+from service.core.response import HttpResponse
+from service.core.timing import Stopwatch
 from service.errors import MalformedBodyError, MissingFieldError, Place, UnknownDtypeError, quote
 from service.registry import Op
 
@@ -169,15 +168,13 @@ class NpyCodec:
             )
         return call_on({names[0]: (read_span(body, "the body"), body)}, op, context, query)
 
-    def result(self, tensor: Tensor, output: Output) -> Chunks:
-        """A header, and the bytes of the tensor."""
-        header = write_header(describe(tensor.dtype), tuple(tensor.shape))
-        return (header, to_bytes(tensor))
-
-    def answer(
-        self, outcome: Outcome, payload: Chunks, timings: Timings, request_id: str
-    ) -> Encoded:
-        """The file as it is; what else there is to say is in the headers."""
-        texts = timings.texts()
+    def encode(
+        self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
+    ) -> HttpResponse:
+        """Return a file of the tensor; the envelope is in the headers."""
+        result = outcome.result
+        header = write_header(describe(result.dtype), tuple(result.shape))
+        payload = (header, to_bytes(result))
+        texts = watch.stop()
         envelope = envelope_json(outcome, texts, request_id)
-        return Encoded(payload, envelope_headers(outcome, texts, envelope))
+        return HttpResponse.of(self.media_type, payload, envelope_headers(outcome, texts, envelope))

@@ -13,17 +13,16 @@ from service.codecs.base import (
     SHORT_BYTES,
     UNBOUNDED_BYTES,
     Body,
-    Chunks,
     DecodeContext,
-    Encoded,
 )
 from service.codecs.binary.slices import DecodedHeader, TensorSlice, call_of, recipe_of
 from service.codecs.envelope import envelope_headers, envelope_json
 from service.codecs.json.document import depth_of
 from service.codecs.tensor_bytes import to_bytes
-from service.core.call import Call, Outcome, Output, Tensor
+from service.core.call import Call, Outcome, Output
 from service.core.dtypes import DTYPES, Dtype, describe
-from service.core.timing import Timings
+from service.core.response import HttpResponse
+from service.core.timing import Stopwatch
 from service.core.validators import integers
 from service.errors import DuplicateKeyError, MalformedBodyError, UnknownDtypeError, quote
 from service.registry import Op
@@ -191,25 +190,23 @@ class SafetensorsCodec:
             recipe = recipe_of(spans, op, context, query)
         return call_of(recipe, dict.fromkeys(spans, body), op, context)
 
-    def result(self, tensor: Tensor, output: Output) -> Chunks:
-        """The bytes of the tensor; the header is made when the time they took is known."""
-        return (to_bytes(tensor),)
-
-    def answer(
-        self, outcome: Outcome, payload: Chunks, timings: Timings, request_id: str
-    ) -> Encoded:
-        """The tensor `result`; the envelope is JSON text among the metadata."""
-        texts = timings.texts()
+    def encode(
+        self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
+    ) -> HttpResponse:
+        """Return a file of the tensor `result`; the envelope is JSON text among its metadata."""
+        data = to_bytes(outcome.result)
+        texts = watch.stop()
         envelope = envelope_json(outcome, texts, request_id)
         described = {
             METADATA: {"envelope": envelope.decode()},
             "result": {
                 "dtype": _CODE_OF[describe(outcome.result.dtype).name],
                 "shape": tuple(outcome.result.shape),
-                "data_offsets": (0, sum(map(len, payload))),
+                "data_offsets": (0, len(data)),
             },
         }
         header = orjson.dumps(described)
         header += b" " * (-len(header) % 8)  # so that the tensor is aligned in the file
         head = len(header).to_bytes(PREFIX, "little") + header
-        return Encoded((head, *payload), envelope_headers(outcome, texts, envelope))
+        headers = envelope_headers(outcome, texts, envelope)
+        return HttpResponse.of(self.media_type, (head, data), headers)

@@ -20,9 +20,7 @@ from service.codecs.base import (
     THREAD_TEXT_BYTES,
     UNBOUNDED_BYTES,
     Body,
-    Chunks,
     DecodeContext,
-    Encoded,
 )
 from service.codecs.compression import pack
 from service.codecs.inference.request import DATATYPES, RESULT, Asked, read_request
@@ -30,7 +28,8 @@ from service.codecs.json.writer import data_json
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output, Tensor
 from service.core.dtypes import describe
-from service.core.timing import Timings, server_timing
+from service.core.response import HttpResponse
+from service.core.timing import SERVER_TIMING, Stopwatch
 from service.errors import MalformedBodyError, ServiceError, UnknownFieldError, quote
 from service.registry import Op
 
@@ -134,20 +133,11 @@ class Inference:
                     return replace(asked, id=found[1].decode())
         return _known_request(text, op, context, version, length)
 
-    def result(self, tensor: Tensor, output: Output) -> Chunks:
-        """The bytes of the tensor, or its elements in row-major order as one JSON list."""
-        if self._is_binary:
-            return (to_bytes(tensor),)
-        if tensor.dtype == torch.int64:
-            # The protocol's clients read integers of any size, and expect no strings.
-            flat = tensor.contiguous().numpy().reshape(-1)
-            return (orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY),)
-        return (data_json(tensor, flat=True),)
-
-    def answer(
-        self, outcome: Outcome, payload: Chunks, timings: Timings, request_id: str
-    ) -> Encoded:
-        """The whole answer; its version is the strategy that ran."""
+    def encode(
+        self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
+    ) -> HttpResponse:
+        """Return the whole answer; its version is the strategy that ran."""
+        payload = self._payload(outcome.result)
         parameters = {"device": outcome.device}
         if outcome.warnings:
             parameters["warnings"] = "\n".join(outcome.warnings)
@@ -166,11 +156,21 @@ class Inference:
                 orjson.dumps(tuple(outcome.result.shape)),
             )
         )
-        timing = (b"server-timing", server_timing(timings.texts()))
+        timing = (b"server-timing", SERVER_TIMING % watch.stop())
         if not self._is_binary:
-            encoded = Encoded((b'%b"data":' % head, *payload, b"}]}"), (timing,))
-            return encoded if self._coding is None else pack(encoded, self._coding)
-        size = sum(map(len, payload))
-        head += b'"parameters":{"binary_data_size":%d}}]}' % size
+            chunks = (b'%b"data":' % head, payload, b"}]}")
+            response = HttpResponse.of(JSON, chunks, (timing,))
+            return response if self._coding is None else pack(response, self._coding)
+        head += b'"parameters":{"binary_data_size":%d}}]}' % len(payload)
         length = (b"inference-header-content-length", b"%d" % len(head))
-        return Encoded((head, *payload), (length, timing))
+        return HttpResponse.of(BYTES, (head, payload), (length, timing))
+
+    def _payload(self, tensor: Tensor) -> bytes | memoryview:
+        """Return the bytes of the tensor, or its elements in row-major order as a JSON list."""
+        if self._is_binary:
+            return to_bytes(tensor)
+        if tensor.dtype == torch.int64:
+            # The protocol's clients read integers of any size, and expect no strings.
+            flat = tensor.contiguous().numpy().reshape(-1)
+            return orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY)
+        return data_json(tensor, flat=True)

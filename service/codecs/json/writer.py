@@ -12,10 +12,10 @@ import orjson
 import pybase64
 import torch
 
-from service.codecs.base import Chunks
 from service.codecs.tensor_bytes import PLAIN, to_bytes
 from service.core.call import Output, StoreTarget, Tensor
 from service.core.dtypes import describe
+from service.core.response import Chunks
 
 Array = npt.NDArray[Any]
 
