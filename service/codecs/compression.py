@@ -29,9 +29,9 @@ from service.registry import Op
 
 STEP_IN: Final = 65_536
 STEP_OUT: Final = 2**18
-GZIP: Final = 31  # zlib's word for a gzip header around a window of 32 KB
-ZLIB: Final = 15  # for its own header, which HTTP calls deflate (RFC 9110, section 8.4.1.2)
-DEFLATE: Final = -15  # and for no header at all
+GZIP_WBITS: Final = 31  # zlib's word for a gzip header around a window of 32 KB
+ZLIB_WBITS: Final = 15  # for its own header, which HTTP calls deflate (RFC 9110, section 8.4.1.2)
+DEFLATE_WBITS: Final = -15  # and for no header at all
 # A decoder needs no larger window of zstd for this content coding (RFC 9659): 2^23 bytes.
 WINDOW_LOG: Final = 23
 
@@ -51,35 +51,35 @@ def inflate(body: Body, coding: str, limit: int) -> bytearray:
 
 def zlib_pieces(data: memoryview, window: int, name: str) -> Iterator[bytes]:
     """The pieces of one zlib stream, with that window, which takes all of the data."""
-    machine = zlib.decompressobj(window)
+    decompressor = zlib.decompressobj(window)
 
-    def step(rest: Buffer) -> tuple[bytes, Buffer]:
-        piece = machine.decompress(rest, STEP_OUT)
-        return piece, machine.unconsumed_tail
+    def decompress(rest: Buffer) -> tuple[bytes, Buffer]:
+        piece = decompressor.decompress(rest, STEP_OUT)
+        return piece, decompressor.unconsumed_tail
 
-    return _pieces(data, machine, step, name, zlib.error)
+    return _pieces(data, decompressor, decompress, name, zlib.error)
 
 
 def _gzip_pieces(data: memoryview) -> Iterator[bytes]:
-    return zlib_pieces(data, GZIP, "the body is not gzip")
+    return zlib_pieces(data, GZIP_WBITS, "the body is not gzip")
 
 
 def _deflate_pieces(data: memoryview) -> Iterator[bytes]:
-    return zlib_pieces(data, ZLIB, "the body is not zlib, as the coding deflate is")
+    return zlib_pieces(data, ZLIB_WBITS, "the body is not zlib, as the coding deflate is")
 
 
 def _zstd_pieces(data: memoryview) -> Iterator[bytes]:
     from service.codecs.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
 
-    machine = ZstdDecompressor(options={DecompressionParameter.window_log_max: WINDOW_LOG})
+    decompressor = ZstdDecompressor(options={DecompressionParameter.window_log_max: WINDOW_LOG})
 
-    def step(rest: Buffer) -> tuple[bytes, Buffer]:
-        return machine.decompress(rest, STEP_OUT), b""
+    def decompress(rest: Buffer) -> tuple[bytes, Buffer]:
+        return decompressor.decompress(rest, STEP_OUT), b""
 
-    return _pieces(data, machine, step, "the body is not zstd", ZstdError)
+    return _pieces(data, decompressor, decompress, "the body is not zstd", ZstdError)
 
 
-class _Machine(Protocol):
+class _Decompressor(Protocol):
     """What the decompressors of zlib and zstd have in common."""
 
     @property
@@ -91,12 +91,12 @@ class _Machine(Protocol):
 
 def _pieces(
     data: memoryview,
-    machine: _Machine,
-    step: Callable[[Buffer], tuple[bytes, Buffer]],
+    decompressor: _Decompressor,
+    decompress: Callable[[Buffer], tuple[bytes, Buffer]],
     name: str,
-    wrong: type[Exception],
+    error_type: type[Exception],
 ) -> Iterator[bytes]:
-    """What `step` makes of the data, whose end has to be that of the stream.
+    """What `decompress` makes of the data, whose end has to be that of the stream.
 
     A step gives a piece, and the input that it left for the next one.
     """
@@ -106,18 +106,18 @@ def _pieces(
         position += len(rest)
         full = False
         # Output may be held back when all input is taken: after a full piece there may be more.
-        while (len(rest) or full) and not machine.eof:
+        while (len(rest) or full) and not decompressor.eof:
             try:
-                piece, rest = step(rest)
-            except wrong as error:
+                piece, rest = decompress(rest)
+            except error_type as error:
                 raise MalformedBodyError(f"{name}: {error}") from None
             yield piece
             full = len(piece) == STEP_OUT
-        if machine.eof:
+        if decompressor.eof:
             break
-    if not machine.eof:
+    if not decompressor.eof:
         raise MalformedBodyError(f"{name}: it ends after {len(data)} bytes, within its stream")
-    left = len(machine.unused_data) + len(data) - position
+    left = len(decompressor.unused_data) + len(data) - position
     if left:
         raise MalformedBodyError(f"{name}: {left} bytes are left after the end of its stream")
 
@@ -167,20 +167,20 @@ VARY: Final = (b"vary", b"Accept-Encoding")
 def _pack_zstd(chunks: Iterable[bytes | memoryview]) -> bytes:
     from service.codecs.zstd import ZstdCompressor
 
-    machine = ZstdCompressor(level=LEVEL)
-    return b"".join([*map(machine.compress, chunks), machine.flush()])
+    compressor = ZstdCompressor(level=LEVEL)
+    return b"".join([*map(compressor.compress, chunks), compressor.flush()])
 
 
 def _pack_zlib(chunks: Iterable[bytes | memoryview], wbits: int) -> bytes:
-    machine = zlib.compressobj(LEVEL, wbits=wbits)
-    return b"".join([*map(machine.compress, chunks), machine.flush()])
+    compressor = zlib.compressobj(LEVEL, wbits=wbits)
+    return b"".join([*map(compressor.compress, chunks), compressor.flush()])
 
 
 # The quickest first.
 PACKERS: Final[dict[str, Callable[[Iterable[bytes | memoryview]], bytes]]] = {
     "zstd": _pack_zstd,
-    "gzip": partial(_pack_zlib, wbits=GZIP),
-    "deflate": partial(_pack_zlib, wbits=ZLIB),
+    "gzip": partial(_pack_zlib, wbits=GZIP_WBITS),
+    "deflate": partial(_pack_zlib, wbits=ZLIB_WBITS),
 }
 # 20 bytes of JSON each.
 ELEMENT_NS: Final = {"zstd": 50, "gzip": 400, "deflate": 400}

@@ -15,7 +15,7 @@ from service.errors import (
     quote,
 )
 
-KEEP: Final = ("store", "overwrite")
+STORE_KEYS: Final = ("store", "overwrite")
 _OUTPUT: Final = choice("output", OUTPUTS)
 _OVERWRITE: Final = boolean("overwrite")
 
@@ -28,15 +28,15 @@ def parse_output(value: object, context: DecodeContext) -> Output:
             hint="leave it out, or send 'Accept: application/json'",
             places=[Place("/output", "expected no such field")],
         )
-    return _parse_keep(value, context) if isinstance(value, dict) else _OUTPUT(value)
+    return _parse_store_target(value, context) if isinstance(value, dict) else _OUTPUT(value)
 
 
-def _parse_keep(value: dict[str, object], context: DecodeContext) -> Output:
+def _parse_store_target(value: dict[str, object], context: DecodeContext) -> Output:
     """The file that an object with `store`, and perhaps `overwrite`, asks for."""
-    if unknown := [key for key in value if key not in KEEP]:
+    if unknown := [key for key in value if key not in STORE_KEYS]:
         raise UnknownFieldError(
-            f"output has {quote(unknown[0])}; an object there has {' and '.join(KEEP)}",
-            hint=did_you_mean(unknown[0], KEEP),
+            f"output has {quote(unknown[0])}; an object there has {' and '.join(STORE_KEYS)}",
+            hint=did_you_mean(unknown[0], STORE_KEYS),
             places=[Place(f"/output/{escape(unknown[0])}", "unknown field")],
         )
     overwrite = _OVERWRITE(value.get("overwrite", False))

@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn, Protocol
 import torch
 
 from service.codecs.base import DecodeContext
-from service.codecs.json.numbers import PARTS, convert
+from service.codecs.json.numbers import PART_DTYPES, convert
 from service.codecs.json_pointer import escape, name_of
 from service.codecs.output_field import parse_output
 from service.core.call import AUTO, OUTPUTS, Call, Output, Shape, Spec, Stored, Tensor
@@ -99,7 +99,7 @@ def complete_call(
 ) -> Call:
     """The call of checked fields on the operands, which are read now."""
     if context.shapes:
-        return checked.call(op, operand_specs=_sketch_all(operands, checked.dtype, context))
+        return checked.call(op, operand_specs=_read_specs(operands, checked.dtype, context))
     tensors, warnings = _read_all(operands, checked.dtype, context)
     return checked.call(op, tensors, warnings)
 
@@ -169,10 +169,10 @@ def parse_dtype_at(name: object, pointer: str) -> Dtype:
 
 
 def _read_all(
-    operands: Collection[Operand], asked: Dtype | None, context: DecodeContext
+    operands: Collection[Operand], requested: Dtype | None, context: DecodeContext
 ) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
     """All tensors in the one dtype that holds them, and what lost digits on the way."""
-    plain = _plain_dtype(operands, asked, context)
+    plain = _plain_dtype(operands, requested, context)
     read = [operand.read(operand.dtype or plain) for operand in operands]
     losses = [(operand, lost) for operand, (_, lost) in zip(operands, read, strict=True) if lost]
     tensors = [tensor for tensor, _ in read]
@@ -188,20 +188,20 @@ def _read_all(
 
 
 def _plain_dtype(
-    operands: Collection[Operand], asked: Dtype | None, context: DecodeContext
+    operands: Collection[Operand], requested: Dtype | None, context: DecodeContext
 ) -> Dtype:
     """The dtype of operands that state none."""
     stated = [operand.dtype.torch for operand in operands if operand.dtype]
-    if asked or not stated:
-        return asked or context.dtype
+    if requested or not stated:
+        return requested or context.dtype
     return describe(stated[0] if len(set(stated)) == 1 else promote(stated))
 
 
-def _sketch_all(
-    operands: Collection[Operand], asked: Dtype | None, context: DecodeContext
+def _read_specs(
+    operands: Collection[Operand], requested: Dtype | None, context: DecodeContext
 ) -> tuple[Spec, ...]:
     """Shape and dtype of each operand, with data or without."""
-    plain = _plain_dtype(operands, asked, context)
+    plain = _plain_dtype(operands, requested, context)
     specs = []
     for operand in operands:
         dtype = operand.dtype or plain
@@ -228,7 +228,7 @@ def _promote(tensor: Tensor, target: torch.dtype, pointer: str) -> tuple[Tensor,
         return tensor.to(target), None
     dtype = describe(target)
     items = tensor.to(torch.int64).numpy().reshape(-1)
-    flat, lost = convert(items, PARTS.get(dtype.name, dtype), lambda _: pointer)
+    flat, lost = convert(items, PART_DTYPES.get(dtype.name, dtype), lambda _: pointer)
     return flat.to(target).reshape(tensor.shape), lost
 
 
@@ -236,9 +236,9 @@ def _refuse_unknown(
     op: Op[Any],
     fields: Mapping[str, object],
     operands: Collection[str],
-    more: Sequence[Param],
+    route_params: Sequence[Param],
 ) -> None:
-    params = [param.name for param in (*op.params, *more)]
+    params = [param.name for param in (*op.params, *route_params)]
     unknown = [name for name in fields if name not in COMMON and name not in params]
     if op.operands is not None:
         unknown += [name for name in operands if name not in op.operands]

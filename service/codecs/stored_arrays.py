@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from service.codecs.base import Body
-from service.codecs.binary.npy import CODES, read_span, write_header
+from service.codecs.binary.npy import CODES, read_slice, write_header
 from service.codecs.binary.slices import TensorSlice
 from service.core.array_files import Sink, Source, map_file, open_zarr, stamp
 from service.core.call import Spec, Stored, StoreTarget, Tensor, stored
@@ -38,10 +38,10 @@ from service.errors import (
 )
 
 # No part begins with a dot: neither a step upwards nor a file that is not finished can be named.
-PART: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
-NAME: Final = re.compile(rf"{PART}(/{PART})*", re.ASCII)
-LONGEST: Final = 255
-HINT: Final = "names are those of files, such as weights.npy or layers/first.zarr"
+NAME_PART: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+NAME: Final = re.compile(rf"{NAME_PART}(/{NAME_PART})*", re.ASCII)
+MAX_NAME_LENGTH: Final = 255
+NAME_HINT: Final = "names are those of files, such as weights.npy or layers/first.zarr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +79,15 @@ class ArrayFolder:
             self._refuse_absent(path, pointer)
         try:
             if path.suffix == ".npy" and stat.S_ISREG(mode):
-                return _npy(str(name), str(found))
+                return _open_npy(str(name), str(found))
             if path.suffix == ".zarr" and stat.S_ISDIR(mode):
-                return _zarr(str(name), str(found))
+                return _open_zarr(str(name), str(found))
         except (OSError, ValueError) as error:
-            _refuse(f"{quote(name)} cannot be read: {_words(error)}", pointer)
+            _refuse(f"{quote(name)} cannot be read: {_reason(error)}", pointer)
         except (MalformedBodyError, UnknownDtypeError) as error:
             _refuse(error.detail, pointer, hint=error.hint)
         return _refuse(
-            f"{quote(name)} is neither an .npy file nor a .zarr folder", pointer, hint=HINT
+            f"{quote(name)} is neither an .npy file nor a .zarr folder", pointer, hint=NAME_HINT
         )
 
     def keep(self, name: object, pointer: str, *, overwrite: bool) -> StoreTarget:
@@ -100,9 +100,9 @@ class ArrayFolder:
         except OSError:
             parent = self.root.parent
         if not parent.is_relative_to(self.root):
-            _refuse(f"there is no folder {quote(name)} could lie in", pointer, hint=HINT)
+            _refuse(f"there is no folder {quote(name)} could lie in", pointer, hint=NAME_HINT)
         if os.path.lexists(path) and not overwrite:
-            raise _taken(str(name), pointer)
+            raise _name_taken_error(str(name), pointer)
         final = parent / path.name
         return StoreTarget(str(name), partial(self._create, final, pointer, overwrite=overwrite))
 
@@ -111,12 +111,12 @@ class ArrayFolder:
         return StoreTarget("", partial(self._create, None, "/output"))
 
     def _path(self, name: object, pointer: str) -> Path:
-        if not isinstance(name, str) or len(name) > LONGEST or not NAME.fullmatch(name):
+        if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH or not NAME.fullmatch(name):
             _refuse(
                 f"a stored array is named by letters, digits, '.', '_', '-' and '/'; "
                 f"it was {quote(name)}",
                 pointer,
-                hint=HINT,
+                hint=NAME_HINT,
             )
         return self.root / name
 
@@ -128,7 +128,7 @@ class ArrayFolder:
         _refuse(
             f"no stored array is named {quote(str(path.relative_to(self.root)))}",
             pointer,
-            hint=did_you_mean(path.name, near) or HINT,
+            hint=did_you_mean(path.name, near) or NAME_HINT,
         )
 
     @contextmanager
@@ -150,9 +150,9 @@ class ArrayFolder:
             if final is not None:
                 _publish(part, final, overwrite=overwrite)
         except FileExistsError:
-            raise _taken(str(final and final.name), pointer) from None
+            raise _name_taken_error(str(final and final.name), pointer) from None
         except OSError as error:
-            _refuse(f"the result cannot be stored: {_words(error)}", pointer)
+            _refuse(f"the result cannot be stored: {_reason(error)}", pointer)
         finally:
             part.unlink(missing_ok=True)
 
@@ -167,28 +167,37 @@ def _publish(part: Path, final: Path, *, overwrite: bool) -> None:
         final.hardlink_to(part)
 
 
-def _npy(name: str, path: str) -> Stored:
+def _open_npy(name: str, path: str) -> Stored:
     size = stamp(path)
     with (
         Path(path).open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
     ):
-        span = read_span(mapped, name)
-    source = Source(path, span.shape, span.dtype.numpy.str, span.offset, span.columns, size)
-    return stored(name, span.dtype.torch, source, partial(_read_npy, name, span, source))
+        tensor_slice = read_slice(mapped, name)
+    source = Source(
+        path,
+        tensor_slice.shape,
+        tensor_slice.dtype.numpy.str,
+        tensor_slice.offset,
+        tensor_slice.column_major,
+        size,
+    )
+    return stored(
+        name, tensor_slice.dtype.torch, source, partial(_read_npy, name, tensor_slice, source)
+    )
 
 
-def _read_npy(name: str, span: TensorSlice, source: Source) -> Tensor:
+def _read_npy(name: str, tensor_slice: TensorSlice, source: Source) -> Tensor:
     try:
         if stamp(source.path) == source.stamp:
-            return span.read(map_file(source.path), "")
-        words = "it has changed since it was asked for"
+            return tensor_slice.read(map_file(source.path), "")
+        reason = "it has changed since it was asked for"
     except OSError as error:
-        words = _words(error)
-    raise ArrayUnavailableError(f"{quote(name)} cannot be read: {words}")
+        reason = _reason(error)
+    raise ArrayUnavailableError(f"{quote(name)} cannot be read: {reason}")
 
 
-def _zarr(name: str, path: str) -> Stored:
+def _open_zarr(name: str, path: str) -> Stored:
     if find_spec("zarr") is None:
         raise ValueError("zarr is not installed; it is the extra [zarr] of this service")
     try:
@@ -206,16 +215,16 @@ def _read_zarr(name: str, source: Source) -> Tensor:
     try:
         return torch.from_numpy(np.array(source[...], order="C"))
     except Exception as error:
-        words = f"the zarr package does not read it ({type(error).__name__})"
-        raise ArrayUnavailableError(f"{quote(name)} cannot be read: {words}") from error
+        reason = f"the zarr package does not read it ({type(error).__name__})"
+        raise ArrayUnavailableError(f"{quote(name)} cannot be read: {reason}") from error
 
 
-def _words(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """What went wrong, without the path."""
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
-def _taken(name: str, pointer: str) -> ArrayExistsError:
+def _name_taken_error(name: str, pointer: str) -> ArrayExistsError:
     return ArrayExistsError(
         f"there is a stored array named {quote(name)} already",
         hint='"overwrite": true beside the name replaces it',

@@ -52,12 +52,12 @@ def from_buffer(
     pointer: str,
     *,
     offset: int = 0,
-    columns: bool = False,
+    column_major: bool = False,
 ) -> Tensor:
     """The tensor over the bytes from `offset` on, which are enough for it.
 
     They are copied only if they are not aligned for their dtype, or cannot be written to, which
-    torch takes for granted. With `columns` they lie column by column.
+    torch takes for granted. With `column_major` they lie column by column.
     """
     if 0 in shape:
         check_empty(shape, pointer)
@@ -65,7 +65,7 @@ def from_buffer(
     if dtype.kind == "bool":
         _check_bools(np.frombuffer(data, np.uint8, prod(shape), offset), pointer)
     # One call instead of `frombuffer`, `reshape` and a transposition: 0.2 us, torch's take 4.
-    items = np.ndarray(shape, dtype.numpy, data, offset, order="F" if columns else "C")
+    items = np.ndarray(shape, dtype.numpy, data, offset, order="F" if column_major else "C")
     if not (items.flags.aligned and items.flags.writeable):
         items = items.copy(order="K")
     tensor = torch.from_numpy(items)

@@ -16,7 +16,7 @@ from service.codecs.base import (
     DecodeContext,
     Encoded,
 )
-from service.codecs.binary.slices import TensorSlice, call_on
+from service.codecs.binary.slices import TensorSlice, call_from_slices
 from service.codecs.envelope import envelope_headers, envelope_json
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output, Tensor
@@ -27,10 +27,10 @@ from service.registry import Op
 
 MAGIC: Final = b"\x93NUMPY"
 # Bytes that give the length of the header, by version of the format.
-LENGTHS: Final = {1: 2, 2: 4, 3: 4}
+LENGTH_BYTES: Final = {1: 2, 2: 4, 3: 4}
 # A plain array of 64 axes fits; only the fields of records take more.
-LONGEST_HEADER: Final = 4096
-SHORT_HEADER: Final = 256
+MAX_HEADER_BYTES: Final = 4096
+CACHED_HEADER_BYTES: Final = 256
 MAX_DIGITS: Final = 20
 ITEM: Final = re.compile(
     r"""\s*(?P<quote>['"])(?P<key>\w{1,20})(?P=quote)\s*:\s*
@@ -47,7 +47,7 @@ ORDERS: Final = ("|", "<", ">", "=")
 CODES: Final = {dtype.numpy.str: dtype for dtype in DTYPES.values() if dtype.name != "bfloat16"}
 
 
-def read_span(body: Buffer, name: str) -> TensorSlice:
+def read_slice(body: Buffer, name: str) -> TensorSlice:
     """Where the tensor of an npy file lies: it begins after the header and ends with the file.
 
     `name` is what errors call the file.
@@ -55,18 +55,18 @@ def read_span(body: Buffer, name: str) -> TensorSlice:
     version = body[len(MAGIC)] if len(body) > len(MAGIC) else 0
     if body[: len(MAGIC)] != MAGIC:
         _refuse(name, "it does not begin with \\x93NUMPY")
-    if version not in LENGTHS or body[7:8] != b"\0":
+    if version not in LENGTH_BYTES or body[7:8] != b"\0":
         _refuse(name, "its version is none of 1.0, 2.0 and 3.0")
-    begin = 8 + LENGTHS[version]
+    begin = 8 + LENGTH_BYTES[version]
     length = int.from_bytes(body[8:begin], "little")
-    if length > LONGEST_HEADER:
-        _refuse(name, f"its header would have {length} bytes; at most {LONGEST_HEADER} are read")
+    if length > MAX_HEADER_BYTES:
+        _refuse(name, f"its header would have {length} bytes; at most {MAX_HEADER_BYTES} are read")
     start = begin + length
     if start > len(body):
         _refuse(name, f"it ends after {len(body)} bytes, within its header")
     text = bytes(body[begin:start])
-    parse = _parse_short if length <= SHORT_HEADER else _parse
-    dtype, shape, columns = parse(text, name)
+    parse = _parse_cached if length <= CACHED_HEADER_BYTES else _parse
+    dtype, shape, column_major = parse(text, name)
     wanted, found = prod(shape) * dtype.itemsize, len(body) - start
     if wanted != found:
         _refuse(
@@ -74,7 +74,7 @@ def read_span(body: Buffer, name: str) -> TensorSlice:
             f"shape {quote(list(shape))} of {dtype.name} takes {quote(wanted)} bytes, "
             f"and {found} follow the header",
         )
-    return TensorSlice(dtype, shape, start, columns)
+    return TensorSlice(dtype, shape, start, column_major)
 
 
 def write_header(dtype: Dtype, shape: tuple[int, ...]) -> bytes:
@@ -113,7 +113,7 @@ def _parse(text: bytes, name: str) -> tuple[Dtype, tuple[int, ...], bool]:
     return _dtype(found["descr"]["text"], name), tuple(map(int, digits)), order == "True"
 
 
-_parse_short: Final = lru_cache(maxsize=256)(_parse)
+_parse_cached: Final = lru_cache(maxsize=256)(_parse)
 
 
 def _dtype(code: str | None, name: str) -> Dtype:
@@ -167,7 +167,9 @@ class NpyCodec:
                 hint="send both in an npz or a safetensors file",
                 places=[Place(f"/{name}", "missing") for name in names[1:]],
             )
-        return call_on({names[0]: (read_span(body, "the body"), body)}, op, context, query)
+        return call_from_slices(
+            {names[0]: (read_slice(body, "the body"), body)}, op, context, query
+        )
 
     def result(self, tensor: Tensor, output: Output) -> Chunks:
         """A header, and the bytes of the tensor."""

@@ -8,9 +8,9 @@ from struct import Struct
 from typing import Any, Final, NoReturn
 
 from service.codecs.base import NO_FIELDS, UNBOUNDED_BYTES, Body, Buffer, DecodeContext
-from service.codecs.binary.npy import read_span
-from service.codecs.binary.slices import TensorSlice, call_on
-from service.codecs.compression import DEFLATE, zlib_pieces
+from service.codecs.binary.npy import read_slice
+from service.codecs.binary.slices import TensorSlice, call_from_slices
+from service.codecs.compression import DEFLATE_WBITS, zlib_pieces
 from service.codecs.request import MAX_OPERANDS
 from service.core.call import Call
 from service.errors import (
@@ -33,7 +33,7 @@ STORED: Final = 0
 DEFLATED: Final = 8
 # Hints for deflate, sizes after the data (the directory has them anyway), names in UTF-8.
 FLAGS: Final = 0x080E
-NEWEST: Final = 45  # 4.5, which numpy writes: it has sizes of 64 bits
+MAX_VERSION: Final = 45  # 4.5, which numpy writes: it has sizes of 64 bits
 ZIP64: Final = 0xFFFFFFFF
 
 
@@ -92,8 +92,10 @@ def _read_entry(body: Body, position: int, end: int, directory: int) -> tuple[Me
         _refuse("its directory ends within an entry, or has something else in place of one")
     raw = bytes(body[after : after + named])
     name = raw.decode("utf-8", "replace")
-    if needed > NEWEST:
-        _refuse(f"{quote(name)} needs version {needed} of the format; {NEWEST} and less are read")
+    if needed > MAX_VERSION:
+        _refuse(
+            f"{quote(name)} needs version {needed} of the format; {MAX_VERSION} and less are read"
+        )
     if flags & ~FLAGS:
         _refuse(f"{quote(name)} is encrypted, or flagged as what is not read ({flags:#06x})")
     if method not in (STORED, DEFLATED):
@@ -147,13 +149,13 @@ class NpzCodec:
                 f"the body may have {context.max_body_bytes} bytes (SERVICE_MAX_BODY_BYTES), and "
                 f"its members inflate to {total}"
             )
-        spans: dict[str, tuple[TensorSlice, Buffer]] = {}
+        slices: dict[str, tuple[TensorSlice, Buffer]] = {}
         for member in members:
             name = member.name.removesuffix(SUFFIX)
             if name == member.name:
                 raise MalformedBodyError(f"the member {quote(name)} is no npy file by its name")
-            spans[name] = _read_member(body, member)
-        return call_on(spans, op, context, query)
+            slices[name] = _read_member(body, member)
+        return call_from_slices(slices, op, context, query)
 
 
 def _read_member(body: Body, member: Member) -> tuple[TensorSlice, Buffer]:
@@ -163,7 +165,7 @@ def _read_member(body: Body, member: Member) -> tuple[TensorSlice, Buffer]:
     name = quote(member.name)
     if zlib.crc32(file) != member.checksum:
         raise MalformedBodyError(f"the checksum of {name} is not that of its bytes")
-    return read_span(file, f"the member {name}"), file
+    return read_slice(file, f"the member {name}"), file
 
 
 def _inflate(packed: memoryview, member: Member) -> memoryview:
@@ -171,7 +173,7 @@ def _inflate(packed: memoryview, member: Member) -> memoryview:
     inflated = memoryview(bytearray(member.size))
     name = quote(member.name)
     position = 0
-    for piece in zlib_pieces(packed, DEFLATE, f"the member {name} is not deflated"):
+    for piece in zlib_pieces(packed, DEFLATE_WBITS, f"the member {name} is not deflated"):
         end = position + len(piece)
         if end > member.size:
             break

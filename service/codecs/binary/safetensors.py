@@ -17,7 +17,7 @@ from service.codecs.base import (
     DecodeContext,
     Encoded,
 )
-from service.codecs.binary.slices import DecodedHeader, TensorSlice, call_of, recipe_of
+from service.codecs.binary.slices import DecodedHeader, TensorSlice, call_from_header, decode_header
 from service.codecs.envelope import envelope_headers, envelope_json
 from service.codecs.json.document import depth_of
 from service.codecs.tensor_bytes import to_bytes
@@ -28,11 +28,11 @@ from service.core.validators import integers
 from service.errors import DuplicateKeyError, MalformedBodyError, UnknownDtypeError, quote
 from service.registry import Op
 
-LONGEST_HEADER: Final = 65_536
+MAX_HEADER_BYTES: Final = 65_536
 # Headers up to here are remembered: clients send the same shapes again.
-SHORT_HEADER: Final = 1024
+CACHED_HEADER_BYTES: Final = 1024
 PREFIX: Final = 8  # bytes of the header's length
-DEEPEST: Final = 3
+MAX_DEPTH: Final = 3
 METADATA: Final = "__metadata__"
 KEYS: Final = {"dtype", "shape", "data_offsets"}
 CODES: Final[Mapping[str, Dtype]] = {
@@ -45,41 +45,41 @@ CODES: Final[Mapping[str, Dtype]] = {
 }
 
 
-def read_spans(body: Body) -> tuple[bytes, Mapping[str, TensorSlice]]:
+def read_slices(body: Body) -> tuple[bytes, Mapping[str, TensorSlice]]:
     """The text of the header, and each tensor by its name, from there to the end of the body."""
     if len(body) < PREFIX:
         _refuse(f"it has {len(body)} bytes, and begins with 8 that give the length of its header")
     length = int.from_bytes(body[:PREFIX], "little")
     start = PREFIX + length
-    if length > LONGEST_HEADER:
-        _refuse(f"its header would have {length} bytes; at most {LONGEST_HEADER} are read")
+    if length > MAX_HEADER_BYTES:
+        _refuse(f"its header would have {length} bytes; at most {MAX_HEADER_BYTES} are read")
     if start > len(body):
         _refuse(f"it ends after {len(body)} bytes, within a header of {length}")
     text = bytes(memoryview(body)[PREFIX:start])
-    spans, end = (_read_short if length <= SHORT_HEADER else read_header)(text)
+    slices, end = (_read_header_cached if length <= CACHED_HEADER_BYTES else read_header)(text)
     if end != len(body):
         _refuse(f"its tensors end at byte {end}, and the body at {len(body)}")
-    return text, spans
+    return text, slices
 
 
 def read_header(text: bytes) -> tuple[Mapping[str, TensorSlice], int]:
     """Each tensor by its name, and where the last one ends."""
     start = PREFIX + len(text)
-    spans = {}
+    slices = {}
     ends = []
     for name, entry in _read_entries(text).items():
         dtype, shape, begin, end = _read_entry(name, entry)
-        spans[name] = TensorSlice(dtype, shape, start + begin)
+        slices[name] = TensorSlice(dtype, shape, start + begin)
         ends.append((begin, end))
     position = 0
     for begin, end in sorted(ends):
         if begin != position:
             _refuse(f"one tensor ends at byte {position} of the data, the next begins at {begin}")
         position = end
-    return spans, start + position
+    return slices, start + position
 
 
-_read_short: Final = lru_cache(maxsize=256)(read_header)
+_read_header_cached: Final = lru_cache(maxsize=256)(read_header)
 
 
 def _read_entries(text: bytes) -> dict[str, Any]:
@@ -90,8 +90,8 @@ def _read_entries(text: bytes) -> dict[str, Any]:
         _refuse(f"its header is not JSON: {error}")
     if not isinstance(header, dict) or not text.startswith(b"{"):
         _refuse("its header does not begin as a JSON object")
-    if depth_of(text) > DEEPEST:
-        _refuse(f"its header is nested deeper than the {DEEPEST} that a shape takes")
+    if depth_of(text) > MAX_DEPTH:
+        _refuse(f"its header is nested deeper than the {MAX_DEPTH} that a shape takes")
     # A pair that was lost to its twin leaves a colon that is not accounted for.
     if b"\\" in text or _count_colons(header) != text.count(b":"):
         json.loads(text, object_pairs_hook=_unique)
@@ -157,12 +157,12 @@ _CODE_OF: Final = {dtype.name: code for code, dtype in CODES.items()}
 
 
 @lru_cache(maxsize=64)
-def _known_recipe(
+def _cached_header(
     text: bytes, op: Op[Any], context: DecodeContext, query: tuple[tuple[str, str], ...]
 ) -> DecodedHeader:
     # Clients send the same shapes again.
-    spans, _ = read_header(text)
-    return recipe_of(spans, op, context, dict(query))
+    slices, _ = read_header(text)
+    return decode_header(slices, op, context, dict(query))
 
 
 class SafetensorsCodec:
@@ -184,12 +184,12 @@ class SafetensorsCodec:
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """The call on the tensors of a body, whose names are those of the operands."""
-        text, spans = read_spans(body)
-        if len(text) <= SHORT_HEADER:
-            recipe = _known_recipe(text, op, context, tuple(query.items()))
+        text, slices = read_slices(body)
+        if len(text) <= CACHED_HEADER_BYTES:
+            header = _cached_header(text, op, context, tuple(query.items()))
         else:
-            recipe = recipe_of(spans, op, context, query)
-        return call_of(recipe, dict.fromkeys(spans, body), op, context)
+            header = decode_header(slices, op, context, query)
+        return call_from_header(header, dict.fromkeys(slices, body), op, context)
 
     def result(self, tensor: Tensor, output: Output) -> Chunks:
         """The bytes of the tensor; the header is made when the time they took is known."""

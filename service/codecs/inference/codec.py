@@ -25,7 +25,7 @@ from service.codecs.base import (
     Encoded,
 )
 from service.codecs.compression import pack
-from service.codecs.inference.request import DATATYPES, RESULT, Asked, read_request
+from service.codecs.inference.request import DATATYPES, RESULT, ParsedRequest, read_request
 from service.codecs.json.writer import data_json
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output, Tensor
@@ -37,7 +37,7 @@ from service.registry import Op
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
 # Requests up to here are remembered: clients send the same shapes again.
-SHORT_HEADER: Final = 1024
+CACHED_HEADER_BYTES: Final = 1024
 # Whatever text of this length says, it is read, or refused, within 5 ms.
 SHORT_TEXT_BYTES: Final = 16_384
 
@@ -47,9 +47,9 @@ ID: Final = re.compile(rb'\{\s*"id"\s*:\s*"([A-Za-z0-9._-]{1,64})"\s*,')
 
 
 @lru_cache(maxsize=64)
-def _known_request(
+def _read_request_cached(
     text: bytes, op: Op[Any], context: DecodeContext, version: str, data_begin: int
-) -> Asked:
+) -> ParsedRequest:
     return read_request(text, op, context, version, data_begin=data_begin)
 
 
@@ -110,7 +110,7 @@ class Inference:
         self._id, self._is_binary = asked.id, asked.is_binary
         return asked.call(body, op, context)
 
-    def _read(self, body: Body, op: Op[Any], context: DecodeContext) -> Asked:
+    def _read(self, body: Body, op: Op[Any], context: DecodeContext) -> ParsedRequest:
         """What the body asks for, read again only if it is not known."""
         length, version = self._header_bytes, self._version
         if length is None:
@@ -121,7 +121,7 @@ class Inference:
                 "bytes; it is the length of the JSON that the body begins with"
             )
         text = bytes(memoryview(body)[:length])
-        if length > SHORT_HEADER:
+        if length > CACHED_HEADER_BYTES:
             return read_request(text, op, context, version, data_begin=length)
         found = ID.match(text)
         if found is not None:
@@ -130,9 +130,9 @@ class Inference:
             # What is wrong is worded from the whole text.
             if b'"id"' not in rest and b"\\" not in rest:
                 with suppress(ServiceError):
-                    asked = _known_request(rest, op, context, version, length)
+                    asked = _read_request_cached(rest, op, context, version, length)
                     return replace(asked, id=found[1].decode())
-        return _known_request(text, op, context, version, length)
+        return _read_request_cached(text, op, context, version, length)
 
     def result(self, tensor: Tensor, output: Output) -> Chunks:
         """The bytes of the tensor, or its elements in row-major order as one JSON list."""

@@ -12,9 +12,9 @@ from typing import Any, Final, NoReturn
 from service.codecs.base import Body, DecodeContext
 from service.codecs.binary.slices import (
     DecodedHeader,
-    SpanOperand,
+    SliceOperand,
     TensorSlice,
-    call_of,
+    call_from_header,
     check_names,
     pointer_of,
 )
@@ -53,16 +53,16 @@ BINARY: Final = "binary_data_output"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedRequest:
     """A request but for the binary data that follow it.
 
-    `spans` are the inputs that lie in the body after its JSON, `arrays` those that are written in
+    `slices` are the inputs that lie in the body after its JSON, `arrays` those that are written in
     it; `end` is where the body has to end. The result goes as bytes if `is_binary`.
     """
 
     id: str | None
     is_binary: bool
-    recipe: DecodedHeader
+    header: DecodedHeader
     arrays: Mapping[str, ArrayOperand]
     end: int
 
@@ -74,23 +74,23 @@ class Asked:
                 f"make {self.end}"
             )
         if not self.arrays:
-            buffers = {name: body for name, _, _ in self.recipe.operands}
-            return call_of(self.recipe, buffers, op, context)
+            buffers = {name: body for name, _, _ in self.header.operands}
+            return call_from_header(self.header, buffers, op, context)
         operands = [
-            self.arrays.get(name) or SpanOperand(span, body, pointer)
-            for name, pointer, span in self.recipe.operands
+            self.arrays.get(name) or SliceOperand(tensor_slice, body, pointer)
+            for name, pointer, tensor_slice in self.header.operands
         ]
-        return complete_call(op, self.recipe.fields, operands, context)
+        return complete_call(op, self.header.fields, operands, context)
 
 
 def read_request(
     text: Body, op: Op[Any], context: DecodeContext, version: str, *, data_begin: int | None = None
-) -> Asked:
+) -> ParsedRequest:
     """What the JSON of a body asks for; a ServiceError says why it cannot be done.
 
     `data_begin` is where the binary data begin in the body, if the request says that it has any.
     """
-    fields = _object(read_document(text, None, context, listed="inputs"), "the body")
+    fields = _object(read_document(text, None, context, list_field="inputs"), "the body")
     _refuse_unknown("an inference request", fields, KEYS)
     request_id = fields.get("id")
     if request_id is not None and not isinstance(request_id, str):
@@ -99,18 +99,18 @@ def read_request(
     binary_output = boolean(BINARY)(parameters.pop(BINARY, False))
     is_binary = _reads_bytes(fields.get("outputs"), default=binary_output)
 
-    spans: dict[str, TensorSlice] = {}
+    slices: dict[str, TensorSlice] = {}
     arrays: dict[str, ArrayOperand] = {}
     end = len(text) if data_begin is None else data_begin
     for index, value in enumerate(_list(fields.get("inputs"), "inputs")):
         where = f"inputs/{index}"
         entry = _object(value, where)
         name, dtype, shape, size = _described(entry, where)
-        if name in spans:
+        if name in slices:
             raise DuplicateKeyError(f"two inputs are named {quote(name)}", hint="send it once")
         pointer = pointer_of(name, op)
         check_size(shape, pointer, context)
-        spans[name] = TensorSlice(dtype, shape, end)
+        slices[name] = TensorSlice(dtype, shape, end)
         if "data" in entry:
             arrays[name] = ArrayOperand(entry["data"], pointer, context, dtype, shape)
         elif size and data_begin is None:
@@ -121,8 +121,8 @@ def read_request(
             )
         else:
             end += size
-    recipe = _recipe(spans, parameters, op, context, version)
-    return Asked(request_id, is_binary, recipe, arrays, end)
+    header = _decode_inputs(slices, parameters, op, context, version)
+    return ParsedRequest(request_id, is_binary, header, arrays, end)
 
 
 def parameter_names(op: Op[Any]) -> tuple[str, ...]:
@@ -169,23 +169,23 @@ def _described(entry: dict[str, Any], where: str) -> tuple[str, Dtype, Shape, in
     return name, dtype, shape, size or 0
 
 
-def _recipe(
-    spans: Mapping[str, TensorSlice],
+def _decode_inputs(
+    slices: Mapping[str, TensorSlice],
     parameters: dict[str, Any],
     op: Op[Any],
     context: DecodeContext,
     version: str,
 ) -> DecodedHeader:
     """The checked fields, and the inputs in the order of the operation's operands."""
-    check_names(list(spans), op)
-    names = op.operands if op.operands is not None else [str(index) for index in range(len(spans))]
+    check_names(list(slices), op)
+    names = op.operands if op.operands is not None else [str(index) for index in range(len(slices))]
     if op.operands is not None:
-        _refuse_unknown(op.name, spans, op.operands)
-    fields = check_fields(op, _fields(parameters, op, context, version), spans, context)
-    dtypes = {span.dtype.torch for span in spans.values()}
+        _refuse_unknown(op.name, slices, op.operands)
+    fields = check_fields(op, _fields(parameters, op, context, version), slices, context)
+    dtypes = {tensor_slice.dtype.torch for tensor_slice in slices.values()}
     return DecodedHeader(
         fields,
-        tuple((name, pointer_of(name, op), spans[name]) for name in names),
+        tuple((name, pointer_of(name, op), slices[name]) for name in names),
         uniform=len(dtypes) == 1,
     )
 

@@ -13,11 +13,11 @@ from service.codecs.json_pointer import index_of, name_of, pointer_to
 from service.core.call import Shape
 from service.errors import LimitExceededError, NestingError, Place, RaggedArrayError, quote
 
-LONGEST: Final = 2**58  # of 16-byte elements
+MAX_SIZE_PRODUCT: Final = 2**58  # of 16-byte elements
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class NestedArray:
     """A rectangular array: its shape, its elements row by row, and which types these have."""
 
     shape: Shape
@@ -25,7 +25,7 @@ class Layout:
     kinds: set[type]
 
 
-def lay_out(value: object, pointer: str) -> Layout:
+def flatten(value: object, pointer: str) -> NestedArray:
     """The layout of a nested list, or of a single element, which has rank 0."""
     shape: Shape = ()
     level: list[object] = [value]
@@ -41,7 +41,7 @@ def lay_out(value: object, pointer: str) -> Layout:
             _refuse(pointer, shape, index, f"has {found} {noun}", f"has {size}")
         shape = (*shape, size)
         level = list(chain.from_iterable(rows))
-    return Layout(shape, level, kinds)
+    return NestedArray(shape, level, kinds)
 
 
 def check_size(shape: Shape, pointer: str, context: DecodeContext, *, parts: int = 1) -> None:
@@ -65,11 +65,11 @@ def check_empty(shape: Shape, pointer: str) -> None:
 
     torch and numpy multiply its other sizes, too, in 64 bits.
     """
-    if prod(size or 1 for size in shape) >= LONGEST:
+    if prod(size or 1 for size in shape) >= MAX_SIZE_PRODUCT:
         _refuse_size(f"sizes {quote(list(shape))}", "a product below 2^58", pointer)
 
 
-def too_deep(context: DecodeContext) -> NestingError:
+def nesting_error(context: DecodeContext) -> NestingError:
     """The error for a document that is nested too deep."""
     return NestingError(
         f"arrays and objects are nested deeper than {context.max_nesting} (SERVICE_MAX_NESTING)",

@@ -14,14 +14,14 @@ from service.errors import InvalidElementError, Place, ValueOutOfRangeError
 
 Array = npt.NDArray[Any]
 # The pointer of the element at a position.
-Where = Callable[[int], str]
+PointerAt = Callable[[int], str]
 
 # Every whole number up to here is a value of the dtype, and none of them is too large for it.
-EXACT: Final = {"float64": 2**53, "float32": 2**24, "float16": 2**11, "bfloat16": 2**8}
+MAX_EXACT_INTEGER: Final = {"float64": 2**53, "float32": 2**24, "float16": 2**11, "bfloat16": 2**8}
 # Wider dtypes to propose, the narrowest first.
-INTEGERS: Final = tuple(DTYPES[name] for name in ("uint8", "int8", "int16", "int32", "int64"))
-FLOATS: Final = ("float32", "float64")
-PARTS: Final = {"complex64": DTYPES["float32"], "complex128": DTYPES["float64"]}
+INTEGER_DTYPES: Final = tuple(DTYPES[name] for name in ("uint8", "int8", "int16", "int32", "int64"))
+FLOAT_DTYPES: Final = ("float32", "float64")
+PART_DTYPES: Final = {"complex64": DTYPES["float32"], "complex128": DTYPES["float64"]}
 
 
 def extremes(items: Array) -> tuple[float, float]:
@@ -46,18 +46,18 @@ def is_ambiguous(items: Array) -> bool:
     return bool(((sizes >= 2.0**53) & (sizes <= 2.0**64)).any())
 
 
-def convert(items: Array, dtype: Dtype, where: Where) -> tuple[Tensor, str | None]:
+def convert(items: Array, dtype: Dtype, pointer_at: PointerAt) -> tuple[Tensor, str | None]:
     """Finite int64 or float64 numbers as a tensor, and a sentence on one that lost digits.
 
     For a complex dtype they are the parts of its numbers, and so is what comes back.
     """
     if dtype.kind == "bool":
         if items.size:
-            refuse_kind(where(0), "a number", dtype, hint="booleans are true and false")
+            refuse_kind(pointer_at(0), "a number", dtype, hint="booleans are true and false")
         return torch.empty(items.shape, dtype=torch.bool), None
     if dtype.kind == "integer":
-        return torch.from_numpy(_to_integers(items, dtype, where)), None
-    return to_floats(items, PARTS.get(dtype.name, dtype), where)
+        return torch.from_numpy(_to_integers(items, dtype, pointer_at)), None
+    return to_floats(items, PART_DTYPES.get(dtype.name, dtype), pointer_at)
 
 
 def refuse_kind(pointer: str, found: str, dtype: Dtype, *, hint: str | None = None) -> NoReturn:
@@ -81,7 +81,7 @@ def refuse_integer(pointer: str, value: int, dtype: Dtype, *, exact: bool = True
     """Raise the error for an integer out of the dtype's range, be it `exact` or rounded."""
     # One that holds all of the first dtype too: other elements may be in its range alone.
     low, high = min(value, dtype.low), max(value, dtype.high)
-    holding = (each.name for each in INTEGERS if each.low <= low and high <= each.high)
+    holding = (each.name for each in INTEGER_DTYPES if each.low <= low and high <= each.high)
     wider = next(holding, None) if exact else None
     found = str(value) if abs(value) < 2**128 else f"an integer beyond {'-' * (value < 0)}2^128"
     refuse_value(
@@ -96,7 +96,9 @@ def refuse_fraction(pointer: str, value: float, dtype: Dtype) -> NoReturn:
     """Raise the error for a float that is not exactly an integer, as far as can be told."""
     if value.is_integer():
         if not dtype.low <= value <= dtype.high or abs(value) >= 2**63:
-            refuse_integer(pointer, int(value), dtype, exact=abs(value) < EXACT["float64"])
+            refuse_integer(
+                pointer, int(value), dtype, exact=abs(value) < MAX_EXACT_INTEGER["float64"]
+            )
         refuse_value(
             pointer,
             repr(value),
@@ -112,13 +114,13 @@ def refuse_fraction(pointer: str, value: float, dtype: Dtype) -> NoReturn:
 
 
 def to_floats(
-    items: Array, dtype: Dtype, where: Where, *, written: Mapping[int, int] | None = None
+    items: Array, dtype: Dtype, pointer_at: PointerAt, *, written: Mapping[int, int] | None = None
 ) -> tuple[Tensor, str | None]:
     """Numbers rounded to a float dtype, and a sentence on a whole one that it cannot hold.
 
     `written` gives by position the integers of which `items` has only a rounded float64.
     """
-    limit = EXACT[dtype.name]
+    limit = MAX_EXACT_INTEGER[dtype.name]
     if not written:
         if items.size == 0 or items.dtype == dtype.numpy:
             return _round(items, dtype), None
@@ -132,9 +134,11 @@ def to_floats(
     if infinite.any():
         index = int(infinite.argmax())
         with np.errstate(over="ignore"):
-            wider = next(each for each in FLOATS if np.isfinite(items.flat[index].astype(each)))
+            wider = next(
+                each for each in FLOAT_DTYPES if np.isfinite(items.flat[index].astype(each))
+            )
         refuse_value(
-            where(index),
+            pointer_at(index),
             repr(items.flat[index].item()),
             f"would become infinite in {dtype.name}",
             hint=f'"dtype": "{wider}" holds it, and "complex128" as a part of a complex number',
@@ -144,24 +148,24 @@ def to_floats(
         return tensor, None
     value = (written or {}).get(loss, int(items.flat[loss]))
     return tensor, (
-        f"{dtype.name} cannot hold the whole number {value} at {where(loss)}: "
+        f"{dtype.name} cannot hold the whole number {value} at {pointer_at(loss)}: "
         f"{int(held.flat[loss])} was used instead"
     )
 
 
-def _to_integers(items: Array, dtype: Dtype, where: Where) -> Array:
+def _to_integers(items: Array, dtype: Dtype, pointer_at: PointerAt) -> Array:
     if items.dtype == np.float64:
-        whole = (np.rint(items) == items) & (np.abs(items) < EXACT["float64"])
+        whole = (np.rint(items) == items) & (np.abs(items) < MAX_EXACT_INTEGER["float64"])
         if not whole.all():
             index = int(whole.argmin())
-            refuse_fraction(where(index), items.flat[index].item(), dtype)
+            refuse_fraction(pointer_at(index), items.flat[index].item(), dtype)
         items = items.astype(np.int64)
     if items.size == 0:
         return items.astype(dtype.numpy)
     least, greatest = extremes(items)
     if least < dtype.low or greatest > dtype.high:
         index = int(((items > dtype.high) | (items < dtype.low)).argmax())
-        refuse_integer(where(index), int(items.flat[index]), dtype)
+        refuse_integer(pointer_at(index), int(items.flat[index]), dtype)
     return items.astype(dtype.numpy, copy=False)
 
 
@@ -197,7 +201,7 @@ def _first_loss(items: Array, held: Array, written: Mapping[int, int]) -> int | 
         fits = held < 2.0**63  # the greatest int64 rounds up to 2^63, which is none
         lost = ~fits | (np.where(fits, held, 0).astype(np.int64) != items)
     else:
-        whole = (np.rint(items) == items) & (np.abs(items) < EXACT["float64"])
+        whole = (np.rint(items) == items) & (np.abs(items) < MAX_EXACT_INTEGER["float64"])
         lost = (held != items) & whole
         text = orjson.dumps(held[lost].astype(np.float32), option=orjson.OPT_SERIALIZE_NUMPY)
         lost[lost] = items[lost] != orjson.loads(text)

@@ -20,23 +20,25 @@ from service.codecs.json.numbers import Array, is_ambiguous
 # At 2 KB the two take the same time, at 40 KB (32 x 32 twice) the small one takes twice as long.
 LARGE_BYTES: Final = 2048
 # simdjson's length of an array saturates here.
-LONGEST: Final = 2**24 - 1
-DEEPEST: Final = 32
+MAX_ARRAY_LENGTH: Final = 2**24 - 1
+MAX_DEPTH: Final = 32
 # No operation has as many fields.
-MOST_KEYS: Final = 64
+MAX_KEYS: Final = 64
 CACHED_BYTES: Final = 262_144
-MANY: Final = 16
+MANY_ARRAYS: Final = 16
 BOM: Final = b"\xef\xbb\xbf"
 NUMBERS: Final = (np.dtype(np.float64), np.dtype(np.int64))
 
 
-class Huge(float):
+class OverflowedFloat(float):
     """A number of the text that no float64 holds: an infinity that nobody wrote."""
 
     __slots__ = ()
 
 
-def read_small(body: Body, operands: Collection[str] | None, listed: str = "operands") -> object:
+def read_small(
+    body: Body, operands: Collection[str] | None, list_field: str = "operands"
+) -> object:
     """The document; orjson.JSONDecodeError if there is none.
 
     Keys that appear twice keep their last value; integers beyond 64 bits become floats.
@@ -45,19 +47,19 @@ def read_small(body: Body, operands: Collection[str] | None, listed: str = "oper
     # numpy would take a boolean among numbers for 0 or 1, and makes all strings as long as the
     # longest, which in a large document is more than there is memory.
     if len(body) < LARGE_BYTES and b"true" not in body and b"false" not in body:
-        _pack_operands(document, operands, listed)
+        _pack_operands(document, operands, list_field)
     return document
 
 
-def _pack_operands(document: object, operands: Collection[str] | None, listed: str) -> None:
+def _pack_operands(document: object, operands: Collection[str] | None, list_field: str) -> None:
     if not isinstance(document, dict):
         return
     if operands is not None:
         for name in operands:
             if name in document:
                 document[name] = _pack(document[name])
-    elif isinstance(values := document.get(listed), list):
-        document[listed] = [_pack(each) for each in values]
+    elif isinstance(values := document.get(list_field), list):
+        document[list_field] = [_pack(each) for each in values]
 
 
 def _pack(value: object) -> object:
@@ -86,30 +88,30 @@ def drop_parsers() -> None:
 def read_large(
     body: Body,
     operands: Collection[str] | None,
-    listed: str = "operands",
+    list_field: str = "operands",
     *,
-    patience: int = LONGEST,
+    patience: int = MAX_ARRAY_LENGTH,
 ) -> dict[str, object] | None:
     """The fields of the document, or None in any doubt.
 
-    `operands` names the fields that are; if None, they are listed in the field `listed`. With
+    `operands` names the fields that are; if None, they are listed in the field `list_field`. With
     more than `patience` rows to look at, it doubts.
     """
     if body[: len(BOM)] == BOM:  # simdjson skips it
         return None
-    walk = _Walk(patience)
+    reader = _DocumentReader(patience)
     try:
         parser = _PARSERS.pop()
     except IndexError:
         parser = simdjson.Parser()
     try:
-        fields = walk.fields(parser.parse(body), operands, listed)
-    except (_DoubtError, ValueError, TypeError, RuntimeError, KeyError):
+        fields = reader.fields(parser.parse(body), operands, list_field)
+    except (_UnsupportedError, ValueError, TypeError, RuntimeError, KeyError):
         return None  # KeyError: it does not find a key with a zero character that it has listed
     _PARSERS.append(parser)
     # An array that was not walked, inside what should be numbers, still has its bracket.
     # No object does: an array with one in it has no buffer of numbers.
-    return fields if _has(body, b"[", walk.arrays) else None
+    return fields if _has(body, b"[", reader.arrays) else None
 
 
 def _has(body: Body, byte: bytes, count: int) -> bool:
@@ -117,7 +119,7 @@ def _has(body: Body, byte: bytes, count: int) -> bool:
 
     In a small body it is numpy that counts many in half the time.
     """
-    if count >= MANY and len(body) < CACHED_BYTES:
+    if count >= MANY_ARRAYS and len(body) < CACHED_BYTES:
         return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord(byte))) == count
     left = count
     for start in range(0, len(body), CACHED_BYTES):
@@ -129,29 +131,29 @@ def _has(body: Body, byte: bytes, count: int) -> bool:
     return left >= 0
 
 
-class _DoubtError(Exception):
+class _UnsupportedError(Exception):
     """The document is not proved to be plain."""
 
 
-class _Walk:
+class _DocumentReader:
     """Reads values out of a simdjson document, and counts the arrays it opened."""
 
     def __init__(self, patience: int):
         self.arrays = 0
         self._patience = patience
 
-    def _look_at(self, count: int) -> None:
+    def _count_values(self, count: int) -> None:
         """Spend patience on so many values, each of which becomes an object of Python."""
         self._patience -= count
         if self._patience < 0:
-            raise _DoubtError
+            raise _UnsupportedError
 
     def fields(
-        self, root: object, operands: Collection[str] | None, listed: str
+        self, root: object, operands: Collection[str] | None, list_field: str
     ) -> dict[str, object]:
         fields: dict[str, object] = {}
         for key, value in self._items(root):
-            if operands is None and key == listed:
+            if operands is None and key == list_field:
                 fields[key] = [self._operand(each) for each in self._list(value)]
             elif operands is not None and key in operands:
                 fields[key] = self._operand(value)
@@ -170,32 +172,32 @@ class _Walk:
     def _data(self, value: object) -> object:
         return self._array(value) if isinstance(value, simdjson.Array) else self._plain(value)
 
-    def _plain(self, value: object, room: int = DEEPEST) -> object:
+    def _plain(self, value: object, depth_left: int = MAX_DEPTH) -> object:
         if not isinstance(value, simdjson.Array | simdjson.Object):
             return value
-        if room == 0:
-            raise _DoubtError
+        if depth_left == 0:
+            raise _UnsupportedError
         if isinstance(value, simdjson.Array):
-            return [self._plain(each, room - 1) for each in self._list(value)]
-        return {key: self._plain(each, room - 1) for key, each in self._items(value)}
+            return [self._plain(each, depth_left - 1) for each in self._list(value)]
+        return {key: self._plain(each, depth_left - 1) for key, each in self._items(value)}
 
     def _items(self, value: object) -> Iterator[tuple[str, object]]:
         if not isinstance(value, simdjson.Object):
-            raise _DoubtError
+            raise _UnsupportedError
         # Each key is looked for among all: of 50 000 that would take seconds.
-        if len(value) > MOST_KEYS:
-            raise _DoubtError
-        self._look_at(len(value))
+        if len(value) > MAX_KEYS:
+            raise _UnsupportedError
+        self._count_values(len(value))
         keys = list(value.keys())
         if len(set(keys)) < len(keys):
-            raise _DoubtError
+            raise _UnsupportedError
         return ((key, value[key]) for key in keys)
 
     def _list(self, value: object) -> simdjson.Array:
         if not isinstance(value, simdjson.Array):
-            raise _DoubtError
+            raise _UnsupportedError
         self.arrays += 1
-        self._look_at(len(value))
+        self._count_values(len(value))
         return value
 
     def _array(self, array: simdjson.Array) -> Array:
@@ -205,17 +207,17 @@ class _Walk:
         while True:
             sizes = set(map(len, level))
             size = sizes.pop()
-            if sizes or size >= LONGEST or len(shape) == DEEPEST:
-                raise _DoubtError
+            if sizes or size >= MAX_ARRAY_LENGTH or len(shape) == MAX_DEPTH:
+                raise _UnsupportedError
             self.arrays += len(level)
             shape.append(size)
             if size == 0 or not isinstance(level[0][0], simdjson.Array):
                 break
-            self._look_at(len(level) * size)
+            self._count_values(len(level) * size)
             level = [row for rows in level for row in rows]
         items = _numbers(array, whole=size > 0 and isinstance(level[0][0], int))
         if items.size != prod(shape):
-            raise _DoubtError
+            raise _UnsupportedError
         return items.reshape(shape)
 
 
@@ -228,5 +230,5 @@ def _numbers(array: simdjson.Array, *, whole: bool) -> Array:
             pass
     items = np.frombuffer(array.as_buffer(of_type="d"), dtype=np.float64)
     if is_ambiguous(items):
-        raise _DoubtError
+        raise _UnsupportedError
     return items

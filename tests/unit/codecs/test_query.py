@@ -15,15 +15,15 @@ from service.core.dtypes import parse_dtype
 from service.errors import InvalidFieldError, NestingError, UnknownFieldError
 from service.operations import REGISTRY
 
-READING = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
-RACING = DecodeContext(
+CONTEXT = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
+RACE_CONTEXT = DecodeContext(
     max_elements=1, dtype=parse_dtype("float32"), max_deadline_ms=1, params=compare.PARAMS
 )
 
 
 def field(text: str, name: str = "dim", op: str = "norm") -> Any:
     """The value of one field."""
-    return read_query({name: text}, REGISTRY[op], READING)[name]
+    return read_query({name: text}, REGISTRY[op], CONTEXT)[name]
 
 
 @pytest.mark.parametrize(
@@ -94,20 +94,20 @@ def test_a_list_that_is_nested_too_deep_is_refused(depth: int) -> None:
 def test_operands_are_in_the_body(op: str, name: str) -> None:
     """The query string has no room for them."""
     with pytest.raises(UnknownFieldError, match="operand"):
-        read_query({name: "[1]"}, REGISTRY[op], READING)
+        read_query({name: "[1]"}, REGISTRY[op], CONTEXT)
 
 
 def test_fields_of_a_route_are_read_too() -> None:
     """Such as those of a race."""
     query = {"strategies": '["torch"]', "repeat": "3", "baseline": "1"}
-    found = read_query(query, REGISTRY["norm"], RACING)
+    found = read_query(query, REGISTRY["norm"], RACE_CONTEXT)
     assert (found["strategies"], found["repeat"]) == (["torch"], 3)
 
 
 def test_no_query_has_no_fields() -> None:
     """Nor do unknown ones vanish: the request's checks refuse them."""
-    assert read_query({}, REGISTRY["norm"], READING) == {}
-    assert read_query({"nonsense": "1"}, REGISTRY["norm"], READING) == {"nonsense": 1}
+    assert read_query({}, REGISTRY["norm"], CONTEXT) == {}
+    assert read_query({"nonsense": "1"}, REGISTRY["norm"], CONTEXT) == {"nonsense": 1}
 
 
 @given(

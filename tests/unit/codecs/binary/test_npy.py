@@ -13,20 +13,20 @@ from hypothesis.extra import numpy as hnp
 from numpy.lib import format as npy_format
 
 from service.codecs import DecodeContext
-from service.codecs.binary.npy import NpyCodec, read_span, write_header
+from service.codecs.binary.npy import NpyCodec, read_slice, write_header
 from service.core.dtypes import DTYPES, parse_dtype
 from service.errors import MalformedBodyError, MissingFieldError, ServiceError, UnknownDtypeError
 from service.operations import REGISTRY
 from tests.bodies import IN_NUMPY, bits_of, npy, npy_of, tensor_of
 
 CODEC = NpyCodec()
-READING = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
+CONTEXT = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
 GOOD = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }"
 
 
 def read(body: bytes, **query: str) -> torch.Tensor:
     """The operand of a norm of that body."""
-    (x,) = CODEC.decode(bytearray(body), REGISTRY["norm"], READING, query).operands
+    (x,) = CODEC.decode(bytearray(body), REGISTRY["norm"], CONTEXT, query).operands
     return x
 
 
@@ -74,12 +74,12 @@ def test_any_array_makes_the_round_trip(array: Any) -> None:
 def test_nothing_is_copied_if_it_is_aligned() -> None:
     """The tensor lies in the body's own memory; on an odd address it is copied."""
     body = bytearray(npy_of(np.zeros(4)))
-    (x,) = CODEC.decode(body, REGISTRY["norm"], READING).operands
+    (x,) = CODEC.decode(body, REGISTRY["norm"], CONTEXT).operands
     body[-8:] = np.array([7.0]).tobytes()
     assert x[3] == 7
     odd = bytearray(npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}", b"\0" * 8))
     assert len(odd) % 8
-    (y,) = CODEC.decode(odd, REGISTRY["norm"], READING).operands
+    (y,) = CODEC.decode(odd, REGISTRY["norm"], CONTEXT).operands
     odd[-8:] = np.array([7.0]).tobytes()
     assert y[0] == 0
     assert y.data_ptr() % 8 == 0
@@ -87,14 +87,14 @@ def test_nothing_is_copied_if_it_is_aligned() -> None:
 
 def test_a_body_that_cannot_be_written_to_is_copied() -> None:
     """torch takes for granted that a tensor's memory can."""
-    (x,) = CODEC.decode(npy_of(np.ones(3)), REGISTRY["norm"], READING).operands
+    (x,) = CODEC.decode(npy_of(np.ones(3)), REGISTRY["norm"], CONTEXT).operands
     x[0] = 5
     assert x.tolist() == [5, 1, 1]
 
 
 def test_fields_stand_in_the_query() -> None:
     """Read as those of a JSON body."""
-    call = CODEC.decode(bytearray(npy_of(np.ones((2, 2)))), REGISTRY["norm"], READING,
+    call = CODEC.decode(bytearray(npy_of(np.ones((2, 2)))), REGISTRY["norm"], CONTEXT,
                         {"dim": "[0,1]", "keepdim": "true"})  # fmt: skip
     assert (call.params["dim"], call.params["keepdim"]) == ((0, 1), True)
 
@@ -102,14 +102,14 @@ def test_fields_stand_in_the_query() -> None:
 def test_a_list_may_have_one_operand() -> None:
     """Which is called 0."""
     body = bytearray(npy_of(np.eye(2)))
-    call = CODEC.decode(body, REGISTRY["einsum"], READING, {"equation": "ii"})
+    call = CODEC.decode(body, REGISTRY["einsum"], CONTEXT, {"equation": "ii"})
     assert len(call.operands) == 1
 
 
 def test_two_operands_do_not_fit() -> None:
     """The error says what holds both."""
     with pytest.raises(MissingFieldError) as caught:
-        CODEC.decode(bytearray(npy_of(np.eye(2))), REGISTRY["matmul"], READING)
+        CODEC.decode(bytearray(npy_of(np.eye(2))), REGISTRY["matmul"], CONTEXT)
     assert [place.pointer for place in caught.value.places] == ["/b"]
     assert "npz" in str(caught.value.hint)
 
@@ -225,6 +225,6 @@ def test_noise_is_refused_or_read(noise: bytes, position: int) -> None:
 def test_the_span_of_a_slice_is_that_of_the_slice() -> None:
     """Offsets count from the beginning of the file, not of what it is in."""
     file = b"???" + npy_of(np.ones(2))
-    span = read_span(memoryview(file)[3:], "x")
-    assert len(file) - 3 - span.offset == 16
-    assert write_header(parse_dtype("float64"), (2,)) == file[3 : 3 + span.offset]
+    tensor_slice = read_slice(memoryview(file)[3:], "x")
+    assert len(file) - 3 - tensor_slice.offset == 16
+    assert write_header(parse_dtype("float64"), (2,)) == file[3 : 3 + tensor_slice.offset]

@@ -30,14 +30,14 @@ from service.operations import REGISTRY
 from tests.bodies import IN_NUMPY, bits_of, npy_of, npz_of, tensor_of, zip_of, zipped
 
 CODEC = NpzCodec()
-READING = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
+CONTEXT = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
 FILE = npy_of(np.ones(2, np.float32))
 NAME = b"x.npy"
 
 
 def operands(body: bytes, op: str = "norm") -> tuple[torch.Tensor, ...]:
     """The operands of a call on that body."""
-    return CODEC.decode(bytearray(body), REGISTRY[op], READING).operands
+    return CODEC.decode(bytearray(body), REGISTRY[op], CONTEXT).operands
 
 
 def deflate(data: bytes) -> bytes:
@@ -216,7 +216,7 @@ def test_a_bomb_that_lies_of_its_size_costs_what_it_says() -> None:
     body = bytearray(zipped(NAME, deflate(b"\0" * 2**26), method=8, size=1000))
     tracemalloc.start()
     with pytest.raises(MalformedBodyError, match="does not inflate"):
-        CODEC.decode(body, REGISTRY["norm"], READING)
+        CODEC.decode(body, REGISTRY["norm"], CONTEXT)
     assert tracemalloc.get_traced_memory()[1] < 2**21
     tracemalloc.stop()
 

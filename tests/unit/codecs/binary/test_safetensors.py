@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load
 
 from service.codecs import DecodeContext
-from service.codecs.binary.safetensors import SafetensorsCodec, read_spans
+from service.codecs.binary.safetensors import SafetensorsCodec, read_slices
 from service.core.call import Outcome
 from service.core.dtypes import DTYPES, parse_dtype
 from service.core.timing import Timings
@@ -36,14 +36,14 @@ from tests.bodies import (
 )
 
 CODEC = SafetensorsCodec()
-READING = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
+CONTEXT = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
 ONE = {"a": entry("F32", [1], 0, 4)}
 BYTE = b'{"dtype":"U8","shape":[1],"data_offsets":[0,1]}'
 
 
 def operands(body: bytes, op: str = "broadcast", **query: str) -> tuple[torch.Tensor, ...]:
     """The operands of a call on that body."""
-    return CODEC.decode(bytearray(body), REGISTRY[op], READING, query).operands
+    return CODEC.decode(bytearray(body), REGISTRY[op], CONTEXT, query).operands
 
 
 def outcome(result: torch.Tensor, **fields: Any) -> Outcome:
@@ -94,7 +94,7 @@ def test_operands_are_found_by_their_names() -> None:
 def test_operands_are_promoted() -> None:
     """As those of a JSON body, with a warning for a whole number that a float cannot hold."""
     tensors = {"0": torch.tensor([2**24 + 1]), "1": torch.ones(1)}
-    call = CODEC.decode(bytearray(safetensors_of(tensors)), REGISTRY["broadcast"], READING)
+    call = CODEC.decode(bytearray(safetensors_of(tensors)), REGISTRY["broadcast"], CONTEXT)
     assert {x.dtype for x in call.operands} == {torch.float32}
     assert "operand 0" in call.warnings[0]
 
@@ -102,7 +102,7 @@ def test_operands_are_promoted() -> None:
 def test_aligned_tensors_are_not_copied() -> None:
     """They lie in the body's memory; a header of odd length costs a copy and nothing else."""
     body = bytearray(safetensors_of({"x": torch.zeros(4, dtype=torch.float64)}))
-    (x,) = CODEC.decode(body, REGISTRY["norm"], READING).operands
+    (x,) = CODEC.decode(body, REGISTRY["norm"], CONTEXT).operands
     body[-8:] = np.array([7.0]).tobytes()
     assert x[3] == 7
     header = b'{"x":{"dtype":"F64","shape":[2],"data_offsets":[0,16]}}  '
@@ -173,23 +173,23 @@ def test_elements_are_counted() -> None:
 def test_no_name_is_there_twice(header: bytes, key: str) -> None:
     """Written plainly or by escapes, at any depth."""
     with pytest.raises(DuplicateKeyError, match=key):
-        read_spans(bytearray(safetensors(header, b"\0")))
+        read_slices(bytearray(safetensors(header, b"\0")))
 
 
 def test_colons_and_escapes_in_names_are_no_twins() -> None:
     """They are read, and refused as names of nothing."""
     name = 'a:b"\\'
     header = {"__metadata__": {"k:": "v:\n"}, name: entry("U8", [1], 0, 1)}
-    assert list(read_spans(bytearray(safetensors(header, b"\0")))[1]) == [name]
+    assert list(read_slices(bytearray(safetensors(header, b"\0")))[1]) == [name]
     plain = {"__metadata__": {"k:": "v:"}, "a:b": entry("U8", [1], 0, 1)}
-    assert list(read_spans(bytearray(safetensors(plain, b"\0")))[1]) == ["a:b"]
+    assert list(read_slices(bytearray(safetensors(plain, b"\0")))[1]) == ["a:b"]
 
 
 @pytest.mark.parametrize("code", ["U16", "U32", "U64", "F8_E4M3", "f32", "", None, 32, [], "C128"])
 def test_dtypes_are_a_short_list(code: Any) -> None:
     """The error lists it."""
     with pytest.raises(UnknownDtypeError, match="BF16"):
-        read_spans(bytearray(safetensors({"a": entry(code, [1], 0, 4)}, b"\0" * 4)))
+        read_slices(bytearray(safetensors({"a": entry(code, [1], 0, 4)}, b"\0" * 4)))
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_dtypes_are_a_short_list(code: Any) -> None:
 def test_a_bad_file_is_told_what_is_bad(body: bytes, why: str) -> None:
     """Lengths add up, offsets follow one another, and nothing is left over."""
     with pytest.raises(MalformedBodyError) as caught:
-        read_spans(bytearray(body))
+        read_slices(bytearray(body))
     assert why in caught.value.detail
 
 
@@ -251,8 +251,8 @@ def test_offsets_may_be_in_any_order_and_empty_tensors_anywhere(names: list[str]
         second: entry("U8", [1], 0, 1),
         "empty": entry("F64", [0], 1, 1),
     }
-    _, spans = read_spans(bytearray(safetensors(header, b"\1\2\3")))
-    assert spans[first].offset == spans[second].offset + 1
+    _, slices = read_slices(bytearray(safetensors(header, b"\1\2\3")))
+    assert slices[first].offset == slices[second].offset + 1
 
 
 @pytest.mark.parametrize("depth", [4, 500, 1000])
@@ -263,7 +263,7 @@ def test_a_header_that_is_nested_too_deep_is_refused(depth: int, key: str) -> No
     objects = f'{{"{key}":' * depth + "1" + "}" * depth
     for text in (f'{{"{key}":{{"dtype":"F32","data_offsets":[0,0],"shape":{shapes}}}}}', objects):
         with pytest.raises(MalformedBodyError, match="nested deeper"):
-            read_spans(bytearray(safetensors(text.encode())))
+            read_slices(bytearray(safetensors(text.encode())))
 
 
 @given(st.binary(max_size=300), st.integers(0, 299))
@@ -289,12 +289,12 @@ def test_any_file_of_the_package_is_read(drawn: dict[str, tuple[str, list[int]]]
         for index, (name, (dtype, shape)) in enumerate(drawn.items())
     }
     body = safetensors_of(tensors)
-    _, spans = read_spans(bytearray(body))
-    assert set(spans) == set(tensors)
-    for name, span in spans.items():
+    _, slices = read_slices(bytearray(body))
+    assert set(slices) == set(tensors)
+    for name, tensor_slice in slices.items():
         bits = bits_of(tensors[name])
-        assert (span.dtype, span.shape) == (
+        assert (tensor_slice.dtype, tensor_slice.shape) == (
             DTYPES[drawn[name][0]],
             tuple(tensors[name].shape),
         )
-        assert body[span.offset : span.offset + len(bits)] == bits
+        assert body[tensor_slice.offset : tensor_slice.offset + len(bits)] == bits

@@ -25,7 +25,7 @@ from service.operations.matmul.strategies import op as matmul
 from service.operations.norm.strategies import op as norm
 from service.registry import Op
 
-READING = DecodeContext(max_elements=100_000, dtype=DTYPES["float32"], max_deadline_ms=1000)
+CONTEXT = DecodeContext(max_elements=100_000, dtype=DTYPES["float32"], max_deadline_ms=1000)
 LISTED = replace(norm, operands=None)
 CODEC = JsonCodec()
 # White space is no part of the document, and makes it large enough for the other engine.
@@ -33,13 +33,13 @@ PADDING = b" " * LARGE_BYTES
 BODY = b'{"a": [[1]], "b": [[2]]}'
 
 
-def decode(body: Body | str, op: Op[Any] = matmul, context: DecodeContext = READING) -> Call:
+def decode(body: Body | str, op: Op[Any] = matmul, context: DecodeContext = CONTEXT) -> Call:
     """The call of a body."""
     return CODEC.decode(body.encode() if isinstance(body, str) else body, op, context)
 
 
-def refusal(
-    body: Body | str, op: Op[Any] = matmul, context: DecodeContext = READING
+def error_of(
+    body: Body | str, op: Op[Any] = matmul, context: DecodeContext = CONTEXT
 ) -> ServiceError:
     """The error that a body ends in."""
     with pytest.raises(ServiceError) as caught:
@@ -54,7 +54,7 @@ def test_a_view_is_read_as_bytes_are(text: bytes) -> None:
     if text == BODY:
         assert [x.tolist() for x in decode(memoryview(body)).operands] == [[[1.0]], [[2.0]]]
     else:
-        assert refusal(memoryview(body)).detail == refusal(body).detail
+        assert error_of(memoryview(body)).detail == error_of(body).detail
 
 
 def test_large_words_are_not_remembered() -> None:
@@ -62,7 +62,7 @@ def test_large_words_are_not_remembered() -> None:
     word = "x" * LARGE_BYTES
     before = quick._fields.cache_info().misses
     for field in (f'"{word}": 1', f'"strategy": "{word}"'):
-        refusal(f'{{"a": [[1]], "b": [[1]], {field}}}')
+        error_of(f'{{"a": [[1]], "b": [[1]], {field}}}')
     assert quick._fields.cache_info().misses == before
     decode('{"a": [[1]], "b": [[1]], "deadline_ms": 789}' + " " * LARGE_BYTES)
     assert quick._fields.cache_info().misses == before + 1
@@ -115,7 +115,7 @@ MALFORMED = [
 @pytest.mark.parametrize(("body", "words"), MALFORMED)
 def test_what_is_not_json_is_refused_with_the_position(body: bytes, words: str) -> None:
     """The detail says where, and what was found there."""
-    error = refusal(body)
+    error = error_of(body)
     assert error.code == "malformed-json"
     assert words in error.detail
 
@@ -126,7 +126,7 @@ def test_a_bare_word_for_a_number_is_refused_with_the_way_to_write_it(
     word: str, before: str
 ) -> None:
     """NaN is no JSON; "NaN" is."""
-    error = refusal(f'{{"a": [{before}{word}], "b": [1]}}')
+    error = error_of(f'{{"a": [{before}{word}], "b": [1]}}')
     assert error.code == "malformed-json"
     assert error.hint is not None
     assert '"NaN"' in error.hint
@@ -134,12 +134,12 @@ def test_a_bare_word_for_a_number_is_refused_with_the_way_to_write_it(
 
 def test_what_is_not_utf8_is_refused_with_the_byte() -> None:
     """The position counts bytes."""
-    error = refusal('{"é": "'.encode() + b'\xff"}')
+    error = error_of('{"é": "'.encode() + b'\xff"}')
     assert error.code == "invalid-utf8"
     assert "byte 8 of the body (0xff)" in error.detail
 
 
-DOUBLED = [
+DUPLICATES = [
     pytest.param('{"a": [1], "b": [1], "a": [1]}', "/a", id="operand"),
     pytest.param('{"a": [1], "b": [1], "\\u0061": [1]}', "/a", id="by an escape"),
     pytest.param('{"a": {"data": [1], "data": [1]}, "b": [1]}', "/a/data", id="in a tensor"),
@@ -151,12 +151,12 @@ DOUBLED = [
 
 
 @pytest.mark.parametrize("padding", ["", PADDING.decode()], ids=["small", "large"])
-@pytest.mark.parametrize(("body", "pointer"), DOUBLED)
+@pytest.mark.parametrize(("body", "pointer"), DUPLICATES)
 def test_a_key_that_appears_twice_is_refused_with_its_place(
     body: str, pointer: str, padding: str
 ) -> None:
     """At any depth, after escapes are resolved."""
-    error = refusal(body + padding)
+    error = error_of(body + padding)
     assert error.code == "duplicate-key"
     assert error.places[0].pointer == pointer
 
@@ -200,21 +200,21 @@ def deep(left: str, right: str, levels: int = 64) -> str:
 @pytest.mark.parametrize("padding", ["", PADDING.decode()], ids=["small", "large"])
 def test_nesting_over_the_limit_is_refused(body: str, padding: str) -> None:
     """Wherever it is, and whatever else is wrong."""
-    assert refusal(body + padding).code == "nesting-too-deep"
+    assert error_of(body + padding).code == "nesting-too-deep"
 
 
 @pytest.mark.parametrize("padding", ["", PADDING.decode()], ids=["small", "large"])
 def test_the_limit_on_nesting_counts_the_body_and_the_lists(padding: str) -> None:
     """One object and two lists are three levels; brackets in strings are none."""
     body = '{"a": [[1]], "b": [[1]], "device": "[[[{{{"}' + padding
-    assert decode(body, context=replace(READING, max_nesting=3)).device == "[[[{{{"
-    assert refusal(body, context=replace(READING, max_nesting=2)).code == "nesting-too-deep"
+    assert decode(body, context=replace(CONTEXT, max_nesting=3)).device == "[[[{{{"
+    assert error_of(body, context=replace(CONTEXT, max_nesting=2)).code == "nesting-too-deep"
 
 
 def test_a_limit_on_nesting_beyond_what_can_be_read_is_a_mistake() -> None:
     """Python's own recursion limit is not to be met."""
     with pytest.raises(ValueError, match="at most 500"):
-        replace(READING, max_nesting=501)
+        replace(CONTEXT, max_nesting=501)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_a_limit_on_nesting_beyond_what_can_be_read_is_a_mistake() -> None:
 @pytest.mark.parametrize("padding", ["", PADDING.decode()], ids=["small", "large"])
 def test_a_document_that_is_no_object_is_refused(body: str, kind: str, padding: str) -> None:
     """It is well-formed, and cannot be served."""
-    error = refusal(body + padding)
+    error = error_of(body + padding)
     assert error.code == "invalid-field"
     assert error.detail.endswith(f"it was {kind}")
 
@@ -246,9 +246,9 @@ def test_an_integer_of_many_digits_is_read_as_a_float() -> None:
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 5000, "-" + "9" * 400])
 def test_a_number_beyond_float64_is_refused_with_its_place(number: str) -> None:
     """It is JSON, and no dtype holds it; other large integers beside it are none."""
-    error = refusal(f'{{"a": [[1, {2**60}, {10**30}], [5, {number}, 1.5]], "b": 1}}')
+    error = error_of(f'{{"a": [[1, {2**60}, {10**30}], [5, {number}, 1.5]], "b": 1}}')
     assert (error.code, error.places[0].pointer) == ("value-out-of-range", "/a/1/1")
-    assert refusal(f'{{"x": [1], "ord": {number}}}', norm).code == "invalid-field"
+    assert error_of(f'{{"x": [1], "ord": {number}}}', norm).code == "invalid-field"
 
 
 JSON_VALUES = st.recursive(
@@ -332,7 +332,7 @@ def test_a_damaged_body_ends_in_a_call_or_a_service_error(
 @given(st.binary(max_size=60))
 def test_random_bytes_end_in_a_service_error(body: bytes) -> None:
     """They are no request."""
-    assert refusal(body).detail
+    assert error_of(body).detail
 
 
 def test_a_parser_that_is_still_in_use_is_not_used_again() -> None:
@@ -343,7 +343,7 @@ def test_a_parser_that_is_still_in_use_is_not_used_again() -> None:
     (kept,) = parsers._PARSERS
     document = kept.parse(b'{"kept": 1}')
     assert parsers.read_large(body, ("a",)) is None
-    assert read_document(body, ("a",), READING) == {"a": [1]}
+    assert read_document(body, ("a",), CONTEXT) == {"a": [1]}
     del document
     assert parsers.read_large(body, ("a",)) is not None
 
@@ -383,7 +383,7 @@ def test_an_explanation_stands_under_the_name_of_the_operation() -> None:
 
 def test_many_keys_are_left_to_the_small_engine() -> None:
     """The large one looks for each key among all of them: tens of thousands would take seconds."""
-    keys = {f"k{number}": 1 for number in range(parsers.MOST_KEYS)}
+    keys = {f"k{number}": 1 for number in range(parsers.MAX_KEYS)}
     assert parsers.read_large(orjson.dumps(keys), ("a",)) == keys
     assert parsers.read_large(orjson.dumps(keys | {"one more": 1}), ("a",)) is None
 
@@ -397,7 +397,7 @@ GLANCED = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]%b}' + PADDING
 def test_a_glance_gives_what_patience_gives(fields: bytes) -> None:
     """The same call, for a tiny body and for one of moderate length."""
     for body in (GLANCED % fields, (GLANCED % fields).strip()):
-        found, expected = CODEC.try_decode(body, matmul, READING), decode(body)
+        found, expected = CODEC.try_decode(body, matmul, CONTEXT), decode(body)
         assert found is not None
         assert replace(found, operands=()) == replace(expected, operands=())
         for one, other in zip(found.operands, expected.operands, strict=True):
@@ -419,4 +419,4 @@ def test_a_glance_gives_what_patience_gives(fields: bytes) -> None:
 )
 def test_what_takes_longer_is_left_to_a_thread(body: bytes) -> None:
     """Whatever is wrong, or has so many parts that Python would look at them for long."""
-    assert CODEC.try_decode(body, matmul, READING) is None
+    assert CODEC.try_decode(body, matmul, CONTEXT) is None

@@ -20,7 +20,7 @@ from service.core.dtypes import DTYPES
 from service.errors import ServiceError
 from service.operations.norm.strategies import op as norm
 
-READING = DecodeContext(max_elements=1000, dtype=DTYPES["float32"], max_deadline_ms=1000)
+CONTEXT = DecodeContext(max_elements=1000, dtype=DTYPES["float32"], max_deadline_ms=1000)
 CODEC = JsonCodec()
 NAN, INF = math.nan, math.inf
 # Both engines read every case.
@@ -30,11 +30,11 @@ ENGINES = pytest.mark.parametrize("padding", ["", " " * LARGE_BYTES], ids=["smal
 def read(text: str, padding: str = "", **fields: object) -> tuple[Tensor, tuple[str, ...]]:
     """The one operand `x`, from its JSON text, and the warnings."""
     rest = "".join(f", {json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items())
-    call = CODEC.decode(f'{{"x": {text}{rest}}}{padding}'.encode(), norm, READING)
+    call = CODEC.decode(f'{{"x": {text}{rest}}}{padding}'.encode(), norm, CONTEXT)
     return call.operands[0], call.warnings
 
 
-def refusal(text: str, padding: str = "", **fields: object) -> ServiceError:
+def error_of(text: str, padding: str = "", **fields: object) -> ServiceError:
     """The error that operand `x` ends in."""
     with pytest.raises(ServiceError) as caught:
         read(text, padding, **fields)
@@ -131,7 +131,7 @@ def test_data_with_a_shape_are_nested_or_flat(
     assert bits(x) == bits(expected.to(DTYPES[dtype].torch))
 
 
-REFUSED = [
+ERRORS = [
     pytest.param("[[1, 2], [3]]", "float32", "ragged-array", "/x/1", id="ragged"),
     pytest.param("[[1], [2, 3]]", "float32", "ragged-array", "/x/1", id="longer"),
     pytest.param("[[[1, 2]], [[3]]]", "float32", "ragged-array", "/x/1/0", id="ragged inside"),
@@ -186,14 +186,14 @@ REFUSED = [
 
 
 @ENGINES
-@pytest.mark.parametrize(("text", "dtype", "code", "pointer"), REFUSED)
+@pytest.mark.parametrize(("text", "dtype", "code", "pointer"), ERRORS)
 def test_what_is_no_element_is_refused_with_the_first_place(
     text: str, dtype: str, code: str, pointer: str, padding: str
 ) -> None:
     """The same in both engines, and in the data of an object."""
-    error = refusal(text, padding, dtype=dtype)
+    error = error_of(text, padding, dtype=dtype)
     assert (error.code, error.places[0].pointer) == (code, pointer)
-    inside = refusal(f'{{"data": {text}}}', padding, dtype=dtype)
+    inside = error_of(f'{{"data": {text}}}', padding, dtype=dtype)
     assert inside.places[0].pointer == pointer.replace("/x", "/x/data", 1)
 
 
@@ -223,7 +223,7 @@ def test_what_is_no_element_is_refused_with_the_first_place(
 )
 def test_a_refusal_says_what_was_found(text: str, dtype: str, detail: str) -> None:
     """Asked, found, would work."""
-    assert detail in refusal(text, dtype=dtype).detail
+    assert detail in error_of(text, dtype=dtype).detail
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_refusal_says_what_was_found(text: str, dtype: str, detail: str) -> No
 )
 def test_a_hint_names_a_dtype_that_takes_the_value(text: str, dtype: str, wider: str) -> None:
     """Tried here."""
-    hint = refusal(text, dtype=dtype).hint
+    hint = error_of(text, dtype=dtype).hint
     assert hint is not None
     assert f'"{wider}"' in hint
     assert read(text, dtype=wider)[0].dtype == DTYPES[wider].torch
@@ -362,13 +362,13 @@ def test_an_object_that_is_no_tensor_is_refused_with_the_place(
     value: object, code: str, pointer: str, padding: str
 ) -> None:
     """Unknown, missing and contradicting keys."""
-    error = refusal(json.dumps(value), padding)
+    error = error_of(json.dumps(value), padding)
     assert (error.code, error.places[0].pointer) == (code, pointer)
 
 
 def test_a_shape_mismatch_names_both_shapes() -> None:
     """What is stated, and what is there."""
-    error = refusal('{"shape": [2, 3], "data": [1, 2]}')
+    error = error_of('{"shape": [2, 3], "data": [1, 2]}')
     assert "states shape (2, 3); its data has shape (2,)" in error.detail
     assert error.hint is not None
     assert "6 numbers" in error.hint
@@ -379,18 +379,18 @@ def test_sizes_over_the_limits_are_refused_with_the_setting(unit: str) -> None:
     """Elements and rank; a pair is one element and adds no axis."""
     element = "1" if unit == "[%s]" else "[1, 1]"
     assert read(unit % ", ".join([element] * 1000))[0].numel() == 1000
-    error = refusal(unit % ", ".join([element] * 1001))
+    error = error_of(unit % ", ".join([element] * 1001))
     assert error.code == "limit-exceeded"
     assert "has 1001 elements; the limit is 1000 (SERVICE_MAX_ELEMENTS)" in error.detail
     assert read(unit % ("[" * 15 + element + "]" * 15))[0].dim() == 16
-    error = refusal(unit % ("[" * 16 + element + "]" * 16))
+    error = error_of(unit % ("[" * 16 + element + "]" * 16))
     assert error.code == "limit-exceeded"
     assert "has rank 17; the limit is 16 (SERVICE_MAX_RANK)" in error.detail
 
 
 def test_large_documents_of_many_shapes_are_read_by_the_large_engine() -> None:
     """Long texts of floats, integers, and integers that turn out to be floats."""
-    context = replace(READING, max_elements=10**6)
+    context = replace(CONTEXT, max_elements=10**6)
     for values in (
         np.random.default_rng(0).standard_normal((20, 30)),
         np.arange(600).reshape(20, 30),
@@ -434,7 +434,7 @@ def test_every_answer_can_be_posted_back_bit_for_bit(
         data = bytearray(byte & 1 for byte in data)
     x = from_bytes(data, dtype, shape, "/x")
     body = b'{"x": %b}%b' % (b"".join(CODEC.result(x, output)), padding)
-    call = CODEC.decode(body, norm, READING)
+    call = CODEC.decode(body, norm, CONTEXT)
     assert bits(call.operands[0]) == bits(x)
     assert output != "base64" or to_bytes(call.operands[0]) == data
     assert call.warnings == ()

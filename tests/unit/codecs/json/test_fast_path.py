@@ -19,7 +19,7 @@ from service.core.dtypes import DTYPES
 from service.operations import REGISTRY
 from service.registry import Op
 
-READING = DecodeContext(max_elements=100, dtype=DTYPES["float32"], max_deadline_ms=1000)
+CONTEXT = DecodeContext(max_elements=100, dtype=DTYPES["float32"], max_deadline_ms=1000)
 MATMUL, EINSUM, NORM = (REGISTRY[name] for name in ("matmul", "einsum", "norm"))
 PAIR = {"a": [[1, 2.5]], "b": [[3.0], [-4]]}
 
@@ -51,9 +51,9 @@ def matrices(draw: st.DrawFn) -> list[list[float]]:
 def test_both_ways_give_the_same_call(operands: list[Any], fields: dict[str, str]) -> None:
     """What the quick way reads, the general way reads alike, bit for bit."""
     body = orjson.dumps(fields | {"operands": operands})
-    quick = read_quick(body, EINSUM, READING)
-    document = read_document(body, None, READING)
-    general = build_call(EINSUM, document, take_operands(document, EINSUM, READING), READING)
+    quick = read_quick(body, EINSUM, CONTEXT)
+    document = read_document(body, None, CONTEXT)
+    general = build_call(EINSUM, document, take_operands(document, EINSUM, CONTEXT), CONTEXT)
     assert quick is not None
     assert [torch.equal(x, y) for x, y in zip(quick.operands, general.operands, strict=True)]
     assert [x.dtype for x in quick.operands] == [x.dtype for x in general.operands]
@@ -93,14 +93,14 @@ def test_both_ways_give_the_same_call(operands: list[Any], fields: dict[str, str
 )
 def test_doubt_is_left_to_the_general_way(op: Op[Any], body: bytes) -> None:
     """What is not plain gives nothing, so that one place words all errors."""
-    assert read_quick(body, op, READING) is None
+    assert read_quick(body, op, CONTEXT) is None
 
 
 @pytest.mark.parametrize(
-    "reading",
+    "context",
     [
-        pytest.param(replace(READING, max_nesting=3), id="nesting"),
-        pytest.param(replace(READING, max_rank=1), id="rank"),
+        pytest.param(replace(CONTEXT, max_nesting=3), id="nesting"),
+        pytest.param(replace(CONTEXT, max_rank=1), id="rank"),
     ],
 )
 def test_tight_limits_are_left_to_the_general_way(context: DecodeContext) -> None:
@@ -111,9 +111,9 @@ def test_tight_limits_are_left_to_the_general_way(context: DecodeContext) -> Non
 @pytest.mark.parametrize(
     ("shape", "tight"),
     [
-        pytest.param((2, 3), replace(READING, max_elements=5), id="elements"),
-        pytest.param((1, 2, 3), replace(READING, max_rank=2), id="rank"),
-        pytest.param((1, 2, 3), replace(READING, max_nesting=4), id="nesting"),
+        pytest.param((2, 3), replace(CONTEXT, max_elements=5), id="elements"),
+        pytest.param((1, 2, 3), replace(CONTEXT, max_rank=2), id="rank"),
+        pytest.param((1, 2, 3), replace(CONTEXT, max_nesting=4), id="nesting"),
     ],
 )
 def test_arrays_over_a_limit_are_left_to_the_general_way(
@@ -121,7 +121,7 @@ def test_arrays_over_a_limit_are_left_to_the_general_way(
 ) -> None:
     """Those of large bodies, which were parsed as arrays."""
     within, over = (
-        plain_call({"x": np.ones(shape)}, NORM, context) for context in (READING, tight)
+        plain_call({"x": np.ones(shape)}, NORM, context) for context in (CONTEXT, tight)
     )
     assert within is not None
     assert over is None
