@@ -1,6 +1,11 @@
-"""Compressed bytes in bounded steps: what comes out is counted before more is asked for.
+"""Content codings: compressed requests to any format, and compressed responses.
 
-A bomb costs as much memory as the limit allows, and no more time than filling that takes.
+Bodies are inflated in bounded steps, and the output is counted after each. A decompression bomb
+thus costs as much memory as the limit allows, and no more time than filling that takes.
+
+Only text is compressed, because tensors as bytes hardly get smaller. Level 1 of zstd makes JSON
+numbers 2.2 times smaller at 390 MB/s, that of gzip 2.0 times at 52; of 2 MB of normal float64 gzip
+saves 4 % at 42 MB/s. Higher levels save no more and take far longer.
 """
 
 import zlib
@@ -29,15 +34,22 @@ from service.registry import Op
 
 STEP_IN: Final = 65_536
 STEP_OUT: Final = 2**18
-GZIP_WBITS: Final = 31  # zlib's word for a gzip header around a window of 32 KB
-ZLIB_WBITS: Final = 15  # for its own header, which HTTP calls deflate (RFC 9110, section 8.4.1.2)
-DEFLATE_WBITS: Final = -15  # and for no header at all
-# A decoder needs no larger window of zstd for this content coding (RFC 9659): 2^23 bytes.
+# The argument `wbits` of zlib: a window of 32 KB, and the kind of header.
+GZIP_WBITS: Final = 31
+ZLIB_WBITS: Final = 15  # the content coding deflate (RFC 9110, section 8.4.1.2)
+DEFLATE_WBITS: Final = -15  # no header
+# The largest window of zstd that this content coding allows (RFC 9659): 2^23 bytes.
 WINDOW_LOG: Final = 23
+# A shorter response fits in one packet as it is.
+SHORTEST_BYTES: Final = 1024
+LEVEL: Final = 1
+VARY: Final = (b"vary", b"Accept-Encoding")
+# Time to compress an element, which is about 20 bytes of JSON.
+ELEMENT_NS: Final = {"zstd": 50, "gzip": 400, "deflate": 400}
 
 
 def inflate(body: Body, coding: str, limit: int) -> bytearray:
-    """The body without its content coding; BodyTooLargeError beyond `limit` bytes."""
+    """Return the body without its content coding; BodyTooLargeError beyond `limit` bytes."""
     inflated = bytearray()
     for piece in CODINGS[coding](memoryview(body)):
         if len(inflated) + len(piece) > limit:
@@ -49,9 +61,12 @@ def inflate(body: Body, coding: str, limit: int) -> bytearray:
     return inflated
 
 
-def zlib_pieces(data: memoryview, window: int, name: str) -> Iterator[bytes]:
-    """The pieces of one zlib stream, with that window, which takes all of the data."""
-    decompressor = zlib.decompressobj(window)
+def zlib_pieces(data: memoryview, wbits: int, name: str) -> Iterator[bytes]:
+    """Iterate over the pieces of one zlib stream, which has to take up all of the data.
+
+    `wbits` is the window and the kind of header, `name` the beginning of errors.
+    """
+    decompressor = zlib.decompressobj(wbits)
 
     def decompress(rest: Buffer) -> tuple[bytes, Buffer]:
         piece = decompressor.decompress(rest, STEP_OUT)
@@ -80,7 +95,7 @@ def _zstd_pieces(data: memoryview) -> Iterator[bytes]:
 
 
 class _Decompressor(Protocol):
-    """What the decompressors of zlib and zstd have in common."""
+    """Attributes common to the decompressors of zlib and zstd."""
 
     @property
     def eof(self) -> bool: ...
@@ -96,16 +111,17 @@ def _pieces(
     name: str,
     error_type: type[Exception],
 ) -> Iterator[bytes]:
-    """What `decompress` makes of the data, whose end has to be that of the stream.
+    """Iterate over the pieces of a stream, which has to take up all of the data.
 
-    A step gives a piece, and the input that it left for the next one.
+    `decompress` returns a piece of at most STEP_OUT bytes, and the input that it has not used.
     """
     position = 0
     while position < len(data):
         rest: Buffer = data[position : position + STEP_IN]
         position += len(rest)
         full = False
-        # Output may be held back when all input is taken: after a full piece there may be more.
+        # A decompressor may hold back output after it has taken all input: a full piece is
+        # followed by another attempt.
         while (len(rest) or full) and not decompressor.eof:
             try:
                 piece, rest = decompress(rest)
@@ -158,12 +174,6 @@ class InflatingReader:
         return self.reader.decode(inflated, op, context, query)
 
 
-# Below, what is saved fits in the packet anyway.
-SHORTEST_BYTES: Final = 1024
-LEVEL: Final = 1
-VARY: Final = (b"vary", b"Accept-Encoding")
-
-
 def _pack_zstd(chunks: Iterable[bytes | memoryview]) -> bytes:
     from service.codecs.zstd import ZstdCompressor
 
@@ -176,18 +186,16 @@ def _pack_zlib(chunks: Iterable[bytes | memoryview], wbits: int) -> bytes:
     return b"".join([*map(compressor.compress, chunks), compressor.flush()])
 
 
-# The quickest first.
+# The fastest first.
 PACKERS: Final[dict[str, Callable[[Iterable[bytes | memoryview]], bytes]]] = {
     "zstd": _pack_zstd,
     "gzip": partial(_pack_zlib, wbits=GZIP_WBITS),
     "deflate": partial(_pack_zlib, wbits=ZLIB_WBITS),
 }
-# 20 bytes of JSON each.
-ELEMENT_NS: Final = {"zstd": 50, "gzip": 400, "deflate": 400}
 
 
 def pack(plain: Encoded, coding: str) -> Encoded:
-    """The answer compressed, or as it is if it is short."""
+    """Return the response compressed, or unchanged if it is short."""
     if sum(map(len, plain.chunks)) < SHORTEST_BYTES:
         return plain
     packed = PACKERS[coding](plain.chunks)

@@ -1,7 +1,7 @@
-"""Arrays that stay on this side: operands by reference, and results kept under a name.
+"""Stored arrays: operands by reference, and results stored under a name.
 
-All of them are files in one folder of the operator's. A client gives names, never paths: whatever
-a name is made of, what it stands for lies in that folder or is not found.
+All of them are files in one folder on the server. A client sends names, never paths: a name that
+resolves to a file outside of that folder is not found.
 """
 
 import mmap
@@ -37,7 +37,7 @@ from service.errors import (
     quote,
 )
 
-# No part begins with a dot: neither a step upwards nor a file that is not finished can be named.
+# No part begins with a dot, which excludes `..` and the temporary files of unfinished results.
 NAME_PART: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 NAME: Final = re.compile(rf"{NAME_PART}(/{NAME_PART})*", re.ASCII)
 MAX_NAME_LENGTH: Final = 255
@@ -46,29 +46,32 @@ NAME_HINT: Final = "names are those of files, such as weights.npy or layers/firs
 
 @dataclass(frozen=True, slots=True)
 class StoredOperand:
-    """An operand by reference."""
+    """An operand by reference, whose elements stay in its file."""
 
     tensor: Stored
     pointer: str
 
     @property
     def dtype(self) -> Dtype:
-        """The dtype of the file."""
+        """The dtype in the file's header."""
         return describe(self.tensor.dtype)
 
     def read(self, dtype: Dtype) -> tuple[Tensor, None]:
-        """The operand, whose elements are still where they are."""
+        """Return the reference; the strategy loads the elements."""
         return self.tensor, None
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayFolder:
-    """The folder SERVICE_DATA. `root` is its own path, without links."""
+    """The folder SERVICE_DATA. `root` is its path with symbolic links resolved."""
 
     root: Path
 
     def find(self, name: object, pointer: str) -> Stored:
-        """The array of that name, by its header alone; ArrayUnavailableError if there is none."""
+        """Return the array of that name, reading its header alone.
+
+        Raises ArrayUnavailableError if there is none, or if it cannot be read.
+        """
         path = self._path(name, pointer)
         try:
             found = path.resolve(strict=True)
@@ -91,7 +94,10 @@ class ArrayFolder:
         )
 
     def keep(self, name: object, pointer: str, *, overwrite: bool) -> StoreTarget:
-        """The output that a result is kept in, if that name can be given."""
+        """Return the target that a result is stored in under that name.
+
+        Raises ArrayExistsError if the name is taken and `overwrite` is false.
+        """
         path = self._path(name, pointer)
         if path.suffix != ".npy":
             _refuse(f"{quote(name)}: results are stored as npy files", pointer, hint="end it .npy")
@@ -107,7 +113,7 @@ class ArrayFolder:
         return StoreTarget(str(name), partial(self._create, final, pointer, overwrite=overwrite))
 
     def scratch(self) -> StoreTarget:
-        """An output that is gone as soon as nobody reads it."""
+        """Return a target without a name, whose file is removed after use."""
         return StoreTarget("", partial(self._create, None, "/output"))
 
     def _path(self, name: object, pointer: str) -> Path:
@@ -141,8 +147,8 @@ class ArrayFolder:
         header = write_header(dtype, spec.shape)
         try:
             with part.open("xb") as file:
-                # Its room is taken now: a mapped file that finds none while it is written to
-                # would end the process.
+                # Space is allocated before: a write to a mapped file on a full disk kills the
+                # process.
                 size = len(header) + prod(spec.shape) * dtype.itemsize
                 os.posix_fallocate(file.fileno(), 0, size)
                 file.write(header)
@@ -158,7 +164,7 @@ class ArrayFolder:
 
 
 def _publish(part: Path, final: Path, *, overwrite: bool) -> None:
-    """Give a finished file its name at once; FileExistsError if another has taken it."""
+    """Give a finished file its name atomically; FileExistsError if that name is taken."""
     with part.open("rb") as file:
         os.fsync(file.fileno())
     if overwrite:
@@ -220,7 +226,7 @@ def _read_zarr(name: str, source: Source) -> Tensor:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without the path."""
+    """Return the text of an error without the path of the file."""
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
@@ -237,7 +243,10 @@ def _refuse(detail: str, pointer: str, *, hint: str | None = None) -> NoReturn:
 
 
 def names_array(body: Body) -> bool:
-    """Whether a body may refer to a stored array, or ask for one: then it waits for a disk."""
-    if isinstance(body, memoryview):  # which looks for numbers alone
+    """Return whether a JSON body may refer to a stored array, so that decoding reads a disk.
+
+    Also true for a body with an escaped character, which may be part of one of the keys.
+    """
+    if isinstance(body, memoryview):  # `in` finds integers alone in it
         body = bytes(body)
     return b'"ref"' in body or b'"store"' in body or b"\\u" in body

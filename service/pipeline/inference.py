@@ -10,7 +10,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from service.api.asgi import whole_exchange
-from service.codecs.inference.codec import BYTES, JSON, Inference
+from service.codecs.inference.codec import Inference
+from service.codecs.media_types import BYTES, JSON
 from service.errors import MalformedBodyError, ServiceError, quote
 from service.http.errors import UnsupportedMediaTypeError
 from service.http.negotiation import IDENTITY, choose, coded_reader

@@ -1,4 +1,8 @@
-"""safetensors bodies and answers."""
+"""safetensors requests and responses.
+
+A JSON header gives dtype, shape and offsets of each tensor. All of it is checked before a tensor is
+made: lengths against the bytes that are there, offsets against each other, names for duplicates.
+"""
 
 import json
 from collections.abc import Mapping
@@ -17,9 +21,16 @@ from service.codecs.base import (
     DecodeContext,
     Encoded,
 )
-from service.codecs.binary.slices import DecodedHeader, TensorSlice, call_from_header, decode_header
+from service.codecs.binary.slices import (
+    CACHED_HEADER_BYTES,
+    DecodedHeader,
+    TensorSlice,
+    call_from_header,
+    decode_header,
+)
 from service.codecs.envelope import envelope_headers, envelope_json
 from service.codecs.json.document import depth_of
+from service.codecs.media_types import SAFETENSORS
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output, Tensor
 from service.core.dtypes import DTYPES, Dtype, describe
@@ -29,10 +40,8 @@ from service.errors import DuplicateKeyError, MalformedBodyError, UnknownDtypeEr
 from service.registry import Op
 
 MAX_HEADER_BYTES: Final = 65_536
-# Headers up to here are remembered: clients send the same shapes again.
-CACHED_HEADER_BYTES: Final = 1024
-PREFIX: Final = 8  # bytes of the header's length
-MAX_DEPTH: Final = 3
+PREFIX: Final = 8  # size of the field with the header's length
+MAX_DEPTH: Final = 3  # the header, an entry, a shape
 METADATA: Final = "__metadata__"
 KEYS: Final = {"dtype", "shape", "data_offsets"}
 CODES: Final[Mapping[str, Dtype]] = {
@@ -43,10 +52,11 @@ CODES: Final[Mapping[str, Dtype]] = {
         *(("BOOL", "bool"), ("C64", "complex64")),
     )
 }
+_CODE_OF: Final = {dtype.name: code for code, dtype in CODES.items()}
 
 
 def read_slices(body: Body) -> tuple[bytes, Mapping[str, TensorSlice]]:
-    """The text of the header, and each tensor by its name, from there to the end of the body."""
+    """Return the text of the header and the tensors by name; they have to fill the body."""
     if len(body) < PREFIX:
         _refuse(f"it has {len(body)} bytes, and begins with 8 that give the length of its header")
     length = int.from_bytes(body[:PREFIX], "little")
@@ -63,7 +73,7 @@ def read_slices(body: Body) -> tuple[bytes, Mapping[str, TensorSlice]]:
 
 
 def read_header(text: bytes) -> tuple[Mapping[str, TensorSlice], int]:
-    """Each tensor by its name, and where the last one ends."""
+    """Return the tensors by name, and the end of the last one in the body."""
     start = PREFIX + len(text)
     slices = {}
     ends = []
@@ -83,7 +93,10 @@ _read_header_cached: Final = lru_cache(maxsize=256)(read_header)
 
 
 def _read_entries(text: bytes) -> dict[str, Any]:
-    """The JSON object of the header, without its metadata; no name is in it twice."""
+    """Return the JSON object of the header, without its metadata.
+
+    Raises DuplicateKeyError if an object has a key twice.
+    """
     try:
         header = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -92,7 +105,7 @@ def _read_entries(text: bytes) -> dict[str, Any]:
         _refuse("its header does not begin as a JSON object")
     if depth_of(text) > MAX_DEPTH:
         _refuse(f"its header is nested deeper than the {MAX_DEPTH} that a shape takes")
-    # A pair that was lost to its twin leaves a colon that is not accounted for.
+    # orjson drops the first of two pairs with one key: its colon is then missing from the count.
     if b"\\" in text or _count_colons(header) != text.count(b":"):
         json.loads(text, object_pairs_hook=_unique)
     metadata = header.pop(METADATA, {})
@@ -102,7 +115,7 @@ def _read_entries(text: bytes) -> dict[str, Any]:
 
 
 def _count_colons(value: object) -> int:
-    """Colons between names and values, and in strings."""
+    """Return the number of colons between keys and values, and in strings."""
     if isinstance(value, str):
         return value.count(":")
     if isinstance(value, list):
@@ -124,7 +137,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _read_entry(name: str, entry: Any) -> tuple[Dtype, tuple[int, ...], int, int]:
-    """dtype, shape, and the bytes that a tensor takes: from one offset up to another."""
+    """Return dtype and shape of a tensor, and its begin and end in the data."""
     if not isinstance(entry, dict) or entry.keys() != KEYS:
         _refuse(f"{quote(name)} is no object of {', '.join(sorted(KEYS))}")
     code, shape = entry["dtype"], integers(entry["shape"])
@@ -153,22 +166,19 @@ def _refuse(why: str) -> NoReturn:
     raise MalformedBodyError(f"the body is no safetensors file: {why}")
 
 
-_CODE_OF: Final = {dtype.name: code for code, dtype in CODES.items()}
-
-
 @lru_cache(maxsize=64)
 def _cached_header(
     text: bytes, op: Op[Any], context: DecodeContext, query: tuple[tuple[str, str], ...]
 ) -> DecodedHeader:
-    # Clients send the same shapes again.
+    """Return the checked call for the text of a short header."""
     slices, _ = read_header(text)
     return decode_header(slices, op, context, dict(query))
 
 
 class SafetensorsCodec:
-    """application/x-safetensors. It has no code for complex128."""
+    """application/x-safetensors, which has no code for complex128."""
 
-    media_type: Final = "application/x-safetensors"
+    media_type: Final = SAFETENSORS
     thread_bytes: Final = UNBOUNDED_BYTES
     dtypes: Final = frozenset(dtype.torch for dtype in CODES.values())
     element_ns: Final = 0

@@ -1,8 +1,11 @@
-"""Tensors over the bytes of a body, by the names of an operation's operands."""
+"""Tensors inside a buffer, by the names of an operation's operands.
+
+A header that was decoded once is reused for all bodies that begin with the same bytes.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from service.codecs.base import Buffer, DecodeContext
 from service.codecs.json.nested import check_size
@@ -15,12 +18,15 @@ from service.core.dtypes import Dtype
 from service.errors import MissingFieldError, Place, UnknownFieldError, quote
 from service.registry import Op
 
+# Decoded headers up to this length are cached: clients send the same shapes again.
+CACHED_HEADER_BYTES: Final = 1024
+
 
 @dataclass(slots=True)
 class TensorSlice:
-    """Where a tensor lies in a buffer: elements of `dtype`, row by row, from `offset` on.
+    """Position of a tensor in a buffer: elements of `dtype` in row-major order from `offset` on.
 
-    With `column_major` they lie column by column: the first axis varies fastest.
+    With `column_major` the first axis varies fastest.
     """
 
     dtype: Dtype
@@ -29,7 +35,7 @@ class TensorSlice:
     column_major: bool = False
 
     def read(self, buffer: Buffer, pointer: str) -> Tensor:
-        """The tensor in that buffer."""
+        """Return the tensor over that buffer."""
         return from_buffer(
             buffer,
             self.dtype,
@@ -42,7 +48,7 @@ class TensorSlice:
 
 @dataclass(slots=True)
 class SliceOperand:
-    """An operand that waits to be looked at: it is not copied unless it is not aligned."""
+    """An operand over a part of a buffer, copied only if it is not aligned."""
 
     tensor_slice: TensorSlice
     buffer: Buffer
@@ -50,23 +56,23 @@ class SliceOperand:
 
     @property
     def dtype(self) -> Dtype:
-        """The dtype that the body states."""
+        """The dtype stated in the body."""
         return self.tensor_slice.dtype
 
     def read(self, dtype: Dtype) -> tuple[Tensor, None]:
-        """The tensor over the bytes of the body; none of them is lost."""
+        """Return the tensor over the buffer; no digits are lost."""
         return self.tensor_slice.read(self.buffer, self.pointer), None
 
 
 def pointer_of(name: str, op: Op[Any]) -> str:
-    """Where an operand would stand in a JSON body."""
+    """Return the pointer that an operand would have in a JSON body."""
     return f"/{escape(name)}" if op.operands is not None else f"/operands/{escape(name)}"
 
 
 def check_names(names: Sequence[str], op: Op[Any]) -> None:
-    """Raise an error for names that a list of operands does not have: `0`, `1`, ... are right.
+    """Check that the operands of an operation that takes a list are named `0`, `1`, ...
 
-    Those of an operation with named operands are checked with its other fields.
+    Names for other operations are checked with their fields.
     """
     if op.operands is not None:
         return
@@ -86,9 +92,10 @@ def check_names(names: Sequence[str], op: Op[Any]) -> None:
 
 @dataclass(slots=True)
 class DecodedHeader:
-    """A checked call but for its data: fields, and where each operand lies in its buffer.
+    """A checked call without its data: fields, and the slice of each operand.
 
-    It is `uniform` if all operands are of one dtype, so that nothing is left to promote.
+    `operands` has name, pointer and slice of each. The header is `uniform` if all operands are of
+    one dtype, so that nothing has to be promoted.
     """
 
     fields: Fields
@@ -99,10 +106,10 @@ class DecodedHeader:
 def decode_header(
     slices: Mapping[str, TensorSlice], op: Op[Any], context: DecodeContext, query: Mapping[str, str]
 ) -> DecodedHeader:
-    """The recipe of a call on these tensors, with the fields of the query string."""
+    """Return the checked call on these tensors, with the fields of the query string."""
     check_names(list(slices), op)
     names = op.operands if op.operands is not None else [str(i) for i in range(len(slices))]
-    # The operation's own come first, in its order; it refuses the others.
+    # Operands of the operation come first, in its order; `check_fields` refuses the others.
     ordered = dict.fromkeys((*(name for name in names if name in slices), *slices))
     for name in ordered:
         check_size(slices[name].shape, pointer_of(name, op), context)
@@ -118,7 +125,7 @@ def decode_header(
 def call_from_header(
     header: DecodedHeader, buffers: Mapping[str, Buffer], op: Op[Any], context: DecodeContext
 ) -> Call:
-    """The call of a recipe on the data of these buffers, one for each operand."""
+    """Return the call of a header on the data in these buffers, one for each operand."""
     if header.uniform:
         tensors = [
             tensor_slice.read(buffers[name], pointer)
@@ -138,7 +145,7 @@ def call_from_slices(
     context: DecodeContext,
     query: Mapping[str, str],
 ) -> Call:
-    """The call on these tensors, each in its buffer, with the fields of the query string."""
+    """Return the call on these tensors, each in its buffer, with the fields of the query string."""
     header = decode_header(
         {name: tensor_slice for name, (tensor_slice, _) in slices.items()}, op, context, query
     )

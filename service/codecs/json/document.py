@@ -1,7 +1,6 @@
-"""JSON bytes to the fields of a request, strictly (RFC 8259, and unique keys as RFC 7493 asks).
+"""JSON bytes to the fields of a request, strictly (RFC 8259, with unique keys as in RFC 7493).
 
-Everything that a client's bytes can be wrong about as JSON is worded here; what the fields mean is
-not its business.
+All errors about the text as JSON are raised here. The fields are checked elsewhere.
 """
 
 import json
@@ -16,7 +15,7 @@ import orjson
 
 from service.codecs.base import Body, DecodeContext, Text
 from service.codecs.json.nested import nesting_error
-from service.codecs.json.parsers import LARGE_BYTES, OverflowedFloat, read_large, read_small
+from service.codecs.json.parsers import BOM, LARGE_BYTES, OverflowedFloat, read_large, read_small
 from service.codecs.json_pointer import escape, kind_of
 from service.errors import (
     DuplicateKeyError,
@@ -27,7 +26,6 @@ from service.errors import (
     quote,
 )
 
-BOM: Final = b"\xef\xbb\xbf"
 STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 NONFINITE_TOKEN: Final = re.compile(STRING.pattern.decode() + "|(-?(?:NaN|Infinity))", re.DOTALL)
@@ -41,11 +39,11 @@ def read_document(
     *,
     list_field: str = "operands",
 ) -> dict[str, object]:
-    """The top-level fields. Arrays of numbers in `operands` may come as numpy's.
+    """Return the top-level fields; arrays of numbers in operands may be numpy arrays.
 
-    If `operands` is None, they are those of the list in the field `list_field`.
-
-    No field but an operand's data is nested deeper than the limit.
+    `operands` names the fields that are operands; if None, the operands are the items of the list
+    in the field `list_field`. No field but the data of an operand is nested deeper than the limit:
+    the depth of data is checked when they are read.
     """
     if len(body) >= LARGE_BYTES and body[: len(BOM)] != BOM:
         fields = read_large(body, operands, list_field)
@@ -65,8 +63,8 @@ def read_document(
             places=[Place("", "expected an object")],
         )
     colons = _count_colons(document, operands, context, list_field)
-    # Colons are pairs or characters of strings, which stand there as they are if none is escaped:
-    # when all of them are accounted for, no pair was lost to a later one with the same key.
+    # The parser keeps the last of two pairs with one key. Without escapes, each colon of the text
+    # belongs to a pair or to a string: if all of them are found, no pair was dropped.
     if colons != body.count(b":") or b"\\" in body:
         refuse_deep(body, context)
         _refuse_duplicate_keys(body)
@@ -80,7 +78,7 @@ def refuse_deep(text: Body, context: DecodeContext) -> None:
 
 
 def depth_of(text: Body) -> int:
-    """How many arrays and objects are open at most where one begins."""
+    """Return the greatest number of arrays and objects that are nested in each other."""
     brackets = np.frombuffer(STRING.sub(b"", text).translate(None, NOT_BRACKETS), np.uint8)
     steps = np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1)
     return int(steps.cumsum().max(initial=0))
@@ -92,7 +90,7 @@ def _count_colons(
     context: DecodeContext,
     list_field: str,
 ) -> int:
-    """Pairs, and colons in strings, leaving out the data of operands."""
+    """Return the number of pairs and of colons in strings, without the data of operands."""
     names = (list_field,) if operands is None else operands
     total = 0
     for key, value in fields.items():
@@ -178,13 +176,13 @@ def _number(text: str) -> float:
 
 
 def _integer(text: str) -> int | float:
-    """As the small engine reads it: a float when it is beyond 64 bits."""
+    """Return an integer as orjson reads it: a float if it is beyond 64 bits."""
     value = int(text) if len(text) <= 20 else _number(text)
     return value if -(2**63) <= value < 2**64 else _number(text)
 
 
 def _refuse_malformed(text: str, position: int, why: str) -> NoReturn:
-    """Raise the error that says what was found at a position."""
+    """Raise MalformedJsonError with line, column and text of a position."""
     start = position - (text[position - 1 : position] == "-")
     literal = NONFINITE_TOKEN.match(text, start)
     line = text.count("\n", 0, position) + 1
@@ -200,7 +198,7 @@ def _refuse_malformed(text: str, position: int, why: str) -> NoReturn:
 
 
 class _DuplicateKeyObject(dict[str, object]):
-    """An object of which `key` stands there twice."""
+    """An object with two pairs for `key`."""
 
     key: str
 
@@ -216,8 +214,8 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _refuse_duplicate_keys(body: Text) -> None:
-    """Raise DuplicateKeyError if an object of a well-formed document names a key twice."""
-    # Numbers do not matter here, and `int` refuses texts of more than 4300 digits.
+    """Raise DuplicateKeyError if an object of a well-formed document has a key twice."""
+    # Numbers are not needed here, and `int` refuses texts of more than 4300 digits.
     document = json.loads(body.decode(), object_pairs_hook=_object, parse_int=len, parse_float=len)
     found: list[tuple[str, object]] = [("", document)]
     while found:

@@ -1,6 +1,6 @@
-"""The elements of one tensor: JSON values to a tensor of the wanted dtype, strictly.
+"""JSON values to a tensor of a given dtype, strictly.
 
-What is no number of that dtype ends in an error with the pointer of the first such place.
+An element that is no value of the dtype raises an error with the pointer of the first such one.
 """
 
 import math
@@ -45,7 +45,7 @@ def read_elements(
     *,
     stated: Shape | None = None,
 ) -> tuple[Tensor, str | None]:
-    """The tensor of a nested array, and a sentence on a whole number that lost digits, if any did.
+    """Return the tensor of a nested array, and a warning if a whole number lost digits.
 
     With a `stated` shape the array may be flat, in row-major order.
     """
@@ -66,7 +66,7 @@ def read_elements(
 
 
 def _shape(found: Shape, stated: Shape | None, parts: int, pointer: str) -> Shape:
-    """The tensor's shape; `found` is that of the lists, where complex numbers are pairs."""
+    """Return the shape of the tensor; in `found`, that of the lists, complex numbers are pairs."""
     if stated is None:
         if parts == 1 or 0 in found:
             return found
@@ -83,7 +83,7 @@ def _shape(found: Shape, stated: Shape | None, parts: int, pointer: str) -> Shap
     whole = stated if parts == 1 else (*stated, 2)
     flat = (numbers * parts,)
     fitting = {whole, flat} if parts == 1 else {whole, flat, (numbers, 2)}
-    # Lists end at an axis of size 0: [[], []] is all there is of (2, 0, 3).
+    # Lists end at an axis of size 0: (2, 0, 3) is written [[], []].
     if found in fitting or (0 in found and found == whole[: len(found)]):
         return stated
     raise ShapeMismatchError(
@@ -94,7 +94,7 @@ def _shape(found: Shape, stated: Shape | None, parts: int, pointer: str) -> Shap
 
 
 def _numbers(nested: NestedArray) -> Array | None:
-    """All elements as int64 or float64, when they are numbers that lose nothing by it."""
+    """Return all elements as int64 or float64, or None if one is no number or would change."""
     items: Array
     try:
         if nested.kinds == {int}:
@@ -113,7 +113,10 @@ def _numbers(nested: NestedArray) -> Array | None:
 def _read_list(
     nested: NestedArray, dtype: Dtype, pointer_at: PointerAt
 ) -> tuple[Tensor, str | None]:
-    """One element after the other: strings, booleans, large integers, and what must be refused."""
+    """Convert the elements at once if they are plain numbers, else one by one.
+
+    The latter are strings, booleans, large integers, and wrong elements.
+    """
     numbers = _numbers(nested)
     if numbers is not None:
         return convert(numbers, dtype, pointer_at)
@@ -147,11 +150,11 @@ def _check_booleans(nested: NestedArray, dtype: Dtype, pointer_at: PointerAt) ->
 def _integer(
     item: object, index: int, nested: NestedArray, dtype: Dtype, pointer_at: PointerAt
 ) -> int:
-    """An integer within the range of the dtype."""
+    """Return an element as an integer in the range of the dtype."""
     if type(item) is int:
         value = item
     elif isinstance(item, str) and DECIMAL.fullmatch(item):
-        value = int(item[:100])  # more digits are out of range all the same
+        value = int(item[:100])  # out of range, as more digits would be
     elif type(item) is float:
         if not item.is_integer() or abs(item) >= MAX_EXACT_INTEGER["float64"]:
             refuse_fraction(pointer_at(index), item, dtype)
@@ -166,7 +169,7 @@ def _integer(
 def _float(
     item: object, index: int, nested: NestedArray, dtype: Dtype, pointer_at: PointerAt
 ) -> float:
-    """The float64 of an integer, or of the word for a number that is not finite."""
+    """Return an integer, or the word for a nonfinite number, as a float64."""
     if type(item) is int:
         return float(item)
     if not isinstance(item, str) or item not in NONFINITE_WORDS:

@@ -1,9 +1,9 @@
-"""JSON text to Python values. Two engines: one for small documents, one for large ones.
+"""JSON text to Python values, by orjson for small documents and by simdjson for large ones.
 
-Both give the arrays of numbers among the operands as numpy arrays of int64 or float64, in the
-shape that the lists have, when nothing is lost by it. The large one gives up, returning None, on
-anything that it cannot prove to be a plain well-formed request: the small one then reads the same
-text, and what it gives is what errors are worded from.
+Both return arrays of numbers among the operands as numpy arrays of int64 or float64, in the shape
+of the lists, if no number changes by it. The reader of large documents returns None for anything
+but a plain well-formed request. The reader of small documents then reads the same text, so that
+errors come from one of them alone.
 """
 
 from collections.abc import Collection, Iterator
@@ -17,21 +17,21 @@ import simdjson
 from service.codecs.base import Body
 from service.codecs.json.numbers import Array, is_ambiguous
 
-# At 2 KB the two take the same time, at 40 KB (32 x 32 twice) the small one takes twice as long.
+# At 2 KB both take the same time, at 40 KB (two of 32 x 32) orjson takes twice as long.
 LARGE_BYTES: Final = 2048
-# simdjson's length of an array saturates here.
+# The length of an array that simdjson reports does not exceed this.
 MAX_ARRAY_LENGTH: Final = 2**24 - 1
 MAX_DEPTH: Final = 32
-# No operation has as many fields.
+# More than any operation has fields.
 MAX_KEYS: Final = 64
-CACHED_BYTES: Final = 262_144
+CACHED_BYTES: Final = 262_144  # fits in the processor's cache
 MANY_ARRAYS: Final = 16
 BOM: Final = b"\xef\xbb\xbf"
 NUMBERS: Final = (np.dtype(np.float64), np.dtype(np.int64))
 
 
 class OverflowedFloat(float):
-    """A number of the text that no float64 holds: an infinity that nobody wrote."""
+    """An infinity in place of a number beyond float64, to tell it from a written "Infinity"."""
 
     __slots__ = ()
 
@@ -39,13 +39,14 @@ class OverflowedFloat(float):
 def read_small(
     body: Body, operands: Collection[str] | None, list_field: str = "operands"
 ) -> object:
-    """The document; orjson.JSONDecodeError if there is none.
+    """Return the document, read by orjson, or raise orjson.JSONDecodeError.
 
     Keys that appear twice keep their last value; integers beyond 64 bits become floats.
+    `operands` and `list_field` are those of `read_large`.
     """
     document = orjson.loads(body)
-    # numpy would take a boolean among numbers for 0 or 1, and makes all strings as long as the
-    # longest, which in a large document is more than there is memory.
+    # numpy converts a boolean among numbers to 0 or 1. It also makes all strings as long as the
+    # longest, which for a large document may exceed the memory.
     if len(body) < LARGE_BYTES and b"true" not in body and b"false" not in body:
         _pack_operands(document, operands, list_field)
     return document
@@ -63,7 +64,7 @@ def _pack_operands(document: object, operands: Collection[str] | None, list_fiel
 
 
 def _pack(value: object) -> object:
-    """An operand, with its list as an array if numpy sees nothing but numbers in it."""
+    """Return an operand, with its list as an array if that holds numbers alone."""
     if isinstance(value, dict) and isinstance(value.get("data"), list):
         value["data"] = _pack(value["data"])
     if not isinstance(value, list):
@@ -75,13 +76,13 @@ def _pack(value: object) -> object:
     return array if array.dtype in NUMBERS and not is_ambiguous(array) else value
 
 
-# A parser that is kept has its memory mapped, twice the size of its largest document: a new one
-# takes half as long again. One is taken by one thread at a time.
+# A reused parser has its memory mapped, twice the size of its largest document: a new one takes
+# 1.5 times as long. Each is used by one thread at a time.
 _PARSERS: Final[list[simdjson.Parser]] = []
 
 
 def drop_parsers() -> None:
-    """Free the memory of the parsers that are kept."""
+    """Free the memory of the parsers kept for reuse."""
     _PARSERS.clear()
 
 
@@ -92,10 +93,11 @@ def read_large(
     *,
     patience: int = MAX_ARRAY_LENGTH,
 ) -> dict[str, object] | None:
-    """The fields of the document, or None in any doubt.
+    """Return the fields of the document, read by simdjson, or None if it is not plain.
 
-    `operands` names the fields that are; if None, they are listed in the field `list_field`. With
-    more than `patience` rows to look at, it doubts.
+    `operands` names the fields that are operands; if None, the operands are the items of the list
+    in the field `list_field`. A document with more than `patience` values that become Python
+    objects, such as rows, is not plain either.
     """
     if body[: len(BOM)] == BOM:  # simdjson skips it
         return None
@@ -107,17 +109,18 @@ def read_large(
     try:
         fields = reader.fields(parser.parse(body), operands, list_field)
     except (_UnsupportedError, ValueError, TypeError, RuntimeError, KeyError):
-        return None  # KeyError: it does not find a key with a zero character that it has listed
+        return None  # KeyError: simdjson lists a key with a zero character, and does not find it
     _PARSERS.append(parser)
-    # An array that was not walked, inside what should be numbers, still has its bracket.
-    # No object does: an array with one in it has no buffer of numbers.
+    # An array where a number should be has not been visited: its bracket is not in the count.
+    # Objects need no count, because an array with one in it has no buffer of numbers.
     return fields if _has(body, b"[", reader.arrays) else None
 
 
 def _has(body: Body, byte: bytes, count: int) -> bool:
-    """Whether a rare byte occurs no more often: 0.4 ms in 10 MB, where `bytes.count` takes 4.4.
+    """Return whether a rare byte occurs `count` times at most.
 
-    In a small body it is numpy that counts many in half the time.
+    `find` takes 0.4 ms in 10 MB, where `bytes.count` takes 4.4. For many occurrences in a small
+    body numpy takes half the time.
     """
     if count >= MANY_ARRAYS and len(body) < CACHED_BYTES:
         return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord(byte))) == count
@@ -132,18 +135,18 @@ def _has(body: Body, byte: bytes, count: int) -> bool:
 
 
 class _UnsupportedError(Exception):
-    """The document is not proved to be plain."""
+    """The document is not plain."""
 
 
 class _DocumentReader:
-    """Reads values out of a simdjson document, and counts the arrays it opened."""
+    """Reads values out of a simdjson document, and counts the arrays that it visits."""
 
     def __init__(self, patience: int):
         self.arrays = 0
         self._patience = patience
 
     def _count_values(self, count: int) -> None:
-        """Spend patience on so many values, each of which becomes an object of Python."""
+        """Subtract so many values, each of which becomes a Python object, from those allowed."""
         self._patience -= count
         if self._patience < 0:
             raise _UnsupportedError
@@ -184,7 +187,7 @@ class _DocumentReader:
     def _items(self, value: object) -> Iterator[tuple[str, object]]:
         if not isinstance(value, simdjson.Object):
             raise _UnsupportedError
-        # Each key is looked for among all: of 50 000 that would take seconds.
+        # simdjson searches all keys for each of them: 50 000 would take seconds.
         if len(value) > MAX_KEYS:
             raise _UnsupportedError
         self._count_values(len(value))
@@ -201,7 +204,10 @@ class _DocumentReader:
         return value
 
     def _array(self, array: simdjson.Array) -> Array:
-        """The array if all rows of a level have one length; what is deeper shows in the count."""
+        """Return the array if all rows of a level have one length.
+
+        Arrays deeper than a number are found by the count of brackets.
+        """
         shape: list[int] = []
         level: list[Any] = [array]
         while True:
@@ -222,7 +228,7 @@ class _DocumentReader:
 
 
 def _numbers(array: simdjson.Array, *, whole: bool) -> Array:
-    """All numbers of a nested array: int64 when every one of them is an integer."""
+    """Return all numbers of a nested array, as int64 if all of them are integers."""
     if whole:
         try:
             return np.frombuffer(array.as_buffer(of_type="i"), dtype=np.int64)
