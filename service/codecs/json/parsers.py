@@ -141,14 +141,14 @@ class _UnsupportedError(Exception):
 class _DocumentReader:
     """Reads values out of a simdjson document, and counts the arrays that it visits."""
 
-    def __init__(self, patience: int):
+    def __init__(self, max_values: int):
         self.arrays = 0
-        self._patience = patience
+        self._values_left = max_values
 
     def _count_values(self, count: int) -> None:
         """Subtract so many values, each of which becomes a Python object, from those allowed."""
-        self._patience -= count
-        if self._patience < 0:
+        self._values_left -= count
+        if self._values_left < 0:
             raise _UnsupportedError
 
     def fields(

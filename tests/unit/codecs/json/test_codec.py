@@ -1,4 +1,4 @@
-"""The JSON codec: strictness about the document, engines that agree, and the answer."""
+"""The JSON codec: requests to calls with either parser, and responses."""
 
 import json
 from dataclasses import replace
@@ -34,14 +34,14 @@ BODY = b'{"a": [[1]], "b": [[2]]}'
 
 
 def decode(body: Body | str, op: Op[Any] = matmul, context: DecodeContext = CONTEXT) -> Call:
-    """The call of a body."""
+    """Return the call of a body."""
     return CODEC.decode(body.encode() if isinstance(body, str) else body, op, context)
 
 
 def error_of(
     body: Body | str, op: Op[Any] = matmul, context: DecodeContext = CONTEXT
 ) -> ServiceError:
-    """The error that a body ends in."""
+    """Return the error that a body raises."""
     with pytest.raises(ServiceError) as caught:
         decode(body, op, context)
     return caught.value
@@ -49,7 +49,7 @@ def error_of(
 
 @pytest.mark.parametrize("text", [BODY, BODY[:-1], b"\xef\xbb\xbf" + BODY, b"[1]"])
 def test_a_view_is_read_as_bytes_are(text: bytes) -> None:
-    """A worker reads a body where it was received; what is wrong with it is worded alike."""
+    """A worker decodes a body in shared memory; errors are the same."""
     body = text + PADDING
     if text == BODY:
         assert [x.tolist() for x in decode(memoryview(body)).operands] == [[[1.0]], [[2.0]]]
@@ -57,8 +57,8 @@ def test_a_view_is_read_as_bytes_are(text: bytes) -> None:
         assert error_of(memoryview(body)).detail == error_of(body).detail
 
 
-def test_large_words_are_not_remembered() -> None:
-    """Whatever a field is named, or says, in a large body: the fields of small ones are."""
+def test_long_words_are_not_cached() -> None:
+    """Fields are cached only if their names and values are short."""
     word = "x" * LARGE_BYTES
     before = quick._fields.cache_info().misses
     for field in (f'"{word}": 1', f'"strategy": "{word}"'):
@@ -69,7 +69,7 @@ def test_large_words_are_not_remembered() -> None:
 
 
 def test_codecs_are_found_by_media_type() -> None:
-    """JSON is one of them."""
+    """Each codec is registered under its own media type."""
     for table in (READERS, WRITERS):
         assert table["application/json"].media_type == "application/json"
 
@@ -77,7 +77,7 @@ def test_codecs_are_found_by_media_type() -> None:
 @pytest.mark.parametrize("padding", [b"", PADDING], ids=["small", "large"])
 @pytest.mark.parametrize("kind", [bytes, bytearray])
 def test_a_body_becomes_a_call(padding: bytes, kind: type[bytes | bytearray]) -> None:
-    """Operands in order, in the default dtype, and the defaults of the other fields."""
+    """Operands in order, in the default dtype, and defaults of the other fields."""
     call = decode(kind(b'{"b": [[3], [4.5]], "a": [[1, 2]]}' + padding))
     assert [x.tolist() for x in call.operands] == [[[1, 2]], [[3], [4.5]]]
     assert {x.dtype for x in call.operands} == {torch.float32}
@@ -113,8 +113,8 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize(("body", "words"), MALFORMED)
-def test_what_is_not_json_is_refused_with_the_position(body: bytes, words: str) -> None:
-    """The detail says where, and what was found there."""
+def test_malformed_json_is_refused_with_the_position(body: bytes, words: str) -> None:
+    """The detail has the position and the text there."""
     error = error_of(body)
     assert error.code == "malformed-json"
     assert words in error.detail
@@ -122,17 +122,15 @@ def test_what_is_not_json_is_refused_with_the_position(body: bytes, words: str) 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
 @pytest.mark.parametrize("before", ["", '"NaN", ', "1e400, ", '1e400, "\\"NaN", '])
-def test_a_bare_word_for_a_number_is_refused_with_the_way_to_write_it(
-    word: str, before: str
-) -> None:
-    """NaN is no JSON; "NaN" is."""
+def test_a_bare_nonfinite_number_is_refused_with_a_hint(word: str, before: str) -> None:
+    """The hint is to write "NaN" in quotes."""
     error = error_of(f'{{"a": [{before}{word}], "b": [1]}}')
     assert error.code == "malformed-json"
     assert error.hint is not None
     assert '"NaN"' in error.hint
 
 
-def test_what_is_not_utf8_is_refused_with_the_byte() -> None:
+def test_malformed_utf8_is_refused_with_the_byte() -> None:
     """The position counts bytes."""
     error = error_of('{"é": "'.encode() + b'\xff"}')
     assert error.code == "invalid-utf8"
@@ -152,9 +150,7 @@ DUPLICATES = [
 
 @pytest.mark.parametrize("padding", ["", PADDING.decode()], ids=["small", "large"])
 @pytest.mark.parametrize(("body", "pointer"), DUPLICATES)
-def test_a_key_that_appears_twice_is_refused_with_its_place(
-    body: str, pointer: str, padding: str
-) -> None:
+def test_a_duplicate_key_is_refused_with_its_place(body: str, pointer: str, padding: str) -> None:
     """At any depth, after escapes are resolved."""
     error = error_of(body + padding)
     assert error.code == "duplicate-key"
@@ -171,8 +167,8 @@ def test_a_key_that_appears_twice_is_refused_with_its_place(
         pytest.param('{"operands": [["NaN", 1]], "ord": "fro", "keepdim": true}', id="words"),
     ],
 )
-def test_keys_that_appear_once_pass(body: str) -> None:
-    """Whatever else has colons or escapes."""
+def test_unique_keys_are_accepted(body: str) -> None:
+    """Colons and escapes in strings are no pairs."""
     assert decode(body, LISTED).operands
 
 
@@ -180,7 +176,7 @@ DATA = '{"data":'
 
 
 def deep(left: str, right: str, levels: int = 64) -> str:
-    """A number inside many lists or objects."""
+    """Return a number inside many lists or objects."""
     return f"{left * levels}1{right * levels}"
 
 
@@ -199,7 +195,7 @@ def deep(left: str, right: str, levels: int = 64) -> str:
 )
 @pytest.mark.parametrize("padding", ["", PADDING.decode()], ids=["small", "large"])
 def test_nesting_over_the_limit_is_refused(body: str, padding: str) -> None:
-    """Wherever it is, and whatever else is wrong."""
+    """In any part of the body, before other errors."""
     assert error_of(body + padding).code == "nesting-too-deep"
 
 
@@ -211,8 +207,8 @@ def test_the_limit_on_nesting_counts_the_body_and_the_lists(padding: str) -> Non
     assert error_of(body, context=replace(CONTEXT, max_nesting=2)).code == "nesting-too-deep"
 
 
-def test_a_limit_on_nesting_beyond_what_can_be_read_is_a_mistake() -> None:
-    """Python's own recursion limit is not to be met."""
+def test_a_limit_on_nesting_beyond_the_recursion_limit_is_refused() -> None:
+    """Python's recursion limit is 1000."""
     with pytest.raises(ValueError, match="at most 500"):
         replace(CONTEXT, max_nesting=501)
 
@@ -229,7 +225,7 @@ def test_a_limit_on_nesting_beyond_what_can_be_read_is_a_mistake() -> None:
 )
 @pytest.mark.parametrize("padding", ["", PADDING.decode()], ids=["small", "large"])
 def test_a_document_that_is_no_object_is_refused(body: str, kind: str, padding: str) -> None:
-    """It is well-formed, and cannot be served."""
+    """The error has the kind of the document."""
     error = error_of(body + padding)
     assert error.code == "invalid-field"
     assert error.detail.endswith(f"it was {kind}")
@@ -245,7 +241,7 @@ def test_an_integer_of_many_digits_is_read_as_a_float() -> None:
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 5000, "-" + "9" * 400])
 def test_a_number_beyond_float64_is_refused_with_its_place(number: str) -> None:
-    """It is JSON, and no dtype holds it; other large integers beside it are none."""
+    """It is valid JSON, but no dtype holds it; other large integers are accepted."""
     error = error_of(f'{{"a": [[1, {2**60}, {10**30}], [5, {number}, 1.5]], "b": 1}}')
     assert (error.code, error.places[0].pointer) == ("value-out-of-range", "/a/1/1")
     assert error_of(f'{{"x": [1], "ord": {number}}}', norm).code == "invalid-field"
@@ -294,7 +290,7 @@ BODIES = st.fixed_dictionaries(
 
 
 def ending(body: bytes, op: Op[Any]) -> object:
-    """What a body comes to, in a form that can be compared."""
+    """Return the call or the error of a body in a form that can be compared."""
     try:
         call = decode(body, op)
     except ServiceError as error:
@@ -307,17 +303,17 @@ def ending(body: bytes, op: Op[Any]) -> object:
 
 
 @given(BODIES, st.sampled_from([matmul, replace(matmul, operands=("a",)), LISTED]))
-def test_both_engines_come_to_the_same_end(body: dict[str, Any], op: Op[Any]) -> None:
-    """The same values and warnings, or the same error at the same place."""
+def test_both_parsers_give_the_same_call_or_error(body: dict[str, Any], op: Op[Any]) -> None:
+    """Equal values and warnings, or the same error at the same place."""
     text = json.dumps(body).encode()
     assert ending(text, op) == ending(text + PADDING, op)
 
 
 @given(BODIES, st.data())
-def test_a_damaged_body_ends_in_a_call_or_a_service_error(
+def test_a_damaged_body_gives_a_call_or_a_service_error(
     body: dict[str, Any], data: st.DataObject
 ) -> None:
-    """Bytes that are changed, lost or doubled meet no other exception, in either engine."""
+    """Changed, removed or added bytes raise no other exception with either parser."""
     text = bytearray(json.dumps(body).encode())
     at = data.draw(st.integers(0, len(text) - 1))
     to = data.draw(st.integers(at, min(at + 8, len(text))))
@@ -330,13 +326,13 @@ def test_a_damaged_body_ends_in_a_call_or_a_service_error(
 
 
 @given(st.binary(max_size=60))
-def test_random_bytes_end_in_a_service_error(body: bytes) -> None:
+def test_random_bytes_raise_a_service_error(body: bytes) -> None:
     """They are no request."""
     assert error_of(body).detail
 
 
-def test_a_parser_that_is_still_in_use_is_not_used_again() -> None:
-    """Objects of the last document keep it; the other engine reads the next one."""
+def test_a_parser_in_use_is_not_reused() -> None:
+    """Objects of its last document hold it; the other parser reads the next one."""
     body = b'{"a": [1]}' + PADDING
     parsers.drop_parsers()
     parsers.read_large(body, ("a",))
@@ -352,7 +348,7 @@ OUTCOME = Outcome("norm", torch.tensor([1.5, 2.0]), "torch", "cpu", 2, True, ("c
 
 
 def test_an_answer_holds_the_payload_and_the_envelope() -> None:
-    """The fields that the contract lists, in that order."""
+    """The fields are those of the contract, in that order."""
     payload = CODEC.result(OUTCOME.result, "nested")
     answer = orjson.loads(
         b"".join(CODEC.answer(OUTCOME, payload, Timings(compute_ns=1500), "id-1").chunks)
@@ -375,14 +371,14 @@ def test_an_answer_holds_the_payload_and_the_envelope() -> None:
 
 
 def test_an_explanation_stands_under_the_name_of_the_operation() -> None:
-    """As `broadcast` has one."""
+    """Such as the one of `broadcast`."""
     outcome = replace(OUTCOME, explanation={"axes": ({"axis": -1},)})
     answer = orjson.loads(b"".join(CODEC.answer(outcome, (b"{}",), Timings(), "id").chunks))
     assert answer["norm"] == {"axes": [{"axis": -1}]}
 
 
-def test_many_keys_are_left_to_the_small_engine() -> None:
-    """The large one looks for each key among all of them: tens of thousands would take seconds."""
+def test_an_object_with_many_keys_is_left_to_the_small_parser() -> None:
+    """simdjson searches all keys for each of them."""
     keys = {f"k{number}": 1 for number in range(parsers.MAX_KEYS)}
     assert parsers.read_large(orjson.dumps(keys), ("a",)) == keys
     assert parsers.read_large(orjson.dumps(keys | {"one more": 1}), ("a",)) is None
@@ -394,8 +390,8 @@ GLANCED = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]%b}' + PADDING
 @pytest.mark.parametrize(
     "fields", [b"", b', "dtype": "int64"', b', "output": "flat"', b', "deadline_ms": 1000']
 )
-def test_a_glance_gives_what_patience_gives(fields: bytes) -> None:
-    """The same call, for a tiny body and for one of moderate length."""
+def test_try_decode_and_decode_give_the_same_call(fields: bytes) -> None:
+    """For a tiny body and for one of moderate length."""
     for body in (GLANCED % fields, (GLANCED % fields).strip()):
         found, expected = CODEC.try_decode(body, matmul, CONTEXT), decode(body)
         assert found is not None
@@ -417,6 +413,6 @@ def test_a_glance_gives_what_patience_gives(fields: bytes) -> None:
         pytest.param(GLANCED % b"" + b" " * THREAD_TEXT_BYTES, id="long"),
     ],
 )
-def test_what_takes_longer_is_left_to_a_thread(body: bytes) -> None:
-    """Whatever is wrong, or has so many parts that Python would look at them for long."""
+def test_try_decode_leaves_slow_bodies_to_a_thread(body: bytes) -> None:
+    """Wrong bodies, and those with many parts."""
     assert CODEC.try_decode(body, matmul, CONTEXT) is None

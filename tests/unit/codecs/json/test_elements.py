@@ -1,4 +1,4 @@
-"""Elements of a tensor: what becomes a number of which dtype, and the first place that does not."""
+"""Elements of a tensor: accepted values of each dtype, and the first wrong element."""
 
 import json
 import math
@@ -28,27 +28,27 @@ ENGINES = pytest.mark.parametrize("padding", ["", " " * LARGE_BYTES], ids=["smal
 
 
 def read(text: str, padding: str = "", **fields: object) -> tuple[Tensor, tuple[str, ...]]:
-    """The one operand `x`, from its JSON text, and the warnings."""
+    """Return the one operand `x` of a JSON text, and the warnings."""
     rest = "".join(f", {json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items())
     call = CODEC.decode(f'{{"x": {text}{rest}}}{padding}'.encode(), norm, CONTEXT)
     return call.operands[0], call.warnings
 
 
 def error_of(text: str, padding: str = "", **fields: object) -> ServiceError:
-    """The error that operand `x` ends in."""
+    """Return the error that operand `x` raises."""
     with pytest.raises(ServiceError) as caught:
         read(text, padding, **fields)
     return caught.value
 
 
 def tensor(values: object, dtype: str, shape: tuple[int, ...] | None = None) -> Tensor:
-    """The expected tensor: an independent way that may be slow."""
+    """Return the expected tensor, made by torch."""
     made = torch.tensor(values, dtype=DTYPES[dtype].torch)
     return made if shape is None else made.reshape(shape)
 
 
 def bits(x: Tensor) -> tuple[torch.dtype, torch.Size, bytes]:
-    """What two equal tensors have in common, -0.0 included; all NaN are one."""
+    """Return a value that is equal for equal tensors; -0.0 differs from 0.0, and all NaN are equal."""
     if x.is_complex():
         return x.dtype, x.shape, bits(torch.view_as_real(x))[2]
     if x.is_floating_point():
@@ -94,7 +94,7 @@ VALUES = [
 @ENGINES
 @pytest.mark.parametrize(("text", "dtype", "values"), VALUES)
 def test_values_are_read_exactly(text: str, dtype: str, values: object, padding: str) -> None:
-    """Bit for bit, without a warning, as a plain array and as the data of an object."""
+    """Bit for bit and without a warning, as a plain array and as data of an object."""
     expected = bits(tensor(values, dtype))
     for form in (text, f'{{"data": {text}}}', f'{{"dtype": "{dtype}", "data": {text}}}'):
         x, warnings = read(form, padding, dtype=dtype)
@@ -124,7 +124,7 @@ def test_values_are_read_exactly(text: str, dtype: str, values: object, padding:
 def test_data_with_a_shape_are_nested_or_flat(
     shape: list[int], dtype: str, data: str, values: Any, padding: str
 ) -> None:
-    """The shape decides."""
+    """The tensor has the stated shape."""
     form = f'{{"shape": {shape}, "dtype": "{dtype}", "data": {data}}}'
     x, _ = read(form, padding)
     expected = values if isinstance(values, Tensor) else tensor(values, dtype)
@@ -187,10 +187,10 @@ ERRORS = [
 
 @ENGINES
 @pytest.mark.parametrize(("text", "dtype", "code", "pointer"), ERRORS)
-def test_what_is_no_element_is_refused_with_the_first_place(
+def test_a_wrong_element_is_refused_with_the_first_place(
     text: str, dtype: str, code: str, pointer: str, padding: str
 ) -> None:
-    """The same in both engines, and in the data of an object."""
+    """With both parsers, and in data of an object."""
     error = error_of(text, padding, dtype=dtype)
     assert (error.code, error.places[0].pointer) == (code, pointer)
     inside = error_of(f'{{"data": {text}}}', padding, dtype=dtype)
@@ -221,8 +221,8 @@ def test_what_is_no_element_is_refused_with_the_first_place(
         ("5", "complex64", "in x that axis is missing"),
     ],
 )
-def test_a_refusal_says_what_was_found(text: str, dtype: str, detail: str) -> None:
-    """Asked, found, would work."""
+def test_an_error_has_what_was_found(text: str, dtype: str, detail: str) -> None:
+    """The detail has the expected and the found value."""
     assert detail in error_of(text, dtype=dtype).detail
 
 
@@ -242,7 +242,7 @@ def test_a_refusal_says_what_was_found(text: str, dtype: str, detail: str) -> No
     ],
 )
 def test_a_hint_names_a_dtype_that_takes_the_value(text: str, dtype: str, wider: str) -> None:
-    """Tried here."""
+    """The proposed dtype is tried."""
     hint = error_of(text, dtype=dtype).hint
     assert hint is not None
     assert f'"{wider}"' in hint
@@ -272,7 +272,7 @@ def test_a_hint_names_a_dtype_that_takes_the_value(text: str, dtype: str, wider:
 def test_a_whole_number_that_loses_digits_adds_a_warning(
     text: str, dtype: str, words: str, padding: str
 ) -> None:
-    """With the operand, the first such number, and what was used."""
+    """With the operand, the first such number, and the number used."""
     _, warnings = read(text, padding, dtype=dtype)
     assert len(warnings) == 1
     assert words in warnings[0]
@@ -291,8 +291,8 @@ def test_a_whole_number_that_loses_digits_adds_a_warning(
         str(10**20),
     ],
 )
-def test_a_number_that_is_not_whole_or_too_large_to_tell_adds_none(text: str, padding: str) -> None:
-    """Nor does the shortest text of a float32, which an answer may have had."""
+def test_other_rounded_numbers_add_no_warning(text: str, padding: str) -> None:
+    """Fractions, large floats, and the shortest text of a float32, which a response may have."""
     assert read(text, padding)[1] == ()
 
 
@@ -361,13 +361,13 @@ OBJECTS = [
 def test_an_object_that_is_no_tensor_is_refused_with_the_place(
     value: object, code: str, pointer: str, padding: str
 ) -> None:
-    """Unknown, missing and contradicting keys."""
+    """Unknown, missing and contradictory keys."""
     error = error_of(json.dumps(value), padding)
     assert (error.code, error.places[0].pointer) == (code, pointer)
 
 
 def test_a_shape_mismatch_names_both_shapes() -> None:
-    """What is stated, and what is there."""
+    """The stated shape and that of the data."""
     error = error_of('{"shape": [2, 3], "data": [1, 2]}')
     assert "states shape (2, 3); its data has shape (2,)" in error.detail
     assert error.hint is not None
@@ -388,8 +388,8 @@ def test_sizes_over_the_limits_are_refused_with_the_setting(unit: str) -> None:
     assert "has rank 17; the limit is 16 (SERVICE_MAX_RANK)" in error.detail
 
 
-def test_large_documents_of_many_shapes_are_read_by_the_large_engine() -> None:
-    """Long texts of floats, integers, and integers that turn out to be floats."""
+def test_large_documents_are_read_exactly() -> None:
+    """Floats, integers, and integers with one float at the end."""
     context = replace(CONTEXT, max_elements=10**6)
     for values in (
         np.random.default_rng(0).standard_normal((20, 30)),
@@ -401,8 +401,8 @@ def test_large_documents_of_many_shapes_are_read_by_the_large_engine() -> None:
         assert bits(x) == bits(torch.from_numpy(values.astype(np.float64)))
 
 
-def test_bytes_are_taken_over_without_a_copy() -> None:
-    """A tensor's bytes are the tensor's own memory, both ways."""
+def test_bytes_and_tensor_share_memory() -> None:
+    """In both directions."""
     data = bytearray(b"\1\0\2\0")
     x = from_bytes(data, DTYPES["int16"], (2,), "/x")
     data[0] = 7
@@ -423,10 +423,10 @@ RAW = st.sampled_from(list(DTYPES.values())).flatmap(
 @given(
     RAW, st.sampled_from(["nested", "flat", "base64"]), st.sampled_from([b"", b" " * LARGE_BYTES])
 )
-def test_every_answer_can_be_posted_back_bit_for_bit(
+def test_every_result_can_be_sent_back_bit_for_bit(
     raw: tuple[Any, tuple[int, ...], Any], output: str, padding: bytes
 ) -> None:
-    """Random bytes of every dtype; of a NaN, the text keeps that it is one, base64 its bits."""
+    """Random bytes of every dtype; text keeps that an element is NaN, base64 its bits."""
     dtype, shape, random = raw
     count = math.prod(shape) * dtype.itemsize
     data = bytearray(random.randbytes(count))
