@@ -128,7 +128,7 @@ def test_a_duplicate_name_is_refused() -> None:
         operands(zipped(NAME, FILE, times=2, count=2))
 
 
-LIES = {
+INCONSISTENT = {
     "empty": (b"", "0 bytes"),
     "short": (b"PK\5\6" + b"\0" * 17, "21 bytes"),
     "no archive": (b"x" * 100, "end with its directory"),
@@ -171,10 +171,10 @@ LIES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_an_inconsistent_archive_is_refused(lie: str) -> None:
+@pytest.mark.parametrize("case", INCONSISTENT)
+def test_an_inconsistent_archive_is_refused(case: str) -> None:
     """The error has the reason."""
-    body, why = LIES[lie]
+    body, why = INCONSISTENT[case]
     with pytest.raises(MalformedBodyError) as caught:
         operands(body)
     assert why in caught.value.detail

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from service.codecs.binary.raw import RawCodec
-from service.codecs.envelope import LONGEST_HEADER, shorten
+from service.codecs.envelope import LONGEST_HEADER
 from service.core.call import Outcome
 from service.core.dtypes import DTYPES
 from service.core.timing import PHASES, Timings
@@ -79,15 +79,6 @@ def test_the_envelope_is_the_answer_without_its_result() -> None:
 
 def test_a_long_envelope_loses_its_longest_blocks() -> None:
     """The field `dropped` has the names of removed blocks."""
-    fields = {"op": "norm", "a": ["x" * 3000], "b": {"c": "y" * 3000}, "warnings": ["z" * 2000]}
-    short = json.loads(shorten(json.dumps(fields).encode()))
-    assert short == {"op": "norm", "warnings": ["z" * 2000], "dropped": ["b", "a"]}
     _, headers = answer(torch.ones(1), explanation={"rows": list(range(2000))})
     assert len(headers["x-envelope"]) <= LONGEST_HEADER
     assert json.loads(headers["x-envelope"])["dropped"] == ["norm"]
-
-
-def test_a_header_is_ascii() -> None:
-    """Other characters in warnings are escaped."""
-    text = '{"warnings":["\u20ac"]}'.encode()
-    assert shorten(text) == b'{"warnings":["\\u20ac"]}'

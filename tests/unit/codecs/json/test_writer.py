@@ -38,7 +38,9 @@ def written(x: Tensor, output: str = "nested") -> Any:
         pytest.param(torch.empty(0), [], [], id="empty"),
         pytest.param(torch.empty(2, 0, 3), [[], []], [], id="empty inside"),
         pytest.param(torch.empty(0, 3, dtype=torch.int64), [], [], id="empty int64"),
-        pytest.param(torch.arange(4).reshape(2, 2).T, [[0, 2], [1, 3]], [0, 2, 1, 3], id="turned"),
+        pytest.param(
+            torch.arange(4).reshape(2, 2).T, [[0, 2], [1, 3]], [0, 2, 1, 3], id="transposed"
+        ),
         pytest.param(torch.tensor([1.5]).expand(2, 2), [[1.5, 1.5]] * 2, [1.5] * 4, id="expanded"),
         pytest.param(torch.tensor([True, False]), [True, False], [True, False], id="booleans"),
         pytest.param(torch.tensor([0.5], dtype=torch.float16), [0.5], [0.5], id="float16"),
