@@ -1,9 +1,10 @@
-"""Answers as bare bytes: little-endian, row by row. Shape and dtype are headers."""
+"""Responses as bare bytes: little-endian, in row-major order. Shape and dtype are headers."""
 
 from typing import Final
 
 from service.codecs.base import ALL_DTYPES
 from service.codecs.envelope import envelope_headers, envelope_json
+from service.codecs.media_types import BYTES
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Outcome, Output
 from service.core.dtypes import describe
@@ -12,9 +13,9 @@ from service.core.timing import Stopwatch
 
 
 class RawCodec:
-    """application/octet-stream."""
+    """application/octet-stream, for responses alone."""
 
-    media_type: Final = "application/octet-stream"
+    media_type: Final = BYTES
     dtypes: Final = ALL_DTYPES
     element_ns: Final = 0
     has_outputs: Final = False
