@@ -107,13 +107,13 @@ def show_parts(metrics: Metrics, service: Service) -> None:
 
     if workers:
         about = "Worker processes that died, or were killed."
-        metrics.counter("worker_ends", about, lambda: sum(lane.ends for lane in workers))
+        metrics.counter("worker_ends", about, lambda: sum(lane.exits for lane in workers))
     for device, owner in service.owners.items():
         about = "Processes of a device that died, or were replaced."
-        metrics.counter("owner_ends", about, partial(getattr, owner, "ends"), device=device)
+        metrics.counter("owner_ends", about, partial(getattr, owner, "exits"), device=device)
         about = "1 if calls can have the device."
         metrics.gauge("device_ready", about, partial(is_ready, device), device=device)
-        inside = partial(getattr, owner, "inside")
+        inside = partial(getattr, owner, "active_calls")
         metrics.gauge("device_calls", "Calls that run or wait there.", inside, device=device)
     held = "Bytes of bodies that are received or worked on."
     metrics.gauge("bytes_in_flight", held, lambda: service.bodies.held)
@@ -125,7 +125,7 @@ def show_parts(metrics: Metrics, service: Service) -> None:
     ):
         if lane is None:  # workers, where the registry is not theirs
             continue
-        inside = partial(getattr, lane, "inside")
+        inside = partial(getattr, lane, "active_calls")
         metrics.gauge("calls_inside", "Calls that run or wait.", inside, lane=name)
         metrics.gauge("slots", "Calls that can run at once.", partial(int, slots), lane=name)
         room = partial(int, settings.queue)

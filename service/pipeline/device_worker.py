@@ -35,7 +35,7 @@ class DeviceRequestHandler:
         self._device = device
 
     def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
-        """The reply to a request, or to HELLO the report; FatalError if the device is lost."""
+        """The reply to a request, or to HANDSHAKE the report; FatalError if the device is lost."""
         if head == HANDSHAKE:
             return WorkerResponse(self._report())
         try:
@@ -46,9 +46,9 @@ class DeviceRequestHandler:
             self._check(error)
             raise
 
-    def rest(self) -> None:
+    def trim_memory(self) -> None:
         """Return memory of the host to the system; that of the device nobody else wants."""
-        self._worker.rest()
+        self._worker.trim_memory()
 
     def _report(self) -> bytes:
         """What the server has to know, after a product of 2 x 2."""

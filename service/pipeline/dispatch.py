@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from service.core.timing import Stopwatch
-from service.executors import Block, Bytes, DeviceProcess, ProcessPool
+from service.executors import Bytes, DeviceProcess, PoolBlock, ProcessPool
 from service.http.response import HttpResponse
 from service.pipeline.messages import WorkerRequest, WrongDeviceError, reply_of
 from service.pipeline.service import Service
@@ -18,7 +18,7 @@ async def hand_over(
     service: Service,
     to: Processes,
     task: WorkerRequest,
-    body: Bytes | Block,
+    body: Bytes | PoolBlock,
     *,
     estimated_ns: int | None,
     deadline_ms: int,
@@ -50,7 +50,7 @@ async def _ask(
     service: Service,
     to: Processes,
     task: WorkerRequest,
-    body: Bytes | Block,
+    body: Bytes | PoolBlock,
     times: tuple[int | None, int],
 ) -> tuple[HttpResponse, Stopwatch, str]:
     estimated_ns, deadline_ms = times

@@ -21,7 +21,7 @@ from service.codecs import Reader
 from service.compare import Race
 from service.core.timing import Stopwatch
 from service.errors import ServiceError
-from service.executors import Bytes, Channel, ProcessPool, Tell
+from service.executors import Bytes, Channel, Emit, ProcessPool
 from service.http.negotiation import query_fields
 from service.http.problems import problem_response
 from service.http.response import HttpResponse, response_reply
@@ -69,7 +69,7 @@ class RaceRequest:
             self._race = race
         return True
 
-    async def run(self, sent: Sent, tell: Tell | None) -> HttpResponse:
+    async def run(self, sent: Sent, tell: Emit | None) -> HttpResponse:
         """The report, or the problem that a process met; before that each row goes to `tell`.
 
         OverloadedError without room; DeadlineExceededError when late.
@@ -85,7 +85,7 @@ class RaceRequest:
         finally:
             late.set()
 
-    async def _in_process(self, racers: ProcessPool, sent: Sent, tell: Tell | None) -> HttpResponse:
+    async def _in_process(self, racers: ProcessPool, sent: Sent, tell: Emit | None) -> HttpResponse:
         planner = self._service.engine.planner
         task = WorkerRequest(
             op=self._op.name,
@@ -100,14 +100,14 @@ class RaceRequest:
         if len(sent.body) > TIDIED_BYTES:
             self._service.tidy_later()
         head, payload = await racers.run(
-            task.to_json(), sent.body, deadline_ms=self._deadline_ms, tell=tell
+            task.to_json(), sent.body, deadline_ms=self._deadline_ms, emit=tell
         )
         return reply_of(head, payload)[0]
 
     def work(self, task: WorkerRequest, body: Bytes, line: Channel) -> HttpResponse:
         """In a worker process: the report of the race that `run` left to it."""
         race = self._enter(body, query_fields(task.query.encode(TEXT)))
-        return _finished(race, line.tell if task.tells else None)
+        return _finished(race, line.emit if task.tells else None)
 
     def refused(self, error: ServiceError) -> HttpResponse:
         """The reply to a race that ended in this error."""
@@ -129,7 +129,7 @@ def _never() -> bool:
     return False
 
 
-def _finished(race: Race, tell: Tell | None, stop: Callable[[], bool] = _never) -> HttpResponse:
+def _finished(race: Race, tell: Emit | None, stop: Callable[[], bool] = _never) -> HttpResponse:
     """The report of a race that is run now, until `stop`."""
     rows = []
     for row in race.run(stop):

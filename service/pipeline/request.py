@@ -10,7 +10,17 @@ from service.codecs.stored_arrays import names_array
 from service.core.call import Call
 from service.core.timing import DECODE, ENCODE, QUEUE, Stopwatch
 from service.errors import ServiceError
-from service.executors import INLINE, PROCESS, THREAD, Block, Bytes, Channel, Hold, Lane, ThreadPool
+from service.executors import (
+    INLINE,
+    PROCESS,
+    THREAD,
+    Bytes,
+    Channel,
+    Executor,
+    Hold,
+    PoolBlock,
+    ThreadPool,
+)
 from service.http.negotiation import query_fields, too_large, writer_for
 from service.http.problems import inference_error, problem_response
 from service.http.response import HttpResponse, response_reply, writer_reply
@@ -83,10 +93,10 @@ class OperationRequest:
         self.service = terms.service
         self.writer = terms.writers[0]
         self.request_id = request_id
-        self.lane: Lane = INLINE
+        self.lane: Executor = INLINE
         self.strategy = ""  # that a worker has planned, or none yet
         self._hold: Hold | None = None
-        self._block: Block | None = None
+        self._block: PoolBlock | None = None
 
     def expect(self, size: int) -> None:
         """Take a share of the bytes in flight for a body of `size`.
@@ -157,7 +167,7 @@ class OperationRequest:
         if admitted is None:
             if self.call.deadline_ms is not None:
                 self.watch.lap(DECODE)
-                line.shorten(self._left_ms(self.call.deadline_ms))
+                line.set_deadline(self._left_ms(self.call.deadline_ms))
             self._plan()
             if self.planned.device.has_process:
                 self.watch.lap(DECODE)

@@ -24,8 +24,8 @@ from service.executors import (
     Config,
     DeviceProcess,
     ForkServer,
-    Pool,
     ProcessPool,
+    SharedPool,
     ThreadPool,
     spawn,
 )
@@ -57,7 +57,7 @@ class Service:
     bodies: ByteBudget
     # What workers share with this process. None without them, without so many addresses, and where
     # text is looked into for names of stored arrays.
-    pool: Pool | None
+    pool: SharedPool | None
     clusters: ThreadPool
     reading: DecodeContext
     bare_reading: DecodeContext
@@ -123,15 +123,15 @@ class Service:
         self._tidying = False
         if self.phase == "draining":  # what it has may be closed already
             return
-        if self.lane.inside or any(lane.inside for lane in self._process_lanes):
+        if self.lane.active_calls or any(lane.active_calls for lane in self._process_lanes):
             self.tidy_later()
         else:
             for lane in self._process_lanes:
-                lane.tidy()
+                lane.trim_memory()
             for owner in self.owners.values():
-                owner.tidy()
+                owner.trim_memory()
             if self.pool is not None:
-                self.pool.tidy()
+                self.pool.trim_memory()
             drop_parsers()
             memory.release()
 
@@ -188,7 +188,7 @@ def join(
         lane = partial(ProcessPool, template.fork, configure, queue=settings.queue)
         if core.context.arrays is None:
             with suppress(OSError):
-                pool = Pool(settings.max_inflight_bytes)
+                pool = SharedPool(settings.max_inflight_bytes)
         workers = lane(slots=settings.processes, pool=pool)
         racers = lane(slots=1)  # two races would measure each other
         for gpu in gpus:

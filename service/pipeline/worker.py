@@ -60,7 +60,7 @@ class RequestHandler:
             raise
         return WorkerResponse(reply_head(reply, exchange.watch, exchange.strategy), reply.chunks)
 
-    def rest(self) -> None:
+    def trim_memory(self) -> None:
         """Return memory that large calls have left to the system."""
         drop_parsers()
         memory.release()

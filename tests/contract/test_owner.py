@@ -25,7 +25,7 @@ from tests.conftest import client_of, running
 from tests.contract.test_lanes import PADDING, app_of, product, square
 from tests.inference import as_bytes, as_json, parts, values_of
 from tests.owners import GPU, MAKE, SECOND, rates_of
-from tests.unit.executors.test_process_pool import is_alive, until
+from tests.unit.executors.processes import is_alive, until
 
 NAMED: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]], "device": "cuda"}
 ANY = {**NAMED, "device": "auto"}
@@ -154,7 +154,7 @@ async def test_a_large_result(gpu: AsyncClient) -> None:
     assert response.json()["device"] == "cuda:0"
     assert len(response.content) > 4_000_000
     service = app_of(gpu).state.service
-    await until(lambda: service.owners["cuda:0"]._worker._arena.size == 0)
+    await until(lambda: service.owners["cuda:0"]._worker._buffer.size == 0)
 
 
 async def test_stored_arrays(rates: CostModel, template: ForkServer, tmp_path: Path) -> None:

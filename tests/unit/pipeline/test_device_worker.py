@@ -58,7 +58,7 @@ def test_a_call(owner: DeviceRequestHandler) -> None:
     answer = document(asked(owner))
     assert answer["result"]["data"] == [[19.0, 22.0], [43.0, 50.0]]
     assert (answer["device"], answer["strategy"]) == ("cuda:0", "torch")
-    owner.rest()
+    owner.trim_memory()
 
 
 def test_a_report(owner: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch) -> None:

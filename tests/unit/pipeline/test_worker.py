@@ -266,7 +266,7 @@ def test_what_goes_wrong_outside_the_strategy(
 def test_resting(handler: Handler) -> None:
     """Memory is given back; the next call finds its way."""
     assert isinstance(handler, RequestHandler)
-    handler.rest()
+    handler.trim_memory()
     assert replied(handler, TASK, BODY).status == 200
 
 
