@@ -54,7 +54,7 @@ class Engine:
         for strategy in op.strategies.values():
             for device in self.planner.devices.members:
                 if dtype in strategy.dtypes_on(device.kind) and not device.has_process:
-                    self.planner.rates.rate(op, strategy, device, dtype)
+                    self.planner.cost_model.rate(op, strategy, device, dtype)
         self._measured.add((op.name, dtype))
 
     def plans_at_once(self, op: Op[Any], specs: Sequence[Spec | Tensor]) -> bool:
@@ -66,7 +66,7 @@ class Engine:
         for op in self.registry.values():
             for strategy in op.strategies.values():
                 for dtype in strategy.dtypes_on(device.kind):
-                    self.planner.rates.rate(op, strategy, device, dtype)
+                    self.planner.cost_model.rate(op, strategy, device, dtype)
 
     def check_devices(self) -> None:
         """Compute a product of 2 x 2 on each device that this process computes on.
@@ -92,10 +92,10 @@ class Engine:
         """The plan of `call`, or the error that says why it is not admitted."""
         key = self._key(call)  # first: a device may be lost in the meantime
         plan = self.planner.plan(self.request(call))
-        if isinstance(call.output, StoreTarget) and plan.meaning.dtype not in IN_NUMPY:
+        if isinstance(call.output, StoreTarget) and plan.inferred.dtype not in IN_NUMPY:
             raise UnsupportedDtypeError(
                 f"npy files, which results are stored as, cannot hold "
-                f"{describe(plan.meaning.dtype).name}",
+                f"{describe(plan.inferred.dtype).name}",
                 hint='send the operands with "dtype": "float32"',
             )
         if len(self._plans) >= MAX_PLANS:
@@ -151,7 +151,7 @@ class Engine:
             if not is_exhausted(error):
                 raise
             raise out_of_memory(plan) from error
-        key = (plan.strategy, plan.device.name, plan.meaning.specs[0].dtype)
+        key = (plan.strategy, plan.device.name, plan.inferred.specs[0].dtype)
         warm = key in self._warm
         if not warm:
             self._warm.add(key)
@@ -163,20 +163,20 @@ class Engine:
             threads=torch.get_num_threads(),
             warm=warm,
             warnings=call.warnings,
-            explanation=plan.meaning.explanation,
+            explanation=plan.inferred.explanation,
         )
 
     def _run_here(self, call: Call, plan: Plan, watch: Stopwatch) -> Tensor:
         tensors = read(call.operands)
-        plan.op.check_overflow(plan.meaning, tensors)
+        plan.op.check_overflow(plan.inferred, tensors)
         watch.lap(DECODE)
         if plan.device.kind == "cpu":  # nothing to move, nothing to wait for
-            result = plan.strategy.run(plan.meaning, tensors)
+            result = plan.strategy.run(plan.inferred, tensors)
             watch.lap(COMPUTE)
         else:
             operands = move(tensors, plan.device)
             watch.lap(UPLOAD)
-            result = plan.strategy.run(plan.meaning, operands)
+            result = plan.strategy.run(plan.inferred, operands)
             synchronize(plan.device)
             watch.lap(COMPUTE)
             result = result.cpu()
@@ -189,15 +189,15 @@ class Engine:
     def _run_on(self, cluster: Cluster, call: Call, plan: Plan, watch: Stopwatch) -> Tensor:
         """The result by a cluster, whose strategies take and give arrays in blocks."""
         deadline_s = (call.deadline_ms or self.planner.limits.deadline_ms) / 1000
-        blocks: Any = cluster.take(call.operands)
+        blocks: Any = cluster.to_blocks(call.operands)
         watch.lap(UPLOAD)
-        result: Any = plan.strategy.run(plan.meaning, blocks)
-        if not plan.leaves:
+        result: Any = plan.strategy.run(plan.inferred, blocks)
+        if not plan.writes_to_store:
             elements = cluster.fetch(result, deadline_s)
             watch.lap(COMPUTE)
             return torch.as_tensor(elements)
         output: Any = call.output if isinstance(call.output, StoreTarget) else self.scratch
-        with output.create(Spec(plan.meaning.shape, plan.meaning.dtype)) as sink:
+        with output.create(Spec(plan.inferred.shape, plan.inferred.dtype)) as sink:
             cluster.fill(sink, result, deadline_s)
             watch.lap(COMPUTE)
             return torch.from_numpy(sink.read())

@@ -29,7 +29,7 @@ def rest_json(outcome: Outcome, texts: tuple[bytes, ...], request_id: str) -> by
         timing_json(texts),
         outcome.threads,
         b"true" if outcome.warm else b"false",
-        outcome.lane.encode(),
+        outcome.executor.encode(),
     )
 
 

@@ -20,7 +20,9 @@ from service.settings import Settings
 def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str, Any]) -> Handler:
     """The handler of an owner, with the server's own settings, and what has been measured."""
     own = Device(**device)
-    service = join(Settings.model_validate(settings), REGISTRY, CostModel.of(rates), gpus=[own])
+    service = join(
+        Settings.model_validate(settings), REGISTRY, CostModel.from_rows(rates), gpus=[own]
+    )
     service.phase = "ready"
     return DeviceRequestHandler(RequestHandler(service), service.engine, own)
 
@@ -59,7 +61,7 @@ class DeviceRequestHandler:
             self._engine.measure_device(device)
         except Exception as error:
             raise FatalError(_first_line(error)) from error
-        rates = [row for row in self._engine.planner.rates.rows() if row[2] == device.name]
+        rates = [row for row in self._engine.planner.cost_model.to_rows() if row[2] == device.name]
         return orjson.dumps(DeviceReport(device.description, device.memory_bytes, rates))
 
     def _check(self, error: Exception) -> None:

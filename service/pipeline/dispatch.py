@@ -33,7 +33,7 @@ async def hand_over(
         task = replace(
             task,
             absences=planner.devices.readiness.absences,
-            rates=[row for row in planner.rates.rows() if row[2] in service.owners],
+            rates=[row for row in planner.cost_model.to_rows() if row[2] in service.owners],
         )
     try:
         return await _ask(service, to, task, body, (estimated_ns, deadline_ms))

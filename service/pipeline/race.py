@@ -95,7 +95,7 @@ class RaceRequest:
             watch=self.watch.reading,
             tells=tell is not None,
             absences=planner.devices.readiness.absences,
-            rates=[row for row in planner.rates.rows() if row[0] == self._op.name],
+            rates=[row for row in planner.cost_model.to_rows() if row[0] == self._op.name],
         )
         if len(sent.body) > TIDIED_BYTES:
             self._service.tidy_later()

@@ -277,13 +277,13 @@ class OperationRequest:
     def _take_plan(self, planned: Plan) -> None:
         """Go on with an admitted plan, if the answer's format holds the dtype of its result."""
         self.planned = planned
-        self.writer = writer_for(self.terms.writers, planned.meaning.dtype)
+        self.writer = writer_for(self.terms.writers, planned.inferred.dtype)
 
     def _answer(self) -> HttpResponse:
         """Run the planned call and encode its result."""
         watch, writer = self.watch, self.writer
         outcome = self.service.engine.run(self.call, self.planned, watch)
-        outcome.lane = self.lane
+        outcome.executor = self.lane
         payload = writer.result(outcome.result, self.call.output)
         watch.lap(ENCODE)
         return writer_reply(writer, writer.answer(outcome, payload, watch.timings, self.request_id))

@@ -13,7 +13,7 @@ import orjson
 from service.bootstrap import make_core
 from service.codecs import DecodeContext
 from service.codecs.json.parsers import drop_parsers
-from service.core import host as memory
+from service.core import host
 from service.core.call import AUTO
 from service.core.devices import Device, named_gpus
 from service.engine import Engine
@@ -104,7 +104,7 @@ class Service:
         # What is there now stays: the collector need not walk through torch's modules again.
         gc.collect()
         gc.freeze()
-        memory.release()
+        host.trim_memory()
         if self.phase == "warming":
             self.phase = "ready"
             if self.template is not None:
@@ -133,7 +133,7 @@ class Service:
             if self.pool is not None:
                 self.pool.trim_memory()
             drop_parsers()
-            memory.release()
+            host.trim_memory()
 
     def drain(self) -> None:
         """Take no more calls."""
@@ -176,7 +176,7 @@ def join(
     core = make_core(settings, registry, rates, gpus)
 
     def config(make: str, memory_bytes: int | None, nice: int, **more: Any) -> Config:
-        known = {"settings": settings.model_dump(mode="json"), "rates": rates.rows(), **more}
+        known = {"settings": settings.model_dump(mode="json"), "rates": rates.to_rows(), **more}
         return Config(make=make, memory_bytes=memory_bytes, nice=nice, arguments=known)
 
     workers = racers = pool = None
@@ -195,7 +195,7 @@ def join(
 
             def learn(text: bytearray, name: str = gpu.name) -> None:
                 reports[name] = report = DeviceReport(**orjson.loads(text))
-                rates.take(report.rates)
+                rates.update(report.rates)
 
             row = asdict(replace(gpu, has_process=False))
             owners[gpu.name] = DeviceProcess(

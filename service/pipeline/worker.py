@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from service.codecs.json.parsers import drop_parsers
-from service.core import host as memory
+from service.core import host
 from service.core.devices import Device
 from service.engine import is_exhausted
 from service.errors import ServiceError
@@ -29,7 +29,9 @@ def make(
     The `gpus` are owned by others: calls for them are planned here, and handed back.
     """
     known = [Device(**each) for each in gpus]
-    service = join(Settings.model_validate(settings), REGISTRY, CostModel.of(rates), gpus=known)
+    service = join(
+        Settings.model_validate(settings), REGISTRY, CostModel.from_rows(rates), gpus=known
+    )
     service.phase = "ready"
     return RequestHandler(service)
 
@@ -45,8 +47,8 @@ class RequestHandler:
         """The reply to a request, be it a result or a problem."""
         task = WorkerRequest.from_json(head)
         planner = self._service.engine.planner
-        planner.devices.readiness.take(task.absences)
-        planner.rates.take(task.rates)
+        planner.devices.readiness.update(task.absences)
+        planner.cost_model.update(task.rates)
         exchange = self._exchange(task)
         try:
             reply = exchange.work(task, body, line)
@@ -63,7 +65,7 @@ class RequestHandler:
     def trim_memory(self) -> None:
         """Return memory that large calls have left to the system."""
         drop_parsers()
-        memory.release()
+        host.trim_memory()
 
     def _exchange(self, task: WorkerRequest) -> OperationRequest | RaceRequest:
         """The exchange that the server has begun, as far as that is known here."""

@@ -513,7 +513,7 @@ async def test_together_the_rungs_keep_within_the_deadline(
     def costs_ns(size: int) -> dict[str, int]:
         meaning = op.sample_meaning(Sample("", ((size, size),) * 2), torch.float32)
         return {
-            name: planner.rates.estimate_ns(op, strategy, cpu, meaning)
+            name: planner.cost_model.estimate_ns(op, strategy, cpu, meaning)
             for name, strategy in op.strategies.items()
             if strategy.dtypes
         }

@@ -175,10 +175,10 @@ def app_of(client: AsyncClient) -> FastAPI:
 
 def quick(rates: CostModel) -> CostModel:
     """Rates by which loops take next to nothing, so that any are admitted."""
-    return CostModel.of(
+    return CostModel.from_rows(
         [
             (op, strategy, device, dtype, 60.0 if strategy == "loops" else step, flop)
-            for op, strategy, device, dtype, step, flop in rates.rows()
+            for op, strategy, device, dtype, step, flop in rates.to_rows()
         ]
     )
 

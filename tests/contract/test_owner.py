@@ -43,7 +43,7 @@ async def has_process(
 ) -> AsyncIterator[AsyncClient]:
     """A service with these GPUs, whose owners may not be ready yet."""
     values = Settings.model_validate(settings)
-    known = CostModel.of([*rates.rows(), *rates_of(*gpus)])
+    known = CostModel.from_rows([*rates.to_rows(), *rates_of(*gpus)])
     app = create_app(values, rates=known, template=template, gpus=gpus, owner=owner)
     async with running(app), client_of(app) as client:
         yield client
@@ -282,7 +282,7 @@ async def test_the_server_touches_no_gpu(gpu: AsyncClient, monkeypatch: pytest.M
     assert not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch leaves it so
     engine = app_of(gpu).state.service.engine
     with pytest.raises(LookupError, match="the process that owns it alone"):
-        engine.planner.rates._measure(REGISTRY["norm"], object(), GPU, torch.float32)
+        engine.planner.cost_model._measure(REGISTRY["norm"], object(), GPU, torch.float32)
 
 
 async def test_a_device_that_fails(
@@ -365,11 +365,15 @@ async def test_a_device_that_hangs(
 async def test_an_owner_measures(rates: CostModel, template: ForkServer) -> None:
     """Every strategy in every dtype that may be asked of its device, and tells it once."""
     app = create_app(
-        Settings(), rates=CostModel.of(rates.rows()), template=template, gpus=(GPU,), owner=MAKE
+        Settings(),
+        rates=CostModel.from_rows(rates.to_rows()),
+        template=template,
+        gpus=(GPU,),
+        owner=MAKE,
     )
     async with running(app), client_of(app) as client:
         await until_ready(client)
-        found = {row[:4] for row in app.state.service.engine.planner.rates.rows()}
+        found = {row[:4] for row in app.state.service.engine.planner.cost_model.to_rows()}
         assert {row[:4] for row in rates_of(GPU)} <= found
         check(await post(client, NAMED))
 

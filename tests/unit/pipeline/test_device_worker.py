@@ -35,7 +35,7 @@ TASK = WorkerRequest(
 def owner(rates: CostModel) -> DeviceRequestHandler:
     """That of a GPU."""
     row = asdict(replace(GPU, has_process=False, torch_device="cpu"))
-    known = [*rates.rows(), *rates_of(GPU)]
+    known = [*rates.to_rows(), *rates_of(GPU)]
     made = make(settings=Settings().model_dump(mode="json"), rates=known, device=row)
     assert isinstance(made, DeviceRequestHandler)
     return made
