@@ -55,7 +55,7 @@ class Engine:
         for strategy in op.strategies.values():
             for device in self.planner.devices.members:
                 if dtype in strategy.dtypes_on(device.kind) and not device.has_process:
-                    self.planner.rates.rate(op, strategy, device, dtype)
+                    self.planner.cost_model.rate(op, strategy, device, dtype)
         self._measured.add((op.name, dtype))
 
     def measure_device(self, device: Device) -> None:
@@ -63,7 +63,7 @@ class Engine:
         for op in self.registry.values():
             for strategy in op.strategies.values():
                 for dtype in strategy.dtypes_on(device.kind):
-                    self.planner.rates.rate(op, strategy, device, dtype)
+                    self.planner.cost_model.rate(op, strategy, device, dtype)
 
     def check_devices(self) -> None:
         """Compute a product of 2 x 2 on each device that this process computes on.
@@ -124,7 +124,7 @@ class Engine:
         if isinstance(call.output, StoreTarget) and plan.meaning.dtype not in IN_NUMPY:
             raise UnsupportedDtypeError(
                 f"npy files, which results are stored as, cannot hold "
-                f"{describe(plan.meaning.dtype).name}",
+                f"{describe(plan.inferred.dtype).name}",
                 hint='send the operands with "dtype": "float32"',
             )
         if len(self._plans) >= MAX_PLANS:
@@ -180,7 +180,7 @@ class Engine:
             if not is_exhausted(error):
                 raise
             raise out_of_memory(plan) from error
-        key = (plan.strategy, plan.device.name, plan.meaning.specs[0].dtype)
+        key = (plan.strategy, plan.device.name, plan.inferred.specs[0].dtype)
         warm = key in self._warm
         if not warm:
             self._warm.add(key)
@@ -219,15 +219,15 @@ class Engine:
     def _run_on(self, cluster: Cluster, call: Call, plan: Plan, watch: Stopwatch) -> Tensor:
         """The result by a cluster, whose strategies take and give arrays in blocks."""
         deadline_s = (call.deadline_ms or self.planner.limits.deadline_ms) / 1000
-        blocks: Any = cluster.take(call.operands)
+        blocks: Any = cluster.to_blocks(call.operands)
         watch.lap(UPLOAD)
-        result: Any = plan.strategy.run(plan.meaning, blocks)
-        if not plan.leaves:
+        result: Any = plan.strategy.run(plan.inferred, blocks)
+        if not plan.writes_to_store:
             elements = cluster.fetch(result, deadline_s)
             watch.lap(COMPUTE)
             return torch.as_tensor(elements)
         output: Any = call.output if isinstance(call.output, StoreTarget) else self.scratch
-        with output.create(Spec(plan.meaning.shape, plan.meaning.dtype)) as sink:
+        with output.create(Spec(plan.inferred.shape, plan.inferred.dtype)) as sink:
             cluster.fill(sink, result, deadline_s)
             watch.lap(COMPUTE)
             return torch.from_numpy(sink.read())

@@ -70,9 +70,9 @@ class Hanging:
             sleep(60)
         return self._made.answer(head, body, line)
 
-    def rest(self) -> None:
+    def trim_memory(self) -> None:
         """As it does."""
-        self._made.rest()
+        self._made.trim_memory()
 
 
 def go_on(argument: str) -> None:

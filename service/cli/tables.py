@@ -59,7 +59,7 @@ def verdict(row: Row) -> str:
 
 def plan_table(found: Explanation, title: str) -> Group:
     """What a call means, what each strategy would cost, and what the operation has to tell."""
-    meaning, plan = found.meaning, found.plan
+    meaning, plan = found.inferred, found.plan
     dtype = describe(meaning.dtype)
     shown = plan or found.cheapest
     facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))

@@ -45,7 +45,7 @@ class Rung:
 
     def _run(self) -> Tensor:
         try:
-            return self.plan.strategy.run(self.plan.meaning, self.operands)
+            return self.plan.strategy.run(self.plan.inferred, self.operands)
         except (MemoryError, RuntimeError) as error:
             if not is_exhausted(error):
                 raise

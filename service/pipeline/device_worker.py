@@ -37,7 +37,7 @@ class DeviceRequestHandler:
         self._device = device
 
     def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
-        """The reply to a request, or to HELLO the report; FatalError if the device is lost."""
+        """The reply to a request, or to HANDSHAKE the report; FatalError if the device is lost."""
         if head == HANDSHAKE:
             return WorkerResponse(self._report())
         try:
@@ -61,7 +61,7 @@ class DeviceRequestHandler:
             self._engine.measure_device(device)
         except Exception as error:
             raise FatalError(_first_line(error)) from error
-        rates = [row for row in self._engine.planner.rates.rows() if row[2] == device.name]
+        rates = [row for row in self._engine.planner.cost_model.to_rows() if row[2] == device.name]
         return orjson.dumps(DeviceReport(device.description, device.memory_bytes, rates))
 
     def _check(self, error: Exception) -> None:

@@ -24,8 +24,8 @@ from service.executors import (
     Config,
     DeviceProcess,
     ForkServer,
-    Pool,
     ProcessPool,
+    SharedPool,
     ThreadPool,
     spawn,
 )
@@ -136,7 +136,7 @@ class Service:
             for process in self.device_processes.values():
                 process.tidy()
             if self.pool is not None:
-                self.pool.tidy()
+                self.pool.trim_memory()
             drop_parsers()
             host.release()
 

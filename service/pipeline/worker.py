@@ -65,7 +65,7 @@ class RequestHandler:
         head = response_head(response, request.watch, request.strategy)
         return WorkerResponse(head, response.chunks)
 
-    def rest(self) -> None:
+    def trim_memory(self) -> None:
         """Return memory that large calls have left to the system."""
         drop_parsers()
         host.release()

@@ -513,7 +513,7 @@ async def test_together_the_rungs_keep_within_the_deadline(
     def costs_ns(size: int) -> dict[str, int]:
         meaning = op.sample_meaning(Sample("", ((size, size),) * 2), torch.float32)
         return {
-            name: planner.rates.estimate_ns(op, strategy, cpu, meaning)
+            name: planner.cost_model.estimate_ns(op, strategy, cpu, meaning)
             for name, strategy in op.strategies.items()
             if strategy.dtypes
         }
@@ -649,7 +649,7 @@ async def test_others_are_served_while_races_wait_their_turn(
         first = asyncio.create_task(client.post("/matmul/compare", json=body, headers=headers))
         await until(gate.entered.is_set)
         second = asyncio.create_task(client.post("/matmul/compare", json=body, headers=headers))
-        await until(lambda: races.inside == 2)
+        await until(lambda: races.active_calls == 2)
         assert (await client.post("/matmul", json=MATMUL)).status_code == 200
         assert (await client.post("/matmul/plan", json=MATMUL)).status_code == 200
         assert (await client.get("/health/live")).status_code == 200
@@ -658,7 +658,7 @@ async def test_others_are_served_while_races_wait_their_turn(
         assert gate.runs == 1
         gate.leave.set()
         assert [(await task).status_code for task in (first, second)] == [200, 200]
-        await until(lambda: races.inside == 0)
+        await until(lambda: races.active_calls == 0)
 
 
 @pytest.mark.parametrize("headers", [{}, STREAM])
@@ -702,16 +702,16 @@ async def test_a_client_that_goes_away_ends_the_race(rates: CostModel) -> None:
         ):
             assert response.status_code == 200
             await asyncio.to_thread(gate.entered.wait, 20)
-            assert races.inside == 1
+            assert races.active_calls == 1
         # A second one, which waited and left, gives its place back before the first has ended.
         async with (
             AsyncClient(base_url=url) as client,
             client.stream("POST", "/matmul/compare", json=body, headers=STREAM),
         ):
-            assert races.inside == 2
-        await until(lambda: races.inside == 1)
+            assert races.active_calls == 2
+        await until(lambda: races.active_calls == 1)
         gate.leave.set()
-        await until(lambda: races.inside == 0)
+        await until(lambda: races.active_calls == 0)
         assert gate.runs == 1
 
 

@@ -157,12 +157,12 @@ async def test_large_calls_leave_nothing(serve: Serve) -> None:
             headers = {"Accept-Encoding": "identity"}
             response = await client.post(path, content=body, headers=headers)
             (worker,) = service.workers._idle
-            assert worker._arena.size > max(len(body), len(response.content)) > 4_000_000
+            assert worker._buffer.size > max(len(body), len(response.content)) > 4_000_000
             for _ in range(1000):
-                if not worker._arena.size:
+                if not worker._buffer.size:
                     break
                 await asyncio.sleep(0.01)
-            assert worker._arena.size == 0
+            assert worker._buffer.size == 0
         check(await client.post("/matmul", content=product(2) + PADDING), "process", 2)
 
 
@@ -175,10 +175,10 @@ def app_of(client: AsyncClient) -> FastAPI:
 
 def quick(rates: CostModel) -> CostModel:
     """Rates by which loops take next to nothing, so that any are admitted."""
-    return CostModel.of(
+    return CostModel.from_rows(
         [
             (op, strategy, device, dtype, 60.0 if strategy == "loops" else step, flop)
-            for op, strategy, device, dtype, step, flop in rates.rows()
+            for op, strategy, device, dtype, step, flop in rates.to_rows()
         ]
     )
 
@@ -198,7 +198,7 @@ async def reckless(
 async def until_idle(app: FastAPI) -> None:
     """Wait until no call runs or waits for a process."""
     for _ in range(2000):
-        if not app.state.service.workers.inside:
+        if not app.state.service.workers.active_calls:
             return
         await asyncio.sleep(0.01)
     pytest.fail("a call is left")
@@ -208,7 +208,7 @@ async def until_busy(app: FastAPI) -> int:
     """Wait until a process computes: the descriptor that stands for it."""
     for _ in range(2000):
         for worker in app.state.service.workers._busy:
-            if worker._bell is not None:
+            if worker._socket is not None:
                 pidfd: int = worker._pidfd
                 return pidfd
         await asyncio.sleep(0.005)

@@ -115,7 +115,7 @@ def measure_graph(bench: Bench, local: Local, side: int, rounds: int) -> Graph:
     scheduler = family(local.scheduler.pid)
     workers = [pid for each in local.workers for pid in family(each.pid)]
     cluster = Cluster(local.address)
-    cluster.take([])  # connects
+    cluster.to_blocks([])  # connects
     blocks = ones((side, side), chunks=1)
     seconds, by_scheduler, by_workers = [], [], []
     tasks = 0
