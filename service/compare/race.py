@@ -74,7 +74,7 @@ class Race:
     engine: Engine
     call: Call
     options: CompareOptions
-    meaning: Inferred
+    inferred: Inferred
     entries: tuple[Plan | Row, ...]
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Row]:
@@ -103,7 +103,7 @@ class Race:
         return Report(
             op=self.call.op,
             specs=self.call.specs,
-            multiply_adds=self.meaning.multiply_adds,
+            multiply_adds=self.inferred.multiply_adds,
             baseline=self.options.baseline or slowest,
             host=host(self.engine.planner.devices),
             rows=ordered,
@@ -129,7 +129,7 @@ def _key(entry: Plan | Row) -> tuple[str, str]:
 def enter(engine: Engine, call: Call, options: CompareOptions) -> Race:
     """The race that `call` asks for, or the error that says why there is none."""
     op = engine.registry[call.op]
-    meaning = op.infer(call.specs, **call.params)
+    inferred = op.infer(call.specs, **call.params)
     for name in (*options.strategies, *([] if options.baseline is None else [options.baseline])):
         op.resolve(name)
         if name == AUTO:
@@ -144,8 +144,8 @@ def enter(engine: Engine, call: Call, options: CompareOptions) -> Race:
         )
     entries = _entries(engine.planner, op, call, options)
     if any(isinstance(each, Plan) for each in entries):  # else it may be too large to be read
-        op.check_overflow(meaning, read(call.operands))
-    return Race(engine, call, options, meaning, tuple(entries))
+        op.check_overflow(inferred, read(call.operands))
+    return Race(engine, call, options, inferred, tuple(entries))
 
 
 def _entries(
@@ -211,9 +211,9 @@ def _reference(op: Op[Any], call: Call) -> Array:
     wide = {**dict.fromkeys(FLOATS, torch.float64), **dict.fromkeys(COMPLEX, torch.complex128)}
     operands = [x.to(wide.get(x.dtype, x.dtype)) for x in read(call.operands)]
     specs = tuple(Spec(tuple(x.shape), x.dtype) for x in operands)
-    meaning = op.infer(specs, **call.params)
-    strategy = next(way for way in op.resolve(AUTO) if way.unsuitable(meaning, "cpu") is None)
-    return _wide(strategy.run(meaning, operands))
+    inferred = op.infer(specs, **call.params)
+    strategy = next(way for way in op.resolve(AUTO) if way.unsuitable(inferred, "cpu") is None)
+    return _wide(strategy.run(inferred, operands))
 
 
 def _wide(x: Tensor) -> Array:

@@ -114,7 +114,7 @@ class CostModel:
         check_here(device)
         rate = Rate(0.0, 0.0)
         for probe in op.calibration_samples:
-            meaning = op.sample_meaning(probe, dtype)
+            meaning = op.infer_sample(probe, dtype)
             work = strategy.work(meaning)
             expected = work.steps * rate.ns_per_step + work.flops * rate.ns_per_flop
             if expected > MAX_PROBE_NS:

@@ -209,7 +209,7 @@ class Planner:
 
     def work_limit(self, strategy: Strategy[Any], op: Op[Any], device: Device) -> WorkBound:
         """The most multiply-adds that a strategy may do on a device, as its largest probe goes."""
-        meaning = op.sample_meaning(op.calibration_samples[-1], torch.float32)
+        meaning = op.infer_sample(op.calibration_samples[-1], torch.float32)
         estimated_ns = self.rates.estimate_ns(op, strategy, device, meaning)
         cost = estimated_ns / meaning.multiply_adds
         return WorkBound(device, int(self.limits.deadline_ms * NS_PER_MS / cost), cost)

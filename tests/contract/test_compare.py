@@ -161,7 +161,7 @@ async def test_every_strategy_has_its_row(
     del body["strategy"]
     response = await client.post(f"/{op.name}/compare", json=body)
     planned = await client.post(f"/{op.name}/plan", json=row.body())
-    if not row.has_meaning:
+    if not row.takes_dtype:
         assert response.status_code == 422
         assert response.json() | {"instance": ""} == planned.json() | {"instance": ""}
         return
@@ -511,7 +511,7 @@ async def test_together_the_rungs_keep_within_the_deadline(
     (cpu,) = planner.devices.candidates("cpu")
 
     def costs_ns(size: int) -> dict[str, int]:
-        meaning = op.sample_meaning(Sample("", ((size, size),) * 2), torch.float32)
+        meaning = op.infer_sample(Sample("", ((size, size),) * 2), torch.float32)
         return {
             name: planner.rates.estimate_ns(op, strategy, cpu, meaning)
             for name, strategy in op.strategies.items()
