@@ -122,7 +122,9 @@ class RaceRequest:
         """The race that the body asks for, or the error that says why there is none."""
         reading = replace(self._service.reading, params=compare.PARAMS)
         call = self._reader.decode(body, self._op, reading, query)
-        return compare.enter(self._service.engine, call, compare.CompareOptions.of(call.options))
+        return compare.prepare_race(
+            self._service.engine, call, compare.CompareOptions.of(call.options)
+        )
 
 
 def _never() -> bool:
