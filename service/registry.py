@@ -25,7 +25,7 @@ NOTHING_ABSENT: Final[Mapping[str, str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inferred:
-    """What an operation infers from the specs and parameters of a call.
+    """Shape, dtype and work of a call, as inferred from its specs and parameters.
 
     No data is read, and no tensor is allocated. Operations subclass it with fields of their own.
     """

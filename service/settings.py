@@ -166,7 +166,7 @@ class Settings(BaseModel):
         ge=0,
         le=1_000_000,
         description="Microseconds after a response during which a server process polls for the "
-        "next request without sleeping, which saves the time to wake up; 0 turns it off.",
+        "next request without sleeping, which saves the time to wake up; 0 disables it.",
     )
     max_connections: int = Field(10_240, ge=1, description="Most open connections.")
     max_head_bytes: int = Field(

@@ -136,8 +136,8 @@ def rows() -> Iterator[Row]:
 def error_samples() -> Iterator[tuple[Op[Any], ErrorSample]]:
     """Every call that an operation lists as invalid."""
     for op in REGISTRY.values():
-        for refusal in op.error_samples:
-            yield op, refusal
+        for sample in op.error_samples:
+            yield op, sample
 
 
 def here(op: Op[Any]) -> list[str]:

@@ -85,7 +85,7 @@ def test_broadcast_shapes(shapes: list[Shape]) -> None:
     ],
 )
 def test_mismatch(shapes: list[Shape], detail: str, hint: str | None, place: Place) -> None:
-    """A refusal names axis, sizes and operand, and a change with which all shapes fit."""
+    """An error names axis, sizes and operand, and a change with which all shapes fit."""
     with pytest.raises(ShapeMismatchError) as caught:
         _broadcast(shapes)
     assert (caught.value.detail, caught.value.hint) == (detail, hint)

@@ -30,7 +30,7 @@ def inferred_of(
     return inferred
 
 
-def refusal_of(op: Op[Any], *shapes: Shape, raw: Raw | None = None) -> RequestError:
+def error_of(op: Op[Any], *shapes: Shape, raw: Raw | None = None) -> RequestError:
     """The error that `op` refuses operands of these shapes with."""
     with pytest.raises(RequestError) as caught:
         inferred_of(op, *shapes, raw=raw)
@@ -38,18 +38,18 @@ def refusal_of(op: Op[Any], *shapes: Shape, raw: Raw | None = None) -> RequestEr
 
 
 @pytest.mark.parametrize(
-    ("op", "refusal"),
+    ("op", "sample"),
     [
-        pytest.param(op, refusal, id=f"{op.name}-{refusal.name}")
+        pytest.param(op, sample, id=f"{op.name}-{sample.name}")
         for op in REGISTRY.values()
-        for refusal in op.error_samples
-        if refusal.code != "missing-field"
+        for sample in op.error_samples
+        if sample.code != "missing-field"
     ],
 )
-def test_refusals(op: Op[Any], refusal: ErrorSample) -> None:
-    """Each call that an operation lists as refused is, by the error of that code."""
-    with pytest.raises(ERRORS[refusal.code]):
-        inferred_of(op, *refusal.shapes, raw=refusal.params)
+def test_error_samples(op: Op[Any], sample: ErrorSample) -> None:
+    """Each error sample of an operation raises the error of its code."""
+    with pytest.raises(ERRORS[sample.code]):
+        inferred_of(op, *sample.shapes, raw=sample.params)
 
 
 SHAPES = st.lists(st.sampled_from([0, 1, 2, 2, 3]), max_size=4).map(tuple)
@@ -62,7 +62,7 @@ def test_matmul_is_torch_s(a: Shape, b: Shape) -> None:
     try:
         expected = torch.matmul(torch.ones(a), torch.ones(b)).shape
     except RuntimeError:
-        refusal_of(MATMUL, a, b)
+        error_of(MATMUL, a, b)
         return
     inferred = inferred_of(MATMUL, a, b)
     assert inferred.shape == expected
@@ -139,9 +139,9 @@ def test_matmul_is_torch_s(a: Shape, b: Shape) -> None:
         ),
     ],
 )
-def test_matmul_refusal(a: Shape, b: Shape, detail: str, hint: str | None, place: Place) -> None:
-    """A refusal names axes and sizes, and a change that was tried."""
-    error = refusal_of(MATMUL, a, b)
+def test_matmul_error(a: Shape, b: Shape, detail: str, hint: str | None, place: Place) -> None:
+    """An error names axes and sizes, and a change that was tried."""
+    error = error_of(MATMUL, a, b)
     assert (error.detail, error.hint, error.places) == (detail, hint, (place,))
 
 
@@ -331,9 +331,9 @@ def test_norm_is_torch_s(shape: Shape, kind: Literal["auto", "vector", "matrix"]
         ),
     ],
 )
-def test_norm_refusal(shape: Shape, raw: Raw, detail: str, hint: str | None, pointer: str) -> None:
-    """A refusal names rank, axes and order, and what would work."""
-    error = refusal_of(NORM, shape, raw=raw)
+def test_norm_error(shape: Shape, raw: Raw, detail: str, hint: str | None, pointer: str) -> None:
+    """An error names rank, axes and order, and what would work."""
+    error = error_of(NORM, shape, raw=raw)
     assert (error.detail, error.hint) == (detail, hint)
     assert error.places[0].pointer == pointer
 
@@ -389,7 +389,7 @@ def test_broadcast_is_numpy_s(a: Shape, b: Shape, to: list[int] | None, view: st
         if to is not None:
             expected = np.broadcast_to(np.zeros(expected), to).shape
     except (ValueError, IndexError):
-        assert isinstance(refusal_of(BROADCAST, a, b, raw=raw), ShapeMismatchError)
+        assert isinstance(error_of(BROADCAST, a, b, raw=raw), ShapeMismatchError)
     else:
         assert inferred_of(BROADCAST, a, b, raw=raw).shape == expected
 
@@ -454,11 +454,11 @@ def test_broadcast_is_numpy_s(a: Shape, b: Shape, to: list[int] | None, view: st
         ),
     ],
 )
-def test_broadcast_refusal(
+def test_broadcast_error(
     shapes: tuple[Shape, ...], raw: Raw, detail: str, hint: str | None
 ) -> None:
-    """A refusal says which operands and fields fit, and gives a hint that works."""
-    error = refusal_of(BROADCAST, *shapes, raw=raw)
+    """An error says which operands and fields fit, and gives a hint that works."""
+    error = error_of(BROADCAST, *shapes, raw=raw)
     assert (error.detail, error.hint) == (detail, hint)
 
 

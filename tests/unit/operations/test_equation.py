@@ -196,7 +196,7 @@ def test_numpy_agrees(inputs: list[str], output: str) -> None:
     ],
 )
 def test_wrong_equation(text: str, detail: str, hint: str | None) -> None:
-    """A refusal gives position and symbol, and a corrected equation if one can be read."""
+    """An error gives position and symbol, and a corrected equation if one can be read."""
     with pytest.raises(InvalidEquationError) as caught:
         read(text, [(2, 2)])
     assert caught.value.detail.startswith(detail)
@@ -278,7 +278,7 @@ def test_more_axes_than_letters() -> None:
 def test_wrong_shapes(
     text: str, shapes: list[Shape], detail: str, hint: str | None, place: Place
 ) -> None:
-    """A refusal names letter, sizes and operands, and a transposition with which they fit."""
+    """An error names letter, sizes and operands, and a transposition with which they fit."""
     with pytest.raises(ShapeMismatchError) as caught:
         read(text, shapes)
     assert (caught.value.detail, caught.value.hint) == (detail, hint)
@@ -358,7 +358,7 @@ def test_wrong_path(path: Path, detail: str) -> None:
 
 
 def test_long_step_is_not_repeated() -> None:
-    """Of a step of many positions, a refusal repeats the beginning."""
+    """Of a step of many positions, the error repeats the beginning."""
     with pytest.raises(InvalidFieldError) as caught:
         find_path("i,i->", ((2,), (2,)), (tuple(range(10_000)),))
     assert len(caught.value.detail) < 200

@@ -207,7 +207,7 @@ def test_product_of_many(call: tuple[Dtype, list[Array]]) -> None:
 def test_wording(
     op: str, dtype: str, values: Sequence[Any], raw: dict[str, object], detail: str
 ) -> None:
-    """A refusal says which value does not fit, and what would work."""
+    """An error says which value does not fit, and what would work."""
     operands = [torch.tensor(value, dtype=DTYPES[dtype].torch) for value in values]
     inferred = inferred_of(REGISTRY[op], operands, raw)
     with pytest.raises(IntegerOverflowError) as caught:
