@@ -10,7 +10,7 @@ from service.cli.output import add_results, asked_results, progress_bar
 from service.cli.request import DEADLINE, DTYPE, SEED, parse_shapes, random_call, subject
 from service.cli.sweep import LIMIT, compare_sizes
 from service.cli.tables import race_table
-from service.compare import PARAMS, CompareOptions, Race, Report, enter
+from service.compare import PARAMS, CompareOptions, Race, Report, prepare_race
 from service.errors import MissingFieldError
 from service.http.serializers import report_answer
 from service.settings import from_environment
@@ -39,7 +39,7 @@ def compare(arguments: Sequence[str]) -> None:
     core = make_core(from_environment())
     call = random_call(core, op, parse_shapes(options.shapes), options, PARAMS)
     race_options = CompareOptions.of(call.options)
-    report = watched(enter(core.engine, call, race_options))
+    report = watched(prepare_race(core.engine, call, race_options))
     title = subject(op, call)
     results.show(
         title,

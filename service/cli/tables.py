@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.compare import CompareOptions, Report, Row
-from service.compare.report import host_line, quickest, rung_names
+from service.compare.report import host_line, quickest, strategy_labels
 from service.compare.sweep import Sweep, SweepLine
 from service.core.dtypes import describe
 from service.core.units import bytes_text, count_text, error_text, ratio_text, shape_text, time_text
@@ -35,7 +35,7 @@ def race_table(report: Report, title: str, options: CompareOptions) -> Group:
         if row.strategy == report.baseline and row.times_ns:
             marks = f"{marks}, baseline" if marks else "baseline"
         table.add_row(*_race_cells(report, row), marks, style=_style(row, fastest))
-    names = rung_names(report.rows)
+    names = strategy_labels(report.rows)
     skipped = [
         (name, row.skipped)
         for name, row in zip(names, report.rows, strict=True)
@@ -88,7 +88,7 @@ def plan_table(found: Explanation, title: str) -> Group:
 def sweep_table(sweep: Sweep, title: str) -> Group:
     """Medians by size, a column for each strategy, then how far each came and why no further."""
     table = _table("n")
-    names = rung_names(sweep.lines)
+    names = strategy_labels(sweep.lines)
     for name in names:
         table.add_column(name, justify="right")
     for point in sweep.points:

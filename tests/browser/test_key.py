@@ -1,4 +1,4 @@
-"""A service that wants a key: the lab page asks for it."""
+"""A service that needs a key: the lab page asks for it."""
 
 from playwright.async_api import BrowserContext, expect
 

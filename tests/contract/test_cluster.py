@@ -34,7 +34,7 @@ BY_DASK: Final = [
     if row.strategy == "dask"
     and row.device == "cpu"
     and row.dtype in {describe(each).name for each in IN_BLOCKS}
-    and row.has_meaning
+    and row.takes_dtype
 ]
 
 
@@ -91,7 +91,7 @@ async def post(client: AsyncClient, path: str, body: Json, status: int = 200) ->
 async def test_table(row: Row, client: AsyncClient) -> None:
     """Every sample by dask is what numpy makes of it, or refused with its reason."""
     body = row.body() | {"device": "cluster"}
-    meaning = row.op.sample_meaning(row.sample, describe_of(row.dtype))
+    meaning = row.op.infer_sample(row.sample, describe_of(row.dtype))
     if row.op.strategies["dask"].unsuitable(meaning, "cluster") is not None:
         problem = await post(client, f"/{row.op.name}", body, 422)
         assert problem["code"] == "strategy-unsuitable"

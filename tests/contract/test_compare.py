@@ -161,7 +161,7 @@ async def test_every_strategy_has_its_row(
     del body["strategy"]
     response = await client.post(f"/{op.name}/compare", json=body)
     planned = await client.post(f"/{op.name}/plan", json=row.body())
-    if not row.has_meaning:
+    if not row.takes_dtype:
         assert response.status_code == 422
         assert response.json() | {"instance": ""} == planned.json() | {"instance": ""}
         return
@@ -511,7 +511,7 @@ async def test_together_the_rungs_keep_within_the_deadline(
     (cpu,) = planner.devices.candidates("cpu")
 
     def costs_ns(size: int) -> dict[str, int]:
-        meaning = op.sample_meaning(Sample("", ((size, size),) * 2), torch.float32)
+        meaning = op.infer_sample(Sample("", ((size, size),) * 2), torch.float32)
         return {
             name: planner.cost_model.estimate_ns(op, strategy, cpu, meaning)
             for name, strategy in op.strategies.items()
@@ -722,7 +722,7 @@ async def test_a_silent_rung_is_kept_company(rates: CostModel) -> None:
         op = service.engine.registry["matmul"]
         operands = (torch.tensor([[77.0, 1]]), torch.ones(2, 1))
         call = Call("matmul", operands, parse_params(op.params, {}), device="cpu")
-        entered = compare.enter(service.engine, call, CompareOptions(repeat=1))
+        entered = compare.prepare_race(service.engine, call, CompareOptions(repeat=1))
         loop, stream = asyncio.get_running_loop(), RaceEvents(ping_s=0.01)
 
         def tell(row: Bytes) -> None:
@@ -749,7 +749,7 @@ def entered(app: FastAPI, options: CompareOptions, **fields: Any) -> compare.Rac
     service: Service = app.state.service
     operands = (torch.tensor(A, dtype=torch.float32), torch.tensor(B, dtype=torch.float32))
     call = Call("matmul", operands, {}, device="cpu", **fields)
-    return compare.enter(service.engine, call, options)
+    return compare.prepare_race(service.engine, call, options)
 
 
 def test_a_report_has_the_rows_of_its_race(app: FastAPI) -> None:
@@ -793,19 +793,19 @@ def test_a_race_ends_when_it_is_told_to(rates: CostModel, enough: int, made: int
     assert len(runs) == made
 
 
-def test_rungs_take_turns(rates: CostModel) -> None:
+def test_strategies_run_in_rounds(rates: CostModel) -> None:
     """None runs to its end before the next begins, so that a disturbance is shared."""
     runs: list[str] = []
     options = CompareOptions(repeat=12, budget_ms=60_000, strategies=("first", "second"))
     race = entered(traced(rates, runs), options)
     runs.clear()  # entering may measure
     report = race.report(race.run())
-    warm_up, turns = runs[:2], runs[2:]
+    warm_up, rounds = runs[:2], runs[2:]
     assert warm_up == ["first", "second"]
     expected = []
     for length in (5, 5, 2):
         expected += ["first"] * length + ["second"] * length
-    assert turns == expected
+    assert rounds == expected
     assert [len(row.times_ns) for row in report.rows] == [12, 12]
 
 
@@ -828,8 +828,8 @@ def test_a_long_run_is_not_warmed_up(app: FastAPI) -> None:
 def test_the_budget_keeps_within_the_deadline(app: FastAPI) -> None:
     """A minute's budget in a call of a second is a second."""
     race = entered(app, CompareOptions(budget_ms=60_000, strategies=("torch",)), deadline_ms=1000)
-    (rung,) = race._rungs()
-    assert rung.share_ns == 1_000_000_000
+    (entrant,) = race._strategy_runs()
+    assert entrant.share_ns == 1_000_000_000
 
 
 def check(result: object, reference: object, rtol: float = 1e-3, atol: float = 1e-5) -> Agreement:

@@ -94,7 +94,7 @@ def _usual(op: Op[Any]) -> tuple[dict[str, list[int]], list[int]]:
     sample = op.samples[0]
     names = op.operands or [str(index) for index in range(len(sample.shapes))]
     inputs = dict(zip(names, map(_any_sizes, sample.shapes), strict=True))
-    return inputs, _any_sizes(op.sample_meaning(sample, DTYPE).shape)
+    return inputs, _any_sizes(op.infer_sample(sample, DTYPE).shape)
 
 
 def _any_sizes(shape: Shape) -> list[int]:

@@ -26,7 +26,7 @@ from service.cli.charts.style import (
     small,
 )
 from service.compare import Report, Row
-from service.compare.report import host_line, quickest, rung_names
+from service.compare.report import host_line, quickest, strategy_labels
 from service.core.units import count_text, error_text, ratio_text, time_text
 
 STATES: Final = {
@@ -59,7 +59,7 @@ class Panel:
 def race_chart(report: Report, title: str) -> Chart:
     """The times of a race and its errors, side by side, a line for each rung."""
     fastest = quickest(report)
-    names = rung_names(report.rows)
+    names = strategy_labels(report.rows)
     records = [
         {"label": name, **_rung(report, row, fastest)}
         for name, row in zip(names, report.rows, strict=True)

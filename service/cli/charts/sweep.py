@@ -28,7 +28,7 @@ from service.cli.charts.style import (
     log,
     middle_half,
 )
-from service.compare.report import host_line, rung_names
+from service.compare.report import host_line, strategy_labels
 from service.compare.sweep import Sweep
 from service.core.units import time_text
 
@@ -42,7 +42,7 @@ LABEL_PX: Final = 15
 def sweep_chart(sweep: Sweep, title: str, limit_ns: int) -> Chart:
     """Time against size, a line for each strategy; a ring marks where one stops."""
     first, last = sweep.sizes[0], sweep.sizes[-1]
-    named = dict(zip(rung_names(sweep.lines), sweep.lines, strict=True))
+    named = dict(zip(strategy_labels(sweep.lines), sweep.lines, strict=True))
     lines = {name: line for name, line in named.items() if line.rows}
     names = list(lines)
     points: list[Record] = [

@@ -258,7 +258,7 @@ def test_interrupted(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "enter", interrupt)
+    monkeypatch.setattr(command, "prepare_race", interrupt)
     assert main(shlex.split(f"compare matmul {SMALL}")) == 130
 
 

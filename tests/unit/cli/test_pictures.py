@@ -13,7 +13,7 @@ from service.cli.output import as_text
 from service.cli.tables import plan_table, race_table, sweep_table, verdict
 from service.compare import CompareOptions, Report, Row
 from service.compare.agreement import Agreement
-from service.compare.report import Host, host_line, quickest, rung_names
+from service.compare.report import Host, host_line, quickest, strategy_labels
 from service.compare.sweep import Point, Sweep
 from service.core.call import Spec
 from service.core.devices import host_devices
@@ -68,8 +68,8 @@ def test_the_fastest_agrees() -> None:
 
 def test_names() -> None:
     """The device is named where there are several."""
-    assert rung_names([SLOW, QUICK]) == ["loops", "torch"]
-    assert rung_names([QUICK, GPU]) == ["torch on cpu", "torch on cuda:0"]
+    assert strategy_labels([SLOW, QUICK]) == ["loops", "torch"]
+    assert strategy_labels([QUICK, GPU]) == ["torch on cpu", "torch on cuda:0"]
 
 
 @pytest.mark.parametrize(

@@ -324,7 +324,7 @@ def test_work_limit(op: str) -> None:
             continue
         here = planner()
         limit = here.work_limit(strategy, REGISTRY[op], CPU)
-        largest = REGISTRY[op].sample_meaning(
+        largest = REGISTRY[op].infer_sample(
             Sample(
                 "",
                 REGISTRY[op].calibration_samples[-1].shapes,
