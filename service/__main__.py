@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from service.cli.parser import PROGRAM, Parser, examples, listed
+from service.cli.parser import PROGRAM, Parser, examples, format_list
 from service.errors import InvalidFieldError, ServiceError, did_you_mean, quote
 
 OPENAPI: Final = Path("openapi/openapi.json")
@@ -81,7 +81,7 @@ def _parser() -> Parser:
     parser = Parser(
         PROGRAM,
         "Matrix products, einsum, norms and broadcasting over HTTP, each by several strategies.\n\n"
-        f"commands:\n{listed(SUMMARIES)}",
+        f"commands:\n{format_list(SUMMARIES)}",
         epilog=examples(
             "serve",
             "plan matmul --shapes 1000x1000 1000x1000",
@@ -177,7 +177,7 @@ def strategies(arguments: Sequence[str]) -> int:
 
     for op in REGISTRY.values():
         print(f"{op.name}: {op.summary}")
-        print(listed({each.name: each.summary for each in op.strategies.values()}))
+        print(format_list({each.name: each.summary for each in op.strategies.values()}))
     return 0
 
 

@@ -14,7 +14,7 @@ import torch
 
 from service.__main__ import main
 from service.cli import compare as command
-from service.cli import output as results
+from service.cli import output
 from service.cli.request import RandomOperand, random_tensor
 from service.codecs import DecodeContext
 from service.core.dtypes import DTYPES, describe
@@ -245,7 +245,7 @@ def test_a_file_that_cannot_be_written(capsys: Output, tmp_path: Path) -> None:
 
 def test_without_the_extra(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture without what draws it is refused before the race, and says what to install."""
-    monkeypatch.setattr(results, "find_spec", lambda name: None)
+    monkeypatch.setattr(output, "find_spec", lambda name: None)
     told = refusal(capsys, f"compare matmul {SMALL} --png x.png")
     assert "altair and vl_convert" in told
     assert "'.[charts]'" in told

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from service.cli.charts import race_chart, sweep_chart, write_html, write_png
-from service.cli.output import as_text
+from service.cli.output import table_text
 from service.cli.tables import plan_table, race_table, sweep_table, verdict
 from service.compare import CompareOptions, Report, Row
 from service.compare.agreement import Agreement
@@ -88,7 +88,7 @@ def test_verdict(row: Row, text: str) -> None:
 
 def test_race_table() -> None:
     """The fastest, the baseline and what disagrees are marked by words; reasons stand below."""
-    text = as_text(race_table(report(SLOW, QUICK, GPU, DEAR), "a race", CompareOptions()))
+    text = table_text(race_table(report(SLOW, QUICK, GPU, DEAR), "a race", CompareOptions()))
     lines = {" ".join(line.split()[:3]): line for line in text.splitlines()}
     assert text.startswith("a race\n")
     assert lines["loops cpu 1"].endswith("baseline")
@@ -102,9 +102,11 @@ def test_race_table() -> None:
 def test_race_table_of_one() -> None:
     """The only rung is the fastest and the baseline; without a baseline there is no speed-up."""
     alone = replace(QUICK, times_ns=(1_000,))
-    text = as_text(race_table(report(alone, baseline="torch"), "a race", CompareOptions()))
+    text = table_text(race_table(report(alone, baseline="torch"), "a race", CompareOptions()))
     assert "fastest, baseline" in text
-    assert "×" not in as_text(race_table(report(QUICK, baseline=None), "a race", CompareOptions()))
+    assert "×" not in table_text(
+        race_table(report(QUICK, baseline=None), "a race", CompareOptions())
+    )
 
 
 def test_race_chart(tmp_path: Path) -> None:
@@ -131,7 +133,7 @@ def test_plan_table_without_a_strategy() -> None:
     planner = Planner(host_devices("cpu"), CostModel(), Limits(2**24, 2**30, 16, 30_000))
     specs = (Spec((2, 2), torch.float32),) * 2
     found = planner.explain(CallSpec(REGISTRY["matmul"], specs, {}))
-    text = as_text(plan_table(replace(found, plan=None, reason="none", estimates=()), "a plan"))
+    text = table_text(plan_table(replace(found, plan=None, reason="none", estimates=()), "a plan"))
     assert "accepted  NO: none" in text
     assert "memory" not in text
 
@@ -145,14 +147,14 @@ def sweep() -> Sweep:
 
 def test_sweep_table() -> None:
     """Each size has its fastest; each strategy its last size, and the reason."""
-    lines = as_text(sweep_table(sweep(), "a sweep")).splitlines()
+    lines = table_text(sweep_table(sweep(), "a sweep")).splitlines()
     assert any(" ".join(line.split()) == "4 - > 1.20 us ! 105 ns -" for line in lines)
     assert any("loops on cpu" in line and "at 4: too slow" in line for line in lines)
     assert any("dot on cpu" in line and "at 2: does not take int8" in line for line in lines)
     assert any("torch on cpu" in line and "it does not stop" in line for line in lines)
     assert lines[-1] == host_line(report())
     ended = Sweep((), "at 2: nothing runs")
-    assert as_text(sweep_table(ended, "a sweep")).endswith("the sweep ended at 2: nothing runs")
+    assert table_text(sweep_table(ended, "a sweep")).endswith("the sweep ended at 2: nothing runs")
 
 
 def test_sweep_chart(tmp_path: Path) -> None:
