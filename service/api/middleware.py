@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.compression import packing
+from service.api.compression import select_send
 from service.errors import InternalError, ServiceError, did_you_mean, quote
 from service.http.errors import MethodNotAllowedError, NotFoundError
 from service.http.problems import error_response
@@ -132,7 +132,7 @@ class ResponseSender:
             headers = [*message["headers"], (b"x-request-id", self._request_id.encode())]
             headers += [header for header in SECURITY if header not in headers]
             if self._may_pack:
-                self._send = packing(self._send, headers, self._scope)
+                self._send = select_send(self._send, headers, self._scope)
             message = {**message, "headers": headers}
         elif self.head:
             message = {**message, "body": b""}
