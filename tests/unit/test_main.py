@@ -127,7 +127,7 @@ def test_too_few_open_files(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Connections are held to what is left, which is told with a way out."""
-    monkeypatch.setattr("service.server.run.make_room", lambda _: 700)
+    monkeypatch.setattr("service.server.run.raise_file_limit", lambda _: 700)
     monkeypatch.setattr(Server, "run", lambda _: None)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     serve(Settings(port=0))
