@@ -15,7 +15,7 @@ from service.observability.logs import log_config
 from service.server.fast_path import Protocol
 from service.server.preflight import raise_file_limit
 from service.server.shutdown import Server
-from service.server.supervisor import Supervisor
+from service.server.supervisor import Heartbeat, Supervisor
 from service.settings import PREFIX, Settings, from_environment
 
 GRACE_S: Final = 30
@@ -53,9 +53,9 @@ def _serve_by_many(settings: Settings) -> int:
         return Supervisor(_serve_on, settings.workers, listener).run()
 
 
-def _serve_on(listener: socket.socket) -> None:
+def _serve_on(listener: socket.socket, heartbeat: Heartbeat) -> None:
     """Serve as one of several server processes, with settings from the environment."""
-    Server(_config(from_environment())).run([listener])
+    Server(_config(from_environment()), heartbeat).run([listener])
 
 
 def _config(settings: Settings) -> uvicorn.Config:

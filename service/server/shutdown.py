@@ -1,8 +1,9 @@
-"""A server process: uvicorn's, that ends in order at the first signal and at once at the second."""
+"""Server process: uvicorn's, with a heartbeat, which drains at a signal and exits at the second."""
 
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 from math import ceil
 from types import FrameType
 from typing import Final
@@ -12,29 +13,48 @@ import uvicorn
 from service.server.connection import Connection
 
 TICK_S: Final = 0.05
+BEAT_S: Final = 1.0
 
 
 class Server(uvicorn.Server):
-    """Serves until a signal comes.
+    """Serve until a signal comes, and answer what was accepted before the end.
 
-    uvicorn alone stops to listen first, so that nobody can ask whether it is ready; takes no second
-    SIGTERM; and dies of the signal when it has done all.
+    uvicorn alone closes the listener first, so that clients that ask for readiness are refused
+    instead of answered; ignores a second SIGTERM; and dies of the signal after the last response.
     """
 
+    def __init__(self, config: uvicorn.Config, heartbeat: Callable[[], None] | None = None):
+        """Call `heartbeat` from the event loop once a second, from the start of serving on."""
+        super().__init__(config)
+        self._heartbeat = heartbeat
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to serve, and begin the heartbeat, which lasts as long as the event loop."""
+        await super().startup(sockets)
+        if self._heartbeat is not None:
+            self._beat(self._heartbeat, asyncio.get_running_loop())
+
+    def _beat(self, heartbeat: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+        heartbeat()
+        loop.call_later(BEAT_S, self._beat, heartbeat, loop)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end; at once, if that has begun. Workers end as their sockets close."""
+        """Begin to shut down, or exit at once if that has begun.
+
+        Worker processes end when their sockets close.
+        """
         if self.should_exit:
-            # Threads compute, and Python would wait for them.
+            # Python would wait for threads that compute.
             os._exit(128 + sig)
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what has been accepted, refuse what comes meanwhile, and then listen no more."""
+        """Finish the requests that were accepted, refuse new ones meanwhile, and then close."""
         loop = asyncio.get_running_loop()
         end = loop.time() + (self.config.timeout_graceful_shutdown or 0)
         self.lifespan.state["drain"]()
-        # A connection that has not asked yet is about to: it is told, and then closed.
-        accepted = [each for each in self.server_state.connections if has_asked(each)]
+        # A connection without a request so far gets a refusal for its first one, and then closes.
+        accepted = [each for each in self.server_state.connections if has_request(each)]
         for connection in accepted:
             connection.shutdown()
         left = self.server_state.connections
@@ -42,11 +62,11 @@ class Server(uvicorn.Server):
             await asyncio.sleep(TICK_S)
         for server in self.servers:
             server.close()
-        await asyncio.sleep(TICK_S)  # who came last is told, too
+        await asyncio.sleep(TICK_S)  # the last connections get their refusals, too
         self.config.timeout_graceful_shutdown = ceil(max(0, end - loop.time()))
         await super().shutdown(sockets)
 
 
-def has_asked(connection: object) -> bool:
-    """Whether a request has begun, or been answered, on a connection."""
+def has_request(connection: object) -> bool:
+    """Return whether a request has begun, or been answered, on a connection."""
     return isinstance(connection, Connection) and connection.cycle is not None
