@@ -134,12 +134,11 @@ def serve(arguments: Sequence[str]) -> int:
     options = parser.parse(arguments)
 
     from service.server.preflight import check, greeting
-    from service.server.run import check_entry, serve
+    from service.server.run import serve
     from service.settings import SettingsError, from_environment
 
     try:
         settings = from_environment(host=options.host, port=options.port, workers=options.workers)
-        check_entry(settings)
         settings = check(settings)
     except SettingsError as error:
         print(f"cannot start: {error}", file=sys.stderr)
