@@ -121,7 +121,7 @@ class Engine:
 
     def _new_plan(self, call: Call, key: Hashable) -> Plan:
         plan = _runnable(self.planner.plan(self.call_spec(call)))
-        if isinstance(call.output, StoreTarget) and plan.meaning.dtype not in IN_NUMPY:
+        if isinstance(call.output, StoreTarget) and plan.inferred.dtype not in IN_NUMPY:
             raise UnsupportedDtypeError(
                 f"npy files, which results are stored as, cannot hold "
                 f"{describe(plan.inferred.dtype).name}",
@@ -158,10 +158,10 @@ class Engine:
             call.strategy,
             call.device,
             call.deadline_ms,
-            self._leaves(call),
+            self._writes_to_store(call),
         )
 
-    def _leaves(self, call: Call) -> bool:
+    def _writes_to_store(self, call: Call) -> bool:
         """Whether the result can do without being held here."""
         summary = call.output == "summary" and self.scratch is not None
         return summary or isinstance(call.output, StoreTarget)
@@ -196,17 +196,17 @@ class Engine:
         )
 
     def _run_here(self, call: Call, plan: Plan, watch: Stopwatch) -> Tensor:
-        meaning, strategy, marks = plan.meaning, plan.strategy, watch.marks
+        inferred, strategy, marks = plan.inferred, plan.strategy, watch.marks
         operands = read(call.operands)
-        plan.op.check_overflow(meaning, operands)
+        plan.op.check_overflow(inferred, operands)
         marks.append((DECODE, perf_counter_ns()))
         if plan.device.kind == "cpu":  # no copies, and no synchronisation
-            result = strategy.adapt(strategy.compute, meaning, operands)
+            result = strategy.adapt(strategy.compute, inferred, operands)
             marks.append((COMPUTE, perf_counter_ns()))
         else:
             operands = move(operands, plan.device)
             watch.lap(UPLOAD)
-            result = strategy.run(meaning, operands)
+            result = strategy.run(inferred, operands)
             synchronize(plan.device)
             watch.lap(COMPUTE)
             result = result.cpu()
@@ -235,8 +235,8 @@ class Engine:
 
 def _runnable(plan: Plan) -> Plan:
     """Return the plan with what each run of it needs."""
-    meaning = plan.meaning
-    return replace(plan, elements=meaning.elements, explanation=meaning.explanation)
+    inferred = plan.inferred
+    return replace(plan, elements=inferred.elements, explanation=inferred.explanation)
 
 
 def read(operands: Sequence[Tensor]) -> list[Tensor]:

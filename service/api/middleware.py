@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.asgi import send_error
-from service.api.compression import packing
+from service.api.compression import select_send
 from service.core.response import SECURITY_HEADERS
 from service.errors import ServiceError
 from service.http.auth import Authenticator
@@ -144,7 +144,7 @@ class ResponseSender:
             headers = [*message["headers"], (b"x-request-id", self._request_id.encode())]
             headers += [header for header in SECURITY_HEADERS if header not in headers]
             if self._may_pack:
-                self._send = packing(self._send, headers, self._scope)
+                self._send = select_send(self._send, headers, self._scope)
             message = {**message, "headers": headers}
         elif self._is_head:
             message = {**message, "body": b""}

@@ -39,9 +39,9 @@ def compare(arguments: Sequence[str]) -> None:
     core = make_core(from_environment())
     call = random_call(core, op, parse_shapes(options.shapes), options, PARAMS)
     race_options = CompareOptions.of(call.options)
-    report = watched(prepare_race(core.engine, call, race_options))
-    title = subject(op, call)
-    results.show(
+    report = run_with_progress(prepare_race(core.engine, call, race_options))
+    title = call_title(op, call)
+    output.show(
         title,
         race_table(report, title, race_options),
         lambda: report_answer(report).model_dump_json(exclude_unset=True),

@@ -29,7 +29,7 @@ def plan(arguments: Sequence[str]) -> None:
     if options.shapes is None:
         raise MissingFieldError(f"plan {op.name} needs --shapes", hint=SHAPES)
     core = make_core(from_environment())
-    call = sketched_call(core, op, parse_shapes(options.shapes), options)
+    call = shape_call(core, op, parse_shapes(options.shapes), options)
     request = core.engine.call_spec(call)
     found = core.engine.planner.explain(request)
     if options.json:

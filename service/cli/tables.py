@@ -58,9 +58,9 @@ def verdict(row: Row) -> str:
 
 
 def plan_table(found: Explanation, title: str) -> Group:
-    """What a call means, what each strategy would cost, and what the operation has to tell."""
-    meaning, plan = found.inferred, found.plan
-    dtype = describe(meaning.dtype)
+    """Return the facts of a call, the cost of each strategy, and the steps of the operation."""
+    inferred, plan = found.inferred, found.plan
+    dtype = describe(inferred.dtype)
     shown = plan or found.cheapest
     facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     size = bytes_text(inferred.elements * dtype.itemsize)

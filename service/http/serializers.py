@@ -12,8 +12,8 @@ from service.registry import Inferred
 
 def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
     """The answer to a plan."""
-    meaning, plan = found.inferred, found.plan
-    dtype = describe(meaning.dtype)
+    inferred, plan = found.inferred, found.plan
+    dtype = describe(inferred.dtype)
     shown = plan or found.cheapest
     return schemas.PlanAnswer(
         op=request.op.name,
@@ -22,13 +22,13 @@ def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
         strategy=plan.strategy.name if plan else None,
         device=plan.device.name if plan else None,
         result=schemas.PlannedResult(
-            shape=list(meaning.shape),
+            shape=list(inferred.shape),
             dtype=dtype.name,
-            elements=meaning.elements,
-            bytes=meaning.elements * dtype.itemsize,
+            elements=inferred.elements,
+            bytes=inferred.elements * dtype.itemsize,
         ),
         work=schemas.PlannedWork(
-            multiply_adds=meaning.multiply_adds,
+            multiply_adds=inferred.multiply_adds,
             peak_elements=shown.work.peak_elements if shown else 0,
             peak_bytes=shown.peak_bytes if shown else 0,
         ),
@@ -43,18 +43,18 @@ def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
             )
             for each in found.estimates
         ],
-        reproduce=meaning.reproduce,
-        **_blocks(meaning),
+        reproduce=inferred.reproduce,
+        **_blocks(inferred),
     )
 
 
-def _blocks(meaning: Inferred) -> dict[str, Any]:
+def _blocks(inferred: Inferred) -> dict[str, Any]:
     """What only some operations have to tell."""
     blocks: dict[str, Any] = {}
-    if meaning.path is not None:
-        blocks["path"] = [schemas.PathStep.model_validate(step) for step in meaning.path]
-    if meaning.explanation is not None:
-        blocks["broadcast"] = schemas.Alignment.model_validate(meaning.explanation)
+    if inferred.path is not None:
+        blocks["path"] = [schemas.PathStep.model_validate(step) for step in inferred.path]
+    if inferred.explanation is not None:
+        blocks["broadcast"] = schemas.Alignment.model_validate(inferred.explanation)
     return blocks
 
 

@@ -21,7 +21,7 @@ def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str,
     """Return the handler of a device process, with the server's settings and measured costs."""
     own = Device(**device)
     service = build_service(
-        Settings.model_validate(settings), REGISTRY, CostModel.of(rates), gpus=[own]
+        Settings.model_validate(settings), REGISTRY, CostModel.from_rows(rates), gpus=[own]
     )
     service.phase = READY
     return DeviceRequestHandler(RequestHandler(service), service.engine, own)
@@ -48,9 +48,9 @@ class DeviceRequestHandler:
             self._check(error)
             raise
 
-    def rest(self) -> None:
+    def trim_memory(self) -> None:
         """Return memory of the host to the system; that of the device is not shared."""
-        self._worker.rest()
+        self._worker.trim_memory()
 
     def _report(self) -> bytes:
         """Return the description of the device and measured costs, after a product of 2 x 2."""

@@ -30,11 +30,13 @@ INLINE_NS: Final = 1_000_000
 KILLABLE_NS: Final = 250_000_000
 # Answers from here on leave so much memory behind that it is worth some time to return it.
 TRIM_BYTES: Final = 4_000_000
-Executor = ThreadPool | ProcessPool | DeviceProcess
+AnyExecutor = ThreadPool | ProcessPool | DeviceProcess
 T = TypeVar("T")
 
 
-def planned_executor(service: Service, plan: Plan, encode_ns: int, *, may_wait: bool) -> Executor:
+def planned_executor(
+    service: Service, plan: Plan, encode_ns: int, *, may_wait: bool
+) -> AnyExecutor:
     """Return the executor of a planned call, whose result takes `encode_ns` to encode.
 
     A call that `may_wait` for a disk is not given to a worker, which could run it twice.
@@ -90,7 +92,9 @@ def with_planning_state(
     """
     planner, processes = service.engine.planner, service.device_processes
     rows = [
-        row for row in planner.rates.rows() if (row[2] in processes if op is None else row[0] == op)
+        row
+        for row in planner.cost_model.to_rows()
+        if (row[2] in processes if op is None else row[0] == op)
     ]
     return replace(message, absences=planner.devices.readiness.absences, rates=rows)
 
@@ -143,7 +147,7 @@ async def _ask(
             body,
             estimated_ns=estimated_ns,
             deadline_ms=deadline_ms,
-            tell=request.emit,
+            emit=request.emit,
         )
     else:
         head, payload = await executor.run(

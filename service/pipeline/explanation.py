@@ -9,7 +9,7 @@ from service.core.response import HttpResponse
 from service.executors import Bytes, ProcessPool
 from service.http.negotiation import JSON
 from service.http.serializers import plan_answer
-from service.pipeline.dispatch import Executor, dispatch
+from service.pipeline.dispatch import AnyExecutor, dispatch
 from service.pipeline.request import PipelineRequest
 
 UNLIMITED: Final = 2**1100
@@ -52,7 +52,7 @@ class ExplanationRequest(PipelineRequest):
         self.call = self.decode()
         self.is_prepared = True
 
-    def choose_executor(self) -> Executor:
+    def choose_executor(self) -> AnyExecutor:
         """Return the threads: strategies may have to be measured first."""
         return self.service.threads
 

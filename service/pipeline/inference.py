@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Final
 
-from service.codecs.inference.codec import BYTES, JSON, Inference
+from service.codecs.inference.codec import Inference
+from service.codecs.media_types import BYTES, JSON
 from service.errors import MalformedBodyError, quote
 from service.http.errors import UnsupportedMediaTypeError
 from service.http.negotiation import IDENTITY, choose, coded_reader

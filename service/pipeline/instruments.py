@@ -17,7 +17,7 @@ def add_instruments(metrics: Metrics, service: Service) -> None:
 
     if workers:
         about = "Worker processes that died, or were killed."
-        metrics.counter("worker_ends", about, lambda: sum(pool.ends for pool in workers))
+        metrics.counter("worker_ends", about, lambda: sum(pool.exits for pool in workers))
     for device, process in service.device_processes.items():
         about = "Processes of a device that died, or were replaced."
         metrics.counter("owner_ends", about, partial(getattr, process, "ends"), device=device)

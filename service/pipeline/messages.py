@@ -109,10 +109,10 @@ def response_from(
 
     WrongDeviceError if another process has to compute.
     """
-    status, *rest = orjson.loads(head)
+    status, *trim_memory = orjson.loads(head)
     if isinstance(status, dict):
-        raise WrongDeviceError(Admitted(**status), *rest)
-    headers, marks, phases, strategy = rest
+        raise WrongDeviceError(Admitted(**status), *trim_memory)
+    headers, marks, phases, strategy = trim_memory
     raw = tuple((name.encode(TEXT), value.encode(TEXT)) for name, value in headers)
     response = HttpResponse(status, raw, (memoryview(payload),))
     return response, Stopwatch(marks, phases), strategy

@@ -15,7 +15,7 @@ from service.core.response import HttpResponse
 from service.executors import ProcessPool
 from service.http.negotiation import JSON
 from service.http.serializers import report_answer, row_answer
-from service.pipeline.dispatch import Executor, with_planning_state
+from service.pipeline.dispatch import AnyExecutor, with_planning_state
 from service.pipeline.messages import WorkerRequest
 from service.pipeline.request import PipelineRequest
 
@@ -43,10 +43,10 @@ class RaceRequest(PipelineRequest):
         context = replace(self.context, params=compare.PARAMS)
         call = negotiated.reader.decode(self.body, negotiated.op, context, self.fields)
         options = compare.CompareOptions.of(call.options)
-        self._race = compare.enter(self.service.engine, call, options)
+        self._race = compare.prepare_race(self.service.engine, call, options)
         self.is_prepared = True
 
-    def choose_executor(self) -> Executor:
+    def choose_executor(self) -> AnyExecutor:
         """Return the process for races, or the thread for them."""
         return self.service.race_workers or self.service.race_threads
 

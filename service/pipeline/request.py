@@ -21,18 +21,18 @@ from service.errors import BodyTooLargeError, OutOfMemoryError
 from service.executors import (
     INLINE,
     PROCESS,
-    Block,
     Bytes,
     Channel,
+    Emit,
+    Executor,
     Hold,
-    Lane,
+    PoolBlock,
     ProcessPool,
-    Tell,
 )
 from service.http.negotiation import NEGOTIATED, formats, query_fields, writer_for
 from service.pipeline.dispatch import (
     INLINE_NS,
-    Executor,
+    AnyExecutor,
     dispatch,
     left_ms,
     planned_executor,
@@ -141,13 +141,13 @@ class PipelineRequest:
         self.op_name = negotiated.op.name
         self.version = negotiated.version
         self.request_id = request_id
-        self.executor: Lane = INLINE
+        self.executor: Executor = INLINE
         self.strategy = ""  # none has been planned
         self.call: Call | None = None
-        self.emit: Tell | None = None
+        self.emit: Emit | None = None
         self.is_prepared = self.is_over = False
         self.hold: Hold | None = None
-        self.block: Block | None = None
+        self.block: PoolBlock | None = None
         if length > COUNTED_BYTES:
             self.count(length, f"Content-Length is {length}")
         self.buffer: Buffer = bytearray(length) if length < SHARED_BYTES else self._memory(length)
@@ -231,7 +231,7 @@ class PipelineRequest:
         """Decode the body, and plan the call, on a thread or in a worker process."""
         raise NotImplementedError
 
-    def choose_executor(self) -> Executor:
+    def choose_executor(self) -> AnyExecutor:
         """Return the executor of a prepared request."""
         raise NotImplementedError
 
@@ -263,7 +263,7 @@ class PipelineRequest:
     def prepare_in_worker(self, message: WorkerRequest, channel: Channel) -> None:
         """Decode the body, and plan the call, in a worker process."""
         if message.streams:
-            self.emit = channel.tell
+            self.emit = channel.emit
         self.prepare()
 
 
@@ -295,8 +295,8 @@ class OperationRequest(PipelineRequest):
         if plan is None:
             return dispatch(self)
         self.plan, self.strategy = plan, plan.strategy.name
-        if plan.meaning.dtype not in writer.dtypes:
-            writer = writer_for(negotiated.writers, plan.meaning.dtype)
+        if plan.inferred.dtype not in writer.dtypes:
+            writer = writer_for(negotiated.writers, plan.inferred.dtype)
         self.writer = writer
         self.is_prepared = True
         time_ns = plan.estimated_ns + plan.elements * writer.element_ns
@@ -336,10 +336,10 @@ class OperationRequest(PipelineRequest):
     def _accept(self, plan: Plan) -> None:
         """Go on with an admitted plan, if a format of the answer holds the dtype of its result."""
         self.plan, self.strategy = plan, plan.strategy.name
-        self.writer = writer_for(self.negotiated.writers, plan.meaning.dtype)
+        self.writer = writer_for(self.negotiated.writers, plan.inferred.dtype)
         self.is_prepared = True
 
-    def choose_executor(self) -> Executor:
+    def choose_executor(self) -> AnyExecutor:
         """Return the executor that the plan asks for."""
         return planned_executor(self.service, self.plan, self.encode_ns, may_wait=self.may_wait)
 
@@ -370,7 +370,7 @@ class OperationRequest(PipelineRequest):
             return
         if call.deadline_ms is not None:
             self.watch.lap(DECODE)
-            channel.shorten(left_ms(self))
+            channel.set_deadline(left_ms(self))
         self.prepare()
         if self.plan.device.has_process:
             self.watch.lap(DECODE)

@@ -68,7 +68,7 @@ class Service:
     race_workers: ProcessPool | None
     fork_server: ForkServer | None
     inflight: ByteBudget
-    pool: Pool | None
+    pool: SharedPool | None
     context: DecodeContext
     binary_context: DecodeContext
     device_processes: Mapping[str, DeviceProcess]
@@ -109,7 +109,7 @@ class Service:
         # Objects that exist now stay: the collector need not visit torch's modules again.
         gc.collect()
         gc.freeze()
-        host.release()
+        host.trim_memory()
         if self.phase == WARMING:
             self.phase = READY
             if self.fork_server is not None:
@@ -128,17 +128,17 @@ class Service:
         self._trims = False
         if self.phase == DRAINING:  # its parts may be closed already
             return
-        if self.threads.inside or any(pool.inside for pool in self._process_pools):
+        if self.threads.active_calls or any(pool.active_calls for pool in self._process_pools):
             self.trim_memory_later()
         else:
             for pool in self._process_pools:
-                pool.tidy()
+                pool.trim_memory()
             for process in self.device_processes.values():
-                process.tidy()
+                process.trim_memory()
             if self.pool is not None:
                 self.pool.trim_memory()
             drop_parsers()
-            host.release()
+            host.trim_memory()
 
     def drain(self) -> None:
         """Take no more calls."""
@@ -182,13 +182,17 @@ def build_service(
     core = make_core(settings, registry, cost_model, gpus)
 
     def config(make: str, memory_bytes: int | None, nice: int, **more: Any) -> Config:
-        known = {"settings": settings.model_dump(mode="json"), "rates": cost_model.rows(), **more}
+        known = {
+            "settings": settings.model_dump(mode="json"),
+            "rates": cost_model.to_rows(),
+            **more,
+        }
         return Config(make=make, memory_bytes=memory_bytes, nice=nice, arguments=known)
 
     def device_process(gpu: Device) -> DeviceProcess:
         def receive(text: bytearray) -> None:
             reports[gpu.name] = report = DeviceReport(**orjson.loads(text))
-            cost_model.take(report.rates)
+            cost_model.update(report.rates)
 
         row = asdict(replace(gpu, has_process=False))
         return DeviceProcess(
@@ -211,7 +215,7 @@ def build_service(
         process_pool = partial(ProcessPool, fork_server.fork, configure, queue=settings.queue)
         if core.context.arrays is None:
             with suppress(OSError):
-                pool = Pool(settings.max_inflight_bytes)
+                pool = SharedPool(settings.max_inflight_bytes)
         workers = process_pool(slots=settings.processes, pool=pool)
         race_workers = process_pool(slots=1)  # two races would measure each other
         processes = {gpu.name: device_process(gpu) for gpu in gpus}

@@ -32,7 +32,7 @@ def make(
     """
     known = [Device(**each) for each in gpus]
     service = build_service(
-        Settings.model_validate(settings), REGISTRY, CostModel.of(rates), gpus=known
+        Settings.model_validate(settings), REGISTRY, CostModel.from_rows(rates), gpus=known
     )
     service.phase = READY
     return RequestHandler(service)
@@ -49,8 +49,8 @@ class RequestHandler:
         """Return the response to a request: a result, a report or a problem."""
         message = WorkerRequest.from_json(head)
         planner = self._service.engine.planner
-        planner.devices.readiness.take(message.absences)
-        planner.rates.take(message.rates)
+        planner.devices.readiness.update(message.absences)
+        planner.cost_model.update(message.rates)
         request = self._request(message)
         try:
             response = request.work(message, body, channel)
@@ -68,7 +68,7 @@ class RequestHandler:
     def trim_memory(self) -> None:
         """Return memory that large calls have left to the system."""
         drop_parsers()
-        host.release()
+        host.trim_memory()
 
     def _request(self, message: WorkerRequest) -> PipelineRequest:
         """Return the request that the server has begun."""

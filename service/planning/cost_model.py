@@ -115,7 +115,7 @@ class CostModel:
         check_here(device)
         rate = Rate(0.0, 0.0)
         for sample in op.calibration_samples:
-            inferred = op.sample_meaning(sample, dtype)
+            inferred = op.infer_sample(sample, dtype)
             work = strategy.work(inferred)
             expected = work.steps * rate.ns_per_step + work.flops * rate.ns_per_flop
             if expected > MAX_SAMPLE_NS:

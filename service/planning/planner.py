@@ -60,8 +60,8 @@ class Plan:
     work: Work
     estimated_ns: int
     interpreter_ns: int = 0
-    leaves: bool = False
-    # Both of `meaning`, which computes them anew each time: set in the plan of a call that runs.
+    writes_to_store: bool = False
+    # Both of `inferred`, which computes them anew each time: set in the plan of a call that runs.
     elements: int = 0
     explanation: Mapping[str, object] | None = None
 
@@ -210,7 +210,7 @@ class Planner:
 
     def work_limit(self, strategy: Strategy[Any], op: Op[Any], device: Device) -> WorkBound:
         """Return the multiply-adds that fit in the deadline, by the cost of the largest sample."""
-        inferred = op.sample_meaning(op.calibration_samples[-1], torch.float32)
+        inferred = op.infer_sample(op.calibration_samples[-1], torch.float32)
         estimated_ns = self.cost_model.estimate_ns(op, strategy, device, inferred)
         cost = estimated_ns / inferred.multiply_adds
         return WorkBound(device, int(self.limits.deadline_ms * NS_PER_MS / cost), cost)

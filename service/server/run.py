@@ -13,8 +13,8 @@ from uvicorn.config import STARTUP_FAILURE
 
 from service.observability.logs import log_config
 from service.server.fast_path import FastPathProtocol
-from service.server.preflight import make_room
-from service.server.shutdown import Server
+from service.server.preflight import raise_file_limit
+from service.server.process import Server
 from service.server.supervisor import Heartbeat, Supervisor
 from service.settings import PREFIX, Settings, from_environment
 
@@ -53,10 +53,10 @@ def _serve_by_many(settings: Settings) -> int:
         return Supervisor(_serve_on, settings.workers, listener).run()
 
 
-def _serve_on(listener: socket.socket) -> None:
-    """Be one of several server processes, which get their settings by the environment."""
+def _serve_on(listener: socket.socket, heartbeat: Heartbeat) -> None:
+    """Serve as one of several server processes, with settings from the environment."""
     settings = from_environment()
-    Server(_config(settings), settings).run([listener])
+    Server(_config(settings), settings, heartbeat).run([listener])
 
 
 def _config(settings: Settings) -> uvicorn.Config:

@@ -15,7 +15,7 @@ from service.__main__ import OPENAPI, SUMMARIES, main
 from service.api.auth import key_hash
 from service.operations import REGISTRY
 from service.server.run import serve
-from service.server.shutdown import Server
+from service.server.process import Server
 from service.server.supervisor import Supervisor
 from service.settings import Settings
 

@@ -26,17 +26,33 @@ class Server(uvicorn.Server):
     instead of answered; ignores a second SIGTERM; and dies of the signal after the last response.
     """
 
-    def __init__(self, config: uvicorn.Config, settings: Settings):
-        """Serve as `config` says, with the limits on connections of `settings`."""
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        settings: Settings,
+        heartbeat: Callable[[], None] | None = None,
+    ):
+        """Serve with the limits on connections of `settings`.
+
+        The event loop calls `heartbeat` once a second, from the start of serving on.
+        """
         super().__init__(config)
+        self._heartbeat = heartbeat
         self._monitor = ConnectionMonitor(limits_of(settings))
         self._batch = ResponseBatch(1000 * settings.busy_poll_us)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application, and listen; connections find these objects in their state."""
+        """Start to serve, and begin the heartbeat, which lasts as long as the event loop."""
+        # Connections find these in their state, beside the application's own.
         self.lifespan.state |= {"monitor": self._monitor, "batch": self._batch}
         self._monitor.start()
         await super().startup(sockets)
+        if self._heartbeat is not None:
+            self._beat(self._heartbeat, asyncio.get_running_loop())
+
+    def _beat(self, heartbeat: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+        heartbeat()
+        loop.call_later(BEAT_S, self._beat, heartbeat, loop)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to shut down, or exit at once if that has begun.
@@ -55,8 +71,8 @@ class Server(uvicorn.Server):
         application: Application = self.lifespan.state["application"]
         application.drain()
         self._monitor.is_ending = True
-        # A connection that has not asked yet is about to: it is told, and then closed.
-        accepted = [each for each in self.server_state.connections if has_asked(each)]
+        # A connection without a request so far gets a refusal for its first one, and then closes.
+        accepted = [each for each in self.server_state.connections if has_request(each)]
         for connection in accepted:
             connection.shutdown()
         left = self.server_state.connections

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 
 from service.server import shutdown
-from service.server.shutdown import Server
+from service.server.process import Server
 
 
 def test_the_second_signal_ends_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
