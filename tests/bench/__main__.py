@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.client import Connection, connections, rate
-from tests.bench.figures import Figure, machine
-from tests.bench.parts import part_table
+from tests.bench.codecs import part_table
+from tests.bench.measurements import Figure, machine
 from tests.bench.servers import Server, running
 from tests.bench.workloads import Workload, workloads
 

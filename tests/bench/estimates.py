@@ -28,7 +28,7 @@ from service.planning.cost_model import CostModel
 from service.planning.planner import NS_PER_MS, CallSpec, Plan
 from service.registry import Op, parse_params
 from service.settings import Settings
-from tests.bench.figures import machine
+from tests.bench.measurements import machine
 
 RUNS = 5
 

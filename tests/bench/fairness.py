@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.client import Connection, connections, load, request
-from tests.bench.figures import machine
+from tests.bench.measurements import machine
 from tests.bench.servers import started
 from tests.bench.workloads import BYTES, JSON, json_pair, safetensors_pair
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.proxies import free_port
+from tests.rigs.servers import free_port
 
 READY_S = 60.0
 # The hand-tuned app parses whatever it is sent.

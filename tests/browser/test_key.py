@@ -4,7 +4,7 @@ from playwright.async_api import BrowserContext, expect
 
 from service.api.auth import key_hash, new_key
 from tests.browser.conftest import Visit
-from tests.conftest import serving
+from tests.rigs.servers import serving
 
 
 async def test_the_page_takes_a_key(context: BrowserContext) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.record import HEAD_S, MAX_BODY_BYTES, MAX_HEAD_BYTES, REQUEST_S
-from tests.chaos.server import Server, server
+from tests.chaos.settings import HEAD_S, MAX_BODY_BYTES, MAX_HEAD_BYTES, REQUEST_S
+from tests.rigs.servers import Server, server
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,10 @@ from typing import Final
 import numpy as np
 import pytest
 
-from tests.chaos.crowd import LOOPS, MORE_BYTES, RIGHT, TINY, call, connect, fault, once
+from tests.chaos.clients import LOOPS, MORE_BYTES, RIGHT, TINY, call, connect, fault, once
 from tests.chaos.processes import until
-from tests.chaos.server import IS_LONG, Server, server
+from tests.chaos.settings import IS_LONG
+from tests.rigs.servers import Server, server
 
 IDLE: Final = 10_000 if IS_LONG else 1_000
 # Both ends need a descriptor for each connection, and some for all else.

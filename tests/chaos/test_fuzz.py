@@ -16,12 +16,14 @@ from typing import Final
 
 from httpx import AsyncClient
 
-from tests.chaos.judging import UNREAD, judged
+from tests.chaos.hostile_request import post, shown
 from tests.chaos.mutations import mutated
-from tests.chaos.record import post, shown
-from tests.chaos.server import IS_LONG, SECONDS, Server, received
-from tests.chaos.valid import FORMATS, Sent, valid
-from tests.conftest import Serve
+from tests.chaos.oracle import UNREAD, judged
+from tests.chaos.settings import IS_LONG, SECONDS
+from tests.chaos.valid_requests import FORMATS, Sent, valid
+from tests.rigs.apps import Serve
+from tests.rigs.raw_http import received
+from tests.rigs.servers import Server
 
 SEED: Final = int(os.environ.get("CHAOS_SEED", SystemRandom().randrange(2**32) if IS_LONG else 0))
 NUMBER: Final = os.environ.get("CHAOS_NUMBER")

@@ -5,10 +5,11 @@ from threading import Event
 from time import monotonic
 from typing import Final
 
-from tests.chaos.crowd import BYTES, RIGHT, TINY, crowd, fault, loops, once
-from tests.chaos.figures import ask, inside
+from tests.chaos.clients import BYTES, RIGHT, TINY, crowd, fault, loops, once
+from tests.chaos.metrics import ask, inside
 from tests.chaos.processes import until
-from tests.chaos.server import SECONDS, Server, server
+from tests.chaos.settings import SECONDS
+from tests.rigs.servers import Server, server
 
 SEED: Final = 3
 QUEUE: Final = 4

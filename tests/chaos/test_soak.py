@@ -5,10 +5,11 @@ from functools import partial
 from threading import Event
 from typing import Final
 
-from tests.chaos.crowd import MIX, RIGHT, Histogram, crowd
-from tests.chaos.figures import figure, inside
+from tests.chaos.clients import MIX, RIGHT, Histogram, crowd
+from tests.chaos.metrics import figure, inside
 from tests.chaos.processes import family, lane_processes, new_mark, private_bytes, until
-from tests.chaos.server import SECONDS, Server, server
+from tests.chaos.settings import SECONDS
+from tests.rigs.servers import Server, server
 
 SEED: Final = 7
 CLIENTS: Final = 4

@@ -21,7 +21,8 @@ from safetensors.torch import load
 
 from service.codecs import READERS, WRITERS
 from service.core.dtypes import DTYPES
-from tests.bodies import (
+from tests.rigs.apps import Serve
+from tests.rigs.request_bodies import (
     IN_NUMPY,
     IN_SAFETENSORS,
     JSON,
@@ -40,7 +41,6 @@ from tests.bodies import (
     zip_of,
     zipped,
 )
-from tests.conftest import Serve
 
 HOLDS: Mapping[str, list[str]] = {
     JSON: list(DTYPES),

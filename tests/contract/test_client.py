@@ -24,8 +24,8 @@ from service.client import (
 )
 from service.core.dtypes import DTYPES
 from service.http import schemas
-from tests.bodies import IN_NUMPY, bits_of, tensor_of
-from tests.conftest import BASE
+from tests.rigs.apps import BASE
+from tests.rigs.request_bodies import IN_NUMPY, bits_of, tensor_of
 
 SHAPES = [(), (3,), (2, 3), (0,), (2, 0, 3)]
 

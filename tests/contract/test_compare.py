@@ -1,9 +1,7 @@
 """Races: every strategy on the same inputs, in one report or as a stream, and what ends them."""
 
 import asyncio
-import json
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import uvicorn
 from fastapi import FastAPI
 from httpx import AsyncClient
 
@@ -40,9 +37,10 @@ from service.registry import Op, Registry, Sample, parse_params
 from service.settings import Settings
 from tests import cases
 from tests.cases import TOLERANCES, Json, assert_near
-from tests.conftest import Serve, client_of, running
+from tests.rigs.apps import Serve, client_of, running
+from tests.rigs.event_streams import STREAM, Sse, listening, read_stream
+from tests.rigs.waiting import until
 
-STREAM = {"Accept": "text/event-stream"}
 A: Json = [[1, 2, 3], [4, 5, 6]]
 B: Json = [[1, 0], [0, 1], [1, 1]]
 MATMUL: dict[str, Json] = {"a": A, "b": B, "device": "cpu"}
@@ -55,34 +53,6 @@ async def race(client: AsyncClient, op: str, body: Mapping[str, Json]) -> Json:
     response = await client.post(f"/{op}/compare", json=dict(body))
     assert response.status_code == 200, response.text
     return response.json()
-
-
-@dataclass
-class Sse:
-    """An event of a stream, as the HTML standard reads it."""
-
-    event: str = "message"
-    data: Json = None
-    comments: list[str] = field(default_factory=list)
-
-
-def read_stream(text: str) -> Iterator[Sse]:
-    """The events and comments of a stream."""
-    assert text.endswith("\n\n")
-    for block in text.removesuffix("\n\n").split("\n\n"):
-        found, data = Sse(), []
-        for line in block.split("\n"):
-            name, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            if name == "event":
-                found.event = value
-            elif name == "data":
-                data.append(value)
-            else:
-                assert not name, line
-                found.comments.append(value)
-        found.data = json.loads("\n".join(data)) if data else None
-        yield found
 
 
 async def stream(client: AsyncClient, op: str, body: Mapping[str, Json]) -> list[Sse]:
@@ -132,13 +102,6 @@ class Gate:
 
 
 GATED: dict[str, Json] = {"a": [[77, 1]], "b": [[1], [1]], "device": "cpu"}
-
-
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait, within bounds, until something is so."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  # it has no event of its own
-            await asyncio.sleep(0.005)
 
 
 def samples() -> list[object]:
@@ -674,21 +637,6 @@ async def test_without_room_a_race_is_told_to_come_again(
         assert int(refused.headers["retry-after"]) >= 1
         gate.leave.set()
         assert (await first).status_code == 200
-
-
-@asynccontextmanager
-async def listening(app: FastAPI) -> AsyncIterator[str]:
-    """The address of `app`, which runs already, on a server with real connections."""
-    config = uvicorn.Config(app, lifespan="off", log_level="warning", ws="none")
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        await until(lambda: server.started)
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await serving
 
 
 async def test_a_client_that_goes_away_ends_the_race(rates: CostModel) -> None:

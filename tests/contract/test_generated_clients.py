@@ -10,8 +10,9 @@ from typing import Final
 
 import pytest
 
-from tests.conftest import ROOT, serving
-from tests.needs import NPM, needs
+from tests.rigs.paths import NPM, ROOT
+from tests.rigs.requirements import needs
+from tests.rigs.servers import serving
 
 DOCUMENT: Final = ROOT / "openapi" / "openapi.json"
 SETTINGS: Final = ROOT / "openapi" / "openapi-python-client.yaml"

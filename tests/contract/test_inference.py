@@ -17,8 +17,8 @@ from service.core.dtypes import DTYPES
 from service.operations import REGISTRY
 from service.registry import Op
 from tests.cases import Row, assert_near, here
-from tests.conftest import Serve, client_of
-from tests.inference import BYTES, LENGTH, PROTOCOL, as_bytes, as_json, parts, values_of
+from tests.rigs.apps import Serve, client_of
+from tests.rigs.inference_bodies import BYTES, LENGTH, PROTOCOL, as_bytes, as_json, parts, values_of
 
 A = np.array([[1.0, 2.0], [3.0, 4.0]])
 B = np.array([[5.0, 6.0], [7.0, 8.0]])

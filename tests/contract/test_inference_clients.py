@@ -18,8 +18,8 @@ from service.core.dtypes import DTYPES
 from service.operations import REGISTRY
 from service.registry import Op
 from tests.cases import Row, assert_near, here
-from tests.conftest import serving
-from tests.inference import PROTOCOL
+from tests.rigs.inference_bodies import PROTOCOL
+from tests.rigs.servers import serving
 
 Array = npt.NDArray[Any]
 

@@ -19,7 +19,7 @@ from service.operations.matmul.strategies import by_batch, native
 from service.planning.cost_model import CostModel
 from service.registry import Registry
 from service.settings import Settings
-from tests.conftest import Serve, client_of, running
+from tests.rigs.apps import Serve, client_of, running
 
 # A body this long is read by a thread of the lane, whatever it asks for.
 PADDING = b" " * 2**20

@@ -7,7 +7,7 @@ from httpx import AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.settings import Settings
-from tests.conftest import Serve
+from tests.rigs.apps import Serve
 
 PRODUCT: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
 

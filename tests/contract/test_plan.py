@@ -18,7 +18,7 @@ from service.examples import Example, plan_examples
 from service.operations import REGISTRY
 from service.registry import ErrorSample, Op, Registry, Sample
 from tests.cases import Json, Row, assert_near, error_samples, from_json, named, to_json
-from tests.conftest import Serve
+from tests.rigs.apps import Serve
 
 COMPUTED = ("float32", "int64", "complex64")
 HUGE = 2**62

@@ -15,9 +15,11 @@ from httpx import AsyncClient
 from service.api.events import RaceEvents
 from service.executors import ForkServer
 from service.planning.cost_model import CostModel
-from tests.conftest import Serve
-from tests.contract.test_compare import STREAM, listening, read_stream, until
-from tests.contract.test_lanes import PADDING, app_of, product, reckless
+from tests.rigs.apps import Serve, app_of
+from tests.rigs.event_streams import STREAM, listening, read_stream
+from tests.rigs.matmul_bodies import PADDING, product
+from tests.rigs.waiting import until
+from tests.rigs.worker_processes import app_with_cheap_loops
 
 FORMS = pytest.mark.parametrize("headers", [{}, STREAM], ids=["report", "stream"])
 # A minute of loops; and a rung that is skipped, whose row comes at once.
@@ -31,7 +33,7 @@ async def mine(
     client: AsyncClient, rates: CostModel, template: ForkServer
 ) -> AsyncIterator[tuple[FastAPI, AsyncClient]]:
     """An app that takes loops for quick, and a client of it."""
-    async with reckless(client, rates, template) as found:
+    async with app_with_cheap_loops(client, rates, template) as found:
         yield found
 
 
@@ -139,7 +141,7 @@ async def test_a_late_race_is_killed(
     body: bytes,
 ) -> None:
     """At twice the deadline of a call; the next finds a process."""
-    async with reckless(client, rates, template, deadline_ms=1500) as (app, mine):
+    async with app_with_cheap_loops(client, rates, template, deadline_ms=1500) as (app, mine):
         problem = await post(mine, body, headers)
         assert (problem["status"], problem["code"]) == (504, "deadline-exceeded")
         assert app.state.service.racers.ends <= 1
@@ -180,7 +182,7 @@ async def test_without_room_a_race_is_told_to_come_again(
     client: AsyncClient, rates: CostModel, template: ForkServer, headers: dict[str, str]
 ) -> None:
     """503 is a plain problem document with Retry-After, for a stream too, read or not."""
-    async with reckless(client, rates, template, queue=0) as (app, mine):
+    async with app_with_cheap_loops(client, rates, template, queue=0) as (app, mine):
         first = asyncio.create_task(post(mine, LONG, {}))
         await until_racing(app)
         for body in (SHORT, SHORT + PADDING):

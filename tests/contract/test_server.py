@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from service.api.auth import key_hash
-from tests.conftest import serving
+from tests.rigs.servers import serving
 
 ROOT = Path(__file__).parents[2]
 

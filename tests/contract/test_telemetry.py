@@ -15,7 +15,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
 from service.observability import tracing as telemetry
-from tests.conftest import Serve, serving
+from tests.rigs.apps import Serve
+from tests.rigs.servers import serving
 
 PRODUCT: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
 INFERENCE = {

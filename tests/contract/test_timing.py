@@ -7,7 +7,7 @@ import pytest
 import torch
 from httpx import AsyncClient
 
-from tests.conftest import Serve
+from tests.rigs.apps import Serve
 
 PHASES = ("decode", "queue", "upload", "compute", "download", "encode")
 SMALL: dict[str, Any] = {"a": [[1, 2]], "b": [[3], [4]]}

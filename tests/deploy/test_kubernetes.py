@@ -9,7 +9,7 @@ from httpx import AsyncClient
 
 from service.executors.device_process import PROBE_MS, START_MS
 from service.settings import PREFIX, Settings
-from tests.conftest import ROOT
+from tests.rigs.paths import ROOT
 
 FOLDERS = [ROOT / "deploy" / "kubernetes" / name for name in ("base", "gpu")]
 by_folder = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from tests.conftest import ROOT
-from tests.needs import needs
-from tests.proxies import configured, free_port, nginx
+from tests.rigs.paths import ROOT
+from tests.rigs.proxies import configured, nginx
+from tests.rigs.requirements import needs
+from tests.rigs.servers import free_port
 
 pytestmark = needs("nginx")
 

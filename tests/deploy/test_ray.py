@@ -11,9 +11,9 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from tests.conftest import ROOT
-from tests.needs import needs
-from tests.proxies import free_port
+from tests.rigs.paths import ROOT
+from tests.rigs.requirements import needs
+from tests.rigs.servers import free_port
 
 pytestmark = needs("ray")
 

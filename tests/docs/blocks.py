@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.conftest import ROOT
+from tests.rigs.paths import ROOT
 
 # Its blocks are the sources of the strategies.
 SOURCES: Final = ROOT / "docs" / "operations.md"

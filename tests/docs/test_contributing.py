@@ -11,8 +11,8 @@ from typing import Final
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.docs.blocks import Block, blocks
+from tests.rigs.paths import ROOT
 
 STEPS: Final = ROOT / "docs" / "contributing.md"
 # Where a block goes in a file that is there: before the line that this matches.

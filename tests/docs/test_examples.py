@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.conftest import ROOT, serving
 from tests.docs.blocks import Block, all_blocks
 from tests.docs.test_contributing import STEPS
+from tests.rigs.paths import ROOT
+from tests.rigs.servers import serving
 
 # What differs from one call, or one host, to the next.
 PASSING: Final = re.compile(

@@ -7,8 +7,8 @@ import pytest
 
 from service.__main__ import main
 from service.settings import PREFIX, Settings
-from tests.conftest import ROOT
 from tests.docs.blocks import pages
+from tests.rigs.paths import ROOT
 
 SETTINGS = ROOT / "docs" / "settings.md"
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tests.bench.client import Load
-from tests.bench.figures import Figure
+from tests.bench.measurements import Figure
 from tests.bench.scale.__main__ import main
-from tests.bench.scale.paper import Demand, demand, gflops, product, sums, tasks
+from tests.bench.scale.projection import Demand, demand, gflops, product, sums, tasks
 from tests.bench.scale.report import (
     Cell,
     Graph,
@@ -25,9 +25,9 @@ from tests.bench.scale.report import (
     read_products,
     read_requests,
 )
-from tests.bench.scale.turns import in_turn
-from tests.conftest import ROOT
-from tests.needs import needs
+from tests.bench.scale.time_slices import in_turn
+from tests.rigs.paths import ROOT
+from tests.rigs.requirements import needs
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

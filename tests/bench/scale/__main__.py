@@ -13,11 +13,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench.scale import pictures, tables
+from tests.bench.scale import charts, tables
 from tests.bench.scale.products import measure as measure_products
 from tests.bench.scale.report import read_products, read_requests, write
 from tests.bench.scale.requests import measure as measure_requests
-from tests.needs import PRESENT
+from tests.rigs.requirements import PRESENT
 
 PARTS = ("requests", "products")
 
@@ -62,7 +62,7 @@ def show_requests(console: Console, options: argparse.Namespace) -> None:
     console.print(tables.rates(report), tables.costs(report))
     console.print(tables.growth(report), tables.reckoned_rates(report))
     if options.plot is not None:
-        pictures.draw_requests(report, options.plot)
+        charts.draw_requests(report, options.plot)
 
 
 def show_products(console: Console, options: argparse.Namespace) -> None:
@@ -83,7 +83,7 @@ def show_products(console: Console, options: argparse.Namespace) -> None:
     console.print(tables.products(report), tables.reckoned_products(report))
     console.print(*tables.notes(report), sep="\n")
     if options.plot is not None:
-        pictures.draw_products(report, options.plot)
+        charts.draw_products(report, options.plot)
 
 
 def main(arguments: list[str] | None = None) -> int:

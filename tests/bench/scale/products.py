@@ -19,11 +19,11 @@ from dask.array.core import normalize_chunks
 from distributed import Client
 
 from service.core.dask_cluster import GREATEST_BLOCK, Cluster
-from tests.bench.figures import machine
+from tests.bench.measurements import machine
 from tests.bench.scale.processes import cpu_ns, family
 from tests.bench.scale.report import Graph, Plan, Products, Size
 from tests.bench.servers import started
-from tests.clusters import Local, local_cluster
+from tests.rigs.dask_clusters import Local, local_cluster
 
 # Half of what a container with a small share of a host has: a block is a sixteenth, 32 MiB.
 MEMORY: Final = 2**29

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from tests.bench.figures import Figure
+from tests.bench.measurements import Figure
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,14 @@ import numpy as np
 import orjson
 
 from tests.bench.client import connections, load, request
-from tests.bench.figures import machine
+from tests.bench.measurements import machine
 from tests.bench.scale.processes import busy_s, cpu_ns, family
 from tests.bench.scale.report import Cell, Layout, OperationRequest, Requests, Round
-from tests.bench.scale.turns import in_turn
+from tests.bench.scale.time_slices import in_turn
 from tests.bench.servers import Server, started, wait_until_ready
 from tests.bench.workloads import BYTES, JSON, json_pair, safetensors_pair
-from tests.proxies import configured, free_port, nginx
+from tests.rigs.proxies import configured, nginx
+from tests.rigs.servers import free_port
 
 IN_FLIGHT: Final = 16
 

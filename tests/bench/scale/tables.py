@@ -5,8 +5,8 @@ from statistics import median
 from rich import box
 from rich.table import Table
 
-from tests.bench.figures import Figure
-from tests.bench.scale.paper import demands, gflops, product
+from tests.bench.measurements import Figure
+from tests.bench.scale.projection import demands, gflops, product
 from tests.bench.scale.report import Cell, Products, Requests
 
 TARGET_RATE = 100_000

@@ -24,7 +24,7 @@ from service.pipeline.messages import (
 from service.pipeline.worker import RequestHandler, make
 from service.planning.cost_model import CostModel
 from service.settings import Settings
-from tests.owners import GPU, STEP_NS, rates_of
+from tests.rigs.device_processes import GPU, STEP_NS, rates_of
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
 JSON = "application/json"

@@ -21,7 +21,7 @@ from service.pipeline.messages import WorkerRequest
 from service.pipeline.request import OperationRequest
 from service.planning.cost_model import Row
 
-MAKE: Final = "tests.owners:make"
+MAKE: Final = "tests.rigs.device_processes:make"
 GPU: Final = Device("cuda:0", "cuda", "", None, torch_device="cuda:0", has_process=True)
 SECOND: Final = replace(GPU, name="cuda:1", torch_device="cuda:1")
 ILLEGAL: Final = "CUDA error: an illegal memory access was encountered\nCompile with ..."

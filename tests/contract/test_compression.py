@@ -18,8 +18,19 @@ from service.api.compression import INLINE_BYTES, Packer
 from service.codecs.compression import inflate
 from service.codecs.zstd import ZstdCompressor
 from service.http.negotiation import choose
-from tests.bodies import JSON, NPY, NPZ, RAW, SAFETENSORS, npy_of, npz_of, safetensors_of, tensor_of
-from tests.conftest import Serve, serving
+from tests.rigs.apps import Serve
+from tests.rigs.request_bodies import (
+    JSON,
+    NPY,
+    NPZ,
+    RAW,
+    SAFETENSORS,
+    npy_of,
+    npz_of,
+    safetensors_of,
+    tensor_of,
+)
+from tests.rigs.servers import serving
 
 
 def zstd(data: bytes) -> bytes:

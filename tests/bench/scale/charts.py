@@ -24,7 +24,7 @@ from service.cli.charts.style import (
     log,
     small,
 )
-from tests.bench.figures import Figure
+from tests.bench.measurements import Figure
 from tests.bench.scale.report import Products, Requests
 from tests.bench.scale.tables import by_workload
 

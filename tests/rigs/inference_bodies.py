@@ -9,7 +9,7 @@ import orjson
 import torch
 
 from service.core.dtypes import DTYPES
-from tests.bodies import bits_of
+from tests.rigs.request_bodies import bits_of
 
 Array = npt.NDArray[Any]
 

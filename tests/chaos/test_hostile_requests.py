@@ -15,8 +15,9 @@ from tests.chaos.hostile_json import JSON_RECORDS
 from tests.chaos.hostile_packed import PACKED_RECORDS
 from tests.chaos.hostile_protocol import PROTOCOL_RECORDS
 from tests.chaos.hostile_reports import REPORT_RECORDS
-from tests.chaos.record import Hostile
-from tests.chaos.server import Answer, Server, answers, received
+from tests.chaos.hostile_request import Hostile
+from tests.rigs.raw_http import RawResponse, parse_responses, received
+from tests.rigs.servers import Server
 
 RECORDS: Final = (
     *JSON_RECORDS,
@@ -66,7 +67,7 @@ def _wrong(records: list[Hostile], victim: Server) -> list[str]:
 def _difference(record: Hostile, connection: socket.socket) -> str:
     """What is wrong with the answers; nothing if they are as they must be."""
     try:
-        found = answers(received(connection))
+        found = parse_responses(received(connection))
         codes = {problem(answer, record.wire) for answer in found if answer.status >= 400}
     except TimeoutError:
         return f"no end, not {record.statuses}: {record}"
@@ -79,7 +80,7 @@ def _difference(record: Hostile, connection: socket.socket) -> str:
     return ""
 
 
-def problem(answer: Answer, request: bytes) -> str:
+def problem(answer: RawResponse, request: bytes) -> str:
     """The code of an error, which is bounded and tells nothing of the service's inside."""
     assert len(answer.body) <= MAX_PROBLEM_BYTES
     for secret in (b"Traceback", b'.py"', b"site-packages"):

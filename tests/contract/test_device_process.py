@@ -20,11 +20,11 @@ from service.operations import REGISTRY
 from service.planning.cost_model import CostModel
 from service.registry import Registry
 from service.settings import Settings
-from tests.bodies import RAW, SAFETENSORS, safetensors_of
-from tests.conftest import client_of, running
-from tests.contract.test_lanes import PADDING, app_of, product, square
-from tests.inference import as_bytes, as_json, parts, values_of
-from tests.owners import GPU, MAKE, SECOND, rates_of
+from tests.rigs.apps import app_of, client_of, running
+from tests.rigs.device_processes import GPU, MAKE, SECOND, rates_of
+from tests.rigs.inference_bodies import as_bytes, as_json, parts, values_of
+from tests.rigs.matmul_bodies import PADDING, product, square
+from tests.rigs.request_bodies import RAW, SAFETENSORS, safetensors_of
 from tests.unit.executors.test_process_pool import is_alive, until
 
 NAMED: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]], "device": "cuda"}

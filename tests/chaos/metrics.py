@@ -1,6 +1,6 @@
 """What a server tells of itself: its figures, and whether it takes calls."""
 
-from tests.chaos.crowd import Got, connect, got
+from tests.chaos.clients import Got, connect, got
 
 
 def ask(url: str, path: str) -> Got:

@@ -15,17 +15,10 @@ from service.executors import ForkServer
 from service.operations import REGISTRY
 from service.planning.cost_model import CostModel
 from service.registry import Registry
-from tests.conftest import Serve
-from tests.contract.test_lanes import (
-    PADDING,
-    SIZE,
-    app_of,
-    reckless,
-    square,
-    until_busy,
-    until_idle,
-)
-from tests.inference import LENGTH, as_bytes, as_json, parts, values_of
+from tests.rigs.apps import Serve, app_of
+from tests.rigs.inference_bodies import LENGTH, as_bytes, as_json, parts, values_of
+from tests.rigs.matmul_bodies import PADDING, SIZE, square
+from tests.rigs.worker_processes import app_with_cheap_loops, until_busy, until_idle
 
 LOOPS = "/v2/models/matmul/versions/loops/infer"
 AUTO = "/v2/models/matmul/infer"
@@ -123,7 +116,7 @@ async def test_a_deadline_frees_the_core(
     client: AsyncClient, rates: CostModel, template: ForkServer, pad: bytes
 ) -> None:
     """504 in the protocol's form for the late call; the next one finds a process."""
-    async with reckless(client, rates, template) as (app, mine):
+    async with app_with_cheap_loops(client, rates, template) as (app, mine):
         body = text(150, parameters={"timeout": 700_000}) + pad
         response = await mine.post(LOOPS, content=body)
         assert (response.status_code, set(response.json())) == (504, {"error"})
@@ -137,7 +130,7 @@ async def test_a_killed_process_is_not_noticed(
     client: AsyncClient, rates: CostModel, template: ForkServer
 ) -> None:
     """Its call is computed by another one."""
-    async with reckless(client, rates, template) as (app, mine):
+    async with app_with_cheap_loops(client, rates, template) as (app, mine):
         coming = asyncio.create_task(mine.post(LOOPS, content=text(60)))
         signal.pidfd_send_signal(await until_busy(app), signal.SIGKILL)
         answer, data = parts(await coming)
@@ -150,7 +143,7 @@ async def test_a_client_that_leaves_takes_its_work_along(
     client: AsyncClient, rates: CostModel, template: ForkServer
 ) -> None:
     """Its place is free, and its process gone, long before the work would have ended."""
-    async with reckless(client, rates, template) as (app, mine):
+    async with app_with_cheap_loops(client, rates, template) as (app, mine):
         leaving = asyncio.create_task(mine.post(LOOPS, content=text(150)))
         await until_busy(app)
         leaving.cancel()

@@ -13,12 +13,12 @@ import torch
 
 from service.core.dtypes import DTYPES
 from tests.cases import COMPARISONS, REFERENCES, TOLERANCES, Array, floats, from_json
-from tests.chaos.reading import Meant, meaning
-from tests.chaos.reading_json import RefusedError, UnreadError
-from tests.chaos.server import Answer
-from tests.chaos.test_hostile import problem
-from tests.chaos.valid import Sent
-from tests.inference import parts, values_of
+from tests.chaos.reference_json import RefusedError, UnreadError
+from tests.chaos.reference_parser import Meant, meaning
+from tests.chaos.test_hostile_requests import problem
+from tests.chaos.valid_requests import Sent
+from tests.rigs.inference_bodies import parts, values_of
+from tests.rigs.raw_http import RawResponse
 
 # 406 where the format of the answer cannot hold its dtype.
 REFUSED: Final = (400, 406, 413, 422)
@@ -40,7 +40,7 @@ def judged(sent: Sent, response: httpx.Response) -> str:
     status = response.status_code
     if status != 200:
         assert status in REFUSED, f"status {status}"
-        problem(Answer(status, dict(response.headers), response.content), b"")
+        problem(RawResponse(status, dict(response.headers), response.content), b"")
         return str(status)
     try:
         meant = meaning(sent)

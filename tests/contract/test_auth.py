@@ -8,7 +8,7 @@ from httpx import AsyncClient, Response
 from service.api.auth import key_hash, new_key
 from service.operations import REGISTRY
 from service.settings import Settings
-from tests.conftest import Serve
+from tests.rigs.apps import Serve
 
 PRODUCT: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
 KEY = new_key()

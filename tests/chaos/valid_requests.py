@@ -15,7 +15,10 @@ import numpy as np
 import torch
 
 from service.core.dtypes import DTYPES
-from tests.bodies import (
+from tests.cases import Array, Row, named, rows, to_json
+from tests.chaos.hostile_packed import zstd
+from tests.rigs.inference_bodies import BYTES, LENGTH, PROTOCOL, as_bytes, as_json, tensor
+from tests.rigs.request_bodies import (
     IN_NUMPY,
     IN_SAFETENSORS,
     JSON,
@@ -28,9 +31,6 @@ from tests.bodies import (
     safetensors_of,
     zip_of,
 )
-from tests.cases import Array, Row, named, rows, to_json
-from tests.chaos.hostile_packed import zstd
-from tests.inference import BYTES, LENGTH, PROTOCOL, as_bytes, as_json, tensor
 
 
 @dataclass(frozen=True, slots=True)

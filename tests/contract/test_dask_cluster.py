@@ -18,9 +18,9 @@ from service.errors import ClusterUnavailableError
 from service.planning.cost_model import CostModel
 from service.settings import Settings
 from tests.cases import Row, assert_near, from_json, rows
-from tests.clusters import MEMORY, Local, local_cluster
-from tests.conftest import Serve, client_of, running
-from tests.needs import needs
+from tests.rigs.apps import Serve, client_of, running
+from tests.rigs.dask_clusters import MEMORY, Local, local_cluster
+from tests.rigs.requirements import needs
 
 pytestmark = needs("dask")
 

@@ -6,7 +6,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Visit
-from tests.needs import NPM, needs
+from tests.rigs.paths import NPM
+from tests.rigs.requirements import needs
 
 AXE = NPM.parent / "axe-core" / "axe.min.js"
 # What axe-core finds wrong, in short.

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import numpy.typing as npt
 
-from tests.bodies import JSON, NPY, NPZ, npz_of
+from tests.rigs.request_bodies import JSON, NPY, NPZ, npz_of
 
 Array = npt.NDArray[np.float32]
 # Longer than any answer may take: the server's own deadline is 30 s.

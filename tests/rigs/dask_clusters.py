@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.conftest import ROOT
-from tests.proxies import free_port
+from tests.rigs.paths import ROOT
+from tests.rigs.servers import free_port
 
 MEMORY: Final = 250_000_000  # of which a worker takes 60 MB for itself
 

@@ -16,8 +16,8 @@ from service.codecs.stored_arrays import names_array
 from service.core.dtypes import DTYPES
 from service.planning.cost_model import CostModel
 from service.settings import Settings
-from tests.conftest import Serve, client_of, running
-from tests.needs import needs
+from tests.rigs.apps import Serve, client_of, running
+from tests.rigs.requirements import needs
 
 Json = dict[str, Any]
 SECRET = np.full((2, 2), 7.0, np.float32)

@@ -8,8 +8,9 @@ from threading import Event, Thread
 from time import sleep
 from typing import Final
 
-from tests.chaos.record import MAX_BODY_BYTES
-from tests.chaos.server import Server, answers, received
+from tests.chaos.settings import MAX_BODY_BYTES
+from tests.rigs.raw_http import parse_responses, received
+from tests.rigs.servers import Server
 
 # Of each kind, at once.
 CLIENTS: Final = 8
@@ -79,7 +80,7 @@ def test_what_does_not_come_to_an_end_is_a_408(victim: Server) -> None:
             stack.enter_context(drip(connections[-1], pieces()))
         assert victim.is_healthy()
         for connection in connections:
-            assert [answer.status for answer in answers(received(connection))] == [408]
+            assert [answer.status for answer in parse_responses(received(connection))] == [408]
     assert victim.is_healthy()
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from tests.chaos.crowd import (
+from tests.chaos.clients import (
     BYTES,
     LARGE,
     RIGHT,
@@ -24,10 +24,11 @@ from tests.chaos.crowd import (
     loops,
     once,
 )
-from tests.chaos.figures import ask as ask_for
-from tests.chaos.figures import inside
+from tests.chaos.metrics import ask as ask_for
+from tests.chaos.metrics import inside
 from tests.chaos.processes import family, is_template, lane_processes, new_mark, until
-from tests.chaos.server import GRACE_S, IS_LONG, SECONDS, Server, server
+from tests.chaos.settings import GRACE_S, IS_LONG, SECONDS
+from tests.rigs.servers import Server, server
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 # A second or two: long enough to look around meanwhile.

@@ -6,11 +6,11 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from tests.bodies import JSON
-from tests.chaos.crowd import BYTES, LOOPS, RIGHT, TINY, Ask, crowd, fault, loops, once, whole
-from tests.chaos.figures import inside
+from tests.chaos.clients import BYTES, LOOPS, RIGHT, TINY, Ask, crowd, fault, loops, once, whole
+from tests.chaos.metrics import inside
 from tests.chaos.processes import is_template, lane_processes, new_mark, until
-from tests.chaos.server import Server, server
+from tests.rigs.request_bodies import JSON
+from tests.rigs.servers import Server, server
 
 # A second or more.
 BUSY: Final = loops(34)

@@ -4,43 +4,23 @@ import asyncio
 import gzip
 import json
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from fastapi import FastAPI
 from httpx import AsyncClient
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from service.api.app import create_app
 from service.executors import ForkServer
 from service.http.negotiation import unless_left
 from service.operations import REGISTRY
 from service.planning.cost_model import CostModel
 from service.registry import Registry
-from service.settings import Settings
-from tests.bodies import NPY, SAFETENSORS, npy_of, safetensors_of, tensor_of
-from tests.conftest import Serve, client_of, running
-
-# A JSON body from here on is read by a worker process.
-PADDING = b" " * 1_100_000
-SIZE = 24
-
-
-def square(size: int = SIZE, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Numbers that float32 holds."""
-    return np.random.default_rng(seed).integers(-9, 9, (size, size)).astype(np.float64)
-
-
-def product(size: int = SIZE, **fields: object) -> bytes:
-    """A product of two squares as JSON."""
-    return json.dumps(
-        {"a": square(size).tolist(), "b": square(size, 1).tolist(), **fields}
-    ).encode()
+from tests.rigs.apps import Serve, app_of
+from tests.rigs.matmul_bodies import PADDING, SIZE, product, square
+from tests.rigs.request_bodies import NPY, SAFETENSORS, npy_of, safetensors_of, tensor_of
+from tests.rigs.worker_processes import app_with_cheap_loops, until_busy, until_idle
 
 
 def check(response: httpx.Response, lane: str, size: int = SIZE) -> None:
@@ -166,61 +146,12 @@ async def test_large_calls_leave_nothing(serve: Serve) -> None:
         check(await client.post("/matmul", content=product(2) + PADDING), "process", 2)
 
 
-def app_of(client: AsyncClient) -> FastAPI:
-    """The app that answers a client."""
-    app = client._transport.app  # type: ignore[attr-defined]  # an ASGITransport
-    assert isinstance(app, FastAPI)
-    return app
-
-
-def quick(rates: CostModel) -> CostModel:
-    """Rates by which loops take next to nothing, so that any are admitted."""
-    return CostModel.of(
-        [
-            (op, strategy, device, dtype, 60.0 if strategy == "loops" else step, flop)
-            for op, strategy, device, dtype, step, flop in rates.rows()
-        ]
-    )
-
-
-@asynccontextmanager
-async def reckless(
-    client: AsyncClient, rates: CostModel, template: ForkServer, **settings: object
-) -> AsyncIterator[tuple[FastAPI, AsyncClient]]:
-    """An app that takes loops for quick."""
-    await client.get("/health/ready")  # the session's app has measured
-    values = Settings.model_validate({"processes": 1, **settings})
-    app = create_app(values, rates=quick(rates), template=template)
-    async with running(app), client_of(app) as mine:
-        yield app, mine
-
-
-async def until_idle(app: FastAPI) -> None:
-    """Wait until no call runs or waits for a process."""
-    for _ in range(2000):
-        if not app.state.service.workers.inside:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("a call is left")
-
-
-async def until_busy(app: FastAPI) -> int:
-    """Wait until a process computes: the descriptor that stands for it."""
-    for _ in range(2000):
-        for worker in app.state.service.workers._busy:
-            if worker._bell is not None:
-                pidfd: int = worker._pidfd
-                return pidfd
-        await asyncio.sleep(0.005)
-    pytest.fail("no process computes")
-
-
 @pytest.mark.parametrize("pad", [b"", PADDING], ids=["planned", "not yet decoded"])
 async def test_a_deadline_frees_the_core(
     client: AsyncClient, rates: CostModel, template: ForkServer, pad: bytes
 ) -> None:
     """504 for the late call; the next one finds a process. The deadline may be in the body."""
-    async with reckless(client, rates, template) as (app, mine):
+    async with app_with_cheap_loops(client, rates, template) as (app, mine):
         check(await mine.post("/matmul", content=product(strategy="loops") + pad), "process")
         body = product(150, strategy="loops", deadline_ms=700) + pad
         response = await mine.post("/matmul", content=body)
@@ -233,7 +164,7 @@ async def test_a_killed_process_is_not_noticed(
     client: AsyncClient, rates: CostModel, template: ForkServer
 ) -> None:
     """Its call is computed by another one; one that is killed each time is refused."""
-    async with reckless(client, rates, template) as (app, mine):
+    async with app_with_cheap_loops(client, rates, template) as (app, mine):
         body = product(60, strategy="loops")
         coming = asyncio.create_task(mine.post("/matmul", content=body))
         signal.pidfd_send_signal(await until_busy(app), signal.SIGKILL)
@@ -253,7 +184,7 @@ async def test_a_client_that_leaves_takes_its_work_along(
     client: AsyncClient, rates: CostModel, template: ForkServer
 ) -> None:
     """Its place is free, and its process gone, long before the work would have ended."""
-    async with reckless(client, rates, template) as (app, mine):
+    async with app_with_cheap_loops(client, rates, template) as (app, mine):
         leaving = asyncio.create_task(mine.post("/matmul", content=product(150, strategy="loops")))
         await until_busy(app)
         leaving.cancel()

@@ -2,25 +2,18 @@
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-FILE: Final = Path(__file__).parents[1] / "deploy" / "nginx.conf"
+from tests.rigs.paths import ROOT
+
+FILE: Final = ROOT / "deploy" / "nginx.conf"
 UPSTREAMS: Final = (
     "        server 127.0.0.1:8001 max_fails=0;\n        server 127.0.0.1:8002 max_fails=0;\n"
 )
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def configured(port: int, instances: Sequence[int], changes: Mapping[str, str]) -> str:

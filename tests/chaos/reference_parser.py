@@ -20,8 +20,7 @@ from safetensors.torch import load
 from service.codecs.zstd import ZstdDecompressor, ZstdError
 from service.core.dtypes import DTYPES
 from service.operations import REGISTRY
-from tests.bodies import NPY, NPZ, SAFETENSORS
-from tests.chaos.reading_json import (
+from tests.chaos.reference_json import (
     NAMES,
     SHOWN,
     Json,
@@ -34,8 +33,9 @@ from tests.chaos.reading_json import (
     strict,
     tensor_of_bytes,
 )
-from tests.chaos.valid import Sent
-from tests.inference import LENGTH
+from tests.chaos.valid_requests import Sent
+from tests.rigs.inference_bodies import LENGTH
+from tests.rigs.request_bodies import NPY, NPZ, SAFETENSORS
 
 COMMON: Final = ("strategy", "device", "dtype", "output", "deadline_ms")
 

@@ -1,6 +1,6 @@
 """Gives processes the machine in turn, each for a fifth of the time: small machines out of one.
 
-    python -m tests.bench.scale.turns 4711 4712
+    python -m tests.bench.scale.time_slices 4711 4712
 
 Each runs for 10 ms of every 50 (SIGCONT, SIGSTOP), and never two at once. So instances do not
 compete for cores, and their rates add up as those of several slow machines would.
@@ -41,7 +41,7 @@ def in_turn(pids: Sequence[int]) -> Iterator[None]:
     """Do so by a process of its own, as long as the context lasts."""
     if len(pids) >= SHARES:
         raise ValueError(f"{len(pids)} processes are too many for {SHARES} shares, one left over")
-    command = [sys.executable, "-m", "tests.bench.scale.turns", *map(str, pids)]
+    command = [sys.executable, "-m", "tests.bench.scale.time_slices", *map(str, pids)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:

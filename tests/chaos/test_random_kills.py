@@ -9,10 +9,11 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Final
 
-from tests.chaos.crowd import LOOPS, MIX, RIGHT, crowd, fault, once
-from tests.chaos.figures import figure, inside
+from tests.chaos.clients import LOOPS, MIX, RIGHT, crowd, fault, once
+from tests.chaos.metrics import figure, inside
 from tests.chaos.processes import children, is_template, lane_processes, new_mark, until
-from tests.chaos.server import SECONDS, Server, server
+from tests.chaos.settings import SECONDS
+from tests.rigs.servers import Server, server
 
 SEED: Final = 9
 CLIENTS: Final = 6

@@ -5,15 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tests.bodies import JSON
+from tests.rigs.request_bodies import JSON
 
 # Bodies by the problem code that they must get; "" where that is no problem document.
 Coded = Mapping[str, tuple[object, ...]]
-# Of the server that these are for.
-MAX_BODY_BYTES: Final = 4 * 2**20
-MAX_HEAD_BYTES: Final = 32_768
-HEAD_S: Final = 1.0
-REQUEST_S: Final = 1.5
 SHOWN_BYTES: Final = 300
 
 

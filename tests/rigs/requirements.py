@@ -8,13 +8,12 @@ import os
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Final
 
 import pytest
 
-# Where `make test` puts what comes from npm.
-NPM: Final = Path(__file__).parents[1] / "build" / "npm" / "node_modules" / ".bin"
+from tests.rigs.paths import NPM
+
 PRESENT: Final[dict[str, Callable[[], bool]]] = {
     "axe-core": (NPM.parent / "axe-core").exists,
     "dask": lambda: bool(find_spec("dask") and find_spec("distributed")),
