@@ -1,4 +1,4 @@
-"""Decode and encode alone, each against the least that any way has to do.
+"""Decoding and encoding alone, each against a lower bound of its cost.
 
 The floor of decoding JSON is the parser and a copy of its numbers, with no look at what they mean;
 that of encoding is the writer on the array; that of bytes, in and out, is one copy of them.
@@ -28,7 +28,7 @@ READING = DecodeContext(max_elements=2**31, dtype=DTYPES["float64"], max_deadlin
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What the service does, and its floor."""
+    """A step of the service and its lower bound."""
 
     name: str
     ours: Callable[[], object]

@@ -1,4 +1,4 @@
-"""`make bench-estimates`: how far estimated times are from measured ones, for each strategy.
+"""`make bench-estimates`: estimated times against measured ones, for each strategy.
 
 Sizes are drawn so that their logarithms are uniform, up to what a request may have; what would take
 longer than the limit is left out. A ratio is measured over estimated: above 1, it took longer.

@@ -1,4 +1,4 @@
-"""What every bench tells: medians with their spread, and the machine."""
+"""Medians with their spread, and a description of the machine."""
 
 import os
 import platform

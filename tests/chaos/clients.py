@@ -1,4 +1,4 @@
-"""Clients that ask for mixed products, each checked against numpy, and what came of it."""
+"""Clients that call mixed products at once, each response checked against numpy."""
 
 import json
 from collections import Counter
@@ -25,8 +25,8 @@ RIGHT: Final = "200"
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A call, and what must come back."""
+class CheckedCall:
+    """A call and its expected result."""
 
     name: str
     path: str
@@ -36,7 +36,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Got:
+class CallResponse:
     """An answer: its status, headers, and body."""
 
     status: int
@@ -44,33 +44,33 @@ class Got:
     body: bytes
 
     @property
-    def story(self) -> str:
-        """The status, and the code of a problem."""
+    def outcome(self) -> str:
+        """The status, followed by the code of a problem."""
         if self.status == 200:
             return RIGHT
         return f"{self.status} {json.loads(self.body)['code']}"
 
 
-def whole(*shape: int, seed: int = 0) -> Array:
-    """Small whole numbers, so that every sum is exact."""
+def integers(*shape: int, seed: int = 0) -> Array:
+    """Return small integers, so that every sum is exact."""
     return np.random.default_rng(seed).integers(-4, 5, shape).astype(np.float32)
 
 
-def product(name: str, size: int, strategy: str = "auto", **fields: object) -> Ask:
+def product(name: str, size: int, strategy: str = "auto", **fields: object) -> CheckedCall:
     """A product of two squares as JSON."""
-    a, b = whole(size, size), whole(size, size, seed=1)
+    a, b = integers(size, size), integers(size, size, seed=1)
     asked = {"a": a.tolist(), "b": b.tolist(), "strategy": strategy, **fields}
-    return Ask(name, "/matmul", json.dumps(asked).encode(), {"Content-Type": JSON}, a @ b)
+    return CheckedCall(name, "/matmul", json.dumps(asked).encode(), {"Content-Type": JSON}, a @ b)
 
 
-def bytes_product(name: str, size: int) -> Ask:
+def bytes_product(name: str, size: int) -> CheckedCall:
     """A product of two squares as bytes, there and back."""
-    a, b = whole(size, size), whole(size, size, seed=1)
+    a, b = integers(size, size), integers(size, size, seed=1)
     headers = {"Content-Type": NPZ, "Accept": NPY}
-    return Ask(name, "/matmul", npz_of({"a": a, "b": b}), headers, a @ b)
+    return CheckedCall(name, "/matmul", npz_of({"a": a, "b": b}), headers, a @ b)
 
 
-def loops(size: int) -> Ask:
+def loops(size: int) -> CheckedCall:
     """Loops in a worker process: 20 to 40 us for each step of `size` cubed."""
     return product("loops", size, "loops")
 
@@ -84,45 +84,45 @@ MORE_BYTES: Final = bytes_product("more bytes", 512)
 MIX: Final = (TINY, LOOPS, LARGE, BYTES, MORE_BYTES)
 
 
-def call(connection: HTTPConnection, ask: Ask) -> Got:
-    """The whole answer; an OSError or HTTPException if there is none."""
-    connection.request("POST", ask.path, ask.body, dict(ask.headers))
-    return got(connection.getresponse())
+def send(connection: HTTPConnection, call: CheckedCall) -> CallResponse:
+    """Send a call and read its response; OSError or HTTPException if there is none."""
+    connection.request("POST", call.path, call.body, dict(call.headers))
+    return read_response(connection.getresponse())
 
 
-def once(url: str, ask: Ask) -> Got:
-    """The answer, on a connection of its own."""
+def send_once(url: str, call: CheckedCall) -> CallResponse:
+    """Send a call on a connection of its own and read its response."""
     connection = connect(url)
     try:
-        return call(connection, ask)
+        return send(connection, call)
     finally:
         connection.close()
 
 
-def got(response: HTTPResponse) -> Got:
-    """An answer, read to its end."""
+def read_response(response: HTTPResponse) -> CallResponse:
+    """Read a response to its end."""
     headers = {name.lower(): value for name, value in response.getheaders()}
-    return Got(response.status, headers, response.read())
+    return CallResponse(response.status, headers, response.read())
 
 
-def fault(ask: Ask, answer: Got) -> str:
-    """What is wrong with an answer; nothing if it is right, or a refusal as it should be."""
+def fault(call: CheckedCall, answer: CallResponse) -> str:
+    """Describe what is wrong with a response; empty for a correct result or a correct problem."""
     if answer.status == 200:
         return (
-            "" if np.array_equal(result_of(answer), ask.expected) else f"{ask.name}: wrong result"
+            "" if np.array_equal(result_of(answer), call.expected) else f"{call.name}: wrong result"
         )
     problem = json.loads(answer.body)
     if answer.headers["content-type"] != "application/problem+json" or not problem["detail"]:
-        return f"{ask.name}: {answer.status} without a problem: {answer.body[:200]!r}"
+        return f"{call.name}: {answer.status} without a problem: {answer.body[:200]!r}"
     if answer.status == 503:
         wait = answer.headers.get("retry-after", "")
         if not wait.isdigit() or int(wait) < 1:
-            return f"{ask.name}: 503 {problem['code']} with Retry-After {wait!r}"
+            return f"{call.name}: 503 {problem['code']} with Retry-After {wait!r}"
     return ""
 
 
-def result_of(answer: Got) -> npt.NDArray[Any]:
-    """The array that an answer holds."""
+def result_of(answer: CallResponse) -> npt.NDArray[Any]:
+    """Return the array in a response."""
     if answer.headers["content-type"] == NPY:
         found: npt.NDArray[Any] = np.load(BytesIO(answer.body))
         return found
@@ -130,47 +130,47 @@ def result_of(answer: Got) -> npt.NDArray[Any]:
 
 
 @dataclass
-class Histogram:
-    """What came of the calls of a crowd."""
+class Outcomes:
+    """Counts of the outcomes of concurrent calls, and faults among them."""
 
-    stories: Counter[tuple[str, str]] = field(default_factory=Counter)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
     _lock: Lock = field(default_factory=Lock)
 
-    def add(self, ask: Ask, story: str, wrong: str = "", seconds: float = 0.0) -> None:
-        """Count one call, which took so long."""
+    def add(self, call: CheckedCall, outcome: str, wrong: str = "", seconds: float = 0.0) -> None:
+        """Count one call and its duration."""
         with self._lock:
             self.slowest_s = max(self.slowest_s, seconds)
-            self.stories[ask.name, story] += 1
+            self.counts[call.name, outcome] += 1
             if wrong:
                 self.faults.append(wrong)
 
-    def by_story(self) -> Counter[str]:
-        """How often each status came, with its code."""
+    def by_outcome(self) -> Counter[str]:
+        """Return how often each status and code occurred."""
         found: Counter[str] = Counter()
-        for (_, story), count in self.stories.items():
-            found[story] += count
+        for (_, outcome), count in self.counts.items():
+            found[outcome] += count
         return found
 
-    def right(self, name: str) -> int:
-        """How many calls of a name were answered right."""
-        return self.stories[name, RIGHT]
+    def successes(self, name: str) -> int:
+        """Return how many calls of a name got a correct result."""
+        return self.counts[name, RIGHT]
 
 
 @contextmanager
-def crowd(
-    url: str, asks: Sequence[Ask] = MIX, *, clients: int, seed: int, pause_s: float = 0.0
-) -> Iterator[Histogram]:
-    """Clients that ask without end, until the context does; each then finishes its call.
+def calling_clients(
+    url: str, calls: Sequence[CheckedCall] = MIX, *, clients: int, seed: int, pause_s: float = 0.0
+) -> Iterator[Outcomes]:
+    """Run clients that call without pause until the end of the block; each finishes its last call.
 
-    After a refusal a client waits `pause_s`. A connection that breaks is a fault.
+    After an error a client waits `pause_s`. A connection that breaks is a fault.
     """
-    tally, end = Histogram(), Event()
+    outcomes, end = Outcomes(), Event()
     threads = [
         Thread(
-            target=_ask_on,
-            args=(url, asks, Random(f"{seed} {n}"), tally, end),
+            target=_call_on,
+            args=(url, calls, Random(f"{seed} {n}"), outcomes, end),
             kwargs={"pause_s": pause_s},
         )
         for n in range(clients)
@@ -178,7 +178,7 @@ def crowd(
     for thread in threads:
         thread.start()
     try:
-        yield tally
+        yield outcomes
     finally:
         end.set()
         for thread in threads:
@@ -186,21 +186,27 @@ def crowd(
 
 
 def connect(url: str) -> HTTPConnection:
-    """A connection of one client."""
+    """Open a connection to the server at `url`."""
     return HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT_S)
 
 
-def _ask_on(
-    url: str, asks: Sequence[Ask], random: Random, tally: Histogram, end: Event, *, pause_s: float
+def _call_on(
+    url: str,
+    calls: Sequence[CheckedCall],
+    random: Random,
+    outcomes: Outcomes,
+    end: Event,
+    *,
+    pause_s: float,
 ) -> None:
     connection = connect(url)
     while not end.is_set():
-        ask, began = random.choice(asks), monotonic()
+        call, began = random.choice(calls), monotonic()
         try:
-            answer = call(connection, ask)
-            tally.add(ask, answer.story, fault(ask, answer), monotonic() - began)
+            answer = send(connection, call)
+            outcomes.add(call, answer.outcome, fault(call, answer), monotonic() - began)
         except (OSError, HTTPException) as error:
-            tally.add(ask, "no answer", f"{ask.name}: {error!r}")
+            outcomes.add(call, "no answer", f"{call.name}: {error!r}")
             connection.close()
             end.wait(0.05)
             continue

@@ -1,4 +1,4 @@
-"""The server that hostile clients meet: with small limits, so that they are soon reached."""
+"""A server with small limits, which hostile requests soon reach."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.rigs.servers import Server, server
 
 @pytest.fixture(scope="session")
 def victim() -> Iterator[Server]:
-    """One server for all that must not hurt it."""
+    """One server for all requests that must not harm it."""
     with server(
         SERVICE_MAX_BODY_BYTES=str(MAX_BODY_BYTES),
         SERVICE_MAX_HEAD_BYTES=str(MAX_HEAD_BYTES),

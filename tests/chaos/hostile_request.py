@@ -1,4 +1,4 @@
-"""A hostile request, and what it must get."""
+"""Hostile requests and the responses that they must get."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ SHOWN_BYTES: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Hostile:
-    """What is sent as it stands, the statuses of all answers to it, and the code of the last.
+    """Bytes to send, the statuses of all responses to them, and the code of the last.
 
     The connection closes after them. Errors of the Open Inference Protocol have no code.
     """
@@ -30,7 +30,7 @@ class Hostile:
 
 
 def shown(data: bytes) -> str:
-    """How bytes begin and end, for a report."""
+    """Return the beginning and end of `data` for an assertion message."""
     if len(data) <= 2 * SHOWN_BYTES:
         return repr(data)
     return f"{data[:SHOWN_BYTES]!r}... {len(data)} bytes ...{data[-SHOWN_BYTES:]!r}"
@@ -39,10 +39,10 @@ def shown(data: bytes) -> str:
 def posts(
     family: str, path: str, bodies: Coded, status: int, *, kind: str = JSON, **headers: str
 ) -> list[Hostile]:
-    """One record for each body: bytes and text as they are, anything else as JSON.
+    """Return one record for each body: bytes and text as they are, anything else as JSON.
 
-    It is sent twice, as clients do, with the connection kept, and as the last request of the
-    connection: the service reads them in two ways.
+    Each body is sent twice: on a connection that is kept, and as the last request of the
+    connection, since the service reads these in two ways.
     """
     lines = {"content-type": kind}
     lines |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -59,7 +59,7 @@ def posts(
 
 
 def post(path: str, body: bytes, headers: Mapping[str, str], *, keep: bool = False) -> bytes:
-    """A whole POST, after whose answer the connection closes unless it is to `keep` it."""
+    """Return a complete POST, whose connection closes after the response unless `keep`."""
     lines = [f"POST {path} HTTP/1.1", "host: here"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines += ["connection: close"] * (not keep)
@@ -68,7 +68,7 @@ def post(path: str, body: bytes, headers: Mapping[str, str], *, keep: bool = Fal
 
 
 def raw(body: object) -> bytes:
-    """The bytes of a body."""
+    """Return the bytes of a body."""
     if isinstance(body, bytes):
         return body
     return body.encode() if isinstance(body, str) else json.dumps(body).encode()

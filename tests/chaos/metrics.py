@@ -1,25 +1,25 @@
-"""What a server tells of itself: its figures, and whether it takes calls."""
+"""Metrics of a server, read from GET /metrics."""
 
-from tests.chaos.clients import Got, connect, got
+from tests.chaos.clients import CallResponse, connect, read_response
 
 
-def ask(url: str, path: str) -> Got:
-    """The answer to a GET, on a connection of its own."""
+def fetch(url: str, path: str) -> CallResponse:
+    """Send a GET on a connection of its own and read its response."""
     connection = connect(url)
     try:
         connection.request("GET", path)
-        return got(connection.getresponse())
+        return read_response(connection.getresponse())
     finally:
         connection.close()
 
 
-def figure(url: str, name: str) -> float:
-    """The sum of one figure of GET /metrics over all its labels."""
-    lines = ask(url, "/metrics").body.decode().splitlines()
+def metric(url: str, name: str) -> float:
+    """Return the sum of one metric over all its labels."""
+    lines = fetch(url, "/metrics").body.decode().splitlines()
     names = (f"tensor_service_{name} ", f"tensor_service_{name}{{")
     return sum(float(line.split()[-1]) for line in lines if line.startswith(names))
 
 
-def inside(url: str) -> float:
-    """How many calls run or wait, in all lanes."""
-    return figure(url, "calls_inside")
+def calls_inside(url: str) -> float:
+    """Return how many calls run or wait, in all executors."""
+    return metric(url, "calls_inside")

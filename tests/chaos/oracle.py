@@ -1,4 +1,4 @@
-"""Whether the answer to a changed request is right: its status, and its numbers against numpy."""
+"""Test oracle of the fuzz tests: checks status and numbers of a response against numpy."""
 
 import base64
 import math
@@ -13,10 +13,10 @@ import torch
 
 from service.core.dtypes import DTYPES
 from tests.cases import COMPARISONS, REFERENCES, TOLERANCES, Array, floats, from_json
-from tests.chaos.reference_json import RefusedError, UnreadError
-from tests.chaos.reference_parser import Meant, meaning
+from tests.chaos.reference_json import RefusedError, UndecidedError
+from tests.chaos.reference_parser import ParsedCall, parse
 from tests.chaos.test_hostile_requests import problem
-from tests.chaos.valid_requests import Sent
+from tests.chaos.valid_requests import FuzzRequest
 from tests.rigs.inference_bodies import parts, values_of
 from tests.rigs.raw_http import RawResponse
 
@@ -28,14 +28,14 @@ TAME: Final[Mapping[str, float]] = {
     "complex128": 1e50,
 }  # fmt: skip
 MOST_WORK: Final = 2**18
-UNREAD: Final = "unread"
+UNDECIDED: Final = "undecided"
 CHECKED: Final = "checked"
 
 
-def judged(sent: Sent, response: httpx.Response) -> str:
-    """What was made of an answer: its status if it refuses, else whether its numbers were checked.
+def check_response(sent: FuzzRequest, response: httpx.Response) -> str:
+    """Return the status of an error, or whether the numbers of a result were checked.
 
-    AssertionError if the answer is wrong.
+    AssertionError if the response is wrong.
     """
     status = response.status_code
     if status != 200:
@@ -43,39 +43,39 @@ def judged(sent: Sent, response: httpx.Response) -> str:
         problem(RawResponse(status, dict(response.headers), response.content), b"")
         return str(status)
     try:
-        meant = meaning(sent)
-        expected, scale = _expected(meant)
+        parsed = parse(sent)
+        expected, scale = _expected(parsed)
     except RefusedError as error:
-        raise AssertionError(f"it was served, though {error}") from None
-    except UnreadError:
-        return UNREAD
+        raise AssertionError(f"it was served, but must be refused: {error}") from None
+    except UndecidedError:
+        return UNDECIDED
     with np.errstate(all="ignore"):
-        found, dtype = _found(sent, response, meant)
-    assert dtype == _result_dtype(meant), f"dtype {dtype}"
+        found, dtype = _found(sent, response, parsed)
+    assert dtype == _result_dtype(parsed), f"dtype {dtype}"
     assert found.shape == expected.shape, f"shape {found.shape}, not {expected.shape}"
     if scale is None:
-        return UNREAD
+        return UNDECIDED
     _compare(found, expected, scale, dtype)
     return CHECKED
 
 
-def _expected(meant: Meant) -> tuple[Array, Array | None]:
-    """What numpy gives, and how large the numbers are that it comes from, by element.
+def _expected(parsed: ParsedCall) -> tuple[Array, Array | None]:
+    """Return numpy's result, and by element how large the numbers are that it is computed from.
 
     The second is None where the result may overflow, or is more digits than int64 and float64 have.
     """
-    if meant.output not in ("nested", "flat", "base64"):
-        raise UnreadError(meant.output)
-    wide = [_wide(x) for x in meant.operands]
+    if parsed.output not in ("nested", "flat", "base64"):
+        raise UndecidedError(parsed.output)
+    wide = [_wide(x) for x in parsed.operands]
     if math.prod(max(1, x.size) for x in wide) > MOST_WORK:
-        raise UnreadError("large")
+        raise UndecidedError("large")
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            expected = REFERENCES[meant.op](wide, meant.params)
-            scale = _scale(meant, wide, expected)
-        except Exception as error:  # noqa: BLE001  # whatever numpy has no word for
-            raise UnreadError(str(error)) from None
+            expected = REFERENCES[parsed.op](wide, parsed.params)
+            scale = _scale(parsed, wide, expected)
+        except Exception as error:  # noqa: BLE001  # any error of numpy
+            raise UndecidedError(str(error)) from None
     return expected, scale
 
 
@@ -85,47 +85,47 @@ def _wide(x: torch.Tensor) -> Array:
     return x.to(wide.get(kind, torch.bool)).numpy()
 
 
-def _scale(meant: Meant, wide: list[Array], expected: Array) -> Array | None:
-    function = meant.params.get("op")
-    moves = meant.op == "broadcast" and (function is None or function in COMPARISONS)
-    if moves or meant.dtype == "bool":
+def _scale(parsed: ParsedCall, wide: list[Array], expected: Array) -> Array | None:
+    function = parsed.params.get("op")
+    moves = parsed.op == "broadcast" and (function is None or function in COMPARISONS)
+    if moves or parsed.dtype == "bool":
         return np.zeros(())
     sizes = [np.abs(x.astype(np.complex128 if np.iscomplexobj(x) else np.float64)) for x in wide]
-    if meant.dtype not in TAME:  # integers: exact while float64 can tell that int64 holds it all
+    if parsed.dtype not in TAME:  # integers: exact while float64 can tell that int64 holds it all
         small = all(x.max(initial=0) < 2**15 for x in sizes)
         return np.zeros(()) if small and function not in ("div", "pow") else None
-    limit = TAME[meant.dtype]
+    limit = TAME[parsed.dtype]
     nonzero = [x[x != 0] for x in sizes]
-    order = meant.params.get("ord")
+    order = parsed.params.get("ord")
     if isinstance(order, int | float) and not 0.5 <= abs(order) <= 4 and order != 0:
         return None
     # Neither is a NaN.
     if not all((x <= limit).all() and (x >= 1 / limit).all() for x in nonzero):
         return None
-    return np.asarray(_sum_of_sizes(meant, sizes, expected))
+    return np.asarray(_sum_of_sizes(parsed, sizes, expected))
 
 
-def _sum_of_sizes(meant: Meant, sizes: list[Array], expected: Array) -> Any:
-    """How large a sum can have been on its way to a small result."""
-    if meant.op == "norm":
+def _sum_of_sizes(parsed: ParsedCall, sizes: list[Array], expected: Array) -> Any:
+    """Return how large an intermediate sum can have been."""
+    if parsed.op == "norm":
         return sizes[0].max(initial=0) * max(1, sizes[0].size)
-    if meant.op != "broadcast":
-        return REFERENCES[meant.op](sizes, meant.params)
-    if meant.params["op"] in ("add", "sub"):
-        return REFERENCES["broadcast"](sizes, {**meant.params, "op": "add"})
+    if parsed.op != "broadcast":
+        return REFERENCES[parsed.op](sizes, parsed.params)
+    if parsed.params["op"] in ("add", "sub"):
+        return REFERENCES["broadcast"](sizes, {**parsed.params, "op": "add"})
     return np.abs(expected)
 
 
-def _result_dtype(meant: Meant) -> str:
-    if meant.op == "norm":
+def _result_dtype(parsed: ParsedCall) -> str:
+    if parsed.op == "norm":
         real = {"complex64": "float32", "complex128": "float64"}
-        integer = DTYPES[meant.dtype].kind in ("integer", "bool")
-        return "float64" if integer else real.get(meant.dtype, meant.dtype)
-    return "bool" if meant.params.get("op") in COMPARISONS else meant.dtype
+        integer = DTYPES[parsed.dtype].kind in ("integer", "bool")
+        return "float64" if integer else real.get(parsed.dtype, parsed.dtype)
+    return "bool" if parsed.params.get("op") in COMPARISONS else parsed.dtype
 
 
-def _found(sent: Sent, response: httpx.Response, meant: Meant) -> tuple[Array, str]:
-    """The values of the answer, and their dtype."""
+def _found(sent: FuzzRequest, response: httpx.Response, parsed: ParsedCall) -> tuple[Array, str]:
+    """Return the values of the response and their dtype."""
     if sent.path.startswith("/v2/"):
         answer, data = parts(response)
         output = answer["outputs"][0]

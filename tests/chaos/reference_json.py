@@ -1,4 +1,4 @@
-"""JSON and its tensors, read without the service."""
+"""Reference parser of JSON and of tensors in it, independent of the service."""
 
 import base64
 import binascii
@@ -23,12 +23,12 @@ class RefusedError(Exception):
     """The request must be refused."""
 
 
-class UnreadError(Exception):
-    """What the request means is not known here."""
+class UndecidedError(Exception):
+    """The reference parser does not support the request."""
 
 
 def strict(text: bytes) -> Json:
-    """JSON as RFC 8259 has it, with unique keys."""
+    """Parse JSON by RFC 8259, with unique keys."""
     try:
         return json.loads(
             text.decode(),
@@ -68,12 +68,12 @@ def shape_of(value: Json) -> list[int]:
     if not isinstance(value, list) or not all(type(x) is int and x >= 0 for x in value):
         raise RefusedError(f"shape {value}"[:SHOWN])
     if math.prod(value) > 2**20 or math.prod(max(x, 1) for x in value) > 2**40:
-        raise UnreadError("size")
+        raise UndecidedError("size")
     return value
 
 
 def operand(value: Json, dtype: str) -> torch.Tensor:
-    """A tensor as JSON has it, of that dtype."""
+    """Return the tensor of a JSON value, in `dtype`."""
     if not isinstance(value, dict):
         return _of_lists(value, dtype, None)
     if value.keys() - {"shape", "dtype", "data", "b64"} or {"data", "b64"} <= value.keys():
@@ -121,7 +121,7 @@ def _of_lists(value: Json, dtype: str, stated: list[int] | None) -> torch.Tensor
         if stated is None and shape[-1:] != [2] and 0 not in shape:
             raise RefusedError("no pairs")
         if len(level) % 2 or (stated is None and shape[-1:] != [2]):
-            raise UnreadError("no pairs")
+            raise UndecidedError("no pairs")
         held = torch.view_as_complex(held.reshape(-1, 2))
         shape = shape if stated is not None else shape[:-1]
     wanted = shape if stated is None else stated

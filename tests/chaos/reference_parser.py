@@ -1,7 +1,7 @@
-"""What a request means, read without the service: by json, numpy and the safetensors package.
+"""Reference parser of requests, independent of the service: json, numpy, the safetensors package.
 
-Nothing is read as generously as it could be: what is unusual is `UnreadError`, and then only the
-status of its answer is known to be right. What no service may compute is `RefusedError`.
+It is strict. For an unusual request it raises `UndecidedError`, and only the status of the response
+can be checked. For a request that must not be computed it raises `RefusedError`.
 """
 
 import gzip
@@ -25,7 +25,7 @@ from tests.chaos.reference_json import (
     SHOWN,
     Json,
     RefusedError,
-    UnreadError,
+    UndecidedError,
     dtype_named,
     operand,
     promoted,
@@ -33,7 +33,7 @@ from tests.chaos.reference_json import (
     strict,
     tensor_of_bytes,
 )
-from tests.chaos.valid_requests import Sent
+from tests.chaos.valid_requests import FuzzRequest
 from tests.rigs.inference_bodies import LENGTH
 from tests.rigs.request_bodies import NPY, NPZ, SAFETENSORS
 
@@ -41,8 +41,8 @@ COMMON: Final = ("strategy", "device", "dtype", "output", "deadline_ms")
 
 
 @dataclass(frozen=True, slots=True)
-class Meant:
-    """A call: its operands are in the dtype that they are promoted to."""
+class ParsedCall:
+    """A call whose operands are in the dtype that they are promoted to."""
 
     op: str
     operands: tuple[torch.Tensor, ...]
@@ -55,8 +55,8 @@ class Meant:
         return next(n for n, each in DTYPES.items() if each.torch == self.operands[0].dtype)
 
 
-def meaning(sent: Sent) -> Meant:
-    """What a request means; an UnreadError or a RefusedError if that is nothing known."""
+def parse(sent: FuzzRequest) -> ParsedCall:
+    """Parse a request; an UnreadError or a RefusedError if that is nothing known."""
     body = inflated(sent.body, sent.headers.get("content-encoding"))
     if sent.path.startswith("/v2/"):
         return _of_protocol(sent, body)
@@ -74,7 +74,7 @@ def meaning(sent: Sent) -> Meant:
 
 
 def inflated(body: bytes, coding: str | None) -> bytes:
-    """The body without its coding."""
+    """Return the decompressed body."""
     try:
         match coding:
             case "gzip":
@@ -89,7 +89,7 @@ def inflated(body: bytes, coding: str | None) -> bytes:
         raise RefusedError(str(error)) from None
 
 
-def _of_fields(op: str, fields: dict[str, Json]) -> Meant:
+def _of_fields(op: str, fields: dict[str, Json]) -> ParsedCall:
     """A JSON request."""
     names = REGISTRY[op].operands
     params = {param.name for param in REGISTRY[op].params}
@@ -112,19 +112,21 @@ def _of_fields(op: str, fields: dict[str, Json]) -> Meant:
     tensors = [operand(x, name or plain) for x, name in zip(given, stated, strict=True)]
     output = fields.get("output", "nested")
     found = {name: fields[name] for name in fields.keys() & params}
-    return Meant(op, promoted(tensors), found, output if isinstance(output, str) else "")
+    return ParsedCall(op, promoted(tensors), found, output if isinstance(output, str) else "")
 
 
-def _of_tensors(op: str, tensors: Mapping[str, torch.Tensor], query: Mapping[str, Json]) -> Meant:
+def _of_tensors(
+    op: str, tensors: Mapping[str, torch.Tensor], query: Mapping[str, Json]
+) -> ParsedCall:
     """A request in a format of tensors alone."""
     names = REGISTRY[op].operands or tuple(str(index) for index in range(len(tensors)))
     if set(names) != set(tensors):
         raise RefusedError(f"the names are {sorted(tensors)}"[:SHOWN])
     params = {name: _parameter(name, value) for name, value in query.items()}
-    return Meant(op, promoted([tensors[name] for name in names]), params)
+    return ParsedCall(op, promoted([tensors[name] for name in names]), params)
 
 
-def _of_protocol(sent: Sent, body: bytes) -> Meant:
+def _of_protocol(sent: FuzzRequest, body: bytes) -> ParsedCall:
     """A request of the Open Inference Protocol, in which null is nothing."""
     length = int(sent.headers.get(LENGTH, len(body)))
     if not 0 < length <= len(body):
@@ -132,11 +134,11 @@ def _of_protocol(sent: Sent, body: bytes) -> Meant:
     fields, rest = _present(strict(body[:length])), body[length:]
     tensors = _inputs(fields.get("inputs"), rest)
     if fields.keys() & {"outputs"}:
-        raise UnreadError("outputs")
+        raise UndecidedError("outputs")
     params = _present(fields.get("parameters") or {})
     op = sent.path.split("/")[3]
     if "binary_data_output" in params:
-        raise UnreadError("binary output")
+        raise UndecidedError("binary output")
     if unknown := params.keys() - {p.name for p in REGISTRY[op].params} - {*COMMON, "timeout"}:
         raise RefusedError(f"unknown parameters {sorted(unknown)}"[:SHOWN])
     return _of_tensors(op, tensors, params)

@@ -1,4 +1,4 @@
-"""Each hostile request gets its status and its code, and does no harm."""
+"""Each hostile request gets its status and its problem code, and does no harm."""
 
 import socket
 from contextlib import ExitStack, suppress
@@ -37,13 +37,13 @@ MAX_PROBLEM_BYTES: Final = 16_384
 
 
 def test_the_corpus_is_large() -> None:
-    """No record is there twice."""
+    """It has over a thousand records, none of them twice."""
     assert len({record.wire for record in RECORDS}) == len(RECORDS) >= 1_000
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_hostile_requests_get_their_status(family: str, victim: Server) -> None:
-    """And their code; whatever comes, the server is healthy afterwards."""
+    """They get their problem code as well, and the server is healthy afterwards."""
     records = [record for record in RECORDS if record.family == family]
     wrong = []
     for start in range(0, len(records), BATCH_SIZE):
@@ -65,7 +65,7 @@ def _wrong(records: list[Hostile], victim: Server) -> list[str]:
 
 
 def _difference(record: Hostile, connection: socket.socket) -> str:
-    """What is wrong with the answers; nothing if they are as they must be."""
+    """Describe what is wrong with the responses; empty if they are as expected."""
     try:
         found = parse_responses(received(connection))
         codes = {problem(answer, record.wire) for answer in found if answer.status >= 400}
@@ -81,7 +81,7 @@ def _difference(record: Hostile, connection: socket.socket) -> str:
 
 
 def problem(answer: RawResponse, request: bytes) -> str:
-    """The code of an error, which is bounded and tells nothing of the service's inside."""
+    """Return the code of an error, and assert that it is bounded and shows no internals."""
     assert len(answer.body) <= MAX_PROBLEM_BYTES
     for secret in (b"Traceback", b'.py"', b"site-packages"):
         assert secret not in answer.body
@@ -108,7 +108,7 @@ def problem(answer: RawResponse, request: bytes) -> str:
 
 
 def repeats(text: str, request: bytes) -> bool:
-    """Whether a text repeats more of a request than it may."""
+    """Return whether a text repeats more of a request than it may."""
     data = text.encode()
     length = MAX_QUOTED + 1
     return any(data[at : at + length] in request for at in range(len(data) - length + 1))

@@ -1,4 +1,4 @@
-"""How a server ends: in order at a signal, at once at the second, and whole when it is killed."""
+"""Shutdown of a server: in order at a signal, at once at the second, complete when killed."""
 
 import os
 import signal
@@ -17,16 +17,15 @@ from tests.chaos.clients import (
     LARGE,
     RIGHT,
     TINY,
-    Ask,
-    Got,
-    crowd,
+    CallResponse,
+    CheckedCall,
+    calling_clients,
     fault,
     loops,
-    once,
+    send_once,
 )
-from tests.chaos.metrics import ask as ask_for
-from tests.chaos.metrics import inside
-from tests.chaos.processes import family, is_template, lane_processes, new_mark, until
+from tests.chaos.metrics import calls_inside, fetch
+from tests.chaos.processes import executor_processes, family, is_fork_server, new_mark, until
 from tests.chaos.settings import GRACE_S, IS_LONG, SECONDS
 from tests.rigs.servers import Server, server
 
@@ -44,40 +43,42 @@ ENDS: Final = [
 SEED: Final = 5
 
 
-def half_post(ask: Ask, count: int) -> tuple[bytes, bytes]:
-    """A request of a client that sends `count` bytes of its body first, and then the rest."""
-    length = f"POST {ask.path} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(ask.body)}\r\n\r\n"
-    return length.encode() + ask.body[:count], ask.body[count:]
+def half_post(call: CheckedCall, count: int) -> tuple[bytes, bytes]:
+    """Return a request in two parts: up to `count` bytes of its body, and the rest."""
+    length = f"POST {call.path} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(call.body)}\r\n\r\n"
+    return length.encode() + call.body[:count], call.body[count:]
 
 
 @contextmanager
-def asked(running: Server, mark: dict[str, str], *asks: Ask) -> Iterator[list[Future[Got]]]:
-    """Calls that are under way, each on a connection of its own."""
+def calls_under_way(
+    running: Server, mark: dict[str, str], *calls: CheckedCall
+) -> Iterator[list[Future[CallResponse]]]:
+    """Yield calls that run, each on a connection of its own."""
 
-    def ask_one(ask: Ask) -> Got:
+    def send_one(call: CheckedCall) -> CallResponse:
         # One of several server processes may still warm up.
-        while (answer := once(running.url, ask)).story == "503 warming-up":
+        while (answer := send_once(running.url, call)).outcome == "503 warming-up":
             sleep(0.1)
         return answer
 
-    with ThreadPoolExecutor(len(asks)) as pool:
-        coming = [pool.submit(ask_one, ask) for ask in asks]
-        until(lambda: inside(running.url) >= len(asks) and has_worker(mark))
+    with ThreadPoolExecutor(len(calls)) as pool:
+        coming = [pool.submit(send_one, call) for call in calls]
+        until(lambda: calls_inside(running.url) >= len(calls) and has_worker(mark))
         yield coming
 
 
 def has_worker(mark: dict[str, str]) -> bool:
-    """Whether a template has imported all that it must, and has forked."""
-    return not all(map(is_template, lane_processes(mark)))
+    """Return whether a fork server has imported its modules and has forked a worker."""
+    return not all(map(is_fork_server, executor_processes(mark)))
 
 
 def memory_files() -> set[str]:
-    """What lies in shared memory."""
+    """Return the names of files in shared memory."""
     return {each.name for each in Path("/dev/shm").iterdir()}
 
 
 def test_a_signal_lets_it_finish() -> None:
-    """What was accepted is answered right, what comes is refused, and nothing is left."""
+    """Accepted calls are answered, new ones are refused, and no process or memory is left."""
     mark, shared = new_mark(), memory_files()
     with server(**mark) as running, ExitStack() as stack:
         idle, half, body = (stack.enter_context(running.connect()) for _ in range(3))
@@ -89,24 +90,24 @@ def test_a_signal_lets_it_finish() -> None:
         half.sendall(get[:30])
         begin, rest = half_post(TINY, 9)
         body.sendall(begin)
-        with asked(running, mark, BUSY, BUSY, BUSY) as coming:
+        with calls_under_way(running, mark, BUSY, BUSY, BUSY) as coming:
             running.process.send_signal(TERM)
-            assert idle.recv(1) == b"", "an idle connection is closed"
+            assert idle.recv(1) == b"", "an idle connection should be closed"
             half.sendall(get[30:])
             text = b"".join(iter(lambda: half.recv(9999), b""))
-            assert text.startswith(b"HTTP/1.1 503"), "what comes now is refused"
-            assert ask_for(running.url, "/health/live").status == 200
-            assert ask_for(running.url, "/health/ready").story == "503 draining"
+            assert text.startswith(b"HTTP/1.1 503"), "a new request should be refused"
+            assert fetch(running.url, "/health/live").status == 200
+            assert fetch(running.url, "/health/ready").outcome == "503 draining"
             for each in (TINY, BYTES, LARGE):
-                answer = once(running.url, each)
-                assert (answer.story, fault(each, answer)) == ("503 draining", "")
+                answer = send_once(running.url, each)
+                assert (answer.outcome, fault(each, answer)) == ("503 draining", "")
                 assert answer.headers["connection"] == "close"
-            assert not all(each.done() for each in coming), "it was asked too late"
+            assert not all(each.done() for each in coming), "the calls ended too early"
             body.sendall(rest)
             text = b"".join(iter(lambda: body.recv(9999), b""))
             assert text.startswith(b"HTTP/1.1 200")
             for future in coming:
-                assert (future.result().story, fault(BUSY, future.result())) == (RIGHT, "")
+                assert (future.result().outcome, fault(BUSY, future.result())) == (RIGHT, "")
         assert running.process.wait(GRACE_S) == 0
         until(lambda: not family(mark), 3)
         assert memory_files() <= shared
@@ -116,33 +117,33 @@ def test_a_signal_lets_it_finish() -> None:
 
 @pytest.mark.parametrize("servers", [1, 2] if IS_LONG else [1])
 def test_a_signal_under_load(servers: int) -> None:
-    """Every answer that comes is right or a refusal; clients are left only between requests."""
+    """Each response is correct or a 503; connections close only between requests."""
     mark = new_mark()
     print(f"seed {SEED}")
     with server(SERVICE_WORKERS=str(servers), **mark) as running:
-        with crowd(running.url, clients=8, seed=SEED) as tally:
-            until(lambda: sum(tally.stories.values()) > 50 * SECONDS, 60 + SECONDS)
+        with calling_clients(running.url, clients=8, seed=SEED) as outcomes:
+            until(lambda: sum(outcomes.counts.values()) > 50 * SECONDS, 60 + SECONDS)
             running.process.send_signal(TERM)
             assert running.process.wait(GRACE_S) == 0
         until(lambda: not family(mark), 3)
-        print(tally.by_story())
-        # A client may send just as its idle connection closes; a new one finds nobody.
+        print(outcomes.by_outcome())
+        # A client may send just as its idle connection closes; a new one is refused.
         left = ("Connection refused", "Remote end closed", "Connection reset", "Broken pipe")
-        wrong = [each for each in tally.faults if not any(word in each for word in left)]
+        wrong = [each for each in outcomes.faults if not any(word in each for word in left)]
         assert not wrong
         # With several, each warms up for itself.
         refusals = {"503 draining", "503 overloaded", "503 warming-up"}
-        assert {*tally.by_story()} <= {RIGHT, "no answer", *refusals}
+        assert {*outcomes.by_outcome()} <= {RIGHT, "no answer", *refusals}
 
 
 @pytest.mark.parametrize(("ways", "servers"), ENDS)
 def test_a_second_signal_ends_it_at_once(ways: tuple[signal.Signals, ...], servers: int) -> None:
-    """Calls under way are broken off, and their processes end with it."""
+    """Calls under way are broken off, and their processes end with the server."""
     mark = new_mark()
     with server(SERVICE_WORKERS=str(servers), **PATIENT, **mark) as running:
-        with asked(running, mark, ENDLESS) as coming:
+        with calls_under_way(running, mark, ENDLESS) as coming:
             running.process.send_signal(ways[0])
-            until(lambda: ask_for(running.url, "/health/ready").status == 503)
+            until(lambda: fetch(running.url, "/health/ready").status == 503)
             running.process.send_signal(ways[1])
             assert running.process.wait(10) == 128 + ways[1]
             with pytest.raises((OSError, HTTPException)):
@@ -150,11 +151,11 @@ def test_a_second_signal_ends_it_at_once(ways: tuple[signal.Signals, ...], serve
         until(lambda: not family(mark), 3)
 
 
-def test_a_killed_server_takes_all_along() -> None:
-    """Workers, their template, and server processes beside it end by themselves."""
+def test_a_killed_server_leaves_no_process() -> None:
+    """Workers, their fork server and other server processes end by themselves."""
     mark = new_mark()
     with server(SERVICE_WORKERS="2", **PATIENT, **mark) as running:
-        with asked(running, mark, ENDLESS) as coming:
+        with calls_under_way(running, mark, ENDLESS) as coming:
             running.process.kill()
             with pytest.raises((OSError, HTTPException)):
                 coming[0].result()
@@ -163,7 +164,7 @@ def test_a_killed_server_takes_all_along() -> None:
 
 
 def test_a_server_process_that_dies_is_replaced() -> None:
-    """Beside another one: the next request finds either, and both are there again."""
+    """The supervisor starts another process, and requests are served meanwhile."""
     mark = new_mark()
     with server(SERVICE_WORKERS="2", **mark) as running:
         one, *others = sorted(serving_processes(mark) - {running.process.pid})
@@ -175,19 +176,19 @@ def test_a_server_process_that_dies_is_replaced() -> None:
 
 
 def serving_processes(mark: dict[str, str]) -> set[int]:
-    """The server and those that serve for it."""
-    return {pid for pid in family(mark) - lane_processes(mark) if is_service(pid)}
+    """Return the supervisor and its server processes."""
+    return {pid for pid in family(mark) - executor_processes(mark) if is_service(pid)}
 
 
 def is_service(pid: int) -> bool:
-    """Whether a process is not one of Python's own, which tracks resources."""
+    """Return whether a process is not Python's own resource tracker."""
     with suppress(OSError):
         return b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
 
 
-def test_a_client_that_stalls_does_not_hold_the_end() -> None:
-    """Its body never comes whole, and it does not read: both have their times."""
+def test_a_stalled_client_does_not_delay_the_shutdown() -> None:
+    """Timeouts end the connections of a half-sent body and of a client that reads nothing."""
     mark = new_mark()
     times = {"SERVICE_REQUEST_S": "1", "SERVICE_WRITE_S": "1"}
     with server(**times, **mark) as running, ExitStack() as stack:

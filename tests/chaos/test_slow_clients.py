@@ -1,4 +1,4 @@
-"""Clients that send or read too slowly are let go, and keep nobody waiting."""
+"""Connections of clients that send or read too slowly are closed; others are served meanwhile."""
 
 import socket
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def trailer() -> Iterator[bytes]:
 
 @contextmanager
 def drip(connection: socket.socket, pieces: Iterator[bytes]) -> Iterator[None]:
-    """Sends one piece after the other, slowly, until the block is left."""
+    """Send one piece after the other, slowly, until the end of the block."""
     over = Event()
 
     def send() -> None:
@@ -71,8 +71,8 @@ def drip(connection: socket.socket, pieces: Iterator[bytes]) -> Iterator[None]:
         thread.join()
 
 
-def test_what_does_not_come_to_an_end_is_a_408(victim: Server) -> None:
-    """However slowly it comes, and however often; the others are served meanwhile."""
+def test_requests_without_end_get_a_408(victim: Server) -> None:
+    """Heads, bodies, chunks and trailers that arrive byte by byte time out."""
     with ExitStack() as stack:
         connections = []
         for pieces in (head, body, chunks, chunk, trailer) * CLIENTS:
@@ -84,8 +84,8 @@ def test_what_does_not_come_to_an_end_is_a_408(victim: Server) -> None:
     assert victim.is_healthy()
 
 
-def test_chunks_without_end_are_a_413(victim: Server) -> None:
-    """However quickly they come, no more of them is kept than a body may have."""
+def test_chunks_without_end_get_a_413(victim: Server) -> None:
+    """No more of them is kept than a body may have."""
     piece = b"10000\r\n" + b" " * 65_536 + b"\r\n"
     with victim.connect(30) as connection, suppress(ConnectionError):
         connection.sendall(CHUNKED)
@@ -96,15 +96,15 @@ def test_chunks_without_end_are_a_413(victim: Server) -> None:
 
 
 def test_silent_connections_are_closed(victim: Server) -> None:
-    """One that has sent nothing yet, and one that has been served."""
+    """The idle timeout holds before the first request and after a response."""
     with victim.connect(30) as silent, victim.connect(30) as served:
         served.sendall(b"GET /health/live HTTP/1.1\r\nhost: here\r\n\r\n")
         assert received(served).startswith(b"HTTP/1.1 200 ")
         assert received(silent) == b""
 
 
-def test_answers_that_nobody_reads_are_given_up(victim: Server) -> None:
-    """The connection ends, and what was to be written is not kept."""
+def test_unread_responses_end_the_connection(victim: Server) -> None:
+    """The connection is reset, and the rest of the response is dropped."""
     request = (
         b"POST /broadcast HTTP/1.1\r\nhost: here\r\ncontent-length: 36\r\n\r\n"
         b'{"operands":[1.5],"to":[1000, 1000]}'
@@ -120,7 +120,7 @@ def test_answers_that_nobody_reads_are_given_up(victim: Server) -> None:
 
 
 def is_reset(connection: socket.socket) -> bool:
-    """Whether the server resets a connection from which nothing is read, within 30 seconds."""
+    """Return whether the server resets an unread connection within 30 seconds."""
     for _ in range(300):
         try:
             connection.sendall(b"\r\n")

@@ -1,4 +1,4 @@
-"""Valid requests in every format, to be changed: one of any sample, strategy and dtype."""
+"""Valid requests in every format, as input of mutations."""
 
 import base64
 import gzip
@@ -34,14 +34,14 @@ from tests.rigs.request_bodies import (
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """A request: its route is a POST. Fields that its body has no room for are in `query`."""
+class FuzzRequest:
+    """A POST request; fields that its format has no place for are in `query`."""
 
     path: str
     body: bytes
     kind: str = JSON
     query: Mapping[str, Any] = field(default_factory=dict)
-    # What is around the body, whose checksums a change before it does not touch.
+    # Wraps the body after it was changed, so that checksums around it stay valid.
     pack: Callable[[bytes], bytes] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -63,7 +63,7 @@ def _text(value: Any) -> str:
 
 @cache
 def samples() -> tuple[Row, ...]:
-    """Calls of every operation that some strategy takes."""
+    """Return calls of every operation that some strategy supports."""
     return tuple(
         row
         for row in rows()
@@ -89,25 +89,25 @@ def _query(row: Row) -> dict[str, Any]:
     return dict(row.sample.params)
 
 
-def as_objects(random: Random, row: Row) -> Sent:
+def as_objects(random: Random, row: Row) -> FuzzRequest:
     """Tensor objects, by any strategy that takes them."""
     body = row.body(random.choice(["auto", *row.takers()]))
     del body["device"]
     if random.random() < 0.3:
         body["output"] = random.choice(["nested", "flat", "base64"])
-    return Sent(f"/{row.op.name}", json.dumps(body).encode())
+    return FuzzRequest(f"/{row.op.name}", json.dumps(body).encode())
 
 
-def as_lists(random: Random, row: Row) -> Sent:
+def as_lists(random: Random, row: Row) -> FuzzRequest:
     """Plain arrays, whose dtype is a field of the request."""
     tensors = [to_json(x, row.dtype)["data"] for x in row.operands()]
     body = {**named(row.op, tensors), **row.sample.params, "dtype": row.dtype}
     if random.random() < 0.3:
         del body["dtype"]
-    return Sent(f"/{row.op.name}", json.dumps(body).encode())
+    return FuzzRequest(f"/{row.op.name}", json.dumps(body).encode())
 
 
-def as_base64(random: Random, row: Row) -> Sent:
+def as_base64(random: Random, row: Row) -> FuzzRequest:
     """The bytes of the tensors as base64."""
     tensors = [
         {
@@ -118,19 +118,19 @@ def as_base64(random: Random, row: Row) -> Sent:
         for x in _tensors(row).values()
     ]
     body = {**named(row.op, tensors), **row.sample.params}
-    return Sent(f"/{row.op.name}", json.dumps(body).encode())
+    return FuzzRequest(f"/{row.op.name}", json.dumps(body).encode())
 
 
-def as_safetensors(random: Random, row: Row) -> Sent:
+def as_safetensors(random: Random, row: Row) -> FuzzRequest:
     """By the safetensors package."""
-    return Sent(f"/{row.op.name}", safetensors_of(_tensors(row)), SAFETENSORS, _query(row))
+    return FuzzRequest(f"/{row.op.name}", safetensors_of(_tensors(row)), SAFETENSORS, _query(row))
 
 
-def as_npz(random: Random, row: Row) -> Sent:
+def as_npz(random: Random, row: Row) -> FuzzRequest:
     """By numpy, compressed or not."""
     arrays = _arrays(row)
     if random.random() < 0.5:
-        return Sent(
+        return FuzzRequest(
             f"/{row.op.name}", npz_of(arrays, deflated=random.random() < 0.5), NPZ, _query(row)
         )
     first, *others = (f"{name}.npy" for name in arrays)
@@ -139,35 +139,35 @@ def as_npz(random: Random, row: Row) -> Sent:
     def pack(file: bytes) -> bytes:
         return zip_of({first: file, **{name: files[name] for name in others}})
 
-    return Sent(f"/{row.op.name}", files[first], NPZ, _query(row), pack)
+    return FuzzRequest(f"/{row.op.name}", files[first], NPZ, _query(row), pack)
 
 
-def as_npy(random: Random, row: Row) -> Sent:
+def as_npy(random: Random, row: Row) -> FuzzRequest:
     """By numpy, of the one operand, by rows or by columns."""
     array = next(iter(_arrays(row).values()))
     body = npy_of(np.asfortranarray(array) if random.random() < 0.3 else array)
-    return Sent(f"/{row.op.name}", body, NPY, _query(row))
+    return FuzzRequest(f"/{row.op.name}", body, NPY, _query(row))
 
 
-def as_protocol_json(random: Random, row: Row) -> Sent:
+def as_protocol_json(random: Random, row: Row) -> FuzzRequest:
     """The Open Inference Protocol, its data in JSON."""
     inputs = dict(zip(_names(row), row.operands(), strict=True))
     body = as_json(inputs, row.dtype, parameters=dict(row.sample.params), id="1")
-    return Sent(f"/v2/models/{row.op.name}/infer", json.dumps(body).encode())
+    return FuzzRequest(f"/v2/models/{row.op.name}/infer", json.dumps(body).encode())
 
 
-def as_protocol_bytes(random: Random, row: Row) -> Sent:
+def as_protocol_bytes(random: Random, row: Row) -> FuzzRequest:
     """The same with binary data."""
     inputs = dict(zip(_names(row), row.operands(), strict=True))
     body, headers = as_bytes(inputs, row.dtype, parameters=dict(row.sample.params))
     path = f"/v2/models/{row.op.name}/infer"
-    return Sent(path, body, BYTES, headers={LENGTH: headers[LENGTH]})
+    return FuzzRequest(path, body, BYTES, headers={LENGTH: headers[LENGTH]})
 
 
-def packed(coding: str, pack: Callable[[bytes], bytes]) -> Callable[[Random, Row], Sent]:
+def packed(coding: str, pack: Callable[[bytes], bytes]) -> Callable[[Random, Row], FuzzRequest]:
     """Requests of which the body is compressed."""
 
-    def build(random: Random, row: Row) -> Sent:
+    def build(random: Random, row: Row) -> FuzzRequest:
         sent = random.choice((as_objects, as_lists, as_safetensors))(random, row)
         sent = replace(sent, headers={"content-encoding": coding})
         if random.random() < 0.5:
@@ -177,7 +177,7 @@ def packed(coding: str, pack: Callable[[bytes], bytes]) -> Callable[[Random, Row
     return build
 
 
-FORMATS: Final[Mapping[str, Callable[[Random, Row], Sent]]] = {
+FORMATS: Final[Mapping[str, Callable[[Random, Row], FuzzRequest]]] = {
     "JSON objects": as_objects,
     "JSON lists": as_lists,
     "base64": as_base64,
@@ -198,7 +198,7 @@ _HELD: Final[Mapping[str, Any]] = {
 }
 
 
-def valid(random: Random, name: str) -> Sent:
+def valid_request(random: Random, name: str) -> FuzzRequest:
     """A request in a format."""
     held = _HELD.get(name, IN_SAFETENSORS)
     while True:

@@ -1,4 +1,4 @@
-"""Dask clusters of real processes on this host: a scheduler, and workers with little memory."""
+"""Dask clusters of real processes on this host: a scheduler and workers with little memory."""
 
 import os
 import subprocess
@@ -17,7 +17,10 @@ MEMORY: Final = 250_000_000  # of which a worker takes 60 MB for itself
 
 @dataclass(slots=True)
 class Local:
-    """A scheduler and its workers; each can be killed, and a task may kill `failures` of them."""
+    """A scheduler and its workers, which tests may kill.
+
+    A task that `failures` workers died of is given up.
+    """
 
     port: int
     folder: Path
@@ -29,11 +32,11 @@ class Local:
 
     @property
     def address(self) -> str:
-        """What a client connects to."""
+        """The address of the scheduler."""
         return f"tcp://127.0.0.1:{self.port}"
 
     def start(self, workers: int) -> None:
-        """Start the scheduler, if it does not run, and more workers; they find it by themselves."""
+        """Start the scheduler, unless it runs, and more workers."""
         if self.scheduler is None:
             options = ("--host", "127.0.0.1", "--port", str(self.port))
             allowed = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(self.failures)}
@@ -45,7 +48,7 @@ class Local:
             self.workers.append(_dask(*command, **self.variables))
 
     def end(self) -> None:
-        """Kill whatever still runs."""
+        """Kill all processes that still run."""
         for process in (*self.workers, *([self.scheduler] if self.scheduler else [])):
             process.kill()
             process.wait()
@@ -70,7 +73,7 @@ def local_cluster(
     memory: int = MEMORY,
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[Local]:
-    """A cluster on a free port, for as long as the context lasts.
+    """Run a cluster on a free port until the end of the block.
 
     Each worker has `memory` bytes, and `variables` in its environment. A task that more than
     `failures` workers died with is given up.

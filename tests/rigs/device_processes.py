@@ -1,6 +1,6 @@
-"""Devices whose owners compute on the CPU: all of an owner but CUDA, and ways to break it.
+"""Device processes that compute on the CPU, and faults to inject into them.
 
-In the server they are devices of CUDA: whatever touched one there would load CUDA, and fail.
+In the server their devices are CUDA devices: code that used one there would load CUDA and fail.
 """
 
 import os
@@ -16,7 +16,7 @@ from service.errors import DeviceFailedError
 from service.executors import HANDSHAKE, Bytes, Channel, Handler, WorkerResponse
 from service.http.response import HttpResponse
 from service.operations import REGISTRY
-from service.pipeline import device_worker as owner
+from service.pipeline import device_worker
 from service.pipeline.messages import WorkerRequest
 from service.pipeline.request import OperationRequest
 from service.planning.cost_model import Row
@@ -26,12 +26,12 @@ GPU: Final = Device("cuda:0", "cuda", "", None, torch_device="cuda:0", has_proce
 SECOND: Final = replace(GPU, name="cuda:1", torch_device="cuda:1")
 ILLEGAL: Final = "CUDA error: an illegal memory access was encountered\nCompile with ..."
 WORK: Final = OperationRequest.work
-# What takes a GPU next to no time.
+# Almost no time.
 STEP_NS: Final = 100.0
 
 
 def rates_of(*devices: Device) -> list[Row]:
-    """Rates of every strategy there, so that nothing is measured."""
+    """Return costs of every strategy on `devices`, so that nothing is measured."""
     return [
         (op.name, strategy.name, device.name, str(dtype).removeprefix("torch."), STEP_NS, 0.001)
         for device in devices
@@ -42,75 +42,75 @@ def rates_of(*devices: Device) -> list[Row]:
 
 
 def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str, Any]) -> Handler:
-    """The handler of an owner that computes on the CPU, and breaks when a request says so."""
-    made = owner.make(settings, rates, {**device, "torch_device": "cpu"})
-    OperationRequest.work = work  # type: ignore[method-assign]  # in the owner alone
+    """Return the handler of a device process that computes on the CPU and injects faults."""
+    made = device_worker.make(settings, rates, {**device, "torch_device": "cpu"})
+    OperationRequest.work = work  # type: ignore[method-assign]  # in the device process alone
     return Hanging(made)
 
 
 def work(self: OperationRequest, task: WorkerRequest, body: Bytes, line: Channel) -> HttpResponse:
-    """The reply, or what the id of the request says."""
+    """Inject the fault that the id of the request names, then compute."""
     act, _, argument = task.request_id.partition("-")
     ACTS.get(act, go_on)(argument)
     return WORK(self, task, body, line)
 
 
 class Hanging:
-    """A handler whose device hangs once it was told to: then it is greeted in vain."""
+    """A handler that hangs at the next handshake once `hang` was called."""
 
     hangs = False
 
     def __init__(self, made: Handler):
-        """Wrap what was made."""
+        """Wrap a handler."""
         self._made = made
 
     def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
-        """The answer, or none."""
+        """Answer as the wrapped handler, or hang."""
         if head == HANDSHAKE and Hanging.hangs:
             sleep(60)
         return self._made.answer(head, body, line)
 
     def rest(self) -> None:
-        """As it does."""
+        """Delegate."""
         self._made.rest()
 
 
 def go_on(argument: str) -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 def die(argument: str) -> None:
-    """By the signal of that number."""
+    """End the process by the signal of that number."""
     os.kill(os.getpid(), signal.Signals(int(argument)))
 
 
 def wait(argument: str) -> None:
-    """For so many milliseconds."""
+    """Sleep so many milliseconds."""
     sleep(int(argument) / 1000)
 
 
 def stumble(argument: str) -> None:
-    """An error after which the device goes on."""
+    """Raise an error after which the device still works."""
     raise RuntimeError("CUDA error: invalid argument")
 
 
 def fault(argument: str) -> None:
-    """An error after which all that follows fails."""
+    """Raise an error after which every call of the device fails."""
 
     def check_devices(self: Engine) -> None:
         raise DeviceFailedError(f"cuda:0 fails: {ILLEGAL}")
 
-    Engine.check_devices = check_devices  # type: ignore[method-assign]  # in the owner alone
+    Engine.check_devices = check_devices  # type: ignore[method-assign]  # in the device process alone
     raise RuntimeError(ILLEGAL)
 
 
 def exhaust(argument: str) -> None:
-    """As CUDA's own allocator has it."""
+    """Raise the error of CUDA's allocator."""
     raise RuntimeError("CUDA error: out of memory\nCompile with ...")
 
 
 def hang(argument: str) -> None:
-    """From the next greeting on."""
+    """Hang from the next handshake on."""
     Hanging.hangs = True
 
 

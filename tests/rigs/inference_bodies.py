@@ -1,4 +1,4 @@
-"""Requests and answers of the Open Inference Protocol by hand: JSON, and tensors as bytes."""
+"""Bodies of the Open Inference Protocol, written and read by hand: JSON, and tensors as bytes."""
 
 from typing import Any, Final
 
@@ -19,18 +19,18 @@ PROTOCOL: Final = [name for name, dtype in DTYPES.items() if dtype.protocol]
 
 
 def tensor(values: Array, dtype: str) -> torch.Tensor:
-    """Values that the dtype holds, in it."""
+    """Return `values` as a tensor of `dtype`."""
     return torch.as_tensor(values).to(DTYPES[dtype].torch)
 
 
 def described(name: str, values: Array, dtype: str, **more: Any) -> dict[str, Any]:
-    """An input but for its data."""
+    """Return an input without its data."""
     datatype = DTYPES[dtype].protocol
     return {"name": name, "shape": list(values.shape), "datatype": datatype, **more}
 
 
 def as_json(inputs: dict[str, Array], dtype: str, **fields: Any) -> dict[str, Any]:
-    """A request in JSON, its data flat."""
+    """Return a request in JSON, its data flat."""
     listed = [
         described(name, values, dtype, data=values.reshape(-1).tolist())
         for name, values in inputs.items()
@@ -39,7 +39,7 @@ def as_json(inputs: dict[str, Array], dtype: str, **fields: Any) -> dict[str, An
 
 
 def as_bytes(inputs: dict[str, Array], dtype: str, **fields: Any) -> tuple[bytes, dict[str, str]]:
-    """A request with binary data, and its headers."""
+    """Return a request with binary data, and its headers."""
     blobs = [bits_of(tensor(values, dtype)) for values in inputs.values()]
     listed = [
         described(name, values, dtype, parameters={"binary_data_size": len(blob)})
@@ -50,7 +50,7 @@ def as_bytes(inputs: dict[str, Array], dtype: str, **fields: Any) -> tuple[bytes
 
 
 def parts(response: httpx.Response) -> tuple[dict[str, Any], bytes]:
-    """The JSON of an answer, and what follows it."""
+    """Return the JSON of a response, and the bytes after it."""
     length = int(response.headers.get(LENGTH, len(response.content)))
     answer = orjson.loads(response.content[:length])
     assert isinstance(answer, dict)
@@ -58,7 +58,7 @@ def parts(response: httpx.Response) -> tuple[dict[str, Any], bytes]:
 
 
 def values_of(output: dict[str, Any], data: bytes) -> Array:
-    """The values of an output, as exact int64, float64 or bool."""
+    """Return the values of an output, as exact int64, float64 or bool."""
     dtype = next(d for d in DTYPES.values() if d.protocol == output["datatype"])
     if "data" in output:
         flat = np.array(output["data"], bool if dtype.kind == "bool" else None)

@@ -1,4 +1,4 @@
-"""deploy/nginx.conf in front of instances on this host: as it is, but for ports."""
+"""nginx with deploy/nginx.conf in front of instances on this host, on other ports."""
 
 import os
 import shutil
@@ -17,9 +17,9 @@ UPSTREAMS: Final = (
 
 
 def configured(port: int, instances: Sequence[int], changes: Mapping[str, str]) -> str:
-    """The configuration that listens on `port` before any number of instances, by their ports.
+    """Return the configuration that listens on `port`, before instances on other ports.
 
-    `changes` are lines of the file and what stands in their place.
+    `changes` are lines of the file and their replacements.
     """
     text = FILE.read_text(encoding="utf-8")
     upstreams = "".join(f"        server 127.0.0.1:{each} max_fails=0;\n" for each in instances)
@@ -32,10 +32,10 @@ def configured(port: int, instances: Sequence[int], changes: Mapping[str, str]) 
 
 @contextmanager
 def nginx(configuration: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The proxy, in the folder of its configuration, while the context lasts."""
+    """Run the proxy in the folder of its configuration until the end of the block."""
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     assert program is not None, "nginx is required and missing"
-    # As root it would give its workers to a user who may not enter others' folders.
+    # As root it would run its workers as a user without access to the folder.
     user = ("-g", "user root;") if os.geteuid() == 0 else ()
     paths = ("-p", str(configuration.parent), "-e", "stderr", "-c", str(configuration))
     with subprocess.Popen([program, *paths, *user, *more]) as process:

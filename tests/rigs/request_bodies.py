@@ -1,4 +1,4 @@
-"""Bodies of tensors as bytes: good ones by the formats' own packages, bad ones by hand."""
+"""Bodies of binary formats: valid ones by the formats' own packages, broken ones by hand."""
 
 import io
 import struct
@@ -28,7 +28,7 @@ IN_NUMPY: Final = [name for name in DTYPES if name != "bfloat16"]
 
 
 def tensor_of(name: str, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
-    """Any bits of a dtype, NaN among them; of bool the two that there are."""
+    """Return a tensor of random bits, NaN among them; for bool, of 0 and 1."""
     if 0 in shape:
         return torch.empty(shape, dtype=DTYPES[name].torch)
     raw = np.random.default_rng(seed).bytes(prod(shape) * DTYPES[name].itemsize)
@@ -37,36 +37,36 @@ def tensor_of(name: str, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
 
 
 def bits_of(tensor: torch.Tensor) -> bytes:
-    """The bytes of a tensor, row by row."""
+    """Return the bytes of a tensor in row-major order."""
     flat = tensor.contiguous().reshape(-1)
     return (flat.view(torch.int16) if flat.dtype == torch.bfloat16 else flat).numpy().tobytes()
 
 
 def safetensors_of(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    """By the safetensors package."""
+    """Return a file written by the safetensors package."""
     return save(dict(tensors))
 
 
 def safetensors(header: object, data: bytes = b"", *, length: int | None = None) -> bytes:
-    """By hand: a header as bytes or as JSON, the length it states, and data."""
+    """Return a safetensors file with any header, stated length and data."""
     text = header if isinstance(header, bytes) else orjson.dumps(header)
     return struct.pack("<Q", len(text) if length is None else length) + text + data
 
 
 def entry(dtype: str, shape: object, begin: int, end: int) -> dict[str, object]:
-    """What a safetensors header says of one tensor."""
+    """Return the entry of one tensor in a safetensors header."""
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
 def npy_of(array: Array) -> bytes:
-    """By numpy.save."""
+    """Return a file written by numpy.save."""
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
 
 
 def npy(header: str, data: bytes = b"", *, version: int = 1, length: int | None = None) -> bytes:
-    """By hand: the text of a header, the length it states, and data."""
+    """Return an npy file with any header, stated length and data."""
     text = header.encode("latin-1")
     stated = len(text) if length is None else length
     size = struct.pack("<H" if version == 1 else "<I", stated)
@@ -74,14 +74,14 @@ def npy(header: str, data: bytes = b"", *, version: int = 1, length: int | None 
 
 
 def npz_of(arrays: Mapping[str, Array], *, deflated: bool = False) -> bytes:
-    """By numpy.savez or numpy.savez_compressed."""
+    """Return a file written by numpy.savez or numpy.savez_compressed."""
     file = io.BytesIO()
     (np.savez_compressed if deflated else np.savez)(file, allow_pickle=False, **arrays)
     return file.getvalue()
 
 
 def zip_of(members: Mapping[str, bytes], *, method: int = zipfile.ZIP_STORED) -> bytes:
-    """By zipfile."""
+    """Return an archive written by zipfile."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, data in members.items():
@@ -107,7 +107,7 @@ def zipped(
     end: bytes | None = None,
     gap: bytes = b"",
 ) -> bytes:
-    """An archive of one member by hand, in which any field can lie.
+    """Return an archive of one member, any field of which may be wrong.
 
     `times` repeats its entry in the directory; `gap` is between the directory and its end.
     """

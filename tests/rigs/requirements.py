@@ -1,7 +1,7 @@
-"""What a test needs that a host may lack.
+"""Requirements of tests that a host may lack, such as nginx.
 
-Without it the test is skipped, in words. TESTS_REQUIRE names what must not be missing,
-separated by commas: there, a lack is a failure.
+A test without its requirement is skipped with the reason. TESTS_REQUIRE lists requirements that
+must not be missing, separated by commas: without one of them, the tests fail.
 """
 
 import os
@@ -25,11 +25,11 @@ PRESENT: Final[dict[str, Callable[[], bool]]] = {
 
 
 def is_required(name: str) -> bool:
-    """Whether a lack of `name` is a failure."""
+    """Return whether tests must fail without `name`."""
     return name in os.environ.get("TESTS_REQUIRE", "").split(",")
 
 
 def needs(name: str) -> pytest.MarkDecorator:
-    """A mark that skips a test where `name` is missing, unless it is required."""
+    """Return a mark that skips a test where `name` is missing, unless it is required."""
     missing = not PRESENT[name]() and not is_required(name)
     return pytest.mark.skipif(missing, reason=f"this host has no {name}")

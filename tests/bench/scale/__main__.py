@@ -1,4 +1,4 @@
-"""`make bench-scale`: how the service grows, in two parts.
+"""`make bench-scale`: scaling of the service, in two parts.
 
 `requests` are those of 1, 2 and 4 instances behind the proxy, `products` those of stored matrices
 on a cluster of this host against torch. Each part is written to a JSON file, from which `--read`
@@ -36,7 +36,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--graph", type=int, default=12, help="blocks each way of a graph (12)")
     parser.add_argument("--files", type=Path, default=Path("build/scale"), help="the JSON files")
     parser.add_argument("--read", action="store_true", help="take these files, measure nothing")
-    parser.add_argument("--plot", type=Path, help="a folder for pictures, such as docs/images")
+    parser.add_argument("--plot", type=Path, help="a folder for charts, such as docs/images")
     options = parser.parse_args(arguments)
     options.parts = options.parts or list(PARTS)
     if unknown := set(options.parts) - set(PARTS):

@@ -1,4 +1,4 @@
-"""The figures as pictures, by the colours and axes of the service's own charts."""
+"""Charts of the measurements, in the colours and axes of the service's own charts."""
 
 from pathlib import Path
 from typing import Final
@@ -87,9 +87,9 @@ def rate_chart(report: Requests) -> Chart:
 
 
 def growth_chart(report: Requests) -> Chart:
-    """How many times the rate of one instance several have, where they run in turn."""
+    """Rate of several instances as a multiple of one, where they run in time slices."""
     records: list[Record] = []
-    for name, cells in by_workload(report.in_turn).items():
+    for name, cells in by_workload(report.time_sliced).items():
         one = cells[0].figure(lambda each: each.rate).median
         for cell in cells:
             times = [each.rate / one for each in cell.rounds]

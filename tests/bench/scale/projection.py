@@ -1,4 +1,4 @@
-"""What was measured, carried to sizes that this machine is too small for. Arithmetic alone.
+"""Projection of the measurements to sizes that this machine is too small for, by arithmetic alone.
 
 Each assumption is one line in docs/scale.md: that cores elsewhere are as quick as these, and that
 what is not shared here is not shared there.
@@ -9,7 +9,7 @@ from math import ceil
 from typing import Final
 
 from service.core.dask_cluster import BLOCKS_IN_MEMORY
-from tests.bench.scale.report import Cell, OperationRequest, Products, Requests
+from tests.bench.scale.report import Cell, ExchangeBytes, Products, Requests
 
 FLOAT64_BYTES: Final = 8
 # Dask adds up so many blocks in one task.
@@ -19,7 +19,7 @@ HOUR_S: Final = 3600
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a rate of one workload asks for: whole cores, and Gbit/s at the clients' side."""
+    """Cores, and Gbit/s at the clients' side, that a rate of one workload needs."""
 
     server_cores: float
     proxy_cores: float
@@ -27,8 +27,8 @@ class Demand:
     gbit_out: float
 
 
-def demand(rate: float, cells: list[Cell], exchange: OperationRequest) -> Demand:
-    """By the dearest of the cells, whatever it is that makes a request dearer there."""
+def demand(rate: float, cells: list[Cell], exchange: ExchangeBytes) -> Demand:
+    """Return the demand of a rate, by the costliest of the cells."""
     server_us = max(cell.figure(lambda each: each.server_us).median for cell in cells)
     proxy_us = max(cell.figure(lambda each: each.proxy_us).median for cell in cells)
     return Demand(
@@ -40,7 +40,7 @@ def demand(rate: float, cells: list[Cell], exchange: OperationRequest) -> Demand
 
 
 def demands(report: Requests, rate: float) -> dict[str, Demand]:
-    """What a rate asks for, by workload; many clients, and a proxy."""
+    """Return the demand of a rate by workload, with many clients and a proxy."""
     return {
         name: demand(
             rate,
@@ -52,7 +52,7 @@ def demands(report: Requests, rate: float) -> dict[str, Demand]:
 
 
 def sums(blocks: int) -> list[int]:
-    """Tasks that add up the partial products of one block of the result, level by level."""
+    """Return the tasks that add up the partial products of one block of the result, by level."""
     found = []
     while blocks > 1:
         blocks = ceil(blocks / SPLIT_EVERY)
@@ -61,7 +61,7 @@ def sums(blocks: int) -> list[int]:
 
 
 def tasks(blocks: int, *, stored: bool) -> int:
-    """Tasks of a product of two matrices in blocks x blocks parts, more than one."""
+    """Return the tasks of a product of two matrices in blocks x blocks parts, more than one."""
     return blocks**3 + blocks**2 * (sum(sums(blocks)) + stored) + 1
 
 
@@ -79,7 +79,7 @@ class Product:
 
 
 def product(report: Products, gflops: float, cores: int) -> Product:
-    """What the service's own plan of a huge product asks for, at so many GFLOP/s a core.
+    """Return the costs of the huge product by the service's own plan, at so many GFLOP/s a core.
 
     Each partial product reads two blocks. Moved between workers are at most all partial products
     and all sums but the last: as if no two of them were ever on one worker.
@@ -101,5 +101,5 @@ def product(report: Products, gflops: float, cores: int) -> Product:
 
 
 def gflops(n: int, milliseconds: float, cores: int) -> float:
-    """GFLOP/s of each core in a product of two n x n matrices."""
+    """Return the GFLOP/s of each core in a product of two n x n matrices."""
     return 2 * n**3 / (milliseconds * 1e6) / cores

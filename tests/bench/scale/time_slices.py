@@ -1,4 +1,4 @@
-"""Gives processes the machine in turn, each for a fifth of the time: small machines out of one.
+"""Time slices of the machine for processes, each a fifth of the time: several small machines.
 
     python -m tests.bench.scale.time_slices 4711 4712
 
@@ -20,11 +20,11 @@ SLICE_S: Final = 0.01
 
 
 def run(pids: Sequence[int]) -> None:
-    """Give each its slice, for ever; the rest of the shares nobody has."""
+    """Give each process its slice, without end; the other shares are idle."""
     try:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        print("they take turns", flush=True)
+        print("slicing", flush=True)
         while True:
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
@@ -37,8 +37,8 @@ def run(pids: Sequence[int]) -> None:
 
 
 @contextmanager
-def in_turn(pids: Sequence[int]) -> Iterator[None]:
-    """Do so by a process of its own, as long as the context lasts."""
+def time_sliced(pids: Sequence[int]) -> Iterator[None]:
+    """Slice the time of processes by a process of its own, until the end of the block."""
     if len(pids) >= SHARES:
         raise ValueError(f"{len(pids)} processes are too many for {SHARES} shares, one left over")
     command = [sys.executable, "-m", "tests.bench.scale.time_slices", *map(str, pids)]
