@@ -37,7 +37,7 @@ class Connection:
         self.socket.sendall(message)
 
     def receive(self) -> bool:
-        """Read what has arrived and return whether the response is complete; other than 200 raises."""
+        """Read available bytes; return whether the response is complete. Other than 200 raises."""
         count = self.socket.recv_into(self._buffer)
         if not count:
             raise ConnectionError("the server closed the connection")

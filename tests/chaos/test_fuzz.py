@@ -62,7 +62,7 @@ def repeat_hint(number: int, name: str, sent: FuzzRequest) -> str:
 
 
 async def test_mutated_bodies(serve: Serve) -> None:
-    """In every format; results are compared with numpy where the reference parser can read the body."""
+    """In every format; results are compared with numpy if the reference parser reads the body."""
     counts: Counter[tuple[str, str]] = Counter()
     async with serve(**SMALL) as client:
         numbers = [int(NUMBER)] if NUMBER else range(10**9)

@@ -81,7 +81,7 @@ def refusal(answer: dict[str, Any]) -> str | None:
 
 
 def measure_size(bench: Bench, n: int, rounds: int) -> Size:
-    """Measure both alternately, after a call of each; where this host refuses, the cluster alone."""
+    """Measure both alternately, after a call of each; the cluster alone where torch refuses."""
     random = np.random.default_rng(n)
     for name in "ab":
         np.save(bench.folder / f"{name}{n}.npy", random.standard_normal((n, n)))
