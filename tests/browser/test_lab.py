@@ -127,8 +127,8 @@ async def test_a_race_streams_in(visit: Visit) -> None:
     await page.get_by_role("button", name="Race them").click()
     await expect(page.locator("#verdict")).to_contain_text("as fast as loops", timeout=20_000)
     assert len(await page.evaluate("[...window.seen]")) > 3
-    rungs = page.locator(".rung.ran")
-    names = [(await rung.inner_text()).split()[0] for rung in await rungs.all()]
+    rows = page.locator(".rung.ran")
+    names = [(await row.inner_text()).split()[0] for row in await rows.all()]
     assert sorted(names) == sorted(
         ["loops", "python", "elementwise", "dot", "broadcast", "einsum", "torch", "numpy"]
     )
@@ -158,7 +158,7 @@ async def test_a_race_can_be_stopped(visit: Visit) -> None:
 
 
 async def test_what_a_race_skips_says_why(visit: Visit) -> None:
-    """A rung that would take hours stands there with its estimate and the reason."""
+    """A strategy that would take hours is listed with its estimate and the reason."""
     page = await visit.open("#op=matmul&x=random:300x300:0&x=random:300x300:1")
     skipped = page.locator(".rung.skipped", has_text="loops")
     await expect(skipped).to_contain_text("would take about")

@@ -134,17 +134,17 @@ async def test_every_strategy_has_its_row(
     assert report["shapes"] == [list(shape) for shape in sample.shapes]
     assert report["dtype"] == dtype
     assert report["multiply_adds"] == plan["work"]["multiply_adds"]
-    rungs = [each for each in plan["strategies"] if each["strategy"] in raced(op.name)]
+    strategies = [each for each in plan["strategies"] if each["strategy"] in raced(op.name)]
     assert [(each["strategy"], each["device"]) for each in report["rows"]] == [
-        (each["strategy"], each["device"]) for each in rungs
+        (each["strategy"], each["device"]) for each in strategies
     ]
     ran = [each for each in report["rows"] if "skipped" not in each]
     assert [each["strategy"] for each in ran] == row.takers()
     assert report["baseline"] == ran[0]["strategy"]
-    for each, rung in zip(report["rows"], rungs, strict=True):
-        assert each["estimated_ms"] == rung["estimated_ms"]
+    for each, strategy in zip(report["rows"], strategies, strict=True):
+        assert each["estimated_ms"] == strategy["estimated_ms"]
         if "skipped" in each:
-            assert each["skipped"] == rung["reason"]
+            assert each["skipped"] == strategy["reason"]
             assert not {"runs", *TIMES, "agrees", "max_abs_error"} & set(each)
             continue
         assert 1 <= each["runs"] <= 3
@@ -249,7 +249,7 @@ def exhausted(a: Tensor, b: Tensor) -> Tensor:
     return a @ b
 
 
-async def test_a_rung_that_runs_out_of_memory_ends_the_race(serve: Serve) -> None:
+async def test_a_strategy_out_of_memory_ends_the_race(serve: Serve) -> None:
     """It is the same 503 as of a run, and the next race is run."""
     op = with_strategy(ladder("torch"), "exhausted", exhausted)
     async with serve(Registry(op)) as client:
@@ -265,7 +265,7 @@ def broken(a: Tensor, b: Tensor) -> Tensor:
     return a @ b
 
 
-async def test_a_rung_that_has_a_bug_ends_the_race(serve: Serve) -> None:
+async def test_a_strategy_with_a_bug_ends_the_race(serve: Serve) -> None:
     """It is the same 500 as of a run."""
     op = with_strategy(ladder("torch"), "broken", broken)
     async with serve(Registry(op)) as client:
@@ -324,7 +324,7 @@ async def test_an_off_by_one_beyond_float64_is_found(serve: Serve) -> None:
 async def test_what_cannot_run_is_a_problem_and_no_stream(
     client: AsyncClient, op: str, body: dict[str, Json], code: str, accept: str
 ) -> None:
-    """What is wrong before the first rung is a plain problem document, whatever was accepted."""
+    """Errors before the first run are problem documents, also for a stream."""
     response = await client.post(f"/{op}/compare", json=body, headers={"Accept": accept})
     assert (response.status_code, response.json()["code"]) == (422, code)
     assert response.headers["content-type"] == "application/problem+json"
@@ -433,7 +433,7 @@ async def test_repeat_is_the_most_runs(client: AsyncClient, repeat: int) -> None
     assert [row["runs"] for row in report["rows"]] == [repeat] * len(report["rows"])
 
 
-async def test_each_rung_runs_though_the_budget_is_spent(client: AsyncClient) -> None:
+async def test_each_strategy_runs_though_the_budget_is_spent(client: AsyncClient) -> None:
     """A millisecond for eight strategies leaves the slow ones a single run."""
     rows = np.ones((16, 16)).tolist()
     report = await race(
@@ -444,7 +444,7 @@ async def test_each_rung_runs_though_the_budget_is_spent(client: AsyncClient) ->
     assert all(1 <= count < 1000 for count in runs.values())
 
 
-async def test_rungs_over_the_deadline_are_skipped(client: AsyncClient) -> None:
+async def test_strategies_over_the_deadline_are_skipped(client: AsyncClient) -> None:
     """With the estimate and the reason that a run would be refused with; the others race."""
     ones = np.ones((64, 64)).tolist()
     body = {"a": ones, "b": ones, "deadline_ms": 60, "device": "cpu", "repeat": 2}
@@ -461,12 +461,12 @@ async def test_rungs_over_the_deadline_are_skipped(client: AsyncClient) -> None:
 
 
 def body_of_run(body: dict[str, Json], strategy: str) -> dict[str, Json]:
-    """The run of one rung."""
+    """Return the request that runs one strategy of a race."""
     operation = {key: value for key, value in body.items() if key != "repeat"}
     return {**operation, "strategy": strategy}
 
 
-async def test_together_the_rungs_keep_within_the_deadline(
+async def test_all_strategies_together_keep_within_the_deadline(
     client: AsyncClient, app: FastAPI
 ) -> None:
     """Quick ones come first; what is left is too short for a slow one that would do alone."""
@@ -512,7 +512,7 @@ async def test_a_baseline_that_is_not_admitted_is_not_dropped(client: AsyncClien
     assert (torch_["runs"], torch_["speedup"]) == (1, None)
 
 
-async def test_a_race_without_a_rung_is_a_report(client: AsyncClient) -> None:
+async def test_a_race_without_strategies_is_a_report(client: AsyncClient) -> None:
     """All are skipped: there is no baseline, and nothing was computed for a reference either."""
     body = {"x": [1.0, 2.0], "ord": 0, "strategies": ["loops", "einsum"], "device": "cpu"}
     report = await race(client, "norm", body)
@@ -523,8 +523,8 @@ async def test_a_race_without_a_rung_is_a_report(client: AsyncClient) -> None:
     assert events[-1].data == report
 
 
-async def test_a_stream_has_a_row_for_each_rung_then_the_report(client: AsyncClient) -> None:
-    """Each row is sent once, as its rung is finished; the report repeats them in order."""
+async def test_a_stream_has_a_row_for_each_strategy_then_the_report(client: AsyncClient) -> None:
+    """Each row is sent once, when its strategy has run; the report repeats them in order."""
     x = {"x": [[3, 4], [6, 8]], "ord": 0, "dim": 1, "device": "cpu"}
     for op, body in (("matmul", {**MATMUL, "device": "cpu"}), ("norm", x)):
         *rows, last = await stream(client, op, body)
@@ -602,7 +602,7 @@ async def gated(rates: CostModel, **settings: object) -> AsyncIterator[tuple[Fas
 
 
 @pytest.mark.parametrize("headers", [{}, STREAM])
-async def test_others_are_served_while_races_wait_their_turn(
+async def test_other_calls_are_served_while_races_wait(
     rates: CostModel, headers: dict[str, str]
 ) -> None:
     """One race at a time, so that none measures another; runs, plans and health go on."""
@@ -640,7 +640,7 @@ async def test_without_room_a_race_is_told_to_come_again(
 
 
 async def test_a_client_that_goes_away_ends_the_race(rates: CostModel) -> None:
-    """Its rung ends with the run that is under way, no other begins, and the lane is free."""
+    """The run under way is the last one, and the executor is free."""
     async with gated(rates) as (app, gate), listening(app) as url:
         races = app.state.service.races
         body = {**GATED, "repeat": 1000, "budget_ms": 60_000, "strategies": ["gated"]}
@@ -663,7 +663,7 @@ async def test_a_client_that_goes_away_ends_the_race(rates: CostModel) -> None:
         assert gate.runs == 1
 
 
-async def test_a_silent_rung_is_kept_company(rates: CostModel) -> None:
+async def test_comments_are_sent_during_a_long_run(rates: CostModel) -> None:
     """Comments keep the connection open, and a reader of events skips them."""
     async with gated(rates) as (app, gate):
         service: Service = app.state.service
@@ -741,24 +741,24 @@ def test_a_race_ends_when_it_is_told_to(rates: CostModel, enough: int, made: int
     assert len(runs) == made
 
 
-def test_rungs_take_turns(rates: CostModel) -> None:
-    """None runs to its end before the next begins, so that a disturbance is shared."""
+def test_strategies_alternate(rates: CostModel) -> None:
+    """Each runs once a round, so that a disturbance affects all of them."""
     runs: list[str] = []
     options = CompareOptions(repeat=12, budget_ms=60_000, strategies=("first", "second"))
     race = entered(traced(rates, runs), options)
     runs.clear()  # entering may measure
     report = race.report(race.run())
-    warm_up, turns = runs[:2], runs[2:]
+    warm_up, rounds = runs[:2], runs[2:]
     assert warm_up == ["first", "second"]
     expected = []
     for length in (5, 5, 2):
         expected += ["first"] * length + ["second"] * length
-    assert turns == expected
+    assert rounds == expected
     assert [len(row.times_ns) for row in report.rows] == [12, 12]
 
 
 def test_a_long_run_is_not_warmed_up(app: FastAPI) -> None:
-    """A rung that is expected to be long runs as often as it says, no more."""
+    """A strategy with a long estimate runs `repeat` times, no more."""
     race = entered(app, CompareOptions(repeat=1, strategies=("torch",)))
     (plan,) = race.entries
     assert isinstance(plan, Plan)
@@ -776,8 +776,8 @@ def test_a_long_run_is_not_warmed_up(app: FastAPI) -> None:
 def test_the_budget_keeps_within_the_deadline(app: FastAPI) -> None:
     """A minute's budget in a call of a second is a second."""
     race = entered(app, CompareOptions(budget_ms=60_000, strategies=("torch",)), deadline_ms=1000)
-    (rung,) = race._rungs()
-    assert rung.share_ns == 1_000_000_000
+    (strategy,) = race._rungs()
+    assert strategy.share_ns == 1_000_000_000
 
 
 def check(result: object, reference: object, rtol: float = 1e-3, atol: float = 1e-5) -> Agreement:
@@ -847,7 +847,7 @@ def test_options_take_the_defaults_of_the_contract() -> None:
 
 
 def row_of(strategy: str, *times_ns: int, device: str = "cpu") -> Row:
-    """A row whose rung ran so long each time."""
+    """Return the row of a strategy with these run times."""
     skipped = None if times_ns else "for a reason"
     found = Agreement(0, 0, 0, None) if times_ns else None
     return Row(strategy, device, 1000, times_ns, found, skipped)
@@ -867,7 +867,7 @@ def test_a_row_has_a_median_and_a_middle_half() -> None:
 
 
 def test_a_speedup_is_over_the_baseline_that_ran() -> None:
-    """On whichever device that was; without it there is none, as for a rung that was skipped."""
+    """On any device; without a baseline, and for skipped strategies, there is none."""
     slow, quick = row_of("slow", 100, 200, 300), row_of("quick", 50)
     skipped = row_of("skipped")
     report = report_of(slow, quick, skipped, baseline="slow")

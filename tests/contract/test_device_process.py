@@ -83,7 +83,7 @@ def check(response: httpx.Response, device: str = "cuda:0") -> dict[str, Any]:
     answer: dict[str, Any] = response.json()
     assert answer["result"]["data"] == RESULT
     assert answer["device"] == device
-    assert answer["timing"]["lane"] == ("process" if device != "cpu" else "inline")
+    assert answer["timing"]["executor"] == ("process" if device != "cpu" else "inline")
     return answer
 
 
@@ -137,7 +137,7 @@ async def test_long_text_is_planned_by_a_worker(gpu: AsyncClient) -> None:
     ):
         response = await gpu.post("/matmul", content=product(**fields) + PADDING)
         answer = response.json()
-        assert (answer["device"], answer["timing"]["lane"]) == (device, "process")
+        assert (answer["device"], answer["timing"]["executor"]) == (device, "process")
         assert np.array_equal(answer["result"]["data"], square() @ square(seed=1))
         timing = answer["timing"]
         assert timing["decode_ms"] > 0
@@ -165,7 +165,7 @@ async def test_stored_arrays(rates: CostModel, template: ForkServer, tmp_path: P
         body: dict[str, object] = {"a": {"ref": "a.npy"}, "b": {"ref": "a.npy"}}
         response = await post(client, {**body, "device": "cuda"})
         answer = response.json()
-        assert (answer["device"], answer["timing"]["lane"]) == ("cuda:0", "process")
+        assert (answer["device"], answer["timing"]["executor"]) == ("cuda:0", "process")
         assert np.array_equal(answer["result"]["data"], square() @ square())
         response = await post(client, {**body, "output": {"store": "c.npy"}})
         assert response.json()["device"] == "cuda:0"
@@ -188,7 +188,7 @@ async def test_plans_and_strategies(gpu: AsyncClient) -> None:
 
 
 async def test_races_leave_out_what_is_owned(gpu: AsyncClient) -> None:
-    """Each rung says why; those on the CPU are raced, in a worker process as without a GPU."""
+    """Their rows have the reason; those on the CPU run, in a worker process as without a GPU."""
     text = json.dumps(ANY).encode()
     for body in (text, text + PADDING):
         response = await gpu.post("/matmul/compare", content=body)

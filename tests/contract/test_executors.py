@@ -1,4 +1,4 @@
-"""Where calls run, and that what runs in a worker process cannot hurt the service."""
+"""Executors of calls, and isolation of the service from calls in worker processes."""
 
 import asyncio
 import gzip
@@ -23,15 +23,15 @@ from tests.rigs.request_bodies import NPY, SAFETENSORS, npy_of, safetensors_of, 
 from tests.rigs.worker_processes import app_with_cheap_loops, until_busy, until_idle
 
 
-def check(response: httpx.Response, lane: str, size: int = SIZE) -> None:
-    """The product is right, and was made there."""
+def check(response: httpx.Response, executor: str, size: int = SIZE) -> None:
+    """Assert that the product is correct and was computed by this executor."""
     assert response.status_code == 200, response.text
     answer = response.json()
-    assert answer["timing"]["lane"] == lane
+    assert answer["timing"]["executor"] == executor
     assert np.array_equal(answer["result"]["data"], square(size) @ square(size, 1))
 
 
-async def test_the_plan_chooses_the_lane(client: AsyncClient) -> None:
+async def test_the_plan_chooses_the_executor(client: AsyncClient) -> None:
     """Short native calls inline, what is longer to read on a thread, loops and much text apart."""
     check(await client.post("/matmul", content=product(2)), "inline", 2)
     padded = product(2) + b" " * 70_000
@@ -72,12 +72,12 @@ async def test_a_long_text_is_written_in_a_process(client: AsyncClient) -> None:
     headers = {"Content-Type": SAFETENSORS}
     response = await client.post("/broadcast?op=add", content=body, headers=headers)
     answer = response.json()
-    assert answer["timing"]["lane"] == "process"
+    assert answer["timing"]["executor"] == "process"
     assert answer["result"]["data"] == [[6] * 400] * 400
     response = await client.post(
         "/broadcast?op=add", content=body, headers={**headers, "Accept": NPY}
     )
-    assert json.loads(response.headers["X-Envelope"])["timing"]["lane"] != "process"
+    assert json.loads(response.headers["X-Envelope"])["timing"]["executor"] != "process"
 
 
 async def test_a_process_answers_as_the_server_does(client: AsyncClient) -> None:
@@ -86,7 +86,7 @@ async def test_a_process_answers_as_the_server_does(client: AsyncClient) -> None
     headers = {"Content-Type": NPY, "Accept": NPY, "X-Request-Id": "mine"}
     response = await client.post("/norm?strategy=python&dim=[0]", content=x, headers=headers)
     assert (response.status_code, response.headers["Content-Type"]) == (200, NPY)
-    assert json.loads(response.headers["X-Envelope"])["timing"]["lane"] == "process"
+    assert json.loads(response.headers["X-Envelope"])["timing"]["executor"] == "process"
     assert json.loads(response.headers["X-Envelope"])["request_id"] == "mine"
 
     for text in (b'{"a": [1, 2], "b": [1]}', b'{"a": [1], "b": [NaN]}', b'{"a": [1]}', b"[", b""):

@@ -1,4 +1,4 @@
-"""Calls of the Open Inference Protocol run where those of the own routes do, and end as they do."""
+"""Calls of the Open Inference Protocol use the same executors as those of the own routes."""
 
 import asyncio
 import gzip
@@ -34,12 +34,12 @@ def text(size: int = SIZE, **fields: object) -> bytes:
     return orjson.dumps(as_json(inputs(size), "float32", **fields))
 
 
-def lanes_of(app: FastAPI) -> list[tuple[str, str, int]]:
-    """Strategy, lane and status of the calls until now."""
+def executors_of(app: FastAPI) -> list[tuple[str, str, int]]:
+    """Return strategy, executor and status of the calls until now."""
     return [key[1:] for key in app.state.reception.metrics.figures.calls]
 
 
-async def test_the_plan_chooses_the_lane(serve: Serve) -> None:
+async def test_the_plan_chooses_the_executor(serve: Serve) -> None:
     """Loops, and text over a megabyte or compressed, go to a process; all else as it was."""
     packed = {"Content-Encoding": "gzip"}
     blob, binary = as_bytes(inputs(), "float32", parameters={"strategy": "loops"})
@@ -65,7 +65,7 @@ async def test_the_plan_chooses_the_lane(serve: Serve) -> None:
             size = len(found)
             assert np.array_equal(found, square(size) @ square(size, 1))
             assert answer["model_version"] == expected[0]
-            assert lanes_of(app_of(client)) == [(*expected, 200)]
+            assert executors_of(app_of(client)) == [(*expected, 200)]
 
 
 async def test_a_process_answers_as_the_server_does(client: AsyncClient) -> None:
@@ -108,7 +108,7 @@ async def test_another_registry_stays_in_the_server(serve: Serve) -> None:
     async with serve(Registry(REGISTRY["matmul"])) as client:
         for path, body in ((LOOPS, text()), (AUTO, text(2) + PADDING)):
             assert (await client.post(path, content=body)).status_code == 200
-        assert {lane for _, lane, _ in lanes_of(app_of(client))} == {"thread"}
+        assert {executor for _, executor, _ in executors_of(app_of(client))} == {"thread"}
 
 
 @pytest.mark.parametrize("pad", [b"", PADDING], ids=["planned", "not yet decoded"])

@@ -21,7 +21,7 @@ from service.registry import Registry
 from service.settings import Settings
 from tests.rigs.apps import Serve, client_of, running
 
-# A body this long is read by a thread of the lane, whatever it asks for.
+# A body this long is read by a thread of the pool, whatever the call is.
 PADDING = b" " * 2**20
 
 
@@ -33,7 +33,7 @@ def one_strategy(compute: Callable[[Tensor, Tensor], Tensor]) -> Registry:
 
 
 def body(a: Any, b: Any, **fields: Any) -> bytes:
-    """A product that is computed in the lane."""
+    """Return a product that is computed by a thread of the pool."""
     return json.dumps({"a": a, "b": b, **fields}).encode() + PADDING
 
 
@@ -191,7 +191,7 @@ async def test_a_deadline_refuses_what_would_take_longer(client: AsyncClient) ->
     assert (await client.post("/matmul", json=fields)).status_code == 200
 
 
-async def test_a_full_queue_turns_calls_away(serve: Serve) -> None:
+async def test_a_full_queue_refuses_calls(serve: Serve) -> None:
     """With one slot and no queue the second call is told when to come again; health answers."""
     entered, release = Event(), Event()
 

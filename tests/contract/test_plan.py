@@ -566,7 +566,7 @@ async def test_an_answer_is_json_alone(client: AsyncClient) -> None:
 
 
 async def test_a_large_body_is_planned_off_the_loop(client: AsyncClient) -> None:
-    """A body over 64 KB is decoded in the lane, and answered as a small one is."""
+    """A body over 64 KB is decoded by a thread of the pool, with the same response."""
     x = {"shape": [40_000], "data": [0] * 40_000}
     small = await plan(client, "norm", {"x": {"shape": [40_000]}})
     assert await plan(client, "norm", {"x": x}) == small

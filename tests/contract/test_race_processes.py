@@ -22,7 +22,7 @@ from tests.rigs.waiting import until
 from tests.rigs.worker_processes import app_with_cheap_loops
 
 FORMS = pytest.mark.parametrize("headers", [{}, STREAM], ids=["report", "stream"])
-# A minute of loops; and a rung that is skipped, whose row comes at once.
+# A minute of loops; and a strategy that is skipped, whose row comes at once.
 LONG = product(150, strategies=["loops"])
 TOLD = product(150, strategies=["loops", "dask"])
 SHORT = product(2, strategies=["loops", "torch"], repeat=2)
@@ -61,7 +61,7 @@ async def post(client: AsyncClient, body: bytes, headers: dict[str, str]) -> Any
 
 
 async def works(app: FastAPI, client: AsyncClient) -> None:
-    """The next race is run, with two rungs."""
+    """Assert that the next race runs its two strategies."""
     await until_over(app)
     assert [row["runs"] for row in (await post(client, SHORT, {}))["rows"]] == [2, 2]
 
@@ -106,7 +106,7 @@ async def test_stored_operands_race_in_the_process(serve: Serve, tmp_path: Path)
         assert [row["agrees"] for row in response.json()["rows"]] == [True, True]
         assert len(app_of(client).state.service.racers._idle) == 1
         answer = await client.post("/matmul", content=product(24, strategy="loops"))
-        assert answer.json()["timing"]["lane"] == "process"
+        assert answer.json()["timing"]["executor"] == "process"
 
 
 @FORMS
@@ -114,7 +114,7 @@ async def test_stored_operands_race_in_the_process(serve: Serve, tmp_path: Path)
 async def test_a_client_that_leaves_ends_its_race(
     mine: tuple[FastAPI, AsyncClient], headers: dict[str, str], body: bytes
 ) -> None:
-    """At once, whatever it does; one that waited for its turn gives up its place."""
+    """A running race is killed at once, and a waiting one gives up its place."""
     app, client = mine
     racers = app.state.service.racers
     async with listening(app) as url, AsyncClient(base_url=url) as real:
@@ -202,7 +202,7 @@ async def test_calls_have_places_of_their_own(
     racing = asyncio.create_task(post(client, LONG, headers))
     await until_racing(app)
     answer = await client.post("/matmul", content=product(24, strategy="loops"))
-    assert answer.json()["timing"]["lane"] == "process"
+    assert answer.json()["timing"]["executor"] == "process"
     assert not racing.done()
     racing.cancel()
     await until_over(app)

@@ -223,7 +223,7 @@ async def test_a_result_is_kept_on_a_thread(
     if packed:
         text, headers["Content-Encoding"] = gzip.compress(text), "gzip"
     answer = await client.post("/norm", content=text, headers=headers)
-    assert answer.json()["timing"]["lane"] == "thread"
+    assert answer.json()["timing"]["executor"] == "thread"
     assert np.load(data / "new.npy").tolist() == 5.0
 
 

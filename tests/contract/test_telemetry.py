@@ -84,7 +84,7 @@ async def test_with_a_collector_calls_come_by_the_router(
         assert fields[f"tensor_service.{phase}_ms"] == pytest.approx(timing[f"{phase}_ms"])
 
 
-async def test_what_is_refused_at_the_door_has_a_span(
+async def test_unauthenticated_requests_have_a_span(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """401 and 429 of the framework's routes and of calls, answered as without a collector."""

@@ -31,7 +31,7 @@ async def test_phases_add_up(client: AsyncClient, body: dict[str, Any]) -> None:
         *(f"{phase}_ms" for phase in (*PHASES, "total")),
         "threads",
         "warm",
-        "lane",
+        "executor",
     }
 
 
