@@ -42,7 +42,7 @@ LIGHT = {
 
 
 def run(*command: str) -> str:
-    """The output of a command that succeeds, started in the root of the project."""
+    """Run a command in the root of the project, assert that it succeeds, and return its output."""
     done = subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
@@ -63,7 +63,7 @@ def test_imports_keep_to_the_layers() -> None:
 
 @pytest.mark.parametrize(("packages", "modules"), LIGHT.values(), ids=LIGHT)
 def test_modules_do_without(packages: set[str], modules: tuple[str, ...]) -> None:
-    """In a process of its own, importing them loads none of the packages."""
+    """Importing them in a new process loads none of the packages."""
     names = ", ".join(f"service.{module}" for module in modules)
     loaded = run("-c", f"import sys, {names}; print(*sys.modules)").split()
     assert packages.isdisjoint(name.partition(".")[0] for name in loaded)
@@ -141,7 +141,7 @@ def sources() -> list[Path]:
 
 
 def unsafe(source: str) -> set[str]:
-    """What a file imports or calls that would run what the sender of some bytes wrote."""
+    """Return the imports and calls of a file that would run code from received bytes."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         match node:
@@ -164,7 +164,7 @@ def unsafe(source: str) -> set[str]:
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_unpickles(path: Path) -> None:
-    """Loading a pickle runs what its sender wrote."""
+    """Loading a pickle runs code of its sender."""
     assert unsafe(path.read_text(encoding="utf-8")) == set()
 
 
@@ -182,12 +182,12 @@ def test_no_file_unpickles(path: Path) -> None:
     ],
 )
 def test_unpickling_would_be_found(source: str, found: str) -> None:
-    """By import, by attribute, by another name."""
+    """By import, by attribute and under another name."""
     assert unsafe(source) == {found}
 
 
 def test_a_request_loads_no_unpickler() -> None:
-    """No module of the service asks for one; what libraries import for themselves is theirs."""
+    """No module of the service imports one; libraries may import them for themselves."""
     check = """
 import ast, pathlib, sys
 import service.api.app

@@ -75,7 +75,7 @@ def ratio(plan: Plan) -> float:
 
 
 def overhead_us(engine: Engine) -> float:
-    """What a run adds to a strategy's own time in `compute_ms`: adapter, wait and clock."""
+    """Overhead of a run in `compute_ms` beside the strategy's own time: adapter, wait and clock."""
     a, b = torch.rand(2, 2), torch.rand(2, 2)
     call = Call("matmul", (a, b), {})
     plan = engine.plan(call)

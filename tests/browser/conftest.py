@@ -62,7 +62,7 @@ class Visit:
 
 
 def missing() -> str | None:
-    """What these tests lack here, if they lack it."""
+    """Return the requirement of these tests that is missing on this host, if any."""
     if CHROMIUM.exists():
         return None
     return f"there is no {CHROMIUM}: install Debian's package chromium, or set CHROMIUM"

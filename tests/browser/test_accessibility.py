@@ -1,4 +1,4 @@
-"""Keyboard, narrow and wide windows, dark and light: what any reader may come with."""
+"""Accessibility of the pages: keyboard, width of the window, dark and light colours."""
 
 from typing import Literal
 
@@ -133,7 +133,7 @@ async def test_a_call_by_keyboard_alone(visit: Visit) -> None:
 
 
 async def focused(page: Page) -> str:
-    """What has the focus: its text, or its class where it has none of its own."""
+    """Return the text of the focused element, or its class if it has none."""
     name: str = await page.evaluate(
         """() => {
             const own = document.activeElement;
@@ -144,7 +144,7 @@ async def focused(page: Page) -> str:
 
 
 async def test_the_focus_is_never_lost(visit: Visit) -> None:
-    """What was pressed may be drawn anew, or be gone with what it mended; the focus stays near."""
+    """A pressed button may be drawn again or removed; the focus stays near it."""
     page = await visit.open("#op=matmul&x=1+2+3%0A4+5+6&x=1+2+3%0A4+5+6")
     await page.get_by_role("button", name="Run it once").press("Enter")
     assert await focused(page) == "problem"  # in sight, and read aloud

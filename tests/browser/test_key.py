@@ -1,4 +1,4 @@
-"""A service that wants a key: the lab page asks for it."""
+"""The lab page with a service that needs a key."""
 
 from playwright.async_api import BrowserContext, expect
 

@@ -56,7 +56,7 @@ def changed(number: int) -> tuple[str, FuzzRequest]:
 
 
 def repeat_hint(number: int, name: str, sent: FuzzRequest) -> str:
-    """What repeats an input, and how it looks."""
+    """Return the variables that repeat an input, and the input itself."""
     body = f"{sent.url} {sent.all_headers} {shown(sent.body)}"
     return f"CHAOS_SEED={SEED} CHAOS_NUMBER={number}: {name}: {body}"
 

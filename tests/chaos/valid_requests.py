@@ -122,12 +122,12 @@ def as_base64(random: Random, row: Row) -> FuzzRequest:
 
 
 def as_safetensors(random: Random, row: Row) -> FuzzRequest:
-    """By the safetensors package."""
+    """Return a body written by the safetensors package."""
     return FuzzRequest(f"/{row.op.name}", safetensors_of(_tensors(row)), SAFETENSORS, _query(row))
 
 
 def as_npz(random: Random, row: Row) -> FuzzRequest:
-    """By numpy, compressed or not."""
+    """Return a body written by numpy, compressed or not."""
     arrays = _arrays(row)
     if random.random() < 0.5:
         return FuzzRequest(
@@ -143,7 +143,7 @@ def as_npz(random: Random, row: Row) -> FuzzRequest:
 
 
 def as_npy(random: Random, row: Row) -> FuzzRequest:
-    """By numpy, of the one operand, by rows or by columns."""
+    """Return a body of the one operand written by numpy, in row-major or column-major order."""
     array = next(iter(_arrays(row).values()))
     body = npy_of(np.asfortranarray(array) if random.random() < 0.3 else array)
     return FuzzRequest(f"/{row.op.name}", body, NPY, _query(row))

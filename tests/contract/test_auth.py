@@ -1,4 +1,4 @@
-"""Who may enter: keys, quotas, pages of other origins; by the ASGI way."""
+"""Authentication, rate limits and CORS, through the ASGI interface."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ OPEN = ["/health/live", "/health/ready", "/problems", "/problems/unauthorized", 
 
 
 def problem(response: Response, status: int, code: str) -> dict[str, Any]:
-    """The document of a refusal, which has all that every answer has."""
+    """Return the problem document, and assert the headers of every response."""
     found: dict[str, Any] = response.json()
     assert (response.status_code, found["code"]) == (status, code)
     assert response.headers["Content-Type"] == "application/problem+json"
@@ -34,7 +34,7 @@ def problem(response: Response, status: int, code: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
 async def test_without_a_key_nothing_is_served(serve: Serve, method: str, path: str) -> None:
-    """Nor told: a path that does not exist is refused like one that does."""
+    """A path that does not exist gets a 401 like one that does."""
     async with serve(api_keys=KEYS) as client:
         response = await client.request(method, path, json=PRODUCT)
         found = problem(response, 401, "unauthorized")
@@ -43,7 +43,7 @@ async def test_without_a_key_nothing_is_served(serve: Serve, method: str, path: 
 
 
 async def test_a_key_opens(serve: Serve) -> None:
-    """By either header; a wrong one, an empty one and a hash do not, and are not repeated."""
+    """A key in either header is accepted; wrong keys, empty ones and hashes get a 401."""
     async with serve(api_keys=KEYS) as client:
         for headers in ({"X-API-Key": KEY}, {"Authorization": f"Bearer {KEY}"}):
             response = await client.post("/matmul", json=PRODUCT, headers=headers)
@@ -56,7 +56,7 @@ async def test_a_key_opens(serve: Serve) -> None:
 
 
 class Unread:
-    """A body that nobody may ask for."""
+    """A body that must not be read."""
 
     def __aiter__(self) -> "Unread":
         return self
@@ -66,7 +66,7 @@ class Unread:
 
 
 async def test_a_body_is_not_read_without_a_key(serve: Serve) -> None:
-    """The refusal does not wait for it."""
+    """The 401 is sent without waiting for it."""
     async with serve(api_keys=KEYS) as client:
         response = await client.post("/matmul", content=Unread())
         problem(response, 401, "unauthorized")
@@ -74,7 +74,7 @@ async def test_a_body_is_not_read_without_a_key(serve: Serve) -> None:
 
 @pytest.mark.parametrize("path", OPEN)
 async def test_some_paths_are_open(serve: Serve, path: str) -> None:
-    """Health, what a refusal means, and the page that a key is typed into; they have no quota."""
+    """Health, explanations of problems, and the page to type a key into; without rate limit."""
     async with serve(api_keys=KEYS, rate=0.001, rate_burst=1) as client:
         for _ in range(3):
             assert (await client.get(path)).status_code == 200
@@ -84,13 +84,13 @@ async def test_some_paths_are_open(serve: Serve, path: str) -> None:
     "path", ["/healthy", "/docsx", "/openapi.jsonx", "/%2Fhealth", "/%2F", "/labs"]
 )
 async def test_a_path_is_open_by_its_whole_first_part(serve: Serve, path: str) -> None:
-    """Not by how it begins."""
+    """A common prefix is not enough."""
     async with serve(api_keys=KEYS) as client:
         assert (await client.get(path)).status_code == 401
 
 
 async def test_a_key_has_a_quota(serve: Serve) -> None:
-    """Its requests beyond it are refused until Retry-After; another key has its own."""
+    """Requests beyond it get a 429 until Retry-After; another key has a quota of its own."""
     async with serve(api_keys=KEYS, rate=0.01, rate_burst=2) as client:
         for _ in range(2):
             response = await client.post("/matmul", json=PRODUCT, headers={"X-API-Key": KEY})
@@ -104,7 +104,7 @@ async def test_a_key_has_a_quota(serve: Serve) -> None:
 
 
 async def test_an_address_has_a_quota(serve: Serve) -> None:
-    """Where there are no keys."""
+    """Without keys, each address has a quota."""
     async with serve(rate=0.01, rate_burst=1) as client:
         assert (await client.post("/matmul", json=PRODUCT)).status_code == 200
         found = problem(await client.post("/matmul", json=PRODUCT), 429, "rate-limited")
@@ -112,7 +112,7 @@ async def test_an_address_has_a_quota(serve: Serve) -> None:
 
 
 def preflight(method: str = "POST", headers: str = "content-type,x-api-key") -> dict[str, str]:
-    """What a browser asks before a page of PAGE may send JSON with a key."""
+    """Return the preflight request of a page of PAGE that sends JSON with a key."""
     return {
         "Origin": PAGE,
         "Access-Control-Request-Method": method,
@@ -122,7 +122,7 @@ def preflight(method: str = "POST", headers: str = "content-type,x-api-key") -> 
 
 @pytest.mark.parametrize("path", ["/matmul", "/matmul/plan", "/strategies"])
 async def test_pages_of_an_origin_on_the_list_may_call(serve: Serve, path: str) -> None:
-    """The browser asks without a key, and may read results and refusals."""
+    """The preflight needs no key, and the page may read results and problems."""
     async with serve(api_keys=KEYS, cors_origins=f"{PAGE},http://localhost:5173") as client:
         asked = await client.options(path, headers=preflight())
         assert asked.status_code == 200
@@ -143,7 +143,7 @@ async def test_pages_of_an_origin_on_the_list_may_call(serve: Serve, path: str) 
 
 @pytest.mark.parametrize(("origins", "status"), [("", 204), ("https://other.example.org", 400)])
 async def test_pages_of_other_origins_may_not(serve: Serve, origins: str, status: int) -> None:
-    """None at all by default: the browser is told nothing that would let a page read."""
+    """By default no response has a header that would let a page read it."""
     async with serve(cors_origins=origins) as client:
         asked = await client.options("/matmul", headers=preflight())
         assert asked.status_code == status
@@ -154,14 +154,14 @@ async def test_pages_of_other_origins_may_not(serve: Serve, origins: str, status
 
 
 async def test_any_origin_may_call_if_so_set(serve: Serve) -> None:
-    """By a star."""
+    """The origin * allows all."""
     async with serve(cors_origins="*") as client:
         response = await client.post("/matmul", json=PRODUCT, headers={"Origin": PAGE})
         assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
 async def test_the_document_names_the_keys(client: AsyncClient) -> None:
-    """Both schemes; open paths ask for none; the others tell how they refuse."""
+    """It has both schemes; open paths need none; the others describe their 401."""
     found = (await client.get("/openapi.json")).json()
     schemes = found["components"]["securitySchemes"]
     assert schemes["bearer"]["scheme"] == "bearer"
@@ -175,5 +175,5 @@ async def test_the_document_names_the_keys(client: AsyncClient) -> None:
 
 
 def test_limits_keep_the_keys_to_themselves() -> None:
-    """Nor does a printed setting show them."""
+    """Neither GET /limits nor a printed setting shows them."""
     assert key_hash(KEY.encode()) not in repr(Settings(api_keys=KEYS))

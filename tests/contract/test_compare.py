@@ -49,14 +49,14 @@ TIMES = ("median_ms", "min_ms", "iqr_ms", "speedup")
 
 
 async def race(client: AsyncClient, op: str, body: Mapping[str, Json]) -> Json:
-    """The report of a race that has one."""
+    """Run a race and return its report."""
     response = await client.post(f"/{op}/compare", json=dict(body))
     assert response.status_code == 200, response.text
     return response.json()
 
 
 async def stream(client: AsyncClient, op: str, body: Mapping[str, Json]) -> list[Sse]:
-    """The events of a race."""
+    """Run a race and return its events."""
     response = await client.post(f"/{op}/compare", json=dict(body), headers=STREAM)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"].startswith("text/event-stream")
@@ -70,7 +70,7 @@ def raced(op: str) -> list[str]:
 
 
 def ladder(*names: str) -> Op[Any]:
-    """A matmul of one's own, with some of the real strategies."""
+    """Return a matmul with some of its real strategies."""
     op = REGISTRY["matmul"]
     picked = {name: op.strategies[name] for name in names}
     return replace(op, auto=("torch",), _strategies=picked)
@@ -171,7 +171,7 @@ async def test_figures_of_a_report_fit_together(client: AsyncClient) -> None:
 
 
 async def test_the_host_is_named(client: AsyncClient, app: FastAPI) -> None:
-    """A figure without its machine says nothing."""
+    """A time means nothing without its machine."""
     host = (await race(client, "matmul", MATMUL))["host"]
     service: Service = app.state.service
     assert host["cpu"]
@@ -182,7 +182,7 @@ async def test_the_host_is_named(client: AsyncClient, app: FastAPI) -> None:
 
 
 def test_a_processor_without_a_name_is_called_by_its_kind(tmp_path: Path) -> None:
-    """Where Linux gives none, or there is no Linux, Python's word stands."""
+    """Without a name from Linux, Python's name of the architecture is used."""
     other = cpu_name(tmp_path / "absent")
     assert other
     nameless = tmp_path / "nameless"
@@ -250,7 +250,7 @@ def exhausted(a: Tensor, b: Tensor) -> Tensor:
 
 
 async def test_a_strategy_out_of_memory_ends_the_race(serve: Serve) -> None:
-    """It is the same 503 as of a run, and the next race is run."""
+    """It gets the same 503 as a run, and the next race runs."""
     op = with_strategy(ladder("torch"), "exhausted", exhausted)
     async with serve(Registry(op)) as client:
         response = await client.post("/matmul/compare", json=MATMUL)
@@ -266,7 +266,7 @@ def broken(a: Tensor, b: Tensor) -> Tensor:
 
 
 async def test_a_strategy_with_a_bug_ends_the_race(serve: Serve) -> None:
-    """It is the same 500 as of a run."""
+    """It gets the same 500 as a run."""
     op = with_strategy(ladder("torch"), "broken", broken)
     async with serve(Registry(op)) as client:
         response = await client.post("/matmul/compare", json=MATMUL)
@@ -274,7 +274,7 @@ async def test_a_strategy_with_a_bug_ends_the_race(serve: Serve) -> None:
 
 
 async def test_tolerances_decide_what_agrees(client: AsyncClient) -> None:
-    """Near, not equal: 0.1 * 0.1 + 0.2 * 0.2 in float32 is not exactly that of float64."""
+    """0.1 * 0.1 + 0.2 * 0.2 in float32 is near the result in float64, not equal to it."""
     body = {**MATMUL, "a": [[0.1, 0.2]], "b": [[0.1], [0.2]], "strategies": ["loops"]}
     near = (await race(client, "matmul", body))["rows"][0]
     assert (near["agrees"], near["worst"]) == (True, [0, 0])
@@ -367,7 +367,7 @@ async def test_what_cannot_run_is_a_problem_and_no_stream(
 async def test_an_option_out_of_range_is_refused(
     client: AsyncClient, fields: dict[str, Json], code: str
 ) -> None:
-    """With the field that it is about, or the choices that there are."""
+    """The problem names the field or the choices."""
     response = await client.post("/matmul/compare", json={**MATMUL, **fields})
     assert (response.status_code, response.json()["code"]) == (422, code)
     (name,) = fields
@@ -378,7 +378,7 @@ async def test_an_option_out_of_range_is_refused(
 
 
 async def test_named_strategies_race_in_the_order_of_the_registry(client: AsyncClient) -> None:
-    """However they are named, slowest first, and each once; none named means all."""
+    """In any order and repeated, they run slowest first and once; none named means all."""
     body = {**MATMUL, "strategies": ["torch", "python", "torch", "loops"], "device": "cpu"}
     report = await race(client, "matmul", body)
     assert [row["strategy"] for row in report["rows"]] == ["loops", "python", "torch"]
@@ -388,7 +388,7 @@ async def test_named_strategies_race_in_the_order_of_the_registry(client: AsyncC
 
 
 async def test_a_named_baseline_runs_too(client: AsyncClient) -> None:
-    """It joins those that were named, and speed-ups are over it."""
+    """It runs beside the named strategies, and speed-ups are relative to it."""
     body = {**MATMUL, "strategies": ["torch"], "baseline": "python", "device": "cpu"}
     report = await race(client, "matmul", body)
     assert [row["strategy"] for row in report["rows"]] == ["python", "torch"]
@@ -400,7 +400,7 @@ async def test_a_named_baseline_runs_too(client: AsyncClient) -> None:
 
 @pytest.mark.parametrize("devices", [["cpu"], ["cpu", "cpu"], ["cpu", "auto"], ["auto", "auto"]])
 async def test_a_device_races_once(client: AsyncClient, app: FastAPI, devices: list[str]) -> None:
-    """However often and by whatever name it is asked for."""
+    """Also when it is named twice, or by two names."""
     planner = app.state.service.engine.planner
     asked = [device.name for name in devices for device in planner.devices.candidates(name)]
     expected = list(dict.fromkeys(asked))
@@ -556,7 +556,7 @@ async def test_a_stream_has_a_row_for_each_strategy_then_the_report(client: Asyn
 async def test_accept_chooses_between_report_and_stream(
     client: AsyncClient, accept: str | None, kind: str
 ) -> None:
-    """By quality; of equals the report."""
+    """The highest quality wins; the report wins a tie."""
     headers = {} if accept is None else {"Accept": accept}
     body = {**MATMUL, "strategies": ["torch"], "repeat": 1}
     response = await client.post("/matmul/compare", json=body, headers=headers)
@@ -585,7 +585,7 @@ async def test_what_goes_wrong_in_a_stream_is_its_last_event(client: AsyncClient
 
 @asynccontextmanager
 async def gated(rates: CostModel, **settings: object) -> AsyncIterator[tuple[FastAPI, Gate]]:
-    """A service with a strategy that waits, and the gate that lets it go on."""
+    """Run a service with a strategy that waits at a gate."""
     gate = Gate()
 
     def gated(a: Tensor, b: Tensor) -> Tensor:
@@ -732,7 +732,7 @@ def traced(rates: CostModel, runs: list[str]) -> FastAPI:
     ("enough", "made"), [(0, 0), (1, 2), (2, 2), (3, 3), (4, 4), (7, 7), (8, 8), (13, 13)]
 )
 def test_a_race_ends_when_it_is_told_to(rates: CostModel, enough: int, made: int) -> None:
-    """After the run that is under way, or the warm-up; what ran until then makes no row."""
+    """It ends after the run or warm-up under way, and makes no row."""
     runs: list[str] = []
     options = CompareOptions(repeat=1000, budget_ms=60_000, strategies=("first", "second"))
     race = entered(traced(rates, runs), options)
@@ -860,7 +860,7 @@ def report_of(*rows: Row, baseline: str | None) -> Report:
 
 
 def test_a_row_has_a_median_and_a_middle_half() -> None:
-    """One slow run moves neither much."""
+    """A single slow run hardly changes them."""
     row = row_of("a", 10, 20, 30, 40, 1000)
     assert (row.median_ns, row.iqr_ns) == (30, 20)
     assert (row_of("a", 7).median_ns, row_of("a", 7).iqr_ns) == (7, 0)

@@ -71,7 +71,7 @@ async def plain(
 
 @pytest.mark.parametrize("coding", [*PACK, "GZIP", "x-gzip", " zstd "])
 async def test_a_compressed_body_is_read(client: AsyncClient, coding: str) -> None:
-    """By any route that takes a body."""
+    """On any route that takes a body."""
     body = PACK[coding.strip().lower().removeprefix("x-")](SMALL)
     found = await send(client, "/norm", body, coding)
     assert found.json()["result"]["data"] == 5
@@ -130,21 +130,21 @@ async def test_other_codings_are_refused(client: AsyncClient, coding: str) -> No
 async def test_a_bad_stream_is_malformed(
     client: AsyncClient, coding: str, change: Callable[[bytes], bytes]
 ) -> None:
-    """400, whatever is wrong with it."""
+    """Every broken stream gets a 400."""
     response = await send(client, "/norm", change(PACK[coding](SMALL)), coding)
     assert (response.status_code, response.json()["code"]) == (400, "malformed-body")
 
 
 @pytest.mark.parametrize("coding", PACK)
 async def test_what_is_inside_has_its_own_errors(client: AsyncClient, coding: str) -> None:
-    """As if it had come as it is."""
+    """Errors in a compressed body are those of the same body uncompressed."""
     response = await send(client, "/norm", PACK[coding](b'{"x": }'), coding)
     assert (response.status_code, response.json()["code"]) == (400, "malformed-json")
 
 
 @pytest.mark.parametrize("coding", PACK)
 async def test_the_limit_counts_what_is_inflated(serve: Serve, coding: str) -> None:
-    """One byte more is 413, and so is a bomb."""
+    """One byte more gets a 413, and so does a compression bomb."""
     async with serve(max_body_bytes=1000) as client:
         for size, status in ((1000, 200), (1001, 413), (10**8, 413)):
             body = PACK[coding](SMALL.ljust(size))
@@ -156,7 +156,7 @@ async def test_the_limit_counts_what_is_inflated(serve: Serve, coding: str) -> N
 
 
 def peak_bytes(url: str) -> int:
-    """The most memory that the server at this address has had, by the port on its command line."""
+    """Return the peak memory of the server with this port on its command line."""
     port = url.rpartition(":")[2].encode()
     for command in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
@@ -212,7 +212,7 @@ def test_bombs_leave_the_memory_of_a_server_alone() -> None:
     ],
 )
 def test_the_client_chooses_the_coding(accepted: str, coding: str) -> None:
-    """By quality; of equals the quicker one, and any of them before none."""
+    """The highest quality wins; the faster coding wins a tie, and any coding wins against none."""
     assert choose(accepted) == coding
 
 
@@ -232,8 +232,8 @@ async def test_an_answer_is_compressed_when_asked(
 
 
 @pytest.mark.parametrize("accept", ["identity", "br", "gzip;q=0", ""])
-async def test_nobody_gets_what_was_not_asked_for(client: AsyncClient, accept: str) -> None:
-    """Plain JSON."""
+async def test_only_accepted_codings_are_used(client: AsyncClient, accept: str) -> None:
+    """Without a matching Accept-Encoding, the response is plain JSON."""
     response, raw = await plain(client, "POST", "/broadcast", accept, large())
     assert "Content-Encoding" not in response.headers
     assert len(orjson.loads(raw)["result"]["data"]) == 40_000
@@ -259,7 +259,7 @@ async def test_short_answers_are_not_compressed(client: AsyncClient) -> None:
 @pytest.mark.parametrize("coding", PACK)
 @pytest.mark.parametrize("path", ["/openapi.json", "/strategies", "/docs/assets/swagger-ui.css"])
 async def test_pages_are_compressed(client: AsyncClient, coding: str, path: str) -> None:
-    """Small ones at once, large ones in a thread; a cache learns what they depend on."""
+    """Small ones inline, large ones on a thread, with Vary for caches."""
     response, raw = await plain(client, "GET", path, coding)
     identity, expected = await plain(client, "GET", path, "identity")
     assert response.headers["Content-Encoding"] == coding
@@ -302,7 +302,7 @@ async def test_events_are_never_compressed(client: AsyncClient) -> None:
 
 
 def test_a_real_server_and_client_agree() -> None:
-    """A client that knows nothing of it gets the numbers; the connection is kept."""
+    """An HTTP client decompresses the response; the connection is kept."""
     values = np.random.default_rng(0).standard_normal((64, 64))
     body = orjson.dumps({"operands": [values], "to": [64, 64], "dtype": "float64"},
                         option=orjson.OPT_SERIALIZE_NUMPY)  # fmt: skip

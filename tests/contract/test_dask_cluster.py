@@ -1,4 +1,4 @@
-"""The strategy `dask` on two workers of a real cluster, and what becomes of it when they die."""
+"""The strategy `dask` on two workers of a real cluster, also when they die."""
 
 import asyncio
 import os
@@ -53,20 +53,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def product(data: Path) -> Any:
-    """The product of the two, as numpy has it."""
+    """The product of the two, by numpy."""
     return np.load(data / "a.npy") @ np.load(data / "b.npy")
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    """Two workers that live for all tests that kill nobody."""
+    """Two workers, shared by all tests that do not kill workers."""
     with local_cluster(tmp_path_factory.mktemp("dask"), workers=2) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="module")
 async def client(cluster: Local, data: Path, rates: CostModel) -> AsyncIterator[AsyncClient]:
-    """A client of a service that knows the cluster."""
+    """A client of a service with the cluster."""
     from service.api.app import create_app
 
     settings = Settings(dask_scheduler=cluster.address, data=data)
@@ -75,12 +75,12 @@ async def client(cluster: Local, data: Path, rates: CostModel) -> AsyncIterator[
 
 
 def references(**more: object) -> Json:
-    """A product of the two large arrays, of which only a summary comes back."""
+    """Return a product of the two large arrays, of which only a summary is requested."""
     return {"a": {"ref": "a.npy"}, "b": {"ref": "b.npy"}, "output": "summary", **more}
 
 
 async def post(client: AsyncClient, path: str, body: Json, status: int = 200) -> Json:
-    """The JSON of an answer with that status."""
+    """Send a request, assert the status and return the JSON."""
     response = await client.post(path, json=body)
     assert response.status_code == status, response.text
     answer: Json = response.json()
@@ -89,7 +89,7 @@ async def post(client: AsyncClient, path: str, body: Json, status: int = 200) ->
 
 @pytest.mark.parametrize("row", BY_DASK)
 async def test_table(row: Row, client: AsyncClient) -> None:
-    """Every sample by dask is what numpy makes of it, or refused with its reason."""
+    """Every sample by dask has numpy's result, or is refused with a reason."""
     body = row.body() | {"device": "cluster"}
     meaning = row.op.sample_meaning(row.sample, describe_of(row.dtype))
     if row.op.strategies["dask"].unsuitable(meaning, "cluster") is not None:
@@ -168,7 +168,7 @@ async def test_a_deadline_stops_the_cluster(client: AsyncClient, cluster: Local)
 
 
 async def test_a_worker_that_cannot_read_a_file(client: AsyncClient, data: Path) -> None:
-    """A file that goes away meanwhile is told as what it is."""
+    """A file that is removed meanwhile gets its own problem."""
     np.save(data / "gone.npy", np.ones((3, 3), np.float32))
     reading = client._transport.app.state.service.reading  # type: ignore[attr-defined]
     stored = reading.arrays.find("gone.npy", "/x")
@@ -181,7 +181,7 @@ async def test_a_worker_that_cannot_read_a_file(client: AsyncClient, data: Path)
 
 
 def reading_devices(client: AsyncClient) -> list[Any]:
-    """The clusters that the service knows."""
+    """Return the clusters of the service."""
     service = client._transport.app.state.service  # type: ignore[attr-defined]
     return [each for each in service.engine.planner.devices.members if each.cluster is not None]
 
@@ -239,7 +239,7 @@ async def both_workers(client: AsyncClient) -> None:
 
 
 async def test_a_task_that_kills_workers(serve: Serve, tmp_path: Path) -> None:
-    """It is given up, and said to be so."""
+    """The task is given up, and the problem says so."""
     with local_cluster(tmp_path, workers=2, failures=0) as local:
         async with serve(dask_scheduler=local.address) as client:
             await both_workers(client)
@@ -268,7 +268,7 @@ async def test_the_scheduler_is_gone(
 
 
 async def lost(client: AsyncClient, asked: asyncio.Task[Response]) -> None:
-    """Wait for a 503 while products are computed here."""
+    """Wait for a 503 while products on the host go on."""
     started = monotonic()
     computed = 0
     while not asked.done():

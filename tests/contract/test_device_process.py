@@ -1,4 +1,4 @@
-"""A service with GPUs, each computed on by a process of its own; here that process has no CUDA."""
+"""A service with GPUs, each with a device process; here these compute on the CPU."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ RESULT = [[19.0, 22.0], [43.0, 50.0]]
 
 
 @asynccontextmanager
-async def has_process(
+async def service_with_gpus(
     rates: CostModel,
     template: ForkServer,
     *,
@@ -41,7 +41,7 @@ async def has_process(
     owner: str = MAKE,
     **settings: object,
 ) -> AsyncIterator[AsyncClient]:
-    """A service with these GPUs, whose owners may not be ready yet."""
+    """Run a service with these GPUs, whose device processes may not be ready yet."""
     values = Settings.model_validate(settings)
     known = CostModel.of([*rates.rows(), *rates_of(*gpus)])
     app = create_app(values, rates=known, template=template, gpus=gpus, owner=owner)
@@ -51,8 +51,8 @@ async def has_process(
 
 @pytest.fixture(scope="module")
 async def shared(rates: CostModel, template: ForkServer) -> AsyncIterator[AsyncClient]:
-    """One service for the tests that leave its device well."""
-    async with has_process(rates, template) as client:
+    """One service for all tests that do not break its device."""
+    async with service_with_gpus(rates, template) as client:
         yield client
 
 
@@ -64,21 +64,21 @@ async def gpu(shared: AsyncClient) -> AsyncClient:
 
 
 async def until_ready(client: AsyncClient, *devices: str) -> None:
-    """Wait until these devices can be had, or all."""
+    """Wait until these devices, or all, are ready."""
     readiness = app_of(client).state.service.engine.planner.devices.readiness
     wanted = devices or ("cuda:0", "cuda:1")
     await until(lambda: not any(map(readiness.reason, wanted)))
 
 
 def pid_of(client: AsyncClient, device: str = "cuda:0") -> int:
-    """The id of the owner's process."""
+    """Return the id of the device process."""
     pidfd = app_of(client).state.service.owners[device]._worker._pidfd
     lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text(encoding="ascii").splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("Pid:")))
 
 
 def check(response: httpx.Response, device: str = "cuda:0") -> dict[str, Any]:
-    """The small product, computed there."""
+    """Assert the small product, computed on a device."""
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
     assert answer["result"]["data"] == RESULT
@@ -88,19 +88,19 @@ def check(response: httpx.Response, device: str = "cuda:0") -> dict[str, Any]:
 
 
 def refused(response: httpx.Response, detail: str) -> None:
-    """The device is told to be unready, and when to come again."""
+    """Assert a 503 with Retry-After that names the device."""
     assert (response.status_code, response.json()["code"]) == (503, "device-unready")
     assert detail in response.json()["detail"]
     assert int(response.headers["Retry-After"]) >= 1
 
 
 async def post(client: AsyncClient, body: object, act: str = "mine") -> httpx.Response:
-    """A product; the owner does what the request's id says first."""
+    """Send a product; the device process first injects the fault that the request id names."""
     return await client.post("/matmul", json=body, headers={"X-Request-Id": act})
 
 
 async def test_a_call_for_a_gpu(gpu: AsyncClient) -> None:
-    """Named, or taken by `auto`: the owner computes it, and measures each phase."""
+    """Named or chosen by `auto`: the device process computes it and measures each phase."""
     for body in (NAMED, ANY, {**NAMED, "device": "cuda:0"}):
         answer = check(await post(gpu, body))
         timing = answer["timing"]
@@ -127,7 +127,7 @@ async def test_every_way_of_a_call(gpu: AsyncClient) -> None:
 
 
 async def test_long_text_is_planned_by_a_worker(gpu: AsyncClient) -> None:
-    """What it plans for the GPU the owner computes; the rest it computes itself."""
+    """Calls planned for the GPU go to the device process; the worker computes the others."""
     for fields, device in (
         ({"device": "cuda"}, "cuda:0"),
         ({}, "cuda:0"),
@@ -147,7 +147,7 @@ async def test_long_text_is_planned_by_a_worker(gpu: AsyncClient) -> None:
 
 
 async def test_a_large_result(gpu: AsyncClient) -> None:
-    """Megabytes of text come back by the owner's arena."""
+    """Megabytes of text come back through the arena of the device process."""
     body = {"operands": [[[1]]], "to": [1100, 1000], "device": "cuda"}
     headers = {"Accept-Encoding": "identity"}
     response = await gpu.post("/broadcast", json=body, headers=headers)
@@ -158,9 +158,9 @@ async def test_a_large_result(gpu: AsyncClient) -> None:
 
 
 async def test_stored_arrays(rates: CostModel, template: ForkServer, tmp_path: Path) -> None:
-    """The owner reads operands by their names, and keeps results; the server moves neither."""
+    """The device process reads operands and stores results; the server moves neither."""
     np.save(tmp_path / "a.npy", square().astype(np.float32))
-    async with has_process(rates, template, data=tmp_path) as client:
+    async with service_with_gpus(rates, template, data=tmp_path) as client:
         await until_ready(client)
         body: dict[str, object] = {"a": {"ref": "a.npy"}, "b": {"ref": "a.npy"}}
         response = await post(client, {**body, "device": "cuda"})
@@ -175,7 +175,7 @@ async def test_stored_arrays(rates: CostModel, template: ForkServer, tmp_path: P
 
 
 async def test_plans_and_strategies(gpu: AsyncClient) -> None:
-    """They go by what the owner has measured, and by the limits of any call."""
+    """They use the costs that the device process measured, and the limits of any call."""
     response = await gpu.post("/matmul/plan", json=NAMED)
     plan = response.json()
     assert (plan["device"], plan["accepted"]) == ("cuda:0", True)
@@ -187,7 +187,7 @@ async def test_plans_and_strategies(gpu: AsyncClient) -> None:
     assert limits == {"cuda:0", "cpu"}
 
 
-async def test_races_leave_out_what_is_owned(gpu: AsyncClient) -> None:
+async def test_races_leave_out_gpus(gpu: AsyncClient) -> None:
     """Their rows have the reason; those on the CPU run, in a worker process as without a GPU."""
     text = json.dumps(ANY).encode()
     for body in (text, text + PADDING):
@@ -207,7 +207,7 @@ async def test_races_leave_out_what_is_owned(gpu: AsyncClient) -> None:
 
 
 async def test_the_open_inference_protocol(gpu: AsyncClient) -> None:
-    """The owner computes what names its device, or is given to it by `auto`: JSON and binary."""
+    """The device process computes calls that name its device or that `auto` sends there."""
     url = "/v2/models/matmul/infer"
     inputs = {name: np.array(NAMED[name], np.float32) for name in ("a", "b")}
     for parameters in ({"device": "cuda"}, {"device": "cuda:0"}, {}):
@@ -222,7 +222,7 @@ async def test_the_open_inference_protocol(gpu: AsyncClient) -> None:
             assert bool(data) == (body is blob)
             assert values_of(answer["outputs"][0], data).tolist() == RESULT
             assert "upload;dur=" in response.headers["Server-Timing"]
-            act = {**headers, "X-Request-Id": "exhaust"}  # which the owner alone does
+            act = {**headers, "X-Request-Id": "exhaust"}  # in the device process alone
             response = await gpu.post(url, content=body, headers=act)
             assert (response.status_code, [*response.json()]) == (503, ["error"])
     body = json.dumps(as_json(inputs, "float32", parameters={"device": "cpu"})).encode()
@@ -244,7 +244,7 @@ async def test_what_is_told_of_a_gpu(gpu: AsyncClient) -> None:
 
 
 async def test_errors_that_pass(gpu: AsyncClient) -> None:
-    """A fault of ours, or no memory left: the device goes on, in the same process."""
+    """After an internal error or out of memory the same process goes on."""
     pid = pid_of(gpu)
     response = await post(gpu, NAMED, "stumble")
     assert (response.status_code, response.json()["code"]) == (500, "internal-error")
@@ -255,7 +255,7 @@ async def test_errors_that_pass(gpu: AsyncClient) -> None:
 
 
 async def test_a_call_that_is_late(gpu: AsyncClient) -> None:
-    """504 in time; what it began ends by itself, and costs nobody the device."""
+    """It gets a 504 in time; its work ends by itself, and the device stays ready."""
     pid = pid_of(gpu)
     response = await post(gpu, {**NAMED, "deadline_ms": 100}, "wait-700")
     assert (response.status_code, response.json()["code"]) == (504, "deadline-exceeded")
@@ -264,7 +264,7 @@ async def test_a_call_that_is_late(gpu: AsyncClient) -> None:
 
 
 async def test_the_server_touches_no_gpu(gpu: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is asked of it. CUDA is loaded by one function, which is not called."""
+    """No request loads CUDA: the one function that loads it is not called."""
     touched = []
     monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: touched.append("loaded"))
     for path, body in (
@@ -288,8 +288,8 @@ async def test_the_server_touches_no_gpu(gpu: AsyncClient, monkeypatch: pytest.M
 async def test_a_device_that_fails(
     rates: CostModel, template: ForkServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It alone is unready until its process is replaced: `auto` goes on, on the CPU."""
-    async with has_process(rates, template, gpus=(GPU, SECOND)) as client:
+    """Only it is unready until its process is replaced; `auto` uses the CPU meanwhile."""
+    async with service_with_gpus(rates, template, gpus=(GPU, SECOND)) as client:
         # Nothing waits for the GPUs: `auto` takes them once they are there.
         refused(await post(client, NAMED), "cuda:0 is not ready")
         check(await post(client, ANY), "cpu")
@@ -336,8 +336,8 @@ async def test_a_device_that_fails(
 
 
 async def test_a_call_that_holds_the_device(rates: CostModel, template: ForkServer) -> None:
-    """The server's deadline is the longest that any may; then the process is replaced."""
-    async with has_process(rates, template, deadline_ms=700) as client:
+    """After the server's deadline the process is replaced."""
+    async with service_with_gpus(rates, template, deadline_ms=700) as client:
         await until_ready(client)
         pid = pid_of(client)
         response = await post(client, NAMED, "wait-60000")
@@ -350,9 +350,9 @@ async def test_a_call_that_holds_the_device(rates: CostModel, template: ForkServ
 async def test_a_device_that_hangs(
     rates: CostModel, template: ForkServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Readiness finds it out. Where `auto` stands for the device, the service is not ready."""
+    """The readiness probe detects it; if `auto` means the device, the service is not ready."""
     monkeypatch.setattr("service.executors.device_process.PROBE_MS", 300)
-    async with has_process(rates, template, device="cuda") as client:
+    async with service_with_gpus(rates, template, device="cuda") as client:
         refused(await client.get("/health/ready"), "cuda:0 is not ready")
         await until_ready(client)
         check(await post(client, ANY, "hang"))
@@ -362,8 +362,8 @@ async def test_a_device_that_hangs(
         assert (await client.get("/health/ready")).status_code == 200
 
 
-async def test_an_owner_measures(rates: CostModel, template: ForkServer) -> None:
-    """Every strategy in every dtype that may be asked of its device, and tells it once."""
+async def test_a_device_process_measures(rates: CostModel, template: ForkServer) -> None:
+    """It measures every strategy in every dtype of its device, and reports the costs once."""
     app = create_app(
         Settings(), rates=CostModel.of(rates.rows()), template=template, gpus=(GPU,), owner=MAKE
     )
@@ -374,9 +374,11 @@ async def test_an_owner_measures(rates: CostModel, template: ForkServer) -> None
         check(await post(client, NAMED))
 
 
-async def test_an_owner_that_cannot_begin(rates: CostModel, template: ForkServer) -> None:
-    """The reason is told, and the rest of the service goes on; here CUDA is not there."""
-    async with has_process(rates, template, owner="service.pipeline.device_worker:make") as client:
+async def test_a_device_process_that_cannot_start(rates: CostModel, template: ForkServer) -> None:
+    """The problem has the reason, and the rest of the service goes on; here CUDA is missing."""
+    async with service_with_gpus(
+        rates, template, owner="service.pipeline.device_worker:make"
+    ) as client:
         readiness = app_of(client).state.service.engine.planner.devices.readiness
         await until(lambda: "could not be started" in readiness.reason("cuda:0"))
         refused(await post(client, NAMED), "its process could not be started: ")
@@ -384,7 +386,7 @@ async def test_an_owner_that_cannot_begin(rates: CostModel, template: ForkServer
 
 
 async def test_another_registry_has_no_gpu(rates: CostModel, template: ForkServer) -> None:
-    """Owners import the service's own; the server itself computes on none."""
+    """Device processes import the service's own registry; the server itself uses no GPU."""
     app = create_app(
         Settings(), registry=Registry(REGISTRY["matmul"]), rates=rates, template=template
     )

@@ -32,7 +32,7 @@ def check(response: httpx.Response, executor: str, size: int = SIZE) -> None:
 
 
 async def test_the_plan_chooses_the_executor(client: AsyncClient) -> None:
-    """Short native calls inline, what is longer to read on a thread, loops and much text apart."""
+    """Short native calls run inline, longer bodies on threads, loops and long text in processes."""
     check(await client.post("/matmul", content=product(2)), "inline", 2)
     padded = product(2) + b" " * 70_000
     check(await client.post("/matmul", content=padded), "inline", 2)
@@ -59,7 +59,7 @@ async def test_another_registry_stays_in_the_server(serve: Serve) -> None:
 
 
 async def test_compressed_text_is_inflated_in_a_process(client: AsyncClient) -> None:
-    """A few bytes may become as many as the limit allows."""
+    """A few compressed bytes may become as many as the limit allows."""
     headers = {"Content-Encoding": "gzip"}
     response = await client.post("/matmul", content=gzip.compress(product()), headers=headers)
     check(response, "process")
@@ -107,8 +107,8 @@ async def test_a_format_that_cannot_hold_the_result(client: AsyncClient) -> None
     assert (response.status_code, response.json()["code"]) == (406, "not-acceptable")
 
 
-async def test_dtypes_that_nobody_has_measured(serve: Serve) -> None:
-    """The server measures them before it plans, and so does a worker."""
+async def test_dtypes_without_measured_costs(serve: Serve) -> None:
+    """The server measures them before it plans, as a worker does."""
     async with serve() as client:
         for pad in (b"", PADDING):
             response = await client.post("/matmul", content=product(2, dtype="float16") + pad)
@@ -116,7 +116,7 @@ async def test_dtypes_that_nobody_has_measured(serve: Serve) -> None:
 
 
 async def test_memory_that_runs_out_in_a_worker(serve: Serve) -> None:
-    """One 503, and the next call is served by the same process."""
+    """The call gets a 503, and the same process serves the next one."""
     async with serve(worker_memory_bytes=2**26, processes=1) as client:
         rows = {"shape": [1000, 1000], "dtype": "float64", "data": [0.5] * 1_000_000}
         body = json.dumps({"operands": [rows, rows, rows, rows, rows, rows], "op": "add"}).encode()
@@ -127,7 +127,7 @@ async def test_memory_that_runs_out_in_a_worker(serve: Serve) -> None:
 
 
 async def test_large_calls_leave_nothing(serve: Serve) -> None:
-    """Soon after, the memory that they went through is given back, and the next call works."""
+    """Their memory is returned to the system soon after, and the next call works."""
     async with serve(processes=1) as client:
         service = app_of(client).state.service
         x = {"shape": [1000, 1000], "dtype": "float64", "data": [0.5] * 1_000_000}
@@ -150,7 +150,7 @@ async def test_large_calls_leave_nothing(serve: Serve) -> None:
 async def test_a_deadline_frees_the_core(
     client: AsyncClient, rates: CostModel, template: ForkServer, pad: bytes
 ) -> None:
-    """504 for the late call; the next one finds a process. The deadline may be in the body."""
+    """The late call gets a 504, and the next one a process. The deadline may be in the body."""
     async with app_with_cheap_loops(client, rates, template) as (app, mine):
         check(await mine.post("/matmul", content=product(strategy="loops") + pad), "process")
         body = product(150, strategy="loops", deadline_ms=700) + pad
@@ -163,7 +163,7 @@ async def test_a_deadline_frees_the_core(
 async def test_a_killed_process_is_not_noticed(
     client: AsyncClient, rates: CostModel, template: ForkServer
 ) -> None:
-    """Its call is computed by another one; one that is killed each time is refused."""
+    """Another process computes its call; a call whose process is killed each time gets a 503."""
     async with app_with_cheap_loops(client, rates, template) as (app, mine):
         body = product(60, strategy="loops")
         coming = asyncio.create_task(mine.post("/matmul", content=body))
@@ -180,10 +180,10 @@ async def test_a_killed_process_is_not_noticed(
         assert int(response.headers["Retry-After"]) >= 1
 
 
-async def test_a_client_that_leaves_takes_its_work_along(
+async def test_a_client_that_leaves_ends_its_work(
     client: AsyncClient, rates: CostModel, template: ForkServer
 ) -> None:
-    """Its place is free, and its process gone, long before the work would have ended."""
+    """Its place is free and its process has ended long before the work would have."""
     async with app_with_cheap_loops(client, rates, template) as (app, mine):
         leaving = asyncio.create_task(mine.post("/matmul", content=product(150, strategy="loops")))
         await until_busy(app)
@@ -193,7 +193,7 @@ async def test_a_client_that_leaves_takes_its_work_along(
 
 
 async def test_what_comes_before_the_client_leaves() -> None:
-    """It is given; else it is cancelled, and the call ends as that of a client that left."""
+    """A result is returned; otherwise the work is cancelled and ClientDisconnect raised."""
     never = asyncio.Event()
     left = asyncio.Event()
     cancelled = []

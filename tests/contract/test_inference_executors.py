@@ -40,7 +40,7 @@ def executors_of(app: FastAPI) -> list[tuple[str, str, int]]:
 
 
 async def test_the_plan_chooses_the_executor(serve: Serve) -> None:
-    """Loops, and text over a megabyte or compressed, go to a process; all else as it was."""
+    """Loops, and text over a megabyte or compressed, run in a process."""
     packed = {"Content-Encoding": "gzip"}
     blob, binary = as_bytes(inputs(), "float32", parameters={"strategy": "loops"})
     asked = as_json(inputs(2), "float32")
@@ -104,7 +104,7 @@ async def test_statistics_count_what_a_process_did(serve: Serve) -> None:
 
 
 async def test_another_registry_stays_in_the_server(serve: Serve) -> None:
-    """Workers import the service's own."""
+    """Workers import the service's own registry."""
     async with serve(Registry(REGISTRY["matmul"])) as client:
         for path, body in ((LOOPS, text()), (AUTO, text(2) + PADDING)):
             assert (await client.post(path, content=body)).status_code == 200
@@ -115,7 +115,7 @@ async def test_another_registry_stays_in_the_server(serve: Serve) -> None:
 async def test_a_deadline_frees_the_core(
     client: AsyncClient, rates: CostModel, template: ForkServer, pad: bytes
 ) -> None:
-    """504 in the protocol's form for the late call; the next one finds a process."""
+    """The late call gets a 504 in the protocol's form, and the next one a process."""
     async with app_with_cheap_loops(client, rates, template) as (app, mine):
         body = text(150, parameters={"timeout": 700_000}) + pad
         response = await mine.post(LOOPS, content=body)
@@ -129,7 +129,7 @@ async def test_a_deadline_frees_the_core(
 async def test_a_killed_process_is_not_noticed(
     client: AsyncClient, rates: CostModel, template: ForkServer
 ) -> None:
-    """Its call is computed by another one."""
+    """Another process computes its call."""
     async with app_with_cheap_loops(client, rates, template) as (app, mine):
         coming = asyncio.create_task(mine.post(LOOPS, content=text(60)))
         signal.pidfd_send_signal(await until_busy(app), signal.SIGKILL)
@@ -139,10 +139,10 @@ async def test_a_killed_process_is_not_noticed(
         assert app.state.service.workers.ends == 1
 
 
-async def test_a_client_that_leaves_takes_its_work_along(
+async def test_a_client_that_leaves_ends_its_work(
     client: AsyncClient, rates: CostModel, template: ForkServer
 ) -> None:
-    """Its place is free, and its process gone, long before the work would have ended."""
+    """Its place is free and its process has ended long before the work would have."""
     async with app_with_cheap_loops(client, rates, template) as (app, mine):
         leaving = asyncio.create_task(mine.post(LOOPS, content=text(150)))
         await until_busy(app)

@@ -1,4 +1,4 @@
-"""What is refused, with which code, where, and what would work. Nothing a client sends is a 5xx."""
+"""Problems: code, place and hint of each error of a client, none of which is a 5xx."""
 
 import json
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ async def test_a_refusal_of_the_table(
 
 @dataclass(frozen=True)
 class Hostile:
-    """A request that must be refused, and how."""
+    """A request and the problem that it must get."""
 
     name: str
     path: str
@@ -448,7 +448,9 @@ TABLE = [
     element("a size that is true", {"shape": [True], "data": [1]}, "invalid-field", "/a/shape/0"),
     element("a size of 2.0", {"shape": [2.0], "data": [1, 2]}, "invalid-field", "/a/shape/0"),
     element("a shape of others", {"shape": [3], "data": [1, 2]}, "shape-mismatch", "/a/data"),
-    element("a dtype of nobody", {"dtype": "f32", "data": [1]}, "unknown-dtype", "/a/dtype"),
+    element(
+        "a dtype that does not exist", {"dtype": "f32", "data": [1]}, "unknown-dtype", "/a/dtype"
+    ),
     element(
         "a huge shape",
         {"shape": [2**40, 2**40], "dtype": "int8", "b64": ""},
@@ -620,7 +622,7 @@ TABLE = [
 
 @pytest.mark.parametrize("case", [pytest.param(each, id=each.name) for each in TABLE])
 async def test_a_hostile_request(client: AsyncClient, case: Hostile) -> None:
-    """Refused with the code, the place and the hint that its sender needs."""
+    """It gets the problem with its code, place and hint."""
     body = case.body if isinstance(case.body, bytes) else json.dumps(case.body).encode()
     headers = {"Content-Type": JSON, **case.headers}
     response = await client.request(case.method, case.path, content=body, headers=headers)
@@ -635,5 +637,5 @@ async def test_a_hostile_request(client: AsyncClient, case: Hostile) -> None:
 
 
 def test_the_table_of_hostile_requests_is_long() -> None:
-    """It stays so."""
+    """It has as many rows as before, or more."""
     assert len(TABLE) > 80

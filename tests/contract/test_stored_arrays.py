@@ -1,4 +1,4 @@
-"""Operands by reference and results kept under a name: what a client gives is never a path."""
+"""Stored arrays as operands and results; a name from a client is never a path."""
 
 import gzip
 import os
@@ -26,7 +26,7 @@ A = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A folder of stored arrays, and beside it what nobody may reach."""
+    """A folder of stored arrays, and a file beside it that must not be reachable."""
     np.save(tmp_path / "secret.npy", SECRET)
     folder = tmp_path / "data"
     (folder / "layers").mkdir(parents=True)
@@ -55,7 +55,7 @@ async def client(data: Path, rates: CostModel) -> AsyncIterator[AsyncClient]:
 
 
 async def post(client: AsyncClient, path: str, body: Json, status: int = 200) -> Json:
-    """The JSON of an answer with that status."""
+    """Send a request, assert the status and return the JSON."""
     response = await client.post(path, json=body)
     assert response.status_code == status, response.text
     answer: Json = response.json()
@@ -195,7 +195,7 @@ async def test_a_race_on_references(client: AsyncClient) -> None:
 
 
 async def test_a_result_is_kept_and_posted_back(client: AsyncClient, data: Path) -> None:
-    """What the answer has as its result is an operand of the next call."""
+    """The result in the response is an operand of the next call."""
     body = {"a": {"ref": "a.npy"}, "b": [[1], [2], [3]], "output": {"store": "layers/c.npy"}}
     answer = await post(client, "/matmul", body)
     assert answer["result"] == {"shape": [2, 1], "dtype": "float32", "ref": "layers/c.npy"}
@@ -208,7 +208,7 @@ async def test_a_result_is_kept_and_posted_back(client: AsyncClient, data: Path)
 @pytest.mark.parametrize("text", [b'{"ref": 1}', b'{"store": 1}', b'"\\u0073"', b"[1]"])
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_names_are_seen_in_any_buffer(kind: Callable[[bytes], Body], text: bytes) -> None:
-    """Be it a copy of the body or the memory that it came into."""
+    """In a copy of the body, and in the memory that it was received into."""
     assert names_array(kind(text)) == (text != b"[1]")
 
 
@@ -217,7 +217,7 @@ def test_names_are_seen_in_any_buffer(kind: Callable[[bytes], Body], text: bytes
 async def test_a_result_is_kept_on_a_thread(
     client: AsyncClient, data: Path, key: str, packed: bool
 ) -> None:
-    """However the field is written: a process could be killed while it writes."""
+    """A worker process could be killed while it writes."""
     text = b'{"x": [3.0, 4.0], "output": {"%b": "new.npy"}}' % key.encode()
     headers = {"Content-Type": "application/json"}
     if packed:
@@ -314,7 +314,7 @@ async def test_zarr(client: AsyncClient, data: Path) -> None:
 
 @needs("zarr")
 async def test_a_zarr_folder_that_breaks(client: AsyncClient, data: Path) -> None:
-    """One whose parts cannot be read is told as what it is."""
+    """A folder whose parts cannot be read gets its own problem."""
     import zarr
 
     array = zarr.create_array(data / "z.zarr", shape=(2, 3), chunks=(2, 3), dtype="f4")

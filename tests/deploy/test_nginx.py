@@ -178,7 +178,7 @@ def test_keep_alive(deployment: Deployment) -> None:
 
 
 def connections_to(port: int) -> int:
-    """How many connections to a port there are, or were in the last minute."""
+    """Return the number of connections to a port, those of the last minute included."""
     rows = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
     remotes = [row.split()[2] for row in rows]
     return sum(remote.endswith(f":{port:04X}") for remote in remotes)

@@ -1,4 +1,4 @@
-"""The blocks of the documents: what a reader may run, and what the page shows as its answer."""
+"""Code blocks of the documents, and the responses that the pages show for them."""
 
 import re
 from collections.abc import Iterator

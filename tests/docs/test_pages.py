@@ -1,4 +1,4 @@
-"""What the documents say is true: generated pages are fresh, settings and links exist."""
+"""The documents are true: generated pages are fresh, settings and links exist."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_a_generated_file_is_fresh(
 
 
 def test_every_setting_is_documented() -> None:
-    """By the name of its variable, and no other variable is."""
+    """The documents name each variable of a setting, and no other one."""
     text = SETTINGS.read_text(encoding="utf-8")
     named = set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", text))
     assert named == {PREFIX + name.upper() for name in Settings.model_fields}

@@ -55,7 +55,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_page_is_there(site: Path) -> None:
-    """And what every page of the site leads to."""
+    """All links between pages of the site resolve."""
     docs = ROOT / "docs"
     pages = {path.relative_to(docs).with_suffix(".html") for path in docs.rglob("*.md")}
     assert pages == {path.relative_to(site) for path in site.rglob("*.html")} - {Path("404.html")}
