@@ -63,7 +63,7 @@ lint: $(DEV) ## ruff's rules
 	$(VENV)/bin/ruff check .
 
 .PHONY: type
-type: $(DEV) ## mypy, strict, on service and tests
+type: $(DEV) ## mypy, strict, on service, tests and tools
 	$(VENV)/bin/mypy
 
 .PHONY: layers
@@ -73,7 +73,7 @@ layers: $(DEV) ## Who may import whom
 .PHONY: stale
 stale: $(DEV) ## Generated files are what the code would write now
 	$(PY) -m service openapi --check
-	$(PY) -m service docs --check
+	$(PY) -m tools.reference --check
 
 # Its --quiet would hide warnings from --strict, too. NO_MKDOCS_2_WARNING: the theme's remark on a release to come.
 .PHONY: site
@@ -138,7 +138,7 @@ pictures: $(DEV) ## Write the pictures of docs/: the lesson's race, and a sweep
 
 .PHONY: docs
 docs: $(DEV) ## Write the generated pages of docs/ from the code, and the site, build/site/index.html
-	$(PY) -m service docs
+	$(PY) -m tools.reference
 	@$(MAKE) --no-print-directory site
 
 ##@ About

@@ -1,4 +1,7 @@
-"""The command line: serve, compare, plan, key, strategies, openapi, docs."""
+"""Command line of the service: `python -m service COMMAND`.
+
+A command imports the modules it needs when it runs, so that `--help` loads no torch.
+"""
 
 import sys
 
@@ -12,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from service.cli.parser import PROGRAM, Parser, examples, listed
+from service.cli.parser import PROGRAM, Parser, examples, format_list
 from service.errors import InvalidFieldError, ServiceError, did_you_mean, quote
 
 OPENAPI: Final = Path("openapi/openapi.json")
@@ -23,12 +26,14 @@ SUMMARIES: Final = {
     "key": "make an API key, and the hash that SERVICE_API_KEYS takes",
     "strategies": "list the strategies of each operation",
     "openapi": f"write the OpenAPI document, {OPENAPI}",
-    "docs": "write the generated pages of docs/, and the README's table",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; the exit status: 2 if it was refused, which is told with a hint."""
+    """Run a command and return its exit status: 2 for an error of the caller, printed with a hint.
+
+    Without `arguments`, those of the process are used.
+    """
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
     try:
         if name in ("-h", "--help"):
@@ -53,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _command(name: str) -> Callable[[Sequence[str]], int]:
+    """Return the command of this name; raise InvalidFieldError if there is none."""
     commands = {
         "serve": serve,
         "plan": plan,
@@ -60,7 +66,6 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
         "key": key,
         "strategies": strategies,
         "openapi": openapi,
-        "docs": docs,
     }
     if name not in commands:
         asked = f"there is no command {quote(name)}" if name else "a command comes first"
@@ -72,10 +77,11 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
 
 
 def _parser() -> Parser:
+    """Return the parser of `python -m service --help`."""
     parser = Parser(
         PROGRAM,
         "Matrix products, einsum, norms and broadcasting over HTTP, each by several strategies.\n\n"
-        f"commands:\n{listed(SUMMARIES)}",
+        f"commands:\n{format_list(SUMMARIES)}",
         epilog=examples(
             "serve",
             "plan matmul --shapes 1000x1000 1000x1000",
@@ -88,20 +94,21 @@ def _parser() -> Parser:
 
 
 def plan(arguments: Sequence[str]) -> int:
-    """Plan a call on operands of the given shapes."""
+    """Print the plan of a call on operands of the given shapes."""
     from service.cli.plan import plan
 
-    return _ask(plan, arguments)
+    return _run(plan, arguments)
 
 
 def compare(arguments: Sequence[str]) -> int:
-    """Race the strategies of an operation."""
+    """Race the strategies of an operation and print the results."""
     from service.cli.compare import compare
 
-    return _ask(compare, arguments)
+    return _run(compare, arguments)
 
 
-def _ask(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+def _run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+    """Run a command that computes; return 2 for a wrong setting or an unwritable file."""
     from service.settings import SettingsError
 
     try:
@@ -113,7 +120,7 @@ def _ask(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> 
 
 
 def serve(arguments: Sequence[str]) -> int:
-    """Serve until a signal ends it."""
+    """Serve HTTP until a signal ends the process."""
     parser = Parser(
         f"{PROGRAM} serve",
         "Serves HTTP. Each option stands before its variable, SERVICE_HOST and so on; variables\n"
@@ -127,12 +134,11 @@ def serve(arguments: Sequence[str]) -> int:
     options = parser.parse(arguments)
 
     from service.server.preflight import check, greeting
-    from service.server.run import check_entry, serve
+    from service.server.run import serve
     from service.settings import SettingsError, from_environment
 
     try:
         settings = from_environment(host=options.host, port=options.port, workers=options.workers)
-        check_entry(settings)
         settings = check(settings)
     except SettingsError as error:
         print(f"cannot start: {error}", file=sys.stderr)
@@ -142,12 +148,12 @@ def serve(arguments: Sequence[str]) -> int:
 
 
 def key(arguments: Sequence[str]) -> int:
-    """Make an API key, and print it with its hash."""
+    """Print a new API key and its hash."""
     Parser(f"{PROGRAM} key", "Makes an API key, and the hash that SERVICE_API_KEYS takes.").parse(
         arguments
     )
 
-    from service.api.auth import key_hash, new_key
+    from service.http.auth import key_hash, new_key
 
     made = new_key()
     print(f"key   {made}")
@@ -161,7 +167,7 @@ def key(arguments: Sequence[str]) -> int:
 
 
 def strategies(arguments: Sequence[str]) -> int:
-    """List the strategies, slowest first."""
+    """Print the strategies of each operation, slowest first."""
     Parser(f"{PROGRAM} strategies", "Lists the strategies of each operation, slowest first.").parse(
         arguments
     )
@@ -170,52 +176,33 @@ def strategies(arguments: Sequence[str]) -> int:
 
     for op in REGISTRY.values():
         print(f"{op.name}: {op.summary}")
-        print(listed({each.name: each.summary for each in op.strategies.values()}))
+        print(format_list({each.name: each.summary for each in op.strategies.values()}))
     return 0
 
 
 def openapi(arguments: Sequence[str]) -> int:
-    """Write the OpenAPI document, or check the one that is there."""
-    check = _checks("openapi", arguments)
+    """Write the OpenAPI document, or with `--check` return 1 if the file is stale."""
+    summary = SUMMARIES["openapi"]
+    parser = Parser(
+        f"{PROGRAM} openapi",
+        f"{summary[0].upper()}{summary[1:]}; run it in the root of the repository.",
+        epilog=examples("openapi", "openapi --check"),
+    )
+    parser.add_argument("--check", action="store_true", help="only say whether it is stale")
+    check = parser.parse(arguments).check
 
     from service.api.app import create_app
     from service.api.openapi.document import render
     from service.settings import Settings
 
-    return _write(OPENAPI, render(create_app(Settings()).openapi()), check=check)
-
-
-def docs(arguments: Sequence[str]) -> int:
-    """Write the generated pages of the documentation, or check those that are there."""
-    check = _checks("docs", arguments)
-
-    from service.operations import REGISTRY
-    from tools.reference import pages
-
-    return max(_write(path, text, check=check) for path, text in pages(REGISTRY).items())
-
-
-def _checks(command: str, arguments: Sequence[str]) -> bool:
-    """Whether the command that writes files is to check them only."""
-    summary = SUMMARIES[command]
-    parser = Parser(
-        f"{PROGRAM} {command}",
-        f"{summary[0].upper()}{summary[1:]}; run it in the root of the repository.",
-        epilog=examples(command, f"{command} --check"),
-    )
-    parser.add_argument("--check", action="store_true", help="only say whether it is stale")
-    return bool(parser.parse(arguments).check)
-
-
-def _write(path: Path, text: str, *, check: bool) -> int:
-    if check:
-        fresh = path.exists() and path.read_text(encoding="utf-8") == text
-        if not fresh:
-            print(f"{path} is stale: run `make openapi docs`", file=sys.stderr)
-        return 0 if fresh else 1
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    print(f"wrote {path}")
+    text = render(create_app(Settings()).openapi())
+    if not check:
+        OPENAPI.parent.mkdir(parents=True, exist_ok=True)
+        OPENAPI.write_text(text, encoding="utf-8")
+        print(f"wrote {OPENAPI}")
+    elif not OPENAPI.exists() or OPENAPI.read_text(encoding="utf-8") != text:
+        print(f"{OPENAPI} is stale: run `make openapi docs`", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The core of the service, made from its settings: what plans and computes, and what reads."""
+"""Assembly of the core: engine, planner, and the limits of decoding, made from the settings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from service.codecs import DecodeContext
 from service.codecs.stored_arrays import ArrayFolder
-from service.core import host as memory
+from service.core import host
 from service.core.devices import Device, host_devices
 from service.core.dtypes import parse_dtype
 from service.engine import Engine
@@ -21,7 +21,7 @@ from service.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """What plans and computes on this host, and the limits that requests are read within."""
+    """Engine of this host, and the limits within which requests are decoded."""
 
     engine: Engine
     context: DecodeContext
@@ -30,19 +30,19 @@ class Core:
 def make_core(
     settings: Settings,
     registry: Registry = REGISTRY,
-    rates: CostModel | None = None,
+    cost_model: CostModel | None = None,
     gpus: Sequence[Device] | None = None,
 ) -> Core:
-    """The core; without gradients, and with the threads of `settings`, for the whole process.
+    """Make the core, with the given `gpus` or with all GPUs of this host.
 
-    It knows of the `gpus`, or asks for all of this host.
+    This sets up the whole process: one heap, no gradients, and the threads of `settings`.
     """
-    memory.share_heap()
+    host.share_heap()
     torch.set_grad_enabled(False)
     torch.set_num_threads(settings.threads)
-    threadpool_limits(settings.threads, user_api="blas")  # numpy's own BLAS
+    threadpool_limits(settings.threads, user_api="blas")  # numpy has a BLAS of its own
     devices = host_devices(settings.device, settings.dask_scheduler, gpus=gpus)
-    planner = Planner(devices, rates or CostModel(), settings.limits)
+    planner = Planner(devices, cost_model or CostModel(), settings.limits)
     folder = None if settings.data is None else ArrayFolder(settings.data.resolve())
     context = DecodeContext(
         max_elements=settings.max_elements,

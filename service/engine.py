@@ -1,8 +1,9 @@
-"""Runs planned calls: upload, compute, synchronise, download, each timed. It knows no web."""
+"""Execution of planned calls: upload, compute, synchronise, download, each phase timed."""
 
 import gc
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from time import perf_counter_ns
 from typing import Any, Final
 
 import torch
@@ -54,19 +55,15 @@ class Engine:
         for strategy in op.strategies.values():
             for device in self.planner.devices.members:
                 if dtype in strategy.dtypes_on(device.kind) and not device.has_process:
-                    self.planner.rates.rate(op, strategy, device, dtype)
+                    self.planner.cost_model.rate(op, strategy, device, dtype)
         self._measured.add((op.name, dtype))
-
-    def plans_at_once(self, op: Op[Any], specs: Sequence[Spec | Tensor]) -> bool:
-        """Whether a plan takes less than a millisecond."""
-        return len(specs) <= MANY and (op.name, specs[0].dtype) in self._measured
 
     def measure_device(self, device: Device) -> None:
         """Measure all that a device can be asked for."""
         for op in self.registry.values():
             for strategy in op.strategies.values():
                 for dtype in strategy.dtypes_on(device.kind):
-                    self.planner.rates.rate(op, strategy, device, dtype)
+                    self.planner.cost_model.rate(op, strategy, device, dtype)
 
     def check_devices(self) -> None:
         """Compute a product of 2 x 2 on each device that this process computes on.
@@ -88,14 +85,46 @@ class Engine:
                     f"{device.name} takes the square of {PROBE} for {found}; it is {PROBED}"
                 )
 
+    def prepare(self, call: Call) -> Plan | None:
+        """Return the plan of `call` if that takes less than a millisecond, else None.
+
+        None leaves the call to `plan`, on a thread: strategies have to be measured first, or an
+        order of contraction has to be searched.
+        """
+        key = self._key(call)
+        plan = self._plans.get(key)
+        if plan is None and self.plans_at_once(call.op, call.operands):
+            return self._new_plan(call, key)
+        return plan
+
     def plan(self, call: Call) -> Plan:
-        """The plan of `call`, or the error that says why it is not admitted."""
+        """Return the plan of `call`, or raise the error that says why it is not admitted.
+
+        The strategies are measured first, if they have not been with this dtype: up to 0.3 s.
+        """
         key = self._key(call)  # first: a device may be lost in the meantime
-        plan = self.planner.plan(self.request(call))
+        self.measure_once(self.registry[call.op], call.operands)
+        return self._new_plan(call, key)
+
+    def measure_once(self, op: Op[Any], specs: Sequence[Spec | Tensor]) -> None:
+        """Measure every strategy with the dtype of `specs`, unless that has been done."""
+        if not self.plans_at_once(op.name, specs):
+            self.measure(op, specs[0].dtype)
+
+    def plans_at_once(self, op: str, specs: Sequence[Spec | Tensor]) -> bool:
+        """Return whether a plan takes less than a millisecond."""
+        return len(specs) <= MANY and (op, specs[0].dtype) in self._measured
+
+    def admitted_plan(self, call: Call, estimated_ns: int) -> Plan:
+        """Return the plan of a call that another process has admitted, with its estimate."""
+        return _runnable(self.planner.admitted(self.call_spec(call), estimated_ns))
+
+    def _new_plan(self, call: Call, key: Hashable) -> Plan:
+        plan = _runnable(self.planner.plan(self.call_spec(call)))
         if isinstance(call.output, StoreTarget) and plan.meaning.dtype not in IN_NUMPY:
             raise UnsupportedDtypeError(
                 f"npy files, which results are stored as, cannot hold "
-                f"{describe(plan.meaning.dtype).name}",
+                f"{describe(plan.inferred.dtype).name}",
                 hint='send the operands with "dtype": "float32"',
             )
         if len(self._plans) >= MAX_PLANS:
@@ -103,11 +132,8 @@ class Engine:
         self._plans[key] = plan
         return plan
 
-    def known_plan(self, call: Call) -> Plan | None:
-        """The plan of a call with the same fields and shapes, from which a plan follows."""
-        return self._plans.get(self._key(call))
-
     def _key(self, call: Call) -> Hashable:
+        """Return what calls with the same plan have in common: fields, shapes and dtype."""
         operands, output = call.operands, call.output
         return (
             call.op,
@@ -122,8 +148,8 @@ class Engine:
             *[x.shape for x in operands],
         )
 
-    def request(self, call: Call) -> CallSpec:
-        """What the planner is asked for `call`."""
+    def call_spec(self, call: Call) -> CallSpec:
+        """Return the specification of `call` that the planner takes."""
         op = self.registry[call.op]
         return CallSpec(
             op,
@@ -141,7 +167,10 @@ class Engine:
         return summary or isinstance(call.output, StoreTarget)
 
     def run(self, call: Call, plan: Plan, watch: Stopwatch) -> Outcome:
-        """Compute a planned call, and give each phase its time on `watch`."""
+        """Compute a planned call, and mark the end of each phase on `watch`.
+
+        OutOfMemoryError if the device has not enough memory.
+        """
         try:
             if plan.device.cluster is None:
                 result = self._run_here(call, plan, watch)
@@ -151,7 +180,7 @@ class Engine:
             if not is_exhausted(error):
                 raise
             raise out_of_memory(plan) from error
-        key = (plan.strategy, plan.device.name, plan.meaning.specs[0].dtype)
+        key = (plan.strategy, plan.device.name, plan.inferred.specs[0].dtype)
         warm = key in self._warm
         if not warm:
             self._warm.add(key)
@@ -163,55 +192,62 @@ class Engine:
             threads=torch.get_num_threads(),
             warm=warm,
             warnings=call.warnings,
-            explanation=plan.meaning.explanation,
+            explanation=plan.explanation,
         )
 
     def _run_here(self, call: Call, plan: Plan, watch: Stopwatch) -> Tensor:
-        tensors = read(call.operands)
-        plan.op.check_overflow(plan.meaning, tensors)
-        watch.lap(DECODE)
-        if plan.device.kind == "cpu":  # nothing to move, nothing to wait for
-            result = plan.strategy.run(plan.meaning, tensors)
-            watch.lap(COMPUTE)
+        meaning, strategy, marks = plan.meaning, plan.strategy, watch.marks
+        operands = read(call.operands)
+        plan.op.check_overflow(meaning, operands)
+        marks.append((DECODE, perf_counter_ns()))
+        if plan.device.kind == "cpu":  # no copies, and no synchronisation
+            result = strategy.adapt(strategy.compute, meaning, operands)
+            marks.append((COMPUTE, perf_counter_ns()))
         else:
-            operands = move(tensors, plan.device)
+            operands = move(operands, plan.device)
             watch.lap(UPLOAD)
-            result = plan.strategy.run(plan.meaning, operands)
+            result = strategy.run(meaning, operands)
             synchronize(plan.device)
             watch.lap(COMPUTE)
             result = result.cpu()
             watch.lap(DOWNLOAD)
         if isinstance(call.output, StoreTarget):
-            result = keep(call.output, result)
+            result = store(call.output, result)
             watch.lap(DOWNLOAD)
         return result
 
     def _run_on(self, cluster: Cluster, call: Call, plan: Plan, watch: Stopwatch) -> Tensor:
         """The result by a cluster, whose strategies take and give arrays in blocks."""
         deadline_s = (call.deadline_ms or self.planner.limits.deadline_ms) / 1000
-        blocks: Any = cluster.take(call.operands)
+        blocks: Any = cluster.to_blocks(call.operands)
         watch.lap(UPLOAD)
-        result: Any = plan.strategy.run(plan.meaning, blocks)
-        if not plan.leaves:
+        result: Any = plan.strategy.run(plan.inferred, blocks)
+        if not plan.writes_to_store:
             elements = cluster.fetch(result, deadline_s)
             watch.lap(COMPUTE)
             return torch.as_tensor(elements)
         output: Any = call.output if isinstance(call.output, StoreTarget) else self.scratch
-        with output.create(Spec(plan.meaning.shape, plan.meaning.dtype)) as sink:
+        with output.create(Spec(plan.inferred.shape, plan.inferred.dtype)) as sink:
             cluster.fill(sink, result, deadline_s)
             watch.lap(COMPUTE)
             return torch.from_numpy(sink.read())
 
 
-def read(operands: Sequence[Tensor]) -> Sequence[Tensor]:
-    """The operands as tensors; those in files are read now."""
+def _runnable(plan: Plan) -> Plan:
+    """Return the plan with what each run of it needs."""
+    meaning = plan.meaning
+    return replace(plan, elements=meaning.elements, explanation=meaning.explanation)
+
+
+def read(operands: Sequence[Tensor]) -> list[Tensor]:
+    """Return the operands as tensors; those in files are read now."""
     return [x.load() if isinstance(x, Stored) else x for x in operands]
 
 
-def move(operands: Sequence[Tensor], device: Device) -> Sequence[Tensor]:
-    """The operands on `device`; themselves where they are there already."""
+def move(operands: Sequence[Tensor], device: Device) -> list[Tensor]:
+    """Return the operands on `device`; themselves where they are there already."""
     if device.kind == "cpu":
-        return operands
+        return [*operands]
     check_here(device)
     moved = [x.to(device.torch_device) for x in operands]
     synchronize(device)
@@ -225,8 +261,8 @@ def is_exhausted(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in EXHAUSTED)
 
 
-def keep(output: StoreTarget, result: Tensor) -> Tensor:
-    """Write a result to its file; what is left of it is its shape and dtype."""
+def store(output: StoreTarget, result: Tensor) -> Tensor:
+    """Write a result to its file, and return a tensor of its shape and dtype alone."""
     with output.create(Spec(tuple(result.shape), result.dtype)) as sink:
         sink[...] = result.resolve_conj().resolve_neg().numpy()
     return result.to("meta")

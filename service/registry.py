@@ -1,7 +1,7 @@
-"""What an operation is: its operands, its parameters, and the strategies that compute it.
+"""Operations, their parameters and strategies, and the registry that holds them.
 
-The registry is the one truth: the OpenAPI document, `GET /strategies`, docs/operations.md and the
-contract tests are read from it. It knows no web and no wire format.
+The registry is the only source of the OpenAPI document, `GET /strategies`, docs/operations.md and
+the contract tests. It depends on no web framework and no wire format.
 """
 
 import ast
@@ -25,7 +25,10 @@ NOTHING_ABSENT: Final[Mapping[str, str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inferred:
-    """What a call means once its shapes are known: no data is read, nothing is allocated."""
+    """Shape, dtype and work of a call, as inferred from its specs and parameters.
+
+    No data is read, and no tensor is allocated. Operations subclass it with fields of their own.
+    """
 
     specs: tuple[Spec, ...]
     shape: Shape
@@ -34,22 +37,22 @@ class Inferred:
 
     @property
     def elements(self) -> int:
-        """How many elements the result has."""
+        """Number of elements of the result."""
         return prod(self.shape)
 
     @property
     def explanation(self) -> Mapping[str, object] | None:
-        """A block of the answer named after the operation, if it has one."""
+        """A block of the response named after the operation; None for operations without one."""
         return None
 
     @property
     def path(self) -> Sequence[Mapping[str, object]] | None:
-        """The steps of a contraction, if there is one."""
+        """The steps of the contraction; None for operations other than einsum."""
         return None
 
     @property
     def reproduce(self) -> str:
-        """One line of torch that computes the same; operands are a and b, x, or x0, x1, ..."""
+        """The call as one line of torch; operands are a and b, x, or x0, x1, ..."""
         raise NotImplementedError
 
 
@@ -58,10 +61,11 @@ M = TypeVar("M", bound=Inferred)
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a strategy does for one call: the two quantities that its time is estimated from.
+    """The work of a strategy for one call, from which its time is estimated.
 
-    `steps` of the Python interpreter, each at least one call into native code; `flops`, the
-    multiply-adds done there; `peak_elements`, the largest intermediate.
+    `steps` counts steps of the Python interpreter, each at least one call into native code; `flops`
+    counts the multiply-adds in native code; `peak_elements` is the size of the largest
+    intermediate.
     """
 
     steps: int
@@ -71,7 +75,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter of an operation: `parse` gives its value or raises an InvalidFieldError."""
+    """A parameter of an operation; `parse` returns its value or raises an InvalidFieldError."""
 
     name: str
     summary: str
@@ -82,7 +86,7 @@ class Param:
 
 
 def parse_params(params: Sequence[Param], raw: Mapping[str, object]) -> dict[str, object]:
-    """The value of each parameter: parsed from `raw`, or its default."""
+    """Return the value of each parameter, parsed from `raw`, or its default."""
     return {
         param.name: param.parse(raw[param.name]) if param.name in raw else param.default
         for param in params
@@ -91,7 +95,11 @@ def parse_params(params: Sequence[Param], raw: Mapping[str, object]) -> dict[str
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A call to test every strategy with: operand shapes and raw parameters."""
+    """A valid call, given by operand shapes and raw parameters.
+
+    Tests run every strategy on the samples of an operation, and the cost model is calibrated by its
+    calibration samples.
+    """
 
     name: str
     shapes: tuple[Shape, ...]
@@ -100,7 +108,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class ErrorSample:
-    """A call that must be refused, by the code of its error."""
+    """An invalid call, and the code of the error that it must raise."""
 
     name: str
     shapes: tuple[Shape, ...]
@@ -112,9 +120,9 @@ class ErrorSample:
 class Strategy(Generic[M]):
     """One way to compute an operation.
 
-    `compute` is the function that users are shown. `adapt` calls it for operands of any rank.
-    `dtypes` are those it takes on a CPU, `cuda` and `cluster` those it takes there; `unsupported`
-    gives the reason why it does not take a call, or None.
+    `compute` is the function that is shown to users. `adapt` calls it for operands of any rank.
+    `dtypes`, `cuda` and `cluster` are the supported dtypes on a CPU, on CUDA and on a cluster.
+    `unsupported` returns the reason why a call is not supported, or None.
     """
 
     op: str
@@ -127,38 +135,38 @@ class Strategy(Generic[M]):
     cluster: frozenset[torch.dtype]
     unsupported: Callable[[M], str | None]
 
-    def run(self, meaning: M, operands: Sequence[Tensor]) -> Tensor:
-        """The result of the operation; its dtype and shape are those of `meaning`."""
-        return self.adapt(self.compute, meaning, operands)
+    def run(self, inferred: M, operands: Sequence[Tensor]) -> Tensor:
+        """Compute the result, whose dtype and shape are those of `inferred`."""
+        return self.adapt(self.compute, inferred, operands)
 
     def dtypes_on(self, kind: str) -> frozenset[torch.dtype]:
-        """The dtypes it takes on a `kind` of device."""
+        """Return the dtypes that it supports on a `kind` of device."""
         return {"cpu": self.dtypes, "cuda": self.cuda}.get(kind, self.cluster)
 
     def unsuitable(
-        self, meaning: M, kind: str, absent: Mapping[str, str] = NOTHING_ABSENT
+        self, inferred: M, kind: str, absent: Mapping[str, str] = NOTHING_ABSENT
     ) -> str | None:
-        """Why this strategy does not take the call on a `kind` of device, or None.
+        """Return the reason why the call is not supported on a `kind` of device, or None.
 
-        `absent` says of kinds that are not here what they would take.
+        `absent` gives the reason for kinds of device that this host does not have.
         """
         dtypes = self.dtypes_on(kind)
         if not dtypes:
             needed = (absent[other] for other in absent if self.dtypes_on(other))
             return next(needed, f"does not run on {kind}")
-        for spec in meaning.specs:
+        for spec in inferred.specs:
             if spec.dtype not in dtypes:
                 return f"does not take {describe(spec.dtype).name} on {kind}"
-        return self.unsupported(meaning)
+        return self.unsupported(inferred)
 
     @property
     def summary(self) -> str:
-        """What it does, in a line: the first of its docstring."""
+        """The first line of its docstring."""
         return inspect.getdoc(self.compute).partition("\n")[0]  # type: ignore[union-attr]  # Op.strategy demands a docstring
 
     @property
     def snippet(self) -> str:
-        """Its source, without the decorator that registers it."""
+        """The source of `compute`, without the decorator that registers it."""
         source = textwrap.dedent(inspect.getsource(self.compute))
         function = ast.parse(source).body[0]
         return "\n".join(source.splitlines()[function.lineno - 1 :])
@@ -166,10 +174,10 @@ class Strategy(Generic[M]):
 
 @dataclass(frozen=True, eq=False)
 class Op(Generic[M]):
-    """An operation: what it takes, what it means, and the strategies that compute it.
+    """An operation: its operands and parameters, its rules, and the strategies that compute it.
 
-    `operands` are the names of its tensors; None means a list called `operands`. `infer` turns specs
-    and parameters into an Inferred, or raises the error that explains why it cannot.
+    `operands` are the names of its tensors; None means a list called `operands`. `infer` turns
+    specs and parameters into an Inferred, or raises the error that explains why it cannot.
     `check_overflow` raises IntegerOverflowError unless the exact result of integer operands fits. A
     call that leaves the strategy to `auto` gets the first of these that takes it; one that
     `is_heavy` gets one that is clearly quicker, on the same device, if there is one.
@@ -190,7 +198,7 @@ class Op(Generic[M]):
 
     @property
     def strategies(self) -> Mapping[str, Strategy[M]]:
-        """Strategies by name, slowest first: in the order in which they were registered."""
+        """Strategies by name, slowest first, which is the order of registration."""
         return self._strategies
 
     def strategy(
@@ -204,7 +212,7 @@ class Op(Generic[M]):
         cluster: frozenset[torch.dtype] = frozenset(),
         unsupported: Callable[[M], str | None] = lambda _: None,
     ) -> Callable[[Compute], Compute]:
-        """Register the decorated function as a strategy, and return it as it was."""
+        """Register the decorated function as a strategy, and return it unchanged."""
 
         def register(compute: Compute) -> Compute:
             if name in self._strategies or name == AUTO:
@@ -219,7 +227,7 @@ class Op(Generic[M]):
         return register
 
     def resolve(self, name: str) -> tuple[Strategy[M], ...]:
-        """Strategies that may serve a request for `name`, best first; one alone if it is named."""
+        """Return the strategies that `name` means, best first: several for `auto`, else one."""
         if name == AUTO:
             return tuple(self.strategies[each] for each in self.auto)
         found = self.strategies.get(name)
@@ -231,29 +239,29 @@ class Op(Generic[M]):
             )
         return (found,)
 
-    def sample_meaning(self, sample: "Sample", dtype: torch.dtype) -> M:
-        """The meaning of a sample with operands of `dtype`."""
+    def infer_sample(self, sample: "Sample", dtype: torch.dtype) -> M:
+        """Infer a sample with operands of `dtype`."""
         specs = tuple(Spec(shape, dtype) for shape in sample.shapes)
         return self.infer(specs, **parse_params(self.params, sample.params))
 
     def unsuitable(
         self,
         wanted: str,
-        meaning: M,
+        inferred: M,
         kinds: Sequence[str],
         absent: Mapping[str, str] = NOTHING_ABSENT,
     ) -> UnsuitableStrategyError:
-        """The error for a call that `wanted` does not take, naming the strategies that do."""
+        """Return the error for a call that `wanted` does not support; its hint has alternatives."""
         reason = next(
             reason
             for strategy in self.resolve(wanted)
             for kind in kinds
-            if (reason := strategy.unsuitable(meaning, kind, absent))
+            if (reason := strategy.unsuitable(inferred, kind, absent))
         )
         able = [
             name
             for name, strategy in self.strategies.items()
-            if any(strategy.unsuitable(meaning, kind) is None for kind in kinds)
+            if any(strategy.unsuitable(inferred, kind) is None for kind in kinds)
         ]
         return UnsuitableStrategyError(
             f"{self.name} strategy {wanted!r} {reason}",
@@ -262,10 +270,10 @@ class Op(Generic[M]):
 
 
 class Registry(Mapping[str, Op[Any]]):
-    """The operations by name."""
+    """Mapping of operations by name."""
 
     def __init__(self, *ops: Op[Any]):
-        """Collect `ops`; a ValueError says what is wrong with one of them."""
+        """Collect `ops`, or raise ValueError for a duplicate name or an unknown name in `auto`."""
         self._ops: Final = {op.name: op for op in ops}
         if len(self._ops) != len(ops):
             raise ValueError("two operations have the same name")

@@ -1,4 +1,4 @@
-"""The settings of the service, from `SERVICE_*` variables of the environment."""
+"""Settings of the service, from `SERVICE_*` environment variables."""
 
 import os
 import re
@@ -31,7 +31,7 @@ NO_LIMITS: Final = (
     "data",
     "dask_scheduler",
 )
-# A key's SHA-256 in hex, perhaps after a name of its own.
+# SHA-256 of a key in hex, optionally after a name and a colon.
 KEY_HASH: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,64}:)?[0-9a-f]{64}")
 ORIGIN: Final = re.compile(
     r"\*|https?://[a-z0-9.-]+(?::[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](?::[0-9]{1,5})?"
@@ -39,33 +39,38 @@ ORIGIN: Final = re.compile(
 
 
 def _slots() -> int:
+    """Return the default number of slots."""
     return min(4, cores())
 
 
 def _threads() -> int:
-    # Threads that wait for a core at a barrier make a 10 us product take 16 ms: slots times
-    # threads stay within the cores.
+    """Return the default number of threads of one product."""
+    # Slots times threads stay within the cores: threads that wait for a core at a barrier make a
+    # 10 us product take 16 ms.
     return max(1, cores() // _slots())
 
 
 def _same_as_slots(values: dict[str, Any]) -> int:
+    """Return the number of slots."""
     return int(values.get("slots", 1))
 
 
 def _inflight_bytes() -> int:
+    """Return a quarter of the memory, at least 256 MiB."""
     return max(2**28, memory_bytes() // 4)
 
 
 def _worker_memory_bytes(values: dict[str, Any]) -> int:
+    """Return half of the memory divided by the slots, at least 256 MiB."""
     return max(2**28, memory_bytes() // 2 // _same_as_slots(values))
 
 
 class SettingsError(ValueError):
-    """A variable of the environment that cannot be used; the message says which and why."""
+    """An environment variable that cannot be used; the message gives its name and the reason."""
 
 
 class Settings(BaseModel):
-    """Every setting, its default and its meaning."""
+    """Every setting, its default and its description."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -76,107 +81,115 @@ class Settings(BaseModel):
         default_factory=_threads,
         ge=1,
         le=1024,
-        description="Threads of one product; unset, the cores are divided among the slots.",
+        description="Threads of one operation; by default the cores divided by the slots.",
     )
     device: str = Field(AUTO, description="Device that `auto` stands for.")
-    dtype: str = Field("float32", description="dtype of plain arrays that name none.")
+    dtype: str = Field("float32", description="dtype of nested lists and numbers that state none.")
     deadline_ms: int = Field(
-        30_000, ge=1, description="Longest time of a call, queue included, in milliseconds."
+        30_000, ge=1, description="Longest time of a call in milliseconds, including the queue."
     )
-    max_body_bytes: int = Field(128 * 2**20, ge=1, description="Bytes of a request body.")
+    max_body_bytes: int = Field(
+        128 * 2**20, ge=1, description="Largest size of a request body, in bytes."
+    )
     max_elements: int = Field(
-        2**24, ge=1, description="Elements of an operand, an intermediate or a result."
+        2**24, ge=1, description="Most elements of an operand, an intermediate or a result."
     )
     max_bytes: int = Field(
-        2**30, ge=1, description="Bytes of operands, largest intermediate and result together."
+        2**30, ge=1, description="Most bytes of operands, largest intermediate and result together."
     )
-    max_rank: int = Field(16, ge=1, le=64, description="Axes of an operand or a result.")
-    max_nesting: int = Field(64, ge=2, le=500, description="Depth of arrays and objects in JSON.")
+    max_rank: int = Field(16, ge=1, le=64, description="Most axes of an operand or a result.")
+    max_nesting: int = Field(64, ge=2, le=500, description="Greatest nesting depth of JSON.")
     slots: int = Field(
         default_factory=_slots,
         ge=1,
         le=1024,
-        description="Calls that compute at once; unset, one for each core up to 4.",
+        description="Calls that compute at the same time; by default one for each core, up to 4.",
     )
-    queue: int = Field(64, ge=0, le=100_000, description="Calls that wait for a slot.")
+    queue: int = Field(64, ge=0, le=100_000, description="Most calls that wait for a slot.")
     processes: int = Field(
         default_factory=_same_as_slots,
         ge=1,
         le=1024,
-        description="Worker processes, which hold the calls that keep Python busy, or take long; "
-        "unset, as many as slots.",
+        description="Worker processes, for calls that keep the interpreter busy or take long; by "
+        "default as many as slots.",
     )
     worker_memory_bytes: int = Field(
         default_factory=_worker_memory_bytes,
         ge=2**26,
-        description="Memory that a worker process may allocate; unset, half of the host's or "
-        "container's, divided among them.",
+        description="Memory in bytes that a worker process may allocate; by default half of the "
+        "memory of the host or container, divided by the slots.",
     )
     max_inflight_bytes: int = Field(
         default_factory=_inflight_bytes,
         ge=1,
-        description="Bytes of all request bodies that are received or worked on; unset, a quarter "
-        "of the memory.",
+        description="Most bytes of all request bodies that are being received or processed; by "
+        "default a quarter of the memory.",
     )
     api_keys: str = Field(
         "",
         repr=False,
-        description="Hashes of the keys that may enter, with commas between; "
-        "`python -m service key` makes a key and its hash. Unset, no key is asked for.",
+        description="Hashes of valid API keys, separated by commas; `python -m service key` makes "
+        "a key and its hash. Unset, no key is needed.",
     )
-    allow_anyone: bool = Field(False, description="Whether to listen beyond loopback without keys.")
+    allow_anyone: bool = Field(False, description="Allow listening beyond loopback without keys.")
     rate: float = Field(
         0,
         ge=0,
         le=1_000_000,
         allow_inf_nan=False,
-        description="Requests per second of one key, or of one client address without keys, "
-        "in each server process; 0 sets no limit.",
+        description="Most requests per second of one key, or of one client address if there are no "
+        "keys, in each server process; 0 sets no limit.",
     )
     rate_burst: int = Field(
-        20, ge=1, le=1_000_000, description="Requests that may come at once within `SERVICE_RATE`."
+        20, ge=1, le=1_000_000, description="Most requests in a burst within `SERVICE_RATE`."
     )
     cors_origins: str = Field(
         "",
-        description="Origins whose pages may call from a browser, with commas between, such as "
-        "`https://lab.example.org`; `*` admits all. Unset, none may.",
+        description="Origins of web pages that may call the service, separated by commas, such as "
+        "`https://lab.example.org`; `*` allows all. Unset, none is allowed.",
     )
     log_format: Literal["text", "json"] = Field(
-        "text", description="Form of a line of the log: `text` for people, `json` for machines."
+        "text", description="Format of log lines: `text` for people, `json` for machines."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "warning",
-        description="The least that is logged; from `info` on, a line for each request.",
+        description="Least severe level that is logged; `info` and `debug` log each request.",
     )
     metrics_dir: str = Field(
         "",
-        description="Folder in which server processes share their figures for `GET /metrics`; "
-        "unset, `serve` makes one where there are several.",
+        description="Folder in which several server processes share their metrics for "
+        "`GET /metrics`; by default `serve` creates one if there are several.",
     )
 
     busy_poll_us: int = Field(
         50,
         ge=0,
         le=1_000_000,
-        description="Microseconds after an answer in which a server process looks for the next "
-        "request without sleeping, so that it need not be woken; 0 lets it sleep at once.",
+        description="Microseconds after a response during which a server process polls for the "
+        "next request without sleeping, which saves the time to wake up; 0 disables it.",
     )
-    max_connections: int = Field(10_240, ge=1, description="Connections open at a time.")
+    max_connections: int = Field(10_240, ge=1, description="Most open connections.")
     max_head_bytes: int = Field(
-        32_768, ge=256, description="Bytes of a request's first line and headers."
+        32_768, ge=256, description="Most bytes of request line and headers."
     )
-    head_s: float = Field(10, gt=0, description="Seconds until the head of a request is complete.")
-    request_s: float = Field(120, gt=0, description="Seconds until a request is complete.")
-    write_s: float = Field(120, gt=0, description="Seconds for a client to take an answer.")
-    idle_s: float = Field(60, gt=0, description="Seconds that a connection may idle.")
+    head_s: float = Field(
+        10, gt=0, description="Longest time in seconds to receive request line and headers."
+    )
+    request_s: float = Field(120, gt=0, description="Longest time in seconds to receive a request.")
+    write_s: float = Field(120, gt=0, description="Longest time in seconds to send a response.")
+    idle_s: float = Field(
+        60, gt=0, description="Longest time in seconds that a connection may be idle."
+    )
     data: DirectoryPath | None = Field(
-        None, description="Folder of stored arrays, which calls refer to and results are kept in."
+        None, description="Folder of stored arrays, which calls read and results are written to."
     )
     dask_scheduler: str | None = Field(
         None, description="Address of a Dask scheduler, such as tcp://10.0.0.1:8786."
     )
     dask_max_bytes: int = Field(
-        2**40, ge=1, description="Bytes of operands and result together of a call on the cluster."
+        2**40,
+        ge=1,
+        description="Most bytes of operands and result together, for a call on the cluster.",
     )
 
     @field_validator("dtype")
@@ -205,12 +218,12 @@ class Settings(BaseModel):
 
     @property
     def is_open_beyond_loopback(self) -> bool:
-        """Whether anyone who reaches this host may call, though nobody said so."""
+        """True if the service listens beyond loopback without keys and without `allow_anyone`."""
         return not (self.api_keys or self.allow_anyone or _is_loopback(self.host))
 
     @property
     def limits(self) -> Limits:
-        """The numbers that calls are held to."""
+        """The limits of calls."""
         return Limits(
             self.max_elements,
             self.max_bytes,
@@ -221,11 +234,12 @@ class Settings(BaseModel):
 
 
 def listed(text: str) -> list[str]:
-    """The items of a setting that has commas between them."""
+    """Return the items of a setting that is separated by commas."""
     return [item for each in text.split(",") if (item := each.strip())]
 
 
 def _is_loopback(host: str) -> bool:
+    """Return whether the address is reachable from this host only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -233,7 +247,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ, **overrides: object) -> Settings:
-    """Settings from `SERVICE_*` variables, then `overrides`; SettingsError names a bad one."""
+    """Return settings from `SERVICE_*` variables, then `overrides`; None overrides nothing.
+
+    Raises a SettingsError for an unknown variable or an invalid value.
+    """
     values: dict[str, object] = {}
     for variable, value in environment.items():
         if variable.startswith(PREFIX):
@@ -249,6 +266,6 @@ def from_environment(environment: Mapping[str, str] = os.environ, **overrides: o
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper()
-        # A key set in place of its hash must not be shown.
+        # A key that was set instead of its hash must not be shown.
         shown = "" if name == PREFIX + "API_KEYS" else f"; it was {first['input']!r}"
         raise SettingsError(f"{name}: {first['msg']}{shown}") from None

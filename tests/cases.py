@@ -1,8 +1,7 @@
 """The table of the contract tests, built from the registry.
 
-A row is an operation, a strategy, a sample, a dtype and a device. What it must give is computed
-here by numpy in float64 and complex128, of integers exactly, from the meaning of the operation:
-nothing of the service's own arithmetic is used.
+A row is an operation, a strategy, a sample, a dtype and a device. The expected result is computed
+here by numpy, in float64 and complex128 or in exact integers, without the service's arithmetic.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -72,7 +71,7 @@ class Row:
         }
 
     def expected(self) -> Array:
-        """What numpy makes of the operands."""
+        """The result that numpy gives for the operands."""
         return REFERENCES[self.op.name](self.operands(), self.sample.params)
 
     @property
@@ -85,8 +84,8 @@ class Row:
         return "bool" if self.sample.params.get("op") in COMPARISONS else self.dtype
 
     @property
-    def has_meaning(self) -> bool:
-        """Whether the operation takes the dtype at all, by whatever strategy."""
+    def takes_dtype(self) -> bool:
+        """True if any strategy of the operation takes the dtype."""
         function = self.sample.params.get("op")
         if self.dtype == "bool":
             # Expanding computes nothing; a comparison of booleans is a boolean.
@@ -96,12 +95,12 @@ class Row:
         return not (DTYPES[self.dtype].kind == "complex" and function in ORDERED)
 
     def takers(self) -> list[str]:
-        """The strategies that say they take the call, in the order of the registry."""
-        meaning = self.op.sample_meaning(self.sample, DTYPES[self.dtype].torch)
+        """The strategies that support the call, in the order of the registry."""
+        inferred = self.op.infer_sample(self.sample, DTYPES[self.dtype].torch)
         return [
             name
             for name, strategy in self.op.strategies.items()
-            if strategy.unsuitable(meaning, self.device) is None
+            if strategy.unsuitable(inferred, self.device) is None
         ]
 
     @property
@@ -135,10 +134,10 @@ def rows() -> Iterator[Row]:
 
 
 def error_samples() -> Iterator[tuple[Op[Any], ErrorSample]]:
-    """Every call that an operation says it refuses."""
+    """Every call that an operation lists as invalid."""
     for op in REGISTRY.values():
-        for refusal in op.error_samples:
-            yield op, refusal
+        for sample in op.error_samples:
+            yield op, sample
 
 
 def here(op: Op[Any]) -> list[str]:

@@ -116,7 +116,7 @@ async def test_a_device_process_loads_no_web_framework(
     """Neither at its handshake nor for a call."""
     file = tmp_path / "modules"
     monkeypatch.setenv(FILE, str(file))
-    known = CostModel.of([*rates.rows(), *rates_of(GPU)])
+    known = CostModel.from_rows([*rates.to_rows(), *rates_of(GPU)])
     template = ForkServer(("service.pipeline.worker",))
     app = create_app(Settings(), rates=known, template=template, gpus=[GPU], owner=DEVICE_WORKER)
     async with running(app), client_of(app) as client:

@@ -1,1 +1,1 @@
-"""Generators of documentation and pictures. They are no part of the package."""
+"""Generators of documentation and pictures. They are not part of the package `service`."""

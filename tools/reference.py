@@ -1,30 +1,40 @@
-"""The generated pages of the documentation, written from registry, settings and errors."""
+"""Generator of the reference pages, of the README's table of strategies and of the layers' picture.
 
+    python -m tools.reference
+    python -m tools.reference --check
+
+It writes them from the registry, the settings, the errors and pyproject.toml. Run it in the root
+of the repository.
+"""
+
+import argparse
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic.fields import FieldInfo
 
 from service.core.dtypes import DTYPES
 from service.http.problems import explanations
+from service.operations import REGISTRY
 from service.registry import Op, Registry, Strategy
 from service.settings import PREFIX, Settings
-from tools.layers_svg import house, layers
+from tools.layers_svg import layers, layers_svg
 
-OPERATIONS = """\
+OPERATIONS: Final = """\
 # Operations and strategies
 
-Written from the registry by `python -m service docs`; `make test` fails when it is stale.
+Written from the registry by `make docs`; `make test` fails when it is stale.
 Strategies stand slowest first. `auto` takes the first of its list that takes the call. A product
 whose axes are all 128 or longer goes to the quickest of them, as measured on the host.
 """
 
-
-SETTINGS = """\
+SETTINGS: Final = """\
 # Settings
 
-Written from the code by `python -m service docs`; `make test` fails when it is stale.
+Written from the code by `make docs`; `make test` fails when it is stale.
 Settings are variables of the environment; `GET /limits` gives the limits in force. A name that does
 not exist stops the start, with the nearest one as a hint.
 
@@ -32,21 +42,50 @@ not exist stops the start, with the nearest one as a hint.
 | --- | --- | --- |
 """
 
-ERRORS = """\
+ERRORS: Final = """\
 # Errors
 
-Written from the code by `python -m service docs`; `make test` fails when it is stale.
+Written from the code by `make docs`; `make test` fails when it is stale.
 Every error is a problem document (RFC 9457), `application/problem+json`: `detail` says what was
 asked and what was found, `hint` what would work, where that was tried, `errors` at which places of
 the request. `GET /problems/{code}` gives the text below. Codes never change.
 """
 
-README = Path("README.md")
-MARKS = ("<!-- strategies: written by `python -m service docs` -->\n", "<!-- /strategies -->")
+README: Final = Path("README.md")
+MARKS: Final = ("<!-- strategies: written by `make docs` -->\n", "<!-- /strategies -->")
 
 
-def pages(registry: Registry) -> dict[Path, str]:
-    """Each generated page, and the README with its table of strategies."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the files, or check them; return the exit status, 1 if a checked file is stale."""
+    parser = argparse.ArgumentParser(
+        "python -m tools.reference",
+        description="Writes the generated pages of docs/, the picture of the layers, and the "
+        "README's table of strategies; run it in the root of the repository.",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 if a file is stale"
+    )
+    check = parser.parse_args(arguments).check
+    files = generated_files(REGISTRY)
+    if check:
+        stale = [path for path, text in files.items() if not _has_text(path, text)]
+        for path in stale:
+            print(f"{path} is stale: run `make openapi docs`", file=sys.stderr)
+        return 1 if stale else 0
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path}")
+    return 0
+
+
+def _has_text(path: Path, text: str) -> bool:
+    """Return whether the file exists and has this text."""
+    return path.exists() and path.read_text(encoding="utf-8") == text
+
+
+def generated_files(registry: Registry) -> dict[Path, str]:
+    """Return the text of each generated file; the README keeps all but its table of strategies."""
     readme = README.read_text(encoding="utf-8")
     before, _, rest = readme.partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])
@@ -54,13 +93,13 @@ def pages(registry: Registry) -> dict[Path, str]:
         Path("docs/operations.md"): operations_page(registry),
         Path("docs/settings.md"): settings_page(),
         Path("docs/errors.md"): errors_page(),
-        Path("docs/images/house.svg"): house(layers()),
+        Path("docs/images/layers.svg"): layers_svg(layers()),
         README: "".join((before, MARKS[0], strategies_table(registry), MARKS[1], after)),
     }
 
 
 def settings_page() -> str:
-    """Every variable, its default and its meaning."""
+    """Return the page of all settings: variable, default and meaning."""
     rows = [
         f"| `{PREFIX}{name.upper()}` | {_default(field)} | {field.description} |"
         for name, field in Settings.model_fields.items()
@@ -75,7 +114,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def errors_page() -> str:
-    """Every problem code, by status."""
+    """Return the page of all problem codes, ordered by status."""
     found = sorted(explanations().values(), key=lambda each: each.status)
     return ERRORS + "".join(
         f"\n## {each.code}\n\n{each.status}: {each.title}.\n\n{each.explanation}\n"
@@ -84,7 +123,7 @@ def errors_page() -> str:
 
 
 def strategies_table(registry: Registry) -> str:
-    """A table of all strategies, for the README."""
+    """Return the README's table of all strategies."""
     rows = [
         f"| {op.name} | `{each.name}` | {each.summary} |"
         for op in registry.values()
@@ -94,7 +133,7 @@ def strategies_table(registry: Registry) -> str:
 
 
 def operations_page(registry: Registry) -> str:
-    """The page, as Markdown."""
+    """Return the page of all operations, with the source of each strategy."""
     return "\n".join([OPERATIONS, *(_operation(op) for op in registry.values())])
 
 
@@ -119,18 +158,22 @@ def _operation(op: Op[Any]) -> str:
 
 
 def _row(strategy: Strategy[Any]) -> str:
-    taken = [_dtypes(strategy, kind) for kind in ("cpu", "cuda")]
-    return f"| `{strategy.name}` | {strategy.summary} | {taken[0]} | {taken[1]} |"
+    cpu, cuda = (_dtypes(strategy, kind) for kind in ("cpu", "cuda"))
+    return f"| `{strategy.name}` | {strategy.summary} | {cpu} | {cuda} |"
 
 
 def _dtypes(strategy: Strategy[Any], kind: str) -> str:
-    """The dtypes it takes, in the fewest words."""
-    taken = {d.name for d in DTYPES.values() if d.torch in strategy.dtypes_on(kind)}
-    missing = [name for name in DTYPES if name not in taken]
-    if not taken:
+    """Return the dtypes that a strategy supports, as all, none, all but a few, or a list."""
+    supported = {d.name for d in DTYPES.values() if d.torch in strategy.dtypes_on(kind)}
+    missing = [name for name in DTYPES if name not in supported]
+    if not supported:
         return "none"
     if not missing:
         return "all"
     if len(missing) <= 3:
         return f"all but {', '.join(missing)}"
-    return ", ".join(name for name in DTYPES if name in taken)
+    return ", ".join(name for name in DTYPES if name in supported)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,6 @@
-"""Content codings: what `Content-Encoding` and `Accept-Encoding` ask for, and compressed answers.
+"""Compression of responses by `Accept-Encoding`, for all routes but those that compute.
 
-Answers of operations are compressed by `service.codecs`, on the slot that computed them. Here are
-those of all other routes: `Packer` stands between one of them and its client.
+Responses with a result are compressed by `service.codecs`, in the executor that computed them.
 """
 
 import asyncio
@@ -14,41 +13,42 @@ from service.http.negotiation import IDENTITY, TEXT, choose
 
 Headers = list[tuple[bytes, bytes]]
 
-# Compressing more takes longer than a hop to a thread.
+# Compressing more than this takes longer than handing it to a thread.
 INLINE_BYTES: Final = 32_768
 
 
-def packing(send: Send, headers: Headers, scope: Scope) -> Send:
-    """Where an answer with these headers goes: through a packer if that is worth it and asked for.
+def select_send(send: Send, headers: Headers, scope: Scope) -> Send:
+    """Return `send`, or a CompressingSender around it if the response is to be compressed.
 
-    What a cache may keep says that it might have been compressed, in one more header.
+    Only text of at least `SHORTEST_BYTES` is compressed; event streams have no length and pass as
+    they are. A response that depends on `Accept-Encoding` gets a Vary header, added to `headers`.
     """
     fields = dict(headers)
     if int(fields.get(b"content-length", 0)) < SHORTEST_BYTES:
         return send
     if not TEXT.match(fields.get(b"content-type", b"")) or b"content-encoding" in fields:
         return send
-    asked = dict(scope["headers"]).get(b"accept-encoding", b"")
-    coding = choose(asked.decode("latin-1"))
+    accepted = dict(scope["headers"]).get(b"accept-encoding", b"")
+    coding = choose(accepted.decode("latin-1"))
     if coding != IDENTITY or scope["method"] == "GET":
         headers.append(VARY)
-    return send if coding == IDENTITY else Packer(send, coding)
+    return send if coding == IDENTITY else CompressingSender(send, coding)
 
 
-class Packer:
-    """Holds the messages of an answer back until it can be sent compressed, with its length."""
+class CompressingSender:
+    """Buffer a response, and send it compressed with its new Content-Length."""
 
     __slots__ = ("_chunks", "_coding", "_send", "_start")
 
     def __init__(self, send: Send, coding: str):
-        """Pass the answer on to `send`."""
+        """Send to `send` what is compressed by `coding`, a name in PACKERS."""
         self._send = send
         self._coding = coding
         self._start: Message = {}
         self._chunks: list[bytes | memoryview] = []
 
     async def __call__(self, message: Message) -> None:
-        """Keep one message, or send everything after the last one."""
+        """Buffer a message; after the last one, send the response."""
         if message["type"] == "http.response.start":
             self._start = message
             return

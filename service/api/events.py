@@ -1,6 +1,6 @@
-"""A race as server-sent events: one for each rung that is finished, the report last.
+"""A race as server-sent events: one for each finished strategy, the report last.
 
-What goes wrong when the stream has begun comes as a `problem` event, which holds its document.
+An error after the stream has begun is a `problem` event, which holds the problem document.
 """
 
 import asyncio
@@ -11,22 +11,23 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from service.api.asgi import framework_response
+from service.core.response import HttpResponse
 from service.errors import ServiceError
 from service.executors import Bytes
-from service.http.problems import problem_response
-from service.http.response import HttpResponse, reply_response, response_reply
+from service.http.problems import error_response
 from service.observability.counters import OK
 
 MEDIA_TYPE: Final = EventSourceResponse.media_type
-# A comment keeps proxies from closing a connection on which a slow rung is silent.
+# A comment keeps proxies from closing a connection while a slow strategy runs.
 PING_S: Final = 15.0
 
 
 class RaceResponse(EventSourceResponse):
-    """A stream that ends its race when its client has left, even before it was begun."""
+    """A stream that cancels its race when the client leaves, even before the stream begins."""
 
     def __init__(self, events: AsyncIterator[bytes], racing: asyncio.Future[HttpResponse]):
-        """Send `events`; `racing` is cancelled at the end, however it comes."""
+        """Send `events`; `racing` is cancelled at the end in any case."""
         super().__init__(events, headers={"Cache-Control": "no-store"})
         self._racing = racing
 
@@ -39,33 +40,34 @@ class RaceResponse(EventSourceResponse):
 
 
 class RaceEvents:
-    """The events of one race: its rows, as they are told, and what it ends with."""
+    """Events of one race: its rows as they come, and its report or problem."""
 
-    def __init__(self, ping_s: float = PING_S):
-        """Begin, before the race does; a comment is sent after so many seconds of silence."""
+    def __init__(self, request_id: str, ping_s: float = PING_S):
+        """Begin, before the race does; a comment is sent after `ping_s` seconds of silence."""
+        self._request_id = request_id
         self._ping_s = ping_s
         self._events: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._begun = asyncio.Event()
 
-    def tell(self, row: Bytes) -> None:
+    def emit_row(self, row: Bytes) -> None:
         """Send a row, as JSON."""
         self._put(_event("row", row))
 
     async def response(self, racing: asyncio.Future[HttpResponse], *, at_once: bool) -> Response:
-        """The stream of a race that has been started, and tells its rows here.
+        """Return the stream of a race that has been started, and emits its rows here.
 
-        It begins `at_once`, or with the first row. What is wrong before is a plain answer, or the
-        ServiceError that is raised.
+        It begins `at_once`, or with the first row. An error before that is a plain response, or
+        raised.
         """
         racing.add_done_callback(lambda _: self._put(None))
         try:
-            # A lane without room says so at once.
+            # An executor without room raises at once.
             await (asyncio.sleep(0) if at_once else self._begun.wait())
         except asyncio.CancelledError:
             racing.cancel()
             raise
         if racing.done() and self._events.qsize() <= 1:
-            return reply_response(racing.result())
+            return framework_response(racing.result())
         return RaceResponse(self._sent(racing), racing)
 
     def _put(self, event: bytes | None) -> None:
@@ -82,10 +84,10 @@ class RaceEvents:
                 break
             yield event
         try:
-            reply = racing.result()
+            response = racing.result()
         except ServiceError as error:
-            reply = response_reply(problem_response(error))
-        yield _event("report" if reply.status == OK else "problem", b"".join(reply.chunks))
+            response = error_response(error, self._request_id)
+        yield _event("report" if response.status == OK else "problem", b"".join(response.chunks))
 
 
 def _event(name: str, document: Bytes) -> bytes:

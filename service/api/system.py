@@ -1,10 +1,11 @@
-"""What the service says of itself: strategies, devices, limits, health, problems."""
+"""Routes about the service itself: strategies, devices, limits, health, problems, metrics."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from fastapi import APIRouter
+from starlette.responses import PlainTextResponse, Response
 
 from service.core.devices import CLUSTER, Device
 from service.core.dtypes import DTYPES
@@ -12,13 +13,14 @@ from service.errors import did_you_mean, quote
 from service.http import schemas
 from service.http.errors import NotFoundError
 from service.http.problems import explanations, problem_answers
+from service.observability.metrics import MEDIA_TYPE, Metrics
 from service.pipeline.service import Service
 from service.registry import Op, Strategy
 from service.settings import NO_LIMITS, PREFIX
 
 
-def system_router(service: Service) -> APIRouter:
-    """Routes that compute nothing."""
+def system_router(service: Service, metrics: Metrics) -> APIRouter:
+    """Return the routes that compute nothing."""
     router = APIRouter(tags=["system"])
 
     @router.get("/strategies")
@@ -60,8 +62,8 @@ def system_router(service: Service) -> APIRouter:
     async def ready() -> schemas.Readiness:
         """The service takes calls.
 
-        Each device of this host that is ready has just computed a product of 2 x 2; a GPU that
-        computes for somebody is taken at its word.
+        Each device of this host that is ready has just computed a product of 2 x 2; a GPU with
+        calls in progress is not tried.
         """
         service.check_ready()
         await service.check_devices()
@@ -90,18 +92,23 @@ def system_router(service: Service) -> APIRouter:
             )
         return known[code]
 
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def figures() -> Response:
+        """What this server has counted, in Prometheus' text format."""
+        return Response(await metrics.text(), media_type=MEDIA_TYPE)
+
     return router
 
 
 def _device(service: Service, device: Device) -> schemas.DeviceInfo:
     reason = service.engine.planner.devices.readiness.reason(device.name)
-    # What is computed on elsewhere is described there.
-    told = service.reports.get(device.name, device)
+    # A device with a process of its own is described by that.
+    report = service.device_reports.get(device.name, device)
     return schemas.DeviceInfo(
         name=device.name,
         kind=device.kind,
-        description=told.description,
-        memory_bytes=told.memory_bytes,
+        description=report.description,
+        memory_bytes=report.memory_bytes,
         ready=reason is None,
         reason=reason,
     )

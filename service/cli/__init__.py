@@ -1,1 +1,1 @@
-"""Commands that plan, race and sweep without a server, and show what they found."""
+"""Commands that plan, race and sweep without a server, and the output of their results."""

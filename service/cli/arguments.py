@@ -1,7 +1,7 @@
-"""The command line of an operation: its options are the fields of its request, read the same way.
+"""Options of an operation: the fields of its request, parsed as those of an HTTP request.
 
-`--name value` gives a field; the value is JSON where it reads as JSON, else text. A field that an
-operation needs, such as einsum's equation, may stand alone behind the operation's name.
+`--name value` sets a field. The value is parsed as JSON if it is valid JSON, else it is text. A
+required field, such as einsum's equation, may follow the operation's name without an option.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from service.cli.parser import PROGRAM, Parser, examples, listed
+from service.cli.parser import PROGRAM, Parser, examples, format_list
 from service.errors import InvalidFieldError, did_you_mean, quote
 from service.operations import REGISTRY
 from service.registry import Op, Param, Registry
@@ -22,9 +22,9 @@ _SIZES: Final = re.compile(r"[0-9]{1,18}(x[0-9]{1,18})+")
 
 
 def find_op(command: str, arguments: Sequence[str], registry: Registry = REGISTRY) -> Op[Any]:
-    """The operation that the first argument names; `--help` there prints them all and exits."""
+    """Return the operation that the first argument names; `--help` prints all of them and exits."""
     if arguments and arguments[0] in HELP:
-        found = listed({op.name: op.summary for op in registry.values()})
+        found = format_list({op.name: op.summary for op in registry.values()})
         parser = Parser(
             f"{PROGRAM} {command} OPERATION",
             f"operations:\n{found}",
@@ -42,8 +42,8 @@ def find_op(command: str, arguments: Sequence[str], registry: Registry = REGISTR
     )
 
 
-def parser_of(command: str, op: Op[Any], more: Iterable[Param] = ()) -> Parser:
-    """A parser of the fields of `op`, and of `more`."""
+def op_parser(command: str, op: Op[Any], more: Iterable[Param] = ()) -> Parser:
+    """Return a parser of the fields of `op` and of `more`."""
     parser = Parser(
         f"{PROGRAM} {command} {op.name}", op.summary, epilog=examples(_example(command, op))
     )
@@ -59,7 +59,7 @@ def parser_of(command: str, op: Op[Any], more: Iterable[Param] = ()) -> Parser:
 
 
 def _example(command: str, op: Op[Any]) -> str:
-    """A command line that works: the operation's first sample."""
+    """Return a valid command line, made from the operation's first sample."""
     sample = op.samples[0]
     words = [str(sample.params[param.name]) for param in op.params if param.required]
     for param in op.params:
@@ -69,20 +69,20 @@ def _example(command: str, op: Op[Any]) -> str:
     return shlex.join([command, op.name, *words, "--shapes", *shapes])
 
 
-def fields_of(options: argparse.Namespace, params: Iterable[Param]) -> dict[str, object]:
-    """The raw fields among `options`, as a request would have them."""
+def request_fields(options: argparse.Namespace, params: Iterable[Param]) -> dict[str, object]:
+    """Return the fields among `options`, unchecked, as a request has them."""
     fields = {}
     for param in params:
         given = getattr(options, _dest(param))
         if given is None and param.required:
             given = getattr(options, param.name)
         if given is not None:
-            fields[param.name] = given if _is_text(param) else value_of(given)
+            fields[param.name] = given if _is_text(param) else parse_value(given)
     return fields
 
 
-def value_of(given: object) -> object:
-    """What an argument stands for: JSON, sizes such as 2x3, else its text."""
+def parse_value(given: object) -> object:
+    """Return an argument's value: sizes such as 2x3 as a list, JSON as its value, else the text."""
     if not isinstance(given, str):
         return given
     if _SIZES.fullmatch(given):

@@ -1,4 +1,4 @@
-"""The terminal: tables on standard output, and a progress bar on standard error."""
+"""Output of the commands: tables or JSON on standard output, progress on standard error, charts."""
 
 import argparse
 import sys
@@ -18,25 +18,97 @@ from service.compare import Row
 from service.core.units import time_text
 from service.errors import InvalidFieldError, quote
 
-# A file or a pipe has no width; no row of a table is this wide.
-WIDE: Final = 240
+if TYPE_CHECKING:
+    from service.cli.charts import Chart
+
+# A file or a pipe has no width; every row of a table is narrower than this.
+PIPE_WIDTH: Final = 240
+CHART_PACKAGES: Final = ("altair", "vl_convert")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """Options of the output: JSON in place of the table, and files of charts."""
+
+    json: bool
+    html: Path | None
+    png: Path | None
+
+    def show(
+        self,
+        title: str,
+        table: RenderableType,
+        to_json: Callable[[], str],
+        draw: Callable[[], "Chart"],
+    ) -> None:
+        """Print the table or the JSON, and write the files."""
+        if self.json:
+            print(to_json())
+        else:
+            print_table(table)
+        if self.html is None and self.png is None:
+            return
+        from service.cli.charts import write_html, write_png
+
+        chart = draw()
+        if self.html is not None:
+            write_html(chart, self.html, title, table_text(table))
+        if self.png is not None:
+            write_png(chart, self.png)
+
+
+def add_output_options(parser: Parser) -> None:
+    """Add the options of the output to a parser."""
+    parser.add_argument("--json", action="store_true", help="print JSON alone, as HTTP answers it")
+    parser.add_argument("--html", metavar="FILE", help="draw the results on a page of its own")
+    parser.add_argument("--png", metavar="FILE", help="draw the results as an image")
+
+
+def parse_output_options(options: argparse.Namespace) -> OutputOptions:
+    """Return the options of the output.
+
+    Raises InvalidFieldError if a chart cannot be drawn or written, so that this error comes before
+    the race and not after it.
+    """
+    output = OutputOptions(options.json, _writable(options.html), _writable(options.png))
+    missing = [name for name in CHART_PACKAGES if find_spec(name) is None]
+    if missing and (output.html is not None or output.png is not None):
+        raise InvalidFieldError(
+            f"--html and --png draw with {' and '.join(missing)}, which is not installed",
+            hint="install the extra `charts`: pip install -c constraints.txt '.[charts]'",
+        )
+    return output
+
+
+def _writable(text: str | None) -> Path | None:
+    """Return the path of a file; raise InvalidFieldError if no file can be written there."""
+    if text is None:
+        return None
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        folder = f"there is no folder {quote(str(path.parent))}"
+        raise InvalidFieldError(
+            f"no file can be written at {quote(text)}",
+            hint="it is a folder" if path.is_dir() else folder,
+        )
+    return path
 
 
 def print_table(table: RenderableType) -> None:
     """Print a table, as wide as the terminal, or as it needs to be where there is none."""
-    _console(width=None if sys.stdout.isatty() else WIDE).print(table)
+    _console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
 
 
-def as_text(table: RenderableType) -> str:
-    """A table as plain text."""
-    console = _console(file=StringIO(), width=WIDE)
+def table_text(table: RenderableType) -> str:
+    """Return a table as plain text."""
+    console = _console(file=StringIO(), width=PIPE_WIDTH)
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-class Bar:
-    """A progress bar that names the rung that has just finished."""
+class ProgressBar:
+    """Progress bar that names the strategy that finished last."""
 
     def __init__(self, progress: Progress, total: int):
         """Draw an empty bar of `total` parts on `progress`."""
@@ -45,17 +117,17 @@ class Bar:
         progress.refresh()
 
     def show(self, row: Row, *, done: int, at: str = "") -> None:
-        """Name a finished rung, `at` a size; `done` parts are done."""
+        """Show a finished strategy, `at` a size in a sweep; `done` parts are finished."""
         result = "skipped" if row.skipped is not None else time_text(row.median_ns)
         text = f"{at}{row.strategy} on {row.device}: {result}"
         self._progress.update(self._task, completed=done, description=text, refresh=True)
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Bar]:
-    """A progress bar of `total` parts, gone when it ends; none where there is no terminal.
+def progress_bar(total: int) -> Iterator[ProgressBar]:
+    """Show a progress bar of `total` parts until the block ends; none without a terminal.
 
-    It is drawn between rungs only: a thread that draws would take time from those that run.
+    It is drawn only between strategies, because a thread that draws takes time from those measured.
     """
     console = _console(stderr=True)
     with Progress(
@@ -68,82 +140,13 @@ def progress_bar(total: int) -> Iterator[Bar]:
         auto_refresh=False,
         transient=True,
     ) as progress:
-        yield Bar(progress, total)
+        yield ProgressBar(progress, total)
 
 
 def _console(
     *, file: IO[str] | None = None, stderr: bool = False, width: int | None = None
 ) -> Console:
-    """A console that prints brackets and colons as they are."""
+    """Return a console that prints brackets and colons unchanged."""
     return Console(
         file=file, stderr=stderr, width=width, highlight=False, markup=False, emoji=False
     )
-
-
-if TYPE_CHECKING:
-    from service.cli.charts import Chart
-
-DRAWN_BY: Final = ("altair", "vl_convert")
-
-
-@dataclass(frozen=True, slots=True)
-class Results:
-    """What was asked for: JSON in place of the table, and files of pictures."""
-
-    json: bool
-    html: Path | None
-    png: Path | None
-
-    def show(
-        self,
-        title: str,
-        table: RenderableType,
-        answer: Callable[[], str],
-        draw: Callable[[], "Chart"],
-    ) -> None:
-        """Print the table or the answer, and write the files."""
-        if self.json:
-            print(answer())
-        else:
-            print_table(table)
-        if self.html is None and self.png is None:
-            return
-        from service.cli.charts import write_html, write_png
-
-        chart = draw()
-        if self.html is not None:
-            write_html(chart, self.html, title, as_text(table))
-        if self.png is not None:
-            write_png(chart, self.png)
-
-
-def add_results(parser: Parser) -> None:
-    """Add the options that say where results go."""
-    parser.add_argument("--json", action="store_true", help="print JSON alone, as HTTP answers it")
-    parser.add_argument("--html", metavar="FILE", help="draw the results on a page of its own")
-    parser.add_argument("--png", metavar="FILE", help="draw the results as an image")
-
-
-def asked_results(options: argparse.Namespace) -> Results:
-    """Where results go; refused now, and not after the race, if they cannot be written."""
-    results = Results(options.json, _writable(options.html), _writable(options.png))
-    missing = [name for name in DRAWN_BY if find_spec(name) is None]
-    if missing and (results.html is not None or results.png is not None):
-        raise InvalidFieldError(
-            f"--html and --png draw with {' and '.join(missing)}, which is not installed",
-            hint="install the extra `charts`: pip install -c constraints.txt '.[charts]'",
-        )
-    return results
-
-
-def _writable(text: str | None) -> Path | None:
-    if text is None:
-        return None
-    path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        folder = f"there is no folder {quote(str(path.parent))}"
-        raise InvalidFieldError(
-            f"no file can be written at {quote(text)}",
-            hint="it is a folder" if path.is_dir() else folder,
-        )
-    return path

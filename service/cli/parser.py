@@ -1,6 +1,6 @@
-"""How command lines are parsed: what is refused gets a hint, and help ends with examples.
+"""Argument parser of the commands: errors have a hint, and help ends with examples.
 
-Knows neither torch nor the registry, so that `--help` takes no time.
+It imports neither torch nor the registry, so that `python -m service --help` starts at once.
 """
 
 import argparse
@@ -13,10 +13,10 @@ PROGRAM: Final = "python -m service"
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises what it refuses as an InvalidFieldError, with a hint."""
+    """Argument parser that raises InvalidFieldError with a hint where argparse exits."""
 
     def __init__(self, program: str, description: str, *, epilog: str | None = None):
-        """Parse the arguments of `program`; options are spelt in full, `epilog` ends the help."""
+        """Parse arguments of `program`, with options in full; `epilog` ends the help."""
         super().__init__(
             program,
             description=description,
@@ -26,14 +26,14 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the arguments."""
+        """Raise InvalidFieldError with the message of argparse and a hint."""
         hint = f"{self.prog} --help lists the options"
         if "expected one argument" in message:
             hint = "a value that begins with a dash is joined by =, such as --ord=-inf"
         raise InvalidFieldError(message, hint=hint)
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """The options; an unknown one is refused with the nearest that exists."""
+        """Return the options; an unknown one is an error that names the nearest."""
         options, unknown = self.parse_known_args(arguments)
         if unknown:
             known = [name for name in self._option_string_actions if name.startswith("--")]
@@ -45,10 +45,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def examples(*lines: str) -> str:
-    """An epilog of command lines, each behind the program's name."""
+    """Return an epilog of command lines, each after the program's name."""
     return "\n".join(["examples:", *(f"  {PROGRAM} {line}" for line in lines)])
 
 
-def listed(members: dict[str, str]) -> str:
-    """Names and what they stand for, a line each."""
+def format_list(members: dict[str, str]) -> str:
+    """Return names and their summaries, a line for each."""
     return "\n".join(f"  {name:12} {summary}" for name, summary in members.items())

@@ -1,18 +1,18 @@
-"""`python -m service plan`: what a call means and would cost; nothing is computed."""
+"""`python -m service plan`: the result's shape and the cost of a call, without computing it."""
 
 from collections.abc import Sequence
 
 from service.bootstrap import make_core
-from service.cli.arguments import SHAPES, find_op, parser_of
+from service.cli.arguments import SHAPES, find_op, op_parser
 from service.cli.output import print_table
 from service.cli.request import (
     DEADLINE,
     DEVICE,
     DTYPE,
     STRATEGY,
+    call_title,
     parse_shapes,
-    sketched_call,
-    subject,
+    shape_call,
 )
 from service.cli.tables import plan_table
 from service.errors import MissingFieldError
@@ -23,16 +23,16 @@ from service.settings import from_environment
 def plan(arguments: Sequence[str]) -> None:
     """Print the plan of a call on operands of the given shapes."""
     op = find_op("plan", arguments)
-    parser = parser_of("plan", op, [STRATEGY, DEVICE, DTYPE, DEADLINE])
+    parser = op_parser("plan", op, [STRATEGY, DEVICE, DTYPE, DEADLINE])
     parser.add_argument("--json", action="store_true", help="print JSON alone, as HTTP answers it")
     options = parser.parse(arguments[1:])
     if options.shapes is None:
         raise MissingFieldError(f"plan {op.name} needs --shapes", hint=SHAPES)
     core = make_core(from_environment())
     call = sketched_call(core, op, parse_shapes(options.shapes), options)
-    request = core.engine.request(call)
+    request = core.engine.call_spec(call)
     found = core.engine.planner.explain(request)
     if options.json:
         print(plan_answer(request, found).model_dump_json(exclude_unset=True))
     else:
-        print_table(plan_table(found, f"plan of {subject(op, call)}"))
+        print_table(plan_table(found, f"plan of {call_title(op, call)}"))

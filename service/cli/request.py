@@ -1,4 +1,4 @@
-"""What a command asks for: a call of its fields and shapes, read as the service reads a request."""
+"""Calls made from a command's fields and shapes, checked as the service checks a request."""
 
 import argparse
 import re
@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 
 from service.bootstrap import Core
-from service.cli.arguments import fields_of
+from service.cli.arguments import request_fields
 from service.codecs import DecodeContext
 from service.codecs.json.nested import check_size
 from service.codecs.request import Operand, ShapeOperand, build_call
@@ -20,21 +20,27 @@ from service.core.validators import integer
 from service.errors import InvalidFieldError, quote
 from service.registry import Op, Param
 
-UNLIMITED: Final = 2**1100
+# Above every product of sizes: the planner itself reports a size over its limit.
+MAX_ELEMENTS_OF_PLAN: Final = 2**1100
+# In the shapes of a sweep, this letter is replaced by the size.
+SIZE_NAME: Final = "n"
+_SHAPE: Final = re.compile(r"(?:[0-9]{1,18}|n)(?:[x×](?:[0-9]{1,18}|n))*")
+# Integers stay small, so that products of a few hundred of them fit most dtypes.
+INTEGERS_BELOW: Final = 10
 _parse_seed: Final = integer("seed", least=0, most=2**63 - 1)
 
 
-def plain(name: str, summary: str, kind: str = "string") -> Param:
-    """A field that every request has; it is checked where the call is built."""
+def _common_field(name: str, summary: str, kind: str = "string") -> Param:
+    """Return a field of every request; build_call checks its value."""
     return Param(name, summary, {"type": kind}, lambda value: value)
 
 
-DTYPE: Final = plain("dtype", "dtype of the operands; SERVICE_DTYPE, float32.")
-DEADLINE: Final = plain(
+DTYPE: Final = _common_field("dtype", "dtype of the operands; SERVICE_DTYPE, float32.")
+DEADLINE: Final = _common_field(
     "deadline_ms", "The most time for all of it, in milliseconds; SERVICE_DEADLINE_MS.", "integer"
 )
-STRATEGY: Final = plain("strategy", "The strategy that would run; auto.")
-DEVICE: Final = plain("device", "The device that it would run on; auto.")
+STRATEGY: Final = _common_field("strategy", "The strategy that would run; auto.")
+DEVICE: Final = _common_field("device", "The device that it would run on; auto.")
 SEED: Final = Param(
     "seed",
     "Seed of the random operands, which are uniform from 0 to 1; integers from 0 to 9.",
@@ -51,27 +57,27 @@ def random_call(
     options: argparse.Namespace,
     params: Sequence[Param],
 ) -> Call:
-    """A call on random operands; `params` are those of the command beside the operation's."""
-    seed = _parse_seed(fields_of(options, [SEED]).get(SEED.name, SEED.default))
+    """Return a call on random operands; `params` are the command's, beside the operation's own."""
+    seed = _parse_seed(request_fields(options, [SEED]).get(SEED.name, SEED.default))
     context = replace(core.context, params=tuple(params))
-    fields = fields_of(options, [*op.params, *params, DTYPE, DEADLINE])
+    fields = request_fields(options, [*op.params, *params, DTYPE, DEADLINE])
     operands = random_operands(op, shapes, context, seed)
     return build_call(op, fields, operands, context)
 
 
-def sketched_call(
+def shape_call(
     core: Core, op: Op[Any], shapes: Sequence[Shape], options: argparse.Namespace
 ) -> Call:
-    """A call on shapes alone, for a plan: it says itself that a size is over its limit."""
-    context = replace(core.context, shapes=True, max_elements=UNLIMITED)
-    fields = fields_of(options, [*op.params, DTYPE, DEADLINE, STRATEGY, DEVICE])
+    """Return a call whose operands are shapes without elements, for a plan."""
+    context = replace(core.context, shapes=True, max_elements=MAX_ELEMENTS_OF_PLAN)
+    fields = request_fields(options, [*op.params, DTYPE, DEADLINE, STRATEGY, DEVICE])
     return build_call(op, fields, shape_operands(op, shapes), context)
 
 
-def subject(op: Op[Any], call: Call, shapes: Sequence[str] = ()) -> str:
-    """A line that says what is computed: operation, parameters, shapes and dtype.
+def call_title(op: Op[Any], call: Call, shapes: Sequence[str] = ()) -> str:
+    """Return a line with the operation, its parameters, the shapes and the dtype.
 
-    `shapes` stand for those of the operands, where these vary.
+    `shapes`, such as n×n, replace those of the operands in a sweep.
     """
     shown = [
         str(value) if param.required else f"{param.name}={value}"
@@ -85,15 +91,9 @@ def subject(op: Op[Any], call: Call, shapes: Sequence[str] = ()) -> str:
     return f"{' '.join([op.name, *shown])} of {' and '.join(texts)}, {dtype}"
 
 
-SIZE: Final = "n"
-_SHAPE: Final = re.compile(r"(?:[0-9]{1,18}|n)(?:[x×](?:[0-9]{1,18}|n))*")
-# Integers stay small, so that products of a few hundred of them fit most dtypes.
-INTEGERS_BELOW: Final = 10
-
-
 @dataclass(frozen=True, slots=True)
 class RandomOperand:
-    """Random numbers of a shape: from 0 to 1, integers from 0 to 9, or true and false."""
+    """Operand of random elements: from 0 to 1, integers from 0 to 9, or true and false."""
 
     pointer: str
     shape: Shape
@@ -102,13 +102,13 @@ class RandomOperand:
     dtype: Dtype | None = None
 
     def read(self, dtype: Dtype) -> tuple[Tensor, None]:
-        """The tensor; LimitExceededError before one is made that is over a limit."""
+        """Return the tensor; raise LimitExceededError before one over the limit is allocated."""
         check_size(self.shape, self.pointer, self.context)
         return random_tensor(self.shape, dtype.torch, self.generator), None
 
 
 def random_tensor(shape: Shape, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """Uniform numbers; of one sign, so that sums do not cancel and every error can be judged."""
+    """Return uniform numbers of one sign, so that sums do not cancel and errors stay comparable."""
     if dtype in BOOL:
         return torch.randint(2, shape, generator=generator).to(dtype)
     if dtype in INTEGERS:
@@ -121,7 +121,7 @@ def random_tensor(shape: Shape, dtype: torch.dtype, generator: torch.Generator) 
 
 
 def parse_shapes(texts: Sequence[str], size: int | None = None) -> tuple[Shape, ...]:
-    """Shapes such as 5x784, or () for a number; where there is a `size`, `n` stands for it."""
+    """Return the shapes of texts such as 5x784, or () for a number; `size` replaces n."""
     return tuple(_parse_shape(text, size) for text in texts)
 
 
@@ -129,19 +129,19 @@ def _parse_shape(text: str, size: int | None) -> Shape:
     if text == "()":
         return ()
     found = _SHAPE.fullmatch(text)
-    if found is None or (size is None and SIZE in text):
+    if found is None or (size is None and SIZE_NAME in text):
         raise InvalidFieldError(
             f"a shape is sizes joined by x, or () for a number; there was {quote(text)}",
             hint="such as 5x784" if found is None else "n stands for the size in a --sweep",
         )
-    parts = text.replace("×", "x").replace(SIZE, str(size)).split("x")
+    parts = text.replace("×", "x").replace(SIZE_NAME, str(size)).split("x")
     return tuple(map(int, parts))
 
 
 def random_operands(
     op: Op[Any], shapes: Sequence[Shape], context: DecodeContext, seed: int
 ) -> Mapping[str, Operand]:
-    """Operands by name; the same seed and shapes give the same numbers."""
+    """Return random operands by name; the same seed and shapes give the same numbers."""
     generator = torch.Generator().manual_seed(seed)
     return {
         name: RandomOperand(f"/{name}", shape, context, generator)
@@ -150,7 +150,7 @@ def random_operands(
 
 
 def shape_operands(op: Op[Any], shapes: Sequence[Shape]) -> Mapping[str, Operand]:
-    """Operands of a plan, by name: shapes alone."""
+    """Return the operands of a plan by name, which are shapes without elements."""
     return {name: ShapeOperand(f"/{name}", shape, None) for name, shape in _named(op, shapes)}
 
 

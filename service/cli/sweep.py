@@ -1,4 +1,4 @@
-"""`python -m service compare --sweep`: time against size, each strategy as far as it is usable."""
+"""`python -m service compare --sweep`: time against size, for each strategy up to its limit."""
 
 import argparse
 import re
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from service.bootstrap import Core, make_core
-from service.cli.arguments import fields_of
-from service.cli.output import Results, progress_bar
-from service.cli.request import SIZE, parse_shapes, random_call, subject
+from service.cli.arguments import request_fields
+from service.cli.output import OutputOptions, progress_bar
+from service.cli.request import SIZE_NAME, call_title, parse_shapes, random_call
 from service.cli.tables import sweep_table
 from service.compare import PARAMS, Row
 from service.compare.sweep import Sweep, sizes_between, sweep
@@ -34,10 +34,10 @@ LIMIT: Final = Param(
     _parse_limit,
     default=1000,
 )
-# A sweep has many races: each gets this much time for all runs after the first of each strategy.
-BUDGET_MS: Final = 300
+# A sweep has many races: each has this time for all runs after the first of each strategy.
+SWEEP_BUDGET_MS: Final = 300
 _RANGE: Final = re.compile(r"([1-9][0-9]{0,8}):([1-9][0-9]{0,8})")
-# What is swept over where --shapes does not say it; einsum's equation tells its own.
+# Shapes of a sweep without --shapes; those of einsum follow from its equation.
 _SHAPES: Final[Mapping[str, tuple[str, ...]]] = {
     "matmul": ("n×n", "n×n"),
     "norm": ("n",),
@@ -45,31 +45,31 @@ _SHAPES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def compare_sizes(op: Op[Any], options: argparse.Namespace, results: Results) -> None:
-    """Race the strategies at one size after another, and show where each stops being usable."""
+def race_sizes(op: Op[Any], options: argparse.Namespace, output: OutputOptions) -> None:
+    """Race the strategies at one size after another, and show the size at which each stops."""
     sizes = parse_range(options.sweep)
-    shapes = options.shapes or sweep_shapes(op, fields_of(options, op.params))
-    limit_ms = _parse_limit(fields_of(options, [LIMIT]).get(LIMIT.name, LIMIT.default))
+    shapes = options.shapes or sweep_shapes(op, request_fields(options, op.params))
+    limit_ms = _parse_limit(request_fields(options, [LIMIT]).get(LIMIT.name, LIMIT.default))
     limit_ns = NS_PER_MS * limit_ms
     if options.field_budget_ms is None:
-        options.field_budget_ms = str(BUDGET_MS)
+        options.field_budget_ms = str(SWEEP_BUDGET_MS)
     core = make_core(from_environment())
 
     def call_at(size: int) -> Call:
         return random_call(core, op, parse_shapes(shapes, size), options, PARAMS)
 
-    title = subject(op, call_at(sizes[0]), shapes)
-    found = _watched(core, sizes, call_at, limit_ns)
-    results.show(
+    title = call_title(op, call_at(sizes[0]), shapes)
+    found = _run_with_progress(core, sizes, call_at, limit_ns)
+    output.show(
         title,
         sweep_table(found, title),
-        partial(_answer, found),
+        partial(_to_json, found),
         partial(_draw, found, title, limit_ns),
     )
 
 
 def parse_range(text: str) -> tuple[int, ...]:
-    """The sizes of a range such as 2:1024: the first and its doubles, up to the last."""
+    """Return the sizes of a range such as 2:1024: the first and its doubles, up to the last."""
     found = _RANGE.fullmatch(text)
     if found is None or int(found[1]) > int(found[2]):
         raise InvalidFieldError(
@@ -80,25 +80,25 @@ def parse_range(text: str) -> tuple[int, ...]:
 
 
 def sweep_shapes(op: Op[Any], fields: Mapping[str, object]) -> Sequence[str]:
-    """Shapes in which `n` stands for the size: squares, vectors, or each letter of an equation."""
+    """Return shapes of `n`: squares, vectors, or an axis for each letter of an equation."""
     if "equation" in fields:
         left = str(fields["equation"]).partition("->")[0].replace(" ", "").replace(".", "")
-        return ["×".join(SIZE * len(term)) or "()" for term in left.split(",")]
+        return ["×".join(SIZE_NAME * len(term)) or "()" for term in left.split(",")]
     return _SHAPES.get(op.name, ("n",))
 
 
-def _watched(
+def _run_with_progress(
     core: Core, sizes: Sequence[int], call_at: Callable[[int], Call], limit_ns: int
 ) -> Sweep:
     with progress_bar(len(sizes)) as bar:
 
         def show(size: int, row: Row) -> None:
-            bar.show(row, done=sizes.index(size), at=f"{SIZE} = {size}, ")
+            bar.show(row, done=sizes.index(size), at=f"{SIZE_NAME} = {size}, ")
 
         return sweep(core.engine, sizes, call_at, limit_ns, show)
 
 
-def _answer(found: Sweep) -> str:
+def _to_json(found: Sweep) -> str:
     points = [
         {
             "size": point.size,

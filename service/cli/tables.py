@@ -1,4 +1,4 @@
-"""Plans, races and sweeps as tables for a terminal. Words and signs tell what colours tell."""
+"""Plans, races and sweeps as tables for a terminal; words and signs repeat what colours show."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -9,13 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from service.compare import CompareOptions, Report, Row
-from service.compare.report import host_line, quickest, rung_names
+from service.compare.report import host_line, quickest, strategy_labels
 from service.compare.sweep import Sweep, SweepLine
 from service.core.dtypes import describe
 from service.core.units import bytes_text, count_text, error_text, ratio_text, shape_text, time_text
 from service.planning.planner import Estimate, Explanation
 
-NOTHING: Final = "-"
+NO_VALUE: Final = "-"
 PATH_NOTE: Final = "operands are counted from 0; each result joins the end of the list"
 GREY: Final = "bright_black"
 FAST: Final = "bold green"
@@ -23,7 +23,7 @@ WRONG: Final = "bold red"
 
 
 def race_table(report: Report, title: str, options: CompareOptions) -> Group:
-    """A row for each rung, slowest first as the registry has them, then why some were skipped."""
+    """Return a row for each strategy, in the registry's order, then the reasons of skipped ones."""
     table = _table("strategy", "device")
     for name in ("runs", "median", "min", "iqr", "speed-up", "max error"):
         table.add_column(name, justify="right")
@@ -35,7 +35,7 @@ def race_table(report: Report, title: str, options: CompareOptions) -> Group:
         if row.strategy == report.baseline and row.times_ns:
             marks = f"{marks}, baseline" if marks else "baseline"
         table.add_row(*_race_cells(report, row), marks, style=_style(row, fastest))
-    names = rung_names(report.rows)
+    names = strategy_labels(report.rows)
     skipped = [
         (name, row.skipped)
         for name, row in zip(names, report.rows, strict=True)
@@ -46,7 +46,7 @@ def race_table(report: Report, title: str, options: CompareOptions) -> Group:
 
 
 def verdict(row: Row) -> str:
-    """Whether the result agrees with float64, and if not, in how many elements and where most."""
+    """Return "yes", or how many elements differ from float64 and the position of the worst."""
     if row.agreement is None:
         return "skipped"
     if row.agreement.agrees:
@@ -59,14 +59,14 @@ def verdict(row: Row) -> str:
 
 def plan_table(found: Explanation, title: str) -> Group:
     """What a call means, what each strategy would cost, and what the operation has to tell."""
-    meaning, plan = found.meaning, found.plan
+    meaning, plan = found.inferred, found.plan
     dtype = describe(meaning.dtype)
     shown = plan or found.cheapest
     facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    size = bytes_text(meaning.elements * dtype.itemsize)
-    result = f"{shape_text(meaning.shape)} {dtype.name}, {_elements(meaning.elements)}, {size}"
+    size = bytes_text(inferred.elements * dtype.itemsize)
+    result = f"{shape_text(inferred.shape)} {dtype.name}, {_elements(inferred.elements)}, {size}"
     facts.add_row("result", result)
-    facts.add_row("work", f"{count_text(meaning.multiply_adds)} multiply-adds")
+    facts.add_row("work", f"{count_text(inferred.multiply_adds)} multiply-adds")
     if shown is not None:
         peak = shown.work.peak_elements
         most = f"largest intermediate {_elements(peak)}" if peak else "no intermediate"
@@ -76,19 +76,19 @@ def plan_table(found: Explanation, title: str) -> Group:
     else:
         accepted = Text(f"NO: {found.reason}", style=WRONG)
     facts.add_row("accepted", accepted)
-    facts.add_row("in torch", meaning.reproduce)
+    facts.add_row("in torch", inferred.reproduce)
     parts: list[RenderableType] = [_title(title), "", facts, "", _estimates(found.estimates)]
-    if meaning.path is not None:
-        parts += [_path(meaning.path), Text(PATH_NOTE)]
-    if meaning.explanation is not None:
-        parts += _alignment(meaning.explanation)
+    if inferred.path is not None:
+        parts += [_path(inferred.path), Text(PATH_NOTE)]
+    if inferred.explanation is not None:
+        parts += _broadcasting(inferred.explanation)
     return Group(*parts)
 
 
 def sweep_table(sweep: Sweep, title: str) -> Group:
-    """Medians by size, a column for each strategy, then how far each came and why no further."""
+    """Return medians by size, a column for each strategy, then the last size and why it stopped."""
     table = _table("n")
-    names = rung_names(sweep.lines)
+    names = strategy_labels(sweep.lines)
     for name in names:
         table.add_column(name, justify="right")
     for point in sweep.points:
@@ -120,7 +120,7 @@ def _table(*columns: str) -> Table:
 
 def _race_cells(report: Report, row: Row) -> list[str]:
     if row.agreement is None:
-        return [row.strategy, row.device, *[NOTHING] * 6, verdict(row)]
+        return [row.strategy, row.device, *[NO_VALUE] * 6, verdict(row)]
     speedup = report.speedup(row)
     return [
         row.strategy,
@@ -128,8 +128,8 @@ def _race_cells(report: Report, row: Row) -> list[str]:
         count_text(len(row.times_ns)),
         time_text(row.median_ns),
         time_text(min(row.times_ns)),
-        time_text(row.iqr_ns) if len(row.times_ns) > 1 else NOTHING,
-        NOTHING if speedup is None else ratio_text(speedup),
+        time_text(row.iqr_ns) if len(row.times_ns) > 1 else NO_VALUE,
+        NO_VALUE if speedup is None else ratio_text(speedup),
         error_text(row.agreement.max_abs_error),
         verdict(row),
     ]
@@ -163,7 +163,7 @@ def _estimates(estimates: Sequence[Estimate]) -> Table:
     table.add_column("estimated", justify="right")
     table.add_column("accepted")
     for each in estimates:
-        time = NOTHING if each.estimated_ns is None else time_text(each.estimated_ns)
+        time = NO_VALUE if each.estimated_ns is None else time_text(each.estimated_ns)
         accepted = "yes" if each.reason is None else f"NO: {each.reason}"
         style = "" if each.reason is None else GREY
         table.add_row(each.strategy, each.device, time, Text(accepted), style=style)
@@ -182,8 +182,8 @@ def _path(steps: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _alignment(block: Mapping[str, Any]) -> list[RenderableType]:
-    """The axes from left to right, as they align; then what each operand stores and appears."""
+def _broadcasting(block: Mapping[str, Any]) -> list[RenderableType]:
+    """Return the aligned axes from left to right, then the memory of each operand and its view."""
     axes = _table("axis", "result")
     operands = block["operands"]
     for number in range(len(operands)):
@@ -209,7 +209,7 @@ def _alignment(block: Mapping[str, Any]) -> list[RenderableType]:
 
 def _sweep_cell(row: Row, fastest: Row | None) -> Text:
     if row.agreement is None:
-        return Text(NOTHING, style=GREY)
+        return Text(NO_VALUE, style=GREY)
     sign = "> " if row is fastest else ""
     if not row.agreement.agrees:
         sign = "! "
@@ -217,6 +217,6 @@ def _sweep_cell(row: Row, fastest: Row | None) -> Text:
 
 
 def _end_cells(line: SweepLine) -> list[str]:
-    last = NOTHING if line.last is None else str(line.last)
-    time = time_text(line.rows[-1][1].median_ns) if line.rows else NOTHING
+    last = NO_VALUE if line.last is None else str(line.last)
+    time = time_text(line.rows[-1][1].median_ns) if line.rows else NO_VALUE
     return [last, time, line.stopped or "it does not stop"]

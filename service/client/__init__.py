@@ -1,9 +1,20 @@
-"""A client of the service, on httpx alone; it loads numpy or torch only for arrays of theirs.
+"""Client of the service. It needs httpx alone, and numpy or torch only for their arrays.
 
-`Client(url).matmul(a, b).result` is an array of the kind of `a`. docs/client.md tells the rest.
+`Client(url).matmul(a, b).result` is an array of the kind of `a`. docs/client.md has examples.
 """
 
-from service.client.answers import Answer, Operation, Plan, Report, Row, Strategy, Summary, Timing
+from service.client.answers import (
+    Answer,
+    AsyncRace,
+    Operation,
+    Plan,
+    Race,
+    Report,
+    Row,
+    Strategy,
+    Summary,
+    Timing,
+)
 from service.client.arrays import Shape
 from service.client.calls import Call, broadcast, einsum, matmul, norm
 from service.client.clients import AsyncClient, Client
@@ -15,7 +26,6 @@ from service.client.errors import (
     UnexpectedAnswerError,
     UnreachableError,
 )
-from service.client.races import AsyncRace, Race
 
 __all__ = [
     "Answer",

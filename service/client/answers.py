@@ -1,12 +1,15 @@
-"""Answers: a result with its envelope, and the service's JSON documents as they are.
+"""Types that the client returns: answers, races, and JSON documents of the service as they are.
 
-A field that a later service adds is in them, too. docs/timing.md, plan.md and compare.md explain.
+Documents may have more fields than these types, if the service is newer. docs/timing.md, plan.md
+and compare.md explain the fields.
 """
 
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, NotRequired, TypedDict, TypeVar
 
 Result = TypeVar("Result")
+Rows = TypeVar("Rows")
 
 
 class Timing(TypedDict):
@@ -21,11 +24,11 @@ class Timing(TypedDict):
     total_ms: float
     threads: int
     warm: bool
-    lane: str
+    executor: str
 
 
 class Envelope(TypedDict):
-    """An answer without its result. `dropped` names what was too long for a header."""
+    """An answer without its result. `dropped` names the fields that were too long for a header."""
 
     op: str
     strategy: str
@@ -39,7 +42,7 @@ class Envelope(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[Result]):
-    """A result, its dtype and shape as the service names them, and how it was computed."""
+    """A result, its dtype and shape by the names of the service, and its envelope."""
 
     result: Result
     dtype: str
@@ -48,32 +51,32 @@ class Answer(Generic[Result]):
 
     @property
     def strategy(self) -> str:
-        """What computed it; with `auto`, what was picked."""
+        """The strategy that computed the result; with `auto`, the one that was chosen."""
         return self.envelope["strategy"]
 
     @property
     def device(self) -> str:
-        """Where it was computed."""
+        """The device that computed the result."""
         return self.envelope["device"]
 
     @property
     def timing(self) -> Timing:
-        """What each phase took, in milliseconds."""
+        """Duration of each phase, in milliseconds."""
         return self.envelope["timing"]
 
     @property
     def warnings(self) -> list[str]:
-        """What was lost on the way, such as digits of a whole number."""
+        """Warnings about lost precision, such as digits of an integer."""
         return self.envelope.get("warnings", [])
 
     @property
     def request_id(self) -> str:
-        """What to name in a report to the service's operator."""
+        """Id of the request, to be quoted in a report to the operator of the service."""
         return self.envelope["request_id"]
 
 
 class Summary(TypedDict):
-    """What can be said of a result without its elements."""
+    """Statistics of a result, without its elements."""
 
     min: Any
     max: Any
@@ -87,7 +90,7 @@ class Summary(TypedDict):
 
 
 class PlannedResult(TypedDict):
-    """What the result would be."""
+    """Shape, dtype and size of the result."""
 
     shape: list[int]
     dtype: str
@@ -96,7 +99,7 @@ class PlannedResult(TypedDict):
 
 
 class PlannedWork(TypedDict):
-    """What the chosen strategy would do."""
+    """Work of the chosen strategy."""
 
     multiply_adds: int
     peak_elements: int
@@ -104,7 +107,7 @@ class PlannedWork(TypedDict):
 
 
 class PlannedStrategy(TypedDict):
-    """What one strategy would cost on one device, or the reason why it would not run."""
+    """Estimate of one strategy on one device, or the reason why it would not run."""
 
     strategy: str
     device: str
@@ -115,7 +118,7 @@ class PlannedStrategy(TypedDict):
 
 
 class Plan(TypedDict):
-    """What a call means and costs; nothing was computed."""
+    """Shape, dtype and cost of a call; nothing was computed."""
 
     op: str
     accepted: bool
@@ -131,9 +134,9 @@ class Plan(TypedDict):
 
 
 class Row(TypedDict):
-    """One rung of a race: how fast and how exact, or `skipped` with the reason.
+    """Speed and agreement of one strategy on one device, or `skipped` with the reason.
 
-    A row that is skipped has none of the fields that are not required here.
+    A skipped row has none of the fields that are not required here.
     """
 
     strategy: str
@@ -153,7 +156,7 @@ class Row(TypedDict):
 
 
 class Report(TypedDict):
-    """A race of strategies on the same inputs, slowest first."""
+    """Report of a race of strategies on the same inputs, slowest first."""
 
     op: str
     shapes: list[list[int]]
@@ -185,3 +188,47 @@ class Operation(TypedDict):
     operands: list[str]
     auto: list[str]
     strategies: list[Strategy]
+
+
+class _Race(Generic[Rows]):
+    """A race that begins when an iteration over its rows begins."""
+
+    def __init__(self, receive: Callable[[Callable[[Report], None]], Rows]):
+        """`receive` returns the rows of one race, and passes on its report after the last one."""
+        self._receive = receive
+        self._report: Report | None = None
+
+    @property
+    def report(self) -> Report:
+        """The report of the last race; RuntimeError before its last row has arrived."""
+        if self._report is None:
+            raise RuntimeError("the race has no report yet: it comes after the last of the rows")
+        return self._report
+
+    def _run(self) -> Rows:
+        """Begin a race."""
+        self._report = None
+        return self._receive(self._set_report)
+
+    def _set_report(self, report: Report) -> None:
+        self._report = report
+
+
+class Race(_Race[Iterator[Row]]):
+    """An iteration over the rows of a race, each when its strategy finishes; then the `report`.
+
+    Speed-ups are in the report alone, because the baseline may run last. To leave the loop ends the
+    race, and another loop is another race.
+    """
+
+    def __iter__(self) -> Iterator[Row]:
+        """Race, and yield each row as it arrives."""
+        return self._run()
+
+
+class AsyncRace(_Race[AsyncIterator[Row]]):
+    """A `Race` for `async for`."""
+
+    def __aiter__(self) -> AsyncIterator[Row]:
+        """Race, and yield each row as it arrives."""
+        return self._run()

@@ -1,6 +1,7 @@
-"""Arrays to little-endian bytes and back. numpy and torch are imported where one of them is used.
+"""Conversion of arrays to little-endian bytes and back.
 
-Which of them an operand belongs to is seen without an import: whoever made it has loaded it.
+numpy and torch are imported only if one of them is used. The kind of an operand is found without
+an import: its library is in `sys.modules` already.
 """
 
 import sys
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
     import torch
 
 Kind = Literal["plain", "numpy", "torch", "shape"]
-# What a caller may write down: nested lists, or a number for rank 0.
+# Nested lists, or a number for rank 0.
 Plain: TypeAlias = "list[Any] | tuple[Any, ...] | float"
 Operand: TypeAlias = "np.ndarray[Any, Any] | np.generic | torch.Tensor | Plain | Shape"
 # The kind of the first operand, which is that of the result.
 Tensor = TypeVar("Tensor", "np.ndarray[Any, Any]", "torch.Tensor", Plain, "Shape")
 
-# By dtype: its code in safetensors, which has none for complex128, and its code in numpy, which
-# has no bfloat16.
+# By dtype: its code in safetensors, which has no complex128, and its code in numpy, which has no
+# bfloat16.
 CODES: Final[Mapping[str, tuple[str | None, str | None]]] = {
     "float32": ("F32", "<f4"),
     "float64": ("F64", "<f8"),
@@ -42,7 +43,7 @@ CODES: Final[Mapping[str, tuple[str | None, str | None]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """An operand without data, for a plan: sizes, and a dtype if float32 is not meant."""
+    """An operand of a plan, without data: sizes, and a dtype other than the default float32."""
 
     sizes: tuple[int, ...]
     dtype: str | None = None
@@ -50,7 +51,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A tensor as its dtype's name, its sizes and its bytes, row by row."""
+    """A tensor as the name of its dtype, its sizes and its bytes in row-major order."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -58,7 +59,7 @@ class Packed:
 
 
 def kind_of(operand: object) -> Kind:
-    """What an operand is; TypeError says what is taken."""
+    """Return the kind of an operand, or raise a TypeError that lists the kinds."""
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     if torch is not None and isinstance(operand, torch.Tensor):
         return "torch"
@@ -75,7 +76,7 @@ def kind_of(operand: object) -> Kind:
 
 
 def spec_of(operand: "np.ndarray[Any, Any] | torch.Tensor") -> tuple[str, tuple[int, ...]]:
-    """dtype and sizes of an array; TypeError when the service has no such dtype."""
+    """Return dtype and sizes of an array, or raise a TypeError for an unsupported dtype."""
     dtype = getattr(operand.dtype, "name", None) or str(operand.dtype).removeprefix("torch.")
     if dtype not in CODES:
         raise TypeError(f"the service has no dtype {dtype}; it has {', '.join(CODES)}")
@@ -83,7 +84,7 @@ def spec_of(operand: "np.ndarray[Any, Any] | torch.Tensor") -> tuple[str, tuple[
 
 
 def pack(operand: Any) -> Packed:
-    """An array as bytes; they are copied only where they do not lie in this order."""
+    """Return an array as bytes, copied only if they are not in row-major little-endian order."""
     import numpy as np
 
     dtype, shape = spec_of(operand)
@@ -96,9 +97,9 @@ def pack(operand: Any) -> Packed:
 
 
 def unpack(body: bytearray, dtype: str, shape: tuple[int, ...], like: Any) -> Any:
-    """An array over `body`, of the kind of `like`; a tensor goes to the device of `like`.
+    """Return an array over `body`, of the kind of `like`, and on its device.
 
-    numpy has no bfloat16: such a result comes as float32, which holds each of its values.
+    numpy has no bfloat16: such a result is returned as float32, which holds each of its values.
     """
     import numpy as np
 

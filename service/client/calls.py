@@ -1,6 +1,6 @@
-"""What can be asked: a call of each operation, on operands of the caller.
+"""Functions that build a call of each operation.
 
-A call is a value: it can be run, summarized, planned and raced, by a client or by several.
+A call is a value: it can be run, summarized, planned and raced, by several clients too.
 """
 
 import math
@@ -13,7 +13,7 @@ from service.client.arrays import Kind, Operand, Tensor, kind_of
 
 
 class Options(TypedDict, total=False):
-    """What every operation takes; what is left out is the service's choice.
+    """Fields of every operation; the service chooses those that are left out.
 
     `dtype` is that of nested lists and numbers, `deadline_ms` shortens the service's deadline.
     """
@@ -26,7 +26,10 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Result]):
-    """An operation, its operands by name, and its fields; the result is of the first one's kind."""
+    """An operation, its operands by name, and its fields.
+
+    The result is of the kind of the first operand. `listed` operands have positions for names.
+    """
 
     op: str
     operands: Mapping[str, Operand]
@@ -35,17 +38,17 @@ class Call(Generic[Result]):
     kinds: tuple[Kind, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """TypeError for an operand that is no tensor."""
+        """Find the kinds of the operands, or raise a TypeError."""
         object.__setattr__(self, "kinds", tuple(map(kind_of, self.operands.values())))
 
     @property
     def first(self) -> Operand:
-        """The operand whose kind the result has."""
+        """The first operand, whose kind the result has."""
         return next(iter(self.operands.values()))
 
 
 def matmul(a: Tensor, b: Operand, **options: Unpack[Options]) -> Call[Tensor]:
-    """The product of two matrices, or of batches of them, by the rules of `torch.matmul`."""
+    """Product of two matrices, or of batches of them, by the rules of `torch.matmul`."""
     return Call("matmul", {"a": a, "b": b}, _given(options))
 
 
@@ -56,7 +59,7 @@ def einsum(
     optimize: str | Sequence[Any] | None = None,
     **options: Unpack[Options],
 ) -> Call[Tensor]:
-    """The sum of products that `equation` writes down, by the grammar of `torch.einsum`.
+    """Sum of products by an `equation`, with the grammar of `torch.einsum`.
 
     `optimize` is `auto`, `greedy`, `optimal`, `none`, or a path: pairs of positions.
     """
@@ -73,7 +76,7 @@ def norm(
     kind: Literal["auto", "vector", "matrix"] | None = None,
     **options: Unpack[Options],
 ) -> Call[Tensor]:
-    """A vector's or matrix' norm, by the rules of `torch.linalg.norm`; `ord` may be infinite."""
+    """Norm of vectors or matrices, by the rules of `torch.linalg.norm`; `ord` may be infinite."""
     if isinstance(ord, float) and math.isinf(ord):
         ord = "inf" if ord > 0 else "-inf"
     return Call("norm", {"x": x}, _given(options, ord=ord, dim=dim, keepdim=keepdim, kind=kind))
@@ -87,7 +90,7 @@ def broadcast(
     to: Sequence[int] | None = None,
     **options: Unpack[Options],
 ) -> Call[Tensor]:
-    """`op` (`add`, `div`, `lt`, ...) of operands that are aligned from the right.
+    """Elementwise `op` (`add`, `div`, `lt`, ...) of operands that are aligned from the right.
 
     `views` indexes each operand first (`":,None"`); `to` expands the result.
     """
@@ -96,9 +99,10 @@ def broadcast(
 
 
 def _numbered(*operands: Operand) -> dict[str, Operand]:
+    """Return the operands by position."""
     return {str(position): operand for position, operand in enumerate(operands)}
 
 
 def _given(options: Options, **fields: object) -> dict[str, object]:
-    """The fields that are not left out."""
+    """Return the fields that are not None."""
     return {name: value for name, value in {**options, **fields}.items() if value is not None}

@@ -1,33 +1,45 @@
-"""The clients: what is asked and read is told elsewhere, here httpx carries it."""
+"""Clients for threads and for asyncio: they send requests by httpx, and retry them."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from functools import partial, wraps
 from time import sleep
 from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, Unpack
 
 import httpx
 
-from service.client import calls
-from service.client import requests as asks
-from service.client.answers import Answer, Operation, Plan, Report, Result, Row, Summary
+from service.client import calls, requests
+from service.client.answers import (
+    Answer,
+    AsyncRace,
+    Operation,
+    Plan,
+    Race,
+    Report,
+    Result,
+    Row,
+    Summary,
+)
 from service.client.calls import Call
-from service.client.errors import AnswerError
-from service.client.patience import RetryBudget
-from service.client.races import AsyncRace, Race
-from service.client.requests import Ask, RaceOptions
+from service.client.errors import AnswerError, TimedOutError, UnreachableError
+from service.client.requests import PreparedRequest, RaceOptions
 
 URL: Final = "http://127.0.0.1:8000"
 CONNECT_S: Final = 5.0
+BUSY: Final = (429, 503)
+# Without a `Retry-After`; doubled each time.
+FIRST_WAIT_S: Final = 0.1
 P = ParamSpec("P")
 Value = TypeVar("Value")
-Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
+HttpClient = TypeVar("HttpClient", httpx.Client, httpx.AsyncClient)
 
 
 def _runs(
     build: Callable[P, Call[Result]],
 ) -> Callable[Concatenate["Client", P], Answer[Result]]:
-    """A method that runs what `build` makes of its arguments."""
+    """Return a method that runs the call that `build` makes of its arguments."""
 
     @wraps(build)
     def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Answer[Result]:
@@ -39,7 +51,7 @@ def _runs(
 def _runs_async(
     build: Callable[P, Call[Result]],
 ) -> Callable[Concatenate["AsyncClient", P], Awaitable[Answer[Result]]]:
-    """The same for an AsyncClient."""
+    """Return the same method for an AsyncClient."""
 
     @wraps(build)
     def method(
@@ -50,10 +62,52 @@ def _runs_async(
     return method
 
 
-class _Settings(Generic[Http]):
-    """Where the service is, how long to bear with it, and the httpx client that carries calls."""
+@dataclass(slots=True)
+class RetryBudget:
+    """Retries and seconds of waiting that are left for one call.
 
-    _make: type[Http]
+    All calls are pure computations, so that a retry is safe.
+    """
+
+    retries: int
+    wait_s: float
+    tried: int = 0
+
+    def pause_s(self, error: httpx.RequestError | AnswerError, *, begun: bool) -> float:
+        """Return the seconds to wait before the next try, or raise the error of the call.
+
+        A busy service is tried again after its `Retry-After`, and so is a connection that failed.
+        Not tried again are errors that would recur, timeouts, and a race whose rows have `begun`
+        to be used.
+        """
+        asked = error.wait_s if isinstance(error, AnswerError) else None
+        pause = FIRST_WAIT_S * 2**self.tried if asked is None else asked
+        # Clients that were refused together should not return together.
+        pause *= random.uniform(1, 1.25)  # noqa: S311  # spreads clients, keeps no secret
+        self.tried += 1
+        self.wait_s -= pause
+        if not begun and _may_pass(error) and self.tried <= self.retries and self.wait_s >= 0:
+            return pause
+        if isinstance(error, AnswerError):
+            raise error
+        kind = TimedOutError if isinstance(error, httpx.TimeoutException) else UnreachableError
+        request = error.request
+        raise kind(
+            f"{request.method} {request.url}: {str(error) or type(error).__name__}"
+        ) from error
+
+
+def _may_pass(error: httpx.RequestError | AnswerError) -> bool:
+    """Return whether the next try may succeed."""
+    if isinstance(error, AnswerError):
+        return error.status in BUSY
+    return isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError)
+
+
+class _BaseClient(Generic[HttpClient]):
+    """Address of the service, timeouts and retries, and the httpx client that sends requests."""
+
+    _make: type[HttpClient]
 
     def __init__(
         self,
@@ -63,43 +117,44 @@ class _Settings(Generic[Http]):
         timeout_s: float = 60.0,
         retries: int = 3,
         patience_s: float = 30.0,
-        http: Http | None = None,
+        http: HttpClient | None = None,
     ):
-        """Connect when the first call is made."""
+        """Store the settings; the first call connects."""
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key is not None else {}
         self._timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
         self._retries = retries
         self._patience_s = patience_s
-        self._owned = http is None
-        self._http: Http = self._make() if http is None else http
+        self._owns_http = http is None
+        self._http: HttpClient = self._make() if http is None else http
 
-    def _request(self, ask: Ask[Any]) -> dict[str, Any]:
-        """The request as httpx takes it."""
+    def _request(self, request: PreparedRequest[Any]) -> dict[str, Any]:
+        """Return the arguments of the request for httpx."""
         return {
-            "method": ask.method,
-            "url": self.url + ask.path,
-            "params": ask.params,
-            "headers": ask.headers | self._headers,
-            "content": ask.content,
+            "method": request.method,
+            "url": self.url + request.path,
+            "params": request.params,
+            "headers": request.headers | self._headers,
+            "content": request.content,
             "timeout": self._timeout,
         }
 
-    def _patience(self) -> RetryBudget:
+    def _retry_budget(self) -> RetryBudget:
+        """Return the retries of one call."""
         return RetryBudget(self._retries, self._patience_s)
 
 
-class Client(_Settings[httpx.Client]):
-    """The service, call by call. It may be used by several threads; `close` it, or use `with`.
+class Client(_BaseClient[httpx.Client]):
+    """Client of the service, for one or several threads. Close it with `close` or `with`.
 
-    url          the service's address
-    api_key      sent as `Authorization: Bearer`, where the operator asks for one
-    timeout_s    the longest silence; work itself is bounded by `deadline_ms` and the service
-    retries      how often a call is tried again that was turned away, or whose connection broke
-    patience_s   the most seconds of waiting between the tries of one call
+    url          address of the service
+    api_key      sent as `Authorization: Bearer`, if the service needs a key
+    timeout_s    longest time without data; `deadline_ms` and the service bound the work itself
+    retries      number of retries of a call that was refused as busy, or whose connection broke
+    patience_s   seconds of waiting between the tries of one call, in all
     http         an httpx client to use, for proxies and certificates; its owner closes it
 
-    Every method may raise a ClientError; `service.client.errors` has the tree.
+    Every method may raise a ClientError; `service.client.errors` has the tree of errors.
     """
 
     _make = httpx.Client
@@ -111,71 +166,74 @@ class Client(_Settings[httpx.Client]):
 
     def run(self, call: Call[Result]) -> Answer[Result]:
         """Compute a call; the result is of the kind of its first operand."""
-        return self._send(asks.run(call))
+        return self._send(requests.run(call))
 
     def summarize(self, call: Call[Any]) -> Answer[Summary]:
-        """Compute a call, and tell of the result without sending it: extremes, norm, SHA-256."""
-        return self._send(asks.summarize(call))
+        """Compute a call, and return statistics of the result: extremes, norm, SHA-256."""
+        return self._send(requests.summarize(call))
 
     def plan(self, call: Call[Any]) -> Plan:
-        """What a call means and costs. Operands may be a `Shape`; of others no data are sent."""
-        return self._send(asks.plan(call))
+        """Plan a call: shape, dtype and cost. Operands may be a `Shape`; no data is sent."""
+        return self._send(requests.plan(call))
 
     def compare(self, call: Call[Any], **options: Unpack[RaceOptions]) -> Report:
-        """Race the strategies of a call, and give the whole table."""
-        return self._send(asks.compare(call, options))
+        """Race the strategies of a call, and return the report."""
+        return self._send(requests.compare(call, options))
 
     def race(self, call: Call[Any], **options: Unpack[RaceOptions]) -> Race:
-        """The same race for a loop over its rows; it begins with the loop."""
-        return Race(partial(self._receive, asks.compare(call, options)))
+        """Return a race to iterate over row by row; it begins with the loop."""
+        return Race(partial(self._receive, requests.compare(call, options)))
 
     def strategies(self) -> list[Operation]:
-        """Every operation and strategy: summary, source, dtypes, and the work it may do there."""
-        return self._send(asks.strategies())
+        """Return every operation and its strategies: summary, source, dtypes, limits of work."""
+        return self._send(requests.strategies())
 
     def get(self, path: str) -> Any:
-        """Another document of the service, such as `/devices` or `/limits`."""
-        return self._send(asks.get(path))
+        """Return another document of the service, such as `/devices` or `/limits`."""
+        return self._send(requests.get(path))
 
     def close(self) -> None:
         """Close the connections."""
-        if self._owned:
+        if self._owns_http:
             self._http.close()
 
     def __enter__(self) -> Self:
-        """Itself, which is closed at the end."""
+        """Return the client, which is closed at the end."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
+        """Close the connections."""
         self.close()
 
-    def _send(self, ask: Ask[Value]) -> Value:
+    def _send(self, request: PreparedRequest[Value]) -> Value:
+        """Return the value of the response."""
         values: list[Value] = []
-        for _ in self._receive(ask, values.append):
+        for _ in self._receive(request, values.append):
             pass
         return values[0]
 
-    def _receive(self, ask: Ask[Value], finish: Callable[[Value], None]) -> Iterator[Row]:
-        """The rows that come before the value, which `finish` gets."""
-        patience = self._patience()
+    def _receive(
+        self, request: PreparedRequest[Value], finish: Callable[[Value], None]
+    ) -> Iterator[Row]:
+        """Yield the rows that arrive before the value, which is passed to `finish`."""
+        budget = self._retry_budget()
         while True:
-            context = None
+            reader = None
             try:
-                with self._http.stream(**self._request(ask)) as response:
-                    context = ask.context(response.status_code, response.headers)
+                with self._http.stream(**self._request(request)) as response:
+                    reader = request.reader(response.status_code, response.headers)
                     for chunk in response.iter_bytes():
-                        yield from context.feed(chunk)
-                finish(context.value())
+                        yield from reader.feed(chunk)
+                finish(reader.value())
                 return
             except (httpx.RequestError, AnswerError) as error:
-                begun = context is not None and context.begun
-                pause_s = patience.pause_s(error, begun=begun)
+                begun = reader is not None and reader.begun
+                pause_s = budget.pause_s(error, begun=begun)
             sleep(pause_s)
 
 
-class AsyncClient(_Settings[httpx.AsyncClient]):
-    """The same for asyncio; its arguments are those of a Client."""
+class AsyncClient(_BaseClient[httpx.AsyncClient]):
+    """Client of the service for asyncio, with the arguments of `Client`."""
 
     _make = httpx.AsyncClient
 
@@ -186,67 +244,68 @@ class AsyncClient(_Settings[httpx.AsyncClient]):
 
     async def run(self, call: Call[Result]) -> Answer[Result]:
         """Compute a call; the result is of the kind of its first operand."""
-        return await self._send(asks.run(call))
+        return await self._send(requests.run(call))
 
     async def summarize(self, call: Call[Any]) -> Answer[Summary]:
-        """Compute a call, and tell of the result without sending it: extremes, norm, SHA-256."""
-        return await self._send(asks.summarize(call))
+        """Compute a call, and return statistics of the result: extremes, norm, SHA-256."""
+        return await self._send(requests.summarize(call))
 
     async def plan(self, call: Call[Any]) -> Plan:
-        """What a call means and costs. Operands may be a `Shape`; of others no data are sent."""
-        return await self._send(asks.plan(call))
+        """Plan a call: shape, dtype and cost. Operands may be a `Shape`; no data is sent."""
+        return await self._send(requests.plan(call))
 
     async def compare(self, call: Call[Any], **options: Unpack[RaceOptions]) -> Report:
-        """Race the strategies of a call, and give the whole table."""
-        return await self._send(asks.compare(call, options))
+        """Race the strategies of a call, and return the report."""
+        return await self._send(requests.compare(call, options))
 
     def race(self, call: Call[Any], **options: Unpack[RaceOptions]) -> AsyncRace:
-        """The same race for a loop over its rows; it begins with the loop."""
-        return AsyncRace(partial(self._receive, asks.compare(call, options)))
+        """Return a race to iterate over row by row; it begins with the loop."""
+        return AsyncRace(partial(self._receive, requests.compare(call, options)))
 
     async def strategies(self) -> list[Operation]:
-        """Every operation and strategy: summary, source, dtypes, and the work it may do there."""
-        return await self._send(asks.strategies())
+        """Return every operation and its strategies: summary, source, dtypes, limits of work."""
+        return await self._send(requests.strategies())
 
     async def get(self, path: str) -> Any:
-        """Another document of the service, such as `/devices` or `/limits`."""
-        return await self._send(asks.get(path))
+        """Return another document of the service, such as `/devices` or `/limits`."""
+        return await self._send(requests.get(path))
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._owned:
+        if self._owns_http:
             await self._http.aclose()
 
     async def __aenter__(self) -> Self:
-        """Itself, which is closed at the end."""
+        """Return the client, which is closed at the end."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close it."""
+        """Close the connections."""
         await self.close()
 
-    async def _send(self, ask: Ask[Value]) -> Value:
+    async def _send(self, request: PreparedRequest[Value]) -> Value:
+        """Return the value of the response."""
         values: list[Value] = []
-        async for _ in self._receive(ask, values.append):
+        async for _ in self._receive(request, values.append):
             pass
         return values[0]
 
     async def _receive(
-        self, ask: Ask[Value], finish: Callable[[Value], None]
+        self, request: PreparedRequest[Value], finish: Callable[[Value], None]
     ) -> AsyncIterator[Row]:
-        """The rows that come before the value, which `finish` gets."""
-        patience = self._patience()
+        """Yield the rows that arrive before the value, which is passed to `finish`."""
+        budget = self._retry_budget()
         while True:
-            context = None
+            reader = None
             try:
-                async with self._http.stream(**self._request(ask)) as response:
-                    context = ask.context(response.status_code, response.headers)
+                async with self._http.stream(**self._request(request)) as response:
+                    reader = request.reader(response.status_code, response.headers)
                     async for chunk in response.aiter_bytes():
-                        for row in context.feed(chunk):
+                        for row in reader.feed(chunk):
                             yield row
-                finish(context.value())
+                finish(reader.value())
                 return
             except (httpx.RequestError, AnswerError) as error:
-                begun = context is not None and context.begun
-                pause_s = patience.pause_s(error, begun=begun)
+                begun = reader is not None and reader.begun
+                pause_s = budget.pause_s(error, begun=begun)
             await asyncio.sleep(pause_s)

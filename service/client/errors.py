@@ -1,14 +1,14 @@
-"""What a call can end in other than an answer.
+"""Errors of the client.
 
 ClientError
-├── UnreachableError              no whole answer came
-│   └── TimedOutError             within the time
-└── AnswerError                   one came, which has a status
-    ├── UnexpectedAnswerError     it is not of this service, or not of this version
+├── UnreachableError              no complete response arrived
+│   └── TimedOutError             no response arrived in time
+└── AnswerError                   a response with a status arrived
+    ├── UnexpectedAnswerError     not from this service, or from another version of it
     └── ProblemError              a problem document of the service (RFC 9457)
 
-A ProblemError is a ServiceError, of the class that the service itself raised where
-`service.errors` has it: `except ShapeMismatchError` catches it here as it does there.
+A ProblemError is also an instance of the class in `service.errors` that has its code: `except
+ShapeMismatchError` works in a client as in the service.
 """
 
 from functools import cache
@@ -20,19 +20,19 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 
 class ClientError(Exception):
-    """A call that has no result."""
+    """Base of all errors of a call."""
 
 
 class UnreachableError(ClientError):
-    """No whole answer came: no connection, or one that broke."""
+    """No complete response arrived: there was no connection, or it broke."""
 
 
 class TimedOutError(UnreachableError, TimeoutError):
-    """The service was silent for too long."""
+    """The service sent nothing for too long."""
 
 
 class AnswerError(ClientError):
-    """An answer came, and holds no result. `wait_s` is what its `Retry-After` says."""
+    """A response arrived and holds no result. `wait_s` is the value of its `Retry-After`."""
 
     status: int = 200
     request_id: str | None = None
@@ -40,11 +40,11 @@ class AnswerError(ClientError):
 
 
 class UnexpectedAnswerError(AnswerError):
-    """The answer is none that the service gives: of a proxy perhaps, or of another version."""
+    """The response is not one of this service, but perhaps of a proxy or of another version."""
 
 
 class ProblemError(AnswerError, ServiceError):
-    """The service says why there is no result: `detail`, `hint`, and the `places` at fault."""
+    """A problem document of the service: `detail`, `hint`, and the `places` at fault."""
 
     def __init__(self, document: dict[str, Any]):
         """Read the problem document."""
@@ -57,30 +57,30 @@ class ProblemError(AnswerError, ServiceError):
         self.document = document
         self.status = int(document["status"])
         self.instance: str | None = document.get("instance")
-        # A class with a code of its own would be one of the service's tree.
+        # Set on the instance: a class with a code would be a leaf of the tree of service errors.
         vars(self).update(code=document["code"], title=document.get("title", ""))
 
     def __str__(self) -> str:
-        """What went wrong, where, and what would work."""
+        """Detail, places and hint, in lines."""
         lines = [f"{self.status} {self.code}: {self.detail}"]
         lines += [f"at {place.pointer}: {place.detail}" for place in self.places]
         lines += [f"hint: {self.hint}"] if self.hint else []
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Itself from its document, for a pickle: its class may have no name to be found by."""
+        """Pickle by the document: a class that is made by `class_of` has no importable name."""
         rest = {"request_id": self.request_id, "wait_s": self.wait_s}
         return problem, (self.document,), rest
 
 
 def problem(document: dict[str, Any]) -> ProblemError:
-    """The error of a problem document, of the class that its code stands for."""
+    """Return the error of a problem document, of the class that has its code."""
     return class_of(str(document["code"]))(document)
 
 
 @cache
 def class_of(code: str) -> type[ProblemError]:
-    """ProblemError together with the service's own class; alone where none has the code."""
+    """Return a subclass of ProblemError and the service error with that code, if there is one."""
     for kind in leaves():
         if kind.code == code:
             return type(kind.__name__, (ProblemError, kind), {"__doc__": kind.__doc__})

@@ -1,7 +1,7 @@
-"""What to send, and how to read what comes back: requests without a transport.
+"""Requests of the API, each with the reader of its response. They do no input or output.
 
-Arrays travel as safetensors and come back as bare bytes, which hold every dtype. What safetensors
-cannot hold, complex128 and nested lists, travels in JSON, arrays there as base64.
+Arrays are sent as safetensors and returned as bare bytes, which hold every dtype. complex128 and
+nested lists, which safetensors does not have, are sent in JSON, arrays there as base64.
 """
 
 import json
@@ -18,9 +18,10 @@ from service.client.responses import (
     EVENTS,
     JSON,
     RAW,
+    BodyReader,
+    EventReader,
+    Headers,
     ResponseReader,
-    Stream,
-    Whole,
     document,
     failure,
     lists,
@@ -30,11 +31,11 @@ from service.client.responses import (
 
 SAFETENSORS: Final = "application/x-safetensors"
 Value_co = TypeVar("Value_co", covariant=True)
-Read = Callable[[Mapping[str, str]], ResponseReader[Value_co]]
+MakeReader = Callable[[Headers], ResponseReader[Value_co]]
 
 
 class RaceOptions(TypedDict, total=False):
-    """How to race; docs/compare.md tells what each does."""
+    """Options of a race; docs/compare.md describes them."""
 
     strategies: list[str]
     devices: list[str]
@@ -46,75 +47,78 @@ class RaceOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask(Generic[Value_co]):
-    """A request, and what reads its answer."""
+class PreparedRequest(Generic[Value_co]):
+    """A request, and the function that makes the reader of its response."""
 
     method: str
     path: str
     accept: str
-    read: Read[Value_co]
+    make_reader: MakeReader[Value_co]
     params: Mapping[str, str] = field(default_factory=dict)
     media_type: str | None = None
     content: bytes = b""
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers of the request. Compression is not worth its time."""
+        """Headers of the request, which ask for no compression: it takes longer than it saves."""
         headers = {"Accept": self.accept, "Accept-Encoding": "identity"}
         return headers | ({"Content-Type": self.media_type} if self.media_type else {})
 
-    def context(self, status: int, head: Mapping[str, str]) -> ResponseReader[Value_co]:
-        """What takes the body of an answer of this status and these headers."""
-        return self.read(head) if status == 200 else Whole(failure(status), head)
+    def reader(self, status: int, headers: Headers) -> ResponseReader[Value_co]:
+        """Return the reader of a response with this status and these headers."""
+        if status == 200:
+            return self.make_reader(headers)
+        return BodyReader(failure(status), headers)
 
 
-def run(call: Call[Any]) -> Ask[Answer[Any]]:
-    """Compute, and bring the result."""
+def run(call: Call[Any]) -> PreparedRequest[Answer[Any]]:
+    """Compute, and return the result."""
     if call.kinds[0] == "plain":
-        return _post(call, "", JSON, lambda head: Whole(lists, head))
-    return _post(call, "", RAW, lambda head: Whole(tensor_like(call.first), head))
+        return _post(call, "", JSON, lambda headers: BodyReader(lists, headers))
+    return _post(call, "", RAW, lambda headers: BodyReader(tensor_like(call.first), headers))
 
 
-def summarize(call: Call[Any]) -> Ask[Answer[Summary]]:
-    """Compute, and tell of the result without sending it."""
+def summarize(call: Call[Any]) -> PreparedRequest[Answer[Summary]]:
+    """Compute, and return statistics of the result without its elements."""
     fields = {"output": "summary"}
-    return _post(call, "", JSON, lambda head: Whole(summary, head), fields)
+    return _post(call, "", JSON, lambda headers: BodyReader(summary, headers), fields)
 
 
-def plan(call: Call[Any]) -> Ask[Plan]:
-    """Say what it means and costs. Of arrays only dtype and shape are sent."""
+def plan(call: Call[Any]) -> PreparedRequest[Plan]:
+    """Plan the call. Of arrays, only dtype and shape are sent."""
     body = _body(call, {}, _planned)
-    return Ask("POST", f"/{call.op}/plan", JSON, _documents, {}, JSON, body)
+    return PreparedRequest("POST", f"/{call.op}/plan", JSON, _documents, {}, JSON, body)
 
 
-def compare(call: Call[Any], options: RaceOptions) -> Ask[Report]:
-    """Race the strategies; the rows come one by one."""
+def compare(call: Call[Any], options: RaceOptions) -> PreparedRequest[Report]:
+    """Race the strategies; the rows arrive one by one."""
     fields = {name: value for name, value in options.items() if value is not None}
-    return _post(call, "/compare", EVENTS, Stream, fields)
+    return _post(call, "/compare", EVENTS, EventReader, fields)
 
 
-def get(path: str) -> Ask[Any]:
-    """A document of the service."""
-    return Ask("GET", path, JSON, _documents)
+def get(path: str) -> PreparedRequest[Any]:
+    """Get a JSON document of the service."""
+    return PreparedRequest("GET", path, JSON, _documents)
 
 
-def strategies() -> Ask[list[Operation]]:
-    """Every operation and its strategies."""
+def strategies() -> PreparedRequest[list[Operation]]:
+    """Get every operation and its strategies."""
     return get("/strategies")
 
 
-def _documents(head: Mapping[str, str]) -> ResponseReader[Any]:
-    return Whole(document, head)
+def _documents(headers: Headers) -> ResponseReader[Any]:
+    """Return the reader of a JSON document."""
+    return BodyReader(document, headers)
 
 
 def _post(
     call: Call[Any],
     more: str,
     accept: str,
-    read: Read[Value_co],
+    make_reader: MakeReader[Value_co],
     fields: Mapping[str, Any] | None = None,
-) -> Ask[Value_co]:
-    """The call with its data, as bytes if they can be."""
+) -> PreparedRequest[Value_co]:
+    """Return the request with the data of the call, as bytes if possible."""
     if "shape" in call.kinds:
         raise TypeError("a Shape has no data: it can be planned, and nothing else")
     path, fields = f"/{call.op}{more}", fields or {}
@@ -122,17 +126,21 @@ def _post(
         packed = {name: pack(each) for name, each in call.operands.items()}
         if all(CODES[each.dtype][0] for each in packed.values()):
             params = {name: _text(value) for name, value in {**call.fields, **fields}.items()}
-            return Ask("POST", path, accept, read, params, SAFETENSORS, _safetensors(packed))
-    return Ask("POST", path, accept, read, {}, JSON, _body(call, fields, _written))
+            return PreparedRequest(
+                "POST", path, accept, make_reader, params, SAFETENSORS, _safetensors(packed)
+            )
+    return PreparedRequest(
+        "POST", path, accept, make_reader, {}, JSON, _body(call, fields, _written)
+    )
 
 
 def _text(value: Any) -> str:
-    """A field in a query string: words stand plain, all else is JSON text."""
+    """Return a field for the query string: strings as they are, other values as JSON."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def _safetensors(tensors: Mapping[str, Packed]) -> bytes:
-    """A safetensors file of the tensors; its header is padded, so that they are aligned."""
+    """Return a safetensors file of the tensors; its header is padded to align them."""
     header, end = {}, 0
     for name, each in tensors.items():
         begin, end = end, end + each.data.nbytes
@@ -144,7 +152,7 @@ def _safetensors(tensors: Mapping[str, Packed]) -> bytes:
 
 
 def _body(call: Call[Any], fields: Mapping[str, Any], write: Callable[[Any], Any]) -> bytes:
-    """The call as a JSON document."""
+    """Return the call as a JSON document."""
     written = {name: write(each) for name, each in call.operands.items()}
     operands = {"operands": list(written.values())} if call.listed else written
     body = {**operands, **call.fields, **fields}
@@ -155,7 +163,7 @@ def _body(call: Call[Any], fields: Mapping[str, Any], write: Callable[[Any], Any
 
 
 def _planned(operand: Any) -> Any:
-    """An operand of a plan."""
+    """Return an operand of a plan."""
     if kind_of(operand) == "plain":
         return operand
     dtype, shape = (
@@ -165,7 +173,7 @@ def _planned(operand: Any) -> Any:
 
 
 def _written(operand: Any) -> Any:
-    """An operand in JSON."""
+    """Return an operand for JSON."""
     if kind_of(operand) == "plain":
         return operand
     packed = pack(operand)
@@ -174,7 +182,7 @@ def _written(operand: Any) -> Any:
 
 
 def _worded(value: Any) -> Any:
-    """Words for the numbers that JSON does not have."""
+    """Replace NaN and infinities, which JSON does not have, by strings."""
     if isinstance(value, dict):
         return {name: _worded(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

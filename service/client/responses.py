@@ -1,6 +1,6 @@
-"""Answers as they arrive: chunks of a body in, at its end a value or the error that it is.
+"""Readers of responses: they take chunks of a body, and end in a value or an error.
 
-No transport is known here.
+They do no input or output.
 """
 
 import json
@@ -20,61 +20,61 @@ EVENTS: Final = "text/event-stream"
 WORDS: Final = {"NaN": nan, "Infinity": inf, "-Infinity": -inf}
 QUOTED: Final = 200
 Value_co = TypeVar("Value_co", covariant=True)
-CachedHead = Mapping[str, str]
+Headers = Mapping[str, str]
 
 
 class ResponseReader(Protocol[Value_co]):
-    """An answer on its way."""
+    """Reader of a response that arrives in chunks."""
 
     @property
     def begun(self) -> bool:
-        """Whether something of it was handed on, so that to ask again would repeat it."""
+        """True if a part was passed on, which another try would repeat."""
         ...
 
     def feed(self, chunk: bytes) -> Iterable[Row]:
-        """Take the next bytes of the body; the rows of a race that they complete."""
+        """Take the next bytes of the body, and return the rows of a race that they complete."""
         ...
 
     def value(self) -> Value_co:
-        """What the whole body says; an AnswerError if that is no result."""
+        """Return the value of the complete body, or raise an AnswerError."""
         ...
 
 
-class Whole:
-    """A body that is read when it is complete, by `read`."""
+class BodyReader:
+    """Reader of a body that `read` parses when it is complete."""
 
     begun = False
 
-    def __init__(self, read: Callable[[bytearray, CachedHead], Any], head: CachedHead):
-        """`head` are the headers, whose names are in small letters."""
+    def __init__(self, read: Callable[[bytearray, Headers], Any], headers: Headers):
+        """Names in `headers` are in lower case."""
         self._read = read
-        self._head = head
+        self._headers = headers
         self._chunks: list[bytes] = []
 
     def feed(self, chunk: bytes) -> Iterable[Row]:
-        """Keep a chunk."""
+        """Store a chunk."""
         self._chunks.append(chunk)
         return ()
 
     def value(self) -> Any:
-        """What `read` makes of the body."""
-        # A bytearray, not bytes: an array over it can be written to.
-        return self._read(bytearray().join(self._chunks), self._head)
+        """Return the value that `read` finds in the body."""
+        # A bytearray, not bytes, so that an array over it is writable.
+        return self._read(bytearray().join(self._chunks), self._headers)
 
 
-class Stream:
-    """A race's events: rows on the way, the report at the end."""
+class EventReader:
+    """Reader of the events of a race: rows as they arrive, the report at the end."""
 
-    def __init__(self, head: CachedHead):
-        """Wait for the first event."""
-        self._head = head
+    def __init__(self, headers: Headers):
+        """Start before the first event."""
+        self._headers = headers
         self.begun = False
-        self._rest = b""
+        self._unread = b""
         self._report: Report | None = None
 
     def feed(self, chunk: bytes) -> Iterator[Row]:
-        """The rows that are complete."""
-        *events, self._rest = re.split(rb"\r?\n\r?\n", self._rest + chunk)
+        """Yield the rows that are complete."""
+        *events, self._unread = re.split(rb"\r?\n\r?\n", self._unread + chunk)
         for name, data in map(_event, events):
             if name == "row":
                 self.begun = True
@@ -84,55 +84,59 @@ class Stream:
             elif name == "problem":
                 self.begun = True
                 found = problem(_document(data))
-                found.request_id = self._head.get("x-request-id")
+                found.request_id = self._headers.get("x-request-id")
                 raise found
 
     def value(self) -> Report:
-        """The report."""
+        """Return the report."""
         if self._report is None:
             raise UnexpectedAnswerError("the stream ended without a report")
         return self._report
 
 
-def failure(status: int) -> Callable[[bytearray, CachedHead], AnswerError]:
-    """What reads the body of an answer that is no success."""
+def failure(status: int) -> Callable[[bytearray, Headers], AnswerError]:
+    """Return the parser of a response that is not a success; it raises an AnswerError."""
 
-    def read(body: bytearray, head: CachedHead) -> AnswerError:
-        found = _failure(status, body, head)
+    def read(body: bytearray, headers: Headers) -> AnswerError:
+        found = _failure(status, body, headers)
         found.status = status
-        found.request_id = head.get("x-request-id")
-        after = head.get("retry-after", "")
+        found.request_id = headers.get("x-request-id")
+        after = headers.get("retry-after", "")
         found.wait_s = float(after) if re.fullmatch("[0-9]{1,9}", after) else None
         raise found
 
     return read
 
 
-def _failure(status: int, body: bytearray, head: CachedHead) -> AnswerError:
-    if _media_type(head) == PROBLEM:
+def _failure(status: int, body: bytearray, headers: Headers) -> AnswerError:
+    """Return the error of a response."""
+    if _media_type(headers) == PROBLEM:
         try:
             return problem({"status": status, **_document(body)})
         except (KeyError, TypeError, ValueError):
             pass
-    where = f", Location: {head['location']}" if "location" in head else ""
+    where = f", Location: {headers['location']}" if "location" in headers else ""
     return UnexpectedAnswerError(f"the answer is {status}{where}: {_start(body)}")
 
 
-def document(body: bytearray, head: CachedHead) -> Any:
-    """A JSON document as it is."""
-    _expect(JSON, body, head)
+def document(body: bytearray, headers: Headers) -> Any:
+    """Parse a JSON document."""
+    _expect(JSON, body, headers)
     return _document(body)
 
 
-def tensor_like(like: object) -> Callable[[bytearray, CachedHead], Answer[Any]]:
-    """What reads bare bytes, with the rest in headers, to an array of the kind of `like`."""
+def tensor_like(like: object) -> Callable[[bytearray, Headers], Answer[Any]]:
+    """Return the parser of a body of bare bytes, to an array of the kind of `like`.
 
-    def read(body: bytearray, head: CachedHead) -> Answer[Any]:
-        _expect(RAW, body, head)
+    The rest of the answer is in headers.
+    """
+
+    def read(body: bytearray, headers: Headers) -> Answer[Any]:
+        _expect(RAW, body, headers)
         try:
-            dtype, sizes = head["x-tensor-dtype"], head["x-tensor-shape"]
+            dtype, sizes = headers["x-tensor-dtype"], headers["x-tensor-shape"]
             shape = tuple(map(int, sizes.split(","))) if sizes else ()
-            envelope = json.loads(head["x-envelope"])
+            envelope = json.loads(headers["x-envelope"])
         except (KeyError, ValueError) as error:
             raise UnexpectedAnswerError(
                 f"the answer's headers do not describe it: {error!r}"
@@ -142,17 +146,18 @@ def tensor_like(like: object) -> Callable[[bytearray, CachedHead], Answer[Any]]:
     return read
 
 
-def lists(body: bytearray, head: CachedHead) -> Answer[Any]:
-    """A JSON answer, its data as nested lists of numbers; complex numbers are pairs."""
-    return _answer(document(body, head), lambda result: _numbers(result["data"]))
+def lists(body: bytearray, headers: Headers) -> Answer[Any]:
+    """Parse a JSON answer with nested lists of numbers; complex numbers are pairs."""
+    return _answer(document(body, headers), lambda result: _numbers(result["data"]))
 
 
-def summary(body: bytearray, head: CachedHead) -> Answer[Summary]:
-    """A JSON answer that has a summary for a result."""
-    return _answer(document(body, head), lambda result: cast(Summary, result["summary"]))
+def summary(body: bytearray, headers: Headers) -> Answer[Summary]:
+    """Parse a JSON answer whose result is a summary."""
+    return _answer(document(body, headers), lambda result: cast(Summary, result["summary"]))
 
 
 def _answer(fields: dict[str, Any], take: Callable[[dict[str, Any]], Any]) -> Answer[Any]:
+    """Return the answer in a document; `take` extracts its result."""
     try:
         result = fields.pop("result")
         return Answer(take(result), result["dtype"], tuple(result["shape"]), cast(Any, fields))
@@ -161,7 +166,7 @@ def _answer(fields: dict[str, Any], take: Callable[[dict[str, Any]], Any]) -> An
 
 
 def _numbers(data: Any) -> Any:
-    """Numbers for the words of JSON: what is not finite, and integers that are long."""
+    """Replace strings by numbers that JSON does not have: NaN, infinities and long integers."""
     if isinstance(data, list):
         return [_numbers(each) for each in data]
     if isinstance(data, str):
@@ -170,7 +175,7 @@ def _numbers(data: Any) -> Any:
 
 
 def _event(block: bytes) -> tuple[str, bytes]:
-    """Name and data of an event; a comment has neither."""
+    """Return name and data of an event; both are empty for a comment."""
     lines = [line.partition(b":") for line in block.splitlines()]
     named = {name: value.removeprefix(b" ") for name, _, value in lines}
     data = b"\n".join(value.removeprefix(b" ") for name, _, value in lines if name == b"data")
@@ -178,24 +183,27 @@ def _event(block: bytes) -> tuple[str, bytes]:
 
 
 def _document(text: bytes | bytearray) -> Any:
+    """Parse JSON text."""
     try:
         return json.loads(text)
     except ValueError:
         raise UnexpectedAnswerError(f"the answer is no JSON: {_start(text)}") from None
 
 
-def _expect(media_type: str, body: bytearray, head: CachedHead) -> None:
-    if _media_type(head) != media_type:
+def _expect(media_type: str, body: bytearray, headers: Headers) -> None:
+    """Raise an UnexpectedAnswerError unless the response has the media type."""
+    if _media_type(headers) != media_type:
         raise UnexpectedAnswerError(
-            f"the answer is {_media_type(head) or 'of no media type'}, not {media_type}: "
+            f"the answer is {_media_type(headers) or 'of no media type'}, not {media_type}: "
             f"{_start(body)}"
         )
 
 
-def _media_type(head: CachedHead) -> str:
-    return head.get("content-type", "").partition(";")[0].strip().lower()
+def _media_type(headers: Headers) -> str:
+    """Return the media type without parameters, in lower case."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _start(body: bytes | bytearray) -> str:
-    """How the body begins, for a message."""
+    """Return the beginning of the body, for a message."""
     return repr(bytes(body[:QUOTED]).decode("utf-8", "replace"))

@@ -1,18 +1,43 @@
-"""Formats of request bodies and answers: bytes to a Call, an Outcome to bytes. No HTTP in here.
+"""Formats of bodies: bytes to a Call, an Outcome to bytes. No HTTP and no web framework.
 
-codec       what a format offers
-request     what all formats share: checked fields and operands to a Call; query: fields in a URL
-tensors     a tensor's bytes, both ways; envelope: what an answer says beside its result
-json        quick (plain requests) > document (strictness) > parsers (two engines) > operands >
-            layout, elements, conversion (lists to tensors); results, summary (tensors to text)
-safetensors, npy, npz, raw      with named, archive and the headers
-inference, inference_request    the Open Inference Protocol, which has routes of its own
-inflate, packing                content codings around any of them
+Shared by all formats:
+
+    base            protocols Reader and Writer, limits of decoding
+    media_types     names of the formats
+    request         checked fields and operands to a Call
+    query           fields of a URL
+    output_field    the field `output`
+    json_pointer    pointers to parts of a request, for errors
+    stored_arrays   operands and results in files of the server
+    tensor_bytes    tensors to bytes and back
+    envelope        fields of a response beside its result
+    compression     content codings around any format; zstd: its import
+
+json/, in the order in which a body passes through it:
+
+    codec           the format
+    fast_path       small plain requests in one pass
+    document        strict checks of the JSON text
+    parsers         text to Python values, by orjson or simdjson
+    operands        one operand: array, object, base64 or name
+    nested          nested lists to a shape and a flat list
+    elements        elements to a tensor, strictly
+    numbers         conversion of arrays of numbers
+    writer          tensors to text, and summaries
+
+binary/:
+
+    safetensors, npy, npz, raw      the formats
+    slices                          tensors inside a buffer, by operand name
+
+inference/, the Open Inference Protocol, which has routes of its own:
+
+    codec, request
 """
 
 from typing import Final
 
-from service.codecs.base import NO_FIELDS, Body, Chunks, DecodeContext, Encoded, Reader, Writer
+from service.codecs.base import NO_FIELDS, Body, DecodeContext, Reader, Writer
 from service.codecs.binary.npy import NpyCodec
 from service.codecs.binary.npz import NpzCodec
 from service.codecs.binary.raw import RawCodec
@@ -26,9 +51,7 @@ __all__ = [
     "READERS",
     "WRITERS",
     "Body",
-    "Chunks",
     "DecodeContext",
-    "Encoded",
     "InflatingReader",
     "PackingWriter",
     "Reader",

@@ -8,16 +8,15 @@ from typing import Any, Final, Protocol
 
 import torch
 
-from service.core.call import Call, Outcome, Output, Stored, StoreTarget, Tensor
+from service.core.call import Call, Outcome, Output, Stored, StoreTarget
 from service.core.dtypes import DTYPES, Dtype
-from service.core.timing import Timings
+from service.core.response import HttpResponse
+from service.core.timing import Stopwatch
 from service.registry import Op, Param
 
 Text = bytes | bytearray
 Body = Text | memoryview
 Buffer = Body | mmap  # of a body, or of what a part of it inflates to
-# Bytes that are sent one after the other: joining them would copy megabytes.
-Chunks = tuple[bytes | memoryview, ...]
 DEEPEST: Final = 500
 ALL_DTYPES: Final = frozenset(dtype.torch for dtype in DTYPES.values())
 NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -64,14 +63,6 @@ class DecodeContext:
             raise ValueError(f"max_nesting is {self.max_nesting}; at most {DEEPEST} can be read")
 
 
-@dataclass(slots=True)
-class Encoded:
-    """An answer in its final bytes, and its headers."""
-
-    chunks: Chunks
-    headers: tuple[tuple[bytes, bytes], ...]
-
-
 class Reader(Protocol):
     """The format of a request's body."""
 
@@ -105,11 +96,7 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """The format of an answer. Its dear part is its own verb, so that its time can be told in it.
-
-    payload = writer.result(outcome.result, call.output)   # timed: this is the encode phase
-    encoded = writer.answer(outcome, payload, timings, request_id)
-    """
+    """The format of an answer."""
 
     @property
     def media_type(self) -> str:
@@ -131,12 +118,12 @@ class Writer(Protocol):
         """Whether `output` chooses among forms of the result."""
         ...
 
-    def result(self, tensor: Tensor, output: Output) -> Chunks:
-        """The result in its final bytes, which `answer` needs not look into."""
-        ...
+    def encode(
+        self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
+    ) -> HttpResponse:
+        """Return the whole answer.
 
-    def answer(
-        self, outcome: Outcome, payload: Chunks, timings: Timings, request_id: str
-    ) -> Encoded:
-        """The whole answer around a `payload` that `result` made."""
+        The result is encoded first; then the watch is stopped, and the answer that states its
+        phases is put around the encoded result.
+        """
         ...

@@ -1,6 +1,11 @@
-"""Compressed bytes in bounded steps: what comes out is counted before more is asked for.
+"""Content codings: compressed requests to any format, and compressed responses.
 
-A bomb costs as much memory as the limit allows, and no more time than filling that takes.
+Bodies are inflated in bounded steps, and the output is counted after each. A decompression bomb
+thus costs as much memory as the limit allows, and no more time than filling that takes.
+
+Only text is compressed, because tensors as bytes hardly get smaller. Level 1 of zstd makes JSON
+numbers 2.2 times smaller at 390 MB/s, that of gzip 2.0 times at 52; of 2 MB of normal float64 gzip
+saves 4 % at 42 MB/s. Higher levels save no more and take far longer.
 """
 
 import zlib
@@ -16,28 +21,34 @@ from service.codecs.base import (
     UNBOUNDED_BYTES,
     Body,
     Buffer,
-    Chunks,
     DecodeContext,
-    Encoded,
     Reader,
     Writer,
 )
-from service.core.call import Call, Outcome, Output, Tensor
-from service.core.timing import Timings
+from service.core.call import Call, Outcome, Output
+from service.core.response import HttpResponse
+from service.core.timing import Stopwatch
 from service.errors import BodyTooLargeError, MalformedBodyError
 from service.registry import Op
 
 STEP_IN: Final = 65_536
 STEP_OUT: Final = 2**18
-GZIP: Final = 31  # zlib's word for a gzip header around a window of 32 KB
-ZLIB: Final = 15  # for its own header, which HTTP calls deflate (RFC 9110, section 8.4.1.2)
-DEFLATE: Final = -15  # and for no header at all
-# A decoder needs no larger window of zstd for this content coding (RFC 9659): 2^23 bytes.
+# The argument `wbits` of zlib: a window of 32 KB, and the kind of header.
+GZIP_WBITS: Final = 31
+ZLIB_WBITS: Final = 15  # the content coding deflate (RFC 9110, section 8.4.1.2)
+DEFLATE_WBITS: Final = -15  # no header
+# The largest window of zstd that this content coding allows (RFC 9659): 2^23 bytes.
 WINDOW_LOG: Final = 23
+# A shorter response fits in one packet as it is.
+SHORTEST_BYTES: Final = 1024
+LEVEL: Final = 1
+VARY: Final = (b"vary", b"Accept-Encoding")
+# Time to compress an element, which is about 20 bytes of JSON.
+ELEMENT_NS: Final = {"zstd": 50, "gzip": 400, "deflate": 400}
 
 
 def inflate(body: Body, coding: str, limit: int) -> bytearray:
-    """The body without its content coding; BodyTooLargeError beyond `limit` bytes."""
+    """Return the body without its content coding; BodyTooLargeError beyond `limit` bytes."""
     inflated = bytearray()
     for piece in CODINGS[coding](memoryview(body)):
         if len(inflated) + len(piece) > limit:
@@ -49,38 +60,41 @@ def inflate(body: Body, coding: str, limit: int) -> bytearray:
     return inflated
 
 
-def zlib_pieces(data: memoryview, window: int, name: str) -> Iterator[bytes]:
-    """The pieces of one zlib stream, with that window, which takes all of the data."""
-    machine = zlib.decompressobj(window)
+def zlib_pieces(data: memoryview, wbits: int, name: str) -> Iterator[bytes]:
+    """Iterate over the pieces of one zlib stream, which has to take up all of the data.
 
-    def step(rest: Buffer) -> tuple[bytes, Buffer]:
-        piece = machine.decompress(rest, STEP_OUT)
-        return piece, machine.unconsumed_tail
+    `wbits` is the window and the kind of header, `name` the beginning of errors.
+    """
+    decompressor = zlib.decompressobj(wbits)
 
-    return _pieces(data, machine, step, name, zlib.error)
+    def decompress(rest: Buffer) -> tuple[bytes, Buffer]:
+        piece = decompressor.decompress(rest, STEP_OUT)
+        return piece, decompressor.unconsumed_tail
+
+    return _pieces(data, decompressor, decompress, name, zlib.error)
 
 
 def _gzip_pieces(data: memoryview) -> Iterator[bytes]:
-    return zlib_pieces(data, GZIP, "the body is not gzip")
+    return zlib_pieces(data, GZIP_WBITS, "the body is not gzip")
 
 
 def _deflate_pieces(data: memoryview) -> Iterator[bytes]:
-    return zlib_pieces(data, ZLIB, "the body is not zlib, as the coding deflate is")
+    return zlib_pieces(data, ZLIB_WBITS, "the body is not zlib, as the coding deflate is")
 
 
 def _zstd_pieces(data: memoryview) -> Iterator[bytes]:
     from service.codecs.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
 
-    machine = ZstdDecompressor(options={DecompressionParameter.window_log_max: WINDOW_LOG})
+    decompressor = ZstdDecompressor(options={DecompressionParameter.window_log_max: WINDOW_LOG})
 
-    def step(rest: Buffer) -> tuple[bytes, Buffer]:
-        return machine.decompress(rest, STEP_OUT), b""
+    def decompress(rest: Buffer) -> tuple[bytes, Buffer]:
+        return decompressor.decompress(rest, STEP_OUT), b""
 
-    return _pieces(data, machine, step, "the body is not zstd", ZstdError)
+    return _pieces(data, decompressor, decompress, "the body is not zstd", ZstdError)
 
 
-class _Machine(Protocol):
-    """What the decompressors of zlib and zstd have in common."""
+class _Decompressor(Protocol):
+    """Attributes common to the decompressors of zlib and zstd."""
 
     @property
     def eof(self) -> bool: ...
@@ -91,33 +105,34 @@ class _Machine(Protocol):
 
 def _pieces(
     data: memoryview,
-    machine: _Machine,
-    step: Callable[[Buffer], tuple[bytes, Buffer]],
+    decompressor: _Decompressor,
+    decompress: Callable[[Buffer], tuple[bytes, Buffer]],
     name: str,
-    wrong: type[Exception],
+    error_type: type[Exception],
 ) -> Iterator[bytes]:
-    """What `step` makes of the data, whose end has to be that of the stream.
+    """Iterate over the pieces of a stream, which has to take up all of the data.
 
-    A step gives a piece, and the input that it left for the next one.
+    `decompress` returns a piece of at most STEP_OUT bytes, and the input that it has not used.
     """
     position = 0
     while position < len(data):
         rest: Buffer = data[position : position + STEP_IN]
         position += len(rest)
         full = False
-        # Output may be held back when all input is taken: after a full piece there may be more.
-        while (len(rest) or full) and not machine.eof:
+        # A decompressor may hold back output after it has taken all input: a full piece is
+        # followed by another attempt.
+        while (len(rest) or full) and not decompressor.eof:
             try:
-                piece, rest = step(rest)
-            except wrong as error:
+                piece, rest = decompress(rest)
+            except error_type as error:
                 raise MalformedBodyError(f"{name}: {error}") from None
             yield piece
             full = len(piece) == STEP_OUT
-        if machine.eof:
+        if decompressor.eof:
             break
-    if not machine.eof:
+    if not decompressor.eof:
         raise MalformedBodyError(f"{name}: it ends after {len(data)} bytes, within its stream")
-    left = len(machine.unused_data) + len(data) - position
+    left = len(decompressor.unused_data) + len(data) - position
     if left:
         raise MalformedBodyError(f"{name}: {left} bytes are left after the end of its stream")
 
@@ -158,41 +173,35 @@ class InflatingReader:
         return self.reader.decode(inflated, op, context, query)
 
 
-# Below, what is saved fits in the packet anyway.
-SHORTEST_BYTES: Final = 1024
-LEVEL: Final = 1
-VARY: Final = (b"vary", b"Accept-Encoding")
-
-
 def _pack_zstd(chunks: Iterable[bytes | memoryview]) -> bytes:
     from service.codecs.zstd import ZstdCompressor
 
-    machine = ZstdCompressor(level=LEVEL)
-    return b"".join([*map(machine.compress, chunks), machine.flush()])
+    compressor = ZstdCompressor(level=LEVEL)
+    return b"".join([*map(compressor.compress, chunks), compressor.flush()])
 
 
 def _pack_zlib(chunks: Iterable[bytes | memoryview], wbits: int) -> bytes:
-    machine = zlib.compressobj(LEVEL, wbits=wbits)
-    return b"".join([*map(machine.compress, chunks), machine.flush()])
+    compressor = zlib.compressobj(LEVEL, wbits=wbits)
+    return b"".join([*map(compressor.compress, chunks), compressor.flush()])
 
 
-# The quickest first.
+# The fastest first.
 PACKERS: Final[dict[str, Callable[[Iterable[bytes | memoryview]], bytes]]] = {
     "zstd": _pack_zstd,
-    "gzip": partial(_pack_zlib, wbits=GZIP),
-    "deflate": partial(_pack_zlib, wbits=ZLIB),
+    "gzip": partial(_pack_zlib, wbits=GZIP_WBITS),
+    "deflate": partial(_pack_zlib, wbits=ZLIB_WBITS),
 }
-# 20 bytes of JSON each.
-ELEMENT_NS: Final = {"zstd": 50, "gzip": 400, "deflate": 400}
 
 
-def pack(plain: Encoded, coding: str) -> Encoded:
+def pack(plain: HttpResponse, coding: str) -> HttpResponse:
     """The answer compressed, or as it is if it is short."""
     if sum(map(len, plain.chunks)) < SHORTEST_BYTES:
         return plain
     packed = PACKERS[coding](plain.chunks)
     coded = (b"content-encoding", coding.encode())
-    return Encoded((packed,), (*plain.headers, coded, VARY))
+    headers = tuple(each for each in plain.headers if each[0] != b"content-length")
+    length = (b"content-length", b"%d" % len(packed))
+    return HttpResponse(plain.status, (*headers, length, coded, VARY), (packed,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,12 +231,8 @@ class PackingWriter:
         """About what an element takes to be written and compressed."""
         return self.writer.element_ns + ELEMENT_NS[self.coding]
 
-    def result(self, tensor: Tensor, output: Output) -> Chunks:
-        """The result as the format has it."""
-        return self.writer.result(tensor, output)
-
-    def answer(
-        self, outcome: Outcome, payload: Chunks, timings: Timings, request_id: str
-    ) -> Encoded:
-        """The whole answer, compressed unless it is short."""
-        return pack(self.writer.answer(outcome, payload, timings, request_id), self.coding)
+    def encode(
+        self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
+    ) -> HttpResponse:
+        """Return the whole answer, compressed unless it is short."""
+        return pack(self.writer.encode(outcome, output, watch, request_id), self.coding)

@@ -1,4 +1,4 @@
-"""What an answer says beside its result: the end of a JSON object, or headers."""
+"""The fields of an answer beside its result: the end of a JSON object, or headers."""
 
 import json
 from typing import Final
@@ -6,42 +6,45 @@ from typing import Final
 import orjson
 
 from service.core.call import Outcome
-from service.core.timing import server_timing, timing_json
-
-Headers = tuple[tuple[bytes, bytes], ...]
+from service.core.response import Headers
+from service.core.timing import SERVER_TIMING, TIMING_JSON
 
 LONGEST_HEADER: Final = 4096
 # Names of the registry and checked request ids need no escapes.
 ENVELOPE: Final = (
     b',%b"strategy":"%b","device":"%b","warnings":%b,"request_id":"%b",'
-    b'"timing":{%b,"threads":%d,"warm":%b,"lane":"%b"}}'
+    b'"timing":{%b,"threads":%d,"warm":%b,"executor":"%b"}}'
 )
 
 
 def rest_json(outcome: Outcome, texts: tuple[bytes, ...], request_id: str) -> bytes:
-    """Everything after the result, from its comma to the closing brace."""
+    """Return everything after the result, from its comma to the closing brace."""
+    explanation = b""
+    if outcome.explanation is not None:
+        block = orjson.dumps(dict(outcome.explanation))
+        explanation = b'"%b":%b,' % (outcome.op.encode(), block)
     return ENVELOPE % (
-        _explanation(outcome),
+        explanation,
         outcome.strategy.encode(),
         outcome.device.encode(),
         orjson.dumps(outcome.warnings) if outcome.warnings else b"[]",
         request_id.encode(),
-        timing_json(texts),
+        TIMING_JSON % texts,
         outcome.threads,
         b"true" if outcome.warm else b"false",
-        outcome.lane.encode(),
+        outcome.executor.encode(),
     )
 
 
 def envelope_json(outcome: Outcome, texts: tuple[bytes, ...], request_id: str) -> bytes:
-    """The whole object without its result."""
+    """Return the whole object without its result."""
     return b'{"op":"%b"%b' % (outcome.op.encode(), rest_json(outcome, texts, request_id))
 
 
 def envelope_headers(outcome: Outcome, texts: tuple[bytes, ...], envelope: bytes) -> Headers:
-    """The headers of an answer that is not JSON."""
+    """Return the headers of an answer that is not JSON."""
     return (
-        (b"server-timing", server_timing(texts)),
+        (b"server-timing", SERVER_TIMING % texts),
         (b"x-strategy", outcome.strategy.encode()),
         (b"x-device", outcome.device.encode()),
         (b"x-envelope", shorten(envelope)),
@@ -49,9 +52,9 @@ def envelope_headers(outcome: Outcome, texts: tuple[bytes, ...], envelope: bytes
 
 
 def shorten(envelope: bytes) -> bytes:
-    """The envelope in ASCII, without its longest blocks if it would be too long for a header.
+    """Return the envelope in ASCII, short enough for a header.
 
-    `dropped` names them.
+    Its longest blocks are dropped first, and named in `dropped`.
     """
     if len(envelope) <= LONGEST_HEADER and envelope.isascii():
         return envelope
@@ -65,13 +68,6 @@ def shorten(envelope: bytes) -> bytes:
         del fields[dropped[-1]]
         text = _ascii({**fields, "dropped": dropped})
     return text
-
-
-def _explanation(outcome: Outcome) -> bytes:
-    """The block named after the operation, if there is one, and a comma."""
-    if outcome.explanation is None:
-        return b""
-    return b'"%b":%b,' % (outcome.op.encode(), orjson.dumps(dict(outcome.explanation)))
 
 
 def _ascii(value: object) -> bytes:

@@ -1,22 +1,22 @@
-"""JSON pointers (RFC 6901) to the parts of a request, and how sentences call them."""
+"""JSON pointers (RFC 6901) to the parts of a request, and names of these parts for messages."""
 
 from service.core.call import Shape
 from service.errors import MAX_QUOTED, clip
 
 
 def escape(key: str) -> str:
-    """A key as a step of a pointer; no more of it than an answer may repeat."""
+    """Return a key as a step of a pointer, cut to the length that an error may quote."""
     return clip(key, MAX_QUOTED).replace("~", "~0").replace("/", "~1")
 
 
 def name_of(pointer: str) -> str:
-    """What a sentence calls the tensor at a pointer: `a`, `operand 0`."""
+    """Return the name of the tensor at a pointer for a message: `a`, `operand 0`."""
     first, *rest = pointer[1:].split("/")
     return f"operand {rest[0]}" if first == "operands" else first
 
 
 def kind_of(value: object) -> str:
-    """What a JSON value is, for a sentence that does not repeat it."""
+    """Return the kind of a JSON value for a message that does not quote it: `a list`."""
     kinds: dict[type, str] = {
         type(None): "null",
         bool: "a boolean",
@@ -28,7 +28,7 @@ def kind_of(value: object) -> str:
 
 
 def index_of(position: int, shape: Shape) -> tuple[int, ...]:
-    """The index on each axis, from a position in row-major order."""
+    """Return the index on each axis of an element, from its position in row-major order."""
     steps = []
     for size in reversed(shape):
         position, step = divmod(position, size)
@@ -37,5 +37,5 @@ def index_of(position: int, shape: Shape) -> tuple[int, ...]:
 
 
 def pointer_to(pointer: str, position: int, shape: Shape) -> str:
-    """The pointer of an element, from its position in row-major order."""
+    """Return the pointer of an element, from its position in row-major order."""
     return pointer + "".join(f"/{step}" for step in index_of(position, shape))

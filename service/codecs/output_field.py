@@ -1,4 +1,4 @@
-"""The field `output`: the form of a JSON answer's result, or the name that it is kept under."""
+"""The field `output`: the form of the result in a JSON response, or the name to store it under."""
 
 from typing import Final
 
@@ -15,28 +15,28 @@ from service.errors import (
     quote,
 )
 
-KEEP: Final = ("store", "overwrite")
+STORE_KEYS: Final = ("store", "overwrite")
 _OUTPUT: Final = choice("output", OUTPUTS)
 _OVERWRITE: Final = boolean("overwrite")
 
 
 def parse_output(value: object, context: DecodeContext) -> Output:
-    """One of `OUTPUTS`, or the file that a result is to be kept in."""
+    """Return one of `OUTPUTS`, or the target that the result is stored in."""
     if not context.has_outputs:
         raise InvalidFieldError(
             "output chooses among the forms of JSON answers; the answer asked for is none",
             hint="leave it out, or send 'Accept: application/json'",
             places=[Place("/output", "expected no such field")],
         )
-    return _parse_keep(value, context) if isinstance(value, dict) else _OUTPUT(value)
+    return _parse_store_target(value, context) if isinstance(value, dict) else _OUTPUT(value)
 
 
-def _parse_keep(value: dict[str, object], context: DecodeContext) -> Output:
-    """The file that an object with `store`, and perhaps `overwrite`, asks for."""
-    if unknown := [key for key in value if key not in KEEP]:
+def _parse_store_target(value: dict[str, object], context: DecodeContext) -> Output:
+    """Return the store target of an object with `store` and optionally `overwrite`."""
+    if unknown := [key for key in value if key not in STORE_KEYS]:
         raise UnknownFieldError(
-            f"output has {quote(unknown[0])}; an object there has {' and '.join(KEEP)}",
-            hint=did_you_mean(unknown[0], KEEP),
+            f"output has {quote(unknown[0])}; an object there has {' and '.join(STORE_KEYS)}",
+            hint=did_you_mean(unknown[0], STORE_KEYS),
             places=[Place(f"/output/{escape(unknown[0])}", "unknown field")],
         )
     overwrite = _OVERWRITE(value.get("overwrite", False))
@@ -45,7 +45,7 @@ def _parse_keep(value: dict[str, object], context: DecodeContext) -> Output:
 
 
 def arrays_of(context: DecodeContext, pointer: str) -> Arrays:
-    """Where stored arrays are found, or an ArrayUnavailableError if there is no such place."""
+    """Return the stored arrays; ArrayUnavailableError if the service has none."""
     if context.arrays is None:
         raise ArrayUnavailableError(
             "this service has no stored arrays: SERVICE_DATA is not set",

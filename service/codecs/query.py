@@ -1,7 +1,7 @@
-"""Fields in a query string: text to the values that JSON would have.
+"""Fields in a query string: texts to the values that they would be in JSON.
 
-Numbers, words, `true`, `false` and `null` stand plain, lists are JSON text. Which values are right
-is not decided here: `service.codecs.request` checks them as it checks those of a JSON body.
+Numbers, words, `true`, `false` and `null` are written plainly, lists as JSON text. The values are
+not validated here: `service.codecs.request` validates them like those of a JSON body.
 """
 
 import re
@@ -18,11 +18,15 @@ from service.registry import Op
 
 LITERALS: Final = {"true": True, "false": False, "null": None}
 NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
+# Fields whose values are always words, even those that read as numbers.
 WORDS: Final = ("strategy", "device", "dtype", "output")
 
 
 def read_query(query: Mapping[str, str], op: Op[Any], context: DecodeContext) -> dict[str, object]:
-    """The fields of a query string, by name."""
+    """Return the fields of a query string by name.
+
+    Operands are not allowed there: UnknownFieldError.
+    """
     if not query:
         return {}
     operands = op.operands if op.operands is not None else ("operands",)

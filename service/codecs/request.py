@@ -1,4 +1,4 @@
-"""Checked fields and operands to a Call. What every format shares: it knows none of them."""
+"""Checked fields and operands to a Call, independent of the format that they came in."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn, Protocol
 import torch
 
 from service.codecs.base import DecodeContext
-from service.codecs.json.numbers import PARTS, convert
+from service.codecs.json.numbers import PART_DTYPES, convert
 from service.codecs.json_pointer import escape, name_of
 from service.codecs.output_field import parse_output
 from service.core.call import AUTO, OUTPUTS, Call, Output, Shape, Spec, Stored, Tensor
@@ -35,32 +35,32 @@ class Operand(Protocol):
 
     @property
     def pointer(self) -> str:
-        """Where it stands in the request."""
+        """The JSON pointer of its data in the request."""
         ...
 
     @property
     def dtype(self) -> Dtype | None:
-        """The dtype that it states itself, if it does."""
+        """The dtype stated beside its data, or None."""
         ...
 
     def read(self, dtype: Dtype) -> tuple[Tensor, str | None]:
-        """The tensor, and a sentence on a whole number that lost digits, if any did.
+        """Return the tensor, and a warning if a whole number lost digits.
 
-        One by reference is Stored: its elements are not read.
+        An operand by reference stays Stored: its elements are not read.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ShapeOperand:
-    """An operand of a plan that is a shape alone."""
+    """An operand of a plan given by its shape alone."""
 
     pointer: str
     shape: Shape
     dtype: Dtype | None
 
     def read(self, dtype: Dtype) -> NoReturn:
-        """There is nothing to read."""
+        """Raise MissingFieldError: there are no data."""
         raise MissingFieldError(
             f"{name_of(self.pointer)} has no data", places=[Place(self.pointer, "a shape alone")]
         )
@@ -76,10 +76,10 @@ def build_call(
     operands: Mapping[str, Operand],
     context: DecodeContext,
 ) -> Call:
-    """The call of checked fields and operands; a RequestError says what is wrong with them.
+    """Return the call of these fields and operands, or raise a RequestError.
 
-    `operands` are in order; those of an operation that takes a list are called `0`, `1`, ...
-    Their data are read last, when the other fields are known to be right.
+    `operands` are in order; those of an operation that takes a list are named `0`, `1`, ...
+    Their data are read last, after all other fields are checked.
     """
     checked = check_fields(op, fields, operands, context)
     return complete_call(op, checked, operands.values(), context)
@@ -88,7 +88,7 @@ def build_call(
 def check_fields(
     op: Op[Any], fields: Mapping[str, object], operands: Collection[str], context: DecodeContext
 ) -> "Fields":
-    """The fields beside operands of these names, when both are right."""
+    """Return the checked fields beside operands of these names."""
     _refuse_unknown(op, fields, operands, context.params)
     _refuse_missing(op, fields, operands)
     return parse_fields(op, fields, context)
@@ -97,16 +97,16 @@ def check_fields(
 def complete_call(
     op: Op[Any], checked: "Fields", operands: Collection[Operand], context: DecodeContext
 ) -> Call:
-    """The call of checked fields on the operands, which are read now."""
+    """Return the call of checked fields on the operands, which are read here."""
     if context.shapes:
-        return checked.call(op, operand_specs=_sketch_all(operands, checked.dtype, context))
+        return checked.call(op, operand_specs=_read_specs(operands, checked.dtype, context))
     tensors, warnings = _read_all(operands, checked.dtype, context)
     return checked.call(op, tensors, warnings)
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The checked fields of a request beside its operands. `dtype` is that of plain arrays."""
+    """Checked fields of a request beside its operands. `dtype` is that of operands without one."""
 
     strategy: str
     device: str
@@ -123,7 +123,7 @@ class Fields:
         warnings: tuple[str, ...] = (),
         operand_specs: tuple[Spec, ...] = (),
     ) -> Call:
-        """The call of these fields on `operands`."""
+        """Return the call of these fields on `operands`."""
         return Call(
             op.name,
             operands,
@@ -139,7 +139,7 @@ class Fields:
 
 
 def parse_fields(op: Op[Any], fields: Mapping[str, object], context: DecodeContext) -> Fields:
-    """All fields but the operands; a RequestError says what is wrong with one."""
+    """Return all fields but the operands, checked; RequestError for the first wrong one."""
     strategy = AUTO
     if "strategy" in fields:
         strategy = _STRATEGY(fields["strategy"])
@@ -160,7 +160,7 @@ def parse_fields(op: Op[Any], fields: Mapping[str, object], context: DecodeConte
 
 
 def parse_dtype_at(name: object, pointer: str) -> Dtype:
-    """The dtype of that name; the error points at the field it came from."""
+    """Return the dtype of that name; UnknownDtypeError with this pointer if there is none."""
     try:
         return parse_dtype(name)
     except UnknownDtypeError as error:
@@ -169,10 +169,10 @@ def parse_dtype_at(name: object, pointer: str) -> Dtype:
 
 
 def _read_all(
-    operands: Collection[Operand], asked: Dtype | None, context: DecodeContext
+    operands: Collection[Operand], requested: Dtype | None, context: DecodeContext
 ) -> tuple[tuple[Tensor, ...], tuple[str, ...]]:
-    """All tensors in the one dtype that holds them, and what lost digits on the way."""
-    plain = _plain_dtype(operands, asked, context)
+    """Return all tensors in their common dtype, and warnings about lost digits."""
+    plain = _plain_dtype(operands, requested, context)
     read = [operand.read(operand.dtype or plain) for operand in operands]
     losses = [(operand, lost) for operand, (_, lost) in zip(operands, read, strict=True) if lost]
     tensors = [tensor for tensor, _ in read]
@@ -188,20 +188,20 @@ def _read_all(
 
 
 def _plain_dtype(
-    operands: Collection[Operand], asked: Dtype | None, context: DecodeContext
+    operands: Collection[Operand], requested: Dtype | None, context: DecodeContext
 ) -> Dtype:
-    """The dtype of operands that state none."""
+    """Return the dtype of operands that state none: as requested, or that of the others."""
     stated = [operand.dtype.torch for operand in operands if operand.dtype]
-    if asked or not stated:
-        return asked or context.dtype
+    if requested or not stated:
+        return requested or context.dtype
     return describe(stated[0] if len(set(stated)) == 1 else promote(stated))
 
 
-def _sketch_all(
-    operands: Collection[Operand], asked: Dtype | None, context: DecodeContext
+def _read_specs(
+    operands: Collection[Operand], requested: Dtype | None, context: DecodeContext
 ) -> tuple[Spec, ...]:
-    """Shape and dtype of each operand, with data or without."""
-    plain = _plain_dtype(operands, asked, context)
+    """Return shape and dtype of each operand, with data or without."""
+    plain = _plain_dtype(operands, requested, context)
     specs = []
     for operand in operands:
         dtype = operand.dtype or plain
@@ -215,7 +215,7 @@ def _sketch_all(
 
 
 def _promote(tensor: Tensor, target: torch.dtype, pointer: str) -> tuple[Tensor, str | None]:
-    """The tensor in a dtype that promotion gave, and a sentence on an integer that lost digits."""
+    """Return the tensor in the promoted dtype, and a warning if an integer lost digits."""
     if isinstance(tensor, Stored):
         found, wanted = describe(tensor.dtype).name, describe(target).name
         raise InvalidFieldError(
@@ -228,7 +228,7 @@ def _promote(tensor: Tensor, target: torch.dtype, pointer: str) -> tuple[Tensor,
         return tensor.to(target), None
     dtype = describe(target)
     items = tensor.to(torch.int64).numpy().reshape(-1)
-    flat, lost = convert(items, PARTS.get(dtype.name, dtype), lambda _: pointer)
+    flat, lost = convert(items, PART_DTYPES.get(dtype.name, dtype), lambda _: pointer)
     return flat.to(target).reshape(tensor.shape), lost
 
 
@@ -236,9 +236,9 @@ def _refuse_unknown(
     op: Op[Any],
     fields: Mapping[str, object],
     operands: Collection[str],
-    more: Sequence[Param],
+    route_params: Sequence[Param],
 ) -> None:
-    params = [param.name for param in (*op.params, *more)]
+    params = [param.name for param in (*op.params, *route_params)]
     unknown = [name for name in fields if name not in COMMON and name not in params]
     if op.operands is not None:
         unknown += [name for name in operands if name not in op.operands]

@@ -1,7 +1,7 @@
-"""Arrays that stay on this side: operands by reference, and results kept under a name.
+"""Stored arrays: operands by reference, and results stored under a name.
 
-All of them are files in one folder of the operator's. A client gives names, never paths: whatever
-a name is made of, what it stands for lies in that folder or is not found.
+All of them are files in one folder on the server. A client sends names, never paths: a name that
+resolves to a file outside of that folder is not found.
 """
 
 import mmap
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from service.codecs.base import Body
-from service.codecs.binary.npy import CODES, read_span, write_header
+from service.codecs.binary.npy import CODES, read_slice, write_header
 from service.codecs.binary.slices import TensorSlice
 from service.core.array_files import Sink, Source, map_file, open_zarr, stamp
 from service.core.call import Spec, Stored, StoreTarget, Tensor, stored
@@ -37,38 +37,41 @@ from service.errors import (
     quote,
 )
 
-# No part begins with a dot: neither a step upwards nor a file that is not finished can be named.
-PART: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
-NAME: Final = re.compile(rf"{PART}(/{PART})*", re.ASCII)
-LONGEST: Final = 255
-HINT: Final = "names are those of files, such as weights.npy or layers/first.zarr"
+# No part begins with a dot, which excludes `..` and the temporary files of unfinished results.
+NAME_PART: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+NAME: Final = re.compile(rf"{NAME_PART}(/{NAME_PART})*", re.ASCII)
+MAX_NAME_LENGTH: Final = 255
+NAME_HINT: Final = "names are those of files, such as weights.npy or layers/first.zarr"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredOperand:
-    """An operand by reference."""
+    """An operand by reference, whose elements stay in its file."""
 
     tensor: Stored
     pointer: str
 
     @property
     def dtype(self) -> Dtype:
-        """The dtype of the file."""
+        """The dtype in the file's header."""
         return describe(self.tensor.dtype)
 
     def read(self, dtype: Dtype) -> tuple[Tensor, None]:
-        """The operand, whose elements are still where they are."""
+        """Return the reference; the strategy loads the elements."""
         return self.tensor, None
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayFolder:
-    """The folder SERVICE_DATA. `root` is its own path, without links."""
+    """The folder SERVICE_DATA. `root` is its path with symbolic links resolved."""
 
     root: Path
 
     def find(self, name: object, pointer: str) -> Stored:
-        """The array of that name, by its header alone; ArrayUnavailableError if there is none."""
+        """Return the array of that name, reading its header alone.
+
+        Raises ArrayUnavailableError if there is none, or if it cannot be read.
+        """
         path = self._path(name, pointer)
         try:
             found = path.resolve(strict=True)
@@ -79,19 +82,22 @@ class ArrayFolder:
             self._refuse_absent(path, pointer)
         try:
             if path.suffix == ".npy" and stat.S_ISREG(mode):
-                return _npy(str(name), str(found))
+                return _open_npy(str(name), str(found))
             if path.suffix == ".zarr" and stat.S_ISDIR(mode):
-                return _zarr(str(name), str(found))
+                return _open_zarr(str(name), str(found))
         except (OSError, ValueError) as error:
-            _refuse(f"{quote(name)} cannot be read: {_words(error)}", pointer)
+            _refuse(f"{quote(name)} cannot be read: {_reason(error)}", pointer)
         except (MalformedBodyError, UnknownDtypeError) as error:
             _refuse(error.detail, pointer, hint=error.hint)
         return _refuse(
-            f"{quote(name)} is neither an .npy file nor a .zarr folder", pointer, hint=HINT
+            f"{quote(name)} is neither an .npy file nor a .zarr folder", pointer, hint=NAME_HINT
         )
 
     def keep(self, name: object, pointer: str, *, overwrite: bool) -> StoreTarget:
-        """The output that a result is kept in, if that name can be given."""
+        """Return the target that a result is stored in under that name.
+
+        Raises ArrayExistsError if the name is taken and `overwrite` is false.
+        """
         path = self._path(name, pointer)
         if path.suffix != ".npy":
             _refuse(f"{quote(name)}: results are stored as npy files", pointer, hint="end it .npy")
@@ -100,23 +106,23 @@ class ArrayFolder:
         except OSError:
             parent = self.root.parent
         if not parent.is_relative_to(self.root):
-            _refuse(f"there is no folder {quote(name)} could lie in", pointer, hint=HINT)
+            _refuse(f"there is no folder {quote(name)} could lie in", pointer, hint=NAME_HINT)
         if os.path.lexists(path) and not overwrite:
-            raise _taken(str(name), pointer)
+            raise _name_taken_error(str(name), pointer)
         final = parent / path.name
         return StoreTarget(str(name), partial(self._create, final, pointer, overwrite=overwrite))
 
     def scratch(self) -> StoreTarget:
-        """An output that is gone as soon as nobody reads it."""
+        """Return a target without a name, whose file is removed after use."""
         return StoreTarget("", partial(self._create, None, "/output"))
 
     def _path(self, name: object, pointer: str) -> Path:
-        if not isinstance(name, str) or len(name) > LONGEST or not NAME.fullmatch(name):
+        if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH or not NAME.fullmatch(name):
             _refuse(
                 f"a stored array is named by letters, digits, '.', '_', '-' and '/'; "
                 f"it was {quote(name)}",
                 pointer,
-                hint=HINT,
+                hint=NAME_HINT,
             )
         return self.root / name
 
@@ -128,7 +134,7 @@ class ArrayFolder:
         _refuse(
             f"no stored array is named {quote(str(path.relative_to(self.root)))}",
             pointer,
-            hint=did_you_mean(path.name, near) or HINT,
+            hint=did_you_mean(path.name, near) or NAME_HINT,
         )
 
     @contextmanager
@@ -141,8 +147,8 @@ class ArrayFolder:
         header = write_header(dtype, spec.shape)
         try:
             with part.open("xb") as file:
-                # Its room is taken now: a mapped file that finds none while it is written to
-                # would end the process.
+                # Space is allocated before: a write to a mapped file on a full disk kills the
+                # process.
                 size = len(header) + prod(spec.shape) * dtype.itemsize
                 os.posix_fallocate(file.fileno(), 0, size)
                 file.write(header)
@@ -150,15 +156,15 @@ class ArrayFolder:
             if final is not None:
                 _publish(part, final, overwrite=overwrite)
         except FileExistsError:
-            raise _taken(str(final and final.name), pointer) from None
+            raise _name_taken_error(str(final and final.name), pointer) from None
         except OSError as error:
-            _refuse(f"the result cannot be stored: {_words(error)}", pointer)
+            _refuse(f"the result cannot be stored: {_reason(error)}", pointer)
         finally:
             part.unlink(missing_ok=True)
 
 
 def _publish(part: Path, final: Path, *, overwrite: bool) -> None:
-    """Give a finished file its name at once; FileExistsError if another has taken it."""
+    """Give a finished file its name atomically; FileExistsError if that name is taken."""
     with part.open("rb") as file:
         os.fsync(file.fileno())
     if overwrite:
@@ -167,28 +173,37 @@ def _publish(part: Path, final: Path, *, overwrite: bool) -> None:
         final.hardlink_to(part)
 
 
-def _npy(name: str, path: str) -> Stored:
+def _open_npy(name: str, path: str) -> Stored:
     size = stamp(path)
     with (
         Path(path).open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
     ):
-        span = read_span(mapped, name)
-    source = Source(path, span.shape, span.dtype.numpy.str, span.offset, span.columns, size)
-    return stored(name, span.dtype.torch, source, partial(_read_npy, name, span, source))
+        tensor_slice = read_slice(mapped, name)
+    source = Source(
+        path,
+        tensor_slice.shape,
+        tensor_slice.dtype.numpy.str,
+        tensor_slice.offset,
+        tensor_slice.column_major,
+        size,
+    )
+    return stored(
+        name, tensor_slice.dtype.torch, source, partial(_read_npy, name, tensor_slice, source)
+    )
 
 
-def _read_npy(name: str, span: TensorSlice, source: Source) -> Tensor:
+def _read_npy(name: str, tensor_slice: TensorSlice, source: Source) -> Tensor:
     try:
         if stamp(source.path) == source.stamp:
-            return span.read(map_file(source.path), "")
-        words = "it has changed since it was asked for"
+            return tensor_slice.read(map_file(source.path), "")
+        reason = "it has changed since it was asked for"
     except OSError as error:
-        words = _words(error)
-    raise ArrayUnavailableError(f"{quote(name)} cannot be read: {words}")
+        reason = _reason(error)
+    raise ArrayUnavailableError(f"{quote(name)} cannot be read: {reason}")
 
 
-def _zarr(name: str, path: str) -> Stored:
+def _open_zarr(name: str, path: str) -> Stored:
     if find_spec("zarr") is None:
         raise ValueError("zarr is not installed; it is the extra [zarr] of this service")
     try:
@@ -206,16 +221,16 @@ def _read_zarr(name: str, source: Source) -> Tensor:
     try:
         return torch.from_numpy(np.array(source[...], order="C"))
     except Exception as error:
-        words = f"the zarr package does not read it ({type(error).__name__})"
-        raise ArrayUnavailableError(f"{quote(name)} cannot be read: {words}") from error
+        reason = f"the zarr package does not read it ({type(error).__name__})"
+        raise ArrayUnavailableError(f"{quote(name)} cannot be read: {reason}") from error
 
 
-def _words(error: Exception) -> str:
-    """What went wrong, without the path."""
+def _reason(error: Exception) -> str:
+    """Return the text of an error without the path of the file."""
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
-def _taken(name: str, pointer: str) -> ArrayExistsError:
+def _name_taken_error(name: str, pointer: str) -> ArrayExistsError:
     return ArrayExistsError(
         f"there is a stored array named {quote(name)} already",
         hint='"overwrite": true beside the name replaces it',
@@ -228,7 +243,10 @@ def _refuse(detail: str, pointer: str, *, hint: str | None = None) -> NoReturn:
 
 
 def names_array(body: Body) -> bool:
-    """Whether a body may refer to a stored array, or ask for one: then it waits for a disk."""
-    if isinstance(body, memoryview):  # which looks for numbers alone
+    """Return whether a JSON body may refer to a stored array, so that decoding reads a disk.
+
+    Also true for a body with an escaped character, which may be part of one of the keys.
+    """
+    if isinstance(body, memoryview):  # `in` finds integers alone in it
         body = bytes(body)
     return b'"ref"' in body or b'"store"' in body or b"\\u" in body

@@ -1,4 +1,4 @@
-"""A tensor's bytes, little-endian and row by row, both ways. Formats share it."""
+"""Tensors to bytes and back: little-endian, in row-major order. Shared by the formats."""
 
 from math import prod
 from typing import Final
@@ -14,12 +14,12 @@ from service.core.call import Shape, Tensor
 from service.core.dtypes import Dtype
 from service.errors import InvalidElementError, Place, ShapeMismatchError
 
-# Most results are of dtypes that numpy has, with nothing to resolve: they take the shortest way.
+# Most results are of these dtypes, which numpy has: they skip the checks for views and bfloat16.
 PLAIN: Final = (torch.float32, torch.float64)
 
 
 def to_bytes(tensor: Tensor) -> memoryview:
-    """The bytes of a tensor; they are not copied unless it is not contiguous."""
+    """Return the bytes of a tensor, without a copy if it is contiguous."""
     if tensor.dtype in PLAIN and tensor.is_contiguous() and not tensor.is_neg() and tensor.numel():
         return tensor.numpy().data.cast("B")
     if tensor.is_conj() or tensor.is_neg():
@@ -31,9 +31,9 @@ def to_bytes(tensor: Tensor) -> memoryview:
 
 
 def from_bytes(data: bytearray, dtype: Dtype, shape: Shape, pointer: str) -> Tensor:
-    """The tensor over those bytes, which it keeps: nothing is copied.
+    """Return a tensor over those bytes, without a copy.
 
-    ShapeMismatchError when the count is not that of the shape.
+    Raises ShapeMismatchError if their count is not that of the shape.
     """
     count = prod(shape) * dtype.itemsize
     if len(data) != count:
@@ -52,20 +52,20 @@ def from_buffer(
     pointer: str,
     *,
     offset: int = 0,
-    columns: bool = False,
+    column_major: bool = False,
 ) -> Tensor:
-    """The tensor over the bytes from `offset` on, which are enough for it.
+    """Return a tensor over the bytes from `offset` on; the buffer has to hold all of them.
 
-    They are copied only if they are not aligned for their dtype, or cannot be written to, which
-    torch takes for granted. With `columns` they lie column by column.
+    They are copied only if they are not aligned for their dtype or are read-only: torch requires
+    writable memory. With `column_major` the first axis varies fastest.
     """
     if 0 in shape:
         check_empty(shape, pointer)
         return torch.empty(shape, dtype=dtype.torch)
     if dtype.kind == "bool":
         _check_bools(np.frombuffer(data, np.uint8, prod(shape), offset), pointer)
-    # One call instead of `frombuffer`, `reshape` and a transposition: 0.2 us, torch's take 4.
-    items = np.ndarray(shape, dtype.numpy, data, offset, order="F" if columns else "C")
+    # 0.2 us, where `frombuffer`, `reshape` and a transposition by torch take 4.
+    items = np.ndarray(shape, dtype.numpy, data, offset, order="F" if column_major else "C")
     if not (items.flags.aligned and items.flags.writeable):
         items = items.copy(order="K")
     tensor = torch.from_numpy(items)

@@ -1,4 +1,4 @@
-"""How far a result is from its float64 reference."""
+"""Agreement of a result with its float64 reference."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far a result is from the float64 reference: an element disagrees by rtol and atol."""
+    """Errors of a result against its float64 reference, and the elements beyond rtol and atol."""
 
     max_abs_error: float
     max_rel_error: float
@@ -20,7 +20,7 @@ class Agreement:
 
     @property
     def agrees(self) -> bool:
-        """Whether no element disagrees."""
+        """True if no element disagrees."""
         return self.disagreeing == 0
 
 
@@ -38,7 +38,7 @@ def agreement(result: Array, reference: Array, *, rtol: float, atol: float) -> A
         size = np.abs(reference * 1.0)
         relative = np.where(same, 0.0, error / size)
         relative = np.where(np.isnan(relative), np.inf, relative)
-        # An infinite reference has an infinite tolerance, which only itself is within.
+        # An infinite reference has an infinite tolerance: only the same infinity agrees with it.
         wrong = ~same & ~(np.isfinite(error) & (error <= atol + rtol * size))
     suspects = np.where(wrong, error, 0.0) if wrong.any() else error
     index = np.unravel_index(int(suspects.argmax()), error.shape)
@@ -51,7 +51,7 @@ def agreement(result: Array, reference: Array, *, rtol: float, atol: float) -> A
 
 
 def _distance(x: Array, y: Array) -> Array:
-    """|x - y| in float64; that of two integers is exact before it is rounded."""
+    """Return |x - y| in float64; for integers the difference is exact before it is rounded."""
     if x.dtype.kind == y.dtype.kind == "i":
         a, b = x.astype(np.uint64), y.astype(np.uint64)
         return np.where(x > y, a - b, b - a).astype(np.float64)

@@ -1,4 +1,4 @@
-"""How to race: the fields of a compare request beside those of its operation."""
+"""Options of a race: the fields of a compare request besides those of its operation."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from service.registry import Param
 
 @dataclass(frozen=True)  # no slots: the fields below take its defaults
 class CompareOptions:
-    """How to race: `strategies` and `devices` are all of them when empty."""
+    """Options of a race; empty `strategies` and `devices` mean all of them."""
 
     strategies: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
@@ -22,15 +22,18 @@ class CompareOptions:
 
     @classmethod
     def of(cls, parsed: Mapping[str, Any]) -> "CompareOptions":
-        """The options that PARAMS parsed; a name that is null is the default."""
+        """Return the options that PARAMS parsed; null means the default."""
         return cls(**{name: value for name, value in parsed.items() if value is not None})
 
 
 def _is_text(value: object) -> bool:
+    """Return whether `value` is a string."""
     return isinstance(value, str)
 
 
 def _names(name: str) -> Callable[[object], tuple[str, ...]]:
+    """Return the parser of a list of names."""
+
     def parse(value: object) -> tuple[str, ...]:
         if not isinstance(value, list) or len(value) > 64 or not all(map(_is_text, value)):
             refuse(name, value, "a list of names")
@@ -40,6 +43,8 @@ def _names(name: str) -> Callable[[object], tuple[str, ...]]:
 
 
 def _tolerance(name: str) -> Callable[[object], float]:
+    """Return the parser of a tolerance."""
+
     def parse(value: object) -> float:
         if not is_number(value) or value < 0:
             refuse(name, value, "a number from 0")
@@ -51,26 +56,26 @@ def _tolerance(name: str) -> Callable[[object], float]:
 _NAMES: Final = {"type": "array", "items": {"type": "string"}, "maxItems": 64}
 _TOLERANCE: Final = {"type": "number", "minimum": 0}
 
-# The fields of a compare request beside those of its operation.
+# The fields of a compare request besides those of its operation.
 PARAMS: Final = (
-    Param("strategies", "Which to race; all of them unless named.", _NAMES, _names("strategies")),
-    Param("devices", 'Where to race, such as ["cpu", "cuda"].', _NAMES, _names("devices")),
+    Param("strategies", "Strategies to race; all of them if absent.", _NAMES, _names("strategies")),
+    Param("devices", 'Devices to race on, such as ["cpu", "cuda"].', _NAMES, _names("devices")),
     Param(
         "baseline",
-        "What speed-ups are over; the slowest that ran unless named.",
+        "Strategy that speed-ups are relative to; the slowest that ran if absent.",
         {"type": "string"},
         text("baseline", longest=64),
     ),
     Param(
         "repeat",
-        "The most runs of a strategy.",
+        "Greatest number of runs of a strategy.",
         {"type": "integer", "minimum": 1, "maximum": 1000},
         integer("repeat", least=1, most=1000),
         default=CompareOptions.repeat,
     ),
     Param(
         "budget_ms",
-        "The most time for all runs; each strategy runs once in any case.",
+        "Time for all runs in milliseconds; each strategy runs at least once.",
         {"type": "integer", "minimum": 1, "maximum": 60_000},
         integer("budget_ms", least=1, most=60_000),
         default=CompareOptions.budget_ms,

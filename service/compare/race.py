@@ -1,7 +1,7 @@
-"""Races the strategies of an operation on the same inputs, and checks them against float64.
+"""Race of the strategies of an operation on the same inputs, with a check against float64.
 
-Rungs run in turns, so that what disturbs the host disturbs all of them; each runs at least once,
-and until `repeat` runs or the time budget are spent.
+Strategies run in rounds of a few runs each, so that a disturbance of the host affects all of them.
+Each runs at least once, and until `repeat` runs or the time budget are used up.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,14 +23,14 @@ from service.errors import InvalidFieldError, Place, UnknownStrategyError
 from service.planning.planner import NS_PER_MS, CallSpec, Plan, Planner, concerns
 from service.registry import Inferred, Op
 
-# A run this short is warmed up first; a longer one is not disturbed by a cold cache.
+# A run shorter than this is warmed up first; a cold cache does not matter to a longer one.
 WARM_UP_NS: Final = 50_000_000
-RUNS_A_TURN: Final = 5
+RUNS_PER_ROUND: Final = 5
 
 
 @dataclass(slots=True)
-class Rung:
-    """A strategy in the race: its plan, its operands on its device, and what came of it."""
+class StrategyRun:
+    """A strategy in a race: its plan, its operands on its device, its times and its result."""
 
     plan: Plan
     operands: Sequence[Tensor]
@@ -39,22 +39,23 @@ class Rung:
     result: Tensor = field(init=False)
 
     def warm_up(self) -> None:
-        """Run once without a clock, if that is short."""
+        """Run once without timing it, if a run is short."""
         if self.plan.estimated_ns < WARM_UP_NS:
             self._run()
 
     def _run(self) -> Tensor:
+        """Return the result of one run, or raise an OutOfMemoryError."""
         try:
-            return self.plan.strategy.run(self.plan.meaning, self.operands)
+            return self.plan.strategy.run(self.plan.inferred, self.operands)
         except (MemoryError, RuntimeError) as error:
             if not is_exhausted(error):
                 raise
             raise out_of_memory(self.plan) from error
 
-    def turn(self, repeat: int, stop: Callable[[], bool]) -> bool:
-        """Run a few times, or until `stop`; whether another turn is due."""
+    def run_round(self, repeat: int, stop: Callable[[], bool]) -> bool:
+        """Run a few times, or until `stop`; return whether another round is due."""
         device = self.plan.device
-        for _ in range(min(RUNS_A_TURN, repeat - len(self.times_ns))):
+        for _ in range(min(RUNS_PER_ROUND, repeat - len(self.times_ns))):
             synchronize(device)
             started = perf_counter_ns()
             self.result = self._run()
@@ -69,47 +70,49 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """A race that may begin: what runs, and what is skipped and why, in the registry's order."""
+    """A prepared race: a plan or a skipped row for each strategy, in the order of the registry."""
 
     engine: Engine
     call: Call
     options: CompareOptions
-    meaning: Inferred
+    inferred: Inferred
     entries: tuple[Plan | Row, ...]
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Row]:
-        """Each row as its rung is finished, those of skipped rungs first; none after `stop`."""
+        """Yield each row as its strategy finishes, skipped rows first; none after `stop`."""
         op, options = self.engine.registry[self.call.op], self.options
         yield from (entry for entry in self.entries if isinstance(entry, Row))
-        racing = self._rungs()
-        if not racing or stop():  # what is too dear for every rung is so for the reference
+        racing = self._strategy_runs()
+        # A call that is too expensive for every strategy is so for the reference too.
+        if not racing or stop():
             return
         reference = _reference(op, self.call)
-        for rung in racing:
-            rung.warm_up()
+        for entrant in racing:
+            entrant.warm_up()
         while racing:
-            for rung in tuple(racing):
+            for entrant in tuple(racing):
                 if stop():
                     return
-                if not rung.turn(options.repeat, stop):
-                    racing.remove(rung)
-                    yield _row(rung, reference, options)
+                if not entrant.run_round(options.repeat, stop):
+                    racing.remove(entrant)
+                    yield _row(entrant, reference, options)
 
     def report(self, rows: Iterable[Row]) -> Report:
-        """The report of the rows that `run` gave, in the order of the registry."""
+        """Return the report of the rows that `run` yielded, in the order of the registry."""
         order = [_key(entry) for entry in self.entries]
         ordered = tuple(sorted(rows, key=lambda row: order.index(_key(row))))
         slowest = next((row.strategy for row in ordered if row.times_ns), None)
         return Report(
             op=self.call.op,
             specs=self.call.specs,
-            multiply_adds=self.meaning.multiply_adds,
+            multiply_adds=self.inferred.multiply_adds,
             baseline=self.options.baseline or slowest,
             host=host(self.engine.planner.devices),
             rows=ordered,
         )
 
-    def _rungs(self) -> list[Rung]:
+    def _strategy_runs(self) -> list[StrategyRun]:
+        """Return the strategies that race, with their operands on their devices."""
         plans = [entry for entry in self.entries if isinstance(entry, Plan)]
         budget_ms = min(self.options.budget_ms, _deadline_ms(self.engine.planner, self.call))
         share_ns = budget_ms * NS_PER_MS // max(1, len(plans))
@@ -117,19 +120,20 @@ class Race:
             device: move(read(self.call.operands), device)
             for device in {plan.device for plan in plans}
         }
-        return [Rung(plan, moved[plan.device], share_ns) for plan in plans]
+        return [StrategyRun(plan, moved[plan.device], share_ns) for plan in plans]
 
 
 def _key(entry: Plan | Row) -> tuple[str, str]:
+    """Return strategy and device."""
     if isinstance(entry, Plan):
         return entry.strategy.name, entry.device.name
     return entry.strategy, entry.device
 
 
-def enter(engine: Engine, call: Call, options: CompareOptions) -> Race:
-    """The race that `call` asks for, or the error that says why there is none."""
+def prepare_race(engine: Engine, call: Call, options: CompareOptions) -> Race:
+    """Return the race of a call, or raise the error that explains why there is none."""
     op = engine.registry[call.op]
-    meaning = op.infer(call.specs, **call.params)
+    inferred = op.infer(call.specs, **call.params)
     for name in (*options.strategies, *([] if options.baseline is None else [options.baseline])):
         op.resolve(name)
         if name == AUTO:
@@ -144,18 +148,19 @@ def enter(engine: Engine, call: Call, options: CompareOptions) -> Race:
         )
     entries = _entries(engine.planner, op, call, options)
     if any(isinstance(each, Plan) for each in entries):  # else it may be too large to be read
-        op.check_overflow(meaning, read(call.operands))
-    return Race(engine, call, options, meaning, tuple(entries))
+        op.check_overflow(inferred, read(call.operands))
+    return Race(engine, call, options, inferred, tuple(entries))
 
 
 def _entries(
     planner: Planner, op: Op[Any], call: Call, options: CompareOptions
 ) -> list[Plan | Row]:
-    """What races, and what is skipped and why, in the order of the registry.
+    """Return a plan for each strategy that races and a row for each skipped one.
 
-    Together the admitted rungs keep within the deadline: the quick ones come first.
+    They are in the order of the registry. The fastest strategies are admitted first, as long as
+    all of them together stay within the deadline.
     """
-    # A race is held on this host: one that runs beyond it is told why it is skipped, if named.
+    # A race is held on this host: a strategy for a cluster alone has a row only if it is named.
     here = (name for name, each in op.strategies.items() if each.dtypes or each.cuda)
     wanted = (options.baseline, *(options.strategies or here))
     names = [name for name in op.strategies if name in wanted]
@@ -189,11 +194,12 @@ def _entries(
 
 
 def _deadline_ms(planner: Planner, call: Call) -> int:
+    """Return the deadline of the call, or the service's."""
     return call.deadline_ms or planner.limits.deadline_ms
 
 
 def _plan_or_row(planner: Planner, request: CallSpec) -> Plan | Row:
-    """The plan of a rung, or the row that says why it is skipped."""
+    """Return the plan of a strategy, or the row with the reason why it is skipped."""
     estimate = planner.estimate(request)
     if estimate.plan is not None and estimate.plan.device.kind == CLUSTER:
         reason = "runs beyond this host, and a race is held on it"
@@ -207,26 +213,28 @@ def _plan_or_row(planner: Planner, request: CallSpec) -> Plan | Row:
 
 
 def _reference(op: Op[Any], call: Call) -> Array:
-    """The result in float64 or complex128; that of integers, which is exact, in their own dtype."""
+    """Compute the result in float64 or complex128; integers, which are exact, keep their dtype."""
     wide = {**dict.fromkeys(FLOATS, torch.float64), **dict.fromkeys(COMPLEX, torch.complex128)}
     operands = [x.to(wide.get(x.dtype, x.dtype)) for x in read(call.operands)]
     specs = tuple(Spec(tuple(x.shape), x.dtype) for x in operands)
-    meaning = op.infer(specs, **call.params)
-    strategy = next(way for way in op.resolve(AUTO) if way.unsuitable(meaning, "cpu") is None)
-    return _wide(strategy.run(meaning, operands))
+    inferred = op.infer(specs, **call.params)
+    strategy = next(each for each in op.resolve(AUTO) if each.unsuitable(inferred, "cpu") is None)
+    return _wide(strategy.run(inferred, operands))
 
 
 def _wide(x: Tensor) -> Array:
+    """Return the tensor in int64, float64 or complex128."""
     dtype = torch.complex128 if x.is_complex() else torch.float64
     array: Array = x.cpu().to(torch.int64 if x.dtype in INTEGERS else dtype).numpy()
     return array
 
 
-def _row(rung: Rung, reference: Array, options: CompareOptions) -> Row:
+def _row(run: StrategyRun, reference: Array, options: CompareOptions) -> Row:
+    """Return the row of a finished strategy."""
     return Row(
-        rung.plan.strategy.name,
-        rung.plan.device.name,
-        rung.plan.estimated_ns,
-        tuple(rung.times_ns),
-        agreement(_wide(rung.result), reference, rtol=options.rtol, atol=options.atol),
+        run.plan.strategy.name,
+        run.plan.device.name,
+        run.plan.estimated_ns,
+        tuple(run.times_ns),
+        agreement(_wide(run.result), reference, rtol=options.rtol, atol=options.atol),
     )

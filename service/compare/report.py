@@ -1,4 +1,4 @@
-"""What comes of a race: a row for each rung, and the report of all of them."""
+"""Result of a race: a row for each strategy on each device, and the report of all rows."""
 
 import platform
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from service.core.devices import Devices
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One rung: its times in nanoseconds, or `skipped` with the reason."""
+    """One strategy on one device: its times in nanoseconds, or the reason why it was skipped."""
 
     strategy: str
     device: str
@@ -41,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Where a race was run."""
+    """The host of a race."""
 
     cpu: str
     threads: int
@@ -51,7 +51,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All rungs, slowest first as the registry has them; speed-ups are over `baseline`."""
+    """All rows in the order of the registry, slowest first; speed-ups are over `baseline`."""
 
     op: str
     specs: tuple[Spec, ...]
@@ -61,7 +61,7 @@ class Report:
     rows: tuple[Row, ...]
 
     def speedup(self, row: Row) -> float | None:
-        """How many times faster than the baseline, by medians of this run."""
+        """Return how many times faster than the baseline a row is, by medians of this race."""
         ran = (each for each in self.rows if each.times_ns)
         base = next((each for each in ran if each.strategy == self.baseline), None)
         if base is None or not row.times_ns:
@@ -70,7 +70,7 @@ class Report:
 
 
 def host(devices: Devices) -> Host:
-    """This host, as a report names it."""
+    """Describe this host for a report."""
     return Host(
         cpu=cpu_name(),
         threads=torch.get_num_threads(),
@@ -85,7 +85,7 @@ def host(devices: Devices) -> Host:
 
 @cache
 def cpu_name(info: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name as Linux gives it, or what Python knows elsewhere."""
+    """Return the processor's name from /proc/cpuinfo, or else from Python's platform module."""
     if info.exists():
         for line in info.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -93,35 +93,35 @@ def cpu_name(info: Path = Path("/proc/cpuinfo")) -> str:
     return platform.processor() or platform.machine()
 
 
-class Named(Protocol):
-    """A strategy on a device."""
+class Labelled(Protocol):
+    """An item of a report: a strategy on a device."""
 
     @property
     def strategy(self) -> str:
-        """Its strategy."""
+        """Name of the strategy."""
         ...
 
     @property
     def device(self) -> str:
-        """Its device."""
+        """Name of the device."""
         ...
 
 
-def rung_names(rungs: Iterable[Named]) -> list[str]:
-    """What each is called: its strategy, and its device where there are several."""
-    named = list(rungs)
-    several = len({rung.device for rung in named}) > 1
-    return [f"{rung.strategy} on {rung.device}" if several else rung.strategy for rung in named]
+def strategy_labels(items: Iterable[Labelled]) -> list[str]:
+    """Return the label of each item: its strategy, and its device if there are several devices."""
+    listed = list(items)
+    several = len({item.device for item in listed}) > 1
+    return [f"{item.strategy} on {item.device}" if several else item.strategy for item in listed]
 
 
 def quickest(report: Report) -> Row | None:
-    """The rung with the least median among those that agree with float64; None if none does."""
+    """Return the row with the least median among those that agree with float64; None if none."""
     ran = [row for row in report.rows if row.agreement is not None and row.agreement.agrees]
     return min(ran, key=lambda row: row.median_ns, default=None)
 
 
 def host_line(report: Report) -> str:
-    """Where it was run: processor, threads, versions."""
+    """Describe the host of a report in one line: processor, threads, versions."""
     host = report.host
     versions = ", ".join(f"{name} {version}" for name, version in host.versions.items())
     threads = "1 thread" if host.threads == 1 else f"{host.threads} threads"

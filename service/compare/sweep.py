@@ -1,20 +1,20 @@
-"""A sweep: the race of all strategies at one size after another.
+"""Sweeps: races of all strategies at one size after another.
 
-Each strategy takes part as long as a run is estimated to stay within a limit. Within one size the
-strategies are raced together, as in any comparison.
+A strategy takes part as long as the estimate of a run stays within a limit. At each size the
+strategies race together, as in any comparison.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from service.compare import CompareOptions, Race, Report, Row, enter
+from service.compare import CompareOptions, Race, Report, Row, prepare_race
 from service.core.call import Call
 from service.core.units import time_text
 from service.engine import Engine
 from service.errors import LimitExceededError
 from service.planning.planner import Plan
 
-Rung = tuple[str, str]
+Key = tuple[str, str]  # strategy and device
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class SweepLine:
-    """One strategy on one device: its rows by size, and why it went no further, if it did not."""
+    """Rows of one strategy on one device by size; `stopped` is the reason why it ended early."""
 
     strategy: str
     device: str
@@ -36,13 +36,13 @@ class SweepLine:
 
     @property
     def last(self) -> int | None:
-        """The largest size that it ran at; None if it never ran."""
+        """The largest size at which it ran; None if it never ran."""
         return self.rows[-1][0] if self.rows else None
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """All races of a sweep; `ended` says why the last sizes were left out, if they were."""
+    """All races of a sweep; `ended` is the reason why the last sizes were left out, if any were."""
 
     points: tuple[Point, ...]
     ended: str | None
@@ -73,7 +73,7 @@ class Sweep:
 
 
 def sizes_between(first: int, last: int) -> tuple[int, ...]:
-    """`first` and its doubles, up to `last`."""
+    """Return `first`, its double, and so on up to `last`."""
     sizes = [first]
     while sizes[-1] * 2 <= last:
         sizes.append(sizes[-1] * 2)
@@ -87,9 +87,9 @@ def sweep(
     limit_ns: int,
     show: Callable[[int, Row], None],
 ) -> Sweep:
-    """The races at `sizes`; `show` is told of each row as its rung is finished, with its size.
+    """Race at each of `sizes`, and call `show` with the size and row of each finished strategy.
 
-    It ends early where no strategy stays within `limit_ns`, or the operands within their limits.
+    The sweep ends early if no strategy stays within `limit_ns`, or operands exceed their limits.
     """
     points: list[Point] = []
     ended = None
@@ -113,12 +113,13 @@ def sweep(
 
 
 def _limited(engine: Engine, call: Call, limit_ns: int) -> Race:
-    """The race without the rungs whose run would take longer than the limit."""
-    race = enter(engine, call, CompareOptions.of(call.options))
+    """Prepare a race in which strategies whose run would exceed the limit are skipped."""
+    race = prepare_race(engine, call, CompareOptions.of(call.options))
     return replace(race, entries=tuple(_within(entry, limit_ns) for entry in race.entries))
 
 
 def _within(entry: Plan | Row, limit_ns: int) -> Plan | Row:
+    """Return the entry, or a skipped row if its run would take longer than the limit."""
     if isinstance(entry, Row) or entry.estimated_ns <= limit_ns:
         return entry
     reason = (
@@ -128,5 +129,5 @@ def _within(entry: Plan | Row, limit_ns: int) -> Plan | Row:
     return Row(entry.strategy.name, entry.device.name, entry.estimated_ns, skipped=reason)
 
 
-def _key(row: Row) -> Rung:
+def _key(row: Row) -> Key:
     return row.strategy, row.device

@@ -1,1 +1,12 @@
-"""Values and facilities that every layer shares: calls, dtypes, devices, timing, units."""
+"""Values and facilities that all other packages share.
+
+call          `Call` and `Outcome`, the values that pass through the layers
+dtypes        table of the dtypes, with their torch, numpy and protocol types
+devices       devices of this host, their readiness, and the choice for a call
+dask_cluster  connection to a Dask cluster, for operands beyond one host
+array_files   arrays in files, read and written by parts
+timing        phases of a request, in nanoseconds
+validators    parsers of small request fields
+host          CPU and memory that this process may use
+units         quantities as text for people
+"""

@@ -1,6 +1,6 @@
-"""Arrays in files: read by parts and written by parts, wherever their folder is mounted.
+"""Arrays in files, read and written by parts, wherever their folder is mounted.
 
-Workers of a cluster import this module and nothing else of the service: no torch.
+Workers of a Dask cluster import this module and no other of the service: it does not need torch.
 """
 
 import mmap
@@ -19,10 +19,10 @@ MAP_NORESERVE: Final = 0x4000
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An array in a file, which is opened whenever a part of it is read.
+    """Array in a file that is opened for each read.
 
-    `code` is numpy's text for its dtype. The elements of an npy file begin at `offset`, those of a
-    zarr folder, which has none, are read by the zarr package. With `columns` the first axis varies
+    `code` is numpy's text of its dtype. The elements of an npy file begin at `offset`. A zarr
+    folder has no offset and is read by the zarr package. With `columns` the first axis varies
     fastest.
     """
 
@@ -35,16 +35,16 @@ class Source:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype, as numpy has it."""
+        """The dtype as a numpy type."""
         return np.dtype(self.code)
 
     @property
     def ndim(self) -> int:
-        """How many axes it has."""
+        """Number of axes."""
         return len(self.shape)
 
     def __getitem__(self, index: Any) -> Array:
-        """A part, in memory of its own. An OSError says that the file is not what it was."""
+        """Return a copy of a part; raise OSError if the file is gone or has changed."""
         if self.offset is None:
             return np.asarray(open_zarr(self.path)[index])
         if self.stamp != stamp(self.path):
@@ -56,7 +56,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """An npy file that is there already, header and all, to be filled by parts."""
+    """Existing npy file, header included, whose elements are written by parts."""
 
     path: str
     shape: tuple[int, ...]
@@ -70,15 +70,15 @@ class Sink:
         mapped.flush()
 
     def read(self) -> Array:
-        """The array in the file, which may go away meanwhile; see `map_file`."""
+        """Return the array of the file, which may be deleted meanwhile; see `map_file`."""
         return np.ndarray(self.shape, self.code, map_file(self.path), self.offset)
 
 
 def map_file(path: str) -> mmap.mmap:
-    """A file as memory, none of which is read before it is looked at.
+    """Map a file into memory; pages are read on first access.
 
-    torch takes for granted that it can write: a page that is written to becomes a private copy,
-    for which no memory is set aside before.
+    The mapping is private and writable, since torch assumes that it can write. A page that is
+    written becomes a private copy, for which no memory is reserved beforehand.
     """
     with Path(path).open("rb") as file:
         flags = mmap.MAP_PRIVATE | MAP_NORESERVE
@@ -86,13 +86,13 @@ def map_file(path: str) -> mmap.mmap:
 
 
 def stamp(path: str) -> Stamp:
-    """What changes when a file is written to: its size, and when it was written, in ns."""
+    """Return size and modification time (ns) of a file, which change when it is written."""
     found = Path(path).stat()
     return found.st_size, found.st_mtime_ns
 
 
 def open_zarr(path: str) -> Any:
-    """The zarr array in a folder."""
-    import zarr  # which a host or a worker without such arrays need not have
+    """Return the zarr array of a folder."""
+    import zarr  # not installed where no such arrays are used
 
     return zarr.open_array(path, mode="r")

@@ -1,4 +1,4 @@
-"""The two values that cross the layers: a Call goes down, an Outcome comes up."""
+"""Values that pass through the layers: `Call` on the way in, `Outcome` on the way out."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -9,28 +9,29 @@ import torch
 
 from service.core.array_files import Sink, Source
 
-AUTO: Final = "auto"  # the name that leaves the choice of strategy or device to the service
+AUTO: Final = "auto"  # the service chooses the strategy or the device
 Tensor = torch.Tensor
-Blocks = Any  # a dask.array, which takes numpy's functions
+Blocks = Any  # a dask.array, which supports numpy's functions
 Shape = tuple[int, ...]
 
-# How a JSON answer gives the result.
+# Forms of the result in a JSON response.
 OUTPUTS: Final = ("nested", "flat", "base64", "summary", "none")
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """An operand before its data: shape and dtype."""
+    """Shape and dtype of an operand."""
 
     shape: Shape
     dtype: torch.dtype
 
 
 class Stored(torch.Tensor):
-    """A tensor whose elements are still in a file: here are its shape and dtype alone.
+    """Tensor whose elements are in a file; only shape and dtype are in memory.
 
-    It lies on torch's meta device, so that nothing computes with what is not there. `load` gives
-    the elements, or raises an ArrayUnavailableError; `source` is how others read them.
+    It is on torch's meta device, so that no computation can use elements that are not loaded.
+    `load` returns a tensor with the elements, or raises ArrayUnavailableError. `source` is for
+    readers in other processes.
     """
 
     label: str
@@ -39,7 +40,7 @@ class Stored(torch.Tensor):
 
 
 def stored(label: str, dtype: torch.dtype, source: Source, load: Callable[[], Tensor]) -> Stored:
-    """The tensor that a file holds."""
+    """Return a tensor that stands for the array in a file."""
     tensor = torch.empty(source.shape, dtype=dtype, device="meta").as_subclass(Stored)
     tensor.label, tensor.source, tensor.load = label, source, load
     return tensor
@@ -47,25 +48,25 @@ def stored(label: str, dtype: torch.dtype, source: Source, load: Callable[[], Te
 
 @dataclass(frozen=True, slots=True)
 class StoreTarget:
-    """An output: a file that holds the result, under a name that later calls can refer to.
+    """Output to a file, whose name later calls can refer to.
 
-    `create` gives an empty file of that shape and dtype, which gets its name when the context is
-    left without an error, and is removed otherwise.
+    `create` returns a context with an empty file of a shape and dtype. The file gets its name when
+    the context ends without an error, and is removed otherwise.
     """
 
     name: str
     create: Callable[[Spec], AbstractContextManager[Sink]]
 
 
-Output = str | StoreTarget  # one of OUTPUTS, or a file
+Output = str | StoreTarget  # a str is one of OUTPUTS
 
 
-@dataclass(slots=True)  # one is made for each request: frozen, it takes 2 us more
+@dataclass(slots=True)  # made for each request: a frozen one takes 2 us more
 class Call:
     """One operation: operands on the CPU, of one dtype, and checked parameters.
 
-    A `sketch` stands for the operands of a plan, which may have no data. `options` are what a
-    route asks for beside the operation's own parameters.
+    `operand_specs` describe the operands of a plan, which may have no data. `options` are fields of
+    a route beside the parameters of the operation.
     """
 
     op: str
@@ -87,7 +88,7 @@ class Call:
 
 @dataclass(slots=True)
 class Outcome:
-    """The result, on the CPU, and how it was computed."""
+    """Result on the CPU, and how it was computed."""
 
     op: str
     result: Tensor
@@ -97,4 +98,4 @@ class Outcome:
     warm: bool
     warnings: tuple[str, ...] = ()
     explanation: Mapping[str, object] | None = None
-    lane: str = "inline"
+    executor: str = "inline"

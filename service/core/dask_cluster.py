@@ -1,6 +1,6 @@
-"""A Dask cluster that others run: arrays in blocks, computed there within a deadline.
+"""Client of an external Dask cluster: arrays in blocks, computed there within a deadline.
 
-Dask is imported when a Cluster is made, which is where an operator names one.
+Dask is imported when a Cluster is created, which happens only if one is configured.
 """
 
 import asyncio
@@ -20,32 +20,33 @@ from service.errors import ClusterUnavailableError, DeadlineExceededError
 
 POLL_S: Final = 0.5
 CONNECT_S: Final = 2.0
-# A scheduler answers in milliseconds, but is silent for a while when it is sent a large graph.
+# A scheduler answers in milliseconds, but takes a while when it receives a large graph.
 ANSWER_S: Final = 3.0
-# A product holds two blocks, their product and a few of those to be added, for each thread.
+# Each thread of a product holds two blocks, their product, and a few products to be added.
 BLOCKS_IN_MEMORY: Final = 16
 LEAST_BLOCK: Final = 2**20
 GREATEST_BLOCK: Final = 2**27
 
 
 def missing_dask() -> bool:
-    """Whether Dask is not installed."""
+    """Return whether Dask is not installed."""
     return not (find_spec("dask") and find_spec("distributed"))
 
 
 class Cluster:
-    """A scheduler's address, and the connection to it while there is one.
+    """Client of the scheduler at one address.
 
-    It is connected to when it is first needed, and anew after it was lost.
+    It connects on first use, and again after the connection was lost. `threads` and `block_bytes`
+    are updated with each use.
     """
 
     def __init__(self, address: str):
-        """Import Dask; nothing is connected to."""
+        """Import Dask, without connecting."""
         import dask.array
         import distributed
 
         self._address = address
-        self._blocks = dask.array
+        self._dask_array = dask.array
         self._distributed = distributed
         self._configure = dask.config.set
         self._client: Any = None
@@ -54,53 +55,53 @@ class Cluster:
         self.threads = 1
         self.block_bytes = GREATEST_BLOCK
 
-    def take(self, operands: Sequence[Tensor]) -> list[Any]:
-        """The operands in blocks of about `block_bytes`; files are read by the workers."""
+    def to_blocks(self, operands: Sequence[Tensor]) -> list[Any]:
+        """Return operands as Dask arrays in blocks of about `block_bytes`; workers read files."""
         self._refresh()
         return [self._array(x.source if isinstance(x, Stored) else x.numpy()) for x in operands]
 
     def _array(self, x: Any) -> Any:
         chunks = x.shape
         if 0 not in x.shape:
-            chunks = self._blocks.core.normalize_chunks(
+            chunks = self._dask_array.core.normalize_chunks(
                 "auto", x.shape, limit=self.block_bytes, dtype=x.dtype
             )
-        return self._blocks.from_array(x, chunks=chunks, inline_array=True)
+        return self._dask_array.from_array(x, chunks=chunks, inline_array=True)
 
     def fetch(self, array: Any, deadline_s: float) -> Array:
-        """The elements of an array in blocks, computed and brought here."""
+        """Compute an array in blocks, and return its elements."""
         return np.require(self._wait(array, deadline_s), requirements=["C", "W"])
 
     def fill(self, sink: Sink, array: Any, deadline_s: float) -> None:
-        """Have the workers compute an array in blocks, and write it to a file that they share."""
-        stored = self._blocks.store(array, sink, lock=False, compute=False)
+        """Have the workers compute an array in blocks, and write it to a shared file."""
+        stored = self._dask_array.store(array, sink, lock=False, compute=False)
         self._wait(stored, deadline_s)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         client, self._client = self._client, None
         if client is not None:
             with suppress(TimeoutError, OSError):
                 client.close(timeout=POLL_S)
 
     def _refresh(self) -> None:
-        """Connect if need be, and learn how many threads there are, and what memory each has."""
+        """Connect if necessary, and read the number of threads and the memory of each."""
         came = monotonic()
         with self._lock:
-            if self._lost > came:  # while this call waited for another, which found nobody
-                raise _silent()
-            found = self._ask()
+            if self._lost > came:  # another call has failed while this one waited for the lock
+                raise _unreachable()
+            found = self._identify()
         rooms = [each["memory_limit"] / each["nthreads"] for each in found["workers"].values()]
-        # A limit of 0 is none.
+        # 0 means no limit.
         room = int(min(filter(None, rooms), default=GREATEST_BLOCK * BLOCKS_IN_MEMORY))
         self.block_bytes = min(max(room // BLOCKS_IN_MEMORY, LEAST_BLOCK), GREATEST_BLOCK)
         self.threads = max(1, found["total_threads"])
 
-    def _ask(self) -> Any:
-        """What the scheduler says of itself; ClusterUnavailableError if it does not."""
+    def _identify(self) -> Any:
+        """Return the scheduler's description of itself; ClusterUnavailableError without answer."""
         try:
-            # Before a client is made: one waits without end for a scheduler that hangs.
-            found = asyncio.run(self._identity())
+            # Before the client is created, which waits without end for a scheduler that hangs.
+            found = asyncio.run(self._request_identity())
             if self._client is None:
                 self._client = self._distributed.Client(
                     self._address, timeout=CONNECT_S, set_as_default=False
@@ -109,17 +110,17 @@ class Cluster:
         except OSError as error:
             self.close()
             self._lost = monotonic()
-            raise _silent() from error
+            raise _unreachable() from error
 
-    async def _identity(self) -> Any:
+    async def _request_identity(self) -> Any:
         async with asyncio.timeout(ANSWER_S), self._distributed.rpc(self._address) as scheduler:
             return await scheduler.identity()
 
     def _wait(self, collection: Any, deadline_s: float) -> Any:
-        """The result of a collection; it is given up when the deadline passes, or the scheduler."""
+        """Return the result of a collection; cancel it at the deadline or without a scheduler."""
         until = monotonic() + deadline_s
-        # Operands that came in a request travel within the graph, so that no worker's end loses
-        # them: their size is bounded already.
+        # Operands of a request are part of the graph, so that they survive the end of a worker.
+        # Their size is limited already.
         with self._configure({"distributed.admin.large-graph-warning-threshold": "10GiB"}):
             future = self._client.compute(collection)
         try:
@@ -131,7 +132,7 @@ class Cluster:
                         raise DeadlineExceededError(
                             f"the cluster was not done after {deadline_s:g} s, and was told to stop"
                         ) from None
-                self._ask()
+                self._identify()
         except CancelledError as error:
             self.close()
             raise ClusterUnavailableError(
@@ -149,11 +150,11 @@ class Cluster:
                 hint="workers need the folder SERVICE_DATA at the same path as the service",
             ) from error
         finally:
-            with suppress(Exception):  # of a scheduler that is lost there is nothing to cancel
+            with suppress(Exception):  # a lost scheduler has nothing to cancel
                 future.cancel()
 
 
-def _silent() -> ClusterUnavailableError:
+def _unreachable() -> ClusterUnavailableError:
     return ClusterUnavailableError(
         "the scheduler of the Dask cluster does not answer (SERVICE_DASK_SCHEDULER)",
         hint="strategies that run on this host do not need it",

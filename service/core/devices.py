@@ -1,4 +1,4 @@
-"""The devices of this host: which there are, which one a call gets, and how to wait for one."""
+"""Devices of this host: detection, readiness, choice for a call, and synchronisation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,11 +15,11 @@ CLUSTER: Final = "cluster"
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What calls are computed on. `kind` is `cpu`, `cuda`, or `cluster` for one beyond this host.
+    """Device that computes calls: `kind` is `cpu`, `cuda`, or `cluster`.
 
-    `torch_device` is torch's name for it. With `has_process` a device process computes on it, and
-    never this one. Only a cluster has a `cluster`, and the limits of this host's memory are not its
-    own.
+    `torch_device` is torch's name of it. With `has_process` only a device process computes on it,
+    and never this process. `cluster` is set for a Dask cluster, to which the limits of this host's
+    memory do not apply.
     """
 
     name: str
@@ -32,40 +32,40 @@ class Device:
 
 
 CPU: Final = Device("cpu", "cpu", "", None)
-# Why a device cannot be had now, and after how many seconds it may be asked for again.
+# The reason why a device is not ready, and the seconds after which a client may try again.
 Absence = tuple[str, int]
 
 
 class DeviceReadiness:
-    """Which devices cannot be had now. `changes` counts: an older plan may name a lost device."""
+    """Devices that are not ready. `changes` counts updates: older plans may use a lost device."""
 
     def __init__(self) -> None:
-        """Begin with all of them ready."""
+        """Begin with all devices ready."""
         self.absences: Mapping[str, Absence] = {}
         self.changes = 0
 
-    def take(self, absences: Mapping[str, Absence]) -> None:
-        """Know that these cannot be had, and all others can."""
+    def update(self, absences: Mapping[str, Absence]) -> None:
+        """Replace the absences; all other devices are ready."""
         if absences != self.absences:
-            # Planners on other threads look into the mapping that they have found.
+            # The mapping is replaced, not changed: planners on other threads may be reading it.
             self.absences = absences
             self.changes += 1
 
     def lose(self, device: str, reason: str, retry_after_s: int) -> None:
-        """Know that a device cannot be had, and why."""
-        self.take({**self.absences, device: (reason, retry_after_s)})
+        """Record that a device is not ready, and why."""
+        self.update({**self.absences, device: (reason, retry_after_s)})
 
     def regain(self, device: str) -> None:
-        """Know that it is there again."""
-        self.take({name: each for name, each in self.absences.items() if name != device})
+        """Record that a device is ready again."""
+        self.update({name: each for name, each in self.absences.items() if name != device})
 
     def reason(self, device: str) -> str | None:
-        """Why the device cannot be had now; None if it can."""
+        """Return why a device is not ready; None if it is."""
         absence = self.absences.get(device)
         return None if absence is None else absence[0]
 
     def check(self, device: str) -> None:
-        """Return if the device can be had, or raise the DeviceUnreadyError that says why not."""
+        """Raise DeviceUnreadyError, with the reason, if a device is not ready."""
         absence = self.absences.get(device)
         if absence is not None:
             reason, retry_after_s = absence
@@ -78,9 +78,9 @@ class DeviceReadiness:
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """The devices of this host, the most capable first, and `default`, which `auto` stands for.
+    """Devices of this host, the most capable first, and the `default` that `auto` stands for.
 
-    A cluster is the last. `absent` says of a kind that is not here what it would take.
+    A cluster is the last. `absent` maps a kind that this host lacks to what it needs.
     """
 
     members: tuple[Device, ...]
@@ -90,15 +90,15 @@ class Devices:
 
     @property
     def ready(self) -> tuple[Device, ...]:
-        """The devices that can be had now."""
+        """The devices that are ready."""
         absences = self.readiness.absences
         return tuple(each for each in self.members if each.name not in absences)
 
     def candidates(self, name: str) -> tuple[Device, ...]:
-        """Devices that may serve a request for `name`, best first.
+        """Return the devices that may serve a request for `name`, best first.
 
-        A named device stands alone, so that it is never replaced; DeviceUnavailableError if absent,
-        DeviceUnreadyError if it cannot be had now.
+        A named device is the only one, so that it is never replaced by another. Raises
+        DeviceUnavailableError if it does not exist, DeviceUnreadyError if it is not ready.
         """
         name = self.default if name == AUTO else name
         if name == AUTO:
@@ -119,10 +119,10 @@ class Devices:
 def host_devices(
     default: str = AUTO, scheduler: str | None = None, *, gpus: Sequence[Device] | None = None
 ) -> Devices:
-    """The devices of this host, and the cluster of a Dask `scheduler` at that address.
+    """Return the devices of this host, and the cluster of a Dask `scheduler` at an address.
 
-    With CUDA: full float32 products, no TF32, in the whole process. `gpus` are those to know of;
-    without them all are asked for their properties, which takes memory on each.
+    With CUDA, float32 products have full precision in the whole process: TF32 is disabled. `gpus`
+    are the GPUs to use; by default the properties of all are read, which takes memory on each.
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -140,16 +140,16 @@ def host_devices(
 
 
 def named_gpus() -> list[Device]:
-    """The GPUs of this host by name alone, for a process that leaves them to their owners.
+    """Return the GPUs of this host by name, for a process that does not compute on them.
 
-    Counting them initialises no CUDA.
+    Counting them does not initialise CUDA.
     """
     names = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     return [Device(name, "cuda", "", None, torch_device=name, has_process=True) for name in names]
 
 
 def properties_of(device: Device) -> Device:
-    """A device that is computed on by this process, with what CUDA tells of it."""
+    """Return a device for use by this process, with its properties from CUDA."""
     device = replace(device, has_process=False)
     if device.torch_device == "cpu":
         return device
@@ -160,18 +160,18 @@ def properties_of(device: Device) -> Device:
 
 
 def check_here(device: Device) -> None:
-    """Raise a LookupError if another process owns the device: this one may not touch it."""
+    """Raise LookupError if the device has a process of its own: this one may not use it."""
     if device.has_process:
         raise LookupError(f"{device.name} is computed on by the process that owns it alone")
 
 
 def settle_on(device: Device) -> None:
-    """Have CUDA take this device wherever none is named, and no memory on any other."""
+    """Make it CUDA's current device, so that CUDA takes no memory on any other."""
     if device.torch_device != "cpu":
         torch.cuda.set_device(device.torch_device)  # pragma: no cover - needs a GPU
 
 
 def synchronize(device: Device) -> None:
-    """Wait until all work given to the device is done; nothing to wait for elsewhere."""
+    """Wait until a CUDA device has done all work; other devices are synchronous."""
     if device.torch_device != "cpu":
         torch.cuda.synchronize(device.torch_device)  # pragma: no cover - needs a GPU

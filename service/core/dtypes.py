@@ -1,4 +1,4 @@
-"""The dtypes of the service: one table of names, torch and numpy types."""
+"""Table of the supported dtypes: names, torch types and numpy types."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ Kind = Literal["float", "integer", "bool", "complex"]
 
 @dataclass(frozen=True, slots=True)
 class Dtype:
-    """A dtype: its name on the wire, its types, and its Open Inference Protocol spelling.
+    """Row of the table: name on the wire, types, and name in the Open Inference Protocol.
 
-    `numpy` is the little-endian type whose bytes are the tensor's; numpy has no bfloat16, whose
-    bytes travel as uint16.
+    `numpy` is the little-endian type with the bytes of the tensor. numpy has no bfloat16, whose
+    bytes are sent as uint16.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Dtype:
 
     @property
     def low(self) -> int:
-        """The least integer of an integer dtype."""
+        """Smallest value of an integer dtype."""
         return int(torch.iinfo(self.torch).min)
 
     @property
     def high(self) -> int:
-        """The greatest integer of an integer dtype."""
+        """Largest value of an integer dtype."""
         return int(torch.iinfo(self.torch).max)
 
 
@@ -67,7 +67,7 @@ INTEGERS: Final = frozenset(d.torch for d in DTYPES.values() if d.kind == "integ
 COMPLEX: Final = frozenset(d.torch for d in DTYPES.values() if d.kind == "complex")
 BOOL: Final = frozenset({torch.bool})
 NUMBERS: Final = FLOATS | INTEGERS | COMPLEX
-# What blocks on a cluster are computed in: numpy sums float16 with too few digits.
+# Dtypes of computations on a cluster: numpy sums float16 with too few digits.
 IN_BLOCKS: Final = frozenset({torch.float32, torch.float64}) | COMPLEX
 IN_NUMPY: Final = frozenset(d.torch for d in DTYPES.values()) - {torch.bfloat16}
 
@@ -76,12 +76,12 @@ _BY_NAME: Final = DTYPES | {d.protocol: d for d in DTYPES.values() if d.protocol
 
 
 def describe(dtype: torch.dtype) -> Dtype:
-    """The table's row of a torch dtype."""
+    """Return the row of a torch dtype."""
     return _BY_TORCH[dtype]
 
 
 def parse_dtype(name: object) -> Dtype:
-    """The dtype of that name or protocol spelling; UnknownDtypeError lists the choices."""
+    """Return the dtype of a name or protocol name; UnknownDtypeError lists the choices."""
     found = _BY_NAME.get(name) if isinstance(name, str) else None
     if found is None:
         near = nearest(name, _BY_NAME) if isinstance(name, str) else None
@@ -93,5 +93,5 @@ def parse_dtype(name: object) -> Dtype:
 
 
 def promote(dtypes: Iterable[torch.dtype]) -> torch.dtype:
-    """The dtype that holds all of them, by torch's table, whatever the ranks."""
+    """Return the dtype that all of `dtypes` promote to by torch's table, regardless of ranks."""
     return reduce(torch.promote_types, dtypes)

@@ -1,7 +1,9 @@
-"""What this process may use of the host: cores and memory, by its affinity and its control groups.
+"""Resources of the host that this process may use: cores and memory, and how it uses its heap.
 
-A container sees all cores of its host and may be allowed the time of two; its memory ends where
-the kernel kills, not where the host's does. Both versions of control groups are read.
+A container sees all cores and the memory of its host, but may be limited to the time of two cores
+and to less memory, beyond which the kernel kills it. Limits are read from the CPU affinity and from
+control groups of both versions. The heap is tuned by glibc's `mallopt`; with another C library,
+which has no such function, it stays as it is.
 """
 
 import ctypes
@@ -15,20 +17,20 @@ ROOT: Final = Path("/")
 
 
 def cores(root: Path = ROOT) -> int:
-    """How many cores this process may keep busy: those of its affinity, within its quota."""
+    """Return the number of cores that this process may keep busy, by affinity and quota."""
     allowed = float(len(os.sched_getaffinity(0)))
     for group in _groups(root, "cpu"):
         words = _words(group / "cpu.max") or [
             *_words(group / "cpu.cfs_quota_us"),
             *_words(group / "cpu.cfs_period_us"),
         ]
-        if len(words) == 2 and words[0].isdigit():  # -1 and max are no quota
+        if len(words) == 2 and words[0].isdigit():  # -1 and max mean no quota
             allowed = min(allowed, int(words[0]) / int(words[1]))
     return max(1, int(allowed))
 
 
 def memory_bytes(root: Path = ROOT) -> int:
-    """How much memory this process may use: the host's, within its control groups' limits."""
+    """Return the bytes of memory that this process may use: the host's, or a lower limit."""
     allowed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for group in _groups(root, "memory"):
         for word in (*_words(group / "memory.max"), *_words(group / "memory.limit_in_bytes")):
@@ -38,7 +40,7 @@ def memory_bytes(root: Path = ROOT) -> int:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """The folders of the group that this process is in, and of all groups around that one."""
+    """Yield the folders of this process's control group and of its ancestors."""
     mount = root / "sys/fs/cgroup"
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
@@ -48,7 +50,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
             top = mount / controller
         else:
             continue
-        # Inside a container the path may be that of the host, and the folders begin at the top.
+        # In a container the path may be the host's, while the group is mounted as the top folder.
         folder = top / path.lstrip("/")
         yield from (each for each in (folder, *folder.parents) if each.is_relative_to(top))
 
@@ -64,34 +66,34 @@ def _words(file: Path) -> list[str]:
     return " ".join(_lines(file)).split()
 
 
-# Of glibc's malloc.h.
+# Constants of glibc's malloc.h.
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_MAX: Final = -4
 M_ARENA_MAX: Final = -8
-# What is free at the end of the heap may grow to this before `release`.
-KEPT_BYTES: Final = 2**28
+# Free memory at the end of the heap that malloc keeps, until `trim_memory`.
+KEPT_HEAP_BYTES: Final = 2**28
 
 
 @cache
 def _glibc(name: str) -> Any:
-    """A function of glibc, or one that does nothing where the C library is another one."""
+    """Return a function of glibc, or one that does nothing if the C library lacks it."""
     return getattr(ctypes.CDLL(None), name, lambda *_: 0)
 
 
 def share_heap() -> None:
-    """Have one heap for the threads that start from now on, and for blocks of any size.
+    """Use one heap for all threads that start from now on, and for blocks of any size.
 
-    With one for each thread, what a thread has freed is free for that thread alone: 8 MB when the
-    service is idle, 70 MB after large calls. Tensors are few: threads do not wait for each other.
-    Blocks above 32 MB would be mapped anew each time, and the kernel would clear their pages: 40 of
-    the 240 ms of a product of 1024 x 1024 in JSON.
+    With a heap for each thread, memory that a thread has freed is available to that thread only:
+    8 MB when the service is idle, 70 MB after large calls. Allocations are few, since tensors are
+    large: threads do not wait for each other. Blocks above 32 MB would be mapped anew each time,
+    and the kernel would clear their pages: 40 of the 240 ms of a product of 1024 x 1024 in JSON.
     """
     tune = _glibc("mallopt")
     tune(M_ARENA_MAX, 1)
     tune(M_MMAP_MAX, 0)
-    tune(M_TRIM_THRESHOLD, KEPT_BYTES)
+    tune(M_TRIM_THRESHOLD, KEPT_HEAP_BYTES)
 
 
-def release() -> None:
-    """Return free memory of this process to the system; some milliseconds after large tensors."""
+def trim_memory() -> None:
+    """Return free heap memory to the system; takes some milliseconds after large tensors."""
     _glibc("malloc_trim")(0)

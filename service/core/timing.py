@@ -1,4 +1,4 @@
-"""How long each phase of a request took. Nanoseconds inside, milliseconds on the wire."""
+"""Phases of one request. Nanoseconds inside, milliseconds on the wire."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,90 +8,67 @@ from typing import Final
 import orjson
 
 PHASES: Final = ("decode", "queue", "upload", "compute", "download", "encode")
-NS_PER_MS: Final = 1_000_000
 DECODE, QUEUE, UPLOAD, COMPUTE, DOWNLOAD, ENCODE = range(len(PHASES))
+NS_PER_MS: Final = 1_000_000
+NO_PHASES: Final[Sequence[int]] = (0,) * len(PHASES)
+# To be filled in with `Stopwatch.stop`: the inside of a JSON object, and the value of a
+# `Server-Timing` header (W3C).
+TIMING_JSON: Final = ",".join(f'"{phase}_ms":%b' for phase in (*PHASES, "total")).encode()
+SERVER_TIMING: Final = ", ".join(f"{phase};dur=%b" for phase in (*PHASES, "total")).encode()
+
+Mark = tuple[int, int]
 
 
-@dataclass(slots=True)  # frozen ones take 2 us to make
-class Timings:
-    """Disjoint phases of one request, in nanoseconds, that add up to its total.
+@dataclass(slots=True)
+class Stopwatch:
+    """Splits the time of one request into phases that follow each other without a gap.
 
     decode    bytes to checked operands: parsing, shapes, admission, proof that integers fit
-    queue     waiting for a place
+    queue     waiting for a slot
     upload    operands to the device
     compute   the strategy alone, synchronised
     download  result to the host
     encode    result to bytes
+
+    A mark is a phase that has just ended, and a reading of `perf_counter_ns`; the first one is the
+    start. On the path of small requests marks are appended directly: a method call would cost more
+    than what it measures. `phases` has the nanoseconds of each phase, once `stop` has been called.
     """
 
-    decode_ns: int = 0
-    queue_ns: int = 0
-    upload_ns: int = 0
-    compute_ns: int = 0
-    download_ns: int = 0
-    encode_ns: int = 0
+    marks: list[Mark]
+    phases: Sequence[int] = NO_PHASES
 
-    def texts(self) -> tuple[bytes, ...]:
-        """Milliseconds of each phase and of the total, as JSON numbers."""
-        decode, queue, upload = self.decode_ns, self.queue_ns, self.upload_ns
-        compute, download, encode = self.compute_ns, self.download_ns, self.encode_ns
-        total = decode + queue + upload + compute + download + encode
-        nanoseconds = (decode, queue, upload, compute, download, encode, total)
-        # orjson writes seven floats in a third of the time that %-formatting takes.
-        return tuple(orjson.dumps([ns / 1e6 for ns in nanoseconds])[1:-1].split(b","))
-
-
-def timing_json(texts: tuple[bytes, ...]) -> bytes:
-    """`{phase}_ms` of each phase and the total: the inside of a JSON object."""
-    return _JSON % texts
-
-
-def server_timing(texts: tuple[bytes, ...]) -> bytes:
-    """The value of a `Server-Timing` header (W3C)."""
-    return _HEADER % texts
-
-
-_JSON: Final = ",".join(f'"{phase}_ms":%b' for phase in (*PHASES, "total")).encode()
-_HEADER: Final = ", ".join(f"{phase};dur=%b" for phase in (*PHASES, "total")).encode()
-
-
-class Stopwatch:
-    """Splits the time since it was made into phases: each lap ends where the next begins.
-
-    `laps` has the nanoseconds of each phase so far, in the order of PHASES.
-    """
-
-    __slots__ = ("_last", "laps")
-
-    def __init__(self, started_ns: int | None = None):
-        """Start now, or at an earlier reading of `perf_counter_ns`."""
-        self.laps = [0] * len(PHASES)
-        self._last = perf_counter_ns() if started_ns is None else started_ns
+    @classmethod
+    def start(cls) -> "Stopwatch":
+        """Return a stopwatch that starts now."""
+        return cls([(DECODE, perf_counter_ns())])
 
     def lap(self, phase: int) -> None:
-        """Give the time since the last lap to a phase, such as DECODE."""
-        now = perf_counter_ns()
-        self.laps[phase] += now - self._last
-        self._last = now
+        """Mark the end of a phase, such as DECODE."""
+        self.marks.append((phase, perf_counter_ns()))
 
     @property
     def elapsed_ms(self) -> int:
-        """Milliseconds until the last lap."""
-        return sum(self.laps) // NS_PER_MS
+        """Whole milliseconds from the start to the last mark."""
+        return (self.marks[-1][1] - self.marks[0][1]) // NS_PER_MS
 
-    @property
-    def reading(self) -> list[int]:
-        """What another process of this host needs to go on with it: its clock is the same."""
-        return [self._last, *self.laps]
+    def stop(self) -> tuple[bytes, ...]:
+        """End the encode phase, and sum up `phases`.
 
-    @classmethod
-    def resume(cls, reading: Sequence[int]) -> "Stopwatch":
-        """Go on where another process was."""
-        watch = cls(reading[0])
-        watch.laps[:] = reading[1:]
-        return watch
+        Return the milliseconds of each phase and of the total as JSON numbers.
+        """
+        self.marks.append((ENCODE, perf_counter_ns()))
+        self.phases = phases = self.sum_up()
+        # orjson writes seven floats in a third of the time that %-formatting takes.
+        milliseconds = [ns / 1e6 for ns in phases]
+        milliseconds.append(sum(phases) / 1e6)
+        return tuple(orjson.dumps(milliseconds)[1:-1].split(b","))
 
-    @property
-    def timings(self) -> Timings:
-        """The phases so far."""
-        return Timings(*self.laps)
+    def sum_up(self) -> list[int]:
+        """Return the nanoseconds of each phase up to the last mark."""
+        phases = [0] * len(PHASES)
+        before = self.marks[0][1]
+        for phase, now in self.marks:
+            phases[phase] += now - before
+            before = now
+        return phases

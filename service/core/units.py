@@ -1,4 +1,4 @@
-"""Quantities as people read them: three significant digits, and the unit beside them."""
+"""Quantities as text for people: three significant digits and a unit."""
 
 import math
 from typing import Final
@@ -17,39 +17,39 @@ _BYTES: Final = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("bytes",
 
 
 def time_text(ns: float) -> str:
-    """A time, in the unit that suits it: `9.31 us`, `720 ms`, `2.89 h`."""
+    """Return a time in a suitable unit: `9.31 us`, `720 ms`, `2.89 h`."""
     return _in_units(ns, _TIMES)
 
 
 def bytes_text(count: int) -> str:
-    """A size in memory: `15.3 KiB`; below a KiB it is exact."""
+    """Return a size in memory: `15.3 KiB`; below a KiB it is exact."""
     return f"{count} bytes" if count < 1024 else _in_units(count, _BYTES)
 
 
 def count_text(count: int) -> str:
-    """An exact count, by thousands: `39,200`; one that is very large, to three digits."""
+    """Return a count with separators: `39,200`; from 10^15 on, three digits."""
     return f"{count:,}" if count < 10**15 else f"{_rounded(count):.2e}"
 
 
 def ratio_text(ratio: float) -> str:
-    """How many times: `86,000×`."""
+    """Return a ratio: `86,000×`."""
     return f"{_digits(ratio)}×"
 
 
 def error_text(error: float) -> str:
-    """An error, which has the unit of the result: `1.91e-06`, `0`, `infinite`."""
+    """Return an error, which has the unit of the result: `1.91e-06`, `0`, `infinite`."""
     if error == 0 or math.isinf(error):
         return "infinite" if error else "0"
     return f"{error:.2e}"
 
 
 def shape_text(shape: Shape) -> str:
-    """A shape: `5×784`; `()` for a single number."""
+    """Return a shape: `5×784`; `()` for a single number."""
     return "×".join(map(str, shape)) or "()"
 
 
 def _in_units(value: float, units: tuple[tuple[str, float], ...]) -> str:
-    # Rounded before the unit is chosen, 999.9 us is 1.00 ms.
+    # The value is rounded before the unit is chosen: 999.9 us is 1.00 ms.
     for unit, size in units[:-1]:
         if _rounded(value / size) >= 1:
             return f"{_digits(value / size)} {unit}"
@@ -57,7 +57,7 @@ def _in_units(value: float, units: tuple[tuple[str, float], ...]) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three significant digits; whole thousands beyond them."""
+    """Return three significant digits; larger numbers end in zeros."""
     rounded = _rounded(value)
     if rounded >= 100:
         return f"{rounded:,.0f}"

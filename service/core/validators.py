@@ -1,4 +1,4 @@
-"""Parsers of the small fields of a request: a value comes back checked, or an InvalidFieldError."""
+"""Parsers of small request fields, which return a checked value or raise InvalidFieldError."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ Parser = Callable[[object], object]
 
 
 def refuse(name: str, value: object, wanted: str, *, hint: str | None = None) -> NoReturn:
-    """Raise the error that says what field `name` takes, and what it was given."""
+    """Raise the error of a field, with what is expected and the value that was given."""
     raise InvalidFieldError(
         f"{name} is {wanted}; it was {quote(value)}",
         hint=hint,
@@ -19,7 +19,7 @@ def refuse(name: str, value: object, wanted: str, *, hint: str | None = None) ->
 
 
 def choice(name: str, choices: Iterable[str]) -> Callable[[object], str]:
-    """A parser of one of `choices`."""
+    """Return a parser of one of `choices`."""
     names = tuple(choices)
 
     def parse(value: object) -> str:
@@ -32,7 +32,7 @@ def choice(name: str, choices: Iterable[str]) -> Callable[[object], str]:
 
 
 def boolean(name: str) -> Callable[[object], bool]:
-    """A parser of true or false."""
+    """Return a parser of true or false."""
 
     def parse(value: object) -> bool:
         if isinstance(value, bool):
@@ -43,7 +43,7 @@ def boolean(name: str) -> Callable[[object], bool]:
 
 
 def text(name: str, *, longest: int) -> Callable[[object], str]:
-    """A parser of a string of at most `longest` characters."""
+    """Return a parser of a string of at most `longest` characters."""
 
     def parse(value: object) -> str:
         if isinstance(value, str) and len(value) <= longest:
@@ -54,7 +54,7 @@ def text(name: str, *, longest: int) -> Callable[[object], str]:
 
 
 def integer(name: str, *, least: int, most: int) -> Callable[[object], int]:
-    """A parser of an integer in `least..most`."""
+    """Return a parser of an integer in `least..most`."""
 
     def parse(value: object) -> int:
         if is_integer(value) and least <= value <= most:
@@ -65,19 +65,19 @@ def integer(name: str, *, least: int, most: int) -> Callable[[object], int]:
 
 
 def integers(value: object, *, longest: int = 64) -> tuple[int, ...] | None:
-    """`value` as a tuple of integers when it is a short list of them, else None."""
+    """Return `value` as a tuple if it is a list of at most `longest` integers, else None."""
     if isinstance(value, list) and len(value) <= longest and all(map(is_integer, value)):
         return tuple(value)
     return None
 
 
 def is_integer(value: object) -> TypeGuard[int]:
-    """Whether it is a JSON integer: booleans are not."""
+    """Return whether `value` is a JSON integer; booleans are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether it is a finite JSON number: booleans are not."""
+    """Return whether `value` is a finite JSON number; booleans are not."""
     if is_integer(value):
         return abs(value) < 2**1023
     return isinstance(value, float) and math.isfinite(value)

@@ -1,4 +1,4 @@
-"""The tree of errors a call can end in. It knows no HTTP: `service.http.problems` gives statuses.
+"""Errors of a call, as a tree of classes. HTTP statuses are in `service.http.problems`.
 
 ServiceError
 ├── BodyError                 the bytes are not a document
@@ -8,7 +8,7 @@ ServiceError
 │   ├── NestingError                  nesting-too-deep
 │   └── MalformedBodyError            malformed-body
 ├── BodyTooLargeError                 body-too-large
-├── BusyError                 not now
+├── BusyError                 the service cannot take the call now
 │   ├── WarmingUpError                warming-up
 │   ├── DrainingError                 draining
 │   ├── OverloadedError               overloaded
@@ -19,7 +19,7 @@ ServiceError
 │   └── DeviceUnreadyError            device-unready
 ├── DeadlineExceededError             deadline-exceeded
 ├── InternalError                     internal-error
-└── RequestError              well-formed, and cannot be served
+└── RequestError              the request is well-formed and cannot be served
     ├── UnknownFieldError             unknown-field
     ├── MissingFieldError             missing-field
     ├── InvalidFieldError             invalid-field
@@ -40,7 +40,7 @@ ServiceError
     └── WorkExceededError             work-exceeded
 
 `service.http.errors` adds those of routing and negotiation.
-The docstring of each leaf is what `GET /problems/{code}` tells its reader.
+`GET /problems/{code}` shows the docstring of each leaf.
 """
 
 from service.errors.base import (
@@ -55,21 +55,23 @@ from service.errors.base import (
     nearest,
     quote,
 )
-from service.errors.other import (
+from service.errors.body import (
     BodyError,
     BodyTooLargeError,
+    DuplicateKeyError,
+    InvalidUtf8Error,
+    MalformedBodyError,
+    MalformedJsonError,
+    NestingError,
+)
+from service.errors.failures import (
     BusyError,
     ClusterUnavailableError,
     DeadlineExceededError,
     DeviceFailedError,
     DeviceUnreadyError,
     DrainingError,
-    DuplicateKeyError,
     InternalError,
-    InvalidUtf8Error,
-    MalformedBodyError,
-    MalformedJsonError,
-    NestingError,
     OutOfMemoryError,
     OverloadedError,
     WarmingUpError,

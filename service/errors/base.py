@@ -1,4 +1,4 @@
-"""What every error has, and how input is quoted in one without repeating all of it."""
+"""Base class of all errors, and functions that quote input in a limited length."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ MAX_DETAIL = 1000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One place in the request, as a JSON pointer, and what is wrong there."""
+    """A place in the request as a JSON pointer, and the mistake there."""
 
     pointer: str
     detail: str
 
 
 class ServiceError(Exception):
-    """Anything a call can end in other than an answer."""
+    """Base of all errors of a call. Each leaf has a `code` and a `title` of its own."""
 
     code: ClassVar[str]
     title: ClassVar[str]
 
     def __init__(self, detail: str, *, hint: str | None = None, places: Iterable[Place] = ()):
-        """Say what was asked and found (`detail`), what would work (`hint`), and where."""
+        """Describe the mistake (`detail`), a change that would work (`hint`), and where."""
         super().__init__(detail)
         self.detail = clip(detail, MAX_DETAIL)
         self.hint = None if hint is None else clip(hint, MAX_DETAIL)
@@ -36,13 +36,13 @@ class ServiceError(Exception):
 
 
 def clip(text: str, length: int) -> str:
-    """`text`, cut to at most `length` characters, and free of lone surrogates (not UTF-8)."""
+    """Cut `text` to at most `length` characters, and replace lone surrogates (not UTF-8)."""
     text = text if len(text) <= length else text[: length - 1] + "…"
     return text.encode("utf-8", "replace").decode()
 
 
 def quote(value: object) -> str:
-    """Repr of something a client sent, short enough to be repeated in an answer."""
+    """Return the repr of a value from a client, short enough for a response."""
     if isinstance(value, int) and value.bit_length() > 4 * MAX_QUOTED:
         return f"an integer of {value.bit_length()} bits"
     text = value[: MAX_QUOTED + 1] if isinstance(value, str) else value
@@ -50,18 +50,18 @@ def quote(value: object) -> str:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """The choice spelt most like `name`, for a hint; None when nothing is near."""
+    """Return the choice spelt most like `name`, for a hint; None if none is similar."""
     return next(iter(get_close_matches(name[:MAX_QUOTED], list(choices), n=1)), None)
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str | None:
-    """A hint with the nearest choice, or None."""
+    """Return a hint with the nearest choice, or None."""
     near = nearest(name, choices)
     return None if near is None else f"did you mean {near!r}?"
 
 
 def leaves(root: type[ServiceError] = ServiceError) -> Iterator[type[ServiceError]]:
-    """Every error class with a code, in the order of the tree."""
+    """Yield every error class with a code, in the order of the tree."""
     for child in root.__subclasses__():
         if "code" in vars(child):
             yield child

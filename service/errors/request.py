@@ -1,28 +1,28 @@
-"""Errors of a request that is well-formed, and cannot be served."""
+"""Errors of a request that is well-formed and cannot be served."""
 
 from service.errors.base import ServiceError
 
 
 class RequestError(ServiceError):
-    """The body is well-formed, and what it asks for cannot be served."""
+    """The request is well-formed and cannot be served."""
 
 
 class UnknownFieldError(RequestError):
-    """The request has a field that its operation does not know; the hint gives the nearest one."""
+    """The request has a field that its operation does not have. The hint gives the nearest one."""
 
     code = "unknown-field"
     title = "Unknown field"
 
 
 class MissingFieldError(RequestError):
-    """A field that the operation needs is absent."""
+    """A field that the operation needs is missing."""
 
     code = "missing-field"
     title = "A field is missing"
 
 
 class InvalidFieldError(RequestError):
-    """A field has a value of the wrong kind, or outside its choices; the detail lists them."""
+    """A field has a value of the wrong kind or outside its choices. The detail lists them."""
 
     code = "invalid-field"
     title = "A field has an unusable value"
@@ -36,7 +36,7 @@ class UnknownStrategyError(RequestError):
 
 
 class UnsuitableStrategyError(RequestError):
-    """The strategy exists and does not take this dtype, device, rank or parameter.
+    """The strategy exists and does not support this dtype, device, rank or parameter.
 
     The hint names the strategies that do.
     """
@@ -46,14 +46,14 @@ class UnsuitableStrategyError(RequestError):
 
 
 class UnknownDtypeError(RequestError):
-    """No dtype has that name; the detail lists those that exist."""
+    """No dtype has that name. The detail lists those that exist."""
 
     code = "unknown-dtype"
     title = "Unknown dtype"
 
 
 class UnsupportedDtypeError(RequestError):
-    """The operation has no meaning for operands of this dtype; the hint names one to ask for."""
+    """The operation is not defined for operands of this dtype. The hint names one that works."""
 
     code = "dtype-unsupported"
     title = "The operation does not take this dtype"
@@ -62,7 +62,7 @@ class UnsupportedDtypeError(RequestError):
 class DeviceUnavailableError(RequestError):
     """This host has no such device. A named device is never replaced by another.
 
-    `GET /devices` lists what is here; `"device": "auto"` takes what is best among them.
+    `GET /devices` lists the devices of this host; `"device": "auto"` uses the best of them.
     """
 
     code = "device-unavailable"
@@ -72,8 +72,8 @@ class DeviceUnavailableError(RequestError):
 class ArrayUnavailableError(RequestError):
     """No stored array has that name, or its file cannot be read or written.
 
-    Names are those of files in the folder that the operator has set aside (`SERVICE_DATA`), such
-    as `weights.npy` or `layers/first.zarr`.
+    Names are those of files in the folder of stored arrays (`SERVICE_DATA`), such as `weights.npy`
+    or `layers/first.zarr`.
     """
 
     code = "array-unavailable"
@@ -81,9 +81,9 @@ class ArrayUnavailableError(RequestError):
 
 
 class ArrayExistsError(RequestError):
-    """A result was to be stored under a name that is taken.
+    """The name under which the result should be stored is taken.
 
-    Choose another name, or send `"overwrite": true` beside it.
+    Choose another name, or send `"overwrite": true` with it.
     """
 
     code = "array-exists"
@@ -112,9 +112,9 @@ class InvalidElementError(RequestError):
 
 
 class ValueOutOfRangeError(RequestError):
-    """A number cannot be held: it would become infinite, wrap around or lose its fraction.
+    """The dtype cannot hold a number: it would become infinite, wrap around or lose its fraction.
 
-    The hint names a dtype that would hold it.
+    The hint names a dtype that can hold it.
     """
 
     code = "value-out-of-range"
@@ -124,7 +124,7 @@ class ValueOutOfRangeError(RequestError):
 class IntegerOverflowError(RequestError):
     """The exact result does not fit the integer dtype of the operands.
 
-    Integer results are exact or refused; nothing wraps. Ask for a wider dtype, or a float.
+    Integer results are exact or refused; nothing wraps around. Send a wider dtype, or floats.
     """
 
     code = "integer-overflow"
@@ -132,17 +132,17 @@ class IntegerOverflowError(RequestError):
 
 
 class ShapeMismatchError(RequestError):
-    """The shapes of the operands do not fit together; the detail names the axes and sizes."""
+    """The shapes of the operands do not fit together. The detail names the axes and sizes."""
 
     code = "shape-mismatch"
     title = "Operand shapes do not fit"
 
 
 class InvalidEquationError(RequestError):
-    """The einsum equation cannot be read; the detail gives position and letter.
+    """The einsum equation cannot be read. The detail gives position and letter.
 
     The grammar is that of `torch.einsum`: one term of letters for each operand, joined by commas,
-    then optionally `->` and the letters of the result; `...` stands for the axes without letter.
+    then optionally `->` and the letters of the result; `...` stands for axes without a letter.
     """
 
     code = "invalid-equation"
@@ -150,7 +150,7 @@ class InvalidEquationError(RequestError):
 
 
 class LimitExceededError(RequestError):
-    """A tensor of the call would be over a limit. Nothing was computed.
+    """A tensor of the call would exceed a limit. Nothing was computed.
 
     The detail gives the limit, the value and the setting; `GET /limits` lists all of them.
     """
@@ -162,7 +162,7 @@ class LimitExceededError(RequestError):
 class WorkExceededError(RequestError):
     """The strategy would take longer than the deadline, as measured on this host.
 
-    The detail gives the estimate. A faster strategy, or a later deadline, would work.
+    The detail gives the estimate. A faster strategy or a later deadline may work.
     """
 
     code = "work-exceeded"

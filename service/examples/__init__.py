@@ -1,6 +1,6 @@
-"""The lesson as requests: what the Swagger UI offers to pick, and what the tests execute.
+"""Example requests, which the Swagger UI offers and the tests execute.
 
-It follows fast.ai's lesson on matrix multiplication, from three loops to PyTorch's own product,
+They follow fast.ai's lesson on matrix multiplication, from three loops to PyTorch's own product,
 through Frobenius norm, broadcasting, strides and Einstein summation.
 """
 

@@ -1,10 +1,10 @@
-"""Plans and races of the lesson."""
+"""Examples of plans and races."""
 
 from service.examples.example import C, Example, base64, lesson_operands
 
 
 def plan_examples() -> list[Example]:
-    """Plans: shapes stand for operands, so that they may be of any size."""
+    """Return the examples of plans. Operands are shapes, and may be of any size."""
     return [
         Example(
             "matmul",
@@ -55,7 +55,7 @@ def plan_examples() -> list[Example]:
 
 
 def compare_examples() -> list[Example]:
-    """Races."""
+    """Return the examples of races."""
     images, weights = lesson_operands()
     return [
         Example(

@@ -1,4 +1,4 @@
-"""The lesson as runs, in its order: products, norms, broadcasting, strides, Einstein summation."""
+"""Examples of runs in the order of the lesson, from products to Einstein summation."""
 
 import numpy as np
 
@@ -6,10 +6,12 @@ from service.examples.example import DIGITS, TENS, C, Example, base64, lesson_op
 
 
 def _result(data: object, **more: object) -> dict[str, object]:
+    """Return the expected parts of a response with this result."""
     return {"result": {"data": data}, **more}
 
 
-def _ladder() -> list[Example]:
+def _products() -> list[Example]:
+    """Return the lesson's product by each of its five strategies, slowest first."""
     images, weights = lesson_operands()
     product = images.astype(np.float64) @ weights
     return [
@@ -33,16 +35,18 @@ def _ladder() -> list[Example]:
 def _einsum(
     name: str, summary: str, equation: str, operands: list[object], data: object
 ) -> Example:
+    """Return an example of einsum."""
     body = {"equation": equation, "operands": operands}
     return Example("einsum", name, summary, body, _result(data))
 
 
 def _broadcast(name: str, summary: str, data: object, **body: object) -> Example:
+    """Return an example of broadcast."""
     return Example("broadcast", name, summary, body, _result(data))
 
 
 def examples() -> list[Example]:
-    """Every example, in the order of the lesson."""
+    """Return every example of a run, in the order of the lesson."""
     return [
         Example(
             "matmul",
@@ -51,7 +55,7 @@ def examples() -> list[Example]:
             {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]},
             _result([[19, 22], [43, 50]]),
         ),
-        *_ladder(),
+        *_products(),
         Example(
             "matmul",
             "near-not-equal",

@@ -1,11 +1,16 @@
-"""Where a call runs: on a thread, or in a process that can be killed. No web in here.
+"""Execution of calls on threads and in worker processes that can be killed.
 
-admission   who may enter: places, the wait to expect, bytes in flight
-threads     a slot for each of a few threads, for what releases the GIL
-processes   a slot for each worker process > process (the server's end of one), template (what they
-            are forked from) > worker (the inside of one) > arena (memory that both ends share),
-            pool (memory that all of them share, for bodies)
-owner       a process that a device has for itself, which is replaced when it is lost
+admission       limits on calls and on bytes in flight: slots, queue length, expected wait
+thread_pool     `ThreadPool`: a fixed number of threads, for work that releases the GIL
+process_pool    `ProcessPool`: a fixed number of worker processes, for work that holds the GIL
+worker_handle   the server's end of one worker process
+worker_loop     the worker's end: receive a request, call the handler, send the response
+forkserver      `ForkServer`: the process that workers are forked from
+device_process  `DeviceProcess`: one process that owns a device and is replaced when it is lost
+shared_memory   request and response buffers that the server shares with its worker processes
+__main__        entry points of the processes: `python -m service.executors`
+
+This package imports no web framework, so a worker process starts without one.
 """
 
 from typing import Final, Literal
@@ -14,15 +19,15 @@ from service.executors.admission import Admission, ByteBudget, Hold
 from service.executors.device_process import HANDSHAKE, DeviceProcess, spawn
 from service.executors.forkserver import ForkServer
 from service.executors.process_pool import ProcessPool, WorkerFaultError
-from service.executors.shared_memory import Block, Bytes, Pool
+from service.executors.shared_memory import Bytes, PoolBlock, SharedPool
 from service.executors.thread_pool import ThreadPool
 from service.executors.worker_loop import (
     NICE,
     Channel,
     Config,
+    Emit,
     FatalError,
     Handler,
-    Tell,
     WorkerResponse,
 )
 
@@ -33,27 +38,27 @@ __all__ = [
     "PROCESS",
     "THREAD",
     "Admission",
-    "Block",
     "ByteBudget",
     "Bytes",
     "Channel",
     "Config",
     "DeviceProcess",
+    "Emit",
+    "Executor",
     "FatalError",
     "ForkServer",
     "Handler",
     "Hold",
-    "Lane",
-    "Pool",
+    "PoolBlock",
     "ProcessPool",
-    "Tell",
+    "SharedPool",
     "ThreadPool",
     "WorkerFaultError",
     "WorkerResponse",
     "spawn",
 ]
 
-Lane = Literal["inline", "thread", "process"]
+Executor = Literal["inline", "thread", "process"]
 INLINE: Final = "inline"
 THREAD: Final = "thread"
 PROCESS: Final = "process"

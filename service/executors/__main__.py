@@ -1,7 +1,8 @@
-"""The programs of processes beside the server's: `python -m service.executors`.
+"""Entry points of the processes beside the server's: `python -m service.executors`.
 
-`template DESCRIPTOR MODULE...` imports the modules, and then forks a worker for each message on its
-socket. `worker BELL ARENA` is a worker that was not forked.
+`fork-server DESCRIPTOR MODULE...` imports the modules, and then forks a worker for each message on
+its socket. `worker SOCKET BUFFER` is a worker in a fresh interpreter; both arguments are
+descriptors.
 """
 
 import gc
@@ -13,13 +14,13 @@ import traceback
 from contextlib import suppress
 from importlib import import_module
 
-from service.executors.forkserver import RING
-from service.executors.shared_memory import Arena
-from service.executors.worker_loop import work
+from service.executors.forkserver import MESSAGE
+from service.executors.shared_memory import SharedBuffer
+from service.executors.worker_loop import worker_main
 
 
-def be_template(descriptor: str, *modules: str) -> None:
-    """Be the template until the server closes its end of the socket."""
+def run_fork_server(descriptor: str, *modules: str) -> None:
+    """Fork workers on request until the server closes its end of the socket."""
     # Signals from the terminal or the init system are for the server, which drains.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -27,42 +28,42 @@ def be_template(descriptor: str, *modules: str) -> None:
         import_module(module)
     gc.collect()
     gc.freeze()
-    line = socket.socket(fileno=int(descriptor))
+    control = socket.socket(fileno=int(descriptor))
     while True:
-        message, descriptors, _, _ = socket.recv_fds(line, 1, 2)
+        message, descriptors, _, _ = socket.recv_fds(control, 1, 2)
         if not message:
             return
         reap()
         child = os.fork()
         if not child:
-            line.close()
-            be_worker(*descriptors)
-        # The child cannot be reaped yet, so the number means it.
+            control.close()
+            run_worker(*descriptors)
+        # The child has not been reaped yet, so its process id is not another one's.
         pidfd = os.pidfd_open(child)
         try:
-            socket.send_fds(line, [RING], [pidfd])
+            socket.send_fds(control, [MESSAGE], [pidfd])
         except ConnectionError:
-            return  # the server has ended meanwhile, and the worker will see that, too
+            return  # the server has ended meanwhile; the worker notices it by its own socket
         for each in (*descriptors, pidfd):
             os.close(each)
 
 
 def reap() -> None:
-    """Forget workers that have ended."""
+    """Reap workers that have exited."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
-def be_worker(bell: int, arena: int) -> None:
-    """Be a worker, and never return to the template's loop."""
+def run_worker(socket_descriptor: int, buffer_descriptor: int) -> None:
+    """Serve requests as a worker, and exit: this never returns to the fork server's loop."""
     status = 1
     try:
-        work(socket.socket(fileno=bell), Arena(arena))
+        worker_main(socket.socket(fileno=socket_descriptor), SharedBuffer(buffer_descriptor))
         status = 0
     except (EOFError, ConnectionError):
         pass  # the server has ended
-    except BaseException:  # noqa: BLE001  # whatever it is, here it ends
+    except BaseException:  # noqa: BLE001  # no exception may leave a forked worker
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -71,7 +72,7 @@ def be_worker(bell: int, arena: int) -> None:
 
 if __name__ == "__main__":
     program, *arguments = sys.argv[1:]
-    if program == "template":
-        be_template(*arguments)
+    if program == "fork-server":
+        run_fork_server(*arguments)
     else:
-        be_worker(*map(int, arguments))
+        run_worker(*map(int, arguments))

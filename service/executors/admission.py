@@ -1,6 +1,6 @@
-"""Who may enter a lane: by places, by the wait to expect there, and by the bytes in flight.
+"""Admission control: limits on calls by slots and expected wait, and on bytes in flight.
 
-Turning a call away at once is kinder than letting it wait for its deadline.
+A call that cannot be served in time is rejected at once, instead of waiting for its deadline.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ LATE = "the answer was not ready by its deadline (deadline_ms, SERVICE_DEADLINE_
 
 @dataclass(slots=True, eq=False)
 class Reservation:
-    """A call that runs or waits: how long it should take, and when it began, if it has."""
+    """An admitted call: its estimated time, and its start, or None while it waits."""
 
     estimated_ns: float
     guessed: bool
@@ -25,44 +25,44 @@ class Reservation:
 
 
 class Admission:
-    """The places of one lane: `slots` of calls that run, and a `queue` of calls that wait.
+    """Admission to one executor: `slots` calls run and at most `queue` calls wait.
 
     A call without an estimate, because it is not decoded yet, counts as the mean of such calls.
     """
 
     def __init__(self, slots: int, queue: int, clock: Callable[[], int] = perf_counter_ns):
-        """Begin empty; `clock` gives nanoseconds."""
+        """Begin without calls; `clock` returns nanoseconds."""
         self._slots = slots
         self._room = slots + queue
         self._clock = clock
-        self._places: set[Reservation] = set()
+        self._reservations: set[Reservation] = set()
         self._mean_ns = 0.0
 
     @property
-    def inside(self) -> int:
-        """How many calls run or wait."""
-        return len(self._places)
+    def active_calls(self) -> int:
+        """Number of calls that run or wait."""
+        return len(self._reservations)
 
     def expected_wait_ns(self) -> float:
-        """How long a call that came now would wait: what is left to do, over the slots."""
-        if len(self._places) < self._slots:
+        """Return the wait to expect by a call that arrives now: remaining time over slots."""
+        if len(self._reservations) < self._slots:
             return 0.0
         now = self._clock()
         left = sum(
-            place.estimated_ns
-            if place.began_ns is None
-            else max(0.0, place.estimated_ns - (now - place.began_ns))
-            for place in self._places
+            each.estimated_ns
+            if each.began_ns is None
+            else max(0.0, each.estimated_ns - (now - each.began_ns))
+            for each in self._reservations
         )
         return left / self._slots
 
     def enter(self, estimated_ns: float | None, deadline_ms: int) -> Reservation:
-        """A place; OverloadedError where there is none, or the wait would outlast the deadline."""
+        """Admit a call; OverloadedError if the queue is full or the wait exceeds the deadline."""
         expected_ns = self._mean_ns if estimated_ns is None else estimated_ns
         wait_ns = self.expected_wait_ns()
-        if len(self._places) >= self._room:
+        if len(self._reservations) >= self._room:
             raise _overloaded(
-                f"{len(self._places)} calls run or wait, and there is room for {self._room} "
+                f"{len(self._reservations)} calls run or wait, and there is room for {self._room} "
                 "(SERVICE_SLOTS, SERVICE_QUEUE)",
                 wait_ns,
             )
@@ -73,42 +73,42 @@ class Admission:
                 f"which leaves too little of its deadline of {deadline_ms} ms",
                 late_ns,
             )
-        place = Reservation(expected_ns, guessed=estimated_ns is None)
-        self._places.add(place)
-        return place
+        reservation = Reservation(expected_ns, guessed=estimated_ns is None)
+        self._reservations.add(reservation)
+        return reservation
 
-    def begin(self, place: Reservation) -> None:
-        """Note that the call has its slot now."""
-        place.began_ns = self._clock()
+    def begin(self, reservation: Reservation) -> None:
+        """Record that the call has got its slot."""
+        reservation.began_ns = self._clock()
 
-    def leave(self, place: Reservation) -> None:
-        """Give the place back; calls without an estimate are learned from."""
-        self._places.discard(place)
-        if place.guessed and place.began_ns is not None:
-            self._mean_ns += (self._clock() - place.began_ns - self._mean_ns) / 8
+    def leave(self, reservation: Reservation) -> None:
+        """Remove the call; the time of one without an estimate goes into the mean."""
+        self._reservations.discard(reservation)
+        if reservation.guessed and reservation.began_ns is not None:
+            self._mean_ns += (self._clock() - reservation.began_ns - self._mean_ns) / 8
 
 
 class ByteBudget:
-    """The bytes of all bodies that are received or worked on, kept within a limit."""
+    """Limit on the total bytes of bodies that are being received or processed."""
 
     def __init__(self, limit: int):
-        """Begin with nothing held."""
+        """Begin with no bytes held."""
         self._limit = limit
         self._held = 0
 
     @property
     def held(self) -> int:
-        """Bytes that are held now."""
+        """Number of bytes held now."""
         return self._held
 
     def hold(self, size: int = 0) -> "Hold":
-        """A share of `size` bytes; OverloadedError if that is over the limit."""
+        """Return a share of `size` bytes; OverloadedError if that exceeds the limit."""
         hold = Hold(self)
         hold.grow(size)
         return hold
 
     def take(self, size: int) -> None:
-        """Count `size` bytes more; OverloadedError over the limit, unless nothing else is held."""
+        """Add `size` bytes; OverloadedError over the limit, unless nothing else is held."""
         if self._held and self._held + size > self._limit:
             raise _overloaded(
                 f"bodies of {self._held} bytes are in flight, and with {size} more they would be "
@@ -118,28 +118,28 @@ class ByteBudget:
         self._held += size
 
     def give(self, size: int) -> None:
-        """Count `size` bytes less."""
+        """Subtract `size` bytes."""
         self._held -= size
 
 
 class Hold:
-    """One call's share of a budget; to be released however the call ends."""
+    """One call's share of a ByteBudget; it has to be released at the end of the call."""
 
     __slots__ = ("_budget", "_size")
 
     def __init__(self, budget: ByteBudget):
-        """Begin with nothing."""
+        """Begin with no bytes."""
         self._budget = budget
         self._size = 0
 
     def grow(self, size: int) -> None:
-        """Hold `size` bytes in all, if that is more than now; OverloadedError over the limit."""
+        """Hold `size` bytes in total, if that is more than now; OverloadedError over the limit."""
         if size > self._size:
             self._budget.take(size - self._size)
             self._size = size
 
     def release(self) -> None:
-        """Give all of it back, once."""
+        """Return all bytes to the budget; a second call has no effect."""
         size, self._size = self._size, 0
         self._budget.give(size)
 

@@ -1,8 +1,9 @@
-"""A lane of one process that owns a device: it alone initialises CUDA there, and it stays.
+"""Executor of one device: a process of its own, which alone initialises CUDA on that device.
 
-It is started with the service, and again whenever it is lost: when it has died, when a call holds
-it for too long, for a kernel on a GPU cannot be stopped otherwise, and when it says that its device
-takes no more work. Meanwhile its device is not ready, and calls for it are told so at once.
+The process starts with the service, and a new one replaces it when it is lost: when it has died,
+when one call holds it for too long (a kernel on a GPU cannot be stopped otherwise), and when it
+reports that its device accepts no more work. Until the next process is ready the device is not, and
+calls for it fail at once.
 """
 
 import asyncio
@@ -23,35 +24,35 @@ from service.errors import DeadlineExceededError, DeviceUnreadyError, OutOfMemor
 from service.executors.admission import LATE, Admission, Reservation
 from service.executors.forkserver import PROGRAM, environment
 from service.executors.process_pool import WorkerFaultError
-from service.executors.shared_memory import Arena, Block, Bytes, hold, release
-from service.executors.worker_handle import Start, WorkerGoneError, WorkerHandle
+from service.executors.shared_memory import Bytes, PoolBlock, SharedBuffer, hold, release
+from service.executors.worker_handle import StartProcess, WorkerGoneError, WorkerHandle
 from service.executors.worker_loop import EXHAUSTED, FATAL, FAULT, Channel, Config
 
-# The request that an owner answers with its report, when it has computed a product of 2 x 2.
+# Request that a device process answers with its report, after it has computed a product of 2 x 2.
 HANDSHAKE: Final = b""
 # Loading CUDA, and measuring every strategy in every dtype, takes some seconds.
 START_MS: Final = 300_000
 # A product of 2 x 2 takes far below a millisecond.
 PROBE_MS: Final = 2_000
-# Before a start is tried again that has failed, and again; then always as the last.
+# Pauses after the first failed start, the second, and so on; then always the last one.
 PAUSES_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
-# How long a start takes, before one has been seen.
+# Assumed time of a start, before one has been measured.
 GUESSED_START_S: Final = 10.0
 DIED: Final = "its process died"
 log: Final = logging.getLogger("service.core.devices")
 
 
 class LostError(Exception):
-    """The process is of no more use; the message says why."""
+    """The process is unusable and has to be replaced; the message is the reason."""
 
 
 class DeviceProcess:
-    """One process for one device, which gets one call at a time, with a queue before it."""
+    """Executor with one process for one device: it runs one call at a time, others wait."""
 
     def __init__(
         self,
         device: str,
-        start: Start,
+        start: StartProcess,
         configure: Callable[[], Config],
         *,
         readiness: DeviceReadiness,
@@ -61,8 +62,9 @@ class DeviceProcess:
     ):
         """Start nothing yet.
 
-        Each process that has begun tells its `report`. A call may hold it for `longest_ms`,
-        whatever its own deadline is: who asks for little time shall not cost others the device.
+        `report` is called with the report of each process that has started. A call may hold the
+        process for `longest_ms`, whatever its own deadline is: the process is not killed for a
+        short deadline, since others would lose the device.
         """
         self.device = device
         self._worker = WorkerHandle(start, configure)
@@ -70,131 +72,132 @@ class DeviceProcess:
         self._report = report
         self._longest_ms = longest_ms
         self._admission = Admission(1, queue)
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._lost = asyncio.Event()
-        self._asking: set[asyncio.Task[tuple[bytearray, bytearray]]] = set()
-        self._keeping: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[tuple[bytearray, bytearray]]] = set()
+        self._supervision: asyncio.Task[None] | None = None
         self._start_s = GUESSED_START_S
-        self.ends = 0
+        self.exits = 0
         readiness.lose(device, "its process is starting", ceil(self._start_s))
 
     @property
-    def inside(self) -> int:
-        """How many calls run or wait, those that nobody waits for any more included."""
-        return self._admission.inside
+    def active_calls(self) -> int:
+        """Number of calls that run or wait, those included whose client has left."""
+        return self._admission.active_calls
 
     def start(self) -> None:
-        """Start the process, and again whenever it is lost, until `close`."""
-        self._keeping = asyncio.create_task(self._keep())
+        """Start the process, and replace it whenever it is lost, until `close`."""
+        self._supervision = asyncio.create_task(self._supervise())
 
     async def run(
         self,
         head: bytes,
-        body: Bytes | Block,
+        body: Bytes | PoolBlock,
         *,
         estimated_ns: float | None = None,
         deadline_ms: int,
     ) -> tuple[bytearray, bytearray]:
-        """Head and payload of the answer to a request.
+        """Return head and payload of the response to a request.
 
-        DeviceUnreadyError without a process, or if it is lost; OverloadedError without room;
-        DeadlineExceededError when late; OutOfMemoryError; WorkerFaultError if the handler fails.
-        A request that has begun goes on when it is late or not wanted: only `longest_ms` ends it.
+        Raises DeviceUnreadyError without a process, or if it is lost during the call,
+        OverloadedError if the call is not admitted, DeadlineExceededError when it is late,
+        OutOfMemoryError, and WorkerFaultError if the handler fails. A call that has started goes on
+        after its deadline or cancellation: only `longest_ms` ends it.
         """
         self._readiness.check(self.device)
-        place = self._admission.enter(estimated_ns, deadline_ms)
+        reservation = self._admission.enter(estimated_ns, deadline_ms)
         try:
             async with asyncio.timeout(deadline_ms / 1000):
-                return await self._in_turn(place, head, body, self._longest_ms)
+                return await self._run_when_free(reservation, head, body, self._longest_ms)
         except TimeoutError:
             raise DeadlineExceededError(LATE) from None
 
     async def probe(self) -> None:
-        """Have it compute a product of 2 x 2; DeviceUnreadyError if it does not, and is lost.
+        """Check that the process computes a product of 2 x 2, unless it is computing already.
 
-        A process that computes already is taken at its word.
+        Raises DeviceUnreadyError if it does not; it is replaced then.
         """
         self._readiness.check(self.device)
-        if not self.inside:
-            place = self._admission.enter(0, PROBE_MS)
-            await self._in_turn(place, HANDSHAKE, b"", PROBE_MS)
+        if not self.active_calls:
+            reservation = self._admission.enter(0, PROBE_MS)
+            await self._run_when_free(reservation, HANDSHAKE, b"", PROBE_MS)
 
-    async def _in_turn(
-        self, place: Reservation, head: bytes, body: Bytes | Block, longest_ms: int
+    async def _run_when_free(
+        self, reservation: Reservation, head: bytes, body: Bytes | PoolBlock, longest_ms: int
     ) -> tuple[bytearray, bytearray]:
-        """The answer to a request, when the process is free."""
+        """Wait until the process is free, and return its response to a request."""
         try:
-            await self._turn.acquire()
+            await self._lock.acquire()
         except asyncio.CancelledError:
-            self._admission.leave(place)
+            self._admission.leave(reservation)
             raise
-        hold(body)  # it is read on when nobody waits for the answer
-        asking = asyncio.create_task(self._asked(place, head, body, longest_ms))
-        self._asking.add(asking)
-        asking.add_done_callback(self._forget)
-        return await asyncio.shield(asking)
+        hold(body)  # the process reads it even after this coroutine is cancelled
+        call = asyncio.create_task(self._run(reservation, head, body, longest_ms))
+        self._calls.add(call)
+        call.add_done_callback(self._forget)
+        return await asyncio.shield(call)
 
-    def _forget(self, asking: asyncio.Task[tuple[bytearray, bytearray]]) -> None:
-        self._asking.discard(asking)
+    def _forget(self, call: asyncio.Task[tuple[bytearray, bytearray]]) -> None:
+        self._calls.discard(call)
         with suppress(asyncio.CancelledError):
-            asking.exception()  # it has been told to whoever still waits for it
+            call.exception()  # marks it as retrieved; `run` raises it unless it was cancelled
 
-    async def _asked(
-        self, place: Reservation, head: bytes, body: Bytes | Block, longest_ms: int
+    async def _run(
+        self, reservation: Reservation, head: bytes, body: Bytes | PoolBlock, longest_ms: int
     ) -> tuple[bytearray, bytearray]:
         try:
-            self._readiness.check(self.device)  # it may have been lost while this waited
-            self._admission.begin(place)
-            return await self._ask(head, body, longest_ms)
+            self._readiness.check(self.device)  # it may have been lost during the wait
+            self._admission.begin(reservation)
+            return await self._request(head, body, longest_ms)
         except LostError as error:
-            self._lose(str(error))
-            told = DeviceUnreadyError(
+            self._mark_lost(str(error))
+            unready = DeviceUnreadyError(
                 f"{self.device} was lost during the call: {error}",
                 hint='"device": "auto" takes what is ready',
             )
-            told.retry_after_s = ceil(self._start_s)
-            raise told from None
+            unready.retry_after_s = ceil(self._start_s)
+            raise unready from None
         finally:
             release(body)
-            self._turn.release()
-            self._admission.leave(place)
+            self._lock.release()
+            self._admission.leave(reservation)
 
-    async def _ask(
-        self, head: bytes, body: Bytes | Block, longest_ms: int
+    async def _request(
+        self, head: bytes, body: Bytes | PoolBlock, longest_ms: int
     ) -> tuple[bytearray, bytearray]:
         try:
             async with asyncio.timeout(longest_ms / 1000):
-                how, answer, payload = await self._worker.ask(
-                    head, body, Channel(_nothing, _nothing)
+                status, answer, payload = await self._worker.run(
+                    head, body, Channel(_ignore, _ignore)
                 )
         except TimeoutError:
             raise LostError(f"it did not answer for {longest_ms} ms") from None
         except (WorkerGoneError, OSError, EOFError) as error:
             raise LostError(str(error) or DIED) from None
-        if how == FATAL:
+        if status == FATAL:
             raise LostError(answer.decode())
-        if how == EXHAUSTED:
+        if status == EXHAUSTED:
             raise OutOfMemoryError("the call needs more memory than this host has")
-        if how == FAULT:
+        if status == FAULT:
             raise WorkerFaultError(answer.decode())
         return answer, payload
 
-    def _lose(self, reason: str) -> None:
-        """Give the process up, if it has not been given up already."""
+    def _mark_lost(self, reason: str) -> None:
+        """Have the process replaced, if it is not being replaced already."""
         if not self._lost.is_set():
             log.error("%s is lost: %s", self.device, reason)
             self._lost.set()
             reason = f"{reason}; its process is being replaced"
             self._readiness.lose(self.device, reason, ceil(self._start_s))
 
-    async def _keep(self) -> None:
+    async def _supervise(self) -> None:
         """Start processes, one after another."""
         failures = 0
         while True:
             self._lost.clear()
             try:
-                await self._begin()
-            except Exception as error:  # noqa: BLE001  # whatever it is, the device is needed
+                await self._start_process()
+            except Exception as error:  # noqa: BLE001  # any failure is retried
                 pause_s = PAUSES_S[min(failures, len(PAUSES_S) - 1)]
                 failures += 1
                 reason = str(error).strip().rpartition("\n")[2]  # the last line of a traceback
@@ -203,21 +206,21 @@ class DeviceProcess:
                 self._readiness.lose(self.device, reason, ceil(pause_s + self._start_s))
             else:
                 failures, pause_s = 0, 0.0
-                await self._until_lost()
-            async with self._turn:  # whoever was waiting for an answer has been told
-                self.ends += await self._worker.stop()
+                await self._wait_until_lost()
+            async with self._lock:  # the waiting calls have failed by now
+                self.exits += await self._worker.stop()
             await asyncio.sleep(pause_s)
 
-    async def _begin(self) -> None:
+    async def _start_process(self) -> None:
         began = perf_counter()
-        report, _ = await self._ask(HANDSHAKE, b"", START_MS)
+        report, _ = await self._request(HANDSHAKE, b"", START_MS)
         self._report(report)
         self._start_s = perf_counter() - began
         log.info("%s is ready after %.1f s", self.device, self._start_s)
         self._readiness.regain(self.device)
 
-    async def _until_lost(self) -> None:
-        """Wait until it is lost; a process that died while nobody asked it is lost, too."""
+    async def _wait_until_lost(self) -> None:
+        """Wait until the process is marked as lost, or exits while no call runs."""
         ended = asyncio.create_task(self._worker.ended())
         lost = asyncio.create_task(self._lost.wait())
         try:
@@ -225,41 +228,41 @@ class DeviceProcess:
         finally:
             ended.cancel()
             lost.cancel()
-        self._lose(DIED)
+        self._mark_lost(DIED)
 
-    def tidy(self) -> None:
-        """Give memory back that large calls have left to those that may follow."""
-        if not self.inside and self.device not in self._readiness.absences:
-            self._worker.tidy()
+    def trim_memory(self) -> None:
+        """Return the worker's buffer to the system, if no call uses it."""
+        if not self.active_calls and self.device not in self._readiness.absences:
+            self._worker.trim_memory()
 
     async def close(self) -> None:
-        """Kill the process, and wait until it has gone."""
+        """Kill the process, and wait until it has exited."""
         self._readiness.lose(self.device, "the service is shutting down", ceil(self._start_s))
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.wait([self._keeping])
+        if self._supervision is not None:
+            self._supervision.cancel()
+            await asyncio.wait([self._supervision])
         self._lost.set()
         await self._worker.kill()
-        async with self._turn:
+        async with self._lock:
             await self._worker.close()
 
 
-def _nothing(said: object) -> None:
-    """What comes before an answer: no deadline, for the request was decoded before; and no race."""
+def _ignore(value: object) -> None:
+    """Ignore a deadline, since the request is decoded already, or a part: races do not run here."""
 
 
-def spawn(bell: socket.socket, arena: Arena) -> int:
-    """A new worker that is no fork: the descriptor that stands for its process.
+def spawn(worker_socket: socket.socket, buffer: SharedBuffer) -> int:
+    """Start a worker in a fresh interpreter, and return its pidfd.
 
-    Nothing that another process has begun with CUDA can be in it.
+    A fork would inherit what its parent has initialised of CUDA.
     """
-    descriptors = [bell.fileno(), arena.descriptor]
-    process = subprocess.Popen(  # noqa: S603  # this very Python
+    descriptors = [worker_socket.fileno(), buffer.descriptor]
+    process = subprocess.Popen(  # noqa: S603  # the interpreter of this process
         [sys.executable, "-m", PROGRAM, "worker", *map(str, descriptors)],
         pass_fds=descriptors,
         stdin=subprocess.DEVNULL,
         env=environment(),
     )
-    pidfd = os.pidfd_open(process.pid)  # nobody has reaped it yet, so the number means it
+    pidfd = os.pidfd_open(process.pid)  # it has not been reaped yet, so the id is not another one's
     Thread(target=process.wait, daemon=True).start()
     return pidfd

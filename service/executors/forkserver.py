@@ -1,7 +1,7 @@
-"""The process that workers are forked from: it has imported what they need, and done nothing else.
+"""Fork server: a process that has imported the modules of a worker, and forks workers on request.
 
-A worker begun from nothing would import torch for more than a second; a fork takes milliseconds.
-Forking the server itself would copy its threads' locks in any state, and break CUDA.
+A fresh interpreter imports torch for more than a second; a fork takes milliseconds. The server
+process itself is not forked: that would copy the locks of its threads in any state, and break CUDA.
 """
 
 import os
@@ -14,51 +14,52 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
-from service.executors.shared_memory import Arena
+from service.executors.shared_memory import SharedBuffer
 
-# Forks of a process with threads may hang: it has one. Workers set their own numbers.
+# A fork of a process with threads may hang, so this one has no other thread. Workers set their own
+# numbers of threads.
 ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 # Importing torch from a cold disk takes a while.
 START_S: Final = 60.0
 PROGRAM: Final = "service.executors"
-RING: Final = b"!"  # descriptors travel beside a byte at least
+MESSAGE: Final = b"!"  # descriptors are sent beside at least one byte
 
 
 class ForkServer:
-    """The server's end: starts the template when it is first needed, and again if it dies."""
+    """Client of the fork server process, which starts on first use and again after it has died."""
 
     def __init__(self, modules: Sequence[str]):
-        """Start nothing yet. `modules` are what workers need, by the names they are imported by."""
+        """Start nothing yet. `modules` are the names of the modules that workers need."""
         self._modules = tuple(modules)
         self._lock = Lock()
-        self._running: Running | None = None
+        self._running: ForkServerProcess | None = None
 
     @property
     def pid(self) -> int | None:
-        """The id of the template's process, if it has been started."""
+        """Process id of the fork server, or None before it has been started."""
         return None if self._running is None else self._running.process.pid
 
     def warm(self) -> None:
-        """Start the template, without waiting until it has imported what it should."""
+        """Start the fork server, without waiting until it has imported its modules."""
         with self._lock:
             if self._running is None:
-                self._running = start(self._modules)
+                self._running = start_fork_server(self._modules)
 
-    def fork(self, bell: socket.socket, arena: Arena) -> int:
-        """A new worker that is rung by `bell`: the descriptor that stands for its process.
+    def fork(self, worker_socket: socket.socket, buffer: SharedBuffer) -> int:
+        """Fork a worker that serves requests from `worker_socket`, and return its pidfd.
 
-        OSError if there is no worker to be had.
+        Raises OSError if no worker can be started.
         """
         with self._lock:
             if self._running is not None:
                 with suppress(OSError):
-                    return self._running.fork(bell, arena)
+                    return self._running.fork(worker_socket, buffer)
                 self._running.end()
-            self._running = start(self._modules)
-            return self._running.fork(bell, arena)
+            self._running = start_fork_server(self._modules)
+            return self._running.fork(worker_socket, buffer)
 
     def close(self) -> None:
-        """End the template; workers that it has forked stay."""
+        """Kill the fork server; workers that it has forked stay."""
         with self._lock:
             if self._running is not None:
                 self._running.end()
@@ -66,42 +67,43 @@ class ForkServer:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """A template that has been started, and the socket to it."""
+class ForkServerProcess:
+    """Running fork server, and the socket to it."""
 
     process: subprocess.Popen[bytes]
-    line: socket.socket
+    control: socket.socket
 
-    def fork(self, bell: socket.socket, arena: Arena) -> int:
-        """A new worker; OSError if the template is dead, or dies of it."""
-        socket.send_fds(self.line, [RING], [bell.fileno(), arena.descriptor])
-        _, forked, _, _ = socket.recv_fds(self.line, 1, 1)
+    def fork(self, worker_socket: socket.socket, buffer: SharedBuffer) -> int:
+        """Fork a worker and return its pidfd; OSError if the fork server is dead or dies of it."""
+        descriptors = [worker_socket.fileno(), buffer.descriptor]
+        socket.send_fds(self.control, [MESSAGE], descriptors)
+        _, forked, _, _ = socket.recv_fds(self.control, 1, 1)
         if not forked:
             raise ConnectionResetError("the process that workers are forked from has ended")
         return forked[0]
 
     def end(self) -> None:
-        """Kill the template."""
-        self.line.close()
+        """Kill the fork server, and wait for its exit."""
+        self.control.close()
         self.process.kill()
         self.process.wait()
 
 
-def start(modules: Sequence[str]) -> Running:
-    """A new template, which imports the modules now."""
-    line, theirs = socket.socketpair()
-    line.settimeout(START_S)
+def start_fork_server(modules: Sequence[str]) -> ForkServerProcess:
+    """Start a fork server, which imports the modules now."""
+    control, theirs = socket.socketpair()
+    control.settimeout(START_S)
     with theirs:
         descriptor = theirs.fileno()
-        process = subprocess.Popen(  # noqa: S603  # this very Python
-            [sys.executable, "-m", PROGRAM, "template", str(descriptor), *modules],
+        process = subprocess.Popen(  # noqa: S603  # the interpreter of this process
+            [sys.executable, "-m", PROGRAM, "fork-server", str(descriptor), *modules],
             pass_fds=[descriptor],
             stdin=subprocess.DEVNULL,
             env={**environment(), **ONE_THREAD},
         )
-    return Running(process, line)
+    return ForkServerProcess(process, control)
 
 
 def environment() -> dict[str, str]:
-    """The variables of a process that finds the modules that this one has."""
+    """Return environment variables for a process that finds the same modules as this one."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

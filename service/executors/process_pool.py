@@ -1,4 +1,4 @@
-"""A lane of worker processes: what holds the GIL runs beside the event loop, and can be killed."""
+"""Process executor: worker processes for work that holds the GIL or may have to be killed."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,37 +7,42 @@ from typing import Final
 
 from service.errors import DeadlineExceededError, DrainingError, OutOfMemoryError, WorkerDiedError
 from service.executors.admission import LATE, Admission, Reservation
-from service.executors.shared_memory import Block, Bytes, Pool, hold, release
-from service.executors.worker_handle import Response, Start, WorkerGoneError, WorkerHandle
-from service.executors.worker_loop import EXHAUSTED, FAULT, Channel, Config, Tell
+from service.executors.shared_memory import Bytes, PoolBlock, SharedPool, hold, release
+from service.executors.worker_handle import (
+    RawResponse,
+    StartProcess,
+    WorkerGoneError,
+    WorkerHandle,
+)
+from service.executors.worker_loop import EXHAUSTED, FAULT, Channel, Config, Emit
 
-TRIES: Final = 2
+ATTEMPTS: Final = 2
 
 
 class WorkerFaultError(RuntimeError):
-    """A handler failed in its worker; the message is its traceback."""
+    """A handler raised an exception in its worker process; the message is the traceback."""
 
 
 class ProcessPool:
-    """Runs requests in up to `slots` worker processes, with at most `queue` requests waiting.
+    """Executor with up to `slots` worker processes and at most `queue` waiting requests.
 
-    A worker whose request is late, or no longer wanted, is killed: its core is free at once. A
-    request whose worker dies is given to another one, once, unless a part of what came of it has
-    been told.
+    A worker is killed when its request is late or cancelled, which frees its core at once. A
+    request whose worker dies is sent to another worker once, unless a part of its response has
+    been emitted already.
     """
 
     def __init__(
         self,
-        start: Start,
+        start: StartProcess,
         configure: Callable[[], Config],
         *,
         slots: int,
         queue: int,
-        pool: Pool | None = None,
+        pool: SharedPool | None = None,
     ):
-        """Make the lane; a process starts when it is first needed, by `start` and `configure`.
+        """Create the executor; a process starts on first use, by `start` and `configure`.
 
-        Bodies may be blocks of the `pool`.
+        With a `pool`, workers read bodies that are blocks of it without a copy.
         """
         self._new_worker = partial(WorkerHandle, start, configure, pool)
         self._admission = Admission(slots, queue)
@@ -45,115 +50,124 @@ class ProcessPool:
         self._free = asyncio.Semaphore(slots)
         self._idle: list[WorkerHandle] = []
         self._busy: set[WorkerHandle] = set()
-        self._endings: set[asyncio.Task[None]] = set()
+        self._stopping: set[asyncio.Task[None]] = set()
         self._closed = False
-        self.ends = 0
+        self.exits = 0
 
     @property
-    def inside(self) -> int:
-        """How many requests run or wait; those of killed workers until these have gone."""
-        return self._admission.inside
+    def active_calls(self) -> int:
+        """Number of requests that run or wait; one of a killed worker counts until that is gone."""
+        return self._admission.active_calls
 
     async def run(
         self,
         head: bytes,
-        body: Bytes | Block,
+        body: Bytes | PoolBlock,
         *,
         estimated_ns: float | None = None,
         deadline_ms: int,
-        tell: Tell | None = None,
+        emit: Emit | None = None,
     ) -> tuple[bytearray, bytearray]:
-        """Head and payload of the answer to a request; parts that come before go to `tell`.
+        """Return head and payload of the response; parts that precede it are passed to `emit`.
 
-        OverloadedError without room; DeadlineExceededError when late; OutOfMemoryError;
-        WorkerDiedError if two workers die of it; WorkerFaultError if the handler fails.
+        Raises OverloadedError if the request is not admitted, DeadlineExceededError when it is
+        late, OutOfMemoryError, WorkerDiedError if two workers die of it, and WorkerFaultError if
+        the handler fails.
         """
         if self._closed:
             raise _closed()
-        place = self._admission.enter(estimated_ns, deadline_ms)
+        reservation = self._admission.enter(estimated_ns, deadline_ms)
         try:
             async with asyncio.timeout(deadline_ms / 1000) as limit:
 
-                def shorten(left_ms: int) -> None:
+                def set_deadline(left_ms: int) -> None:
                     until = asyncio.get_running_loop().time() + left_ms / 1000
                     limit.reschedule(min(limit.when() or until, until))
 
-                line = Channel(shorten, tell or bytes)  # nobody may ask for parts
-                how, answer, payload = await self._in_turn(place, head, body, line)
+                channel = Channel(set_deadline, emit or bytes)  # `bytes` drops the parts
+                status, answer, payload = await self._run_when_free(
+                    reservation, head, body, channel
+                )
         except TimeoutError:
             raise DeadlineExceededError(LATE) from None
-        if how == EXHAUSTED:
+        if status == EXHAUSTED:
             raise OutOfMemoryError("the call needs more memory than a worker process may have")
-        if how == FAULT:
+        if status == FAULT:
             raise WorkerFaultError(answer.decode())
         return answer, payload
 
-    async def _in_turn(
-        self, place: Reservation, head: bytes, body: Bytes | Block, line: Channel
-    ) -> Response:
-        """The response of a worker, when one is free."""
+    async def _run_when_free(
+        self, reservation: Reservation, head: bytes, body: Bytes | PoolBlock, channel: Channel
+    ) -> RawResponse:
+        """Wait for a free worker, and return its response."""
         try:
             await self._free.acquire()
         except asyncio.CancelledError:
-            self._admission.leave(place)
+            self._admission.leave(reservation)
             raise
-        self._admission.begin(place)
+        self._admission.begin(reservation)
         try:
             worker = self._idle.pop() if self._idle else self._new_worker()
-        except OSError:  # no descriptor is left for its arena
+        except OSError:  # no file descriptor is left for its shared buffer
             self._free.release()
-            self._admission.leave(place)
+            self._admission.leave(reservation)
             raise WorkerDiedError("no worker process can be started now") from None
         self._busy.add(worker)
         hold(body)
         try:
-            response = await self._asked(worker, head, body, line)
+            response = await self._run_on(worker, head, body, channel)
         except BaseException:
-            # Its core is free before its place is; the client need not wait for that.
-            ending = asyncio.create_task(self._end(worker, place, body))
-            self._endings.add(ending)
-            ending.add_done_callback(self._endings.discard)
+            # The process is stopped by a task, so that the error does not wait for its exit. The
+            # reservation is given up after the exit.
+            stopping = asyncio.create_task(self._stop(worker, reservation, body))
+            self._stopping.add(stopping)
+            stopping.add_done_callback(self._stopping.discard)
             raise
-        self._leave(worker, place, body)
+        self._leave(worker, reservation, body)
         return response
 
-    async def _asked(
-        self, worker: WorkerHandle, head: bytes, body: Bytes | Block, line: Channel
-    ) -> Response:
-        for _ in range(TRIES):
+    async def _run_on(
+        self, worker: WorkerHandle, head: bytes, body: Bytes | PoolBlock, channel: Channel
+    ) -> RawResponse:
+        """Return the response of a worker, whose process is replaced once if it dies."""
+        for _ in range(ATTEMPTS):
             if self._closed:
                 raise _closed()
             try:
-                return await worker.ask(head, body, line)
+                return await worker.run(head, body, channel)
             except WorkerGoneError:
-                ended = await worker.stop()
-                self.ends += ended
-                if worker.has_told:
+                stopped = await worker.stop()
+                self.exits += stopped
+                if worker.has_emitted:
                     raise WorkerDiedError(
                         "the process that computed the call died when a part of its answer had "
                         "been given"
                     ) from None
         raise WorkerDiedError("the process that computed the call died, and so did a second one")
 
-    async def _end(self, worker: WorkerHandle, place: Reservation, body: Bytes | Block) -> None:
-        ended = await worker.stop()
-        self.ends += ended
-        self._leave(worker, place, body)
+    async def _stop(
+        self, worker: WorkerHandle, reservation: Reservation, body: Bytes | PoolBlock
+    ) -> None:
+        stopped = await worker.stop()
+        self.exits += stopped
+        self._leave(worker, reservation, body)
 
-    def _leave(self, worker: WorkerHandle, place: Reservation, body: Bytes | Block) -> None:
+    def _leave(
+        self, worker: WorkerHandle, reservation: Reservation, body: Bytes | PoolBlock
+    ) -> None:
         release(body)  # no process reads it any more
         self._busy.discard(worker)
         self._idle.append(worker)
         self._free.release()
-        self._admission.leave(place)
+        self._admission.leave(reservation)
 
-    def tidy(self) -> None:
-        """Give memory back that large calls have left to those that may follow."""
+    def trim_memory(self) -> None:
+        """Return buffers of idle workers to the system; they may be large after large calls."""
         for worker in self._idle:
-            worker.tidy()
+            worker.trim_memory()
 
     async def close(self) -> None:
-        """Kill all workers, those that run included, and wait until they have gone."""
+        """Kill all workers, the busy ones included, and wait until their processes have exited."""
         self._closed = True
         for worker in tuple(self._busy):
             await worker.kill()

@@ -1,4 +1,4 @@
-"""A lane of threads: a place for each slot, a short queue before them, and a deadline."""
+"""Thread executor: a fixed number of threads, a bounded queue, and a deadline for each job."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,29 +14,34 @@ T = TypeVar("T")
 
 
 class ThreadPool:
-    """Runs jobs on `slots` threads, with at most `queue` jobs waiting for one.
+    """Executor that runs jobs on `slots` threads, with at most `queue` jobs waiting.
 
-    torch and numpy release the GIL while they compute; Python code does not, so it is the planner
-    that keeps loops short. A job that has begun cannot be stopped: it keeps its slot to its end.
+    torch and numpy release the GIL while they compute. Python code does not, so the planner keeps
+    loops that run here short. A job that has started cannot be stopped: it keeps its slot until it
+    ends, even after its deadline.
     """
 
     def __init__(self, slots: int, queue: int):
-        """Make the lane; threads start when they are first needed."""
+        """Create the pool; threads start on first use."""
         self._admission = Admission(slots, queue)
-        # A thread's BLAS takes torch's number of threads only once that has been asked for there.
+        # A thread's BLAS uses torch's number of threads only after that number was read there.
         self._pool = ThreadPoolExecutor(
-            slots, thread_name_prefix="lane", initializer=torch.get_num_threads
+            slots, thread_name_prefix="executor", initializer=torch.get_num_threads
         )
 
     @property
-    def inside(self) -> int:
-        """How many jobs run or wait."""
-        return self._admission.inside
+    def active_calls(self) -> int:
+        """Number of jobs that run or wait."""
+        return self._admission.active_calls
 
     async def run(
         self, job: Callable[[], T], *, estimated_ns: float | None = None, deadline_ms: int
     ) -> T:
-        """The result of `job`; OverloadedError without room, DeadlineExceededError when late."""
+        """Return the result of `job`.
+
+        Raises OverloadedError without a free slot or place in the queue, DeadlineExceededError
+        when the job is late, and whatever `job` raises.
+        """
         future = self.submit(job, estimated_ns=estimated_ns, deadline_ms=deadline_ms)
         try:
             async with asyncio.timeout(deadline_ms / 1000):
@@ -47,17 +52,19 @@ class ThreadPool:
     def submit(
         self, job: Callable[[], T], *, estimated_ns: float | None = None, deadline_ms: int
     ) -> asyncio.Future[T]:
-        """The result of `job`, to be awaited; OverloadedError at once if there is no room."""
-        place = self._admission.enter(estimated_ns, deadline_ms)
+        """Return a future of the result of `job`; raise OverloadedError if it is not admitted."""
+        reservation = self._admission.enter(estimated_ns, deadline_ms)
         loop = asyncio.get_running_loop()
-        future = self._pool.submit(self._timed, job, place)
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._admission.leave, place))
+        future = self._pool.submit(self._run, job, reservation)
+        future.add_done_callback(
+            lambda _: loop.call_soon_threadsafe(self._admission.leave, reservation)
+        )
         return asyncio.wrap_future(future)
 
-    def _timed(self, job: Callable[[], T], place: Reservation) -> T:
-        self._admission.begin(place)
+    def _run(self, job: Callable[[], T], reservation: Reservation) -> T:
+        self._admission.begin(reservation)
         return job()
 
     def close(self) -> None:
-        """Wait for the jobs that run, and drop those that wait."""
+        """Cancel the jobs that wait, and block until the running ones have ended."""
         self._pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""The server's end of one worker: a process started when it is needed, killed when it is late."""
+"""The server's end of one worker: its process, its socket, and the buffer shared with it."""
 
 import asyncio
 import os
@@ -8,118 +8,120 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from service.executors.shared_memory import Arena, Block, Bytes, Pool
+from service.executors.shared_memory import Bytes, PoolBlock, SharedBuffer, SharedPool
 from service.executors.worker_loop import (
-    ANSWER,
-    IN_ARENA,
+    DEADLINE,
+    IN_BUFFER,
+    NOTIFICATION,
     PART,
     REQUEST,
-    SHORTER,
     Channel,
     Config,
     RequestHeader,
 )
 
-# The event loop copies so much at a time: about 0.2 ms.
+# Bytes that the event loop copies in one step: about 0.2 ms.
 STEP_BYTES: Final = 2**20
 START_S: Final = 60.0
 
-Response = tuple[int, bytearray, bytearray]
-# Starts a process for the worker's end of a socket, and its arena; gives a descriptor that stands
-# for the process, or raises an OSError.
-Start = Callable[[socket.socket, Arena], int]
+RawResponse = tuple[int, bytearray, bytearray]  # status, head, payload
+# Starts a process with the worker's end of a socket and its shared buffer. Returns a pidfd, or
+# raises an OSError.
+StartProcess = Callable[[socket.socket, SharedBuffer], int]
 
 
 class WorkerGoneError(Exception):
-    """The worker died before it answered."""
+    """The worker process exited before it sent its response."""
 
 
 class WorkerHandle:
-    """One process after another, with one arena that stays."""
+    """Handle of one worker, whose process may be replaced while its shared buffer stays."""
 
-    def __init__(self, start: Start, configure: Callable[[], Config], pool: Pool | None = None):
-        """Start nothing yet. `configure` is asked again for each process.
+    def __init__(
+        self, start: StartProcess, configure: Callable[[], Config], pool: SharedPool | None = None
+    ):
+        """Create the shared buffer, and no process yet. `configure` is called for each process.
 
-        Bodies that are blocks are read where they are: in the `pool`. Without one they are copied.
+        A body that is a block of the `pool` is read where it is. Without a `pool` it is copied.
         """
         self._new_process = start
         self._configure = configure
         self._pool = pool
-        self._arena = Arena()
+        self._buffer = SharedBuffer()
         self._starting: asyncio.Task[None] | None = None
-        self._bell: socket.socket | None = None
+        self._socket: socket.socket | None = None
         self._pidfd: int
-        self.has_told = False  # a part of what comes of the last request
+        self.has_emitted = False  # a part of the response to the last request
 
-    async def ask(self, head: bytes, body: Bytes | Block, line: Channel) -> Response:
-        """How it went, head and payload of the answer; WorkerGoneError if the process dies.
+    async def run(self, head: bytes, body: Bytes | PoolBlock, channel: Channel) -> RawResponse:
+        """Return status, head and payload of the response to a request.
 
-        What the handler says before, by its own line, comes by `line`: parts are bytearrays.
-
-        After any error the worker is to be stopped before it is asked again.
+        Deadlines and parts that the handler sends before its response are passed to `channel`,
+        parts as bytearrays. Raises WorkerGoneError if the process exits. After any error the
+        worker has to be stopped before the next request.
         """
-        self.has_told = False
-        if self._bell is None:
+        self.has_emitted = False
+        if self._socket is None:
             self._starting = asyncio.create_task(asyncio.to_thread(self._start))
             await asyncio.shield(self._starting)
-        at = self._arena.write(head, 0)
-        body_at = IN_ARENA
-        if isinstance(body, Block) and self._pool is not None:
+        at = self._buffer.write(head, 0)
+        body_at = IN_BUFFER
+        if isinstance(body, PoolBlock) and self._pool is not None:
             body_at = body.offset
         else:
-            at = await self._put(body.view if isinstance(body, Block) else body, at)
-        how, size, payload_bytes = await self._rung(
+            at = await self._put(body.view if isinstance(body, PoolBlock) else body, at)
+        status, size, payload_bytes = await self._notify(
             REQUEST.pack(*RequestHeader(len(head), len(body), body_at))
         )
-        while how in (SHORTER, PART):
-            if how == SHORTER:
-                line.shorten(size)
+        while status in (DEADLINE, PART):
+            if status == DEADLINE:
+                channel.set_deadline(size)
             else:
-                self.has_told = True
-                line.tell(self._arena.read(size, at))
+                self.has_emitted = True
+                channel.emit(self._buffer.read(size, at))
                 at += size
-            how, size, payload_bytes = await self._rung()
-        answer = self._arena.read(size, at)
+            status, size, payload_bytes = await self._notify()
+        answer = self._buffer.read(size, at)
         payload = await self._get(payload_bytes, at + size)
-        self._arena.shrink()
-        return how, answer, payload
+        self._buffer.shrink()
+        return status, answer, payload
 
     def _start(self) -> None:
         try:
-            bell, theirs = socket.socketpair()
-        except OSError:  # no descriptor is left
+            ours, theirs = socket.socketpair()
+        except OSError:  # no file descriptor is left
             raise WorkerGoneError from None
-        bell.settimeout(START_S)
+        ours.settimeout(START_S)
         with theirs:
             try:
-                self._pidfd = self._new_process(theirs, self._arena)
+                self._pidfd = self._new_process(theirs, self._buffer)
             except OSError:
-                bell.close()
+                ours.close()
                 raise WorkerGoneError from None
-        self._bell = bell
-        with suppress(OSError):  # if it has died already, its first request will tell
-            self._configure().send(bell, None if self._pool is None else self._pool.descriptor)
-        bell.setblocking(False)
+        self._socket = ours
+        with suppress(OSError):  # the process has exited; its first request fails for that reason
+            self._configure().send(ours, None if self._pool is None else self._pool.descriptor)
+        ours.setblocking(False)
 
-    async def _rung(self, request: bytes = b"") -> tuple[int, int, int]:
-        """The next ring of the worker, after it was rung for a request."""
-        loop, bell = asyncio.get_running_loop(), self._bell
-        assert bell is not None  # noqa: S101  # it has been started
+    async def _notify(self, request: bytes = b"") -> tuple[int, int, int]:
+        """Send a request if one is given, and return the next notification of the worker."""
+        loop, sock = asyncio.get_running_loop(), self._socket
+        assert sock is not None  # noqa: S101  # it has been started
         try:
             if request:
-                await loop.sock_sendall(bell, request)
-            ring = await loop.sock_recv(bell, ANSWER.size)
+                await loop.sock_sendall(sock, request)
+            notification = await loop.sock_recv(sock, NOTIFICATION.size)
         except OSError:
             raise WorkerGoneError from None
-        if not ring:
+        if not notification:
             raise WorkerGoneError
-        how, first, second = ANSWER.unpack(ring)
-        return how, first, second
+        status, first, second = NOTIFICATION.unpack(notification)
+        return status, first, second
 
     async def _put(self, data: Bytes, at: int) -> int:
         view = memoryview(data)
         for start in range(0, len(view), STEP_BYTES):
-            at = self._arena.write(view[start : start + STEP_BYTES], at)
+            at = self._buffer.write(view[start : start + STEP_BYTES], at)
             await asyncio.sleep(0)
         return at
 
@@ -127,55 +129,55 @@ class WorkerHandle:
         data = bytearray(size)
         view = memoryview(data)
         for start in range(0, size, STEP_BYTES):
-            self._arena.read_into(view[start : start + STEP_BYTES], at + start)
+            self._buffer.read_into(view[start : start + STEP_BYTES], at + start)
             await asyncio.sleep(0)
         return data
 
     async def kill(self) -> None:
-        """Kill the process if there is one: whoever waits for its answer is told."""
+        """Kill the process if there is one; a `run` in progress raises WorkerGoneError."""
         starting = self._starting
         if starting is not None:
             await asyncio.wait([starting])
-            starting.exception()  # it has been told to whoever waits for it
-        if self._bell is not None:
-            with suppress(ProcessLookupError):  # it has gone already
+            starting.exception()  # marks it as retrieved; `run` has raised it
+        if self._socket is not None:
+            with suppress(ProcessLookupError):  # it has exited already
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     async def stop(self) -> bool:
-        """Kill the process, and wait until it has gone; whether there was one.
+        """Kill the process and wait for its exit; return whether there was one.
 
-        For who asked it alone.
+        Only the caller of the last `run` may call it.
         """
         await self.kill()
         self._starting = None
-        if self._bell is None:
+        if self._socket is None:
             return False
         await _readable(self._pidfd)
         os.close(self._pidfd)
-        self._bell.close()
-        self._bell = None
+        self._socket.close()
+        self._socket = None
         return True
 
     async def ended(self) -> None:
-        """Wait until the process that was asked last has ended by itself, or was killed."""
-        descriptor = os.dup(self._pidfd)  # that of `stop` is its own
+        """Wait until the process of the last request has exited, for whatever reason."""
+        descriptor = os.dup(self._pidfd)  # `stop` closes its own
         try:
             await _readable(descriptor)
         finally:
             os.close(descriptor)
 
-    def tidy(self) -> None:
-        """Give the pages of the arena back; not while it is asked."""
-        self._arena.shrink(0)
+    def trim_memory(self) -> None:
+        """Return the pages of the shared buffer to the system; not during a request."""
+        self._buffer.shrink(0)
 
     async def close(self) -> None:
-        """Stop for good."""
+        """Stop the process and close the shared buffer."""
         await self.stop()
-        self._arena.close()
+        self._buffer.close()
 
 
 async def _readable(descriptor: int) -> None:
-    """Wait until a descriptor can be read; that of a process can when it has ended."""
+    """Wait until a descriptor is readable; a pidfd is when its process has exited."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_reader(descriptor, ended.set)

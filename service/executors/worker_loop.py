@@ -1,9 +1,9 @@
-"""The inside of a worker process: it waits for a ring, reads the arena, works, writes, rings back.
+"""The worker's end: receive a request, call the handler, send the response.
 
-The socket only rings: each message is a few numbers. What they count is in the arena, where an
-answer stands after its request, so that the request can be given to another process if this one
-dies. Parts that are told before stand between them. A large body may be in the pool instead.
-Nothing is unpickled, here or there.
+The socket carries only notifications, each a few numbers. The bytes that they count are in the
+shared buffer, where a response follows its request: the request stays, so that it can be sent to
+another process if this one dies. Parts that are emitted before the response lie between them. A
+large body may be in the shared pool instead. Neither side unpickles anything.
 """
 
 import json
@@ -22,102 +22,102 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Final, NamedTuple, Protocol
 
-from service.executors.shared_memory import Arena, Bytes, mapped
+from service.executors.shared_memory import Bytes, SharedBuffer, map_read_only
 
-# How a request went; or, before that, that it has less time than the server knows, or that a part
-# of what comes of it is in the arena. After FATAL the process ends.
-DONE, EXHAUSTED, FAULT, SHORTER, PART, FATAL = range(6)
+# Status of a notification. DEADLINE and PART precede a response: the request has less time than the
+# server has assumed, or a part of its result is in the shared buffer. After FATAL the process ends.
+DONE, EXHAUSTED, FAULT, DEADLINE, PART, FATAL = range(6)
 CONFIG: Final = struct.Struct("<Q")  # bytes of a worker's configuration
-REQUEST: Final = struct.Struct("<QQq")  # a Request
-IN_ARENA: Final = -1
+REQUEST: Final = struct.Struct("<QQq")  # the fields of a RequestHeader
+IN_BUFFER: Final = -1
 NO_POOL: Final = memoryview(b"")
-# How it went, bytes of head and payload; or milliseconds; or bytes of a part.
-ANSWER: Final = struct.Struct("<BQQ")
-# Requests in the event loop come first where the cores are all taken.
+# Status, then bytes of head and payload; for DEADLINE milliseconds; for PART bytes of the part.
+NOTIFICATION: Final = struct.Struct("<BQQ")
+# Requests in the event loop have priority where all cores are busy.
 NICE: Final = 10
-REST_S: Final = 0.5
-# The kernel, when it has no memory left, ends workers before the server.
+IDLE_S: Final = 0.5
+# Without free memory the kernel kills workers before the server.
 OOM_SCORE: Final = (Path("/proc/self/oom_score_adj"), "500")
 STATUS: Final = Path("/proc/self/status")
 
 
 class RequestHeader(NamedTuple):
-    """What the server rings for: bytes of head and body, and where in the pool the body is.
+    """Sizes of head and body in bytes, and the offset of the body in the pool.
 
-    The head stands at the beginning of the arena, and after it a body that is not in the pool.
+    The head is at the beginning of the shared buffer. A body that is not in the pool follows it.
     """
 
     head_bytes: int
     body_bytes: int
-    body_at: int = IN_ARENA
+    body_at: int = IN_BUFFER
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """Where a worker reads requests; it writes its answers into the arena alone."""
+class WorkerMemory:
+    """Memory that a worker reads requests from; responses are written to the buffer only."""
 
-    arena: Arena
+    buffer: SharedBuffer
     pool: memoryview = NO_POOL
 
     def head(self, request: RequestHeader) -> bytes:
-        """The head of a request."""
-        return bytes(self.arena.read(request.head_bytes, 0))
+        """Return the head of a request."""
+        return bytes(self.buffer.read(request.head_bytes, 0))
 
     def body(self, request: RequestHeader) -> Bytes:
-        """The body of a request; one in the pool is not copied."""
-        if request.body_at == IN_ARENA:
-            return self.arena.read(request.body_bytes, request.head_bytes)
+        """Return the body of a request; one in the pool is not copied."""
+        if request.body_at == IN_BUFFER:
+            return self.buffer.read(request.body_bytes, request.head_bytes)
         return self.pool[request.body_at : request.body_at + request.body_bytes]
 
 
 class FatalError(Exception):
-    """Raised by a handler whose process is of no more use: it ends once the server is told why."""
+    """Raised by a handler whose process is unusable: it exits after the message is sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerResponse:
-    """What a handler made of a request."""
+    """Response of a handler: a head, and a payload in chunks."""
 
     head: bytes
     chunks: Iterable[Bytes] = ()
 
 
-Shorten = Callable[[int], object]
-Tell = Callable[[Bytes], object]
+SetDeadline = Callable[[int], object]
+Emit = Callable[[Bytes], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What a handler may say before it answers.
+    """Callbacks of a handler to the server before its response.
 
-    To `shorten` it says how many milliseconds are left from now: the request itself may have named
-    a deadline. By `tell` it hands over parts of what comes of the request, one after the other;
-    once there was one, no other worker tries the request again.
+    `set_deadline` takes the milliseconds that are left from now; a deadline in the request is known
+    only after decoding. `emit` sends a part of the result. After the first part the request is not
+    retried by another worker.
     """
 
-    shorten: Shorten
-    tell: Tell
+    set_deadline: SetDeadline
+    emit: Emit
 
 
 class Handler(Protocol):
-    """What a worker does."""
+    """Application code of a worker."""
 
-    def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
-        """The answer to a request; whatever it raises is told to the server."""
+    def answer(self, head: bytes, body: Bytes, channel: Channel, /) -> WorkerResponse:
+        """Return the response to a request; the server receives what it raises."""
         ...
 
-    def rest(self) -> None:
-        """Give memory back: for a while there has been no request."""
+    def trim_memory(self) -> None:
+        """Return free memory to the system; called after some time without a request."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What a worker needs to begin, which travels as JSON.
+    """Configuration of a worker, sent to it as JSON.
 
-    `make` is the name of a function, as in `package.module:function`, that gives the handler when
-    it is called with the `arguments`. `memory_bytes` is what a worker may allocate, None for no
-    bound; `nice` is how much it yields to the server.
+    `make` names a function as `package.module:function`, which returns the handler when it is
+    called with the `arguments`. `memory_bytes` limits what a worker may allocate, None is no limit.
+    `nice` is the niceness that is added to the server's.
     """
 
     make: str
@@ -125,30 +125,30 @@ class Config:
     nice: int = NICE
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
-    def send(self, bell: socket.socket, pool: int | None = None) -> None:
-        """Send it to a worker, which receives it before anything else, and a pool's descriptor."""
+    def send(self, worker: socket.socket, pool: int | None = None) -> None:
+        """Send it to a worker before any request, with the descriptor of a pool if there is one."""
         text = json.dumps(asdict(self)).encode()
-        socket.send_fds(bell, [CONFIG.pack(len(text))], [] if pool is None else [pool])
-        bell.sendall(text)
+        socket.send_fds(worker, [CONFIG.pack(len(text))], [] if pool is None else [pool])
+        worker.sendall(text)
 
     @classmethod
-    def receive(cls, bell: socket.socket) -> tuple["Config", memoryview]:
-        """The configuration that the server sent, and its pool; EOFError if it has ended."""
-        head, descriptors, _, _ = socket.recv_fds(bell, CONFIG.size, 1)
+    def receive(cls, server: socket.socket) -> tuple["Config", memoryview]:
+        """Return the configuration that the server sent, and the pool; EOFError if it has ended."""
+        head, descriptors, _, _ = socket.recv_fds(server, CONFIG.size, 1)
         if len(head) < CONFIG.size:
             raise _ended()
         pool = NO_POOL
         for descriptor in descriptors:
-            pool = mapped(descriptor)
+            pool = map_read_only(descriptor)
             os.close(descriptor)
         (size,) = CONFIG.unpack(head)
-        text = bell.recv(size, socket.MSG_WAITALL)
+        text = server.recv(size, socket.MSG_WAITALL)
         if len(text) < size:
             raise _ended()
         return cls(**json.loads(text)), pool
 
     def handler(self) -> Handler:
-        """The handler, made now."""
+        """Make the handler."""
         module, _, name = self.make.partition(":")
         handler: Handler = getattr(import_module(module), name)(**self.arguments)
         return handler
@@ -158,89 +158,93 @@ def _ended() -> EOFError:
     return EOFError("the server has ended")
 
 
-def work(  # pragma: no cover - runs in workers; the tests of process_pool cover it
-    bell: socket.socket, arena: Arena
+def worker_main(  # pragma: no cover - runs in workers; the tests of process_pool cover it
+    server: socket.socket, buffer: SharedBuffer
 ) -> None:
-    """Be a worker: serve the server, yield to it, and end with it."""
+    """Set up the process, and serve requests until the server ends."""
     # Signals from the terminal or the init system are for the server, which drains.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with suppress(OSError):
         OOM_SCORE[0].write_text(OOM_SCORE[1], encoding="ascii")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    Thread(target=end_with_server, args=[bell], daemon=True).start()
-    config, pool = Config.receive(bell)
+    Thread(target=exit_with_server, args=[server], daemon=True).start()
+    config, pool = Config.receive(server)
     os.nice(config.nice)
     if config.memory_bytes is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (data_bytes() + config.memory_bytes, hard))
-    serve(bell, Memory(arena, pool), config.handler())
+    serve_requests(server, WorkerMemory(buffer, pool), config.handler())
 
 
-def end_with_server(bell: socket.socket) -> None:  # pragma: no cover - ends its process
-    """Wait until the server's end of the socket is closed, however that comes, and end at once."""
+def exit_with_server(server: socket.socket) -> None:  # pragma: no cover - ends its process
+    """Wait until the server's end of the socket is closed, by whatever cause, and exit at once."""
     poll = select.poll()
-    poll.register(bell, select.POLLRDHUP)
+    poll.register(server, select.POLLRDHUP)
     poll.poll()
     os._exit(1)
 
 
 def data_bytes() -> int:
-    """The private memory of this process, as RLIMIT_DATA counts it."""
+    """Return the private memory of this process, as RLIMIT_DATA counts it."""
     lines = STATUS.read_text(encoding="ascii").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmData:"))
 
 
-def serve(bell: socket.socket, memory: Memory, handler: Handler) -> None:
-    """Answer each request, until the server closes its end, or a request is the last one.
+def serve_requests(server: socket.socket, memory: WorkerMemory, handler: Handler) -> None:
+    """Handle requests until the server closes its end, or one ends with FATAL.
 
-    Rest where none comes for a while.
+    The handler trims its memory after IDLE_S without a request.
     """
     while True:
         try:
-            packet = bell.recv(REQUEST.size)
+            packet = server.recv(REQUEST.size)
         except TimeoutError:
-            handler.rest()
-            bell.settimeout(None)
+            handler.trim_memory()
+            server.settimeout(None)
             continue
         if not packet:
             return
-        bell.settimeout(REST_S)
-        ring = answer(memory, handler, bell.send, RequestHeader(*REQUEST.unpack(packet)))
-        bell.send(ring)
-        if ring[0] == FATAL:
+        server.settimeout(IDLE_S)
+        header = RequestHeader(*REQUEST.unpack(packet))
+        notification = handle_request(memory, handler, server.send, header)
+        server.send(notification)
+        if notification[0] == FATAL:
             return
 
 
-def answer(
-    memory: Memory, handler: Handler, ring: Callable[[bytes], object], request: RequestHeader
+def handle_request(
+    memory: WorkerMemory,
+    handler: Handler,
+    notify: Callable[[bytes], object],
+    request: RequestHeader,
 ) -> bytes:
-    """Handle a request, write what came of it to the arena, and give its last ring.
+    """Handle a request, write its response to the buffer, and return the last notification.
 
-    By `ring` the server is told of what comes before.
+    Notifications that precede it are passed to `notify`.
     """
-    arena = memory.arena
-    at = request.head_bytes + (request.body_bytes if request.body_at == IN_ARENA else 0)
+    buffer = memory.buffer
+    at = request.head_bytes + (request.body_bytes if request.body_at == IN_BUFFER else 0)
 
-    def shorten(left_ms: int) -> None:
-        ring(ANSWER.pack(SHORTER, left_ms, 0))
+    def set_deadline(left_ms: int) -> None:
+        notify(NOTIFICATION.pack(DEADLINE, left_ms, 0))
 
-    def tell(part: Bytes) -> None:
+    def emit(part: Bytes) -> None:
         nonlocal at
-        start, at = at, arena.write(part, at)
-        ring(ANSWER.pack(PART, at - start, 0))
+        start, at = at, buffer.write(part, at)
+        notify(NOTIFICATION.pack(PART, at - start, 0))
 
     try:
-        line = Channel(shorten, tell)
-        made, how = handler.answer(memory.head(request), memory.body(request), line), DONE
+        channel, status = Channel(set_deadline, emit), DONE
+        response = handler.answer(memory.head(request), memory.body(request), channel)
     except MemoryError:
-        made, how = WorkerResponse(b""), EXHAUSTED
+        response, status = WorkerResponse(b""), EXHAUSTED
     except FatalError as error:
-        made, how = WorkerResponse(str(error).encode()), FATAL
+        response, status = WorkerResponse(str(error).encode()), FATAL
     except Exception:  # noqa: BLE001  # the server logs it
-        made, how = WorkerResponse(traceback.format_exc().encode()), FAULT
-    arena.write(made.head, at)
-    start = end = at + len(made.head)
-    for chunk in made.chunks:
-        end = arena.write(chunk, end)
-    return ANSWER.pack(how, len(made.head), end - start)
+        response, status = WorkerResponse(traceback.format_exc().encode()), FAULT
+    buffer.write(response.head, at)
+    start = end = at + len(response.head)
+    for chunk in response.chunks:
+        end = buffer.write(chunk, end)
+    return NOTIFICATION.pack(status, len(response.head), end - start)

@@ -1,15 +1,15 @@
-"""Errors as problem documents (RFC 9457). The one place that gives an error its HTTP status."""
+"""Errors as responses: problem documents (RFC 9457), each with its HTTP status."""
 
 import inspect
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from uuid import uuid4
 
 import orjson
-from starlette.responses import Response
-from starlette.types import Scope
 
 from service import errors
+from service.core.response import Headers, HttpResponse
 from service.errors import Place, ServiceError
 from service.http.errors import (
     HeadTooLargeError,
@@ -25,9 +25,11 @@ from service.http.errors import (
 from service.http.schemas import ProblemKind
 
 MEDIA_TYPE: Final = "application/problem+json"
-# Where the Open Inference Protocol is spoken, whose errors look otherwise.
+JSON: Final = "application/json"
+# The paths of the Open Inference Protocol.
 INFERENCE: Final = "/v2"
 MAX_PLACES_BYTES: Final = 4096
+log: Final = logging.getLogger("service")
 
 # The nearest class in an error's ancestry decides.
 STATUSES: Final[Mapping[type[ServiceError], int]] = {
@@ -50,14 +52,26 @@ STATUSES: Final[Mapping[type[ServiceError], int]] = {
 
 
 def status_of(kind: type[ServiceError]) -> int:
-    """The HTTP status of an error class."""
+    """Return the HTTP status of an error class."""
     return next(STATUSES[base] for base in kind.__mro__ if base in STATUSES)
 
 
-def problem_response(error: ServiceError) -> Response:
-    """The answer to a call that ended in `error`."""
+def error_response(error: Exception, request_id: str, *, inference: bool = False) -> HttpResponse:
+    """Return the response to a request that ended in `error`: the one place that makes it.
+
+    An error that is not a ServiceError is a fault of ours: it is logged, and the response says
+    nothing but the request id. With `inference` the document is that of the Open Inference
+    Protocol, otherwise a problem document.
+    """
+    if not isinstance(error, ServiceError):
+        log.error("request %s failed", request_id, exc_info=error)
+        error = internal_error(request_id)
     status = status_of(type(error))
-    document: dict[str, object] = {
+    if inference:
+        text = error.detail if error.hint is None else f"{error.detail}. Hint: {error.hint}"
+        document: dict[str, object] = {"error": text}
+        return HttpResponse.of(JSON, (orjson.dumps(document),), _headers(error), status=status)
+    document = {
         "type": f"/problems/{error.code}",
         "title": error.title,
         "status": status,
@@ -69,40 +83,35 @@ def problem_response(error: ServiceError) -> Response:
     if error.places:
         document["errors"] = _bounded(error.places)
     document["instance"] = f"urn:uuid:{uuid4()}"
-    return Response(orjson.dumps(document), status, _headers(error), MEDIA_TYPE)
+    return HttpResponse.of(MEDIA_TYPE, (orjson.dumps(document),), _headers(error), status=status)
 
 
-def inference_error(error: ServiceError) -> Response:
-    """The same as the Open Inference Protocol has it: one sentence or more."""
-    text = error.detail if error.hint is None else f"{error.detail}. Hint: {error.hint}"
-    document = orjson.dumps({"error": text})
-    return Response(document, status_of(type(error)), _headers(error), "application/json")
+def internal_error(request_id: str) -> errors.InternalError:
+    """Return the error for a fault of ours, which says nothing but the request id."""
+    return errors.InternalError(f"request {request_id} failed")
 
 
-def error_response(scope: Scope, error: ServiceError) -> Response:
-    """The answer to a request that ended in `error`, in the form of its path."""
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
-    if path == INFERENCE or path.startswith(f"{INFERENCE}/"):
-        return inference_error(error)
-    return problem_response(error)
+def is_inference_path(path: str) -> bool:
+    """Return whether a path speaks the Open Inference Protocol."""
+    return path == INFERENCE or path.startswith(f"{INFERENCE}/")
 
 
-def _headers(error: ServiceError) -> dict[str, str]:
-    """What the status of an error asks for besides the document."""
+def _headers(error: ServiceError) -> Headers:
+    """Return the headers that the status of an error requires."""
     match error:
         case errors.BusyError() | RateLimitedError():
-            return {"Retry-After": str(error.retry_after_s)}
+            return ((b"retry-after", b"%d" % error.retry_after_s),)
         case MethodNotAllowedError():
-            return {"Allow": ", ".join(error.allowed)}
+            return ((b"allow", ", ".join(error.allowed).encode()),)
         case UnauthorizedError():
-            why = ', error="invalid_token"' if error.wrong_key else ""
-            return {"WWW-Authenticate": f'Bearer realm="tensor service"{why}'}
+            why = b', error="invalid_token"' if error.wrong_key else b""
+            return ((b"www-authenticate", b'Bearer realm="tensor service"' + why),)
         case _:
-            return {}
+            return ()
 
 
 def _bounded(places: Iterable[Place]) -> list[dict[str, str]]:
-    """As many places as fit; a client's names in pointers may take six bytes a letter."""
+    """Return as many places as fit: a name in a pointer may take six bytes a letter."""
     shown: list[dict[str, str]] = []
     room = MAX_PLACES_BYTES
     for place in places:
@@ -114,7 +123,7 @@ def _bounded(places: Iterable[Place]) -> list[dict[str, str]]:
 
 
 def explanations() -> dict[str, ProblemKind]:
-    """What each code means and what to do, from the docstrings of the errors."""
+    """Return the explanation of each code, from the docstrings of the errors."""
     return {
         kind.code: ProblemKind(
             code=kind.code,
@@ -127,7 +136,7 @@ def explanations() -> dict[str, ProblemKind]:
 
 
 def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problem documents that a route may answer with, by status."""
+    """Return the OpenAPI description of a route's problem documents, by status."""
     known = explanations().values()
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {

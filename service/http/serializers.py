@@ -12,7 +12,7 @@ from service.registry import Inferred
 
 def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
     """The answer to a plan."""
-    meaning, plan = found.meaning, found.plan
+    meaning, plan = found.inferred, found.plan
     dtype = describe(meaning.dtype)
     shown = plan or found.cheapest
     return schemas.PlanAnswer(

@@ -1,4 +1,4 @@
-"""What a server process has counted since its start. Figures of several processes add up."""
+"""Counts of a server process since its start. Those of several processes add up."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +20,13 @@ OK: Final = 200
 GAUGE: Final = "gauge"
 COUNTER: Final = "counter"
 
-CallKey = tuple[str, str, str, int]  # operation, strategy, lane, status
+CallKey = tuple[str, str, str, int]  # operation, strategy, executor, status
 Read = Callable[[], float]
 RequestKey = tuple[str, str, int]  # method, route, status
 
 
 class Histogram:
-    """Calls of one kind: how many, and how long each of their phases took.
+    """Calls of one kind: their number, and a histogram of each phase.
 
     sums (phases,) in nanoseconds; bins (phases, lengths in bits).
     """
@@ -40,24 +40,24 @@ class Histogram:
         self.bins = np.zeros((len(PHASES), BINS), np.int64)
         self._pending: list[Sequence[int]] = []
 
-    def add(self, laps: Sequence[int]) -> None:
-        """Take the phases of one call, which nobody changes from now on."""
-        self._pending.append(laps)
+    def add(self, phases: Sequence[int]) -> None:
+        """Add the phases of one call, which must not change from now on."""
+        self._pending.append(phases)
         if len(self._pending) >= BATCH:
             self.settle()
 
     def settle(self) -> None:
-        """Count the phases that were taken since the last time."""
+        """Count the phases that were added since the last time."""
         if self._pending:
-            laps = np.array(self._pending, np.int64)
+            phases = np.array(self._pending, np.int64)
             self._pending.clear()
-            self.sums += laps.sum(axis=0)
-            _, bits = np.frexp(laps)
+            self.sums += phases.sum(axis=0)
+            _, bits = np.frexp(phases)
             counted = np.bincount((bits + FIRST_BINS).ravel(), minlength=self.bins.size)
             self.bins += counted.reshape(self.bins.shape)
 
     def merge(self, other: "Histogram") -> None:
-        """Count what another has counted, too."""
+        """Add the counts of another."""
         other.settle()
         self.count += other.count
         self.sums += other.sums
@@ -66,51 +66,54 @@ class Histogram:
 
 @dataclass(slots=True)
 class Counters:
-    """Calls of operations, all other requests, and readings of the parts of the service."""
+    """Calls of operations, all other requests, and values of instruments."""
 
     calls: dict[CallKey, Histogram] = field(default_factory=dict)
     requests: Counter[RequestKey] = field(default_factory=Counter)
     readings: dict[str, float] = field(default_factory=dict)
 
-    def count_call(self, key: CallKey, laps: Sequence[int] | None) -> None:
-        """Count a call, and its phases if it has come to its end."""
-        tally = self.calls.get(key)
-        if tally is None:
-            tally = self.calls[key] = Histogram()
-        tally.count += 1
-        if laps is not None:
-            tally.add(laps)
+    def count_call(self, key: CallKey, phases: Sequence[int] | None) -> None:
+        """Count a call, and its phases if it was answered."""
+        histogram = self.calls.get(key)
+        if histogram is None:
+            histogram = self.calls[key] = Histogram()
+        histogram.count += 1
+        if phases is not None:
+            histogram.add(phases)
 
     def merge(self, other: "Counters") -> None:
-        """Count what another process has counted, too."""
-        for key, tally in other.calls.items():
-            self.calls.setdefault(key, Histogram()).merge(tally)
+        """Add the counts of another process."""
+        for key, histogram in other.calls.items():
+            self.calls.setdefault(key, Histogram()).merge(histogram)
         self.requests.update(other.requests)
         for name, value in other.readings.items():
             self.readings[name] = self.readings.get(name, 0) + value
 
     def with_readings(self, readings: Mapping[str, float]) -> "Counters":
-        """A copy that stays as it is, with these readings."""
+        """Return a copy with these values of instruments."""
         copy = Counters(readings={**readings})
         copy.merge(self)
         return copy
 
     def dump(self) -> bytes:
-        """As JSON, for another process."""
-        for tally in self.calls.values():
-            tally.settle()
-        calls = [(key, tally.count, tally.sums, tally.bins) for key, tally in self.calls.items()]
+        """Return the counts as JSON, for another process."""
+        for histogram in self.calls.values():
+            histogram.settle()
+        calls = [
+            (key, histogram.count, histogram.sums, histogram.bins)
+            for key, histogram in self.calls.items()
+        ]
         parts = [calls, [*self.requests.items()], [*self.readings.items()]]
         return orjson.dumps(parts, option=orjson.OPT_SERIALIZE_NUMPY)
 
     @classmethod
     def load(cls, text: bytes) -> "Counters":
-        """What another process has dumped."""
+        """Return the counts that another process has dumped."""
         calls, requests, readings = orjson.loads(text)
         found = cls()
         for key, count, sums, bins in calls:
-            tally = found.calls[tuple(key)] = Histogram()
-            tally.count, tally.sums[:], tally.bins[:] = count, sums, bins
+            histogram = found.calls[tuple(key)] = Histogram()
+            histogram.count, histogram.sums[:], histogram.bins[:] = count, sums, bins
         found.requests.update({tuple(key): count for key, count in requests})
         found.readings.update(readings)
         return found
@@ -118,7 +121,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """A number that a part of the service tells when it is asked."""
+    """A number that is read from a part of the service when metrics are written."""
 
     kind: Literal["gauge", "counter"]
     name: str
@@ -128,5 +131,5 @@ class Instrument:
 
     @property
     def key(self) -> str:
-        """What it is called between processes."""
+        """The name by which processes exchange its value."""
         return f"{self.name} {dict(self.labels)}"

@@ -1,22 +1,21 @@
-"""What became of the calls of each model and version: the protocol's statistics extension.
+"""Statistics of the Open Inference Protocol: calls of each model and version.
 
-One server process counts what it has answered itself, since it started. All of it happens in the
-event loop, so nothing is locked.
+Each server process counts its own answers since its start. All counting happens in the event loop,
+so nothing is locked.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time
 
 from service.core.call import AUTO
-from service.core.timing import Timings
-from service.registry import Registry
 
 MS_PER_S = 1000
 
 
 @dataclass(slots=True)
 class Duration:
-    """How often something took time, and how much in all."""
+    """Number of times that something took place, and nanoseconds in all."""
 
     count: int = 0
     ns: int = 0
@@ -28,11 +27,10 @@ class Duration:
 
 
 @dataclass(slots=True)
-class Record:
-    """The calls of one version of a model.
+class VersionStatistics:
+    """Calls of one version of a model.
 
-    `compute_input` is decoding and the way to the device, `compute_output` the way back and
-    encoding.
+    `compute_input` is decoding and upload, `compute_output` download and encoding.
     """
 
     last_ms: int = 0
@@ -43,14 +41,15 @@ class Record:
     compute_infer: Duration = field(default_factory=Duration)
     compute_output: Duration = field(default_factory=Duration)
 
-    def succeed(self, timings: Timings, total_ns: int) -> None:
-        """Count an answer."""
+    def succeed(self, phases: Sequence[int], total_ns: int) -> None:
+        """Count an answer, whose phases took so many nanoseconds."""
+        decode, queue, upload, compute, download, encode = phases
         self.last_ms = int(time() * MS_PER_S)
         self.success.add(total_ns)
-        self.queue.add(timings.queue_ns)
-        self.compute_input.add(timings.decode_ns + timings.upload_ns)
-        self.compute_infer.add(timings.compute_ns)
-        self.compute_output.add(timings.download_ns + timings.encode_ns)
+        self.queue.add(queue)
+        self.compute_input.add(decode + upload)
+        self.compute_infer.add(compute)
+        self.compute_output.add(download + encode)
 
     def refuse(self, total_ns: int) -> None:
         """Count a call that ended in an error."""
@@ -58,18 +57,26 @@ class Record:
         self.fail.add(total_ns)
 
 
-class Statistics:
-    """A record for each version of each model.
+class InferenceStatistics:
+    """Statistics of each version of each model.
 
-    An answer is counted for the strategy that computed it, a refusal for the version that the
-    request named: that of `auto` holds refusals only.
+    An answer is counted for the strategy that computed it, an error for the version that the
+    request named: that of `auto` holds errors only.
     """
 
-    __slots__ = ("records",)
+    __slots__ = ("models",)
 
-    def __init__(self, registry: Registry):
-        """Begin at zero."""
-        self.records = {
-            op.name: {version: Record() for version in (AUTO, *op.strategies)}
-            for op in registry.values()
+    def __init__(self, models: Mapping[str, Iterable[str]]):
+        """Begin at zero, with the strategies of each model."""
+        self.models = {
+            model: {version: VersionStatistics() for version in (AUTO, *strategies)}
+            for model, strategies in models.items()
         }
+
+    def succeed(self, model: str, strategy: str, phases: Sequence[int], total_ns: int) -> None:
+        """Count an answer that `strategy` computed."""
+        self.models[model][strategy].succeed(phases, total_ns)
+
+    def fail(self, model: str, version: str, total_ns: int) -> None:
+        """Count a call of `version` that ended in an error."""
+        self.models[model][version].refuse(total_ns)

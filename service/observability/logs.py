@@ -1,6 +1,6 @@
-"""The log: a line for each event, as text for people or as JSON for machines.
+"""The log: a line for each event, as text or as JSON.
 
-No line has anything of a body: not of one that was refused, nor what an exception says of a value.
+No line holds a part of a body: neither of one that was refused, nor of the text of an exception.
 """
 
 import logging
@@ -20,7 +20,7 @@ class TextFormatter(logging.Formatter):
     """`time LEVEL logger message name=value ...`, then where an exception came from."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One event."""
+        """Return the line of one event."""
         head = f"{_time(record)} {record.levelname} {record.name} {record.getMessage()}"
         fields = [f"{name}={value}" for name, value in _fields(record).items()]
         return "\n".join([" ".join([head, *fields]), *_trace(record)])
@@ -30,7 +30,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object on one line, with the named values among its keys."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One event."""
+        """Return the line of one event."""
         event: dict[str, Any] = {
             "time": _time(record),
             "level": record.levelname.lower(),
@@ -45,7 +45,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_config(settings: Settings) -> dict[str, Any]:
-    """The configuration of all loggers, uvicorn's among them, for `logging.config.dictConfig`."""
+    """Return the configuration of all loggers, uvicorn's included, for `logging.config`."""
     formatter = JsonFormatter if settings.log_format == "json" else TextFormatter
     level = settings.log_level.upper()
     return {
@@ -59,8 +59,8 @@ def log_config(settings: Settings) -> dict[str, Any]:
 
 
 def _time(record: logging.LogRecord) -> str:
-    told = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-    return told.replace("+00:00", "Z")
+    text = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
 
 
 def _fields(record: logging.LogRecord) -> Mapping[str, object]:
@@ -69,10 +69,10 @@ def _fields(record: logging.LogRecord) -> Mapping[str, object]:
 
 
 def _trace(record: logging.LogRecord) -> Iterator[str]:
-    """Where an exception and those behind it were raised, without what they say."""
+    """Yield where an exception and its causes were raised, without their texts."""
     error = record.exc_info[1] if record.exc_info else None
-    told: set[int] = set()
-    while error is not None and id(error) not in told:  # an error can be its own cause
-        told.add(id(error))
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # an error can be its own cause
+        seen.add(id(error))
         yield "".join(format_tb(error.__traceback__)) + type(error).__qualname__
         error = error.__cause__ or error.__context__

@@ -1,64 +1,59 @@
-"""GET /metrics: the figures of this server, as Prometheus reads them.
+"""GET /metrics: the counters of this server, as Prometheus reads them.
 
-Counting is our own, since prometheus-client's counters take several microseconds for what a request
-has to tell; writing them is prometheus-client's (`exposition`), loaded when it is first asked for.
+Counting is our own, since prometheus-client's counters take several microseconds for each request.
+The text is written by prometheus-client (`exposition`), which is loaded when it is first needed.
 
-A part of the service that has something to show adds a reading where the app is put together:
+`service.pipeline.instruments` adds an instrument for each part of the service:
 
-    metrics.gauge("queued_calls", "Calls that wait.", lambda: lane.waiting, lane="thread")
+    metrics.gauge("queued_calls", "Calls that wait.", lambda: pool.waiting, executor="thread")
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Final
-
-from fastapi import APIRouter
-from starlette.responses import PlainTextResponse, Response
 
 from service.observability.counters import COUNTER, GAUGE, Counters, Instrument, Read
 from service.observability.multiprocess import CountersFolder
-from service.pipeline.service import Service
 
 PUBLISH_S: Final = 1.0
 MEDIA_TYPE: Final = "text/plain; version=1.0.0"
 
 
 class Metrics:
-    """Counts requests, and tells of them."""
+    """Counters and instruments of one server process, and their text."""
 
     def __init__(self, folder: CountersFolder | None = None):
-        """Count for this app; in `folder`, other processes of the server tell what they counted."""
-        self.figures = Counters()
+        """Begin at zero; in `folder` the processes of a server exchange their counters."""
+        self.counters = Counters()
         self._folder = folder
-        self._readings: dict[str, Instrument] = {}
+        self._instruments: dict[str, Instrument] = {}
 
     def gauge(self, name: str, about: str, read: Read, **labels: str) -> None:
-        """Show what `read` gives now, in all processes together."""
+        """Add a gauge: the sum of what `read` returns in all processes."""
         self._add(Instrument(GAUGE, name, about, labels, read))
 
     def counter(self, name: str, about: str, read: Read, **labels: str) -> None:
-        """Show what `read` gives, which only grows, in all processes together."""
+        """Add a counter: the sum of what `read` returns, which only grows, in all processes."""
         self._add(Instrument(COUNTER, name, about, labels, read))
 
-    def _add(self, reading: Instrument) -> None:
-        if reading.key in self._readings:
-            raise ValueError(f"{reading.key} is shown already")
-        self._readings[reading.key] = reading
+    def _add(self, instrument: Instrument) -> None:
+        if instrument.key in self._instruments:
+            raise ValueError(f"{instrument.key} is shown already")
+        self._instruments[instrument.key] = instrument
 
     async def text(self) -> bytes:
-        """All of it, in Prometheus' text format. It is written beside the event loop."""
+        """Return all metrics in Prometheus' text format, written on a thread."""
         return await asyncio.to_thread(self._write, self._snapshot())
 
     def publish(self) -> None:
-        """Tell the other processes, if there are any."""
+        """Write the counters for the other processes, if there are any."""
         if self._folder is not None:
             self._folder.put(self._snapshot().dump())
 
     @asynccontextmanager
     async def published(self) -> AsyncIterator[None]:
-        """Tell the other processes every second while the context lasts, and once at its end."""
+        """Publish every second while the context lasts, and once at its end."""
         if self._folder is None:
             yield
             return
@@ -75,70 +70,22 @@ class Metrics:
             await asyncio.sleep(PUBLISH_S)
 
     def _snapshot(self) -> Counters:
-        readings = {key: reading.read() for key, reading in self._readings.items()}
-        return self.figures.with_readings(readings)
+        readings = {key: each.read() for key, each in self._instruments.items()}
+        return self.counters.with_readings(readings)
 
-    def _write(self, figures: Counters) -> bytes:
+    def _write(self, counters: Counters) -> bytes:
         from service.observability.prometheus import exposition
 
         if self._folder is not None:
-            for text, lives in self._folder.others():
+            for text, is_running in self._folder.others():
                 other = Counters.load(text)
-                if not lives:
+                if not is_running:
                     self._forget_gauges(other)
-                figures.merge(other)
-        return exposition(figures, self._readings.values(), alone=self._folder is None)
+                counters.merge(other)
+        return exposition(counters, self._instruments.values(), alone=self._folder is None)
 
-    def _forget_gauges(self, figures: Counters) -> None:
-        """Take away what only a process that lives can tell."""
-        for key, reading in self._readings.items():
-            if reading.kind == GAUGE:
-                del figures.readings[key]
-
-
-def show_parts(metrics: Metrics, service: Service) -> None:
-    """Show what the parts of the service are doing now; a new part adds its lines here."""
-    settings, processes = service.settings, (service.workers, service.racers)
-    workers = [lane for lane in processes if lane is not None]
-    readiness = service.engine.planner.devices.readiness
-
-    def is_ready(device: str) -> bool:
-        return readiness.reason(device) is None
-
-    if workers:
-        about = "Worker processes that died, or were killed."
-        metrics.counter("worker_ends", about, lambda: sum(lane.ends for lane in workers))
-    for device, owner in service.owners.items():
-        about = "Processes of a device that died, or were replaced."
-        metrics.counter("owner_ends", about, partial(getattr, owner, "ends"), device=device)
-        about = "1 if calls can have the device."
-        metrics.gauge("device_ready", about, partial(is_ready, device), device=device)
-        inside = partial(getattr, owner, "inside")
-        metrics.gauge("device_calls", "Calls that run or wait there.", inside, device=device)
-    held = "Bytes of bodies that are received or worked on."
-    metrics.gauge("bytes_in_flight", held, lambda: service.bodies.held)
-    metrics.gauge("ready", "1 if calls are taken.", lambda: service.phase == "ready")
-    for name, lane, slots in (
-        ("thread", service.lane, settings.slots),
-        ("race", service.racers or service.races, 1),
-        ("process", service.workers, settings.processes),
-    ):
-        if lane is None:  # workers, where the registry is not theirs
-            continue
-        inside = partial(getattr, lane, "inside")
-        metrics.gauge("calls_inside", "Calls that run or wait.", inside, lane=name)
-        metrics.gauge("slots", "Calls that can run at once.", partial(int, slots), lane=name)
-        room = partial(int, settings.queue)
-        metrics.gauge("queue_room", "Calls that may wait for a slot.", room, lane=name)
-
-
-def metrics_router(metrics: Metrics) -> APIRouter:
-    """GET /metrics."""
-    router = APIRouter(tags=["system"])
-
-    @router.get("/metrics", response_class=PlainTextResponse)
-    async def figures() -> Response:
-        """What this server has counted, in Prometheus' text format."""
-        return Response(await metrics.text(), media_type=MEDIA_TYPE)
-
-    return router
+    def _forget_gauges(self, counters: Counters) -> None:
+        """Remove the gauges of a process that has ended."""
+        for key, instrument in self._instruments.items():
+            if instrument.kind == GAUGE:
+                del counters.readings[key]

@@ -1,4 +1,4 @@
-"""A folder in which the processes of one server leave their figures for each other."""
+"""Exchange of counters between the processes of one server, by files in a folder."""
 
 import os
 import secrets
@@ -10,26 +10,26 @@ SUFFIX: Final = ".json"
 
 
 class CountersFolder:
-    """One file for each process, replaced as a whole; that of a process which has ended stays."""
+    """One file for each process, replaced as a whole; that of an ended process stays."""
 
     def __init__(self, path: Path):
         """Use a folder that exists."""
         self._path = path
-        # A number alone may come again when its process has ended.
+        # A process id alone may be used again.
         self._own = path / f"{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
 
     def put(self, text: bytes) -> None:
-        """Leave this process' figures."""
+        """Write the counters of this process."""
         new = self._own.with_suffix(".new")
         new.write_bytes(text)
         new.replace(self._own)
 
     def others(self) -> Iterator[tuple[bytes, bool]]:
-        """What each other process has left, and whether it still lives."""
+        """Yield the counters of each other process, and whether it is still running."""
         for path in sorted(self._path.glob(f"*{SUFFIX}")):
             if path != self._own:
-                yield path.read_bytes(), _lives(int(path.name.partition("-")[0]))
+                yield path.read_bytes(), _is_running(int(path.name.partition("-")[0]))
 
 
-def _lives(process: int) -> bool:
+def _is_running(process: int) -> bool:
     return Path(f"/proc/{process}").exists()

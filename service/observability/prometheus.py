@@ -1,4 +1,4 @@
-"""Figures as Prometheus' text format, by prometheus-client."""
+"""Counters in Prometheus' text format, by prometheus-client."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -28,43 +28,43 @@ KINDS: Final = {GAUGE: GaugeMetricFamily, COUNTER: CounterMetricFamily}
 BOUND_BITS: Final = range(10, 38, 2)
 
 
-def exposition(figures: Counters, readings: Iterable[Instrument], *, alone: bool) -> bytes:
-    """The text. What a process tells of itself is in it if it is `alone`."""
+def exposition(counters: Counters, instruments: Iterable[Instrument], *, alone: bool) -> bytes:
+    """Return the text, with the metrics of the process itself if it is `alone`."""
     registry = CollectorRegistry()
     if alone:
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
-    registry.register(_Families(figures, readings))
+    registry.register(_Families(counters, instruments))
     return generate_latest(registry)
 
 
 class _Families:
-    """Figures, as prometheus-client takes them."""
+    """Collector of the metric families for prometheus-client."""
 
-    def __init__(self, figures: Counters, readings: Iterable[Instrument]):
-        self._figures = figures
-        self._readings = readings
+    def __init__(self, counters: Counters, instruments: Iterable[Instrument]):
+        self._counters = counters
+        self._instruments = instruments
 
     def collect(self) -> Iterator[Metric]:
-        """Each family, with all its samples."""
+        """Yield each family, with all its samples."""
         yield self._calls()
         yield self._requests()
         yield self._phases()
         yield from self._parts()
 
     def _calls(self) -> Metric:
-        labels = ("op", "strategy", "lane", "status")
+        labels = ("op", "strategy", "executor", "status")
         family = CounterMetricFamily(
             f"{PREFIX}calls", "Calls of an operation, whatever their end.", labels=labels
         )
-        for key, tally in sorted(self._figures.calls.items()):
-            family.add_metric([*map(str, key)], tally.count)
+        for key, histogram in sorted(self._counters.calls.items()):
+            family.add_metric([*map(str, key)], histogram.count)
         return family
 
     def _requests(self) -> Metric:
-        requests = Counter(self._figures.requests)
-        for (op, _, _, status), tally in self._figures.calls.items():
-            requests["POST", f"/{op}", status] += tally.count
+        requests = Counter(self._counters.requests)
+        for (op, _, _, status), histogram in self._counters.calls.items():
+            requests["POST", f"/{op}", status] += histogram.count
         family = CounterMetricFamily(
             f"{PREFIX}requests", "All requests.", labels=("method", "route", "status")
         )
@@ -73,33 +73,33 @@ class _Families:
         return family
 
     def _phases(self) -> Metric:
-        tallies: defaultdict[tuple[str, str], Histogram] = defaultdict(Histogram)
-        for (op, strategy, _, status), tally in self._figures.calls.items():
+        histograms: defaultdict[tuple[str, str], Histogram] = defaultdict(Histogram)
+        for (op, strategy, _, status), histogram in self._counters.calls.items():
             if status == OK:
-                tallies[op, strategy].merge(tally)
+                histograms[op, strategy].merge(histogram)
         family = HistogramMetricFamily(
             f"{PREFIX}phase_seconds",
             "How long each phase of the calls that were answered took.",
             labels=("op", "strategy", "phase"),
         )
-        for key, tally in sorted(tallies.items()):
-            for phase, bins, sum_ns in zip(PHASES, tally.bins, tally.sums, strict=True):
+        for key, histogram in sorted(histograms.items()):
+            for phase, bins, sum_ns in zip(PHASES, histogram.bins, histogram.sums, strict=True):
                 family.add_metric([*key, phase], _buckets(bins.cumsum()), sum_ns / 1e9)
         return family
 
     def _parts(self) -> Iterator[Metric]:
         families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
-        for reading in self._readings:
-            if reading.name not in families:
-                families[reading.name] = KINDS[reading.kind](
-                    PREFIX + reading.name, reading.about, labels=[*reading.labels]
+        for instrument in self._instruments:
+            if instrument.name not in families:
+                families[instrument.name] = KINDS[instrument.kind](
+                    PREFIX + instrument.name, instrument.about, labels=[*instrument.labels]
                 )
-            value = self._figures.readings[reading.key]
-            families[reading.name].add_metric([*reading.labels.values()], value)
+            value = self._counters.readings[instrument.key]
+            families[instrument.name].add_metric([*instrument.labels.values()], value)
         yield from families.values()
 
 
 def _buckets(counts: NDArray[np.int64]) -> list[tuple[str, float]]:
-    """Counts up to each bound, in seconds, from counts up to each length in bits."""
+    """Return counts up to each bound, in seconds, from counts up to each length in bits."""
     bounded = [(str(2**bits / 1e9), float(counts[bits])) for bits in BOUND_BITS]
     return [*bounded, ("+Inf", float(counts[-1]))]

@@ -1,8 +1,7 @@
-"""OpenTelemetry: FastAPI's own spans and metrics, where an exporter or a provider is set.
+"""OpenTelemetry: attributes of calls on FastAPI's spans.
 
-FastAPI sets the exporters of `OTEL_EXPORTER_OTLP_ENDPOINT` when it starts. It makes a span for what
-its router serves, so that while there is an exporter POSTs of operations come by the router too,
-and what is refused at the door goes as far as its layers.
+FastAPI exports spans and metrics as `OTEL_EXPORTER_OTLP_ENDPOINT` says. It makes a span for each
+request that its router serves: while there is an exporter, requests of operations take that way.
 """
 
 import os
@@ -10,19 +9,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from opentelemetry import trace
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.http.problems import error_response
-from service.observability.record import call_fields
-from service.pipeline.request import OperationRequest
+from service.observability.record import OperationCall, call_fields
 
-# In the state of a request: the ServiceError that refused it.
-REFUSAL: Final = "refusal"
 ENDPOINT: Final = "OTEL_EXPORTER_OTLP_"
 
 
 def is_on(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether there is somebody to tell: asked once the app has started."""
+    """Return whether there is an exporter or a provider: to be called after the app's start."""
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
     named = any(
@@ -32,23 +26,9 @@ def is_on(environment: Mapping[str, str] = os.environ) -> bool:
     return named or not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
-def describe_call(exchange: OperationRequest) -> None:
-    """Add what a call was, and its phases, to the span of its request, if it has one."""
+def describe_call(call: OperationCall) -> None:
+    """Add the fields of a call to the span of its request, if it has one."""
     span = trace.get_current_span()
     if span.is_recording():
-        fields = call_fields(exchange)
+        fields = call_fields(call)
         span.set_attributes({f"tensor_service.{name}": value for name, value in fields.items()})
-
-
-class Refusing:
-    """A layer of the framework: answers what was refused at the door, within a span."""
-
-    def __init__(self, app: ASGIApp):
-        """Pass on to `app` whatever may enter."""
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI event."""
-        error = scope.get("state", {}).get(REFUSAL)
-        served = self._app if error is None else error_response(scope, error)
-        await served(scope, receive, send)

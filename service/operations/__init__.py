@@ -1,4 +1,8 @@
-"""The four operations, their strategies, and the registry that holds them."""
+"""The four operations and their strategies, collected in `REGISTRY` in the order of the lesson.
+
+Each operation is a folder: `definition` has its rules and its `Op`, `strategies` registers the
+ways to compute it, slowest first. Importing `REGISTRY` registers all of them.
+"""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Aligning shapes from the right, as broadcasting does: sizes are equal, or one of them is 1."""
+"""Broadcasting rules: shapes align from the right, and sizes are equal or one of them is 1."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -9,7 +9,10 @@ from service.errors import Place, ShapeMismatchError
 
 
 def broadcast_shapes(shapes: Sequence[Shape], pointers: Sequence[str], *, what: str) -> Shape:
-    """The shape that all `shapes` broadcast to; `what` and `pointers` word a ShapeMismatchError."""
+    """Return the shape that all `shapes` broadcast to, or raise a ShapeMismatchError.
+
+    The error calls the shapes `what` and points to the one at fault by its entry in `pointers`.
+    """
     rank = max(map(len, shapes))
     aligned = [(1,) * (rank - len(shape)) + shape for shape in shapes]
     result = []
@@ -30,13 +33,13 @@ def broadcast_shapes(shapes: Sequence[Shape], pointers: Sequence[str], *, what: 
 
 
 def broadcasts(shapes: Sequence[Shape]) -> bool:
-    """Whether `shapes` broadcast together."""
+    """Return whether `shapes` broadcast together."""
     columns = zip_longest(*(shape[::-1] for shape in shapes), fillvalue=1)
     return all(len({size for size in sizes if size != 1}) <= 1 for sizes in columns)
 
 
 def _fitting_hint(shapes: Sequence[Shape], first: int, second: int) -> str | None:
-    """A change to one of two shapes with which all of them broadcast, tried here."""
+    """Return a change to one of two shapes with which all of them broadcast, if one is found."""
     for changed in (second, first):
         shape = shapes[changed]
         for view, kind in ((shape[::-1], "transposed"), ((*shape, 1), "with an axis added last")):
@@ -46,7 +49,7 @@ def _fitting_hint(shapes: Sequence[Shape], first: int, second: int) -> str | Non
 
 
 def row_major_strides(shape: Shape) -> tuple[int, ...]:
-    """Strides, in elements, of a contiguous tensor of that shape."""
+    """Return the strides, in elements, of a contiguous tensor of that shape."""
     strides = []
     step = 1
     for size in reversed(shape):
@@ -63,9 +66,10 @@ def describe_alignment(
     stored: Sequence[int],
     itemsize: int,
 ) -> dict[str, object]:
-    """How operands align with a result, axis by axis, and what each stores and appears to have.
+    """Describe the alignment of operands with a result by axis, and the size of each operand.
 
-    `stored` counts the elements in memory, of `itemsize` bytes; strides are in elements.
+    `stored` is the number of elements in memory, each of `itemsize` bytes; strides are in
+    elements.
     """
     return {
         "shape": list(result),
@@ -91,13 +95,14 @@ def describe_alignment(
 
 
 def _role(shape: Shape, axis: int, size: int) -> dict[str, object]:
+    """Return the size of one operand's axis, and whether it is added, kept or stretched."""
     if -axis > len(shape):
         return {"size": None, "role": "added"}
     return {"size": shape[axis], "role": "kept" if shape[axis] == size else "stretched"}
 
 
 def _expanded_strides(shape: Shape, strides: Sequence[int], result: Shape) -> list[int]:
-    """Strides after expanding: 0 where an axis was added or stretched."""
+    """Return the strides after expansion: 0 for an added or stretched axis."""
     added = len(result) - len(shape)
     kept = [
         stride if size == full else 0

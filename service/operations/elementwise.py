@@ -1,7 +1,7 @@
-"""The elementwise functions of broadcast, by name: in torch, in numpy, and on Python numbers.
+"""Elementwise functions of broadcast by name, for torch, numpy and Python numbers.
 
-Python raises where IEEE 754 has an answer; the functions here give that answer, so that strategies
-over Python lists agree with torch and numpy.
+Python raises where IEEE 754 defines a result. The functions here return that result, so that
+strategies over Python lists agree with torch and numpy.
 """
 
 import math
@@ -18,7 +18,7 @@ from service.core.call import Tensor
 
 
 def divide(a: float, b: float) -> float:
-    """a / b; by zero it is an infinity, or NaN for 0 / 0. Integers divide exactly."""
+    """Return a / b: an infinity for b = 0, NaN for 0 / 0. Integers use floor division."""
     if isinstance(a, int) and isinstance(b, int):
         return a // b
     if b:
@@ -29,7 +29,7 @@ def divide(a: float, b: float) -> float:
 
 
 def power(a: float, b: float) -> float:
-    """a ** b; an overflow is an infinity, and a root of a negative number NaN."""
+    """Return a ** b: an infinity if it overflows, NaN for a root of a negative number."""
     if isinstance(a, int) and isinstance(b, int):
         return int(a**b)
     try:
@@ -43,22 +43,27 @@ def power(a: float, b: float) -> float:
 
 
 def maximum(a: float, b: float) -> float:
-    """The greater one; NaN if either is."""
+    """Return the greater of two numbers; NaN if either is NaN."""
     return a if a >= b or isnan(a) else b
 
 
 def minimum(a: float, b: float) -> float:
-    """The lesser one; NaN if either is."""
+    """Return the lesser of two numbers; NaN if either is NaN."""
     return a if a <= b or isnan(a) else b
 
 
 def _odd(b: float) -> bool:
+    """Return whether `b` is an odd integer."""
     return float(b).is_integer() and b % 2 == 1
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """An elementwise function, in the three worlds that compute it."""
+    """An elementwise function for each backend: torch, numpy and Python numbers.
+
+    It `compares` if its result is bool, `orders` if it needs an order (complex numbers have none),
+    and `folds` if it takes more than two operands.
+    """
 
     torch: Callable[..., Tensor]
     numpy: Callable[..., Any]
@@ -83,7 +88,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "gt": Function(torch.gt, np.greater, operator.gt, compares=True, orders=True),
     "ge": Function(torch.ge, np.greater_equal, operator.ge, compares=True, orders=True),
 }
-# How large a result is, at most, for operands of these magnitudes.
+# The greatest magnitude of a result, by the magnitudes of its operands.
 BOUNDS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "add": operator.add,
     "sub": operator.add,

@@ -1,6 +1,6 @@
-"""The einsum equation: its grammar (torch.einsum's), its sizes, and the path of its contractions.
+"""Einsum equations: grammar (that of torch.einsum), sizes, and the path of contractions.
 
-An equation is read once into explicit terms without ellipses; strategies see only those.
+An equation is read once into explicit terms without ellipses; strategies get only those.
 """
 
 import re
@@ -29,48 +29,52 @@ Path = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """Explicit terms, one letter an axis, and the size of each letter."""
+    """Explicit terms, one letter for each axis, and the size of each letter."""
 
     inputs: tuple[str, ...]
     output: str
     sizes: dict[str, int]
 
     def __str__(self) -> str:
-        """The equation as torch and numpy read it."""
+        """The equation in the notation of torch and numpy."""
         return f"{','.join(self.inputs)}->{self.output}"
 
     @property
     def summed(self) -> str:
-        """Letters that the result does not have."""
+        """Letters that are absent from the result."""
         return "".join(letter for letter in self.sizes if letter not in self.output)
 
     def shape(self, term: str) -> Shape:
-        """Sizes of the letters of `term`."""
+        """Return the sizes of the letters of `term`."""
         return tuple(self.sizes[letter] for letter in term)
 
     def indices(self) -> Iterator[dict[str, int]]:
-        """One loop for each letter: every assignment of an index to all letters."""
+        """Yield every assignment of an index to each letter: one loop for each letter."""
         for values in product(*map(range, self.sizes.values())):
             yield dict(zip(self.sizes, values, strict=True))
 
     @property
     def multiply_adds(self) -> int:
-        """The product of all sizes."""
+        """Multiply-adds: the product of all sizes."""
         return prod(self.sizes.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One contraction: the operands at `positions` leave the list, their result joins its end."""
+    """One contraction of the operands at `positions`.
+
+    They are removed from the list of operands, and their result is appended to it.
+    """
 
     positions: tuple[int, ...]
     equation: Equation
 
 
 def read(text: str, shapes: Sequence[Shape]) -> Equation:
-    """The explicit equation of `text` for operands of these shapes.
+    """Return the explicit equation of `text` for operands of these shapes.
 
-    InvalidEquationError for the grammar, with position; ShapeMismatchError for ranks and sizes.
+    Raises InvalidEquationError for the grammar, with the position, and ShapeMismatchError for
+    ranks and sizes.
     """
     left, arrow, right = _split(text)
     terms = left.split(",")
@@ -113,7 +117,7 @@ _PLACE: Final = Place("/equation", "this equation")
 
 
 def _split(text: str) -> tuple[str, str, str]:
-    """Left side, arrow and right side, without spaces; an error names the first wrong symbol."""
+    """Split at the arrow, without spaces; an error names the first symbol that does not fit."""
     if not GRAMMAR.fullmatch(text):
         position = GRAMMAR.match(text).end()  # type: ignore[union-attr]  # it matches nothing too
         raise InvalidEquationError(
@@ -126,7 +130,7 @@ def _split(text: str) -> tuple[str, str, str]:
 
 
 def _repair(text: str) -> str | None:
-    """What may have been meant, if it can be read."""
+    """Return a hint with a corrected arrow, if that makes the equation readable."""
     for wrong in ("=>", "→", "=", ">", "-"):
         repaired = text.replace(wrong, "->")
         if repaired != text and GRAMMAR.fullmatch(repaired):
@@ -135,7 +139,7 @@ def _repair(text: str) -> str | None:
 
 
 def _check_output(text: str, output: str, letters: str) -> None:
-    """Each letter of the result stands there once, and in some operand."""
+    """Raise unless each letter of the result occurs in it once, and in an operand."""
     named = sorted(set(letters).intersection(text))
     for letter in output:
         position = text.rfind(letter)
@@ -152,7 +156,7 @@ def _check_output(text: str, output: str, letters: str) -> None:
 
 
 def _sizes(text: str, inputs: Sequence[str], shapes: Sequence[Shape]) -> dict[str, int]:
-    """The size of each letter: equal wherever it stands, or 1 in some operands."""
+    """Return the size of each letter, which is equal or 1 in all operands that have the letter."""
     sizes: dict[str, int] = {}
     places: dict[str, str] = {}
     for number, (term, shape) in enumerate(zip(inputs, shapes, strict=True)):
@@ -174,18 +178,18 @@ def _sizes(text: str, inputs: Sequence[str], shapes: Sequence[Shape]) -> dict[st
 
 
 def _transposed_hint(inputs: Sequence[str], shapes: Sequence[Shape], number: int) -> str | None:
-    """Whether the sizes agree with the operand transposed, tried here."""
-    turned = [shape[::-1] if i == number else shape for i, shape in enumerate(shapes)]
+    """Return the hint to transpose the operand, if the sizes agree then."""
+    transposed = [shape[::-1] if i == number else shape for i, shape in enumerate(shapes)]
     sizes: dict[str, int] = {}
-    for term, shape in zip(inputs, turned, strict=True):
+    for term, shape in zip(inputs, transposed, strict=True):
         for letter, size in zip(term, shape, strict=True):
             if sizes.setdefault(letter, size) != size:
                 return None
-    return f"operand {number} transposed has shape {turned[number]} and fits"
+    return f"operand {number} transposed has shape {transposed[number]} and fits"
 
 
 def parse_optimize(value: object) -> str | Path:
-    """How to order contractions: one of OPTIMIZERS, or a path of positions."""
+    """Parse the order of contractions: one of OPTIMIZERS, or a path of positions."""
     if isinstance(value, str) and value in OPTIMIZERS:
         return value
     if isinstance(value, list) and 0 < len(value) <= 64:
@@ -200,7 +204,7 @@ def parse_optimize(value: object) -> str | Path:
 
 
 def contraction_steps(equation: Equation, optimize: str | Path) -> tuple[Step, ...]:
-    """The steps of the contraction, in order. Nothing is allocated."""
+    """Return the steps of the contraction, in order. No tensor is allocated."""
     order = find_path(
         str(equation), tuple(equation.shape(term) for term in equation.inputs), optimize
     )
@@ -222,7 +226,7 @@ def contraction_steps(equation: Equation, optimize: str | Path) -> tuple[Step, .
 
 @lru_cache(maxsize=1024)
 def find_path(text: str, shapes: tuple[Shape, ...], optimize: str | Path) -> Path:
-    """The order of contractions, as positions in the shrinking list of operands."""
+    """Return the order of contractions, as positions in the shrinking list of operands."""
     count = len(shapes)
     if not isinstance(optimize, str):
         return _checked(optimize, count)
@@ -242,7 +246,7 @@ def find_path(text: str, shapes: tuple[Shape, ...], optimize: str | Path) -> Pat
 
 
 def _checked(path: Path, count: int) -> Path:
-    """`path`, if each step names different operands that exist, and one operand is left."""
+    """Return `path` if each step names different operands that exist and one operand is left."""
     left = count
     for step in path:
         if len(set(step)) < len(step) or not all(0 <= i < left for i in step):

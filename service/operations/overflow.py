@@ -1,8 +1,8 @@
-"""Proof that an integer result is exact, before it is computed.
+"""Check that an integer result fits its dtype, before it is computed.
 
-Integer arithmetic in torch and numpy wraps around without a word. Sums, differences and products
-wrap modulo a power of two, so when the true result fits the dtype, the computed one is exact
-whatever wrapped on the way: it is enough to prove that the true result fits.
+Integer arithmetic in torch and numpy wraps around without an error. Sums, differences and products
+wrap modulo a power of two. If the exact result fits the dtype, the computed one is therefore exact,
+even if intermediate values wrapped: it is enough to check the exact result.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,13 +19,13 @@ Evaluate = Callable[..., Array]
 
 # One operation on Python integers costs about 100 ns: a tenth of a second at this many.
 MAX_PYTHON_OPERATIONS: Final = 1_000_000
-# A float64 sum of n products is off by n * 2**-53 of the sum of magnitudes at most; n < 2**30.
+# A float64 sum of n products is off by at most n * 2**-53 of the sum of magnitudes; n < 2**30.
 ROUNDING: Final = 1e-6
 IN_INT64: Final = 2.0**62
 
 
-@np.errstate(over="ignore", invalid="ignore")  # what a float64 cannot hold is decided exactly
-def prove_fits(
+@np.errstate(over="ignore", invalid="ignore")  # such values are checked exactly
+def check_fits(
     dtype: Dtype,
     arrays: Sequence[Array],
     *,
@@ -36,9 +36,10 @@ def prove_fits(
 ) -> None:
     """Raise IntegerOverflowError unless all of `evaluate(*arrays)` fits `dtype`.
 
-    `bound` holds for every element; `magnitude` bounds each element by the operands' magnitudes;
-    `operations` counts what `evaluate` does. Each proof is dearer than the one before: the bound,
-    the magnitudes, an estimate in float64, the exact result.
+    `bound` is a bound of every element; `magnitude` bounds each element by the operands'
+    magnitudes; `operations` is the number of operations of `evaluate`. Four checks are tried, each
+    more expensive than the one before: the bound, the magnitudes, an estimate in float64, and the
+    exact result.
     """
     if bound <= dtype.high:
         return
@@ -60,12 +61,15 @@ def prove_fits(
 
 
 def magnitude(array: Array) -> int:
-    """The greatest magnitude in an integer array; 0 if it is empty."""
+    """Return the greatest magnitude in an integer array; 0 if it is empty."""
     return max(-int(array.min()), int(array.max())) if array.size else 0
 
 
 def overflow(name: str, value: str, *, wider: bool = False) -> IntegerOverflowError:
-    """The error that says which value dtype `name` cannot hold; a `wider` integer dtype may."""
+    """Return the error for a `value` that dtype `name` cannot hold.
+
+    The hint names a wider integer dtype too if `wider`.
+    """
     return IntegerOverflowError(
         f"the exact result would hold {value}, which {name} cannot",
         hint='send the operands with "dtype": "float64"'

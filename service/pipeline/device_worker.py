@@ -1,4 +1,4 @@
-"""What the process that owns a device does: whole requests, as workers do them, on that device."""
+"""The handler of a device process: whole requests, as in a worker process, on that device."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,31 +11,33 @@ from service.errors import DeviceFailedError
 from service.executors import HANDSHAKE, Bytes, Channel, FatalError, Handler, WorkerResponse
 from service.operations import REGISTRY
 from service.pipeline.messages import DeviceReport
-from service.pipeline.service import join
+from service.pipeline.service import READY, build_service
 from service.pipeline.worker import RequestHandler
 from service.planning.cost_model import CostModel, Row
 from service.settings import Settings
 
 
 def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str, Any]) -> Handler:
-    """The handler of an owner, with the server's own settings, and what has been measured."""
+    """Return the handler of a device process, with the server's settings and measured costs."""
     own = Device(**device)
-    service = join(Settings.model_validate(settings), REGISTRY, CostModel.of(rates), gpus=[own])
-    service.phase = "ready"
+    service = build_service(
+        Settings.model_validate(settings), REGISTRY, CostModel.of(rates), gpus=[own]
+    )
+    service.phase = READY
     return DeviceRequestHandler(RequestHandler(service), service.engine, own)
 
 
 class DeviceRequestHandler:
-    """Answers requests on its device, and says so when that takes no more work."""
+    """Answers requests on its device, and ends the process when the device has failed."""
 
     def __init__(self, worker: RequestHandler, engine: Engine, device: Device):
-        """Answer as `worker` does, whose `engine` has the device."""
+        """Answer by `worker`, whose `engine` has the device."""
         self._worker = worker
         self._engine = engine
         self._device = device
 
     def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
-        """The reply to a request, or to HELLO the report; FatalError if the device is lost."""
+        """The reply to a request, or to HANDSHAKE the report; FatalError if the device is lost."""
         if head == HANDSHAKE:
             return WorkerResponse(self._report())
         try:
@@ -47,11 +49,11 @@ class DeviceRequestHandler:
             raise
 
     def rest(self) -> None:
-        """Return memory of the host to the system; that of the device nobody else wants."""
+        """Return memory of the host to the system; that of the device is not shared."""
         self._worker.rest()
 
     def _report(self) -> bytes:
-        """What the server has to know, after a product of 2 x 2."""
+        """Return the description of the device and measured costs, after a product of 2 x 2."""
         try:
             settle_on(self._device)
             device = properties_of(self._device)
@@ -59,14 +61,14 @@ class DeviceRequestHandler:
             self._engine.measure_device(device)
         except Exception as error:
             raise FatalError(_first_line(error)) from error
-        rates = [row for row in self._engine.planner.rates.rows() if row[2] == device.name]
+        rates = [row for row in self._engine.planner.cost_model.to_rows() if row[2] == device.name]
         return orjson.dumps(DeviceReport(device.description, device.memory_bytes, rates))
 
     def _check(self, error: Exception) -> None:
-        """Raise a FatalError if the device does not compute any more.
+        """Raise FatalError if the device does not compute any more.
 
-        An illegal address, a failed assertion and their like leave CUDA such that all that follows
-        fails in this process, too. Which errors they are is not listed here: it is tried.
+        After an illegal address or a failed assertion, all that follows fails in this process. The
+        errors that do so are not listed here: a product is tried.
         """
         try:
             self._engine.check_devices()
@@ -75,5 +77,5 @@ class DeviceRequestHandler:
 
 
 def _first_line(error: Exception) -> str:
-    """What is wrong; further lines of CUDA's errors say how to find out more."""
+    """Return the first line of an error; those that follow in CUDA's errors are advice."""
     return (str(error).strip() or repr(error)).partition("\n")[0]

@@ -1,62 +1,155 @@
-"""A request, given to another process, and by that perhaps to a third: the owner of a device."""
+"""The choice of an executor for a request, and its way there and back.
 
+A request whose text is too long for the event loop is decoded by the worker process that computes.
+Any other is decoded and planned here, on a thread if that takes time; then its plan decides:
+
+a device that has a process of its own      that process
+a cluster                                   a thread, which waits for the cluster
+long, or a lot of time under the GIL        a worker process, which can be killed
+anything else                               a thread
+"""
+
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from service.core.timing import Stopwatch
-from service.executors import Block, Bytes, DeviceProcess, ProcessPool
-from service.http.response import HttpResponse
-from service.pipeline.messages import WorkerRequest, WrongDeviceError, reply_of
+from service.core.response import HttpResponse
+from service.core.timing import DECODE, QUEUE, Stopwatch
+from service.executors import PROCESS, THREAD, DeviceProcess, ProcessPool, ThreadPool
+from service.pipeline.messages import WorkerRequest, WrongDeviceError, response_from
 from service.pipeline.service import Service
+from service.planning.planner import Plan
 
-Processes = ProcessPool | DeviceProcess
-# Bodies from here on leave so much behind that it is worth a few milliseconds to return it.
-TIDIED_BYTES: Final = 4_000_000
+if TYPE_CHECKING:
+    from service.pipeline.request import PipelineRequest
+
+# The event loop computes for so long; for a thread that holds the GIL it waits all the same.
+INLINE_NS: Final = 1_000_000
+# Longer calls have to be killed at their deadline, which a thread cannot be.
+KILLABLE_NS: Final = 250_000_000
+# Answers from here on leave so much memory behind that it is worth some time to return it.
+TRIM_BYTES: Final = 4_000_000
+Executor = ThreadPool | ProcessPool | DeviceProcess
+T = TypeVar("T")
 
 
-async def hand_over(
-    service: Service,
-    to: Processes,
-    task: WorkerRequest,
-    body: Bytes | Block,
-    *,
-    estimated_ns: int | None,
-    deadline_ms: int,
-) -> tuple[HttpResponse, Stopwatch, str]:
-    """The reply to a task, the stopwatch of who made it, and the strategy that ran.
+def planned_executor(service: Service, plan: Plan, encode_ns: int, *, may_wait: bool) -> Executor:
+    """Return the executor of a planned call, whose result takes `encode_ns` to encode.
 
-    What has not been admitted yet is planned where it is decoded. If the plan is for a device with
-    an owner, that one gets the body next, as it came.
+    A call that `may_wait` for a disk is not given to a worker, which could run it twice.
     """
-    if task.admitted is None and service.owners:
-        planner = service.engine.planner
-        task = replace(
-            task,
-            absences=planner.devices.readiness.absences,
-            rates=[row for row in planner.rates.rows() if row[2] in service.owners],
-        )
+    if plan.device.has_process:
+        return service.device_processes[plan.device.name]
+    if plan.device.cluster is not None:
+        return service.cluster_threads
+    keeps_gil = plan.interpreter_ns + encode_ns > INLINE_NS
+    is_long = keeps_gil or plan.estimated_ns > KILLABLE_NS
+    if is_long and not may_wait and service.workers is not None:
+        return service.workers
+    return service.threads
+
+
+async def dispatch(request: "PipelineRequest") -> HttpResponse:
+    """Return the response of a request that an executor makes."""
+    pool = request.decoding_pool()
+    if pool is not None:
+        return await _run_in_process(request, pool)
     try:
-        return await _ask(service, to, task, body, (estimated_ns, deadline_ms))
+        await prepare(request)
+        executor = request.choose_executor()
+        if isinstance(executor, ThreadPool):
+            request.body = b""  # as text it is twice as large as the tensors
+            if request.emit is not None:
+                loop, emit = asyncio.get_running_loop(), request.emit
+                request.emit = lambda part: loop.call_soon_threadsafe(emit, part)
+            return await _run_on_thread(request, executor, request.run, request.estimated_ns)
+        return await _run_in_process(request, executor)
+    finally:
+        request.is_over = True
+
+
+async def prepare(request: "PipelineRequest") -> None:
+    """Decode and plan a request on a thread, unless that is done, or left to a worker."""
+    if not request.is_prepared and request.decoding_pool() is None:
+        await _run_on_thread(request, request.service.threads, request.prepare, None)
+
+
+def left_ms(request: "PipelineRequest") -> int:
+    """Return what was left of the deadline at the last mark, and at least 1 ms."""
+    return max(1, request.deadline_ms - request.watch.elapsed_ms)
+
+
+def with_planning_state(
+    message: WorkerRequest, service: Service, *, op: str | None = None
+) -> WorkerRequest:
+    """Return the message with what a plan in a worker depends on, beside the host.
+
+    These are the devices that are absent now, and measured costs: those of `op`, or else those of
+    devices that have processes of their own.
+    """
+    planner, processes = service.engine.planner, service.device_processes
+    rows = [
+        row for row in planner.rates.rows() if (row[2] in processes if op is None else row[0] == op)
+    ]
+    return replace(message, absences=planner.devices.readiness.absences, rates=rows)
+
+
+async def _run_on_thread(
+    request: "PipelineRequest", pool: ThreadPool, job: Callable[[], T], estimated_ns: int | None
+) -> T:
+    """Return the result of `job`, once a slot is free for it."""
+    request.executor = THREAD
+    request.watch.lap(DECODE)
+
+    def run() -> T:
+        request.watch.lap(QUEUE)
+        return job()
+
+    return await pool.run(run, estimated_ns=estimated_ns, deadline_ms=left_ms(request))
+
+
+async def _run_in_process(
+    request: "PipelineRequest", executor: ProcessPool | DeviceProcess
+) -> HttpResponse:
+    """Return the response of another process, which gets the body as it came."""
+    service = request.service
+    request.executor = PROCESS
+    request.watch.lap(DECODE)
+    message, estimated_ns, deadline_ms = request.message(), request.estimated_ns, left_ms(request)
+    try:
+        return await _ask(request, executor, message, estimated_ns, deadline_ms)
     except WrongDeviceError as found:
-        admitted, watch = found.admitted, found.watch
-        task = replace(task, admitted=admitted, watch=watch, absences={}, rates=[])
+        # What was not planned here has been planned by the worker: the device is next.
+        admitted = found.admitted
+        message = replace(message, admitted=admitted, marks=found.marks, absences={}, rates=[])
         deadline_ms = found.deadline_ms or service.settings.deadline_ms
-        left_ms = max(1, deadline_ms - Stopwatch.resume(watch).elapsed_ms)
-        owner = service.owners[admitted.device]
-        return await _ask(service, owner, task, body, (admitted.estimated_ns, left_ms))
+        left = max(1, deadline_ms - Stopwatch([*found.marks]).elapsed_ms)
+        process = service.device_processes[admitted.device]
+        return await _ask(request, process, message, admitted.estimated_ns, left)
 
 
 async def _ask(
-    service: Service,
-    to: Processes,
-    task: WorkerRequest,
-    body: Bytes | Block,
-    times: tuple[int | None, int],
-) -> tuple[HttpResponse, Stopwatch, str]:
-    estimated_ns, deadline_ms = times
-    head, payload = await to.run(
-        task.to_json(), body, estimated_ns=estimated_ns, deadline_ms=deadline_ms
-    )
-    if len(payload) > TIDIED_BYTES:
-        service.tidy_later()
-    return reply_of(head, payload)
+    request: "PipelineRequest",
+    executor: ProcessPool | DeviceProcess,
+    message: WorkerRequest,
+    estimated_ns: int | None,
+    deadline_ms: int,
+) -> HttpResponse:
+    body = request.body if request.block is None else request.block
+    if isinstance(executor, ProcessPool):
+        head, payload = await executor.run(
+            message.to_json(),
+            body,
+            estimated_ns=estimated_ns,
+            deadline_ms=deadline_ms,
+            tell=request.emit,
+        )
+    else:
+        head, payload = await executor.run(
+            message.to_json(), body, estimated_ns=estimated_ns, deadline_ms=deadline_ms
+        )
+    if len(payload) > TRIM_BYTES:
+        request.service.trim_memory_later()
+    response, request.watch, request.strategy = response_from(head, payload)
+    return response

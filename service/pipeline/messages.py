@@ -1,4 +1,4 @@
-"""A request on its way to a worker process and back, as JSON beside the bytes of its bodies."""
+"""Messages between the server and its worker processes: JSON beside the bytes of a body."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -7,8 +7,8 @@ from typing import Final
 import orjson
 
 from service.core.devices import Absence
-from service.core.timing import Stopwatch
-from service.http.response import HttpResponse
+from service.core.response import HttpResponse
+from service.core.timing import Mark, Stopwatch
 from service.planning.cost_model import Row
 from service.planning.planner import Plan
 
@@ -17,7 +17,7 @@ TEXT: Final = "latin-1"  # of headers: each byte is a letter
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What has been planned for a call already: nothing but its strategy, device and estimate."""
+    """An admitted plan: nothing but its strategy, device and estimate."""
 
     strategy: str
     device: str
@@ -25,38 +25,38 @@ class Admitted:
 
     @classmethod
     def of(cls, plan: Plan) -> "Admitted":
-        """That of a plan."""
+        """Return that of a plan."""
         return cls(plan.strategy.name, plan.device.name, plan.estimated_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerRequest:
-    """What a worker needs to know of a request beside its body.
+    """A request to a worker process, but for its body.
 
-    `headers` are those that formats are agreed on by; `watch` is the reading of its stopwatch. The
+    `headers` are those that formats are negotiated by; `marks` are those of its stopwatch. The
     `version` is that of a model of the Open Inference Protocol, where that protocol is spoken.
-    `tells` is whether a race tells each row; None where no race is asked for. Who has to plan is
-    told which devices of other processes cannot be had now, and what the server goes by.
+    `streams` is whether a race emits its rows; None where no race is asked for. A worker that has
+    to plan gets the devices of other processes that are absent now, and the server's cost model.
     """
 
     op: str
     headers: Sequence[str | None]
     query: str
     request_id: str
-    watch: Sequence[int]
+    marks: Sequence[Mark]
     version: str = ""
     admitted: Admitted | None = None
-    tells: bool | None = None
+    streams: bool | None = None
     absences: Mapping[str, Absence] = field(default_factory=dict)
     rates: Sequence[Row] = field(default_factory=list)
 
     def to_json(self) -> bytes:
-        """The bytes that `from_json` reads."""
+        """Return the bytes that `from_json` reads."""
         return orjson.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: bytes) -> "WorkerRequest":
-        """The task that `to_json` wrote."""
+        """Return the request that `to_json` wrote."""
         fields = orjson.loads(text)
         admitted, absences = fields.pop("admitted"), fields.pop("absences")
         return cls(
@@ -67,56 +67,60 @@ class WorkerRequest:
 
 
 def texts_of(values: Iterable[bytes | None]) -> list[str | None]:
-    """Values of headers as texts, which JSON has; None where the request has no such header."""
+    """Return values of headers as text, which JSON has; None for a header that is not there."""
     return [None if value is None else value.decode(TEXT) for value in values]
 
 
 def headers_from(names: Sequence[bytes], texts: Sequence[str | None]) -> dict[bytes, bytes]:
-    """The headers of those names, from what `texts_of` gave."""
+    """Return the headers of those names, from the result of `texts_of`."""
     pairs = zip(names, texts, strict=True)
     return {name: value.encode(TEXT) for name, value in pairs if value is not None}
 
 
 class WrongDeviceError(Exception):
-    """A worker has planned a call for a device that another process owns.
+    """A worker has planned a call for a device that has a process of its own.
 
-    The server gives it to that one, with what is left of its deadline, and the stopwatch as it is.
+    The server passes the call on to that process, with the rest of its deadline and the marks of
+    its stopwatch.
     """
 
-    def __init__(self, admitted: Admitted, deadline_ms: int | None, watch: Sequence[int]):
-        """Say what was planned."""
-        super().__init__(f"{admitted.device} is owned by another process")
+    def __init__(self, admitted: Admitted, deadline_ms: int | None, marks: Sequence[Mark]):
+        """Hold the plan, the deadline that the call states, and the marks of its stopwatch."""
+        super().__init__(f"{admitted.device} has a process of its own")
         self.admitted = admitted
         self.deadline_ms = deadline_ms
-        self.watch = watch
+        self.marks = marks
 
     def to_json(self) -> bytes:
-        """The head of the answer, from which `reply_of` raises the same."""
-        return orjson.dumps([asdict(self.admitted), self.deadline_ms, self.watch])
+        """Return the head of an answer, from which `response_from` raises the same error."""
+        return orjson.dumps([asdict(self.admitted), self.deadline_ms, self.marks])
 
 
-def reply_head(reply: HttpResponse, watch: Stopwatch, strategy: str) -> bytes:
-    """All of a reply but its body, and how it came about, as the bytes that `reply_of` reads."""
-    headers = [(name.decode(TEXT), value.decode(TEXT)) for name, value in reply.headers]
-    return orjson.dumps([reply.status, headers, watch.reading, strategy])
+def response_head(response: HttpResponse, watch: Stopwatch, strategy: str) -> bytes:
+    """Return a response but for its body, its stopwatch and strategy, for `response_from`."""
+    headers = [(name.decode(TEXT), value.decode(TEXT)) for name, value in response.headers]
+    return orjson.dumps([response.status, headers, watch.marks, watch.phases, strategy])
 
 
-def reply_of(head: bytes | bytearray, payload: bytearray) -> tuple[HttpResponse, Stopwatch, str]:
-    """The reply that was sent as a head and a payload; the worker's stopwatch, and its strategy.
+def response_from(
+    head: bytes | bytearray, payload: bytearray
+) -> tuple[HttpResponse, Stopwatch, str]:
+    """Return the response that came as head and payload, the worker's stopwatch and strategy.
 
-    ElsewhereError if there is none, since another process has to compute.
+    WrongDeviceError if another process has to compute.
     """
     status, *rest = orjson.loads(head)
     if isinstance(status, dict):
         raise WrongDeviceError(Admitted(**status), *rest)
-    headers, reading, strategy = rest
+    headers, marks, phases, strategy = rest
     raw = tuple((name.encode(TEXT), value.encode(TEXT)) for name, value in headers)
-    return HttpResponse(status, raw, (memoryview(payload),)), Stopwatch.resume(reading), strategy
+    response = HttpResponse(status, raw, (memoryview(payload),))
+    return response, Stopwatch(marks, phases), strategy
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceReport:
-    """What the owner of a device tells the server of it, once it is ready."""
+    """Description of a device by its process, sent once that is ready."""
 
     description: str
     memory_bytes: int | None

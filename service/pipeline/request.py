@@ -1,291 +1,377 @@
-"""One request of an operation, from its whole body to its reply."""
+"""The pipeline of one request of an operation: decode, plan, run, encode.
 
-from collections.abc import Awaitable, Callable, Mapping
+A request has the same pipeline however it was received: by the fast path of the server or as ASGI,
+and in the event loop, on a thread or in a worker process. `service.pipeline.dispatch` chooses.
+"""
+
+import os
+import re
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Final, TypeVar
+from itertools import count
+from time import perf_counter_ns
+from typing import Any, Final
 
 from service.codecs import NO_FIELDS, DecodeContext, Reader, Writer
 from service.codecs.stored_arrays import names_array
 from service.core.call import Call
-from service.core.timing import DECODE, ENCODE, QUEUE, Stopwatch
-from service.errors import ServiceError
-from service.executors import INLINE, PROCESS, THREAD, Block, Bytes, Channel, Hold, Lane, ThreadPool
-from service.http.negotiation import query_fields, too_large, writer_for
-from service.http.problems import inference_error, problem_response
-from service.http.response import HttpResponse, response_reply, writer_reply
-from service.pipeline.dispatch import TIDIED_BYTES, Processes, hand_over
-from service.pipeline.messages import TEXT, Admitted, WorkerRequest, WrongDeviceError, texts_of
-from service.pipeline.service import Service
+from service.core.response import HttpResponse
+from service.core.timing import DECODE, QUEUE, Stopwatch
+from service.errors import BodyTooLargeError, OutOfMemoryError
+from service.executors import (
+    INLINE,
+    PROCESS,
+    Block,
+    Bytes,
+    Channel,
+    Hold,
+    Lane,
+    ProcessPool,
+    Tell,
+)
+from service.http.negotiation import NEGOTIATED, formats, query_fields, writer_for
+from service.pipeline.dispatch import (
+    INLINE_NS,
+    Executor,
+    dispatch,
+    left_ms,
+    planned_executor,
+    with_planning_state,
+)
+from service.pipeline.messages import (
+    TEXT,
+    Admitted,
+    WorkerRequest,
+    WrongDeviceError,
+    texts_of,
+)
+from service.pipeline.service import READY, Service
 from service.planning.planner import Plan
 from service.registry import Op
 
-# The event loop waits so long for a call; for a thread that holds the GIL it has to, all the same.
-INLINE_NS: Final = 1_000_000
-# What runs longer shall be killed at its deadline, which no thread can be.
-LONG_NS: Final = 250_000_000
-# A share of the bytes in flight is taken by bodies from here on.
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Bodies from here on take a share of the bytes in flight.
 COUNTED_BYTES: Final = 65_536
 # Text that a worker decodes is received in the pool from here on; what is compressed may be short.
 SHARED_BYTES: Final = 2**20
-Room = bytearray | memoryview
-T = TypeVar("T")
+# Bodies from here on leave so much memory behind that it is worth a few milliseconds to return it.
+TRIM_BYTES: Final = 4_000_000
+Buffer = bytearray | memoryview
+
+
+def request_id_of(given: bytes | None) -> str:
+    """Return the client's request id if it is a valid one, else a new one."""
+    if given is not None:
+        text = given.decode("latin-1")
+        if REQUEST_ID.fullmatch(text):
+            return text
+    return f"{_INSTANCE}{next(_COUNT):08x}"
+
+
+# Unique among instances by 96 random bits, and within one by counting: 16 random bytes for each
+# request would take ten times as long.
+_INSTANCE: Final = os.urandom(12).hex()
+_COUNT: Final = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class OperationEndpoint:
+    """POST of an operation."""
+
+    service: Service
+    op: Op[Any]
+
+    def negotiate(self, headers: Mapping[bytes, bytes]) -> "Negotiated":
+        """Return what raw headers settle, or raise the error that is known before the body."""
+        given = tuple(map(headers.get, NEGOTIATED))
+        return Negotiated(self.service, self.op, *formats(headers), headers=given)
 
 
 @dataclass(frozen=True, slots=True)
 class Negotiated:
-    """What the head of a request settles: the operation, and the formats of body and answer."""
+    """The operation of a request, and the formats of body and answer: what its head settles.
+
+    `headers` are the values of those that formats are negotiated by: a worker process finds the
+    same formats from them. `version` is that of a model of the Open Inference Protocol, and empty
+    where that protocol is not spoken.
+    """
 
     service: Service
     op: Op[Any]
     reader: Reader
-    writers: tuple[Writer, ...]
-    # The headers that formats were agreed on by, from which a worker finds the same formats.
-    agreed: tuple[bytes | None, ...] = ()
-    # Of a model of the Open Inference Protocol; empty where that protocol is not spoken.
+    writers: tuple[Writer, ...] = ()
+    headers: tuple[bytes | None, ...] = ()
     version: str = ""
 
-    @property
-    def max_body_bytes(self) -> int:
-        """The most bytes of a body."""
-        return self.service.settings.max_body_bytes
+    def begin(self, request_id: str, length: int = 0) -> "OperationRequest":
+        """Return a request with a buffer for a body of `length` bytes.
 
-    def begin(self, request_id: str) -> "OperationRequest":
-        """One request on these terms; a BusyError while none is taken."""
-        self.service.check_ready()
-        return OperationRequest(self, request_id)
+        BusyError while no requests are taken, BodyTooLargeError, OverloadedError,
+        OutOfMemoryError.
+        """
+        return OperationRequest(self, request_id, length)
 
 
-class OperationRequest:
-    """One request on its way through: decode, plan, run, encode.
+class PipelineRequest:
+    """One request on its way through the pipeline: what requests of every kind have in common.
 
-    Where, is found by `respond`:
-
-    large or packed text      a worker decodes, plans and answers (`_in_process`)
-    names a stored array      a thread does (`_apart`)
-    a lot to look at          a thread decodes and plans first (`_in_two_steps`)
-    a plan that takes time    a thread plans first (`_in_two_steps`)
-    a short plan              here, at once (`_answer`)
-    any other plan            an owner, a worker, or a thread (`_beside`)
+    It is prepared (`prepare`: decoded, and planned), and then run (`run`). `hold` counts its body
+    as in flight, and `block` is the memory of its body in the pool that is shared with workers, if
+    it is there; `release` gives both back.
     """
 
-    __slots__ = ("_block", "_hold", "body", "call", "lane", "planned", "request_id", "service",
-                 "strategy", "terms", "watch", "writer")  # fmt: skip
+    __slots__ = ("block", "body", "buffer", "call", "emit", "executor", "fields", "hold", "is_over",
+                 "is_prepared", "may_wait", "negotiated", "op_name", "query", "request_id",
+                 "service", "strategy", "version", "watch")  # fmt: skip
 
-    body: Room
-    call: Call
-    planned: Plan
+    # Set by `start`.
+    body: Bytes
+    query: bytes
+    fields: Mapping[str, str]
     watch: Stopwatch
+    may_wait: bool
 
-    def __init__(self, terms: Negotiated, request_id: str):
-        """Begin, before the body is received."""
-        self.terms = terms
-        self.service = terms.service
-        self.writer = terms.writers[0]
+    def __init__(self, negotiated: Negotiated, request_id: str, length: int = 0):
+        """Take a share of the bytes in flight, and memory for a body of `length` bytes."""
+        service = negotiated.service
+        if service.phase != READY:
+            service.check_ready()
+        self.negotiated = negotiated
+        self.service = service
+        self.op_name = negotiated.op.name
+        self.version = negotiated.version
         self.request_id = request_id
-        self.lane: Lane = INLINE
-        self.strategy = ""  # that a worker has planned, or none yet
-        self._hold: Hold | None = None
-        self._block: Block | None = None
+        self.executor: Lane = INLINE
+        self.strategy = ""  # none has been planned
+        self.call: Call | None = None
+        self.emit: Tell | None = None
+        self.is_prepared = self.is_over = False
+        self.hold: Hold | None = None
+        self.block: Block | None = None
+        if length > COUNTED_BYTES:
+            self.count(length, f"Content-Length is {length}")
+        self.buffer: Buffer = bytearray(length) if length < SHARED_BYTES else self._memory(length)
 
-    def expect(self, size: int) -> None:
-        """Take a share of the bytes in flight for a body of `size`.
+    def count(self, size: int, found: str) -> None:
+        """Count `size` bytes of the body as in flight.
 
-        BodyTooLargeError if no body may be so large, OverloadedError if there is no such share.
+        OverloadedError if they are too many; BodyTooLargeError, which says what was `found`.
         """
-        if size > self.terms.max_body_bytes:
-            raise too_large(f"Content-Length is {size}", self.terms.max_body_bytes)
-        if size > COUNTED_BYTES:
-            self._hold = self.service.bodies.hold(size)
+        limit = self.service.settings.max_body_bytes
+        if size > limit:
+            self.release()
+            raise BodyTooLargeError(
+                f"the body may have {limit} bytes (SERVICE_MAX_BODY_BYTES); {found}",
+                hint='{"shape": ..., "b64": ...} takes less room than decimal digits',
+            )
+        if self.hold is None:
+            self.hold = self.service.inflight.hold()
+        self.hold.grow(size)
 
-    def room(self, size: int) -> Room:
-        """Where to receive a body of `size`: in the pool, if a worker is to decode it."""
+    def _memory(self, size: int) -> Buffer:
+        """Return memory for a large body: in the pool, if a worker is to decode it."""
         pool = self.service.pool
-        if pool is not None and SHARED_BYTES <= size > self.terms.reader.thread_bytes:
-            self._block = pool.take(size)
-        return bytearray(size) if self._block is None else self._block.view
+        try:
+            if pool is not None and size > self.negotiated.reader.thread_bytes:
+                self.block = pool.take(size)
+            return bytearray(size) if self.block is None else self.block.view
+        except MemoryError:
+            self.release()
+            raise OutOfMemoryError(f"there is no memory for a body of {size} bytes") from None
 
-    def end(self) -> None:
-        """Give share and room back; the exchange is over, or its client has left."""
-        if self._hold is not None:
-            self._hold.release()
-        block, self._block = self._block, None
+    def release(self) -> None:
+        """Give back the share of bytes in flight and the memory; the request is over."""
+        hold, self.hold = self.hold, None
+        if hold is not None:
+            hold.release()
+        block, self.block = self.block, None
         if block is not None:
             block.release()
 
-    def respond(self, body: Room, query: bytes) -> HttpResponse | Awaitable[HttpResponse]:
-        """The answer to a whole body: at once if it is small, else when a lane is done with it.
-
-        A ServiceError is raised, or awaited.
-        """
-        self.watch = Stopwatch()
-        fields = query_fields(query) if query else NO_FIELDS
-        if len(body) > TIDIED_BYTES:
-            self.service.tidy_later()
+    def start(self, body: Bytes, query: bytes) -> None:
+        """Begin with the whole body; DuplicateKeyError for a key that is twice in the query."""
+        self.watch = Stopwatch([(DECODE, perf_counter_ns())])
+        self.fields = query_fields(query) if query else NO_FIELDS
         self.body = body
-        service, reader = self.service, self.terms.reader
-        if service.reading.arrays is not None and (not reader.thread_bytes or names_array(body)):
-            return self._apart(fields, query)
-        if len(body) > reader.thread_bytes and service.workers:
-            return self._in_process(service.workers, query, None)
-        call = reader.try_decode(body, self.terms.op, self._reading, fields)
-        if call is None:
-            return self._in_two_steps(partial(self._whole, fields), query)
-        self.call = call
-        planned = service.engine.known_plan(self.call)
-        if planned is None:
-            if not service.engine.plans_at_once(self.terms.op, call.operands):
-                return self._in_two_steps(self._plan, query)
-            planned = service.engine.plan(self.call)
-        self._take_plan(planned)
-        if planned.estimated_ns + self._encode_ns <= INLINE_NS and not planned.device.has_process:
-            return self._answer()
-        return self._beside(query)
+        self.query = query
+        service = self.service
+        if len(body) > TRIM_BYTES:
+            service.trim_memory_later()
+        # Stored arrays are read from a disk, for which a thread waits, and no worker twice.
+        self.may_wait = service.context.arrays is not None and (
+            not self.negotiated.reader.thread_bytes or names_array(body)
+        )
 
-    def refused(self, error: ServiceError) -> HttpResponse:
-        """The reply to a call that ended in this error, in the form of its route."""
-        word = inference_error if self.terms.version else problem_response
-        return response_reply(word(error))
+    @property
+    def context(self) -> DecodeContext:
+        """Limits and defaults that the body is decoded with."""
+        return self.service.context
 
-    def work(self, task: WorkerRequest, body: Bytes, line: Channel) -> HttpResponse:
-        """In a worker process: the answer that `respond` left to it."""
-        self.watch = Stopwatch.resume(task.watch)
-        self.watch.lap(QUEUE)
-        self.lane = PROCESS
-        self.call = self._decode(body, query_fields(task.query.encode(TEXT)))
-        admitted = task.admitted
-        if admitted is None:
-            if self.call.deadline_ms is not None:
-                self.watch.lap(DECODE)
-                line.shorten(self._left_ms(self.call.deadline_ms))
-            self._plan()
-            if self.planned.device.has_process:
-                self.watch.lap(DECODE)
-                admitted = Admitted.of(self.planned)
-                raise WrongDeviceError(admitted, self.call.deadline_ms, self.watch.reading)
-        else:
-            engine = self.service.engine
-            call = replace(self.call, strategy=admitted.strategy, device=admitted.device)
-            self._take_plan(engine.planner.admitted(engine.request(call), admitted.estimated_ns))
-        self.strategy = self.planned.strategy.name
-        return self._answer()
+    @property
+    def deadline_ms(self) -> int:
+        """Deadline of the call, if it states one, or of the server."""
+        stated = None if self.call is None else self.call.deadline_ms
+        return stated or self.service.settings.deadline_ms
 
-    async def _in_two_steps(self, plan: Callable[[], None], query: bytes) -> HttpResponse:
-        """The answer of a call that is decoded or planned on a thread first."""
-        self.lane = THREAD
-        await self._on_thread(plan, None, self.service.settings.deadline_ms)
-        return await self._beside(query)
+    @property
+    def estimated_ns(self) -> int | None:
+        """Estimated time of `run`; None if it is not known."""
+        return None
 
-    def _beside(self, query: bytes) -> Awaitable[HttpResponse]:
-        """The answer of a planned call, made beside the event loop: the plan chooses the lane."""
-        planned, workers = self.planned, self.service.workers
-        keeps_gil = planned.interpreter_ns + self._encode_ns > INLINE_NS
-        here = planned.device.cluster is None
-        if planned.device.has_process:
-            owner = self.service.owners[planned.device.name]
-            return self._in_process(owner, query, Admitted.of(planned))
-        if workers and here and (keeps_gil or planned.estimated_ns > LONG_NS):
-            return self._in_process(workers, query, Admitted.of(planned))
-        return self._computed()
+    def decode(self) -> Call:
+        """Return the call that the body asks for, or raise the error that says why it has none."""
+        negotiated = self.negotiated
+        return negotiated.reader.decode(self.body, negotiated.op, self.context, self.fields)
 
-    def _computed(self) -> Awaitable[HttpResponse]:
-        """The answer of a planned call, computed on a thread: here, or by a cluster."""
-        del self.body  # as text it is twice as large as the tensors
-        self.lane = THREAD
-        self.watch.lap(DECODE)
-        estimated_ns = self.planned.estimated_ns + self._encode_ns
-        lane, left_ms = self.service.lane_of(self.planned), self._left_ms(self.call.deadline_ms)
-        return self._on_thread(self._answer, estimated_ns, left_ms, lane)
+    def decoding_pool(self) -> ProcessPool | None:
+        """Return the worker processes that are to decode the body, too; None if it is done here."""
+        raise NotImplementedError
 
-    async def _apart(self, fields: Mapping[str, str], query: bytes) -> HttpResponse:
-        """The answer of a call that waits for a disk first; no worker tries it a second time."""
-        await self._on_thread(partial(self._whole, fields), None, self.service.settings.deadline_ms)
-        return await (self._beside(query) if self.planned.device.has_process else self._computed())
+    def prepare(self) -> None:
+        """Decode the body, and plan the call, on a thread or in a worker process."""
+        raise NotImplementedError
 
-    def _on_thread(
-        self,
-        work: Callable[[], T],
-        estimated_ns: int | None,
-        deadline_ms: int,
-        lane: ThreadPool | None = None,
-    ) -> Awaitable[T]:
-        """What `work` gives, when a slot is free for it."""
-        self.watch.lap(DECODE)
+    def choose_executor(self) -> Executor:
+        """Return the executor of a prepared request."""
+        raise NotImplementedError
 
-        def begin() -> T:
-            self.watch.lap(QUEUE)
-            return work()
+    def run(self) -> HttpResponse:
+        """Compute, and encode the response of a prepared request."""
+        raise NotImplementedError
 
-        lane = lane or self.service.lane
-        return lane.run(begin, estimated_ns=estimated_ns, deadline_ms=deadline_ms)
-
-    async def _in_process(
-        self, to: Processes, query: bytes, admitted: Admitted | None
-    ) -> HttpResponse:
-        """The answer of another process, which gets the body as it came."""
-        self.lane = PROCESS
-        estimated_ns = deadline_ms = None
-        if admitted is not None:
-            estimated_ns = admitted.estimated_ns + self._encode_ns
-            deadline_ms = self.call.deadline_ms
-            del self.call  # it is in the body
-        self.watch.lap(DECODE)
-        body = self.body if self._block is None else self._block
-        task = WorkerRequest(
-            op=self.terms.op.name,
-            version=self.terms.version,
-            headers=texts_of(self.terms.agreed),
-            query=query.decode(TEXT),
+    def message(self) -> WorkerRequest:
+        """Return the message to a worker process, which gets the body beside it."""
+        negotiated = self.negotiated
+        return WorkerRequest(
+            op=self.op_name,
+            version=self.version,
+            headers=texts_of(negotiated.headers),
+            query=self.query.decode(TEXT),
             request_id=self.request_id,
-            watch=self.watch.reading,
-            admitted=admitted,
+            marks=self.watch.marks,
         )
-        left_ms = self._left_ms(deadline_ms)
-        reply, self.watch, self.strategy = await hand_over(
-            self.service, to, task, body, estimated_ns=estimated_ns, deadline_ms=left_ms
-        )
-        return reply
+
+    def work(self, message: WorkerRequest, body: Bytes, channel: Channel) -> HttpResponse:
+        """Go on in a worker process where the server left off, to the response."""
+        self.start(body, message.query.encode(TEXT))
+        self.watch = Stopwatch([*message.marks])
+        self.watch.lap(QUEUE)
+        self.executor = PROCESS
+        self.prepare_in_worker(message, channel)
+        return self.run()
+
+    def prepare_in_worker(self, message: WorkerRequest, channel: Channel) -> None:
+        """Decode the body, and plan the call, in a worker process."""
+        if message.streams:
+            self.emit = channel.tell
+        self.prepare()
+
+
+class OperationRequest(PipelineRequest):
+    """A request of an operation."""
+
+    __slots__ = ("plan", "writer")
+
+    plan: Plan
+    writer: Writer
+
+    def respond(self, body: Buffer, query: bytes) -> HttpResponse | Awaitable[HttpResponse]:
+        """Return the response to a whole body: at once if it is a short call, else to be awaited.
+
+        A ServiceError is raised, or awaited. Every small request passes here: nothing is called
+        that can be done without.
+        """
+        self.start(body, query)
+        negotiated, service = self.negotiated, self.service
+        reader = negotiated.reader
+        if self.may_wait or len(body) > reader.thread_bytes:
+            return dispatch(self)
+        writer = negotiated.writers[0]
+        context = service.context if writer.has_outputs else service.binary_context
+        call = self.call = reader.try_decode(body, negotiated.op, context, self.fields)
+        if call is None:
+            return dispatch(self)
+        plan = service.engine.prepare(call)
+        if plan is None:
+            return dispatch(self)
+        self.plan, self.strategy = plan, plan.strategy.name
+        if plan.meaning.dtype not in writer.dtypes:
+            writer = writer_for(negotiated.writers, plan.meaning.dtype)
+        self.writer = writer
+        self.is_prepared = True
+        time_ns = plan.estimated_ns + plan.elements * writer.element_ns
+        if time_ns > INLINE_NS or plan.device.has_process:
+            return dispatch(self)
+        outcome = service.engine.run(call, plan, self.watch)
+        return writer.encode(outcome, call.output, self.watch, self.request_id)
 
     @property
-    def _encode_ns(self) -> int:
-        """About what it takes to write the result."""
-        return self.planned.elements * self.writer.element_ns
+    def context(self) -> DecodeContext:
+        """Limits and defaults that the body is decoded with, by the answer's first format."""
+        service = self.service
+        has_outputs = self.negotiated.writers[0].has_outputs
+        return service.context if has_outputs else service.binary_context
 
     @property
-    def _reading(self) -> DecodeContext:
-        """Within which limits the body is read."""
-        return self.service.reading if self.writer.has_outputs else self.service.bare_reading
+    def encode_ns(self) -> int:
+        """Estimated time of encoding the result."""
+        return self.plan.elements * self.writer.element_ns
 
-    def _left_ms(self, deadline_ms: int | None) -> int:
-        """What is left of this deadline, or of the server's."""
-        return max(1, (deadline_ms or self.service.settings.deadline_ms) - self.watch.elapsed_ms)
+    @property
+    def estimated_ns(self) -> int | None:
+        """Estimated time of computing and encoding; None if nothing has been planned."""
+        return self.plan.estimated_ns + self.encode_ns if self.is_prepared else None
 
-    def _decode(self, body: Bytes, query: Mapping[str, str]) -> Call:
-        """The call that the body asks for, or the error that says why there is none."""
-        return self.terms.reader.decode(body, self.terms.op, self._reading, query)
+    def decoding_pool(self) -> ProcessPool | None:
+        """Return the worker processes, if the text is too long to be decoded here."""
+        is_short = len(self.body) <= self.negotiated.reader.thread_bytes
+        return None if self.is_prepared or self.may_wait or is_short else self.service.workers
 
-    def _take_plan(self, planned: Plan) -> None:
-        """Go on with an admitted plan, if the answer's format holds the dtype of its result."""
-        self.planned = planned
-        self.writer = writer_for(self.terms.writers, planned.meaning.dtype)
+    def prepare(self) -> None:
+        """Decode the body if that is left to do, and plan the call."""
+        if self.call is None:
+            self.call = self.decode()
+        self._accept(self.service.engine.plan(self.call))
 
-    def _answer(self) -> HttpResponse:
-        """Run the planned call and encode its result."""
-        watch, writer = self.watch, self.writer
-        outcome = self.service.engine.run(self.call, self.planned, watch)
-        outcome.lane = self.lane
-        payload = writer.result(outcome.result, self.call.output)
-        watch.lap(ENCODE)
-        return writer_reply(writer, writer.answer(outcome, payload, watch.timings, self.request_id))
+    def _accept(self, plan: Plan) -> None:
+        """Go on with an admitted plan, if a format of the answer holds the dtype of its result."""
+        self.plan, self.strategy = plan, plan.strategy.name
+        self.writer = writer_for(self.negotiated.writers, plan.meaning.dtype)
+        self.is_prepared = True
 
-    def _plan(self) -> None:
-        """Plan a decoded call whose strategies may have to be measured first."""
-        engine, op, operands = self.service.engine, self.terms.op, self.call.operands
-        if not engine.plans_at_once(op, operands):
-            engine.measure(op, operands[0].dtype)
-        self._take_plan(engine.plan(self.call))
+    def choose_executor(self) -> Executor:
+        """Return the executor that the plan asks for."""
+        return planned_executor(self.service, self.plan, self.encode_ns, may_wait=self.may_wait)
 
-    def _whole(self, query: Mapping[str, str]) -> None:
-        """Decode and plan."""
-        self.call = self._decode(self.body, query)
-        self._plan()
+    def run(self) -> HttpResponse:
+        """Run the planned call, and encode its result."""
+        assert self.call is not None  # noqa: S101  # it has been prepared
+        outcome = self.service.engine.run(self.call, self.plan, self.watch)
+        outcome.executor = self.executor
+        return self.writer.encode(outcome, self.call.output, self.watch, self.request_id)
+
+    def message(self) -> WorkerRequest:
+        """Return the message to a worker, with the plan, or with what a plan depends on."""
+        message = super().message()
+        if self.is_prepared:
+            return replace(message, admitted=Admitted.of(self.plan))
+        return with_planning_state(message, self.service)
+
+    def prepare_in_worker(self, message: WorkerRequest, channel: Channel) -> None:
+        """Decode, and plan as the server has, or anew.
+
+        WrongDeviceError if the call is planned for a device that has a process of its own.
+        """
+        engine, admitted = self.service.engine, message.admitted
+        self.call = call = self.decode()
+        if admitted is not None:
+            self.call = replace(call, strategy=admitted.strategy, device=admitted.device)
+            self._accept(engine.admitted_plan(self.call, admitted.estimated_ns))
+            return
+        if call.deadline_ms is not None:
+            self.watch.lap(DECODE)
+            channel.shorten(left_ms(self))
+        self.prepare()
+        if self.plan.device.has_process:
+            self.watch.lap(DECODE)
+            raise WrongDeviceError(Admitted.of(self.plan), call.deadline_ms, self.watch.marks)

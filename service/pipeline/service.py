@@ -1,4 +1,4 @@
-"""What the app holds while it lives: the parts of the service, and whether they are ready."""
+"""The parts of the service in one process, made from its settings, and whether they are ready."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ import orjson
 from service.bootstrap import make_core
 from service.codecs import DecodeContext
 from service.codecs.json.parsers import drop_parsers
-from service.core import host as memory
+from service.core import host
 from service.core.call import AUTO
 from service.core.devices import Device, named_gpus
 from service.engine import Engine
@@ -24,75 +24,80 @@ from service.executors import (
     Config,
     DeviceProcess,
     ForkServer,
-    Pool,
     ProcessPool,
+    SharedPool,
     ThreadPool,
     spawn,
 )
 from service.pipeline.messages import DeviceReport
 from service.planning.cost_model import CostModel
-from service.planning.planner import Plan
 from service.registry import Registry
 from service.settings import Settings
 
-TIDY_S: Final = 0.5
+TRIM_S: Final = 0.5
 WORKER: Final = "service.pipeline.worker:make"
-OWNER: Final = "service.pipeline.device_worker:make"
+DEVICE_WORKER: Final = "service.pipeline.device_worker:make"
 Phase = Literal["warming", "ready", "draining"]
+WARMING: Final = "warming"
+READY: Final = "ready"
+DRAINING: Final = "draining"
 
 
 @dataclass
 class Service:
-    """The parts of the service."""
+    """The parts of the service.
+
+    threads           for calls that release the GIL
+    cluster_threads   for calls that wait for a cluster: they take no slot of those that compute
+    workers           processes for calls that hold the GIL or have to be killable; None without a
+                      fork server, and where the registry is not the service's own
+    race_workers      one process for races; else `race_threads`
+    device_processes  by the names of their devices; `device_reports` is what they have sent
+    pool              memory that is shared with workers; None without them, and where bodies are
+                      searched for names of stored arrays
+    context           limits and defaults of decoding; `binary_context` is for answers that have no
+                      forms to choose from
+    """
 
     settings: Settings
     engine: Engine
-    lane: ThreadPool
-    races: ThreadPool
-    # None where the registry is not the service's own: workers have that one. Races run by `races`
-    # there, which is a thread.
+    threads: ThreadPool
+    cluster_threads: ThreadPool
+    race_threads: ThreadPool
     workers: ProcessPool | None
-    racers: ProcessPool | None
-    template: ForkServer | None
-    bodies: ByteBudget
-    # What workers share with this process. None without them, without so many addresses, and where
-    # text is looked into for names of stored arrays.
+    race_workers: ProcessPool | None
+    fork_server: ForkServer | None
+    inflight: ByteBudget
     pool: Pool | None
-    clusters: ThreadPool
-    reading: DecodeContext
-    bare_reading: DecodeContext
-    # Of the devices that have processes of their own, by name; and what those have told of them.
-    owners: Mapping[str, DeviceProcess]
-    reports: Mapping[str, DeviceReport]
-    phase: Phase = "warming"
+    context: DecodeContext
+    binary_context: DecodeContext
+    device_processes: Mapping[str, DeviceProcess]
+    device_reports: Mapping[str, DeviceReport]
+    phase: Phase = WARMING
     _warming: asyncio.Task[None] = field(init=False, repr=False)
-    _tidying: bool = field(default=False, repr=False)
+    _trims: bool = field(default=False, repr=False)
 
     def check_ready(self) -> None:
-        """Raise the BusyError that says why no call is taken: warming up, or draining."""
-        if self.phase == "warming":
+        """Raise WarmingUpError or DrainingError unless calls are taken."""
+        if self.phase == WARMING:
             raise WarmingUpError("the service has just started and is measuring its strategies")
-        if self.phase == "draining":
+        if self.phase == DRAINING:
             raise DrainingError("the service is shutting down and finishes the calls it has")
 
-    def lane_of(self, planned: Plan) -> ThreadPool:
-        """The lane that a planned call runs on."""
-        return self.lane if planned.device.cluster is None else self.clusters
-
     @property
-    def _process_lanes(self) -> list[ProcessPool]:
-        return [lane for lane in (self.workers, self.racers) if lane is not None]
+    def _process_pools(self) -> list[ProcessPool]:
+        return [pool for pool in (self.workers, self.race_workers) if pool is not None]
 
     async def check_devices(self) -> None:
-        """Have each device here compute a product of 2 x 2; a BusyError if `auto` has none."""
+        """Compute a product of 2 x 2 on each device here; a BusyError if `auto` has none."""
         self.engine.check_devices()
-        for owner in self.owners.values():
+        for process in self.device_processes.values():
             with suppress(DeviceUnreadyError):
-                await owner.probe()
+                await process.probe()
         self.engine.planner.devices.candidates(AUTO)
 
     async def start(self) -> None:
-        """Measure the strategies without holding up the event loop."""
+        """Measure the strategies on a thread."""
         self._warming = asyncio.create_task(self._warm_up())
 
     async def warmed_up(self) -> None:
@@ -101,127 +106,128 @@ class Service:
 
     async def _warm_up(self) -> None:
         await asyncio.to_thread(self.engine.warm_up)
-        # What is there now stays: the collector need not walk through torch's modules again.
+        # Objects that exist now stay: the collector need not visit torch's modules again.
         gc.collect()
         gc.freeze()
-        memory.release()
-        if self.phase == "warming":
-            self.phase = "ready"
-            if self.template is not None:
-                self.template.warm()
-            for owner in self.owners.values():
-                owner.start()
+        host.release()
+        if self.phase == WARMING:
+            self.phase = READY
+            if self.fork_server is not None:
+                self.fork_server.warm()
+            for process in self.device_processes.values():
+                process.start()
 
-    def tidy_later(self) -> None:
+    def trim_memory_later(self) -> None:
         """Return memory to the system soon, once for all large calls until then."""
-        if not self._tidying:
-            self._tidying = True
-            asyncio.get_running_loop().call_later(TIDY_S, self.tidy)
+        if not self._trims:
+            self._trims = True
+            asyncio.get_running_loop().call_later(TRIM_S, self.trim_memory)
 
-    def tidy(self) -> None:
+    def trim_memory(self) -> None:
         """Return memory that large calls have left to the system, when none computes here."""
-        self._tidying = False
-        if self.phase == "draining":  # what it has may be closed already
+        self._trims = False
+        if self.phase == DRAINING:  # its parts may be closed already
             return
-        if self.lane.inside or any(lane.inside for lane in self._process_lanes):
-            self.tidy_later()
+        if self.threads.inside or any(pool.inside for pool in self._process_pools):
+            self.trim_memory_later()
         else:
-            for lane in self._process_lanes:
-                lane.tidy()
-            for owner in self.owners.values():
-                owner.tidy()
+            for pool in self._process_pools:
+                pool.tidy()
+            for process in self.device_processes.values():
+                process.tidy()
             if self.pool is not None:
-                self.pool.tidy()
+                self.pool.trim_memory()
             drop_parsers()
-            memory.release()
+            host.release()
 
     def drain(self) -> None:
         """Take no more calls."""
-        self.phase = "draining"
+        self.phase = DRAINING
 
     async def stop(self) -> None:
         """Take no more calls, and wait for those that run."""
         self.drain()
         await self._warming
-        await asyncio.to_thread(self.lane.close)
-        await asyncio.to_thread(self.races.close)
-        for lane in self._process_lanes:
-            await lane.close()
-        for owner in self.owners.values():
-            await owner.close()
+        await asyncio.to_thread(self.threads.close)
+        await asyncio.to_thread(self.race_threads.close)
+        for pool in self._process_pools:
+            await pool.close()
+        for process in self.device_processes.values():
+            await process.close()
         if self.pool is not None:
             self.pool.close()
-        await asyncio.to_thread(self.clusters.close)
+        await asyncio.to_thread(self.cluster_threads.close)
         for device in self.engine.planner.devices.members:
             if device.cluster is not None:
                 await asyncio.to_thread(device.cluster.close)
 
 
-def join(
+def build_service(
     settings: Settings,
     registry: Registry,
-    rates: CostModel,
-    template: ForkServer | None = None,
+    cost_model: CostModel,
+    fork_server: ForkServer | None = None,
     *,
     gpus: Sequence[Device] | None = None,
-    owner: str = OWNER,
+    device_worker: str = DEVICE_WORKER,
 ) -> Service:
-    """The parts of the service, made from `settings`; worker processes are forked from `template`.
+    """Return the parts of the service; worker processes are forked from `fork_server`.
 
-    Without one, all calls run in this process, which computes on no GPU unless it owns it. The
-    `gpus` are those of the host; `owner` names what makes the handlers of their owners.
+    Without one, all calls run in this process, on no GPU but one whose process it is. The `gpus`
+    are those of the host; `device_worker` names the function that makes the handlers of their
+    processes.
     """
     if gpus is None:
-        gpus = named_gpus() if template is not None else ()
-    core = make_core(settings, registry, rates, gpus)
+        gpus = named_gpus() if fork_server is not None else ()
+    core = make_core(settings, registry, cost_model, gpus)
 
     def config(make: str, memory_bytes: int | None, nice: int, **more: Any) -> Config:
-        known = {"settings": settings.model_dump(mode="json"), "rates": rates.rows(), **more}
+        known = {"settings": settings.model_dump(mode="json"), "rates": cost_model.rows(), **more}
         return Config(make=make, memory_bytes=memory_bytes, nice=nice, arguments=known)
 
-    workers = racers = pool = None
-    owners: dict[str, DeviceProcess] = {}
+    def device_process(gpu: Device) -> DeviceProcess:
+        def receive(text: bytearray) -> None:
+            reports[gpu.name] = report = DeviceReport(**orjson.loads(text))
+            cost_model.take(report.rates)
+
+        row = asdict(replace(gpu, has_process=False))
+        return DeviceProcess(
+            gpu.name,
+            spawn,
+            # CUDA maps far more than it uses; and nice 0, since calls that wait for a GPU are short
+            partial(config, device_worker, None, 0, device=row),
+            readiness=core.engine.planner.devices.readiness,
+            report=receive,
+            queue=settings.queue,
+            longest_ms=settings.deadline_ms,
+        )
+
+    workers = race_workers = pool = None
+    processes: dict[str, DeviceProcess] = {}
     reports: dict[str, DeviceReport] = {}
-    if template is not None:
+    if fork_server is not None:
         rows = [asdict(gpu) for gpu in gpus]
         configure = partial(config, WORKER, settings.worker_memory_bytes, NICE, gpus=rows)
-        lane = partial(ProcessPool, template.fork, configure, queue=settings.queue)
+        process_pool = partial(ProcessPool, fork_server.fork, configure, queue=settings.queue)
         if core.context.arrays is None:
             with suppress(OSError):
                 pool = Pool(settings.max_inflight_bytes)
-        workers = lane(slots=settings.processes, pool=pool)
-        racers = lane(slots=1)  # two races would measure each other
-        for gpu in gpus:
-
-            def learn(text: bytearray, name: str = gpu.name) -> None:
-                reports[name] = report = DeviceReport(**orjson.loads(text))
-                rates.take(report.rates)
-
-            row = asdict(replace(gpu, has_process=False))
-            owners[gpu.name] = DeviceProcess(
-                gpu.name,
-                spawn,
-                # CUDA maps far more than it uses, and what waits for a GPU shall not wait long.
-                partial(config, owner, None, 0, device=row),
-                readiness=core.engine.planner.devices.readiness,
-                report=learn,
-                queue=settings.queue,
-                longest_ms=settings.deadline_ms,
-            )
+        workers = process_pool(slots=settings.processes, pool=pool)
+        race_workers = process_pool(slots=1)  # two races would measure each other
+        processes = {gpu.name: device_process(gpu) for gpu in gpus}
     return Service(
         settings=settings,
         engine=core.engine,
-        lane=ThreadPool(settings.slots, settings.queue),
-        # Calls that wait for a cluster take no slot from those that compute here.
-        clusters=ThreadPool(settings.slots, settings.queue),
-        races=ThreadPool(1, settings.queue),
+        threads=ThreadPool(settings.slots, settings.queue),
+        cluster_threads=ThreadPool(settings.slots, settings.queue),
+        race_threads=ThreadPool(1, settings.queue),
         workers=workers,
-        racers=racers,
-        template=template,
-        bodies=ByteBudget(settings.max_inflight_bytes),
+        race_workers=race_workers,
+        fork_server=fork_server,
+        inflight=ByteBudget(settings.max_inflight_bytes),
         pool=pool,
-        reading=core.context,
-        bare_reading=replace(core.context, has_outputs=False),
-        owners=owners,
-        reports=reports,
+        context=core.context,
+        binary_context=replace(core.context, has_outputs=False),
+        device_processes=processes,
+        device_reports=reports,
     )

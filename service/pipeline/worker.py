@@ -1,22 +1,24 @@
-"""What worker processes do: whole requests of operations, by the code that the server has."""
+"""The handler of a worker process: whole requests, by the same pipeline as in the server."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from service.codecs.json.parsers import drop_parsers
-from service.core import host as memory
+from service.core import host
 from service.core.devices import Device
+from service.core.response import HttpResponse
 from service.engine import is_exhausted
 from service.errors import ServiceError
 from service.executors import Bytes, Channel, Handler, WorkerResponse
-from service.http.negotiation import NEGOTIATED, formats, headers_of, request_codec
+from service.http.negotiation import NEGOTIATED, headers_of, request_codec
+from service.http.problems import error_response
 from service.operations import REGISTRY
 from service.pipeline.inference import NEGOTIATED as INFERENCE_NEGOTIATED
-from service.pipeline.inference import InferEndpoint
-from service.pipeline.messages import WorkerRequest, WrongDeviceError, headers_from, reply_head
+from service.pipeline.inference import InferenceEndpoint
+from service.pipeline.messages import WorkerRequest, WrongDeviceError, headers_from, response_head
 from service.pipeline.race import RaceRequest
-from service.pipeline.request import Negotiated, OperationRequest
-from service.pipeline.service import Service, join
+from service.pipeline.request import Negotiated, OperationEndpoint, PipelineRequest
+from service.pipeline.service import READY, Service, build_service
 from service.planning.cost_model import CostModel, Row
 from service.settings import Settings
 
@@ -24,13 +26,15 @@ from service.settings import Settings
 def make(
     settings: Mapping[str, Any], rates: Iterable[Row], gpus: Iterable[Mapping[str, Any]] = ()
 ) -> Handler:
-    """The handler of a worker, with the server's own settings, and what it has measured.
+    """Return the handler of a worker, with the server's settings and measured costs.
 
-    The `gpus` are owned by others: calls for them are planned here, and handed back.
+    The `gpus` have processes of their own: calls for them are planned here, and passed back.
     """
     known = [Device(**each) for each in gpus]
-    service = join(Settings.model_validate(settings), REGISTRY, CostModel.of(rates), gpus=known)
-    service.phase = "ready"
+    service = build_service(
+        Settings.model_validate(settings), REGISTRY, CostModel.of(rates), gpus=known
+    )
+    service.phase = READY
     return RequestHandler(service)
 
 
@@ -38,45 +42,47 @@ class RequestHandler:
     """Answers requests as the server would."""
 
     def __init__(self, service: Service):
-        """Answer by these parts."""
+        """Answer by the parts of `service`."""
         self._service = service
 
-    def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
-        """The reply to a request, be it a result or a problem."""
-        task = WorkerRequest.from_json(head)
+    def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
+        """Return the response to a request: a result, a report or a problem."""
+        message = WorkerRequest.from_json(head)
         planner = self._service.engine.planner
-        planner.devices.readiness.take(task.absences)
-        planner.rates.take(task.rates)
-        exchange = self._exchange(task)
+        planner.devices.readiness.take(message.absences)
+        planner.rates.take(message.rates)
+        request = self._request(message)
         try:
-            reply = exchange.work(task, body, line)
+            response = request.work(message, body, channel)
         except WrongDeviceError as error:
             return WorkerResponse(error.to_json())
         except ServiceError as error:
-            reply = exchange.refused(error)
+            response = _problem(error, message)
         except RuntimeError as error:
             if is_exhausted(error):
                 raise MemoryError from error
             raise
-        return WorkerResponse(reply_head(reply, exchange.watch, exchange.strategy), reply.chunks)
+        head = response_head(response, request.watch, request.strategy)
+        return WorkerResponse(head, response.chunks)
 
-    def rest(self) -> None:
+    def trim_memory(self) -> None:
         """Return memory that large calls have left to the system."""
         drop_parsers()
-        memory.release()
+        host.release()
 
-    def _exchange(self, task: WorkerRequest) -> OperationRequest | RaceRequest:
-        """The exchange that the server has begun, as far as that is known here."""
-        op = self._service.engine.registry[task.op]
-        if task.tells is not None:
-            given = headers_of(headers_from(NEGOTIATED, task.headers).items())
-            return RaceRequest(self._service, op, request_codec(given))
-        if task.version:
-            headers = headers_from(INFERENCE_NEGOTIATED, task.headers)
-            # The server counts what comes of it.
-            endpoint = InferEndpoint(self._service, op, task.version, records={})
-            terms = endpoint.terms(headers).once()
-        else:
-            headers = headers_from(NEGOTIATED, task.headers)
-            terms = Negotiated(self._service, op, *formats(headers))
-        return OperationRequest(terms, task.request_id)
+    def _request(self, message: WorkerRequest) -> PipelineRequest:
+        """Return the request that the server has begun."""
+        service, op = self._service, self._service.engine.registry[message.op]
+        if message.streams is not None:
+            given = headers_of(headers_from(NEGOTIATED, message.headers).items())
+            return RaceRequest(Negotiated(service, op, request_codec(given)), message.request_id)
+        if message.version:
+            headers = headers_from(INFERENCE_NEGOTIATED, message.headers)
+            inference = InferenceEndpoint(service, op, message.version).negotiate(headers)
+            return inference.begin(message.request_id)
+        headers = headers_from(NEGOTIATED, message.headers)
+        return OperationEndpoint(service, op).negotiate(headers).begin(message.request_id)
+
+
+def _problem(error: ServiceError, message: WorkerRequest) -> HttpResponse:
+    return error_response(error, message.request_id, inference=bool(message.version))

@@ -1,7 +1,8 @@
-"""What each strategy costs on this host: measured, never assumed.
+"""Cost model: estimated time of each strategy on this host, from measurements.
 
-A strategy's time is taken as `steps * ns_per_step + flops * ns_per_flop`; its Work gives the
-counts, and timing its probes gives the rates, once for each device and dtype.
+The time of a strategy is taken as `steps * ns_per_step + flops * ns_per_flop`. Its Work has the
+counts. The two rates come from timing the calibration samples of its operation, once for each
+device and dtype.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,75 +18,75 @@ from service.core.devices import CPU, Device, check_here, synchronize
 from service.core.dtypes import describe, parse_dtype
 from service.registry import Inferred, Op, Strategy
 
-# A probe that would take longer is left out, so that all of them take about a second.
-MAX_PROBE_NS: Final = 20_000_000
+# Longer samples are skipped, so that all of them together take about a second.
+MAX_SAMPLE_NS: Final = 20_000_000
 REPEATS: Final = 3
-# Operation, strategy, device, dtype, and the two numbers of a rate.
+# Operation, strategy, device, dtype, and the two numbers of a Rate.
 Row = tuple[str, str, str, str, float, float]
-# More than a century of work; a float would not hold the counts that shapes alone can ask for.
+# More than a century of work. Counts that follow from shapes alone may exceed any float.
 UNBOUNDED: Final = 10**19
-# What the smallest call takes to a Dask scheduler on the same host and back: 20 ms.
+# The smallest call to a Dask scheduler on the same host takes 20 ms.
 ROUND_TRIP_NS: Final = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Nanoseconds for a step of the interpreter, and for a multiply-add in native code."""
+    """Nanoseconds of an interpreter step, and of a multiply-add in native code."""
 
     ns_per_step: float
     ns_per_flop: float
 
 
 class CostModel:
-    """Rates by strategy, device and dtype, each measured when it is first asked for."""
+    """Rates by strategy, device and dtype, each measured on first use."""
 
     def __init__(self, clock: Callable[[], int] = perf_counter_ns):
-        """Measure with `clock`, which gives nanoseconds."""
+        """Begin without measurements; `clock` returns nanoseconds."""
         self._clock = clock
         self._rates: dict[tuple[str, str, str, torch.dtype], Rate] = {}
         self._lock = Lock()
 
     def estimate_ns(
-        self, op: Op[Any], strategy: Strategy[Any], device: Device, meaning: Inferred
+        self, op: Op[Any], strategy: Strategy[Any], device: Device, inferred: Inferred
     ) -> int:
-        """How long `strategy` would take for `meaning` on `device`, in nanoseconds."""
-        work = strategy.work(meaning)
-        rate = self.rate(op, strategy, device, meaning.specs[0].dtype)
+        """Return the estimated time of a strategy on a device, in nanoseconds."""
+        work = strategy.work(inferred)
+        rate = self.rate(op, strategy, device, inferred.specs[0].dtype)
         steps, flops = min(work.steps, UNBOUNDED), min(work.flops, UNBOUNDED)
         return round(steps * rate.ns_per_step + flops * rate.ns_per_flop)
 
     def interpreter_ns(
-        self, op: Op[Any], strategy: Strategy[Any], device: Device, meaning: Inferred
+        self, op: Op[Any], strategy: Strategy[Any], device: Device, inferred: Inferred
     ) -> int:
-        """The part of `estimate_ns` that goes into steps of the interpreter, which hold the GIL."""
-        rate = self.rate(op, strategy, device, meaning.specs[0].dtype)
-        return round(min(strategy.work(meaning).steps, UNBOUNDED) * rate.ns_per_step)
+        """Return the part of `estimate_ns` for interpreter steps, which hold the GIL."""
+        rate = self.rate(op, strategy, device, inferred.specs[0].dtype)
+        return round(min(strategy.work(inferred).steps, UNBOUNDED) * rate.ns_per_step)
 
-    def rows(self) -> list[Row]:
-        """All that has been measured, as values that JSON has."""
+    def to_rows(self) -> list[Row]:
+        """Return all measured rates as values that JSON can represent."""
         return [
             (op, strategy, device, describe(dtype).name, rate.ns_per_step, rate.ns_per_flop)
             for (op, strategy, device, dtype), rate in tuple(self._rates.items())
         ]
 
     @classmethod
-    def of(cls, rows: Iterable[Row]) -> "CostModel":
-        """Rates that were measured elsewhere on this host."""
-        rates = cls()
-        rates.take(rows)
-        return rates
+    def from_rows(cls, rows: Iterable[Row]) -> "CostModel":
+        """Make a cost model from the rates of another process on this host."""
+        model = cls()
+        model.update(rows)
+        return model
 
-    def take(self, rows: Iterable[Row]) -> None:
-        """Go by what was measured elsewhere on this host, whatever was measured here."""
+    def update(self, rows: Iterable[Row]) -> None:
+        """Add the rates of another process on this host, which replace own measurements."""
         for op, strategy, device, dtype, step, flop in rows:
             self._rates[op, strategy, device, parse_dtype(dtype).torch] = Rate(step, flop)
 
     def rate(
         self, op: Op[Any], strategy: Strategy[Any], device: Device, dtype: torch.dtype
     ) -> Rate:
-        """The measured rate; the first call for a key takes a few milliseconds."""
+        """Return the measured rate; the first call for a key takes a few milliseconds."""
         if device.cluster is not None:
-            return self._on_cluster(op, device.cluster, dtype)
+            return self._cluster_rate(op, device.cluster, dtype)
         key = (strategy.op, strategy.name, device.name, dtype)
         found = self._rates.get(key)
         if found is None:
@@ -94,10 +95,10 @@ class CostModel:
                 self._rates[key] = found
         return found
 
-    def _on_cluster(self, op: Op[Any], cluster: Cluster, dtype: torch.dtype) -> Rate:
-        """The rate of a cluster whose threads are as quick as this host's.
+    def _cluster_rate(self, op: Op[Any], cluster: Cluster, dtype: torch.dtype) -> Rate:
+        """Return the rate of a cluster, assuming that its threads are as fast as this host's.
 
-        A block is computed as `numpy` computes a whole.
+        Blocks are computed by numpy, so the rate of strategy `numpy` applies.
         """
         here = self.rate(op, op.strategies["numpy"], CPU, dtype)
         share = torch.get_num_threads() / cluster.threads
@@ -106,20 +107,20 @@ class CostModel:
     def _measure(
         self, op: Op[Any], strategy: Strategy[Any], device: Device, dtype: torch.dtype
     ) -> Rate:
-        """Time the probes, from small to large, as far as they stay short.
+        """Time the calibration samples, from small to large, as long as they stay short.
 
-        The smallest gives the cost of a step, which has next to nothing to compute; the largest
+        The smallest gives the cost of a step, since it has next to nothing to compute. The largest
         gives the cost of a flop, or a better cost of a step where there are no flops.
         """
         check_here(device)
         rate = Rate(0.0, 0.0)
-        for probe in op.calibration_samples:
-            meaning = op.sample_meaning(probe, dtype)
-            work = strategy.work(meaning)
+        for sample in op.calibration_samples:
+            inferred = op.sample_meaning(sample, dtype)
+            work = strategy.work(inferred)
             expected = work.steps * rate.ns_per_step + work.flops * rate.ns_per_flop
-            if expected > MAX_PROBE_NS:
+            if expected > MAX_SAMPLE_NS:
                 break
-            elapsed = min(self._times(strategy, device, meaning))
+            elapsed = min(self._times(strategy, device, inferred))
             if not work.flops or not rate.ns_per_step:
                 rate = Rate(elapsed / max(1, work.steps), rate.ns_per_flop)
             else:
@@ -127,13 +128,13 @@ class CostModel:
                 rate = Rate(rate.ns_per_step, max(0.0, spent / work.flops))
         return rate
 
-    def _times(self, strategy: Strategy[Any], device: Device, meaning: Inferred) -> Iterator[int]:
+    def _times(self, strategy: Strategy[Any], device: Device, inferred: Inferred) -> Iterator[int]:
         place = device.torch_device
-        operands = [torch.ones(s.shape, dtype=s.dtype, device=place) for s in meaning.specs]
-        strategy.run(meaning, operands)
+        operands = [torch.ones(s.shape, dtype=s.dtype, device=place) for s in inferred.specs]
+        strategy.run(inferred, operands)
         for _ in range(REPEATS):
             synchronize(device)
             started = self._clock()
-            strategy.run(meaning, operands)
+            strategy.run(inferred, operands)
             synchronize(device)
             yield self._clock() - started

@@ -1,11 +1,11 @@
-"""The limits that a call is held to before anything is allocated for it."""
+"""Limits of a call, which are checked before anything is allocated for it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Numbers only; `service.settings` says where each comes from."""
+    """Limits of size, rank and time; `service.settings` has the setting of each."""
 
     max_elements: int
     max_bytes: int

@@ -1,6 +1,7 @@
-"""The plan of a call: which strategy runs it, on which device, and whether it is admitted.
+"""Planning of a call: its strategy, its device, its estimated cost, and its admission by limits.
 
-This is the one rule of admission. It counts in Python integers and allocates nothing.
+All callers use this one rule of admission. It computes with Python integers and allocates no
+tensor.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,13 +28,13 @@ from service.registry import Inferred, Op, Strategy, Work
 
 NS_PER_MS: Final = 1_000_000
 LONGEST: Final = 2**58  # of 16-byte elements, counted in 64 bits
-# How much quicker than the first choice another has to be: rates vary from start to start.
+# A strategy replaces the first choice below this share of its time: rates vary between starts.
 MARGIN: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class CallSpec:
-    """What a planner is asked: an operation on operands of these shapes and dtypes."""
+    """Input of a planner: an operation on operands of given shapes and dtypes."""
 
     op: Op[Any]
     specs: tuple[Spec, ...]
@@ -41,47 +42,45 @@ class CallSpec:
     strategy: str = AUTO
     device: str = AUTO
     deadline_ms: int | None = None
-    leaves: bool = False  # whether the result need not fit in this host's memory
+    writes_to_store: bool = False  # so the result need not fit in this host's memory
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A call and a way to run it: what it means, what runs it, what it costs.
+    """A call with the strategy and the device that run it, and its estimated cost.
 
-    Of the estimated time, `interpreter_ns` go into Python's interpreter, which holds the GIL.
-    The result of one that `leaves` is written to a file by a cluster.
+    `interpreter_ns` is the part of the estimated time in Python's interpreter, which holds the GIL.
+    With `writes_to_store` a cluster writes the result to a file.
     """
 
     op: Op[Any]
-    meaning: Inferred
+    inferred: Inferred
     strategy: Strategy[Any]
     device: Device
     work: Work
     estimated_ns: int
     interpreter_ns: int = 0
     leaves: bool = False
-
-    @property
-    def elements(self) -> int:
-        """How many elements the result has."""
-        return self.meaning.elements
+    # Both of `meaning`, which computes them anew each time: set in the plan of a call that runs.
+    elements: int = 0
+    explanation: Mapping[str, object] | None = None
 
     @property
     def outer_bytes(self) -> int:
         """Bytes of operands and result together."""
-        operands = sum(_bytes(spec) for spec in self.meaning.specs)
-        return operands + self.meaning.elements * self.meaning.dtype.itemsize
+        operands = sum(_bytes(spec) for spec in self.inferred.specs)
+        return operands + self.inferred.elements * self.inferred.dtype.itemsize
 
     @property
     def peak_bytes(self) -> int:
         """Bytes of operands, result and largest intermediate together."""
-        itemsize = max(self.meaning.specs[0].dtype.itemsize, self.meaning.dtype.itemsize)
+        itemsize = max(self.inferred.specs[0].dtype.itemsize, self.inferred.dtype.itemsize)
         return self.outer_bytes + self.work.peak_elements * itemsize
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one strategy would cost on one device; `reason` says why it would not run."""
+    """Estimated cost of one strategy on one device; `reason` is why it would not run, or None."""
 
     strategy: str
     device: str
@@ -90,29 +89,29 @@ class Estimate:
 
     @property
     def estimated_ns(self) -> int | None:
-        """The estimated time, if the strategy takes the call."""
+        """The estimated time, or None if the strategy does not support the call."""
         return None if self.plan is None else self.plan.estimated_ns
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a call means, the plan of its run if it is admitted, or the reason why it is not."""
+    """Inferred result of a call, its plan or the reason why there is none, and all estimates."""
 
-    meaning: Inferred
+    inferred: Inferred
     plan: Plan | None
     reason: str | None
     estimates: tuple[Estimate, ...]
 
     @property
     def cheapest(self) -> Plan | None:
-        """The quickest plan, admitted or not; None if no strategy takes the call."""
+        """The fastest plan, admitted or not; None if no strategy supports the call."""
         plans = (each.plan for each in self.estimates if each.plan is not None)
         return min(plans, key=lambda plan: plan.estimated_ns, default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkBound:
-    """The most work that a strategy is admitted with on a device, and what a part of it costs."""
+    """The most multiply-adds that a strategy may do on a device, and the time of one."""
 
     device: Device
     multiply_adds: int
@@ -121,111 +120,113 @@ class WorkBound:
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Plans calls for this host."""
+    """Planner of calls on the devices of this host."""
 
     devices: Devices
-    rates: CostModel
+    cost_model: CostModel
     limits: Limits
 
-    def plan(self, request: CallSpec) -> Plan:
-        """The plan of a call, or the error that says why it is not admitted."""
-        meaning, plans = self._plans(request, request.op.resolve(request.strategy))
-        if request.strategy == AUTO and request.op.is_heavy(meaning):
-            plans = quickest_first(plans)
+    def plan(self, call: CallSpec) -> Plan:
+        """Return the plan of a call, or raise the error of the limit that it exceeds."""
+        inferred, plans = self._plans(call, call.op.resolve(call.strategy))
+        if call.strategy == AUTO and call.op.is_heavy(inferred):
+            plans = fastest_first(plans)
         plan = next(plans, None)
         if plan is None:
-            kinds = [device.kind for device in self.devices.candidates(request.device)]
-            raise request.op.unsuitable(request.strategy, meaning, kinds, self.devices.absent)
-        error = self.refusal(plan, request.deadline_ms)
+            kinds = [device.kind for device in self.devices.candidates(call.device)]
+            raise call.op.unsuitable(call.strategy, inferred, kinds, self.devices.absent)
+        error = self.limit_error(plan, call.deadline_ms)
         if isinstance(error, LimitExceededError):
-            # Only with `auto` is there another plan, for where this host's limits do not count.
+            # With `auto` there may be a plan for a cluster, where other limits apply.
             larger = next((each for each in plans if each.device.kind == CLUSTER), None)
-            if larger is not None and self.refusal(larger, request.deadline_ms) is None:
+            if larger is not None and self.limit_error(larger, call.deadline_ms) is None:
                 return larger
         if error is not None:
-            _, others = self._plans(request, tuple(request.op.strategies.values()))
+            _, others = self._plans(call, tuple(call.op.strategies.values()))
             able = [
                 f"{other.strategy.name} ({time_text(other.estimated_ns)})"
                 for other in others
-                if self.refusal(other, request.deadline_ms) is None
+                if self.limit_error(other, call.deadline_ms) is None
             ]
             if able:
                 error.hint = f"these are admitted: {', '.join(able)}"
             raise error
         return plan
 
-    def admitted(self, request: CallSpec, estimated_ns: int) -> Plan:
-        """The plan of a call that is admitted already, by one strategy on one device."""
-        (strategy,) = request.op.resolve(request.strategy)
-        (device,) = self.devices.candidates(request.device)
-        meaning = request.op.infer(request.specs, **request.params)
-        work = strategy.work(meaning)
-        return Plan(request.op, meaning, strategy, device, work, estimated_ns)
+    def admitted(self, call: CallSpec, estimated_ns: int) -> Plan:
+        """Return the plan of a call that is admitted already, for its strategy and its device."""
+        (strategy,) = call.op.resolve(call.strategy)
+        (device,) = self.devices.candidates(call.device)
+        inferred = call.op.infer(call.specs, **call.params)
+        work = strategy.work(inferred)
+        return Plan(call.op, inferred, strategy, device, work, estimated_ns)
 
-    def explain(self, request: CallSpec) -> Explanation:
-        """What the call means, what each strategy would cost, and whether it would be admitted."""
-        request.op.resolve(request.strategy)
-        meaning = request.op.infer(request.specs, **request.params)
+    def explain(self, call: CallSpec) -> Explanation:
+        """Return the inferred result, the cost of each strategy, and the plan if admitted."""
+        call.op.resolve(call.strategy)
+        inferred = call.op.infer(call.specs, **call.params)
         estimates = [
-            self.estimate(replace(request, strategy=strategy.name, device=device.name))
-            for strategy in request.op.strategies.values()
-            for device in self.devices.candidates(request.device)
+            self.estimate(replace(call, strategy=strategy.name, device=device.name))
+            for strategy in call.op.strategies.values()
+            for device in self.devices.candidates(call.device)
             if concerns(strategy, device)
         ]
         try:
-            chosen, reason = self.plan(request), None
+            chosen, reason = self.plan(call), None
         except (LimitExceededError, WorkExceededError, UnsuitableStrategyError) as error:
             chosen, reason = None, error.detail
-        return Explanation(meaning, chosen, reason, tuple(estimates))
+        return Explanation(inferred, chosen, reason, tuple(estimates))
 
-    def refusal(self, plan: Plan, deadline_ms: int | None = None) -> RequestError | None:
-        """The error of the limit that a plan is over, or None: the one rule of admission."""
-        return self._over_count(plan) or self._over_size(plan) or self._over_work(plan, deadline_ms)
-
-    def _plans(
-        self, request: CallSpec, strategies: Sequence[Strategy[Any]]
-    ) -> tuple[Inferred, Iterator[Plan]]:
-        """The call's meaning, and a plan for each device and strategy that takes it, best first."""
-        devices = self.devices.candidates(request.device)
-        meaning = request.op.infer(request.specs, **request.params)
-        return meaning, (
-            self._plan_by(request, meaning, strategy, device)
-            for device in devices
-            for strategy in strategies
-            if strategy.unsuitable(meaning, device.kind) is None
+    def limit_error(self, plan: Plan, deadline_ms: int | None = None) -> RequestError | None:
+        """Return the error of the limit that a plan exceeds, or None if it is admitted."""
+        return (
+            self._count_error(plan) or self._size_error(plan) or self._work_error(plan, deadline_ms)
         )
 
-    def estimate(self, request: CallSpec) -> Estimate:
-        """What the one strategy of `request` would cost on its one device."""
-        (strategy,) = request.op.resolve(request.strategy)
-        (device,) = self.devices.candidates(request.device)
-        meaning = request.op.infer(request.specs, **request.params)
-        reason = strategy.unsuitable(meaning, device.kind, self.devices.absent)
+    def _plans(
+        self, call: CallSpec, strategies: Sequence[Strategy[Any]]
+    ) -> tuple[Inferred, Iterator[Plan]]:
+        """Return the inferred result, and plans by device and supporting strategy, best first."""
+        devices = self.devices.candidates(call.device)
+        inferred = call.op.infer(call.specs, **call.params)
+        return inferred, (
+            self._plan_by(call, inferred, strategy, device)
+            for device in devices
+            for strategy in strategies
+            if strategy.unsuitable(inferred, device.kind) is None
+        )
+
+    def estimate(self, call: CallSpec) -> Estimate:
+        """Return the cost of the one strategy of `call` on its one device."""
+        (strategy,) = call.op.resolve(call.strategy)
+        (device,) = self.devices.candidates(call.device)
+        inferred = call.op.infer(call.specs, **call.params)
+        reason = strategy.unsuitable(inferred, device.kind, self.devices.absent)
         if reason is not None:
             return Estimate(strategy.name, device.name, None, reason)
-        plan = self._plan_by(request, meaning, strategy, device)
-        refusal = self.refusal(plan, request.deadline_ms)
-        return Estimate(strategy.name, device.name, plan, refusal.detail if refusal else None)
+        plan = self._plan_by(call, inferred, strategy, device)
+        error = self.limit_error(plan, call.deadline_ms)
+        return Estimate(strategy.name, device.name, plan, error.detail if error else None)
 
     def work_limit(self, strategy: Strategy[Any], op: Op[Any], device: Device) -> WorkBound:
-        """The most multiply-adds that a strategy may do on a device, as its largest probe goes."""
-        meaning = op.sample_meaning(op.calibration_samples[-1], torch.float32)
-        estimated_ns = self.rates.estimate_ns(op, strategy, device, meaning)
-        cost = estimated_ns / meaning.multiply_adds
+        """Return the multiply-adds that fit in the deadline, by the cost of the largest sample."""
+        inferred = op.sample_meaning(op.calibration_samples[-1], torch.float32)
+        estimated_ns = self.cost_model.estimate_ns(op, strategy, device, inferred)
+        cost = estimated_ns / inferred.multiply_adds
         return WorkBound(device, int(self.limits.deadline_ms * NS_PER_MS / cost), cost)
 
     def _plan_by(
-        self, request: CallSpec, meaning: Inferred, strategy: Strategy[Any], device: Device
+        self, call: CallSpec, inferred: Inferred, strategy: Strategy[Any], device: Device
     ) -> Plan:
-        op, work = request.op, strategy.work(meaning)
-        estimated_ns = self.rates.estimate_ns(op, strategy, device, meaning)
-        interpreter_ns = self.rates.interpreter_ns(op, strategy, device, meaning)
-        leaves = request.leaves and device.kind == CLUSTER
-        return Plan(op, meaning, strategy, device, work, estimated_ns, interpreter_ns, leaves)
+        op, work = call.op, strategy.work(inferred)
+        estimated_ns = self.cost_model.estimate_ns(op, strategy, device, inferred)
+        interpreter_ns = self.cost_model.interpreter_ns(op, strategy, device, inferred)
+        to_store = call.writes_to_store and device.kind == CLUSTER
+        return Plan(op, inferred, strategy, device, work, estimated_ns, interpreter_ns, to_store)
 
-    def _over_count(self, plan: Plan) -> RequestError | None:
-        meaning = plan.meaning
-        for shape in (meaning.shape, *(spec.shape for spec in meaning.specs)):
+    def _count_error(self, plan: Plan) -> RequestError | None:
+        inferred = plan.inferred
+        for shape in (inferred.shape, *(spec.shape for spec in inferred.specs)):
             if 0 in shape and prod(size or 1 for size in shape) >= LONGEST:
                 return LimitExceededError(
                     f"sizes {quote(list(shape))}: torch multiplies those of an empty tensor, too, "
@@ -233,25 +234,25 @@ class Planner:
                 )
         return None
 
-    def _over_size(self, plan: Plan) -> RequestError | None:
-        meaning, limits = plan.meaning, self.limits
-        if len(meaning.shape) > limits.max_rank:
-            return over_limit("rank of the result", len(meaning.shape), limits, "max_rank")
-        if meaning.elements > limits.max_elements and not plan.leaves:
-            what = f"elements of the result {quote(list(meaning.shape))}"
-            return over_limit(what, meaning.elements, limits, "max_elements")
-        return self._over_memory(plan) if plan.device.kind != CLUSTER else self._over_disk(plan)
+    def _size_error(self, plan: Plan) -> RequestError | None:
+        inferred, limits = plan.inferred, self.limits
+        if len(inferred.shape) > limits.max_rank:
+            return over_limit("rank of the result", len(inferred.shape), limits, "max_rank")
+        if inferred.elements > limits.max_elements and not plan.writes_to_store:
+            what = f"elements of the result {quote(list(inferred.shape))}"
+            return over_limit(what, inferred.elements, limits, "max_elements")
+        return self._memory_error(plan) if plan.device.kind != CLUSTER else self._disk_error(plan)
 
-    def _over_disk(self, plan: Plan) -> RequestError | None:
-        """A cluster computes in blocks, which fit in its memory whatever they add up to."""
+    def _disk_error(self, plan: Plan) -> RequestError | None:
+        """Return the error of the limit on a cluster: blocks fit in memory, their sum on a disk."""
         if plan.outer_bytes > self.limits.dask_max_bytes:
             what = "bytes of operands and result"
             return over_limit(what, plan.outer_bytes, self.limits, "dask_max_bytes")
         return None
 
-    def _over_memory(self, plan: Plan) -> RequestError | None:
-        meaning, limits = plan.meaning, self.limits
-        for number, spec in enumerate(meaning.specs):
+    def _memory_error(self, plan: Plan) -> RequestError | None:
+        inferred, limits = plan.inferred, self.limits
+        for number, spec in enumerate(inferred.specs):
             if (elements := prod(spec.shape)) > limits.max_elements:
                 return over_limit(f"elements of operand {number}", elements, limits, "max_elements")
         if plan.work.peak_elements > limits.max_elements:
@@ -262,7 +263,7 @@ class Planner:
             return over_limit(what, plan.peak_bytes, limits, "max_bytes")
         return None
 
-    def _over_work(self, plan: Plan, deadline_ms: int | None) -> RequestError | None:
+    def _work_error(self, plan: Plan, deadline_ms: int | None) -> RequestError | None:
         limit_ms, name = self.limits.deadline_ms, "SERVICE_DEADLINE_MS"
         if deadline_ms is not None and deadline_ms < limit_ms:
             limit_ms, name = deadline_ms, "deadline_ms"
@@ -271,12 +272,12 @@ class Planner:
         return WorkExceededError(
             f"{plan.op.name} strategy {plan.strategy.name!r} would take about "
             f"{time_text(plan.estimated_ns)} on {plan.device.name} for "
-            f"{plan.meaning.multiply_adds} multiply-adds; the deadline is {limit_ms} ms ({name})"
+            f"{plan.inferred.multiply_adds} multiply-adds; the deadline is {limit_ms} ms ({name})"
         )
 
 
-def quickest_first(plans: Iterator[Plan]) -> Iterator[Plan]:
-    """On each device, what is clearly quicker than its first plan goes before that one."""
+def fastest_first(plans: Iterator[Plan]) -> Iterator[Plan]:
+    """Yield plans such that, on each device, clearly faster ones precede the first choice."""
     for _, together in groupby(plans, key=lambda plan: plan.device.name):
         first, *others = together
         ahead = [plan for plan in others if plan.estimated_ns < first.estimated_ns * MARGIN]
@@ -285,12 +286,12 @@ def quickest_first(plans: Iterator[Plan]) -> Iterator[Plan]:
 
 
 def concerns(strategy: Strategy[Any], device: Device) -> bool:
-    """Whether there is anything to say of a strategy on a device: most do not know of clusters."""
+    """Return whether a strategy is listed for a device: for a cluster only if it supports one."""
     return device.kind != CLUSTER or bool(strategy.cluster)
 
 
 def over_limit(what: str, value: int, limits: Limits, name: str) -> LimitExceededError:
-    """The error that names a limit, what would exceed it, and the setting that changes it."""
+    """Return the error that names a limit, the value above it, and the setting of the limit."""
     return LimitExceededError(
         f"{what}: {value}, over the limit of {getattr(limits, name)} (SERVICE_{name.upper()})"
     )

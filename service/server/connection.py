@@ -1,4 +1,7 @@
-"""One connection of uvicorn's, with bounds. What it serves is not its business."""
+"""A connection of uvicorn's with limits, and the monitor that enforces those in time.
+
+uvicorn alone keeps silent clients, slow heads, slow bodies and unread answers for ever.
+"""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,12 +11,14 @@ from typing import Any, Final, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.api.middleware import SECURITY, request_id_of
-from service.errors import OverloadedError, ServiceError
+from service.core.response import SECURITY_HEADERS, HttpResponse
+from service.errors import OverloadedError
 from service.http.errors import HeadTooLargeError, MalformedRequestError, RequestTimeoutError
-from service.http.problems import problem_response
-from service.http.response import HttpResponse, response_reply
-from service.observability.record import Visit
+from service.http.problems import error_response
+from service.observability.record import RequestRecord
+from service.pipeline.application import Application
+from service.pipeline.request import request_id_of
+from service.server.fast_request import ResponseBatch
 from service.settings import Settings
 
 TICK_S: Final = 1.0
@@ -21,7 +26,7 @@ TICK_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What a client may take of a connection.
+    """The limits of one connection, and of their number.
 
     connections   that are open at a time
     head_bytes    of the request line and headers
@@ -39,8 +44,8 @@ class ConnectionLimits:
     idle_s: float
 
 
-def bounds_of(settings: Settings) -> ConnectionLimits:
-    """The bounds that the settings give."""
+def limits_of(settings: Settings) -> ConnectionLimits:
+    """Return the limits that the settings state."""
     return ConnectionLimits(
         connections=settings.max_connections,
         head_bytes=settings.max_head_bytes,
@@ -51,46 +56,46 @@ def bounds_of(settings: Settings) -> ConnectionLimits:
     )
 
 
-class Watched(Protocol):
-    """A connection."""
+class Monitored(Protocol):
+    """A connection that a monitor checks."""
 
     def check(self, now: float) -> None:
-        """End it if something has taken too long at `now`, a time of the event loop."""
+        """End the connection if something has taken too long at `now`, in the loop's time."""
         ...
 
 
 class ConnectionMonitor:
-    """Looks at every open connection once a second, or more often where bounds are shorter.
+    """Checks every open connection once a second, or more often where limits are shorter.
 
-    One timer for all costs less than one for each request: 10 000 idle connections take 3 ms.
+    One timer for all costs less than one for each request: 10 000 idle connections take 3 ms. With
+    `is_ending` the next answer of each connection is its last.
     """
 
-    def __init__(self, bounds: ConnectionLimits):
-        """Wait for `start`."""
-        self.bounds = bounds
-        # Whether the next answer of each connection is its last.
+    def __init__(self, limits: ConnectionLimits):
+        """Begin with no connection; `start` begins the checks."""
+        self.limits = limits
         self.is_ending = False
-        self._open: set[Watched] = set()
-        shortest = min(bounds.head_s, bounds.request_s, bounds.write_s, bounds.idle_s)
+        self._open: set[Monitored] = set()
+        shortest = min(limits.head_s, limits.request_s, limits.write_s, limits.idle_s)
         self._tick_s = min(TICK_S, shortest / 4)
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin, on the event loop that runs."""
+        """Begin the checks, on the running event loop."""
         self._tick(asyncio.get_running_loop())
 
     def stop(self) -> None:
-        """Look no more."""
+        """End the checks."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def add(self, connection: Watched) -> bool:
-        """Watch a connection; whether there was room for it."""
+    def add(self, connection: Monitored) -> bool:
+        """Add a connection; return False if there are too many."""
         self._open.add(connection)
-        return len(self._open) <= self.bounds.connections
+        return len(self._open) <= self.limits.connections
 
-    def discard(self, connection: Watched) -> None:
-        """Forget a connection that is closed."""
+    def discard(self, connection: Monitored) -> None:
+        """Remove a connection that is closed."""
         self._open.discard(connection)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -103,7 +108,7 @@ class ConnectionMonitor:
 STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
 }
-COMMON: Final = b"".join(b"%b: %b\r\n" % header for header in SECURITY)
+COMMON: Final = b"".join(b"%b: %b\r\n" % header for header in SECURITY_HEADERS)
 END_OF_HEAD: Final = b"\r\n\r\n"
 # Up to here one write of joined chunks is quicker than several.
 JOINED_BYTES: Final = 65_536
@@ -112,8 +117,10 @@ JOINED_BYTES: Final = 65_536
 class Connection(HttpToolsProtocol):
     """A connection that ends when its client takes too much, in time or in bytes."""
 
-    watch: ConnectionMonitor
-    # uvicorn's cycle, a POST, or None: uvicorn's own type knows the first alone.
+    application: Application
+    monitor: ConnectionMonitor
+    batch: ResponseBatch
+    # uvicorn's cycle, a FastRequest, or None: uvicorn's own type allows the first alone.
     cycle: Any
     # The parser is between two messages, or in the head of one, of which so many bytes have come.
     between = True
@@ -126,35 +133,37 @@ class Connection(HttpToolsProtocol):
     _stuck_since: float | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Take a connection, unless there are as many as may be."""
+        """Begin, or refuse the connection if there are too many."""
         super().connection_made(transport)
-        self.watch = self.app_state["watch"]
+        self.application = self.app_state["application"]
+        self.monitor = self.app_state["monitor"]
+        self.batch = self.app_state["batch"]
         self._idle_since = self.loop.time()
-        if not self.watch.add(self):
-            most = self.watch.bounds.connections
+        if not self.monitor.add(self):
+            most = self.monitor.limits.connections
             self.refuse(OverloadedError(f"{most} connections are open (SERVICE_MAX_CONNECTIONS)"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Remove the connection from the monitor."""
         super().connection_lost(exc)
-        self.watch.discard(self)
+        self.monitor.discard(self)
 
     def check(self, now: float) -> None:
         """End the connection if its client has taken too long."""
-        bounds = self.watch.bounds
+        limits = self.monitor.limits
         if self.transport.is_closing() or self.flow.write_paused:
             self._stuck_since = self._stuck_since or now
-            if now - self._stuck_since > bounds.write_s:
+            if now - self._stuck_since > limits.write_s:
                 self.transport.abort()
             return
         self._stuck_since = None
         if self.flow.read_paused:  # it is we who let it wait
             self._begun_at = now
         elif not self.between:
-            most, what = (bounds.head_s, "head") if self.in_head else (bounds.request_s, "body")
+            most, what = (limits.head_s, "head") if self.in_head else (limits.request_s, "body")
             if now - self._begun_at > most:
                 self._late(f"the {what} of the request was not complete after {most:g} s")
-        elif not self.is_busy() and now - self._idle_since > bounds.idle_s:
+        elif not self.is_busy() and now - self._idle_since > limits.idle_s:
             self.transport.close()
 
     def _late(self, detail: str) -> None:
@@ -166,15 +175,15 @@ class Connection(HttpToolsProtocol):
             self.refuse(RequestTimeoutError(detail))
 
     def is_busy(self) -> bool:
-        """Whether the answer before is not yet complete, or not read: uvicorn makes them wait."""
+        """Return whether the answer before is not complete, or not read: then uvicorn waits."""
         cycle = self.cycle
         return self.flow.write_paused or (cycle is not None and not cycle.response_complete)
 
     def is_too_long(self, data: bytes) -> bool:
-        """Whether the head that `data` begins or goes on with is larger than it may be."""
+        """Return whether the head that `data` begins or continues is over its limit."""
         if not (self.between or self.in_head):
             return False
-        room = self.watch.bounds.head_bytes - (0 if self.between else self.head_bytes)
+        room = self.monitor.limits.head_bytes - (0 if self.between else self.head_bytes)
         return len(data) > room and data.find(END_OF_HEAD, 0, room + len(END_OF_HEAD)) < 0
 
     def on_message_begin(self) -> None:
@@ -186,7 +195,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_response_complete(self) -> None:
-        """Be ready for the next request. It is the watch that ends a connection that idles."""
+        """Be ready for the next request. The monitor ends a connection that idles."""
         self._idle_since = self.loop.time()
         self.server_state.total_requests += 1
         if not self.transport.is_closing():
@@ -194,40 +203,41 @@ class Connection(HttpToolsProtocol):
             if self.pipeline:
                 self._start_asgi_task(*self.pipeline.pop())
 
-    def refuse(self, error: ServiceError, request_id: str | None = None) -> None:
-        """Answer with a problem that is not about a request, and close the connection."""
-        request_id = request_id or request_id_of(None)
-        reply = response_reply(problem_response(error))
-        self.write(reply, request_id, keep_alive=False)
-        self.app_state["reception"].served(Visit("", "", None, request_id), reply.status, 0)
+    def refuse(self, error: Exception) -> None:
+        """Answer with an error that is not about a request, and close the connection."""
+        request_id = request_id_of(None)
+        response = error_response(error, request_id)
+        self.write(response, request_id, keep_alive=False)
+        record = RequestRecord("", "", None, request_id, response.status)
+        self.application.recorder.record_request(record)
 
     def refuse_head(self) -> None:
         """Answer a head that is too large."""
-        most = self.watch.bounds.head_bytes
+        most = self.monitor.limits.head_bytes
         self.refuse(
             HeadTooLargeError(f"the head has more than {most} bytes (SERVICE_MAX_HEAD_BYTES)")
         )
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP request."""
+        """Answer bytes that are no HTTP request."""
         self.refuse(MalformedRequestError(f"{msg} The connection was closed"))
 
-    def write(self, reply: HttpResponse, request_id: str, *, keep_alive: bool) -> None:
-        """Write an answer."""
-        headers = lines((*self.server_state.default_headers, *reply.headers))
+    def write(self, response: HttpResponse, request_id: str, *, keep_alive: bool) -> None:
+        """Write a response."""
+        headers = header_lines((*self.server_state.default_headers, *response.headers))
         end = b"" if keep_alive else b"connection: close\r\n"
         tail = b"x-request-id: %b\r\n%b%b\r\n" % (request_id.encode(), COMMON, end)
-        head = (STATUS_LINES[reply.status], headers, tail)
-        if sum(map(len, reply.chunks)) <= JOINED_BYTES:
-            self.transport.write(b"".join((*head, *reply.chunks)))
+        head = (STATUS_LINES[response.status], headers, tail)
+        if sum(map(len, response.chunks)) <= JOINED_BYTES:
+            self.transport.write(b"".join((*head, *response.chunks)))
         else:
             self.transport.write(b"".join(head))
-            for chunk in reply.chunks:
+            for chunk in response.chunks:
                 self.transport.write(chunk)
         if not keep_alive:
             self.transport.close()
 
 
-def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The lines of these headers."""
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the lines of these headers."""
     return b"".join([b"%b: %b\r\n" % header for header in headers])

@@ -1,23 +1,21 @@
-"""A POST of an operation, from its head to its answer."""
+"""A plain POST of an operation on the fast path: received, answered in a batch, sent."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from time import perf_counter_ns
 from typing import Final, Protocol
 
-from service.api.middleware import failure
-from service.errors import DrainingError, ServiceError
-from service.http.response import HttpResponse
-from service.pipeline.request import OperationRequest, Room
+from service.core.response import HttpResponse
+from service.errors import DrainingError
+from service.http.problems import error_response
+from service.pipeline.request import OperationRequest
 
-log = logging.getLogger("service")
+# The most responses that are made before the first of them is sent.
+BATCH_SIZE: Final = 16
 
-NOTHING: Final = bytearray()
 
-
-class Always:
-    """What uvicorn sets when a connection is lost: nobody waits for it here."""
+class NoEvent:
+    """The event that uvicorn sets when a connection is lost: nothing waits for it here."""
 
     @staticmethod
     def set() -> None:
@@ -25,118 +23,117 @@ class Always:
 
 
 class Carrier(Protocol):
-    """What a POST asks of the connection that it came by."""
+    """The connection of a request."""
 
     def start(self, work: Awaitable[None]) -> asyncio.Task[None]:
         """Run a coroutine."""
         ...
 
-    def finish(self, reply: HttpResponse, exchange: OperationRequest, *, keep_alive: bool) -> None:
-        """Send the reply of an exchange, unless the client has left."""
+    def finish(
+        self, response: HttpResponse, request: OperationRequest, *, keep_alive: bool
+    ) -> None:
+        """Send the response to a request, unless the client has left."""
         ...
 
 
 class FastRequest:
-    """A POST of an operation that is being received or answered. uvicorn knows it as a cycle."""
+    """A POST of an operation that is being received or answered.
 
-    __slots__ = ("_body", "_connection", "_end", "_exchange", "_query", "_reply", "_task",
+    uvicorn takes it for one of its cycles: it reads `response_complete` and `keep_alive`, and sets
+    `disconnected` and `message_event` when the connection is lost.
+    """
+
+    __slots__ = ("_connection", "_end", "_query", "_request", "_response", "_task",
                  "disconnected", "keep_alive", "message_event", "response_complete")  # fmt: skip
 
-    def __init__(self, connection: Carrier, exchange: OperationRequest, query: bytes, body: Room):
-        """Have a body, or room for one that `receive` will fill."""
+    def __init__(self, connection: Carrier, request: OperationRequest, query: bytes):
+        """Begin to receive the body into the buffer of `request`."""
         self._connection = connection
-        self._exchange = exchange
+        self._request = request
         self._query = query
-        self._body = body
         self._end = 0
-        self._reply: HttpResponse | None = None
+        self._response: HttpResponse | None = None
         self.keep_alive = True
         self.response_complete = False
-        # uvicorn sets both when the connection is lost.
         self.disconnected = False
-        self.message_event = Always
+        self.message_event = NoEvent
         self._task: asyncio.Task[None] | None = None
 
     def receive(self, chunk: bytes) -> None:
         """Take a part of the body. The parser gives no more than Content-Length says."""
-        self.room[: len(chunk)] = chunk
+        self.missing[: len(chunk)] = chunk
         self._end += len(chunk)
 
     @property
-    def room(self) -> memoryview:
-        """Where the rest of the body goes."""
-        return memoryview(self._body)[self._end :]
+    def missing(self) -> memoryview:
+        """The memory that is to be filled with the rest of the body."""
+        return memoryview(self._request.buffer)[self._end :]
 
     def answer(self) -> None:
-        """Make the answer to the whole body, or have it made on a slot and sent from there."""
+        """Make the response to the whole body, or start an executor that makes it."""
+        request = self._request
         try:
-            body, self._body = self._body, NOTHING
-            reply = self._exchange.respond(body, self._query)
-            del body  # the exchange holds it for no longer than it must
-        except ServiceError as error:
-            reply = self._exchange.refused(error)
-        except Exception:
-            log.exception("request %s failed", self._exchange.request_id)
-            reply = self._exchange.refused(failure(self._exchange.request_id))
-        if isinstance(reply, HttpResponse):
-            self._reply = reply
+            response = request.respond(request.buffer, self._query)
+        except Exception as error:  # noqa: BLE001  # every error is answered
+            response = self._refusal(error)
+        if isinstance(response, HttpResponse):
+            self._response = response
         else:
-            self._task = self._connection.start(self._answer_later(reply))
+            self._task = self._connection.start(self._answer_later(response))
+
+    def _refusal(self, error: Exception) -> HttpResponse:
+        request = self._request
+        return error_response(error, request.request_id, inference=bool(request.version))
 
     async def _answer_later(self, coming: Awaitable[HttpResponse]) -> None:
         try:
-            self._reply = await coming
+            self._response = await coming
         except asyncio.CancelledError:
-            # The client has left, who gets nothing, or the server does not wait any longer.
+            # The client has left and gets nothing, or the time of a graceful shutdown is over.
             cut = DrainingError("the service is shutting down, and the call was not finished")
-            self._reply = self._exchange.refused(cut)
+            self._response = self._refusal(cut)
             self.send()
             raise
-        except ServiceError as error:
-            self._reply = self._exchange.refused(error)
-        except Exception:
-            log.exception("request %s failed", self._exchange.request_id)
-            self._reply = self._exchange.refused(failure(self._exchange.request_id))
+        except Exception as error:  # noqa: BLE001  # every error is answered
+            self._response = self._refusal(error)
         self.send()
 
     def leave(self) -> None:
-        """Give up what nobody waits for any more."""
+        """Cancel the request: the client has left."""
         if self._task is not None:
-            # When it has begun: a coroutine that never does is a mistake to Python. It ends the
-            # exchange, once whoever reads the body holds it.
+            # Once it has begun: Python warns of a coroutine that never does. The request is
+            # released when no executor reads its body any more.
             self._task.get_loop().call_soon(self._task.cancel)
         elif not self.response_complete:
-            self._exchange.end()
+            self._request.release()
 
     def send(self) -> None:
-        """Send the answer, if it is ready."""
-        reply = self._reply
-        if reply is not None:
+        """Send the response, if it is ready."""
+        response = self._response
+        if response is not None:
             self.response_complete = True
-            exchange = self._exchange
-            exchange.end()
+            request = self._request
+            if request.hold is not None or request.block is not None:
+                request.release()
             # Its tensors would stay until the connection's next request.
-            del self._exchange, self._reply
-            self._connection.finish(reply, exchange, keep_alive=self.keep_alive)
-
-
-# So many answers are made before the first of them is sent.
-BATCH_SIZE: Final = 16
+            del self._request, self._response
+            self._connection.finish(response, request, keep_alive=self.keep_alive)
 
 
 class ResponseBatch:
-    """The POSTs that became whole in one turn of the event loop.
+    """Requests that became whole in one iteration of the event loop, answered together.
 
-    Their answers are made one after the other, and then sent: over two system calls the processor
-    forgets so much of Python's code that a small product takes twice as long. Where the turn before
-    had one POST alone, the first of this turn waits for no other.
+    Their responses are made one after the other, and then sent: over two system calls the processor
+    forgets so much of Python's code that a small product takes twice as long. If the iteration
+    before had one request alone, the first of this iteration does not wait for others.
 
-    If it could answer them all, the loop goes on for `poll_ns` without sleeping: who sends one
-    product after the other is soon back, and to wake a process takes longer than to answer a 2 x 2.
+    If all of them were answered, the loop goes on for `poll_ns` without sleeping: a client that
+    sends one product after the other is soon back, and to wake a process takes longer than to
+    answer a 2 x 2.
     """
 
     def __init__(self, poll_ns: int = 0, clock: Callable[[], int] = perf_counter_ns):
-        """Begin with none. `clock` gives nanoseconds."""
+        """Begin with none; `clock` gives nanoseconds."""
         self._waiting: list[FastRequest] = []
         self._count = 0
         self._count_before = 0
@@ -144,80 +141,78 @@ class ResponseBatch:
         self._clock = clock
         self._polls = False
         self._polls_until = 0
-        self._sent = True
+        self._all_sent = True
 
-    def add(self, post: FastRequest, loop: asyncio.AbstractEventLoop) -> None:
-        """Answer this one: at once, or with the others that `loop` finds now."""
+    def add(self, request: FastRequest, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer a request: at once, or with the others that `loop` finds in this iteration."""
         self._count += 1
         if self._count > 1 or self._count_before > 1:
-            self._waiting.append(post)
+            self._waiting.append(request)
         else:
-            post.answer()
-            post.send()
-            self._sent = post.response_complete
+            request.answer()
+            request.send()
+            self._all_sent = request.response_complete
         if self._count == 1:
-            loop.call_soon(self._end, loop)
+            loop.call_soon(self._finish, loop)
 
-    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
-        posts, self._waiting = self._waiting, []
+    def _finish(self, loop: asyncio.AbstractEventLoop) -> None:
+        requests, self._waiting = self._waiting, []
         self._count_before, self._count = self._count, 0
-        for first in range(0, len(posts), BATCH_SIZE):
-            some = posts[first : first + BATCH_SIZE]
-            for post in some:
-                post.answer()
-            for post in some:
-                post.send()
-        sent = self._sent and all(post.response_complete for post in posts)
-        self._sent = True
-        # Whoever computes for another may need this very core.
-        self._polls_until = self._clock() + self._poll_ns if sent else 0
+        for first in range(0, len(requests), BATCH_SIZE):
+            batch = requests[first : first + BATCH_SIZE]
+            for request in batch:
+                request.answer()
+            for request in batch:
+                request.send()
+        all_sent = self._all_sent and all(request.response_complete for request in requests)
+        self._all_sent = True
+        # While another process computes, it may need this core.
+        self._polls_until = self._clock() + self._poll_ns if all_sent else 0
         if not self._polls:
             self._polls = True
             self._poll(loop)
 
     def _poll(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Keep `loop` from sleeping, which it does when nothing is to be called."""
+        """Prevent `loop` from sleeping, which it does when no callback is due."""
         if self._clock() < self._polls_until:
             loop.call_soon(self._poll, loop)
         else:
             self._polls = False
 
 
-# What is left of a body is received so from here on: uvloop reads 256 KB at a time by itself.
-BULK_BYTES: Final = 2**18
-
-
 class BodyReceiver(asyncio.BufferedProtocol):
-    """Receives the rest of a body for a protocol, which learns of everything else as before."""
+    """Receives the rest of a large body straight into its memory, past the parser."""
 
-    def __init__(self, owner: asyncio.Protocol, room: memoryview, done: Callable[[], object]):
-        """Fill `room`, and call `done`."""
-        self._owner = owner
-        self._room = room
+    def __init__(
+        self, connection: asyncio.Protocol, memory: memoryview, done: Callable[[], object]
+    ):
+        """Fill `memory`, and call `done`; pass all other events on to `connection`."""
+        self._connection = connection
+        self._memory = memory
         self._done = done
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next bytes go: no more than are missing."""
-        return self._room
+        """Return the memory for the next bytes: no more than are missing."""
+        return self._memory
 
     def buffer_updated(self, nbytes: int) -> None:
-        """So many have come."""
-        self._room = self._room[nbytes:]
-        if not self._room:
+        """Count the bytes that have been received."""
+        self._memory = self._memory[nbytes:]
+        if not self._memory:
             self._done()
 
     def eof_received(self) -> bool | None:
-        """The client sends no more."""
-        return self._owner.eof_received()
+        """Pass on that the client sends no more."""
+        return self._connection.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more comes."""
-        self._owner.connection_lost(exc)
+        """Pass on that the connection is lost."""
+        self._connection.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The client does not read."""
-        self._owner.pause_writing()
+        """Pass on that the client does not read."""
+        self._connection.pause_writing()
 
     def resume_writing(self) -> None:
-        """The client has read."""
-        self._owner.resume_writing()
+        """Pass on that the client has read."""
+        self._connection.resume_writing()

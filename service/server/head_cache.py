@@ -1,23 +1,20 @@
-"""Heads of requests that were parsed before, so that the next like it needs no parser."""
+"""Cache of a parsed head: the next request with the same head needs no parser."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from service.pipeline.inference import InferTerms
-from service.pipeline.request import Negotiated
-
-AnyTerms = Negotiated | InferTerms
+from service.pipeline.application import AnyNegotiated
 
 LENGTH: Final = b"\r\ncontent-length:"
-# Ten digits are more than any limit on bodies.
+# More digits than any limit on bodies has.
 MOST_DIGITS: Final = 10
-# Longer ones are not kept: each connection would hold its own.
+# Longer heads are not kept: each connection would hold one.
 LONGEST_HEAD: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class CachedHead:
-    """The head of a plain POST, but for the digits of its Content-Length: `start` and `rest`.
+    """The head of a plain POST, in two parts: before and after the digits of its Content-Length.
 
     Clients send the same head with each request of a connection; to parse and negotiate it takes as
     long as a small product.
@@ -26,30 +23,29 @@ class CachedHead:
     start: bytes
     rest: bytes
     query: bytes
-    terms: AnyTerms
+    negotiated: AnyNegotiated
 
-    def body_of(self, data: bytes) -> bytearray | None:
-        """The body, if `data` is one whole request with this head; else None."""
+    def body_at(self, data: bytes) -> int:
+        """Return the offset of the body if `data` is one whole request with this head, else 0."""
         if not data.startswith(self.start):
-            return None
+            return 0
         digits_at = len(self.start)
         rest_at = data.find(b"\r", digits_at, digits_at + MOST_DIGITS + 1)
         if not data.startswith(self.rest, rest_at):
-            return None
+            return 0
         digits = data[digits_at:rest_at]
         body_at = rest_at + len(self.rest)
-        length = len(data) - body_at
-        if not digits.isdigit() or int(digits) != length or length > self.terms.max_body_bytes:
-            return None
-        return bytearray(data[body_at:])
+        if not digits.isdigit() or int(digits) != len(data) - body_at:
+            return 0
+        return body_at
 
 
-def head_of(text: bytes, query: bytes, terms: AnyTerms) -> CachedHead | None:
-    """The head that this is the whole text of, its empty line included; None if it is too odd."""
+def cache_head(text: bytes, query: bytes, negotiated: AnyNegotiated) -> CachedHead | None:
+    """Return the cached form of a head, its empty line included; None for an unusual one."""
     lower = text.lower()
     if len(text) > LONGEST_HEAD or lower.count(LENGTH) != 1:
         return None
     value_at = lower.index(LENGTH) + len(LENGTH)
     rest_at = lower.index(b"\r\n", value_at)
     digits = text[value_at:rest_at].lstrip(b" \t")  # a plain POST has nothing else there
-    return CachedHead(text[: rest_at - len(digits)], text[rest_at:], query, terms)
+    return CachedHead(text[: rest_at - len(digits)], text[rest_at:], query, negotiated)

@@ -1,4 +1,4 @@
-"""What a start finds on this host: what stands in its way, and what there is to serve with."""
+"""Checks of the settings against this host before the server starts, and its greeting."""
 
 import errno
 import resource
@@ -15,26 +15,51 @@ from service.core.units import bytes_text, count_text, time_text
 from service.errors import DeviceUnavailableError
 from service.settings import PREFIX, Settings, SettingsError
 
-# A host that means all addresses, and one of them to open. Here nothing listens on them.
+# Hosts that mean all addresses, each with one that a browser opens. Nothing listens on these here.
 EVERY_ADDRESS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+# Files that a server opens besides connections and worker processes: listeners, logs, stored
+# arrays, connections that are being refused.
+RESERVED_FILES: Final = 512
+# For each worker process: its socket, its arena, and its descriptor.
+FILES_PER_WORKER: Final = 3
 
 
 def check(settings: Settings) -> Settings:
-    """The settings, port 0 made a free one; SettingsError that says what stands in the way."""
-    try:
-        devices_of(settings).candidates(AUTO)
-    except DeviceUnavailableError as error:
-        hint = _why_no_gpu() if settings.device.startswith("cuda") else f"{AUTO} takes what is here"
-        raise SettingsError(f"{PREFIX}DEVICE: {error.detail}; {hint}") from None
+    """Return the settings with port 0 replaced by a free one.
+
+    Raises SettingsError, with a way out, if clients without a key could call from other hosts, or
+    if the device or the port is not available.
+    """
+    _check_exposure(settings)
+    _check_device(settings)
     return settings.model_copy(update={"port": claim(settings.host, settings.port)})
 
 
+def _check_exposure(settings: Settings) -> None:
+    if settings.is_open_beyond_loopback:
+        raise SettingsError(
+            f"{settings.host or 'every address'} can be reached from other hosts, and no key is "
+            "asked for. `python -m service key` makes one: set SERVICE_API_KEYS to its hash. Or "
+            "listen on 127.0.0.1; or, where something in front asks who calls, set "
+            "SERVICE_ALLOW_ANYONE=true"
+        )
+
+
+def _check_device(settings: Settings) -> None:
+    try:
+        devices_of(settings).candidates(AUTO)
+    except DeviceUnavailableError as error:
+        is_cuda = settings.device.startswith("cuda")
+        hint = _hint_without_gpu() if is_cuda else f"{AUTO} takes what is here"
+        raise SettingsError(f"{PREFIX}DEVICE: {error.detail}; {hint}") from None
+
+
 def devices_of(settings: Settings) -> Devices:
-    """The devices of this host, by their names alone."""
+    """Return the devices of this host by their names, without loading CUDA."""
     return host_devices(settings.device, settings.dask_scheduler, gpus=named_gpus())
 
 
-def _why_no_gpu() -> str:
+def _hint_without_gpu() -> str:
     if torch.version.cuda is None:
         return (
             f"torch {torch.__version__} is a build without CUDA: install another "
@@ -47,26 +72,26 @@ def _why_no_gpu() -> str:
 
 
 def claim(host: str, port: int) -> int:
-    """`port`, or a free one for 0, on which the server can listen; SettingsError if it cannot."""
+    """Return `port`, or a free one for 0; SettingsError if the server cannot listen on it."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            # As the server itself does: connections that have just ended keep no port.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            return int(probe.getsockname()[1])
+        with socket.socket(family, kind, protocol) as listener:
+            # As the server does: a port whose connections have just ended is free.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            return int(listener.getsockname()[1])
     except socket.gaierror:
         raise SettingsError(
             f"{PREFIX}HOST: no address is known for {host!r}; 127.0.0.1 is this host alone, "
             "0.0.0.0 all of its addresses"
         ) from None
     except OSError as error:
-        raise SettingsError(_refused(host, port, error)) from None
+        raise SettingsError(_bind_failure(host, port, error)) from None
 
 
-def _refused(host: str, port: int, error: OSError) -> str:
+def _bind_failure(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"{PREFIX}PORT: another program, perhaps this one, listens on {port}; "
@@ -83,8 +108,29 @@ def _refused(host: str, port: int, error: OSError) -> str:
     return f"{PREFIX}HOST, {PREFIX}PORT: cannot listen on {host} port {port}: {error.strerror}"
 
 
+def raise_file_limit(settings: Settings) -> int:
+    """Raise the soft limit of open files as needed, and return how many connections it allows.
+
+    The soft limit (`ulimit -n`) is often 1024, and a process may raise it up to the hard limit.
+    Each connection is an open file. The result is at most `max_connections`.
+    """
+    others = RESERVED_FILES + FILES_PER_WORKER * settings.processes
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.max_connections + others
+    if _is_less(soft, wanted):
+        soft = hard if _is_less(hard, wanted) else wanted
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if not _is_less(soft, wanted):
+        return settings.max_connections
+    return max(1, soft - others, soft // 2)
+
+
+def _is_less(limit: int, wanted: int) -> bool:
+    return limit != resource.RLIM_INFINITY and limit < wanted
+
+
 def greeting(settings: Settings) -> str:
-    """Five lines: where it is, its devices, its threads, its limits, and how to stop it."""
+    """Return five lines: the address, devices, threads and limits, and how to stop the server."""
     devices = devices_of(settings)
     names = ", ".join(device.name for device in devices.members)
     chosen = "what suits the call" if devices.default == AUTO else devices.default
@@ -101,37 +147,11 @@ docs/settings.md has the variables
   Ctrl-C   stops it when the calls under way are done"""
 
 
-def _number(count: int, what: str, plural: str = "s") -> str:
-    return f"{count} {what}{plural if count != 1 else ''}"
+def _number(count: int, noun: str, plural: str = "s") -> str:
+    return f"{count} {noun}{plural if count != 1 else ''}"
 
 
 def url(settings: Settings) -> str:
-    """The address to open on this host."""
+    """Return the URL to open on this host."""
     host = EVERY_ADDRESS.get(settings.host, settings.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-
-
-# What a server opens besides: listeners, logs, stored arrays, connections that are being refused.
-OTHERS: Final = 512
-# Of each worker process its socket, its arena, and what stands for it.
-OF_WORKER: Final = 3
-
-
-def make_room(settings: Settings) -> int:
-    """How many connections there is room for: as set, or what the limit of open files leaves.
-
-    The limit (`ulimit -n`) is often 1024 and may be raised by the process itself, up to another.
-    """
-    others = OTHERS + OF_WORKER * settings.processes
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = settings.max_connections + others
-    if _is_less(soft, wanted):
-        soft = hard if _is_less(hard, wanted) else wanted
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if not _is_less(soft, wanted):
-        return settings.max_connections
-    return max(1, soft - others, soft // 2)
-
-
-def _is_less(limit: int, wanted: int) -> bool:
-    return limit != resource.RLIM_INFINITY and limit < wanted

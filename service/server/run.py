@@ -1,4 +1,4 @@
-"""Runs the app on uvicorn, with uvloop and httptools."""
+"""Start of the app on uvicorn, with uvloop and httptools, in one process or several."""
 
 import logging
 import os
@@ -12,39 +12,30 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from service.observability.logs import log_config
-from service.server.fast_path import Protocol
+from service.server.fast_path import FastPathProtocol
 from service.server.preflight import make_room
 from service.server.shutdown import Server
-from service.server.supervisor import Supervisor
-from service.settings import PREFIX, Settings, SettingsError, from_environment
+from service.server.supervisor import Heartbeat, Supervisor
+from service.settings import PREFIX, Settings, from_environment
 
 GRACE_S: Final = 30
 log: Final = logging.getLogger("service")
 
 
-def check_entry(settings: Settings) -> None:
-    """SettingsError if anyone who reaches this host could call, and nobody has said so."""
-    if settings.is_open_beyond_loopback:
-        raise SettingsError(
-            f"{settings.host or 'every address'} can be reached from other hosts, and no key is "
-            "asked for. `python -m service key` makes one: set SERVICE_API_KEYS to its hash. Or "
-            "listen on 127.0.0.1; or, where something in front asks who calls, set "
-            "SERVICE_ALLOW_ANYONE=true"
-        )
-
-
 def serve(settings: Settings) -> int:
-    """Serve until a signal ends it; the status to exit with."""
+    """Serve until a signal comes, and return the exit status."""
     with _metrics_dir(settings) as folder:
-        room = make_room(settings)
-        if room < settings.max_connections:
+        connections = raise_file_limit(settings)
+        if connections < settings.max_connections:
             log.warning(
                 "%d connections may be open, not %d (SERVICE_MAX_CONNECTIONS): the limit of open "
                 "files leaves no more; `ulimit -Hn` shows it, LimitNOFILE in a unit raises it",
-                room,
+                connections,
                 settings.max_connections,
             )
-        settings = settings.model_copy(update={"metrics_dir": folder, "max_connections": room})
+        settings = settings.model_copy(
+            update={"metrics_dir": folder, "max_connections": connections}
+        )
         # Each server process makes its own app, and reads these settings from the environment.
         for name, value in settings.model_dump(exclude_none=True).items():
             os.environ[PREFIX + name.upper()] = str(value)
@@ -52,7 +43,7 @@ def serve(settings: Settings) -> int:
 
 
 def _serve_by_one(settings: Settings) -> int:
-    server = Server(_config(settings))
+    server = Server(_config(settings), settings)
     server.run()
     return 0 if server.started else STARTUP_FAILURE
 
@@ -64,7 +55,8 @@ def _serve_by_many(settings: Settings) -> int:
 
 def _serve_on(listener: socket.socket) -> None:
     """Be one of several server processes, which get their settings by the environment."""
-    Server(_config(from_environment())).run([listener])
+    settings = from_environment()
+    Server(_config(settings), settings).run([listener])
 
 
 def _config(settings: Settings) -> uvicorn.Config:
@@ -74,7 +66,7 @@ def _config(settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=Protocol,
+        http=FastPathProtocol,
         proxy_headers=False,
         ws="none",
         server_header=False,
@@ -86,7 +78,10 @@ def _config(settings: Settings) -> uvicorn.Config:
 
 @contextmanager
 def _metrics_dir(settings: Settings) -> Iterator[str]:
-    """Where several server processes share their figures: as set, or a folder for this run."""
+    """Yield the folder in which several server processes share their metrics.
+
+    It is the one that is set, or a temporary one. A single process needs none.
+    """
     if settings.metrics_dir or settings.workers == 1:
         yield settings.metrics_dir
     else:

@@ -1,38 +1,60 @@
-"""A server process: uvicorn's, that ends in order at the first signal and at once at the second."""
+"""Server process: uvicorn's, with a heartbeat, which drains at a signal and exits at the second."""
 
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 from math import ceil
 from types import FrameType
 from typing import Final
 
 import uvicorn
 
-from service.server.connection import Connection
+from service.pipeline.application import Application
+from service.server.connection import Connection, ConnectionMonitor, limits_of
+from service.server.fast_request import ResponseBatch
+from service.settings import Settings
 
 TICK_S: Final = 0.05
+BEAT_S: Final = 1.0
 
 
 class Server(uvicorn.Server):
-    """Serves until a signal comes.
+    """Serve until a signal comes, and answer what was accepted before the end.
 
-    uvicorn alone stops to listen first, so that nobody can ask whether it is ready; takes no second
-    SIGTERM; and dies of the signal when it has done all.
+    uvicorn alone closes the listener first, so that clients that ask for readiness are refused
+    instead of answered; ignores a second SIGTERM; and dies of the signal after the last response.
     """
 
+    def __init__(self, config: uvicorn.Config, settings: Settings):
+        """Serve as `config` says, with the limits on connections of `settings`."""
+        super().__init__(config)
+        self._monitor = ConnectionMonitor(limits_of(settings))
+        self._batch = ResponseBatch(1000 * settings.busy_poll_us)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, and listen; connections find these objects in their state."""
+        self.lifespan.state |= {"monitor": self._monitor, "batch": self._batch}
+        self._monitor.start()
+        await super().startup(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end; at once, if that has begun. Workers end as their sockets close."""
+        """Begin to shut down, or exit at once if that has begun.
+
+        Worker processes end when their sockets close.
+        """
         if self.should_exit:
-            # Threads compute, and Python would wait for them.
+            # Python would wait for threads that compute.
             os._exit(128 + sig)
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what has been accepted, refuse what comes meanwhile, and then listen no more."""
+        """Finish the requests that were accepted, refuse new ones meanwhile, and then close."""
         loop = asyncio.get_running_loop()
         end = loop.time() + (self.config.timeout_graceful_shutdown or 0)
-        self.lifespan.state["drain"]()
+        application: Application = self.lifespan.state["application"]
+        application.drain()
+        self._monitor.is_ending = True
         # A connection that has not asked yet is about to: it is told, and then closed.
         accepted = [each for each in self.server_state.connections if has_asked(each)]
         for connection in accepted:
@@ -42,11 +64,12 @@ class Server(uvicorn.Server):
             await asyncio.sleep(TICK_S)
         for server in self.servers:
             server.close()
-        await asyncio.sleep(TICK_S)  # who came last is told, too
+        await asyncio.sleep(TICK_S)  # the last connections get their refusals, too
         self.config.timeout_graceful_shutdown = ceil(max(0, end - loop.time()))
         await super().shutdown(sockets)
+        self._monitor.stop()
 
 
-def has_asked(connection: object) -> bool:
-    """Whether a request has begun, or been answered, on a connection."""
+def has_request(connection: object) -> bool:
+    """Return whether a request has begun, or been answered, on a connection."""
     return isinstance(connection, Connection) and connection.cycle is not None

@@ -1,16 +1,16 @@
-// The docs page: Swagger UI over this service's OpenAPI document, made fit for long tensors.
+// The docs page: Swagger UI for the OpenAPI document of the service, adapted to long tensors.
 //
-// Swagger UI highlights 512 x 512 floats (5 MB of JSON) in 30 s or more, prints them plain in 4 s,
-// and the page stands still for as long. So nothing longer than LONG reaches it as text: an answer
-// shows its two ends and is offered whole as a file, and a curl command reads its body from one.
-// A request is the browser's matter: Chromium alone takes 12 s to paste 5 MB of rows into a text
-// area, so what is longer than EDITABLE is kept beside it and shows its two ends too.
+// Swagger UI highlights 512 x 512 floats (5 MB of JSON) in 30 s or more and prints them plain in 4 s,
+// during which the page does not respond. So it gets no text longer than LONG: of a long answer the
+// two ends are shown and the whole is a file to download, and a curl command reads its body from a
+// file. Chromium alone takes 12 s to paste 5 MB of rows into a text area, so a request longer than
+// EDITABLE is kept outside of it, and its two ends are shown too.
 
 const LONG = 16_000; // characters; some 100 ms of highlighting
-const EDITABLE = 250_000; // characters that a text area takes without a stop
-const HEAD = 2_400; // shown of what is longer: shape, dtype and the first rows,
+const EDITABLE = 250_000; // characters that a text area takes without a delay
+const HEAD = 2_400; // shown of a longer text: shape, dtype and the first rows,
 const TAIL = 800; // then strategy, device, warnings and timing
-const WIDTH = 88; // characters of a line when JSON is laid out
+const WIDTH = 88; // characters of a line of JSON
 const DOCUMENT = new URL("openapi.json", document.baseURI).href;
 
 const isText = (type) => /json|text|xml/.test(type);
@@ -18,7 +18,7 @@ const isText = (type) => /json|text|xml/.test(type);
 const size = (bytes) =>
   bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(2)} MB`;
 
-/** JSON text with a row of numbers to a line; every literal as it was sent (19.0, -0.0). */
+/** Formats JSON with a row of numbers on each line; literals stay as they were sent (19.0, -0.0). */
 function layOut(json) {
   const tokens = json.match(/"(?:[^"\\]|\\.)*"|[[\]{}:,]|[^\s[\]{}:,"]+|"/g) ?? [];
   let at = 0;
@@ -50,7 +50,7 @@ function layOut(json) {
   return values.join(" ");
 }
 
-/** The two ends of a long text, cut between two numbers where it is a list of numbers. */
+/** The two ends of a long text, cut between two numbers if it is a list of numbers. */
 function ends(head, tail) {
   const left = head.match(/^[^]*[^\]}],/)?.[0] ?? head;
   const right = tail.match(/,(?!\s*[[{])[^]*$/)?.[0] ?? tail;
@@ -59,18 +59,18 @@ function ends(head, tail) {
   return numbers ? `${left} … ${right}` : `${head} … ${tail}`;
 }
 
-/** A file name for what `url` answered, by its media type. */
+/** A file name for a response of `url`, by its media type. */
 function fileName(url, type) {
   const name = new URL(url, document.baseURI).pathname.split("/").pop() || "answer";
   if (/json/.test(type)) return `${name}.json`;
   return `${name}.${/^application\/x-(\w+)/.exec(type)?.[1] ?? (isText(type) ? "txt" : "bin")}`;
 }
 
-/** Swagger UI's plugin: the parts that would print a long text, in a form that does not. */
+/** A plugin of Swagger UI that replaces the parts that would print a long text. */
 function longTexts({ React }) {
   const h = React.createElement;
 
-  // A blob URL holds its bytes until revoked: one per blob shown, gone with it.
+  // A blob URL keeps its bytes in memory until it is revoked, so it is revoked with its element.
   const Save = ({ blob, name }) => {
     const [href, setHref] = React.useState();
     React.useEffect(() => {
@@ -81,7 +81,7 @@ function longTexts({ React }) {
     return h("a", { href, download: name }, `Download ${name}`);
   };
 
-  // `content` is the text of a short answer, and a Blob of a long or a binary one (see shorten).
+  // `content` is the text of a short answer, or a Blob for a long or binary one (see shorten).
   const ResponseBody = ({ content, contentType = "", url, getComponent }) => {
     const HighlightCode = getComponent("HighlightCode", true);
     const blob = content instanceof Blob ? content : null;
@@ -168,7 +168,7 @@ function longTexts({ React }) {
     return h(Plain, null, `${text.slice(0, HEAD)} …\n\n(${text.length} characters in all)`);
   };
 
-  // Upstream writes a 3 x 3 example in 17 lines. Every render asks for every example again.
+  // Swagger UI writes a 3 x 3 example in 17 lines, and formats every example again on each render.
   const laidOut = new Map();
   function afterLoad() {
     const sample = this.fn.getSampleSchema;
@@ -191,9 +191,9 @@ function longTexts({ React }) {
   };
 }
 
-/** Keeps a long answer as a Blob, which Swagger UI stores as it is and hands to ResponseBody. */
+/** Stores a long answer as a Blob, which Swagger UI passes unchanged to ResponseBody. */
 function shorten(response) {
-  if (response.url === DOCUMENT) return response; // Swagger UI reads the document by this way too
+  if (response.url === DOCUMENT) return response; // Swagger UI loads the document through this function too
   if (typeof response.text === "string" && response.text.length > LONG) {
     const type = response.headers["content-type"] ?? "";
     response.data = new Blob([response.text], { type });
@@ -202,7 +202,7 @@ function shorten(response) {
   return response;
 }
 
-/** Swagger UI's dark colours where the reader's system is dark, also when that changes. */
+/** Selects the dark colours of Swagger UI if the system is dark, also after a change. */
 function followColourScheme() {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const apply = () => document.documentElement.classList.toggle("dark-mode", dark.matches);

@@ -64,12 +64,12 @@ def cases(op: Op[Any], count: int, seed: int) -> Iterator[Case]:
 
 def ratio(plan: Plan) -> float:
     """Measured over estimated time of one plan."""
-    operands = [torch.rand(s.shape).to(s.dtype) for s in plan.meaning.specs]
-    plan.strategy.run(plan.meaning, operands)
+    operands = [torch.rand(s.shape).to(s.dtype) for s in plan.inferred.specs]
+    plan.strategy.run(plan.inferred, operands)
     times = []
     for _ in range(1 if plan.estimated_ns > 50 * NS_PER_MS else RUNS):
         started = perf_counter_ns()
-        plan.strategy.run(plan.meaning, operands)
+        plan.strategy.run(plan.inferred, operands)
         times.append(perf_counter_ns() - started)
     return median(times) / max(1, plan.estimated_ns)
 
@@ -79,7 +79,7 @@ def overhead_us(engine: Engine) -> float:
     a, b = torch.rand(2, 2), torch.rand(2, 2)
     call = Call("matmul", (a, b), {})
     plan = engine.plan(call)
-    strategy, meaning, watch = plan.strategy, plan.meaning, Stopwatch()
+    strategy, meaning, watch = plan.strategy, plan.inferred, Stopwatch()
 
     def timed() -> None:
         strategy.run(meaning, (a, b))
@@ -116,7 +116,7 @@ def main() -> int:
                 plan = engine.planner.estimate(request).plan
                 if plan is None or plan.estimated_ns > options.limit_ms * NS_PER_MS:
                     continue
-                if engine.planner.refusal(plan) is None:
+                if engine.planner.limit_error(plan) is None:
                     found[name].append(ratio(plan))
         for name, ratios in found.items():
             low, middle, high = quantiles(ratios, n=4)

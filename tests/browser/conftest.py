@@ -46,7 +46,7 @@ class Visit:
         """Go to a path of the service; of the lab page wait for its first plan."""
         await self.page.goto(f"{self.base_url}/{path}")
         if not path.startswith("docs"):
-            await self.page.locator("#race .rung").first.wait_for()
+            await self.page.locator("#race .strategy-row").first.wait_for()
         return self.page
 
     async def text(self, selector: str) -> str:

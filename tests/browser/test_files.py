@@ -84,7 +84,7 @@ def lesson() -> np.ndarray[Any, Any]:
 CALLS = {
     "typed": ("op=matmul&x=0.1+0.2%3B&x=0.1%0A0.2&dtype=float64", [0.05]),
     "generated": ("op=matmul&x=random:5x784:0&x=integers:784x10:1", lesson().flatten()),
-    "turned": (
+    "transposed": (
         "op=norm&x=integers:2x3:5:T&p.dim=1&p.keepdim=true",
         np.linalg.norm(np.random.default_rng(5).integers(-9, 10, (2, 3)), axis=0),
     ),
@@ -99,7 +99,7 @@ CALLS = {
         ("curl", "generated"),
         ("curl", "views"),
         ("httpx", "generated"),
-        ("httpx", "turned"),
+        ("httpx", "transposed"),
         ("fetch", "generated"),
         ("fetch", "views"),
         ("torch", "generated"),

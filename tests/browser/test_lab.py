@@ -119,7 +119,8 @@ async def test_a_race_streams_in(visit: Visit) -> None:
     await page.evaluate(
         """() => {
             window.seen = new Set();
-            const look = () => window.seen.add(document.querySelectorAll(".rung.ran").length);
+            const ran = () => document.querySelectorAll(".strategy-row.ran").length;
+            const look = () => window.seen.add(ran());
             const table = document.getElementById("race");
             new MutationObserver(look).observe(table, { childList: true });
         }"""
@@ -127,14 +128,14 @@ async def test_a_race_streams_in(visit: Visit) -> None:
     await page.get_by_role("button", name="Race them").click()
     await expect(page.locator("#verdict")).to_contain_text("as fast as loops", timeout=20_000)
     assert len(await page.evaluate("[...window.seen]")) > 3
-    rows = page.locator(".rung.ran")
+    rows = page.locator(".strategy-row.ran")
     names = [(await row.inner_text()).split()[0] for row in await rows.all()]
     assert sorted(names) == sorted(
         ["loops", "python", "elementwise", "dot", "broadcast", "einsum", "torch", "numpy"]
     )
     assert names[-1] == "loops"
-    assert await page.locator(".rung.ran .rung-speed").last.inner_text() == "1.00 ×"
-    assert "e−" in await page.locator(".rung.ran .rung-error").first.inner_text()
+    assert await page.locator(".strategy-row.ran .strategy-speed").last.inner_text() == "1.00 ×"
+    assert "e−" in await page.locator(".strategy-row.ran .strategy-error").first.inner_text()
     assert "Measured on" in await visit.text("#host")
 
 
@@ -145,11 +146,11 @@ async def test_what_is_wrong_does_not_win(visit: Visit) -> None:
     verdict = page.locator("#verdict")
     await expect(verdict).to_contain_text("scaled is the fastest that agrees")
     await expect(verdict).to_contain_text("2 of 3 disagree with float64")
-    await expect(page.locator(".rung.disagrees")).to_have_count(2)
+    await expect(page.locator(".strategy-row.disagrees")).to_have_count(2)
 
 
 async def test_a_race_can_be_stopped(visit: Visit) -> None:
-    """The rows that came stay."""
+    """The rows that arrived stay."""
     page = await visit.open(f"{LESSON}&race.budget_ms=10000&race.repeat=1000")
     await page.get_by_role("button", name="Race them").click()
     await page.get_by_role("button", name="Stop the race").click()
@@ -158,16 +159,16 @@ async def test_a_race_can_be_stopped(visit: Visit) -> None:
 
 
 async def test_what_a_race_skips_says_why(visit: Visit) -> None:
-    """A strategy that would take hours is listed with its estimate and the reason."""
+    """A strategy that would take hours has a row with its estimate and the reason."""
     page = await visit.open("#op=matmul&x=random:300x300:0&x=random:300x300:1")
-    skipped = page.locator(".rung.skipped", has_text="loops")
+    skipped = page.locator(".strategy-row.skipped", has_text="loops")
     await expect(skipped).to_contain_text("would take about")
     await expect(skipped).to_contain_text("≈")
     await page.locator("input[aria-label^='python']").uncheck()
     await page.locator("input[aria-label^='elementwise']").uncheck()
     await page.get_by_role("button", name="Race them").click()
     await expect(page.locator("#verdict")).to_contain_text("All agree", timeout=20_000)
-    await expect(page.locator(".rung.ran")).to_have_count(5)
+    await expect(page.locator(".strategy-row.ran")).to_have_count(5)
     assert "race.strategies=loops,dot,broadcast,einsum,torch,numpy" in page.url
 
 

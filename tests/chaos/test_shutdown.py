@@ -175,6 +175,21 @@ def test_a_server_process_that_dies_is_replaced() -> None:
         until(running.is_healthy, 30)
 
 
+def test_a_server_process_that_hangs_is_replaced(tmp_path: Path) -> None:
+    """Beside another one, which answers meanwhile."""
+    mark = new_mark()
+    with server(SERVICE_WORKERS="2", SERVICE_METRICS_DIR=str(tmp_path), **mark) as running:
+        until(lambda: len([*tmp_path.glob("*.json")]) == 2)
+        sleep(1)  # both serve by now: a process that only starts may take its time
+        one, *others = serving_processes(mark) - {running.process.pid}
+        assert others
+        os.kill(one, signal.SIGSTOP)
+        seconds = until(lambda: one not in serving_processes(mark), 30)
+        until(lambda: len(serving_processes(mark)) == 3, 30)
+        until(running.is_healthy, 30)
+        print(f"it was gone after {seconds:.1f} s")
+
+
 def serving_processes(mark: dict[str, str]) -> set[int]:
     """Return the supervisor and its server processes."""
     return {pid for pid in family(mark) - executor_processes(mark) if is_service(pid)}

@@ -67,7 +67,7 @@ def samples() -> tuple[Row, ...]:
     return tuple(
         row
         for row in rows()
-        if row.strategy == "auto" and row.device == "cpu" and row.has_meaning and row.chosen
+        if row.strategy == "auto" and row.device == "cpu" and row.takes_dtype and row.chosen
     )
 
 

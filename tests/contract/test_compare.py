@@ -124,7 +124,7 @@ async def test_every_strategy_has_its_row(
     del body["strategy"]
     response = await client.post(f"/{op.name}/compare", json=body)
     planned = await client.post(f"/{op.name}/plan", json=row.body())
-    if not row.has_meaning:
+    if not row.takes_dtype:
         assert response.status_code == 422
         assert response.json() | {"instance": ""} == planned.json() | {"instance": ""}
         return
@@ -474,9 +474,9 @@ async def test_all_strategies_together_keep_within_the_deadline(
     (cpu,) = planner.devices.candidates("cpu")
 
     def costs_ns(size: int) -> dict[str, int]:
-        meaning = op.sample_meaning(Sample("", ((size, size),) * 2), torch.float32)
+        meaning = op.infer_sample(Sample("", ((size, size),) * 2), torch.float32)
         return {
-            name: planner.rates.estimate_ns(op, strategy, cpu, meaning)
+            name: planner.cost_model.estimate_ns(op, strategy, cpu, meaning)
             for name, strategy in op.strategies.items()
             if strategy.dtypes
         }
@@ -612,7 +612,7 @@ async def test_other_calls_are_served_while_races_wait(
         first = asyncio.create_task(client.post("/matmul/compare", json=body, headers=headers))
         await until(gate.entered.is_set)
         second = asyncio.create_task(client.post("/matmul/compare", json=body, headers=headers))
-        await until(lambda: races.inside == 2)
+        await until(lambda: races.active_calls == 2)
         assert (await client.post("/matmul", json=MATMUL)).status_code == 200
         assert (await client.post("/matmul/plan", json=MATMUL)).status_code == 200
         assert (await client.get("/health/live")).status_code == 200
@@ -621,7 +621,7 @@ async def test_other_calls_are_served_while_races_wait(
         assert gate.runs == 1
         gate.leave.set()
         assert [(await task).status_code for task in (first, second)] == [200, 200]
-        await until(lambda: races.inside == 0)
+        await until(lambda: races.active_calls == 0)
 
 
 @pytest.mark.parametrize("headers", [{}, STREAM])
@@ -650,16 +650,16 @@ async def test_a_client_that_goes_away_ends_the_race(rates: CostModel) -> None:
         ):
             assert response.status_code == 200
             await asyncio.to_thread(gate.entered.wait, 20)
-            assert races.inside == 1
+            assert races.active_calls == 1
         # A second one, which waited and left, gives its place back before the first has ended.
         async with (
             AsyncClient(base_url=url) as client,
             client.stream("POST", "/matmul/compare", json=body, headers=STREAM),
         ):
-            assert races.inside == 2
-        await until(lambda: races.inside == 1)
+            assert races.active_calls == 2
+        await until(lambda: races.active_calls == 1)
         gate.leave.set()
-        await until(lambda: races.inside == 0)
+        await until(lambda: races.active_calls == 0)
         assert gate.runs == 1
 
 
@@ -670,7 +670,7 @@ async def test_comments_are_sent_during_a_long_run(rates: CostModel) -> None:
         op = service.engine.registry["matmul"]
         operands = (torch.tensor([[77.0, 1]]), torch.ones(2, 1))
         call = Call("matmul", operands, parse_params(op.params, {}), device="cpu")
-        entered = compare.enter(service.engine, call, CompareOptions(repeat=1))
+        entered = compare.prepare_race(service.engine, call, CompareOptions(repeat=1))
         loop, stream = asyncio.get_running_loop(), RaceEvents(ping_s=0.01)
 
         def tell(row: Bytes) -> None:
@@ -697,7 +697,7 @@ def entered(app: FastAPI, options: CompareOptions, **fields: Any) -> compare.Rac
     service: Service = app.state.service
     operands = (torch.tensor(A, dtype=torch.float32), torch.tensor(B, dtype=torch.float32))
     call = Call("matmul", operands, {}, device="cpu", **fields)
-    return compare.enter(service.engine, call, options)
+    return compare.prepare_race(service.engine, call, options)
 
 
 def test_a_report_has_the_rows_of_its_race(app: FastAPI) -> None:
@@ -741,7 +741,7 @@ def test_a_race_ends_when_it_is_told_to(rates: CostModel, enough: int, made: int
     assert len(runs) == made
 
 
-def test_strategies_alternate(rates: CostModel) -> None:
+def test_strategies_run_in_rounds(rates: CostModel) -> None:
     """Each runs once a round, so that a disturbance affects all of them."""
     runs: list[str] = []
     options = CompareOptions(repeat=12, budget_ms=60_000, strategies=("first", "second"))
@@ -776,8 +776,8 @@ def test_a_long_run_is_not_warmed_up(app: FastAPI) -> None:
 def test_the_budget_keeps_within_the_deadline(app: FastAPI) -> None:
     """A minute's budget in a call of a second is a second."""
     race = entered(app, CompareOptions(budget_ms=60_000, strategies=("torch",)), deadline_ms=1000)
-    (strategy,) = race._rungs()
-    assert strategy.share_ns == 1_000_000_000
+    (entrant,) = race._strategy_runs()
+    assert entrant.share_ns == 1_000_000_000
 
 
 def check(result: object, reference: object, rtol: float = 1e-3, atol: float = 1e-5) -> Agreement:

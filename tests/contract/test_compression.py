@@ -14,7 +14,7 @@ import pytest
 from httpx import AsyncClient, Response
 from starlette.types import Message
 
-from service.api.compression import INLINE_BYTES, Packer
+from service.api.compression import INLINE_BYTES, CompressingSender
 from service.codecs.compression import inflate
 from service.codecs.zstd import ZstdCompressor
 from service.http.negotiation import choose
@@ -335,11 +335,11 @@ async def test_an_answer_in_parts_is_packed_whole() -> None:
     async def keep(message: Message) -> None:
         sent.append(message)
 
-    packer = Packer(keep, "gzip")
-    await packer({"type": "http.response.start", "status": 200, "headers": [(b"x", b"y")]})
-    await packer({"type": "http.response.body", "body": b"ab", "more_body": True})
+    sender = CompressingSender(keep, "gzip")
+    await sender({"type": "http.response.start", "status": 200, "headers": [(b"x", b"y")]})
+    await sender({"type": "http.response.body", "body": b"ab", "more_body": True})
     assert sent == []
-    await packer({"type": "http.response.body", "body": b"cd"})
+    await sender({"type": "http.response.body", "body": b"cd"})
     start, body = sent
     assert inflate(body["body"], "gzip", 4) == b"abcd"
     length = (b"content-length", b"%d" % len(body["body"]))

@@ -34,7 +34,7 @@ BY_DASK: Final = [
     if row.strategy == "dask"
     and row.device == "cpu"
     and row.dtype in {describe(each).name for each in IN_BLOCKS}
-    and row.has_meaning
+    and row.takes_dtype
 ]
 
 
@@ -91,7 +91,7 @@ async def post(client: AsyncClient, path: str, body: Json, status: int = 200) ->
 async def test_table(row: Row, client: AsyncClient) -> None:
     """Every sample by dask has numpy's result, or is refused with a reason."""
     body = row.body() | {"device": "cluster"}
-    meaning = row.op.sample_meaning(row.sample, describe_of(row.dtype))
+    meaning = row.op.infer_sample(row.sample, describe_of(row.dtype))
     if row.op.strategies["dask"].unsuitable(meaning, "cluster") is not None:
         problem = await post(client, f"/{row.op.name}", body, 422)
         assert problem["code"] == "strategy-unsuitable"
@@ -176,7 +176,7 @@ async def test_a_worker_that_cannot_read_a_file(client: AsyncClient, data: Path)
     (device,) = reading_devices(client)
     with pytest.raises(ClusterUnavailableError, match="could not read"):
         await asyncio.to_thread(
-            lambda: device.cluster.fetch(device.cluster.take([stored])[0], 10.0)
+            lambda: device.cluster.fetch(device.cluster.to_blocks([stored])[0], 10.0)
         )
 
 
@@ -244,7 +244,7 @@ async def test_a_task_that_kills_workers(serve: Serve, tmp_path: Path) -> None:
         async with serve(dask_scheduler=local.address) as client:
             await both_workers(client)
             (device,) = reading_devices(client)
-            ones = device.cluster._blocks.ones(1)
+            ones = device.cluster._dask_array.ones(1)
             # With `meta`, nothing is tried out here.
             deadly = ones.map_blocks(lambda _: os._exit(1), dtype="f8", meta=np.empty(0))
             with pytest.raises(ClusterUnavailableError, match="again and again"):

@@ -25,7 +25,7 @@ from tests.rigs.device_processes import GPU, MAKE, SECOND, rates_of
 from tests.rigs.inference_bodies import as_bytes, as_json, parts, values_of
 from tests.rigs.matmul_bodies import PADDING, product, square
 from tests.rigs.request_bodies import RAW, SAFETENSORS, safetensors_of
-from tests.unit.executors.test_process_pool import is_alive, until
+from tests.unit.executors.processes import is_alive, until
 
 NAMED: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]], "device": "cuda"}
 ANY = {**NAMED, "device": "auto"}
@@ -43,7 +43,7 @@ async def service_with_gpus(
 ) -> AsyncIterator[AsyncClient]:
     """Run a service with these GPUs, whose device processes may not be ready yet."""
     values = Settings.model_validate(settings)
-    known = CostModel.of([*rates.rows(), *rates_of(*gpus)])
+    known = CostModel.from_rows([*rates.to_rows(), *rates_of(*gpus)])
     app = create_app(values, rates=known, template=template, gpus=gpus, owner=owner)
     async with running(app), client_of(app) as client:
         yield client
@@ -154,7 +154,7 @@ async def test_a_large_result(gpu: AsyncClient) -> None:
     assert response.json()["device"] == "cuda:0"
     assert len(response.content) > 4_000_000
     service = app_of(gpu).state.service
-    await until(lambda: service.owners["cuda:0"]._worker._arena.size == 0)
+    await until(lambda: service.owners["cuda:0"]._worker._buffer.size == 0)
 
 
 async def test_stored_arrays(rates: CostModel, template: ForkServer, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ async def test_the_server_touches_no_gpu(gpu: AsyncClient, monkeypatch: pytest.M
     assert not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch leaves it so
     engine = app_of(gpu).state.service.engine
     with pytest.raises(LookupError, match="the process that owns it alone"):
-        engine.planner.rates._measure(REGISTRY["norm"], object(), GPU, torch.float32)
+        engine.planner.cost_model._measure(REGISTRY["norm"], object(), GPU, torch.float32)
 
 
 async def test_a_device_that_fails(
@@ -365,11 +365,15 @@ async def test_a_device_that_hangs(
 async def test_a_device_process_measures(rates: CostModel, template: ForkServer) -> None:
     """It measures every strategy in every dtype of its device, and reports the costs once."""
     app = create_app(
-        Settings(), rates=CostModel.of(rates.rows()), template=template, gpus=(GPU,), owner=MAKE
+        Settings(),
+        rates=CostModel.from_rows(rates.to_rows()),
+        template=template,
+        gpus=(GPU,),
+        owner=MAKE,
     )
     async with running(app), client_of(app) as client:
         await until_ready(client)
-        found = {row[:4] for row in app.state.service.engine.planner.rates.rows()}
+        found = {row[:4] for row in app.state.service.engine.planner.cost_model.to_rows()}
         assert {row[:4] for row in rates_of(GPU)} <= found
         check(await post(client, NAMED))
 

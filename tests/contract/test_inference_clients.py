@@ -109,7 +109,7 @@ def test_triton_computes_every_sample(
                 row.op.name, inputs, outputs=outputs, request_id=row.name, parameters=params
             )
 
-        if not row.has_meaning or row.chosen is None:
+        if not row.takes_dtype or row.chosen is None:
             with pytest.raises(InferenceServerException) as caught:
                 call()
             assert caught.value.status() == "422"
@@ -146,7 +146,7 @@ async def test_kserve_computes_every_sample(
             parameters=dict(row.sample.params),
             request_outputs=[RequestedOutput("result", {"binary_data": binary_output})],
         )
-        if not row.has_meaning or row.chosen is None:
+        if not row.takes_dtype or row.chosen is None:
             with pytest.raises(httpx.HTTPStatusError, match="422") as caught:
                 await kserve.infer(base_url, request, model_name=op.name)
             assert caught.value.response.json()["error"] in str(caught.value)

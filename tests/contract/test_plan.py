@@ -62,7 +62,7 @@ async def test_shapes_alone_give_what_the_run_then_has(client: AsyncClient, row:
         f"/{row.op.name}/plan", json=operand_specs(row.op, row.sample, row.dtype, device="cpu")
     )
     run = await client.post(f"/{row.op.name}", json=row.body())
-    if not row.has_meaning:
+    if not row.takes_dtype:
         assert (planned.status_code, run.status_code) == (422, 422)
         assert problem(planned.json()) == problem(run.json())
         return
@@ -123,7 +123,7 @@ async def test_an_einsum_path_can_be_walked(client: AsyncClient, sample: Sample)
 @pytest.mark.parametrize("row", samples(*COMPUTED))
 async def test_the_line_of_torch_does_the_same(client: AsyncClient, row: Row) -> None:
     """`reproduce`, executed, gives the result of the run, dtype and shape included."""
-    if not row.has_meaning:
+    if not row.takes_dtype:
         return
     found = await plan(client, row.op.name, operand_specs(row.op, row.sample, row.dtype))
     tensors = [torch.as_tensor(x).to(DTYPES[row.dtype].torch) for x in row.operands()]
@@ -147,7 +147,7 @@ async def test_strategies_are_those_of_the_registry(
     kinds = {each.name: each.kind for each in devices.members}
     for sample in op.samples:
         found = await plan(client, op.name, operand_specs(op, sample, "float32"))
-        meaning = op.sample_meaning(sample, torch.float32)
+        meaning = op.infer_sample(sample, torch.float32)
         expected = [(name, device) for name in op.strategies for device in kinds]
         assert [(each["strategy"], each["device"]) for each in found["strategies"]] == expected
         for each in found["strategies"]:
@@ -578,11 +578,11 @@ async def test_estimates_are_two_rates_times_two_counts(app: FastAPI) -> None:
     op = REGISTRY["matmul"]
     (cpu,) = planner.devices.candidates("cpu")
     for strategy in (each for each in op.strategies.values() if each.dtypes):
-        rate = planner.rates.rate(op, strategy, cpu, torch.float32)
+        rate = planner.cost_model.rate(op, strategy, cpu, torch.float32)
         meaning = op.sample_meaning(Sample("", ((30, 40), (40, 50))), torch.float32)
         work = strategy.work(meaning)
         expected = round(work.steps * rate.ns_per_step + work.flops * rate.ns_per_flop)
-        assert planner.rates.estimate_ns(op, strategy, cpu, meaning) == expected
+        assert planner.cost_model.estimate_ns(op, strategy, cpu, meaning) == expected
         limit = planner.work_limit(strategy, op, cpu)
         assert limit.device == cpu
         spent_ms = limit.multiply_adds * limit.ns_per_multiply_add / 1e6

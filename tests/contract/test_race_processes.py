@@ -40,7 +40,7 @@ async def mine(
 async def until_racing(app: FastAPI) -> int:
     """Wait until a process runs a race, and return its pidfd."""
     racers = app.state.service.racers
-    await until(lambda: any(worker._bell is not None for worker in racers._busy))
+    await until(lambda: any(worker._socket is not None for worker in racers._busy))
     (worker,) = racers._busy
     pidfd: int = worker._pidfd
     return pidfd
@@ -49,7 +49,7 @@ async def until_racing(app: FastAPI) -> int:
 async def until_over(app: FastAPI) -> None:
     """Wait until no race runs or waits, and none holds bytes."""
     service = app.state.service
-    await until(lambda: not service.racers.inside and not service.bodies.held)
+    await until(lambda: not service.racers.active_calls and not service.bodies.held)
 
 
 async def post(client: AsyncClient, body: bytes, headers: dict[str, str]) -> Any:
@@ -73,7 +73,7 @@ async def test_the_report_is_of_the_process(serve: Serve) -> None:
         for headers in ({}, STREAM):
             assert (await post(client, SHORT, headers))["host"]["threads"] == 2
         (worker,) = service.racers._idle
-        assert worker._bell is not None
+        assert worker._socket is not None
         assert service.workers._idle == []
         assert service.races._pool._threads == set()
 
@@ -94,7 +94,7 @@ async def test_long_text_is_read_by_the_process(
         assert near.headers["content-type"] == far.headers["content-type"]
         assert near.json()["code"] == far.json()["code"]
     await until_over(app)
-    await until(lambda: app.state.service.racers._idle[0]._arena.size == 0)
+    await until(lambda: app.state.service.racers._idle[0]._buffer.size == 0)
 
 
 async def test_stored_operands_race_in_the_process(serve: Serve, tmp_path: Path) -> None:
@@ -121,13 +121,13 @@ async def test_a_client_that_leaves_ends_its_race(
         racing = asyncio.create_task(real.post("/matmul/compare", content=body, headers=headers))
         await until_racing(app)
         waiting = asyncio.create_task(real.post("/matmul/compare", content=LONG, headers=headers))
-        await until(lambda: racers.inside == 2)
+        await until(lambda: racers.active_calls == 2)
         waiting.cancel()
-        await until(lambda: racers.inside == 1)
-        assert racers.ends == 0
+        await until(lambda: racers.active_calls == 1)
+        assert racers.exits == 0
         racing.cancel()
         await until_over(app)
-    assert racers.ends == 1
+    assert racers.exits == 1
     await works(app, client)
 
 
@@ -144,7 +144,7 @@ async def test_a_late_race_is_killed(
     async with app_with_cheap_loops(client, rates, template, deadline_ms=1500) as (app, mine):
         problem = await post(mine, body, headers)
         assert (problem["status"], problem["code"]) == (504, "deadline-exceeded")
-        assert app.state.service.racers.ends <= 1
+        assert app.state.service.racers.exits <= 1
         await works(app, mine)
 
 
@@ -158,7 +158,7 @@ async def test_a_killed_process_is_not_noticed(
     coming = asyncio.create_task(post(client, body, headers))
     signal.pidfd_send_signal(await until_racing(app), signal.SIGKILL)
     assert [row["runs"] for row in (await coming)["rows"]] == [1]
-    assert app.state.service.racers.ends == 1
+    assert app.state.service.racers.exits == 1
 
 
 async def test_a_process_that_dies_after_a_row(mine: tuple[FastAPI, AsyncClient]) -> None:
@@ -216,7 +216,7 @@ async def test_a_process_without_memory_for_a_race(serve: Serve) -> None:
         response = await client.post("/broadcast/compare", content=body)
         assert (response.status_code, response.json()["code"]) == (503, "out-of-memory")
         app = app_of(client)
-        assert app.state.service.racers.ends == 0
+        assert app.state.service.racers.exits == 0
         await works(app, client)
 
 

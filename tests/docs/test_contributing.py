@@ -1,4 +1,4 @@
-"""The steps of docs/contributing.md, followed to the letter in a copy of the repository."""
+"""The steps of CONTRIBUTING.md, followed to the letter in a copy of the repository."""
 
 import os
 import re
@@ -14,14 +14,14 @@ import pytest
 from tests.docs.blocks import Block, blocks
 from tests.rigs.paths import ROOT
 
-STEPS: Final = ROOT / "docs" / "contributing.md"
+STEPS: Final = ROOT / "CONTRIBUTING.md"
 # Where a block goes in a file that is there: before the line that this matches.
 PLACES: Final = {
     "def by_column": r"^def by_batch",
     '@op.strategy("outer"': r'^@op\.strategy\("einsum"',
     '    "trace": lambda': r'^    "broadcast": broadcast,$',
 }
-COPIED: Final = ("service", "tests", "docs", "openapi", "README.md", "pyproject.toml")
+COPIED: Final = ("service", "tests", "tools", "docs", "openapi", "README.md", "pyproject.toml")
 
 
 @pytest.fixture
@@ -51,11 +51,12 @@ def apply(block: Block, folder: Path) -> None:
     assert block.title is not None
     path = folder / block.title
     if not path.exists():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(block.code, encoding="utf-8")
         return
     text = path.read_text(encoding="utf-8")
     place = next((where for start, where in PLACES.items() if block.code.startswith(start)), None)
-    if block.title.endswith("strategies/__init__.py"):
+    if block.title.endswith("operations/__init__.py"):
         imported, _, registry = block.code.partition("\n\n")
         text = text[: text.index("\nREGISTRY")].rstrip() + f"\n{imported}\n\n{registry}"
     else:
@@ -88,8 +89,8 @@ def run(line: str, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("title", "name", "files"),
     [
-        pytest.param("A strategy", "outer", 2, id="strategy"),
-        pytest.param("An operation", "trace", 4, id="operation"),
+        pytest.param("Add a strategy", "outer", 2, id="strategy"),
+        pytest.param("Add an operation", "trace", 4, id="operation"),
     ],
 )
 def test_the_steps(title: str, name: str, files: int, copy: Path) -> None:

@@ -138,9 +138,8 @@ def console_lines() -> list[object]:
     return [
         pytest.param(line.removeprefix("$ ").partition("  #")[0].strip(), id=f"{block.name}-{line}")
         for block in all_blocks("console")
-        if block.page != STEPS
         for line in block.code.splitlines()
-        if line.startswith(("$ ", "make "))
+        if line.startswith(("make ",) if block.page == STEPS else ("$ ", "make "))
     ]
 
 

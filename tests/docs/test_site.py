@@ -55,9 +55,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_page_is_there(site: Path) -> None:
-    """All links between pages of the site resolve."""
+    """Those of docs/ and CONTRIBUTING.md, and every page leads to them."""
     docs = ROOT / "docs"
     pages = {path.relative_to(docs).with_suffix(".html") for path in docs.rglob("*.md")}
+    pages.add(Path("contributing.html"))
     assert pages == {path.relative_to(site) for path in site.rglob("*.html")} - {Path("404.html")}
     home = (site / "index.html").read_text(encoding="utf-8")
     assert all(f'href="{page}"' in home or page.name == "index.html" for page in pages)
@@ -81,3 +82,11 @@ def test_links_out_of_the_pages_stand_as_text(site: Path) -> None:
     text = (site / "languages.html").read_text(encoding="utf-8")
     assert "openapi/README.md" in text
     assert 'href="../openapi' not in text
+
+
+def test_contributing_is_a_page(site: Path) -> None:
+    """Its links lead to pages of the site; those to other files stand as text."""
+    text = (site / "contributing.html").read_text(encoding="utf-8")
+    assert 'href="performance.html"' in text
+    assert "CHANGELOG.md" in text
+    assert 'href="CHANGELOG' not in text

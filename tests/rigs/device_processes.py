@@ -10,11 +10,12 @@ from dataclasses import replace
 from time import sleep
 from typing import Any, Final
 
+from service.http.response import HttpResponse
+
 from service.core.devices import Device
 from service.engine import Engine
 from service.errors import DeviceFailedError
 from service.executors import HANDSHAKE, Bytes, Channel, Handler, WorkerResponse
-from service.http.response import HttpResponse
 from service.operations import REGISTRY
 from service.pipeline import device_worker
 from service.pipeline.messages import WorkerRequest
@@ -70,9 +71,9 @@ class Hanging:
             sleep(60)
         return self._made.answer(head, body, line)
 
-    def rest(self) -> None:
+    def trim_memory(self) -> None:
         """Delegate."""
-        self._made.rest()
+        self._made.trim_memory()
 
 
 def go_on(argument: str) -> None:

@@ -17,10 +17,10 @@ from tests.rigs.apps import client_of, running
 
 def cheap_loops(rates: CostModel) -> CostModel:
     """Return costs by which loops take almost no time, so that loops of any size are admitted."""
-    return CostModel.of(
+    return CostModel.from_rows(
         [
             (op, strategy, device, dtype, 60.0 if strategy == "loops" else step, flop)
-            for op, strategy, device, dtype, step, flop in rates.rows()
+            for op, strategy, device, dtype, step, flop in rates.to_rows()
         ]
     )
 
@@ -40,7 +40,7 @@ async def app_with_cheap_loops(
 async def until_idle(app: FastAPI) -> None:
     """Wait until no call runs in a worker process or waits for one."""
     for _ in range(2000):
-        if not app.state.service.workers.inside:
+        if not app.state.service.workers.active_calls:
             return
         await asyncio.sleep(0.01)
     pytest.fail("a call is left")
@@ -50,7 +50,7 @@ async def until_busy(app: FastAPI) -> int:
     """Wait until a worker process computes, and return its pidfd."""
     for _ in range(2000):
         for worker in app.state.service.workers._busy:
-            if worker._bell is not None:
+            if worker._socket is not None:
                 pidfd: int = worker._pidfd
                 return pidfd
         await asyncio.sleep(0.005)

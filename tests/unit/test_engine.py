@@ -87,7 +87,7 @@ def test_plan_of_a_sketch() -> None:
     here = engine()
     operand_specs = (Spec((2, 3), torch.float32), Spec((3, 300), torch.float32))
     request = here.request(Call("matmul", (), {}, operand_specs=operand_specs))
-    assert here.planner.plan(request).meaning.shape == (2, 300)
+    assert here.planner.plan(request).inferred.shape == (2, 300)
     larger = (Spec((4, 3), torch.float32), operand_specs[1])
     with pytest.raises(LimitExceededError):
         here.planner.plan(here.request(Call("matmul", (), {}, operand_specs=larger)))
@@ -218,7 +218,7 @@ def test_warm_up() -> None:
     """Warming up measures every strategy that takes float32, on every device."""
     here = engine()
     here.warm_up()
-    measured = {key[:3] for key in here.planner.rates._rates}
+    measured = {key[:3] for key in here.planner.cost_model._rates}
     assert measured == {
         (op.name, strategy.name, "cpu")
         for op in REGISTRY.values()
@@ -231,7 +231,7 @@ def test_warm_up_in_float32() -> None:
     """A strategy that does not take float32 is measured when it is first asked for."""
     here = failing(_raise(RuntimeError("a probe is small")))
     here.warm_up()
-    assert {key[1] for key in here.planner.rates._rates} == {"fail"}
+    assert {key[1] for key in here.planner.cost_model._rates} == {"fail"}
 
 
 def test_measured() -> None:
@@ -244,7 +244,7 @@ def test_measured() -> None:
     assert not here.plans_at_once(op, [Spec((2,), torch.float32)])
     assert here.plans_at_once(op, [Spec((2,), torch.int8)] * 4)
     assert not here.plans_at_once(op, [Spec((2,), torch.int8)] * 5)
-    assert {key[1] for key in here.planner.rates._rates} == {"integers"}
+    assert {key[1] for key in here.planner.cost_model._rates} == {"integers"}
 
 
 def test_operands_stay_on_the_cpu() -> None:
@@ -266,14 +266,14 @@ def test_a_device_of_another_process_is_left_alone() -> None:
     here = engine(devices=(gpu, CPU))
     here.warm_up()
     here.check_devices()
-    assert {row[2] for row in here.planner.rates.rows()} == {"cpu"}
+    assert {row[2] for row in here.planner.cost_model.to_rows()} == {"cpu"}
     call = matmul(torch.eye(2), torch.eye(2))
     with pytest.raises(LookupError, match="cuda:0 is computed on by the process that owns it"):
         here.plan(call)
     own = replace(gpu, torch_device="cpu", has_process=False)
     owner = engine(devices=(own,))
     owner.measure_device(own)
-    here.planner.rates.take(owner.planner.rates.rows())
+    here.planner.cost_model.update(owner.planner.cost_model.to_rows())
     plan = here.plan(call)
     assert plan.device is gpu
     with pytest.raises(LookupError, match="cuda:0 is computed on by the process that owns it"):

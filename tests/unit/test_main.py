@@ -1,19 +1,18 @@
-"""The command line."""
+"""Tests of the command line: the commands, their options and their errors."""
 
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from service.api.auth import key_hash
 from uvicorn.config import STARTUP_FAILURE
 
-from service.__main__ import SUMMARIES, main
-from service.api.auth import key_hash
+from service.__main__ import OPENAPI, SUMMARIES, main
 from service.operations import REGISTRY
 from service.server.run import serve
 from service.server.shutdown import Server
@@ -24,17 +23,8 @@ ROOT = Path(__file__).parents[2]
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what the pages are written from, to write into."""
-    for name in ("README.md", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_strategies(capsys: Capture) -> None:
-    """The strategies of each operation are listed, slowest first."""
+    """The command lists the strategies of each operation, slowest first."""
     assert main(["strategies"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0].rstrip(":") for line in lines] == [
@@ -55,34 +45,25 @@ def test_as_a_module() -> None:
     assert run.stderr == ""
 
 
-@pytest.mark.parametrize(
-    ("command", "files"),
-    [
-        ("openapi", ["openapi/openapi.json"]),
-        (
-            "docs",
-            ["docs/operations.md", "docs/settings.md", "docs/errors.md", "docs/images/house.svg"],
-        ),
-    ],
-)
-def test_generated(command: str, files: list[str], empty: Path, capsys: Capture) -> None:
-    """A command writes its files; with --check it says whether they are stale, and changes none."""
-    assert main([command, "--check"]) == 1
-    assert f"{files[0]} is stale: run `make openapi docs`" in capsys.readouterr().err
-    assert not (empty / files[0]).exists()
-    assert main([command]) == 0
-    assert f"wrote {files[0]}" in capsys.readouterr().out
-    assert main([command, "--check"]) == 0
+def test_openapi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """The command writes the document; with `--check` it only reports a stale one."""
+    monkeypatch.chdir(tmp_path)
+    stale = "openapi/openapi.json is stale: run `make openapi docs`\n"
+    assert main(["openapi", "--check"]) == 1
+    assert capsys.readouterr().err == stale
+    assert not OPENAPI.exists()
+    assert main(["openapi"]) == 0
+    assert capsys.readouterr().out == "wrote openapi/openapi.json\n"
+    assert main(["openapi", "--check"]) == 0
     assert capsys.readouterr().err == ""
-    for name in files:
-        (empty / name).write_text("another", encoding="utf-8")
-        assert main([command, "--check"]) == 1
-        assert (empty / name).read_text(encoding="utf-8") == "another"
-        main([command])
+    OPENAPI.write_text("another", encoding="utf-8")
+    assert main(["openapi", "--check"]) == 1
+    assert capsys.readouterr().err == stale
+    assert OPENAPI.read_text(encoding="utf-8") == "another"
 
 
 def test_key(capsys: Capture) -> None:
-    """A key and its hash, which the setting takes; another each time."""
+    """The command prints a new key each time, and its hash, which the setting accepts."""
     assert main(["key"]) == 0
     first = dict(line.split() for line in capsys.readouterr().out.splitlines())
     assert key_hash(first["key"].encode()) == first["hash"]
@@ -91,20 +72,20 @@ def test_key(capsys: Capture) -> None:
     assert first["key"] not in capsys.readouterr().out
 
 
-def test_serve_refuses_to_be_open_to_all(capsys: Capture) -> None:
-    """Beyond loopback it wants keys, or to be told; the message says both."""
+def test_serve_beyond_loopback_needs_keys_or_consent(capsys: Capture) -> None:
+    """On other addresses than loopback the server needs keys or consent; the error names both."""
     assert main(["serve", "--host", "0.0.0.0", "--port", "0"]) == 2
-    told = capsys.readouterr().err
-    assert "0.0.0.0 can be reached from other hosts" in told
+    error = capsys.readouterr().err
+    assert "0.0.0.0 can be reached from other hosts" in error
     for way in ("python -m service key", "SERVICE_API_KEYS", "SERVICE_ALLOW_ANYONE=true"):
-        assert way in told
+        assert way in error
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_server_processes_share_a_folder(
+def test_server_processes_share_a_metrics_folder(
     workers: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """For as long as they run; one process alone needs none, and one that is set is taken."""
+    """Several processes share a temporary folder, one has none; a setting overrides both."""
     shared: list[str] = []
 
     def run(server: Server | Supervisor) -> int:
@@ -126,19 +107,19 @@ def test_server_processes_share_a_folder(
 def test_too_few_open_files(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Connections are held to what is left, which is told with a way out."""
+    """The number of connections is lowered to the free descriptors, with a warning and a remedy."""
     monkeypatch.setattr("service.server.run.make_room", lambda _: 700)
     monkeypatch.setattr(Server, "run", lambda _: None)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     serve(Settings(port=0))
     assert os.environ["SERVICE_MAX_CONNECTIONS"] == "700"
-    (told,) = [each.message for each in caplog.records if each.name == "service"]
-    assert "700 connections may be open, not 10240" in told
-    assert "ulimit -Hn" in told
+    (warning,) = [each.message for each in caplog.records if each.name == "service"]
+    assert "700 connections may be open, not 10240" in warning
+    assert "ulimit -Hn" in warning
 
 
 def test_serve(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    """The server gets the settings, port 0 made a free one, and is announced in five lines."""
+    """Options become settings, port 0 becomes a free port, and five lines are printed."""
     served: list[tuple[int, str, int]] = []
 
     def run(supervisor: Supervisor) -> int:
@@ -158,18 +139,18 @@ def test_serve(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "reason"),
     [
         pytest.param("70000", "less than or equal to 65535; it was '70000'", id="too large"),
         pytest.param("x", "a valid integer, unable to parse string", id="no number"),
     ],
 )
-def test_serve_with_wrong_settings(given: str, told: str, capsys: Capture) -> None:
-    """A setting that cannot be used stops the start with a sentence."""
+def test_serve_with_wrong_settings(given: str, reason: str, capsys: Capture) -> None:
+    """An invalid setting stops the start with an error that names its variable."""
     assert main(["serve", "--port", given]) == 2
     error = capsys.readouterr().err
     assert error.startswith("cannot start: SERVICE_PORT: ")
-    assert told in error
+    assert reason in error
 
 
 @pytest.mark.parametrize(
@@ -208,26 +189,26 @@ def test_serve_with_wrong_settings(given: str, told: str, capsys: Capture) -> No
         ),
     ],
 )
-def test_a_slip(arguments: list[str], detail: str, hint: str, capsys: Capture) -> None:
-    """Is told with what was meant, in two lines, and nothing is done."""
+def test_misspelt(arguments: list[str], detail: str, hint: str, capsys: Capture) -> None:
+    """A misspelt name is an error of two lines: the choices, and the nearest name as a hint."""
     assert main(arguments) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 2
-    assert detail in told[0]
-    assert told[1] == f"hint: {hint}"
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert detail in lines[0]
+    assert lines[1] == f"hint: {hint}"
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         ["--help"],
-        *([name, "--help"] for name in ("serve", "plan", "compare", "openapi", "docs")),
+        *([name, "--help"] for name in ("serve", "plan", "compare", "openapi")),
         *([command, op, "-h"] for command in ("plan", "compare") for op in REGISTRY),
     ],
     ids=" ".join,
 )
-def test_help_ends_with_examples_that_are_read(arguments: list[str], capsys: Capture) -> None:
-    """Each line of them is a command line that its own parser takes; no line is too wide."""
+def test_help_ends_with_valid_examples(arguments: list[str], capsys: Capture) -> None:
+    """The parser accepts each example of its help, and no line of help is too wide."""
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 0
@@ -245,15 +226,15 @@ def test_help_ends_with_examples_that_are_read(arguments: list[str], capsys: Cap
             assert caught.value.code == 0
 
 
-def test_the_help_lists_every_command(capsys: Capture) -> None:
-    """Those that a slip is told of."""
+def test_an_unknown_command_lists_all_commands(capsys: Capture) -> None:
+    """The error for an unknown command lists the same commands as the help."""
     main(["quantum"])
     listed = capsys.readouterr().err.splitlines()[0].partition("the commands are ")[2].split(", ")
     assert listed == list(SUMMARIES)
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Python in a process of its own, in the root of the repository."""
+    """Run Python in a separate process, in the root of the repository."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
@@ -266,15 +247,15 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_loads_no_torch() -> None:
-    """It is there at once."""
+    """The help of the program imports no torch."""
     done = run("-X", "importtime", "-m", "service", "--help")
     assert done.returncode == 0
     assert "service.cli.parser" in done.stderr
     assert "torch" not in done.stderr
 
 
-def test_an_old_python_is_told_what_to_do() -> None:
-    """Before anything is imported that it could not read."""
+def test_an_old_python() -> None:
+    """An unsupported Python exits with a remedy before a module it cannot parse is imported."""
     done = run(
         "-c",
         "import runpy, sys; sys.version_info = (3, 9, 2, 'final', 0); "
@@ -285,16 +266,16 @@ def test_an_old_python_is_told_what_to_do() -> None:
     assert "make run PYTHON=python3.12" in done.stderr
 
 
-def test_what_is_not_installed_is_told() -> None:
-    """A Python without the dependencies, such as the system's own, says which and what to do."""
+def test_without_dependencies() -> None:
+    """Without the dependencies, the error names the missing package and the remedy."""
     done = run("-S", "-m", "service", "serve")
     assert done.returncode == 2
     assert re.match(r"\w+ is not installed for .*`make run` installs", done.stderr)
     assert "Traceback" not in done.stderr
 
 
-def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    """Is named, with the Python that lacks it; the status is that of a refusal."""
+def test_a_missing_package(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """The error names the package and the Python that lacks it; the status is 2."""
 
     def strategies(_: object) -> int:
         raise ModuleNotFoundError(name="uvicorn")
@@ -304,17 +285,17 @@ def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: Capt
     assert f"uvicorn is not installed for {sys.executable}" in capsys.readouterr().err
 
 
-def test_a_fault_of_our_own_is_not_taken_for_a_missing_package(
+def test_a_missing_module_of_the_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A module of the service that is not there is a bug, with its traceback."""
+    """A missing module of the service itself is a bug, which keeps its traceback."""
     monkeypatch.setitem(sys.modules, "service.cli.plan", None)
     with pytest.raises(ModuleNotFoundError):
         main(["plan", "matmul"])
 
 
 def test_plan(capsys: Capture) -> None:
-    """A call is planned without a server."""
+    """The command plans a call without a server."""
     assert main(["plan", "matmul", "--shapes", "2x3", "3x4"]) == 0
     assert "torch" in capsys.readouterr().out
 
@@ -340,36 +321,36 @@ def test_plan(capsys: Capture) -> None:
     ],
 )
 def test_refused(arguments: list[str], detail: str, hint: str | None, capsys: Capture) -> None:
-    """What is refused is told with its hint, and gives status 2."""
+    """An invalid call is an error with its hint, and the status is 2."""
     assert main(arguments) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(detail)
-    assert "hint: " not in told if hint is None else hint in told
+    error = capsys.readouterr().err
+    assert error.startswith(detail)
+    assert "hint: " not in error if hint is None else hint in error
 
 
 def test_refused_by_the_settings(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    """A variable that cannot be used is told, and gives status 2."""
+    """An invalid variable of the environment is an error with its name, and the status is 2."""
     monkeypatch.setenv("SERVICE_PORT", "x")
     assert main(["plan", "matmul", "--shapes", "2x3", "3x4"]) == 2
     assert capsys.readouterr().err.startswith("SERVICE_PORT: ")
 
 
 class Interrupted(StringIO):
-    """A terminal at which somebody presses Ctrl-C."""
+    """A stream that raises KeyboardInterrupt when it is written to."""
 
     def write(self, text: str, /) -> int:
-        """Nothing is written."""
+        """Raise KeyboardInterrupt."""
         raise KeyboardInterrupt
 
 
 def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C ends a command with the status of that signal, and no traceback."""
+    """Ctrl-C ends a command with the status of SIGINT, and no traceback."""
     monkeypatch.setattr(sys, "stdout", Interrupted())
     assert main(["plan", "matmul", "--shapes", "2x3", "3x4"]) == 130
 
 
 def test_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    """Without arguments of its own, main takes those of the process."""
+    """`main` without arguments uses those of the process."""
     monkeypatch.setattr(sys, "argv", ["service", "strategies"])
     assert main() == 0
     assert capsys.readouterr().out.startswith("matmul: ")

@@ -1,4 +1,4 @@
-"""The registry: how strategies are added, found and refused."""
+"""The registry: adding, finding and rejecting strategies."""
 
 from collections.abc import Mapping
 
@@ -20,9 +20,9 @@ def infer(specs: tuple[Spec, ...], *, times: int) -> Inferred:
     return Inferred(specs=specs, shape=spec.shape, dtype=spec.dtype, multiply_adds=times)
 
 
-def unsupported(meaning: Inferred) -> str | None:
-    """No vector."""
-    return "does not take vectors" if len(meaning.shape) == 1 else None
+def unsupported(inferred: Inferred) -> str | None:
+    """Reject vectors."""
+    return "does not take vectors" if len(inferred.shape) == 1 else None
 
 
 def new_op(name: str = "zero", *, auto: tuple[str, ...] = ("fast", "slow")) -> Op[Inferred]:
@@ -33,7 +33,7 @@ def new_op(name: str = "zero", *, auto: tuple[str, ...] = ("fast", "slow")) -> O
         operands=("x",),
         params=(Param("times", "How often.", {}, integer("times", least=1, most=9), default=1),),
         infer=infer,
-        check_overflow=lambda meaning, operands: None,
+        check_overflow=lambda inferred, operands: None,
         auto=auto,
         samples=(),
         error_samples=(),
@@ -67,19 +67,19 @@ def new_op(name: str = "zero", *, auto: tuple[str, ...] = ("fast", "slow")) -> O
     return op
 
 
-def call(compute: object, meaning: Inferred, operands: object) -> Tensor:
+def call(compute: object, inferred: Inferred, operands: object) -> Tensor:
     """The result is the strategy's own."""
     return compute(*operands)  # type: ignore[operator,misc,no-any-return]  # the registry's types
 
 
-def work(meaning: Inferred) -> Work:
+def work(inferred: Inferred) -> Work:
     """A step for each element."""
-    return Work(steps=meaning.elements, flops=0)
+    return Work(steps=inferred.elements, flops=0)
 
 
-def meaning_of(*shape: int, dtype: torch.dtype = torch.float32) -> Inferred:
-    """What the operation means for an operand of that shape."""
-    return new_op().sample_meaning(Sample("", (shape,)), dtype)
+def inferred_of(*shape: int, dtype: torch.dtype = torch.float32) -> Inferred:
+    """Infer the operation for an operand of that shape."""
+    return new_op().infer_sample(Sample("", (shape,)), dtype)
 
 
 def test_strategies_stand_in_order() -> None:
@@ -94,7 +94,7 @@ def test_strategy_runs() -> None:
     """A strategy computes the operation."""
     x = torch.ones(2, 3)
     for strategy in new_op().strategies.values():
-        assert strategy.run(meaning_of(2, 3), [x]).tolist() == [[0.0] * 3] * 2
+        assert strategy.run(inferred_of(2, 3), [x]).tolist() == [[0.0] * 3] * 2
 
 
 def test_function_stays_itself() -> None:
@@ -128,7 +128,7 @@ def test_name_is_taken(name: str) -> None:
 
 
 def test_docstring_is_needed() -> None:
-    """A strategy without words for its users is refused."""
+    """A strategy without a docstring, which users see, is refused."""
     register = new_op().strategy("mute", adapt=call, work=work, dtypes=FLOATS)
     with pytest.raises(ValueError, match="strategy zero/mute needs a docstring"):
         register(lambda x: x)
@@ -139,7 +139,7 @@ def test_docstring_is_needed() -> None:
     [("auto", ["fast", "slow"]), ("slow", ["slow"]), ("picky", ["picky"])],
 )
 def test_resolve(asked: str, found: list[str]) -> None:
-    """`auto` leaves a choice, in its own order; a name stands alone."""
+    """`auto` means several strategies, in its own order; a name means one."""
     assert [strategy.name for strategy in new_op().resolve(asked)] == found
 
 
@@ -177,8 +177,8 @@ def test_unsuitable(
     strategy: str, shape: tuple[int, ...], dtype: torch.dtype, kind: str, reason: str | None
 ) -> None:
     """A strategy says why it does not take a call."""
-    meaning = meaning_of(*shape, dtype=dtype)
-    assert new_op().strategies[strategy].unsuitable(meaning, kind) == reason
+    inferred = inferred_of(*shape, dtype=dtype)
+    assert new_op().strategies[strategy].unsuitable(inferred, kind) == reason
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_unsuitable_error(
     hint: str | None,
 ) -> None:
     """The error gives the reason, and names the strategies that take the call."""
-    error = new_op().unsuitable(wanted, meaning_of(2, dtype=dtype), kinds)
+    error = new_op().unsuitable(wanted, inferred_of(2, dtype=dtype), kinds)
     assert isinstance(error, UnsuitableStrategyError)
     assert (error.detail, error.hint) == (detail, hint)
 
@@ -228,7 +228,7 @@ def test_params(raw: Mapping[str, object], times: int) -> None:
     """A parameter has its default, or what was given, parsed."""
     op = new_op()
     assert parse_params(op.params, raw) == {"times": times}
-    assert op.sample_meaning(Sample("", ((2,),), raw), torch.float32).multiply_adds == times
+    assert op.infer_sample(Sample("", ((2,),), raw), torch.float32).multiply_adds == times
 
 
 def test_wrong_param() -> None:
@@ -237,14 +237,14 @@ def test_wrong_param() -> None:
         parse_params(new_op().params, {"times": 0})
 
 
-def test_meaning() -> None:
-    """A meaning counts its elements; what only some operations have is nothing at first."""
-    meaning = meaning_of(2, 3)
-    assert meaning.elements == 6
-    assert meaning.explanation is None
-    assert meaning.path is None
+def test_inferred() -> None:
+    """An Inferred counts its elements; blocks of some operations alone are None by default."""
+    inferred = inferred_of(2, 3)
+    assert inferred.elements == 6
+    assert inferred.explanation is None
+    assert inferred.path is None
     with pytest.raises(NotImplementedError):
-        _ = meaning.reproduce
+        _ = inferred.reproduce
 
 
 def test_registry_is_a_mapping() -> None:
@@ -264,6 +264,6 @@ def test_operations_have_names_of_their_own() -> None:
 
 
 def test_auto_names_strategies() -> None:
-    """What `auto` stands for has to exist."""
+    """The strategies of `auto` have to exist."""
     with pytest.raises(ValueError, match=r"zero: auto names no strategy \['gone', 'lost'\]"):
         Registry(new_op(auto=("slow", "lost", "gone")))

@@ -1,4 +1,4 @@
-"""Settings from the environment."""
+"""Settings from environment variables."""
 
 import os
 
@@ -21,13 +21,13 @@ def test_defaults() -> None:
 
 
 def test_variables() -> None:
-    """A variable sets its setting; those of others do not matter."""
+    """A variable sets its setting; variables with other prefixes are ignored."""
     settings = from_environment({"SERVICE_PORT": "80", "SERVICE_DTYPE": "float64", "PATH": "/bin"})
     assert (settings.port, settings.dtype) == (80, "float64")
 
 
 def test_overrides() -> None:
-    """What the command line says counts more than a variable; what it leaves out does not."""
+    """An override takes precedence over a variable, unless it is None."""
     settings = from_environment({"SERVICE_PORT": "80", "SERVICE_HOST": "::"}, port=90, host=None)
     assert (settings.port, settings.host) == (90, "::")
 
@@ -85,7 +85,7 @@ def test_unusable(variable: str, value: str, message: str) -> None:
 
 @pytest.mark.parametrize("text", ["tsk_secret", f"{'a' * 64} tsk_secret", f"tsk_secret:{'A' * 64}"])
 def test_a_key_in_place_of_its_hash_is_not_shown(text: str) -> None:
-    """The message says what was meant, and goes to a log that others read."""
+    """A key in place of its hash is not shown in the message, which is logged."""
     with pytest.raises(SettingsError, match=r"SERVICE_API_KEYS: .*python -m service key") as raised:
         from_environment({"SERVICE_API_KEYS": text})
     assert "secret" not in str(raised.value)
@@ -102,7 +102,7 @@ def test_a_key_in_place_of_its_hash_is_not_shown(text: str) -> None:
     ],
 )
 def test_origins(text: str) -> None:
-    """Scheme, host and perhaps a port, as a browser sends them."""
+    """An origin is scheme, host and perhaps a port, as a browser sends it."""
     assert Settings(cors_origins=text).cors_origins == text
 
 
@@ -121,14 +121,14 @@ def test_origins(text: str) -> None:
     ],
 )
 def test_open_beyond_loopback(host: str, reached: bool) -> None:
-    """Where others can reach the host, unless keys are set or it is said to be meant."""
+    """A host beyond loopback is open unless keys are set; `allow_anyone` accepts that."""
     assert Settings(host=host).is_open_beyond_loopback == reached
     assert not Settings(host=host, api_keys="a" * 64).is_open_beyond_loopback
     assert not Settings(host=host, allow_anyone=True).is_open_beyond_loopback
 
 
 def test_settings_do_not_change() -> None:
-    """Settings stay as they were read."""
+    """Settings are immutable."""
     with pytest.raises(ValidationError):
         Settings().port = 1  # type: ignore[misc]  # what is tested
 

@@ -1,5 +1,6 @@
 """Models and versions by their names: operations and strategies, and what is said of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from service.core.call import AUTO, Shape
 from service.core.dtypes import describe
 from service.errors import did_you_mean, quote
 from service.http.errors import NotFoundError
-from service.observability.inference_stats import Duration, Record
+from service.observability.inference_stats import Duration, VersionStatistics
 from service.registry import Op, Registry
 
 PLATFORM: Final = "pytorch_eager"
@@ -93,19 +94,21 @@ def _usual(op: Op[Any]) -> tuple[dict[str, list[int]], list[int]]:
     sample = op.samples[0]
     names = op.operands or [str(index) for index in range(len(sample.shapes))]
     inputs = dict(zip(names, map(_any_sizes, sample.shapes), strict=True))
-    return inputs, _any_sizes(op.sample_meaning(sample, DTYPE).shape)
+    return inputs, _any_sizes(op.infer_sample(sample, DTYPE).shape)
 
 
 def _any_sizes(shape: Shape) -> list[int]:
     return [-1 for _ in shape]
 
 
-def statistics_of(model: Model, records: dict[str, Record]) -> list[schemas.ModelStat]:
+def statistics_of(
+    model: Model, versions: Mapping[str, VersionStatistics]
+) -> list[schemas.ModelStat]:
     """What became of the calls of these versions."""
-    return [_statistics(model.op.name, each, records[each]) for each in model.versions]
+    return [_statistics(model.op.name, each, versions[each]) for each in model.versions]
 
 
-def _statistics(name: str, version: str, record: Record) -> schemas.ModelStat:
+def _statistics(name: str, version: str, record: VersionStatistics) -> schemas.ModelStat:
     phases = {
         phase: schemas.DurationStat.model_validate(getattr(record, phase))
         for phase in ("compute_input", "compute_infer", "compute_output")

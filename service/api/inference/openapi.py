@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from service.codecs.inference.codec import BYTES, JSON
+from service.codecs.media_types import BYTES, JSON
 from service.http.problems import explanations
 
 REF: Final = "#/components/schemas/{model}"

@@ -1,4 +1,4 @@
-"""The protocol's routes: what the server and its models are, and where they compute."""
+"""Routes of the protocol: metadata, statistics and inference."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from importlib.metadata import version as package_version
@@ -8,13 +8,14 @@ from fastapi import APIRouter, Depends, Path
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from service.api.asgi import respond_asgi
 from service.api.inference import schemas
 from service.api.inference.models import Model, configuration, metadata, model_named, statistics_of
 from service.api.inference.openapi import errors
 from service.core.call import AUTO
 from service.http.problems import INFERENCE
-from service.observability.inference_stats import Statistics
-from service.pipeline.inference import InferEndpoint
+from service.observability.inference_stats import InferenceStatistics
+from service.pipeline.inference import InferenceEndpoint
 from service.pipeline.service import Service
 
 NAME: Final = "tensor-service"
@@ -26,16 +27,16 @@ ModelName = Annotated[str, Path(description="An operation.", examples=["matmul"]
 VersionName = Annotated[str, Path(description="A strategy, or `auto`.", examples=["torch"])]
 
 
-class Infer:
-    """POST of a model, or of a version of it, by the names in the path."""
+class InferenceEndpoints:
+    """POST of each version of each model, by the names in the path."""
 
-    def __init__(self, service: Service, statistics: Statistics):
+    def __init__(self, service: Service):
         """Make the endpoints of all versions of all models."""
         self._registry = service.engine.registry
         self._endpoints = {
-            (op.name, version): InferEndpoint(service, op, version, statistics.records[op.name])
+            (op.name, version): InferenceEndpoint(service, op, version)
             for op in self._registry.values()
-            for version in statistics.records[op.name]
+            for version in (AUTO, *op.strategies)
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,10 +44,10 @@ class Infer:
         path = scope["path_params"]
         model = model_named(self._registry, path["model"], path.get("version"))
         endpoint = self._endpoints[model.op.name, path.get("version", AUTO)]
-        await endpoint(scope, receive, send)
+        await respond_asgi(endpoint, scope, receive, send)
 
     @property
-    def posts(self) -> Mapping[str, InferEndpoint]:
+    def by_path(self) -> Mapping[str, InferenceEndpoint]:
         """The endpoints by path."""
         found = {}
         for (model, version), endpoint in self._endpoints.items():
@@ -57,12 +58,12 @@ class Infer:
 
     @property
     def routes(self) -> list[Route]:
-        """The routes of the framework: bare ASGI, without its layers."""
+        """Routes of the framework: bare ASGI, without its layers."""
         return [Route(f"{base}/infer", self, methods=["POST"]) for base in (MODEL, VERSION)]
 
 
-def inference_router(service: Service, statistics: Statistics) -> APIRouter:
-    """The routes that compute nothing."""
+def inference_router(service: Service, statistics: InferenceStatistics) -> APIRouter:
+    """Return the routes that compute nothing."""
     router = APIRouter(tags=["open inference protocol"])
     registry = service.engine.registry
 
@@ -99,7 +100,7 @@ def inference_router(service: Service, statistics: Statistics) -> APIRouter:
         found = [
             each
             for name in registry
-            for each in statistics_of(model_named(registry, name), statistics.records[name])
+            for each in statistics_of(model_named(registry, name), statistics.models[name])
         ]
         return schemas.ModelStats(model_stats=found)
 
@@ -117,11 +118,11 @@ def inference_router(service: Service, statistics: Statistics) -> APIRouter:
 def _add_model(
     router: APIRouter,
     service: Service,
-    statistics: Statistics,
+    statistics: InferenceStatistics,
     base: str,
     named: Callable[..., Coroutine[Any, Any, Model]],
 ) -> None:
-    """The routes of a model, or of a version of it, which `named` finds."""
+    """Add the routes of a model, or of a version of it, which `named` finds."""
     asked = Depends(named)
 
     @router.get(base, responses=errors(404))
@@ -143,5 +144,5 @@ def _add_model(
     @router.get(f"{base}/stats", responses=errors(404))
     async def stats(model: Annotated[Model, asked]) -> schemas.ModelStats:
         """What became of the calls of a model, since this process started."""
-        found = statistics_of(model, statistics.records[model.op.name])
+        found = statistics_of(model, statistics.models[model.op.name])
         return schemas.ModelStats(model_stats=found)

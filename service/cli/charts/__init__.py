@@ -1,4 +1,4 @@
-"""Races and sweeps as pictures: a page that needs no network, or an image. Drawn by Altair."""
+"""Charts of races and sweeps by Altair, as an HTML page that needs no network or as an image."""
 
 from service.cli.charts.files import write_html, write_png
 from service.cli.charts.race import race_chart

@@ -1,4 +1,4 @@
-"""Pictures as files."""
+"""Files of charts: HTML pages and PNG images."""
 
 import json
 from html import escape
@@ -10,7 +10,7 @@ import vl_convert
 
 from service.cli.charts.style import Chart
 
-PAGE: Final = """\
+PAGE_TEMPLATE: Final = """\
 <!DOCTYPE html>
 <html lang="en">
 <head>
@@ -31,27 +31,27 @@ pre {{ overflow-x: auto; font-size: 0.85rem; line-height: 1.25; }}
 </body>
 </html>
 """
-# The menu saves the picture; what would send it to another site is left out.
-EMBED: Final = {
+# The menu saves the chart; the entries that send it to another site are left out.
+EMBED_OPTIONS: Final = {
     "renderer": "svg",
     "actions": {"export": True, "source": False, "compiled": False, "editor": False},
 }
 
 
 def write_png(chart: Chart, path: Path) -> None:
-    """Write the picture as a PNG, at twice its size, for sharp screens."""
+    """Write the chart as a PNG at twice its size, for screens of high resolution."""
     chart.save(str(path), format="png", scale_factor=2)
 
 
 def write_html(chart: Chart, path: Path, title: str, table: str) -> None:
-    """Write a page with the picture and its figures; all it needs is in the file."""
+    """Write a page with the chart and its table; the file loads nothing else."""
     version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
     script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
-    page = PAGE.format(
+    page = PAGE_TEMPLATE.format(
         title=escape(title),
         table=escape(table),
         script=script.replace("</script", "<\\/script"),
         chart=json.dumps(chart.to_dict()).replace("</", "<\\/"),
-        options=json.dumps(EMBED),
+        options=json.dumps(EMBED_OPTIONS),
     )
     path.write_text(page, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A race as a picture: a line for each rung, with its time, its spread and its error."""
+"""Chart of a race: a line for each strategy, with its time, its spread and its error."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ from service.cli.charts.style import (
     decades,
     finish,
     log,
-    middle_half,
+    quartiles,
     small,
 )
 from service.compare import Report, Row
-from service.compare.report import host_line, quickest, rung_names
+from service.compare.report import host_line, quickest, strategy_labels
 from service.core.units import count_text, error_text, ratio_text, time_text
 
 STATES: Final = {
@@ -41,9 +41,9 @@ COLUMN_PX: Final = 66
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One of the pictures side by side: what stands on its axis, and in columns beside it.
+    """Panel of the chart: the field on its axis, and the columns of text beside it.
 
-    `columns` are fields of the records, each with its head.
+    `columns` maps fields of the records to headings.
     """
 
     title: str
@@ -57,17 +57,17 @@ class Panel:
 
 
 def race_chart(report: Report, title: str) -> Chart:
-    """The times of a race and its errors, side by side, a line for each rung."""
+    """Return the times and the errors of a race side by side, a line for each strategy."""
     fastest = quickest(report)
-    names = rung_names(report.rows)
+    names = strategy_labels(report.rows)
     records = [
-        {"label": name, **_rung(report, row, fastest)}
+        {"label": name, **_record(report, row, fastest)}
         for name, row in zip(names, report.rows, strict=True)
     ]
     ran = [record for record in records if record["state"] is not None]
     times = decades(record[name] for record in ran for name in ("low", "median", "high"))
     errors = decades(record["error"] for record in ran if 0 < record["error"] < inf)
-    # An axis by powers has no zero and no infinity: these stand a decade beyond the rest.
+    # A logarithmic axis has no zero and no infinity: these are drawn a decade beyond the rest.
     low, high = (round(log10(end)) for end in errors)
     edges = {0.0: 10.0 ** (low - 1), inf: 10.0 ** (high + 1)}
     found = [edge for edge in edges if any(record["error"] == edge for record in ran)]
@@ -103,8 +103,8 @@ def race_chart(report: Report, title: str) -> Chart:
     return finish(drawn, title, [host_line(report)])
 
 
-def _rung(report: Report, row: Row, fastest: Row | None) -> Record:
-    """What is drawn of a rung."""
+def _record(report: Report, row: Row, fastest: Row | None) -> Record:
+    """Return the fields of a strategy that are drawn."""
     if row.agreement is None:
         about = "" if row.estimated_ns is None else f": about {time_text(row.estimated_ns)}"
         texts = {"time_text": f"skipped{about}", "speedup_text": "", "error_text": ""}
@@ -116,7 +116,7 @@ def _rung(report: Report, row: Row, fastest: Row | None) -> Record:
     return {
         "state": FASTEST if row is fastest else state,
         "median": row.median_ns,
-        **middle_half(row),
+        **quartiles(row),
         "time_text": time_text(row.median_ns),
         "speedup_text": "" if speedup is None else ratio_text(speedup),
         "error": row.agreement.max_abs_error,
@@ -125,7 +125,7 @@ def _rung(report: Report, row: Row, fastest: Row | None) -> Record:
 
 
 def _draw(panel: Panel, records: Sequence[Record]) -> alt.LayerChart:
-    """Marks in a row for each record, and columns of figures on the right, each with its head."""
+    """Return a row of marks for each record, with columns of text on the right."""
     order = [record["label"] for record in records]
     rows = alt.Axis(title=None, labelFontSize=12, labelPadding=9, ticks=False)
     base = alt.Chart(data(records)).encode(y=alt.Y("label:N", sort=order, axis=rows))
@@ -154,7 +154,7 @@ def _draw(panel: Panel, records: Sequence[Record]) -> alt.LayerChart:
 
 
 def _states(records: Sequence[Record]) -> tuple[alt.Color, alt.Shape]:
-    """Colour and shape of the states that there are, in one legend."""
+    """Return colour and shape of the states in use, with one legend."""
     used = [state for state in STATES if any(record["state"] == state for record in records)]
     legend = alt.Legend(
         title=None, orient="bottom", direction="horizontal", labelFontSize=12, symbolOpacity=1

@@ -1,7 +1,7 @@
-"""What all pictures share: colours, axes by powers of ten with their units, titles.
+"""Style of all charts: colours, logarithmic axes with units, titles.
 
-Colours are those of Okabe and Ito, which people who do not see all colours can tell apart, without
-their yellow, which is too faint on white. Shapes and words tell what colours tell.
+The colours are those of Okabe and Ito, which stay distinct in colour blindness, without their
+yellow, which is too faint on white. Shapes and words repeat what colours show.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ VERMILION, ORANGE, SKY, GREEN = "#D55E00", "#E69F00", "#56B4E9", "#009E73"
 BLUE, PURPLE, BLACK, GREY = "#0072B2", "#CC79A7", "#000000", "#767676"
 INK, FAINT, GRID = "#222222", "#D0D0D0", "#E8E8E8"
 MAX_TICKS: Final = 8
-# Of nanoseconds, in the unit that suits each power of ten.
+# Label of a tick in nanoseconds, with the unit of its power of ten.
 TIME_LABEL: Final = (
     "datum.value >= 1e9 ? format(datum.value / 1e9, ',') + ' s' : "
     "datum.value >= 1e6 ? datum.value / 1e6 + ' ms' : "
@@ -29,30 +29,30 @@ TIME_LABEL: Final = (
 
 
 def data(records: Iterable[Mapping[str, Any]]) -> alt.Data:
-    """The records that a picture is drawn from."""
+    """Return records as the data of a chart."""
     return alt.Data(values=list(records))  # type: ignore[no-untyped-call]  # altair does not annotate it
 
 
-def middle_half(row: Row) -> dict[str, float]:
-    """The ends of the middle half of the runs, in nanoseconds."""
+def quartiles(row: Row) -> dict[str, float]:
+    """Return the first and third quartile of the runs, in nanoseconds."""
     low, high = np.percentile(row.times_ns, [25, 75])
     return {"low": float(low), "high": float(high)}
 
 
 def decades(values: Iterable[float]) -> tuple[float, float]:
-    """The powers of ten that hold `values`, which are above zero; a decade if there are none."""
+    """Return the powers of ten around positive `values`, or one decade if there are none."""
     logs = [log10(max(value, 1e-300)) for value in values] or [0.0]
     low, high = floor(min(logs)), ceil(max(logs))
     return 10.0**low, 10.0 ** max(high, low + 1)
 
 
 def log(domain: tuple[float, float]) -> alt.Scale:
-    """A scale by powers."""
+    """Return a logarithmic scale."""
     return alt.Scale(type="log", domain=list(domain), nice=False)
 
 
 def axis(title: str, domain: tuple[float, float], label: str) -> alt.Axis:
-    """An axis with a tick at powers of ten, each with its unit."""
+    """Return an axis with ticks at powers of ten; `label` is the expression of their text."""
     low, high = (round(log10(end)) for end in domain)
     step = ceil((high - low + 1) / MAX_TICKS)
     ticks = [10.0**power for power in range(low, high + 1, step)]
@@ -60,12 +60,12 @@ def axis(title: str, domain: tuple[float, float], label: str) -> alt.Axis:
 
 
 def small(text: str) -> alt.TitleParams:
-    """The title of a part."""
+    """Return the title of a panel."""
     return alt.TitleParams(text, anchor="start", fontSize=12, fontWeight="normal", color=INK)
 
 
 def finish(chart: Chart, title: str, notes: Sequence[str]) -> Chart:
-    """The picture with its title, on white."""
+    """Return the chart with its title and notes, on white."""
     text = alt.TitleParams(
         title, subtitle=list(notes), anchor="start", fontSize=15, subtitleColor=GREY, offset=14
     )

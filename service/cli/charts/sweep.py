@@ -1,4 +1,4 @@
-"""A sweep as a picture: time against size, a line for each strategy."""
+"""Chart of a sweep: time against size, a line for each strategy."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -26,9 +26,9 @@ from service.cli.charts.style import (
     decades,
     finish,
     log,
-    middle_half,
+    quartiles,
 )
-from service.compare.report import host_line, rung_names
+from service.compare.report import host_line, strategy_labels
 from service.compare.sweep import Sweep
 from service.core.units import time_text
 
@@ -40,13 +40,13 @@ LABEL_PX: Final = 15
 
 
 def sweep_chart(sweep: Sweep, title: str, limit_ns: int) -> Chart:
-    """Time against size, a line for each strategy; a ring marks where one stops."""
+    """Return time against size, a line for each strategy; a ring marks the size where it stops."""
     first, last = sweep.sizes[0], sweep.sizes[-1]
-    named = dict(zip(rung_names(sweep.lines), sweep.lines, strict=True))
+    named = dict(zip(strategy_labels(sweep.lines), sweep.lines, strict=True))
     lines = {name: line for name, line in named.items() if line.rows}
     names = list(lines)
     points: list[Record] = [
-        {"line": name, "n": size, "median": row.median_ns, **middle_half(row)}
+        {"line": name, "n": size, "median": row.median_ns, **quartiles(row)}
         for name, line in lines.items()
         for size, row in line.rows
     ]
@@ -109,7 +109,7 @@ def sweep_chart(sweep: Sweep, title: str, limit_ns: int) -> Chart:
 
 
 def _place_labels(ends: Sequence[Record], times: tuple[float, float]) -> None:
-    """Give each end a `label`, the time beside which its name stands clear of the others."""
+    """Add `label` to each end: the time at which its name is drawn without overlapping others."""
     low, high = (log10(end) for end in times)
     pixels = (high - low) / HEIGHT_PX
     previous = -inf

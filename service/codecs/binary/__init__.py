@@ -1,1 +1,1 @@
-"""Binary formats: safetensors, npy, npz and raw bytes."""
+"""Binary formats: safetensors, npy, npz and bare bytes."""

@@ -1,4 +1,10 @@
-"""npz bodies: a zip archive with one npy file for each operand, as numpy.savez writes it."""
+"""npz requests: a zip archive with one npy file for each operand, as numpy.savez writes it.
+
+The directory of the archive is parsed here, because the module zipfile needs a file, which would
+copy the body, and accepts bytes before an archive and members that overlap. All that numpy.savez
+never writes is refused: encryption, sizes of 4 GB and more, comments, and methods other than
+stored and deflated.
+"""
 
 import zlib
 from collections.abc import Mapping
@@ -8,9 +14,10 @@ from struct import Struct
 from typing import Any, Final, NoReturn
 
 from service.codecs.base import NO_FIELDS, UNBOUNDED_BYTES, Body, Buffer, DecodeContext
-from service.codecs.binary.npy import read_span
-from service.codecs.binary.slices import TensorSlice, call_on
-from service.codecs.compression import DEFLATE, zlib_pieces
+from service.codecs.binary.npy import read_slice
+from service.codecs.binary.slices import TensorSlice, call_from_slices
+from service.codecs.compression import DEFLATE_WBITS, zlib_pieces
+from service.codecs.media_types import NPZ
 from service.codecs.request import MAX_OPERANDS
 from service.core.call import Call
 from service.errors import (
@@ -22,24 +29,27 @@ from service.errors import (
 )
 from service.registry import Op
 
-# Disk, disk of the directory, entries here, entries, its size, its offset, length of the comment.
+# End of the directory: signature, disk, disk of the directory, entries on this disk, entries,
+# size and offset of the directory, length of the comment.
 END: Final = Struct("<4s4H2IH")
-# Versions, flags, method, time, date, checksum, packed, size, lengths of name, extra and comment,
-# disk, attributes, offset of the local header.
+# Entry of the directory: signature, two versions, flags, method, time, date, checksum, packed size,
+# size, lengths of name, extra field and comment, disk, attributes, offset of the local header.
 ENTRY: Final = Struct("<4s6H3I5H2I")
-# Version, flags, method, time, date, checksum, packed, size, lengths of name and extra.
+# Local header: signature, version, flags, method, time, date, checksum, packed size, size,
+# lengths of name and extra field.
 LOCAL: Final = Struct("<4s5H3I2H")
 STORED: Final = 0
 DEFLATED: Final = 8
-# Hints for deflate, sizes after the data (the directory has them anyway), names in UTF-8.
+# Hints for deflate, sizes after the data (the directory has them, too), names in UTF-8.
 FLAGS: Final = 0x080E
-NEWEST: Final = 45  # 4.5, which numpy writes: it has sizes of 64 bits
-ZIP64: Final = 0xFFFFFFFF
+MAX_VERSION: Final = 45  # 4.5, which numpy writes; it introduced sizes of 64 bits
+ZIP64: Final = 0xFFFFFFFF  # in place of a size that stands in a zip64 record
+SUFFIX: Final = ".npy"
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file of the archive: `packed` bytes from `start` on, `size` when inflated."""
+    """A file of the archive: `packed` bytes from `start` on, `size` bytes inflated."""
 
     name: str
     method: int
@@ -50,7 +60,7 @@ class Member:
 
 
 def read_members(body: Body, *, most: int) -> list[Member]:
-    """The members in the order of the directory, at most `most` of them."""
+    """Return the members in the order of the directory, at most `most`. Nothing is inflated."""
     end = len(body) - END.size
     if end < 0:
         _refuse(f"it has {len(body)} bytes, and the end of its directory alone has {END.size}")
@@ -81,7 +91,7 @@ def read_members(body: Body, *, most: int) -> list[Member]:
 
 
 def _read_entry(body: Body, position: int, end: int, directory: int) -> tuple[Member, int, int]:
-    """A member, where its local header begins, and where the next entry does."""
+    """Return a member, the offset of its local header, and that of the next entry."""
     if position + ENTRY.size > end:
         _refuse("its directory ends within an entry")
     fields = ENTRY.unpack_from(body, position)
@@ -92,8 +102,10 @@ def _read_entry(body: Body, position: int, end: int, directory: int) -> tuple[Me
         _refuse("its directory ends within an entry, or has something else in place of one")
     raw = bytes(body[after : after + named])
     name = raw.decode("utf-8", "replace")
-    if needed > NEWEST:
-        _refuse(f"{quote(name)} needs version {needed} of the format; {NEWEST} and less are read")
+    if needed > MAX_VERSION:
+        _refuse(
+            f"{quote(name)} needs version {needed} of the format; {MAX_VERSION} and less are read"
+        )
     if flags & ~FLAGS:
         _refuse(f"{quote(name)} is encrypted, or flagged as what is not read ({flags:#06x})")
     if method not in (STORED, DEFLATED):
@@ -108,7 +120,7 @@ def _read_entry(body: Body, position: int, end: int, directory: int) -> tuple[Me
 
 
 def _find_data(body: Body, offset: int, directory: int, raw: bytes) -> int | None:
-    """Where the data of a member begin: after a local header of the same name."""
+    """Return the offset of a member's data, or None if no local header of its name precedes it."""
     if offset + LOCAL.size > directory:
         return None
     signature, *_, named, extra = LOCAL.unpack_from(body, offset)
@@ -118,22 +130,14 @@ def _find_data(body: Body, offset: int, directory: int, raw: bytes) -> int | Non
     return int(begin + named + extra)
 
 
-def _refuse(why: str) -> NoReturn:
-    raise MalformedBodyError(f"the body is no zip archive of npy files: {why}")
-
-
-SUFFIX: Final = ".npy"
-
-
 class NpzCodec:
-    """application/x-npz, read only."""
+    """application/x-npz, for requests alone."""
 
-    media_type: Final = "application/x-npz"
-    # Never in the event loop: a few bytes may inflate to all that is allowed.
-    thread_bytes: Final = UNBOUNDED_BYTES
+    media_type: Final = NPZ
+    thread_bytes: Final = UNBOUNDED_BYTES  # zlib releases the GIL
 
     def try_decode(self, *_: object) -> Call | None:
-        """Nothing: what is in an archive takes as long as it likes."""
+        """Return None: a few bytes may inflate to all that is allowed."""
         return None
 
     def decode(
@@ -147,31 +151,31 @@ class NpzCodec:
                 f"the body may have {context.max_body_bytes} bytes (SERVICE_MAX_BODY_BYTES), and "
                 f"its members inflate to {total}"
             )
-        spans: dict[str, tuple[TensorSlice, Buffer]] = {}
+        slices: dict[str, tuple[TensorSlice, Buffer]] = {}
         for member in members:
             name = member.name.removesuffix(SUFFIX)
             if name == member.name:
                 raise MalformedBodyError(f"the member {quote(name)} is no npy file by its name")
-            spans[name] = _read_member(body, member)
-        return call_on(spans, op, context, query)
+            slices[name] = _read_member(body, member)
+        return call_from_slices(slices, op, context, query)
 
 
 def _read_member(body: Body, member: Member) -> tuple[TensorSlice, Buffer]:
-    """The tensor of a member, and the buffer it lies in: the body's own if it is stored there."""
+    """Return the tensor of a member, and its buffer: the body itself if it is not deflated."""
     packed = memoryview(body)[member.start : member.start + member.packed]
     file = packed if member.method == STORED else _inflate(packed, member)
     name = quote(member.name)
     if zlib.crc32(file) != member.checksum:
         raise MalformedBodyError(f"the checksum of {name} is not that of its bytes")
-    return read_span(file, f"the member {name}"), file
+    return read_slice(file, f"the member {name}"), file
 
 
 def _inflate(packed: memoryview, member: Member) -> memoryview:
-    """The bytes of a deflated member, which are as many as the directory says."""
+    """Return the bytes of a deflated member; their count has to be that in the directory."""
     inflated = memoryview(bytearray(member.size))
     name = quote(member.name)
     position = 0
-    for piece in zlib_pieces(packed, DEFLATE, f"the member {name} is not deflated"):
+    for piece in zlib_pieces(packed, DEFLATE_WBITS, f"the member {name} is not deflated"):
         end = position + len(piece)
         if end > member.size:
             break
@@ -181,3 +185,7 @@ def _inflate(packed: memoryview, member: Member) -> memoryview:
         if position == member.size:
             return inflated
     raise MalformedBodyError(f"{name} does not inflate to {member.size} bytes")
+
+
+def _refuse(why: str) -> NoReturn:
+    raise MalformedBodyError(f"the body is no zip archive of npy files: {why}")

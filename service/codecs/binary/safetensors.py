@@ -1,4 +1,8 @@
-"""safetensors bodies and answers."""
+"""safetensors requests and responses.
+
+A JSON header gives dtype, shape and offsets of each tensor. All of it is checked before a tensor is
+made: lengths against the bytes that are there, offsets against each other, names for duplicates.
+"""
 
 import json
 from collections.abc import Mapping
@@ -13,26 +17,30 @@ from service.codecs.base import (
     SHORT_BYTES,
     UNBOUNDED_BYTES,
     Body,
-    Chunks,
     DecodeContext,
-    Encoded,
 )
-from service.codecs.binary.slices import DecodedHeader, TensorSlice, call_of, recipe_of
+from service.codecs.binary.slices import (
+    CACHED_HEADER_BYTES,
+    DecodedHeader,
+    TensorSlice,
+    call_from_header,
+    decode_header,
+)
 from service.codecs.envelope import envelope_headers, envelope_json
 from service.codecs.json.document import depth_of
+from service.codecs.media_types import SAFETENSORS
 from service.codecs.tensor_bytes import to_bytes
-from service.core.call import Call, Outcome, Output, Tensor
+from service.core.call import Call, Outcome, Output
 from service.core.dtypes import DTYPES, Dtype, describe
-from service.core.timing import Timings
+from service.core.response import HttpResponse
+from service.core.timing import Stopwatch
 from service.core.validators import integers
 from service.errors import DuplicateKeyError, MalformedBodyError, UnknownDtypeError, quote
 from service.registry import Op
 
-LONGEST_HEADER: Final = 65_536
-# Headers up to here are remembered: clients send the same shapes again.
-SHORT_HEADER: Final = 1024
-PREFIX: Final = 8  # bytes of the header's length
-DEEPEST: Final = 3
+MAX_HEADER_BYTES: Final = 65_536
+PREFIX: Final = 8  # size of the field with the header's length
+MAX_DEPTH: Final = 3  # the header, an entry, a shape
 METADATA: Final = "__metadata__"
 KEYS: Final = {"dtype", "shape", "data_offsets"}
 CODES: Final[Mapping[str, Dtype]] = {
@@ -43,56 +51,60 @@ CODES: Final[Mapping[str, Dtype]] = {
         *(("BOOL", "bool"), ("C64", "complex64")),
     )
 }
+_CODE_OF: Final = {dtype.name: code for code, dtype in CODES.items()}
 
 
-def read_spans(body: Body) -> tuple[bytes, Mapping[str, TensorSlice]]:
-    """The text of the header, and each tensor by its name, from there to the end of the body."""
+def read_slices(body: Body) -> tuple[bytes, Mapping[str, TensorSlice]]:
+    """Return the text of the header and the tensors by name; they have to fill the body."""
     if len(body) < PREFIX:
         _refuse(f"it has {len(body)} bytes, and begins with 8 that give the length of its header")
     length = int.from_bytes(body[:PREFIX], "little")
     start = PREFIX + length
-    if length > LONGEST_HEADER:
-        _refuse(f"its header would have {length} bytes; at most {LONGEST_HEADER} are read")
+    if length > MAX_HEADER_BYTES:
+        _refuse(f"its header would have {length} bytes; at most {MAX_HEADER_BYTES} are read")
     if start > len(body):
         _refuse(f"it ends after {len(body)} bytes, within a header of {length}")
     text = bytes(memoryview(body)[PREFIX:start])
-    spans, end = (_read_short if length <= SHORT_HEADER else read_header)(text)
+    slices, end = (_read_header_cached if length <= CACHED_HEADER_BYTES else read_header)(text)
     if end != len(body):
         _refuse(f"its tensors end at byte {end}, and the body at {len(body)}")
-    return text, spans
+    return text, slices
 
 
 def read_header(text: bytes) -> tuple[Mapping[str, TensorSlice], int]:
-    """Each tensor by its name, and where the last one ends."""
+    """Return the tensors by name, and the end of the last one in the body."""
     start = PREFIX + len(text)
-    spans = {}
+    slices = {}
     ends = []
     for name, entry in _read_entries(text).items():
         dtype, shape, begin, end = _read_entry(name, entry)
-        spans[name] = TensorSlice(dtype, shape, start + begin)
+        slices[name] = TensorSlice(dtype, shape, start + begin)
         ends.append((begin, end))
     position = 0
     for begin, end in sorted(ends):
         if begin != position:
             _refuse(f"one tensor ends at byte {position} of the data, the next begins at {begin}")
         position = end
-    return spans, start + position
+    return slices, start + position
 
 
-_read_short: Final = lru_cache(maxsize=256)(read_header)
+_read_header_cached: Final = lru_cache(maxsize=256)(read_header)
 
 
 def _read_entries(text: bytes) -> dict[str, Any]:
-    """The JSON object of the header, without its metadata; no name is in it twice."""
+    """Return the JSON object of the header, without its metadata.
+
+    Raises DuplicateKeyError if an object has a key twice.
+    """
     try:
         header = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         _refuse(f"its header is not JSON: {error}")
     if not isinstance(header, dict) or not text.startswith(b"{"):
         _refuse("its header does not begin as a JSON object")
-    if depth_of(text) > DEEPEST:
-        _refuse(f"its header is nested deeper than the {DEEPEST} that a shape takes")
-    # A pair that was lost to its twin leaves a colon that is not accounted for.
+    if depth_of(text) > MAX_DEPTH:
+        _refuse(f"its header is nested deeper than the {MAX_DEPTH} that a shape takes")
+    # orjson drops the first of two pairs with one key: its colon is then missing from the count.
     if b"\\" in text or _count_colons(header) != text.count(b":"):
         json.loads(text, object_pairs_hook=_unique)
     metadata = header.pop(METADATA, {})
@@ -102,7 +114,7 @@ def _read_entries(text: bytes) -> dict[str, Any]:
 
 
 def _count_colons(value: object) -> int:
-    """Colons between names and values, and in strings."""
+    """Return the number of colons between keys and values, and in strings."""
     if isinstance(value, str):
         return value.count(":")
     if isinstance(value, list):
@@ -124,7 +136,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _read_entry(name: str, entry: Any) -> tuple[Dtype, tuple[int, ...], int, int]:
-    """dtype, shape, and the bytes that a tensor takes: from one offset up to another."""
+    """Return dtype and shape of a tensor, and its begin and end in the data."""
     if not isinstance(entry, dict) or entry.keys() != KEYS:
         _refuse(f"{quote(name)} is no object of {', '.join(sorted(KEYS))}")
     code, shape = entry["dtype"], integers(entry["shape"])
@@ -153,22 +165,19 @@ def _refuse(why: str) -> NoReturn:
     raise MalformedBodyError(f"the body is no safetensors file: {why}")
 
 
-_CODE_OF: Final = {dtype.name: code for code, dtype in CODES.items()}
-
-
 @lru_cache(maxsize=64)
-def _known_recipe(
+def _cached_header(
     text: bytes, op: Op[Any], context: DecodeContext, query: tuple[tuple[str, str], ...]
 ) -> DecodedHeader:
-    # Clients send the same shapes again.
-    spans, _ = read_header(text)
-    return recipe_of(spans, op, context, dict(query))
+    """Return the checked call for the text of a short header."""
+    slices, _ = read_header(text)
+    return decode_header(slices, op, context, dict(query))
 
 
 class SafetensorsCodec:
-    """application/x-safetensors. It has no code for complex128."""
+    """application/x-safetensors, which has no code for complex128."""
 
-    media_type: Final = "application/x-safetensors"
+    media_type: Final = SAFETENSORS
     thread_bytes: Final = UNBOUNDED_BYTES
     dtypes: Final = frozenset(dtype.torch for dtype in CODES.values())
     element_ns: Final = 0
@@ -184,32 +193,30 @@ class SafetensorsCodec:
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """The call on the tensors of a body, whose names are those of the operands."""
-        text, spans = read_spans(body)
-        if len(text) <= SHORT_HEADER:
-            recipe = _known_recipe(text, op, context, tuple(query.items()))
+        text, slices = read_slices(body)
+        if len(text) <= CACHED_HEADER_BYTES:
+            header = _cached_header(text, op, context, tuple(query.items()))
         else:
-            recipe = recipe_of(spans, op, context, query)
-        return call_of(recipe, dict.fromkeys(spans, body), op, context)
+            header = decode_header(slices, op, context, query)
+        return call_from_header(header, dict.fromkeys(slices, body), op, context)
 
-    def result(self, tensor: Tensor, output: Output) -> Chunks:
-        """The bytes of the tensor; the header is made when the time they took is known."""
-        return (to_bytes(tensor),)
-
-    def answer(
-        self, outcome: Outcome, payload: Chunks, timings: Timings, request_id: str
-    ) -> Encoded:
-        """The tensor `result`; the envelope is JSON text among the metadata."""
-        texts = timings.texts()
+    def encode(
+        self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
+    ) -> HttpResponse:
+        """Return a file of the tensor `result`; the envelope is JSON text among its metadata."""
+        data = to_bytes(outcome.result)
+        texts = watch.stop()
         envelope = envelope_json(outcome, texts, request_id)
         described = {
             METADATA: {"envelope": envelope.decode()},
             "result": {
                 "dtype": _CODE_OF[describe(outcome.result.dtype).name],
                 "shape": tuple(outcome.result.shape),
-                "data_offsets": (0, sum(map(len, payload))),
+                "data_offsets": (0, len(data)),
             },
         }
         header = orjson.dumps(described)
         header += b" " * (-len(header) % 8)  # so that the tensor is aligned in the file
         head = len(header).to_bytes(PREFIX, "little") + header
-        return Encoded((head, *payload), envelope_headers(outcome, texts, envelope))
+        headers = envelope_headers(outcome, texts, envelope)
+        return HttpResponse.of(self.media_type, (head, data), headers)

@@ -1,8 +1,11 @@
-"""Tensors over the bytes of a body, by the names of an operation's operands."""
+"""Tensors inside a buffer, by the names of an operation's operands.
+
+A header that was decoded once is reused for all bodies that begin with the same bytes.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from service.codecs.base import Buffer, DecodeContext
 from service.codecs.json.nested import check_size
@@ -15,53 +18,61 @@ from service.core.dtypes import Dtype
 from service.errors import MissingFieldError, Place, UnknownFieldError, quote
 from service.registry import Op
 
+# Decoded headers up to this length are cached: clients send the same shapes again.
+CACHED_HEADER_BYTES: Final = 1024
+
 
 @dataclass(slots=True)
 class TensorSlice:
-    """Where a tensor lies in a buffer: elements of `dtype`, row by row, from `offset` on.
+    """Position of a tensor in a buffer: elements of `dtype` in row-major order from `offset` on.
 
-    With `columns` they lie column by column: the first axis varies fastest.
+    With `column_major` the first axis varies fastest.
     """
 
     dtype: Dtype
     shape: Shape
     offset: int
-    columns: bool = False
+    column_major: bool = False
 
     def read(self, buffer: Buffer, pointer: str) -> Tensor:
-        """The tensor in that buffer."""
+        """Return the tensor over that buffer."""
         return from_buffer(
-            buffer, self.dtype, self.shape, pointer, offset=self.offset, columns=self.columns
+            buffer,
+            self.dtype,
+            self.shape,
+            pointer,
+            offset=self.offset,
+            column_major=self.column_major,
         )
 
 
 @dataclass(slots=True)
-class SpanOperand:
-    """An operand that waits to be looked at: it is not copied unless it is not aligned."""
+class SliceOperand:
+    """An operand over a part of a buffer, copied only if it is not aligned."""
 
-    span: TensorSlice
+    tensor_slice: TensorSlice
     buffer: Buffer
     pointer: str
 
     @property
     def dtype(self) -> Dtype:
-        """The dtype that the body states."""
-        return self.span.dtype
+        """The dtype stated in the body."""
+        return self.tensor_slice.dtype
 
     def read(self, dtype: Dtype) -> tuple[Tensor, None]:
-        """The tensor over the bytes of the body; none of them is lost."""
-        return self.span.read(self.buffer, self.pointer), None
+        """Return the tensor over the buffer; no digits are lost."""
+        return self.tensor_slice.read(self.buffer, self.pointer), None
 
 
 def pointer_of(name: str, op: Op[Any]) -> str:
-    """Where an operand would stand in a JSON body."""
+    """Return the pointer that an operand would have in a JSON body."""
     return f"/{escape(name)}" if op.operands is not None else f"/operands/{escape(name)}"
 
 
 def check_names(names: Sequence[str], op: Op[Any]) -> None:
-    """Raise an error for names that a list of operands does not have: `0`, `1`, ... are right.
+    """Check that the operands of an operation that takes a list are named `0`, `1`, ...
 
-    Those of an operation with named operands are checked with its other fields.
+    Names for other operations are checked with their fields.
     """
     if op.operands is not None:
         return
@@ -81,9 +92,10 @@ def check_names(names: Sequence[str], op: Op[Any]) -> None:
 
 @dataclass(slots=True)
 class DecodedHeader:
-    """A checked call but for its data: fields, and where each operand lies in its buffer.
+    """A checked call without its data: fields, and the slice of each operand.
 
-    It is `uniform` if all operands are of one dtype, so that nothing is left to promote.
+    `operands` has name, pointer and slice of each. The header is `uniform` if all operands are of
+    one dtype, so that nothing has to be promoted.
     """
 
     fields: Fields
@@ -91,44 +103,52 @@ class DecodedHeader:
     uniform: bool
 
 
-def recipe_of(
-    spans: Mapping[str, TensorSlice], op: Op[Any], context: DecodeContext, query: Mapping[str, str]
+def decode_header(
+    slices: Mapping[str, TensorSlice], op: Op[Any], context: DecodeContext, query: Mapping[str, str]
 ) -> DecodedHeader:
-    """The recipe of a call on these tensors, with the fields of the query string."""
-    check_names(list(spans), op)
-    names = op.operands if op.operands is not None else [str(i) for i in range(len(spans))]
-    # The operation's own come first, in its order; it refuses the others.
-    ordered = dict.fromkeys((*(name for name in names if name in spans), *spans))
+    """Return the checked call on these tensors, with the fields of the query string."""
+    check_names(list(slices), op)
+    names = op.operands if op.operands is not None else [str(i) for i in range(len(slices))]
+    # Operands of the operation come first, in its order; `check_fields` refuses the others.
+    ordered = dict.fromkeys((*(name for name in names if name in slices), *slices))
     for name in ordered:
-        check_size(spans[name].shape, pointer_of(name, op), context)
+        check_size(slices[name].shape, pointer_of(name, op), context)
     fields = check_fields(op, read_query(query, op, context), ordered, context)
-    dtypes = {span.dtype.torch for span in spans.values()}
+    dtypes = {tensor_slice.dtype.torch for tensor_slice in slices.values()}
     return DecodedHeader(
         fields,
-        tuple((name, pointer_of(name, op), spans[name]) for name in ordered),
+        tuple((name, pointer_of(name, op), slices[name]) for name in ordered),
         uniform=len(dtypes) == 1 and not context.shapes,
     )
 
 
-def call_of(
-    recipe: DecodedHeader, buffers: Mapping[str, Buffer], op: Op[Any], context: DecodeContext
+def call_from_header(
+    header: DecodedHeader, buffers: Mapping[str, Buffer], op: Op[Any], context: DecodeContext
 ) -> Call:
-    """The call of a recipe on the data of these buffers, one for each operand."""
-    if recipe.uniform:
-        tensors = [span.read(buffers[name], pointer) for name, pointer, span in recipe.operands]
-        return recipe.fields.call(op, tuple(tensors))
+    """Return the call of a header on the data in these buffers, one for each operand."""
+    if header.uniform:
+        tensors = [
+            tensor_slice.read(buffers[name], pointer)
+            for name, pointer, tensor_slice in header.operands
+        ]
+        return header.fields.call(op, tuple(tensors))
     operands = [
-        SpanOperand(span, buffers[name], pointer) for name, pointer, span in recipe.operands
+        SliceOperand(tensor_slice, buffers[name], pointer)
+        for name, pointer, tensor_slice in header.operands
     ]
-    return complete_call(op, recipe.fields, operands, context)
+    return complete_call(op, header.fields, operands, context)
 
 
-def call_on(
-    spans: Mapping[str, tuple[TensorSlice, Buffer]],
+def call_from_slices(
+    slices: Mapping[str, tuple[TensorSlice, Buffer]],
     op: Op[Any],
     context: DecodeContext,
     query: Mapping[str, str],
 ) -> Call:
-    """The call on these tensors, each in its buffer, with the fields of the query string."""
-    recipe = recipe_of({name: span for name, (span, _) in spans.items()}, op, context, query)
-    return call_of(recipe, {name: buffer for name, (_, buffer) in spans.items()}, op, context)
+    """Return the call on these tensors, each in its buffer, with the fields of the query string."""
+    header = decode_header(
+        {name: tensor_slice for name, (tensor_slice, _) in slices.items()}, op, context, query
+    )
+    return call_from_header(
+        header, {name: buffer for name, (_, buffer) in slices.items()}, op, context
+    )

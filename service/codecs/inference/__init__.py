@@ -1,1 +1,1 @@
-"""Bodies and answers of the Open Inference Protocol."""
+"""Requests and responses of the Open Inference Protocol."""

@@ -1,7 +1,7 @@
-"""The Open Inference Protocol: one request, read and answered as JSON or with binary tensor data.
+"""The Open Inference Protocol: requests and responses in JSON or with binary tensor data.
 
-Unlike the other formats it is made for each request: the headers say where its JSON ends, and the
-body what the answer looks like.
+Unlike the other codecs, which are shared, one is created for each request: a header has the length
+of the JSON, and the body selects the form of the response.
 """
 
 import re
@@ -20,41 +20,36 @@ from service.codecs.base import (
     THREAD_TEXT_BYTES,
     UNBOUNDED_BYTES,
     Body,
-    Chunks,
     DecodeContext,
-    Encoded,
 )
+from service.codecs.binary.slices import CACHED_HEADER_BYTES
 from service.codecs.compression import pack
-from service.codecs.inference.request import DATATYPES, RESULT, Asked, read_request
+from service.codecs.inference.request import DATATYPES, RESULT, ParsedRequest, read_request
 from service.codecs.json.writer import data_json
+from service.codecs.media_types import BYTES, JSON
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output, Tensor
 from service.core.dtypes import describe
-from service.core.timing import Timings, server_timing
+from service.core.response import HttpResponse
+from service.core.timing import SERVER_TIMING, Stopwatch
 from service.errors import MalformedBodyError, ServiceError, UnknownFieldError, quote
 from service.registry import Op
 
-JSON: Final = "application/json"
-BYTES: Final = "application/octet-stream"
-# Requests up to here are remembered: clients send the same shapes again.
-SHORT_HEADER: Final = 1024
-# Whatever text of this length says, it is read, or refused, within 5 ms.
+# Any text of this length is decoded or refused within 5 ms.
 SHORT_TEXT_BYTES: Final = 16_384
-
-
-# Where clients write an id that needs no escapes.
+# An id without escapes at the beginning, where clients write it.
 ID: Final = re.compile(rb'\{\s*"id"\s*:\s*"([A-Za-z0-9._-]{1,64})"\s*,')
 
 
 @lru_cache(maxsize=64)
-def _known_request(
+def _read_request_cached(
     text: bytes, op: Op[Any], context: DecodeContext, version: str, data_begin: int
-) -> Asked:
+) -> ParsedRequest:
     return read_request(text, op, context, version, data_begin=data_begin)
 
 
 class Inference:
-    """One request of a model, which is an operation, by a version of it, which is a strategy."""
+    """Codec of one request. Models of the protocol are operations, their versions strategies."""
 
     __slots__ = ("_coding", "_header_bytes", "_id", "_is_binary", "_version")
 
@@ -64,10 +59,10 @@ class Inference:
     has_outputs: Final = False
 
     def __init__(self, version: str, header_bytes: int | None = None, coding: str | None = None):
-        """Begin, before the body is received.
+        """Create the codec before the body is received.
 
-        `header_bytes` is the length of its JSON, if binary data may follow. An answer in JSON is
-        compressed by `coding`.
+        `header_bytes` is the length of its JSON, if binary data may follow. A response in JSON is
+        compressed by `coding`, if given.
         """
         self._version = version
         self._header_bytes = header_bytes
@@ -75,18 +70,18 @@ class Inference:
 
     @property
     def media_type(self) -> str:
-        """The media type of the answer, which the body has chosen."""
+        """The media type of the response, which the body selects."""
         return BYTES if self._is_binary else JSON
 
     @property
     def thread_bytes(self) -> int:
-        """Larger JSON keeps the GIL for long; binary data are not read."""
+        """The limit for JSON; none for binary data, which are not parsed."""
         text = self._header_bytes is None or self._header_bytes > THREAD_TEXT_BYTES
         return THREAD_TEXT_BYTES if text else UNBOUNDED_BYTES
 
     @property
     def element_ns(self) -> int:
-        """About what an element takes to be written."""
+        """Approximate time to write an element; 0 for binary data."""
         return 0 if self._is_binary else 30
 
     def try_decode(
@@ -110,8 +105,8 @@ class Inference:
         self._id, self._is_binary = asked.id, asked.is_binary
         return asked.call(body, op, context)
 
-    def _read(self, body: Body, op: Op[Any], context: DecodeContext) -> Asked:
-        """What the body asks for, read again only if it is not known."""
+    def _read(self, body: Body, op: Op[Any], context: DecodeContext) -> ParsedRequest:
+        """Return the parsed JSON of the body, from the cache if it is short and was read before."""
         length, version = self._header_bytes, self._version
         if length is None:
             return read_request(body, op, context, version)
@@ -121,33 +116,23 @@ class Inference:
                 "bytes; it is the length of the JSON that the body begins with"
             )
         text = bytes(memoryview(body)[:length])
-        if length > SHORT_HEADER:
+        if length > CACHED_HEADER_BYTES:
             return read_request(text, op, context, version, data_begin=length)
         found = ID.match(text)
         if found is not None:
-            # Clients number their requests: what is known is the text without the number.
+            # Each request has an id of its own: the text is cached without it.
             rest = b"{" + text[found.end() :]
-            # What is wrong is worded from the whole text.
             if b'"id"' not in rest and b"\\" not in rest:
-                with suppress(ServiceError):
-                    asked = _known_request(rest, op, context, version, length)
-                    return replace(asked, id=found[1].decode())
-        return _known_request(text, op, context, version, length)
+                with suppress(ServiceError):  # raised again below, from the whole text
+                    request = _read_request_cached(rest, op, context, version, length)
+                    return replace(request, id=found[1].decode())
+        return _read_request_cached(text, op, context, version, length)
 
-    def result(self, tensor: Tensor, output: Output) -> Chunks:
-        """The bytes of the tensor, or its elements in row-major order as one JSON list."""
-        if self._is_binary:
-            return (to_bytes(tensor),)
-        if tensor.dtype == torch.int64:
-            # The protocol's clients read integers of any size, and expect no strings.
-            flat = tensor.contiguous().numpy().reshape(-1)
-            return (orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY),)
-        return (data_json(tensor, flat=True),)
-
-    def answer(
-        self, outcome: Outcome, payload: Chunks, timings: Timings, request_id: str
-    ) -> Encoded:
-        """The whole answer; its version is the strategy that ran."""
+    def encode(
+        self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
+    ) -> HttpResponse:
+        """Return the whole answer; its version is the strategy that ran."""
+        payload = self._payload(outcome.result)
         parameters = {"device": outcome.device}
         if outcome.warnings:
             parameters["warnings"] = "\n".join(outcome.warnings)
@@ -166,11 +151,21 @@ class Inference:
                 orjson.dumps(tuple(outcome.result.shape)),
             )
         )
-        timing = (b"server-timing", server_timing(timings.texts()))
+        timing = (b"server-timing", SERVER_TIMING % watch.stop())
         if not self._is_binary:
-            encoded = Encoded((b'%b"data":' % head, *payload, b"}]}"), (timing,))
-            return encoded if self._coding is None else pack(encoded, self._coding)
-        size = sum(map(len, payload))
-        head += b'"parameters":{"binary_data_size":%d}}]}' % size
+            chunks = (b'%b"data":' % head, payload, b"}]}")
+            response = HttpResponse.of(JSON, chunks, (timing,))
+            return response if self._coding is None else pack(response, self._coding)
+        head += b'"parameters":{"binary_data_size":%d}}]}' % len(payload)
         length = (b"inference-header-content-length", b"%d" % len(head))
-        return Encoded((head, *payload), (length, timing))
+        return HttpResponse.of(BYTES, (head, payload), (length, timing))
+
+    def _payload(self, tensor: Tensor) -> bytes | memoryview:
+        """Return the bytes of the tensor, or its elements in row-major order as a JSON list."""
+        if self._is_binary:
+            return to_bytes(tensor)
+        if tensor.dtype == torch.int64:
+            # The protocol's clients read integers of any size, and expect no strings.
+            flat = tensor.contiguous().numpy().reshape(-1)
+            return orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY)
+        return data_json(tensor, flat=True)

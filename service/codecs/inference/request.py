@@ -1,7 +1,7 @@
-"""The JSON of an Open Inference Protocol request, checked: what is asked for, and of which tensors.
+"""The JSON of an Open Inference Protocol request to checked fields and tensors.
 
-The parameters are the fields that the service's own bodies have; what they mean is checked where
-those are. A field that is null is absent: clients write out what they leave empty.
+Parameters are the fields of the service's own bodies, and checked like them. A field that is null
+counts as absent, because clients send null for what they leave empty.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,9 +12,9 @@ from typing import Any, Final, NoReturn
 from service.codecs.base import Body, DecodeContext
 from service.codecs.binary.slices import (
     DecodedHeader,
-    SpanOperand,
+    SliceOperand,
     TensorSlice,
-    call_of,
+    call_from_header,
     check_names,
     pointer_of,
 )
@@ -41,10 +41,10 @@ from service.registry import Op
 
 RESULT: Final = "result"  # the name of the one output
 DATATYPES: Final[Mapping[str, Dtype]] = {d.protocol: d for d in DTYPES.values() if d.protocol}
-# What clients say of the model is in the path as well.
+# The path has the model, too: `model_name` and `model_version` are accepted and ignored.
 KEYS: Final = ("id", "model_name", "model_version", "parameters", "inputs", "outputs")
 INPUT_KEYS: Final = ("name", "shape", "datatype", "parameters", "data")
-# `content_type` is how clients of MLServer remember what an input was made from.
+# Clients of MLServer send `content_type`, which is ignored: the type that an input was made from.
 SIZE: Final = "binary_data_size"
 INPUT_PARAMETERS: Final = (SIZE, "content_type")
 # Triton's name for a deadline, in microseconds.
@@ -53,44 +53,45 @@ BINARY: Final = "binary_data_output"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request but for the binary data that follow it.
+class ParsedRequest:
+    """A parsed request without the binary data that follow it.
 
-    `spans` are the inputs that lie in the body after its JSON, `arrays` those that are written in
-    it; `end` is where the body has to end. The result goes as bytes if `is_binary`.
+    `header` has all inputs; the data of those in `arrays` are in the JSON, of the others in the
+    body after it. `end` is the length that the body has to have. The result is sent as bytes if
+    `is_binary`.
     """
 
     id: str | None
     is_binary: bool
-    recipe: DecodedHeader
+    header: DecodedHeader
     arrays: Mapping[str, ArrayOperand]
     end: int
 
     def call(self, body: Body, op: Op[Any], context: DecodeContext) -> Call:
-        """The call on the tensors of that body."""
+        """Return the call on the tensors of that body."""
         if len(body) != self.end:
             raise MalformedBodyError(
                 f"the body has {len(body)} bytes; its JSON and the binary_data_size of its inputs "
                 f"make {self.end}"
             )
         if not self.arrays:
-            buffers = {name: body for name, _, _ in self.recipe.operands}
-            return call_of(self.recipe, buffers, op, context)
+            buffers = {name: body for name, _, _ in self.header.operands}
+            return call_from_header(self.header, buffers, op, context)
         operands = [
-            self.arrays.get(name) or SpanOperand(span, body, pointer)
-            for name, pointer, span in self.recipe.operands
+            self.arrays.get(name) or SliceOperand(tensor_slice, body, pointer)
+            for name, pointer, tensor_slice in self.header.operands
         ]
-        return complete_call(op, self.recipe.fields, operands, context)
+        return complete_call(op, self.header.fields, operands, context)
 
 
 def read_request(
     text: Body, op: Op[Any], context: DecodeContext, version: str, *, data_begin: int | None = None
-) -> Asked:
-    """What the JSON of a body asks for; a ServiceError says why it cannot be done.
+) -> ParsedRequest:
+    """Parse and check the JSON of a body, or raise a ServiceError.
 
-    `data_begin` is where the binary data begin in the body, if the request says that it has any.
+    `data_begin` is the offset of the binary data in the body, if the request may have any.
     """
-    fields = _object(read_document(text, None, context, listed="inputs"), "the body")
+    fields = _object(read_document(text, None, context, list_field="inputs"), "the body")
     _refuse_unknown("an inference request", fields, KEYS)
     request_id = fields.get("id")
     if request_id is not None and not isinstance(request_id, str):
@@ -99,18 +100,18 @@ def read_request(
     binary_output = boolean(BINARY)(parameters.pop(BINARY, False))
     is_binary = _reads_bytes(fields.get("outputs"), default=binary_output)
 
-    spans: dict[str, TensorSlice] = {}
+    slices: dict[str, TensorSlice] = {}
     arrays: dict[str, ArrayOperand] = {}
     end = len(text) if data_begin is None else data_begin
     for index, value in enumerate(_list(fields.get("inputs"), "inputs")):
         where = f"inputs/{index}"
         entry = _object(value, where)
         name, dtype, shape, size = _described(entry, where)
-        if name in spans:
+        if name in slices:
             raise DuplicateKeyError(f"two inputs are named {quote(name)}", hint="send it once")
         pointer = pointer_of(name, op)
         check_size(shape, pointer, context)
-        spans[name] = TensorSlice(dtype, shape, end)
+        slices[name] = TensorSlice(dtype, shape, end)
         if "data" in entry:
             arrays[name] = ArrayOperand(entry["data"], pointer, context, dtype, shape)
         elif size and data_begin is None:
@@ -121,18 +122,18 @@ def read_request(
             )
         else:
             end += size
-    recipe = _recipe(spans, parameters, op, context, version)
-    return Asked(request_id, is_binary, recipe, arrays, end)
+    header = _decode_inputs(slices, parameters, op, context, version)
+    return ParsedRequest(request_id, is_binary, header, arrays, end)
 
 
 def parameter_names(op: Op[Any]) -> tuple[str, ...]:
-    """What the parameters of a request may have."""
+    """Return the names that parameters of a request may have."""
     own = (param.name for param in op.params)
     return (*own, "strategy", "device", "deadline_ms", TIMEOUT, BINARY)
 
 
 def _described(entry: dict[str, Any], where: str) -> tuple[str, Dtype, Shape, int]:
-    """Name, dtype and shape of an input, and how many binary bytes it has."""
+    """Return name, dtype and shape of an input, and the size of its binary data."""
     _refuse_unknown("an input", entry, INPUT_KEYS)
     name = entry.get("name")
     if not isinstance(name, str):
@@ -169,23 +170,23 @@ def _described(entry: dict[str, Any], where: str) -> tuple[str, Dtype, Shape, in
     return name, dtype, shape, size or 0
 
 
-def _recipe(
-    spans: Mapping[str, TensorSlice],
+def _decode_inputs(
+    slices: Mapping[str, TensorSlice],
     parameters: dict[str, Any],
     op: Op[Any],
     context: DecodeContext,
     version: str,
 ) -> DecodedHeader:
-    """The checked fields, and the inputs in the order of the operation's operands."""
-    check_names(list(spans), op)
-    names = op.operands if op.operands is not None else [str(index) for index in range(len(spans))]
+    """Return the checked fields, and the inputs in the order of the operation's operands."""
+    check_names(list(slices), op)
+    names = op.operands if op.operands is not None else [str(index) for index in range(len(slices))]
     if op.operands is not None:
-        _refuse_unknown(op.name, spans, op.operands)
-    fields = check_fields(op, _fields(parameters, op, context, version), spans, context)
-    dtypes = {span.dtype.torch for span in spans.values()}
+        _refuse_unknown(op.name, slices, op.operands)
+    fields = check_fields(op, _fields(parameters, op, context, version), slices, context)
+    dtypes = {tensor_slice.dtype.torch for tensor_slice in slices.values()}
     return DecodedHeader(
         fields,
-        tuple((name, pointer_of(name, op), spans[name]) for name in names),
+        tuple((name, pointer_of(name, op), slices[name]) for name in names),
         uniform=len(dtypes) == 1,
     )
 
@@ -193,7 +194,7 @@ def _recipe(
 def _fields(
     parameters: dict[str, Any], op: Op[Any], context: DecodeContext, version: str
 ) -> dict[str, object]:
-    """The parameters as fields of a call. A text is read as the one in a query string would be."""
+    """Return the parameters as fields of a call. A string is read like one in a query string."""
     _refuse_unknown(f"parameters of {op.name}", parameters, parameter_names(op))
     texts = {name: value for name, value in parameters.items() if isinstance(value, str)}
     fields = parameters | read_query(texts, op, context)
@@ -210,13 +211,13 @@ def _fields(
         timeout = fields.pop(TIMEOUT)
         if not is_integer(timeout) or timeout < 0:
             refuse(TIMEOUT, timeout, "an integer of microseconds from 0")
-        if timeout:  # 0 stands for none
+        if timeout:  # 0 means no timeout
             fields["deadline_ms"] = min(-(-timeout // 1000), context.max_deadline_ms)
     return fields
 
 
 def _reads_bytes(outputs: object, *, default: bool) -> bool:
-    """Whether the result is asked for as bytes."""
+    """Return whether the result is requested as bytes."""
     found = default
     for index, value in enumerate(_list(outputs, "outputs")):
         where = f"outputs/{index}"

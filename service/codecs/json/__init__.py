@@ -1,1 +1,1 @@
-"""JSON request bodies and answers."""
+"""JSON requests and responses."""

@@ -1,7 +1,6 @@
-"""JSON bytes to the fields of a request, strictly (RFC 8259, and unique keys as RFC 7493 asks).
+"""JSON bytes to the fields of a request, strictly (RFC 8259, with unique keys as in RFC 7493).
 
-Everything that a client's bytes can be wrong about as JSON is worded here; what the fields mean is
-not its business.
+All errors about the text as JSON are raised here. The fields are checked elsewhere.
 """
 
 import json
@@ -15,8 +14,8 @@ import numpy as np
 import orjson
 
 from service.codecs.base import Body, DecodeContext, Text
-from service.codecs.json.nested import too_deep
-from service.codecs.json.parsers import LARGE_BYTES, Huge, read_large, read_small
+from service.codecs.json.nested import nesting_error
+from service.codecs.json.parsers import BOM, LARGE_BYTES, OverflowedFloat, read_large, read_small
 from service.codecs.json_pointer import escape, kind_of
 from service.errors import (
     DuplicateKeyError,
@@ -27,10 +26,9 @@ from service.errors import (
     quote,
 )
 
-BOM: Final = b"\xef\xbb\xbf"
 STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
-NONFINITE: Final = re.compile(STRING.pattern.decode() + "|(-?(?:NaN|Infinity))", re.DOTALL)
+NONFINITE_TOKEN: Final = re.compile(STRING.pattern.decode() + "|(-?(?:NaN|Infinity))", re.DOTALL)
 NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -39,22 +37,22 @@ def read_document(
     operands: Collection[str] | None,
     context: DecodeContext,
     *,
-    listed: str = "operands",
+    list_field: str = "operands",
 ) -> dict[str, object]:
-    """The top-level fields. Arrays of numbers in `operands` may come as numpy's.
+    """Return the top-level fields; arrays of numbers in operands may be numpy arrays.
 
-    If `operands` is None, they are those of the list in the field `listed`.
-
-    No field but an operand's data is nested deeper than the limit.
+    `operands` names the fields that are operands; if None, the operands are the items of the list
+    in the field `list_field`. No field but the data of an operand is nested deeper than the limit:
+    the depth of data is checked when they are read.
     """
     if len(body) >= LARGE_BYTES and body[: len(BOM)] != BOM:
-        fields = read_large(body, operands, listed)
+        fields = read_large(body, operands, list_field)
         if fields is not None:
             return fields
     if isinstance(body, memoryview):
         body = bytes(body)
     try:
-        document = read_small(body, operands, listed)
+        document = read_small(body, operands, list_field)
     except orjson.JSONDecodeError as error:
         document = _reread(body, error, context)
     if not isinstance(document, dict):
@@ -64,33 +62,36 @@ def read_document(
             f"it was {kind_of(document)}",
             places=[Place("", "expected an object")],
         )
-    colons = _count_colons(document, operands, context, listed)
-    # Colons are pairs or characters of strings, which stand there as they are if none is escaped:
-    # when all of them are accounted for, no pair was lost to a later one with the same key.
+    colons = _count_colons(document, operands, context, list_field)
+    # The parser keeps the last of two pairs with one key. Without escapes, each colon of the text
+    # belongs to a pair or to a string: if all of them are found, no pair was dropped.
     if colons != body.count(b":") or b"\\" in body:
         refuse_deep(body, context)
-        _refuse_doubled(body)
+        _refuse_duplicate_keys(body)
     return document
 
 
 def refuse_deep(text: Body, context: DecodeContext) -> None:
     """Raise NestingError if arrays and objects are nested deeper than the limit anywhere."""
     if depth_of(text) > context.max_nesting:
-        raise too_deep(context)
+        raise nesting_error(context)
 
 
 def depth_of(text: Body) -> int:
-    """How many arrays and objects are open at most where one begins."""
+    """Return the greatest number of arrays and objects that are nested in each other."""
     brackets = np.frombuffer(STRING.sub(b"", text).translate(None, NOT_BRACKETS), np.uint8)
     steps = np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1)
     return int(steps.cumsum().max(initial=0))
 
 
 def _count_colons(
-    fields: dict[str, object], operands: Collection[str] | None, context: DecodeContext, listed: str
+    fields: dict[str, object],
+    operands: Collection[str] | None,
+    context: DecodeContext,
+    list_field: str,
 ) -> int:
-    """Pairs, and colons in strings, leaving out the data of operands."""
-    names = (listed,) if operands is None else operands
+    """Return the number of pairs and of colons in strings, without the data of operands."""
+    names = (list_field,) if operands is None else operands
     total = 0
     for key, value in fields.items():
         total += 1 + key.count(":")
@@ -116,7 +117,7 @@ def _colons(value: object, depth: int, context: DecodeContext) -> int:
     if not isinstance(value, list | dict):
         return 0
     if depth > context.max_nesting:
-        raise too_deep(context)
+        raise nesting_error(context)
     if isinstance(value, list):
         return sum(_colons(each, depth + 1, context) for each in value)
     pairs: int = sum(1 + key.count(":") for key in value)
@@ -124,7 +125,10 @@ def _colons(value: object, depth: int, context: DecodeContext) -> int:
 
 
 def _reread(body: Text, error: orjson.JSONDecodeError, context: DecodeContext) -> object:
-    """The document with `Huge` where a number is too large for a float64, or the error in words."""
+    """Return the document that orjson refused for a number beyond float64, or raise the error.
+
+    Such a number is an `OverflowedFloat`, so that the error can point at it.
+    """
     if not body.strip(b" \t\r\n"):
         raise MalformedJsonError(
             f"the body is empty ({len(body)} bytes); it has to be a JSON object",
@@ -154,8 +158,8 @@ def _reread(body: Text, error: orjson.JSONDecodeError, context: DecodeContext) -
     except json.JSONDecodeError as wrong:
         _refuse_malformed(text, wrong.pos, wrong.msg)
     except _ConstantError:
-        bare = next(match for match in NONFINITE.finditer(text) if match[1])
-        _refuse_malformed(text, bare.start(), "unexpected character")
+        literal = next(match for match in NONFINITE_TOKEN.finditer(text) if match[1])
+        _refuse_malformed(text, literal.start(), "unexpected character")
 
 
 class _ConstantError(Exception):
@@ -168,31 +172,33 @@ def _refuse_constant(_: str) -> NoReturn:
 
 def _number(text: str) -> float:
     value = float(text)
-    return Huge(value) if math.isinf(value) else value
+    return OverflowedFloat(value) if math.isinf(value) else value
 
 
 def _integer(text: str) -> int | float:
-    """As the small engine reads it: a float when it is beyond 64 bits."""
+    """Return an integer as orjson reads it: a float if it is beyond 64 bits."""
     value = int(text) if len(text) <= 20 else _number(text)
     return value if -(2**63) <= value < 2**64 else _number(text)
 
 
 def _refuse_malformed(text: str, position: int, why: str) -> NoReturn:
-    """Raise the error that says what was found at a position."""
+    """Raise MalformedJsonError with line, column and text of a position."""
     start = position - (text[position - 1 : position] == "-")
-    bare = NONFINITE.match(text, start)
+    literal = NONFINITE_TOKEN.match(text, start)
     line = text.count("\n", 0, position) + 1
     column = position - text.rfind("\n", 0, position)
     found = f"found {quote(text[position : position + 12])}" if text[position:] else "it ends there"
     raise MalformedJsonError(
         f"the body is not JSON: {why[:1].lower()}{why[1:]} at line {line}, column {column} "
         f"(character {position}); {found}",
-        hint='write "NaN", "Infinity" and "-Infinity" in quotes' if bare and bare[1] else None,
+        hint='write "NaN", "Infinity" and "-Infinity" in quotes'
+        if literal and literal[1]
+        else None,
     )
 
 
-class _Doubled(dict[str, object]):
-    """An object of which `key` stands there twice."""
+class _DuplicateKeyObject(dict[str, object]):
+    """An object with two pairs for `key`."""
 
     key: str
 
@@ -201,20 +207,20 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     plain = dict(pairs)
     if len(plain) == len(pairs):
         return plain
-    doubled = _Doubled(plain)
+    doubled = _DuplicateKeyObject(plain)
     times = Counter(key for key, _ in pairs)
     doubled.key = next(key for key, count in times.items() if count > 1)
     return doubled
 
 
-def _refuse_doubled(body: Text) -> None:
-    """Raise DuplicateKeyError if an object of a well-formed document names a key twice."""
-    # Numbers do not matter here, and `int` refuses texts of more than 4300 digits.
+def _refuse_duplicate_keys(body: Text) -> None:
+    """Raise DuplicateKeyError if an object of a well-formed document has a key twice."""
+    # Numbers are not needed here, and `int` refuses texts of more than 4300 digits.
     document = json.loads(body.decode(), object_pairs_hook=_object, parse_int=len, parse_float=len)
     found: list[tuple[str, object]] = [("", document)]
     while found:
         pointer, value = found.pop()
-        if isinstance(value, _Doubled):
+        if isinstance(value, _DuplicateKeyObject):
             raise DuplicateKeyError(
                 f"the key {quote(value.key)} appears twice in "
                 + (f"the object at {pointer}" if pointer else "the body"),

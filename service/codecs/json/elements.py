@@ -1,6 +1,6 @@
-"""The elements of one tensor: JSON values to a tensor of the wanted dtype, strictly.
+"""JSON values to a tensor of a given dtype, strictly.
 
-What is no number of that dtype ends in an error with the pointer of the first such place.
+An element that is no value of the dtype raises an error with the pointer of the first such one.
 """
 
 import math
@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from service.codecs.base import DecodeContext
-from service.codecs.json.nested import Layout, check_size, lay_out, too_deep
+from service.codecs.json.nested import NestedArray, check_size, flatten, nesting_error
 from service.codecs.json.numbers import (
-    EXACT,
-    PARTS,
+    MAX_EXACT_INTEGER,
+    PART_DTYPES,
     Array,
-    Where,
+    PointerAt,
     convert,
     is_ambiguous,
     refuse_fraction,
@@ -27,13 +27,13 @@ from service.codecs.json.numbers import (
     refuse_value,
     to_floats,
 )
-from service.codecs.json.parsers import Huge
+from service.codecs.json.parsers import OverflowedFloat
 from service.codecs.json_pointer import kind_of, name_of, pointer_to
 from service.core.call import Shape, Tensor
 from service.core.dtypes import Dtype
 from service.errors import InvalidElementError, Place, ShapeMismatchError, quote
 
-NONFINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+NONFINITE_WORDS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]*)")
 
 
@@ -45,28 +45,28 @@ def read_elements(
     *,
     stated: Shape | None = None,
 ) -> tuple[Tensor, str | None]:
-    """The tensor of a nested array, and a sentence on a whole number that lost digits, if any did.
+    """Return the tensor of a nested array, and a warning if a whole number lost digits.
 
     With a `stated` shape the array may be flat, in row-major order.
     """
-    rows = value if isinstance(value, np.ndarray) else lay_out(value, pointer)
+    nested = value if isinstance(value, np.ndarray) else flatten(value, pointer)
     parts = 2 if dtype.kind == "complex" else 1
-    if pointer.count("/") + len(rows.shape) > context.max_nesting:
-        raise too_deep(context)
-    check_size(rows.shape, pointer, context, parts=parts)
-    shape = _shape(rows.shape, stated, parts, pointer)
-    where = partial(pointer_to, pointer, shape=rows.shape)
-    if isinstance(rows, Layout):
-        tensor, lost = _read_list(rows, dtype, where)
+    if pointer.count("/") + len(nested.shape) > context.max_nesting:
+        raise nesting_error(context)
+    check_size(nested.shape, pointer, context, parts=parts)
+    shape = _shape(nested.shape, stated, parts, pointer)
+    pointer_at = partial(pointer_to, pointer, shape=nested.shape)
+    if isinstance(nested, NestedArray):
+        tensor, lost = _read_list(nested, dtype, pointer_at)
     else:
-        tensor, lost = convert(rows, dtype, where)
+        tensor, lost = convert(nested, dtype, pointer_at)
     if parts == 2:
         tensor = torch.view_as_complex(tensor.reshape(-1, 2))
     return tensor if tensor.shape == shape else tensor.reshape(shape), lost
 
 
 def _shape(found: Shape, stated: Shape | None, parts: int, pointer: str) -> Shape:
-    """The tensor's shape; `found` is that of the lists, where complex numbers are pairs."""
+    """Return the shape of the tensor; in `found`, that of the lists, complex numbers are pairs."""
     if stated is None:
         if parts == 1 or 0 in found:
             return found
@@ -83,7 +83,7 @@ def _shape(found: Shape, stated: Shape | None, parts: int, pointer: str) -> Shap
     whole = stated if parts == 1 else (*stated, 2)
     flat = (numbers * parts,)
     fitting = {whole, flat} if parts == 1 else {whole, flat, (numbers, 2)}
-    # Lists end at an axis of size 0: [[], []] is all there is of (2, 0, 3).
+    # Lists end at an axis of size 0: (2, 0, 3) is written [[], []].
     if found in fitting or (0 in found and found == whole[: len(found)]):
         return stated
     raise ShapeMismatchError(
@@ -93,92 +93,107 @@ def _shape(found: Shape, stated: Shape | None, parts: int, pointer: str) -> Shap
     )
 
 
-def _numbers(rows: Layout) -> Array | None:
-    """All elements as int64 or float64, when they are numbers that lose nothing by it."""
+def _numbers(nested: NestedArray) -> Array | None:
+    """Return all elements as int64 or float64, or None if one is no number or would change."""
     items: Array
     try:
-        if rows.kinds == {int}:
-            items = np.array(rows.items, np.int64)
-        elif rows.kinds <= {int, float}:
-            items = np.array(rows.items, np.float64)
-            if int in rows.kinds and is_ambiguous(items):
+        if nested.kinds == {int}:
+            items = np.array(nested.items, np.int64)
+        elif nested.kinds <= {int, float}:
+            items = np.array(nested.items, np.float64)
+            if int in nested.kinds and is_ambiguous(items):
                 return None
         else:
             return None
     except OverflowError:
         return None
-    return items.reshape(rows.shape)
+    return items.reshape(nested.shape)
 
 
-def _read_list(rows: Layout, dtype: Dtype, where: Where) -> tuple[Tensor, str | None]:
-    """One element after the other: strings, booleans, large integers, and what must be refused."""
-    numbers = _numbers(rows)
+def _read_list(
+    nested: NestedArray, dtype: Dtype, pointer_at: PointerAt
+) -> tuple[Tensor, str | None]:
+    """Convert the elements at once if they are plain numbers, else one by one.
+
+    The latter are strings, booleans, large integers, and wrong elements.
+    """
+    numbers = _numbers(nested)
     if numbers is not None:
-        return convert(numbers, dtype, where)
+        return convert(numbers, dtype, pointer_at)
     if dtype.kind == "bool":
-        _check_booleans(rows, dtype, where)
-        return torch.from_numpy(np.array(rows.items, np.bool_)), None
+        _check_booleans(nested, dtype, pointer_at)
+        return torch.from_numpy(np.array(nested.items, np.bool_)), None
     if dtype.kind == "integer":
-        integers = [_integer(item, i, rows, dtype, where) for i, item in enumerate(rows.items)]
+        integers = [
+            _integer(item, i, nested, dtype, pointer_at) for i, item in enumerate(nested.items)
+        ]
         return torch.from_numpy(np.array(integers, dtype.numpy)), None
-    part = PARTS.get(dtype.name, dtype)
+    part = PART_DTYPES.get(dtype.name, dtype)
     floats = [
-        item if type(item) is float else _float(item, i, rows, dtype, where)
-        for i, item in enumerate(rows.items)
+        item if type(item) is float else _float(item, i, nested, dtype, pointer_at)
+        for i, item in enumerate(nested.items)
     ]
     written = {
         i: item
-        for i, item in enumerate(rows.items)
-        if isinstance(item, int) and abs(item) > EXACT["float64"]
+        for i, item in enumerate(nested.items)
+        if isinstance(item, int) and abs(item) > MAX_EXACT_INTEGER["float64"]
     }
-    return to_floats(np.array(floats, np.float64), part, where, written=written)
+    return to_floats(np.array(floats, np.float64), part, pointer_at, written=written)
 
 
-def _check_booleans(rows: Layout, dtype: Dtype, where: Where) -> None:
-    if rows.kinds != {bool}:
-        index = next(i for i, item in enumerate(rows.items) if not isinstance(item, bool))
-        _refuse(rows.items[index], index, rows, dtype, where)
+def _check_booleans(nested: NestedArray, dtype: Dtype, pointer_at: PointerAt) -> None:
+    if nested.kinds != {bool}:
+        index = next(i for i, item in enumerate(nested.items) if not isinstance(item, bool))
+        _refuse(nested.items[index], index, nested, dtype, pointer_at)
 
 
-def _integer(item: object, index: int, rows: Layout, dtype: Dtype, where: Where) -> int:
-    """An integer within the range of the dtype."""
+def _integer(
+    item: object, index: int, nested: NestedArray, dtype: Dtype, pointer_at: PointerAt
+) -> int:
+    """Return an element as an integer in the range of the dtype."""
     if type(item) is int:
         value = item
     elif isinstance(item, str) and DECIMAL.fullmatch(item):
-        value = int(item[:100])  # more digits are out of range all the same
+        value = int(item[:100])  # out of range, as more digits would be
     elif type(item) is float:
-        if not item.is_integer() or abs(item) >= EXACT["float64"]:
-            refuse_fraction(where(index), item, dtype)
+        if not item.is_integer() or abs(item) >= MAX_EXACT_INTEGER["float64"]:
+            refuse_fraction(pointer_at(index), item, dtype)
         value = int(item)
     else:
-        _refuse(item, index, rows, dtype, where)
+        _refuse(item, index, nested, dtype, pointer_at)
     if not dtype.low <= value <= dtype.high:
-        refuse_integer(where(index), value, dtype)
+        refuse_integer(pointer_at(index), value, dtype)
     return value
 
 
-def _float(item: object, index: int, rows: Layout, dtype: Dtype, where: Where) -> float:
-    """The float64 of an integer, or of the word for a number that is not finite."""
+def _float(
+    item: object, index: int, nested: NestedArray, dtype: Dtype, pointer_at: PointerAt
+) -> float:
+    """Return an integer, or the word for a nonfinite number, as a float64."""
     if type(item) is int:
         return float(item)
-    if not isinstance(item, str) or item not in NONFINITE:
-        _refuse(item, index, rows, dtype, where)
-    return NONFINITE[item]
+    if not isinstance(item, str) or item not in NONFINITE_WORDS:
+        _refuse(item, index, nested, dtype, pointer_at)
+    return NONFINITE_WORDS[item]
 
 
-def _refuse(item: object, index: int, rows: Layout, dtype: Dtype, where: Where) -> NoReturn:
+def _refuse(
+    item: object, index: int, nested: NestedArray, dtype: Dtype, pointer_at: PointerAt
+) -> NoReturn:
     """Raise the error for an element that is no value of the dtype."""
     hint = None
     found = kind_of(item)
     numeric = dtype.kind in {"float", "complex"}
-    if isinstance(item, Huge):
-        refuse_value(where(index), "a number beyond 1.8e308", "is in no dtype's range", hint=None)
+    if isinstance(item, OverflowedFloat):
+        refuse_value(
+            pointer_at(index), "a number beyond 1.8e308", "is in no dtype's range", hint=None
+        )
     if isinstance(item, str):
         found = f"the string {quote(item)}"
         if numeric:
             hint = 'numbers stand without quotes; the others are "NaN", "Infinity", "-Infinity"'
     elif item is None and numeric:
         hint = 'a number that is missing can be the string "NaN"'
-    elif rows.kinds == {bool}:
+    elif nested.kinds == {bool}:
         hint = '"dtype": "bool" takes booleans, for comparisons; arithmetic needs 1 and 0'
-    refuse_kind(where(index), found, dtype, hint=hint)
+    refuse_kind(pointer_at(index), found, dtype, hint=hint)

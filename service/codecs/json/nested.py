@@ -1,6 +1,6 @@
-"""Nested lists to a shape and a flat list of elements, or the first place that is not rectangular.
+"""Nested lists to a shape and a flat list of elements, and limits of shapes.
 
-It knows no dtype: what an element may be is `service.codecs.json.elements`.
+Elements are checked in `service.codecs.json.elements`, which has their dtype.
 """
 
 from dataclasses import dataclass
@@ -13,20 +13,23 @@ from service.codecs.json_pointer import index_of, name_of, pointer_to
 from service.core.call import Shape
 from service.errors import LimitExceededError, NestingError, Place, RaggedArrayError, quote
 
-LONGEST: Final = 2**58  # of 16-byte elements
+MAX_SIZE_PRODUCT: Final = 2**58  # of 16-byte elements
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """A rectangular array: its shape, its elements row by row, and which types these have."""
+class NestedArray:
+    """A rectangular array: shape, elements in row-major order, and the set of their types."""
 
     shape: Shape
     items: list[object]
     kinds: set[type]
 
 
-def lay_out(value: object, pointer: str) -> Layout:
-    """The layout of a nested list, or of a single element, which has rank 0."""
+def flatten(value: object, pointer: str) -> NestedArray:
+    """Return the array of a nested list, or of a single element, which has rank 0.
+
+    Raises RaggedArrayError with the first place that is not rectangular.
+    """
     shape: Shape = ()
     level: list[object] = [value]
     while list in (kinds := set(map(type, level))):
@@ -41,13 +44,13 @@ def lay_out(value: object, pointer: str) -> Layout:
             _refuse(pointer, shape, index, f"has {found} {noun}", f"has {size}")
         shape = (*shape, size)
         level = list(chain.from_iterable(rows))
-    return Layout(shape, level, kinds)
+    return NestedArray(shape, level, kinds)
 
 
 def check_size(shape: Shape, pointer: str, context: DecodeContext, *, parts: int = 1) -> None:
-    """Raise LimitExceededError for a shape over a limit: Python integers, nothing allocated.
+    """Raise LimitExceededError for a shape over a limit. Nothing is allocated.
 
-    The last axis holds the `parts` of each number when there are two.
+    With 2 `parts` the last axis holds the real and the imaginary part of each element.
     """
     rank = len(shape) - (parts - 1)
     if rank > context.max_rank:
@@ -61,16 +64,16 @@ def check_size(shape: Shape, pointer: str, context: DecodeContext, *, parts: int
 
 
 def check_empty(shape: Shape, pointer: str) -> None:
-    """Raise LimitExceededError for an empty tensor that cannot be made.
+    """Raise LimitExceededError for an empty shape that torch and numpy refuse.
 
-    torch and numpy multiply its other sizes, too, in 64 bits.
+    They multiply the sizes that are not 0 in 64 bits.
     """
-    if prod(size or 1 for size in shape) >= LONGEST:
+    if prod(size or 1 for size in shape) >= MAX_SIZE_PRODUCT:
         _refuse_size(f"sizes {quote(list(shape))}", "a product below 2^58", pointer)
 
 
-def too_deep(context: DecodeContext) -> NestingError:
-    """The error for a document that is nested too deep."""
+def nesting_error(context: DecodeContext) -> NestingError:
+    """Return the error for a document that is nested too deeply."""
     return NestingError(
         f"arrays and objects are nested deeper than {context.max_nesting} (SERVICE_MAX_NESTING)",
         hint='{"shape": [...], "data": [...]} takes any tensor as one flat list',
@@ -85,7 +88,7 @@ def _refuse_size(found: str, limit: str, pointer: str) -> NoReturn:
 
 
 def _refuse_mixed(level: list[object], pointer: str, shape: Shape) -> NoReturn:
-    """Lists beside elements are no axis."""
+    """Raise RaggedArrayError for a level with lists and elements."""
     nested = isinstance(level[0], list)
     index = next(i for i, each in enumerate(level) if isinstance(each, list) is not nested)
     if nested:

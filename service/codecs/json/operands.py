@@ -1,4 +1,4 @@
-"""An operand as JSON has it: an array, or an object with shape, dtype, data, base64 or a name."""
+"""Operands in JSON: an array, or an object with shape, dtype, and data, base64 or a name."""
 
 from dataclasses import dataclass, replace
 from typing import Final, NoReturn
@@ -26,12 +26,15 @@ from service.errors import (
 )
 
 KEYS: Final = ("shape", "dtype", "data", "b64", "ref")
-UNLIMITED: Final = 2**1100  # the plan says whether a stored array is too large
+UNLIMITED: Final = 2**1100  # elements of a stored array, whose size the planner checks
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayOperand:
-    """Numbers written out, which wait for their dtype. `dtype` is what the operand states."""
+    """An operand of JSON numbers, converted when its dtype is decided. `dtype` is its own, if any.
+
+    `shape` is the stated one, if any.
+    """
 
     value: object
     pointer: str
@@ -40,13 +43,13 @@ class ArrayOperand:
     shape: Shape | None = None
 
     def read(self, dtype: Dtype) -> tuple[Tensor, str | None]:
-        """The tensor, and a sentence on a whole number that lost digits, if any did."""
+        """Return the tensor, and a warning if a whole number lost digits."""
         return read_elements(self.value, dtype, self.pointer, self.context, stated=self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class Base64Operand:
-    """Bytes as base64."""
+    """An operand of base64 text."""
 
     text: str
     pointer: str
@@ -54,16 +57,16 @@ class Base64Operand:
     shape: Shape
 
     def read(self, dtype: Dtype) -> tuple[Tensor, str | None]:
-        """The tensor over those bytes; none of them is lost."""
+        """Return the tensor over the decoded bytes; no digits are lost."""
         try:
             data = pybase64.b64decode_as_bytearray(self.text, validate=True)
-        except ValueError:  # binascii.Error is one; so is the answer to a letter beyond ASCII
+        except ValueError:  # binascii.Error is one; non-ASCII text raises ValueError itself
             _refuse_base64(self.text, self.pointer)
         return from_bytes(data, dtype, self.shape, self.pointer), None
 
 
 def open_operand(value: object, pointer: str, context: DecodeContext) -> Operand:
-    """The operand at a pointer; an error names what its object lacks or has too much."""
+    """Return the operand at a pointer; RequestError if its object is not as it should be."""
     if not isinstance(value, dict):
         return ArrayOperand(value, pointer, context)
     name = name_of(pointer)
@@ -109,7 +112,7 @@ def _refer(
     pointer: str,
     context: DecodeContext,
 ) -> StoredOperand:
-    """The operand that a name stands for; shape and dtype beside it have to be its own."""
+    """Return a stored operand; shape and dtype beside its name have to be those of the file."""
     if extra := [key for key in ("data", "b64") if key in value]:
         raise InvalidFieldError(
             f"{name_of(pointer)} has both ref and {extra[0]}; one of them is enough",
@@ -129,7 +132,7 @@ def _refer(
 
 
 def _parse_shape(value: object, pointer: str, context: DecodeContext) -> Shape:
-    """Sizes of the axes, within the limits."""
+    """Return the sizes of the axes, checked against the limits."""
     sizes = value if isinstance(value, list) else []
     wrong = next((i for i, size in enumerate(sizes) if not is_integer(size) or size < 0), None)
     if wrong is not None or sizes is not value:

@@ -1,9 +1,9 @@
-"""JSON text to Python values. Two engines: one for small documents, one for large ones.
+"""JSON text to Python values, by orjson for small documents and by simdjson for large ones.
 
-Both give the arrays of numbers among the operands as numpy arrays of int64 or float64, in the
-shape that the lists have, when nothing is lost by it. The large one gives up, returning None, on
-anything that it cannot prove to be a plain well-formed request: the small one then reads the same
-text, and what it gives is what errors are worded from.
+Both return arrays of numbers among the operands as numpy arrays of int64 or float64, in the shape
+of the lists, if no number changes by it. The reader of large documents returns None for anything
+but a plain well-formed request. The reader of small documents then reads the same text, so that
+errors come from one of them alone.
 """
 
 from collections.abc import Collection, Iterator
@@ -17,51 +17,54 @@ import simdjson
 from service.codecs.base import Body
 from service.codecs.json.numbers import Array, is_ambiguous
 
-# At 2 KB the two take the same time, at 40 KB (32 x 32 twice) the small one takes twice as long.
+# At 2 KB both take the same time, at 40 KB (two of 32 x 32) orjson takes twice as long.
 LARGE_BYTES: Final = 2048
-# simdjson's length of an array saturates here.
-LONGEST: Final = 2**24 - 1
-DEEPEST: Final = 32
-# No operation has as many fields.
-MOST_KEYS: Final = 64
-CACHED_BYTES: Final = 262_144
-MANY: Final = 16
+# The length of an array that simdjson reports does not exceed this.
+MAX_ARRAY_LENGTH: Final = 2**24 - 1
+MAX_DEPTH: Final = 32
+# More than any operation has fields.
+MAX_KEYS: Final = 64
+CACHED_BYTES: Final = 262_144  # fits in the processor's cache
+MANY_ARRAYS: Final = 16
 BOM: Final = b"\xef\xbb\xbf"
 NUMBERS: Final = (np.dtype(np.float64), np.dtype(np.int64))
 
 
-class Huge(float):
-    """A number of the text that no float64 holds: an infinity that nobody wrote."""
+class OverflowedFloat(float):
+    """An infinity in place of a number beyond float64, to tell it from a written "Infinity"."""
 
     __slots__ = ()
 
 
-def read_small(body: Body, operands: Collection[str] | None, listed: str = "operands") -> object:
-    """The document; orjson.JSONDecodeError if there is none.
+def read_small(
+    body: Body, operands: Collection[str] | None, list_field: str = "operands"
+) -> object:
+    """Return the document, read by orjson, or raise orjson.JSONDecodeError.
 
     Keys that appear twice keep their last value; integers beyond 64 bits become floats.
+    `operands` and `list_field` are those of `read_large`.
     """
     document = orjson.loads(body)
-    # numpy would take a boolean among numbers for 0 or 1, and makes all strings as long as the
-    # longest, which in a large document is more than there is memory.
+    # numpy converts a boolean among numbers to 0 or 1. It also makes all strings as long as the
+    # longest, which for a large document may exceed the memory.
     if len(body) < LARGE_BYTES and b"true" not in body and b"false" not in body:
-        _pack_operands(document, operands, listed)
+        _pack_operands(document, operands, list_field)
     return document
 
 
-def _pack_operands(document: object, operands: Collection[str] | None, listed: str) -> None:
+def _pack_operands(document: object, operands: Collection[str] | None, list_field: str) -> None:
     if not isinstance(document, dict):
         return
     if operands is not None:
         for name in operands:
             if name in document:
                 document[name] = _pack(document[name])
-    elif isinstance(values := document.get(listed), list):
-        document[listed] = [_pack(each) for each in values]
+    elif isinstance(values := document.get(list_field), list):
+        document[list_field] = [_pack(each) for each in values]
 
 
 def _pack(value: object) -> object:
-    """An operand, with its list as an array if numpy sees nothing but numbers in it."""
+    """Return an operand, with its list as an array if that holds numbers alone."""
     if isinstance(value, dict) and isinstance(value.get("data"), list):
         value["data"] = _pack(value["data"])
     if not isinstance(value, list):
@@ -73,51 +76,53 @@ def _pack(value: object) -> object:
     return array if array.dtype in NUMBERS and not is_ambiguous(array) else value
 
 
-# A parser that is kept has its memory mapped, twice the size of its largest document: a new one
-# takes half as long again. One is taken by one thread at a time.
+# A reused parser has its memory mapped, twice the size of its largest document: a new one takes
+# 1.5 times as long. Each is used by one thread at a time.
 _PARSERS: Final[list[simdjson.Parser]] = []
 
 
 def drop_parsers() -> None:
-    """Free the memory of the parsers that are kept."""
+    """Free the memory of the parsers kept for reuse."""
     _PARSERS.clear()
 
 
 def read_large(
     body: Body,
     operands: Collection[str] | None,
-    listed: str = "operands",
+    list_field: str = "operands",
     *,
-    patience: int = LONGEST,
+    patience: int = MAX_ARRAY_LENGTH,
 ) -> dict[str, object] | None:
-    """The fields of the document, or None in any doubt.
+    """Return the fields of the document, read by simdjson, or None if it is not plain.
 
-    `operands` names the fields that are; if None, they are listed in the field `listed`. With
-    more than `patience` rows to look at, it doubts.
+    `operands` names the fields that are operands; if None, the operands are the items of the list
+    in the field `list_field`. A document with more than `patience` values that become Python
+    objects, such as rows, is not plain either.
     """
     if body[: len(BOM)] == BOM:  # simdjson skips it
         return None
-    walk = _Walk(patience)
+    reader = _DocumentReader(patience)
     try:
         parser = _PARSERS.pop()
     except IndexError:
         parser = simdjson.Parser()
     try:
-        fields = walk.fields(parser.parse(body), operands, listed)
-    except (_DoubtError, ValueError, TypeError, RuntimeError, KeyError):
-        return None  # KeyError: it does not find a key with a zero character that it has listed
+        fields = reader.fields(parser.parse(body), operands, list_field)
+    except (_UnsupportedError, ValueError, TypeError, RuntimeError, KeyError):
+        return None  # KeyError: simdjson lists a key with a zero character, and does not find it
     _PARSERS.append(parser)
-    # An array that was not walked, inside what should be numbers, still has its bracket.
-    # No object does: an array with one in it has no buffer of numbers.
-    return fields if _has(body, b"[", walk.arrays) else None
+    # An array where a number should be has not been visited: its bracket is not in the count.
+    # Objects need no count, because an array with one in it has no buffer of numbers.
+    return fields if _has(body, b"[", reader.arrays) else None
 
 
 def _has(body: Body, byte: bytes, count: int) -> bool:
-    """Whether a rare byte occurs no more often: 0.4 ms in 10 MB, where `bytes.count` takes 4.4.
+    """Return whether a rare byte occurs `count` times at most.
 
-    In a small body it is numpy that counts many in half the time.
+    `find` takes 0.4 ms in 10 MB, where `bytes.count` takes 4.4. For many occurrences in a small
+    body numpy takes half the time.
     """
-    if count >= MANY and len(body) < CACHED_BYTES:
+    if count >= MANY_ARRAYS and len(body) < CACHED_BYTES:
         return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord(byte))) == count
     left = count
     for start in range(0, len(body), CACHED_BYTES):
@@ -129,29 +134,29 @@ def _has(body: Body, byte: bytes, count: int) -> bool:
     return left >= 0
 
 
-class _DoubtError(Exception):
-    """The document is not proved to be plain."""
+class _UnsupportedError(Exception):
+    """The document is not plain."""
 
 
-class _Walk:
-    """Reads values out of a simdjson document, and counts the arrays it opened."""
+class _DocumentReader:
+    """Reads values out of a simdjson document, and counts the arrays that it visits."""
 
-    def __init__(self, patience: int):
+    def __init__(self, max_values: int):
         self.arrays = 0
-        self._patience = patience
+        self._values_left = max_values
 
-    def _look_at(self, count: int) -> None:
-        """Spend patience on so many values, each of which becomes an object of Python."""
-        self._patience -= count
-        if self._patience < 0:
-            raise _DoubtError
+    def _count_values(self, count: int) -> None:
+        """Subtract so many values, each of which becomes a Python object, from those allowed."""
+        self._values_left -= count
+        if self._values_left < 0:
+            raise _UnsupportedError
 
     def fields(
-        self, root: object, operands: Collection[str] | None, listed: str
+        self, root: object, operands: Collection[str] | None, list_field: str
     ) -> dict[str, object]:
         fields: dict[str, object] = {}
         for key, value in self._items(root):
-            if operands is None and key == listed:
+            if operands is None and key == list_field:
                 fields[key] = [self._operand(each) for each in self._list(value)]
             elif operands is not None and key in operands:
                 fields[key] = self._operand(value)
@@ -170,57 +175,60 @@ class _Walk:
     def _data(self, value: object) -> object:
         return self._array(value) if isinstance(value, simdjson.Array) else self._plain(value)
 
-    def _plain(self, value: object, room: int = DEEPEST) -> object:
+    def _plain(self, value: object, depth_left: int = MAX_DEPTH) -> object:
         if not isinstance(value, simdjson.Array | simdjson.Object):
             return value
-        if room == 0:
-            raise _DoubtError
+        if depth_left == 0:
+            raise _UnsupportedError
         if isinstance(value, simdjson.Array):
-            return [self._plain(each, room - 1) for each in self._list(value)]
-        return {key: self._plain(each, room - 1) for key, each in self._items(value)}
+            return [self._plain(each, depth_left - 1) for each in self._list(value)]
+        return {key: self._plain(each, depth_left - 1) for key, each in self._items(value)}
 
     def _items(self, value: object) -> Iterator[tuple[str, object]]:
         if not isinstance(value, simdjson.Object):
-            raise _DoubtError
-        # Each key is looked for among all: of 50 000 that would take seconds.
-        if len(value) > MOST_KEYS:
-            raise _DoubtError
-        self._look_at(len(value))
+            raise _UnsupportedError
+        # simdjson searches all keys for each of them: 50 000 would take seconds.
+        if len(value) > MAX_KEYS:
+            raise _UnsupportedError
+        self._count_values(len(value))
         keys = list(value.keys())
         if len(set(keys)) < len(keys):
-            raise _DoubtError
+            raise _UnsupportedError
         return ((key, value[key]) for key in keys)
 
     def _list(self, value: object) -> simdjson.Array:
         if not isinstance(value, simdjson.Array):
-            raise _DoubtError
+            raise _UnsupportedError
         self.arrays += 1
-        self._look_at(len(value))
+        self._count_values(len(value))
         return value
 
     def _array(self, array: simdjson.Array) -> Array:
-        """The array if all rows of a level have one length; what is deeper shows in the count."""
+        """Return the array if all rows of a level have one length.
+
+        Arrays deeper than a number are found by the count of brackets.
+        """
         shape: list[int] = []
         level: list[Any] = [array]
         while True:
             sizes = set(map(len, level))
             size = sizes.pop()
-            if sizes or size >= LONGEST or len(shape) == DEEPEST:
-                raise _DoubtError
+            if sizes or size >= MAX_ARRAY_LENGTH or len(shape) == MAX_DEPTH:
+                raise _UnsupportedError
             self.arrays += len(level)
             shape.append(size)
             if size == 0 or not isinstance(level[0][0], simdjson.Array):
                 break
-            self._look_at(len(level) * size)
+            self._count_values(len(level) * size)
             level = [row for rows in level for row in rows]
         items = _numbers(array, whole=size > 0 and isinstance(level[0][0], int))
         if items.size != prod(shape):
-            raise _DoubtError
+            raise _UnsupportedError
         return items.reshape(shape)
 
 
 def _numbers(array: simdjson.Array, *, whole: bool) -> Array:
-    """All numbers of a nested array: int64 when every one of them is an integer."""
+    """Return all numbers of a nested array, as int64 if all of them are integers."""
     if whole:
         try:
             return np.frombuffer(array.as_buffer(of_type="i"), dtype=np.int64)
@@ -228,5 +236,5 @@ def _numbers(array: simdjson.Array, *, whole: bool) -> Array:
             pass
     items = np.frombuffer(array.as_buffer(of_type="d"), dtype=np.float64)
     if is_ambiguous(items):
-        raise _DoubtError
+        raise _UnsupportedError
     return items

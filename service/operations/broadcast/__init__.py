@@ -1,1 +1,5 @@
-"""Elementwise operations with broadcasting."""
+"""Elementwise operations with broadcasting.
+
+`definition` infers shape and dtype of the result, `indexing` applies the `views` parameter, and
+`strategies` computes.
+"""

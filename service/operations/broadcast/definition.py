@@ -1,4 +1,4 @@
-"""Elementwise operations on operands of different shapes: what they mean."""
+"""Rules and `Op` of broadcast: elementwise operations on operands of different shapes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,16 @@ from service.errors import InvalidFieldError, Place, ShapeMismatchError, Unsuppo
 from service.operations.broadcast.indexing import Index, apply_view, parse_views
 from service.operations.broadcasting import broadcast_shapes, describe_alignment
 from service.operations.elementwise import BOUNDS, EXPANSION, FUNCTIONS, INTEGER_DIVISION, Function
-from service.operations.overflow import Array, magnitude, overflow, prove_fits
+from service.operations.overflow import Array, check_fits, magnitude, overflow
 from service.registry import ErrorSample, Inferred, Op, Param, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferredBroadcast(Inferred):
-    """A function of operands that were indexed by `views` and stretch to `shape`."""
+    """A call of broadcast: operands indexed by `views`, stretched to `shape`, given to `function`.
+
+    `texts` are the indices as text, `viewed` and `strides` the shapes and strides after indexing.
+    """
 
     name: str
     function: Function
@@ -32,7 +35,7 @@ class InferredBroadcast(Inferred):
 
     @property
     def reproduce(self) -> str:
-        """One line of torch."""
+        """The call as one line of torch."""
         operands = [
             f"x{number}" + ("" if view in ("...", "") else f"[{view}]")
             for number, view in enumerate(self.texts)
@@ -49,7 +52,7 @@ class InferredBroadcast(Inferred):
 
     @property
     def explanation(self) -> Mapping[str, object]:
-        """How the axes align, and what each operand stores and appears to have."""
+        """Alignment of the axes, and the stored and apparent size of each operand."""
         return describe_alignment(
             self.shape,
             self.viewed,
@@ -60,7 +63,7 @@ class InferredBroadcast(Inferred):
 
 
 def parse_to(value: object) -> Shape | None:
-    """The shape to expand to: sizes only, no -1."""
+    """Parse the shape to expand to: sizes only, no -1."""
     if value is None:
         return None
     shape = integers(value)
@@ -105,7 +108,7 @@ def infer(
 
 
 def _expanded_shape(shape: Shape, to: Shape) -> Shape:
-    """`to`, when `shape` stretches to it."""
+    """Return `to` if `shape` stretches to it; otherwise raise a ShapeMismatchError."""
     aligned = (1,) * (len(to) - len(shape)) + shape
     if len(shape) > len(to) or any(s not in (1, t) for s, t in zip(aligned, to, strict=True)):
         raise ShapeMismatchError(
@@ -117,7 +120,7 @@ def _expanded_shape(shape: Shape, to: Shape) -> Shape:
 
 
 def _function(op: str | None, specs: tuple[Spec, ...], to: Shape | None) -> Function:
-    """The function to compute, if it takes that many operands of that dtype."""
+    """Return the function to compute, after a check of the number and dtype of operands."""
     if op is None:
         if len(specs) == 1 and to is not None:
             return EXPANSION
@@ -151,31 +154,31 @@ def _function(op: str | None, specs: tuple[Spec, ...], to: Shape | None) -> Func
     return INTEGER_DIVISION if op == "div" and dtype in INTEGERS else function
 
 
-def check_overflow(meaning: InferredBroadcast, operands: Sequence[Tensor]) -> None:
+def check_overflow(inferred: InferredBroadcast, operands: Sequence[Tensor]) -> None:
     """Raise IntegerOverflowError unless the exact result of integer arithmetic fits."""
-    bound = BOUNDS.get(meaning.name)
-    if bound is None or meaning.dtype not in INTEGERS or 0 in meaning.shape:
+    bound = BOUNDS.get(inferred.name)
+    if bound is None or inferred.dtype not in INTEGERS or 0 in inferred.shape:
         return
-    name = describe(meaning.dtype).name
-    arrays = [x[view].numpy() for x, view in zip(operands, meaning.views, strict=True)]
-    if meaning.name == "pow":
-        _prove_power(*np.broadcast_arrays(*arrays), name=name)
-    if meaning.name == "div":
-        _prove_division(*np.broadcast_arrays(*arrays), name=name)
-    if meaning.name == "sub" and meaning.dtype == torch.uint8:
-        _prove_difference(*arrays, name=name)
-    prove_fits(
-        describe(meaning.dtype),
+    name = describe(inferred.dtype).name
+    arrays = [x[view].numpy() for x, view in zip(operands, inferred.views, strict=True)]
+    if inferred.name == "pow":
+        _check_power(*np.broadcast_arrays(*arrays), name=name)
+    if inferred.name == "div":
+        _check_division(*np.broadcast_arrays(*arrays), name=name)
+    if inferred.name == "sub" and inferred.dtype == torch.uint8:
+        _check_difference(*arrays, name=name)
+    check_fits(
+        describe(inferred.dtype),
         arrays,
         bound=reduce(bound, map(magnitude, arrays)),
         magnitude=lambda *x: reduce(bound, x),
-        evaluate=lambda *x: reduce(meaning.function.numpy, x),
-        operations=meaning.multiply_adds,
+        evaluate=lambda *x: reduce(inferred.function.numpy, x),
+        operations=inferred.multiply_adds,
     )
 
 
-def _prove_power(base: Array, exponent: Array, *, name: str) -> None:
-    """No fraction, and no power whose exact value would fill the memory."""
+def _check_power(base: Array, exponent: Array, *, name: str) -> None:
+    """Raise for a fraction, and for a power too large to be computed exactly in memory."""
     if exponent.min() < 0:
         raise overflow(name, f"a number to the power {exponent.min()}, a fraction")
     with np.errstate(over="ignore"):
@@ -184,16 +187,16 @@ def _prove_power(base: Array, exponent: Array, *, name: str) -> None:
         raise overflow(name, "2^64 or more")
 
 
-def _prove_division(dividend: Array, divisor: Array, *, name: str) -> None:
-    """No division by zero, and no remainder."""
+def _check_division(dividend: Array, divisor: Array, *, name: str) -> None:
+    """Raise for a division by zero or with a remainder."""
     if not divisor.all():
         raise overflow(name, "a division by zero")
     if (dividend % divisor).any():
         raise overflow(name, "a quotient with a fraction")
 
 
-def _prove_difference(minuend: Array, subtrahend: Array, *, name: str) -> None:
-    """No number below zero, where the dtype has none: the proof by magnitudes does not see it."""
+def _check_difference(minuend: Array, subtrahend: Array, *, name: str) -> None:
+    """Raise for a result below zero in an unsigned dtype, which magnitudes do not reveal."""
     least = np.min(minuend.astype(np.int64) - subtrahend)
     if least < 0:
         raise overflow(name, str(least), wider=name != "int64")

@@ -1,4 +1,4 @@
-"""Indexing made of `:`, `None` and `...`, which rearranges axes and reads no element."""
+"""The `views` parameter: indices of `:`, `None` and `...`, which add axes and read no element."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Index = tuple[Any, ...]
 
 
 def parse_views(value: object) -> tuple[str, ...] | None:
-    """One index for each operand, as text; null stands for the whole operand."""
+    """Parse one index for each operand, to text; null stands for the whole operand."""
     if value is None:
         return None
     if not isinstance(value, list) or len(value) > 64:
@@ -20,6 +20,7 @@ def parse_views(value: object) -> tuple[str, ...] | None:
 
 
 def _index_text(number: int, view: object) -> str:
+    """Return one index without spaces, or raise an InvalidFieldError."""
     text = "..." if view is None else view
     if isinstance(text, str) and len(text) <= 128:
         parts = [part.strip() for part in text.split(",")]
@@ -33,7 +34,7 @@ def _index_text(number: int, view: object) -> str:
 
 
 def apply_view(number: int, text: str, shape: Shape) -> tuple[Index, Shape, tuple[int, ...]]:
-    """The index that `text` stands for on operand `number`, and the view's shape and strides."""
+    """Return the index that `text` means for operand `number`, and the view's shape and strides."""
     parts = text.split(",")
     named = parts.count(":")
     if named > len(shape):

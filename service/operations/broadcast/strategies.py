@@ -1,4 +1,4 @@
-"""Elementwise operations in six ways, slowest first."""
+"""Six strategies for elementwise operations, slowest first."""
 
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
@@ -19,52 +19,59 @@ Adapt = Callable[[Compute, InferredBroadcast, Sequence[Tensor]], Tensor]
 __all__ = ["op"]
 
 
-def viewed(meaning: InferredBroadcast, operands: Sequence[Tensor]) -> list[Tensor]:
-    """Operands as their views show them."""
-    return [x[index] for x, index in zip(operands, meaning.views, strict=True)]
+def viewed(inferred: InferredBroadcast, operands: Sequence[Tensor]) -> list[Tensor]:
+    """Return the operands, each indexed by its view."""
+    return [x[index] for x, index in zip(operands, inferred.views, strict=True)]
 
 
-def in_world(world: Literal["torch", "numpy", "python"]) -> Adapt:
-    """An adapter that hands a strategy the operation's function as `world` has it."""
+def with_backend(backend: Literal["torch", "numpy", "python"]) -> Adapt:
+    """Return an adapter that passes the function of a backend to a strategy.
 
-    def adapt(compute: Compute, meaning: InferredBroadcast, operands: Sequence[Tensor]) -> Tensor:
-        function = getattr(meaning.function, world)
+    A function of more than two operands is folded from the left.
+    """
+
+    def adapt(compute: Compute, inferred: InferredBroadcast, operands: Sequence[Tensor]) -> Tensor:
+        function = getattr(inferred.function, backend)
         if len(operands) > 2:
             function = partial(fold, function)
-        return compute(function, Spec(meaning.shape, meaning.dtype), *viewed(meaning, operands))
+        return compute(function, Spec(inferred.shape, inferred.dtype), *viewed(inferred, operands))
 
     return adapt
 
 
 def fold(function: Callable[..., Any], *values: Any) -> Any:
-    """Apply a function of two to many, from the left."""
+    """Apply a function of two arguments to many values, from the left."""
     return reduce(function, values)
 
 
-def by_element(meaning: InferredBroadcast) -> Work:
-    """A step for each element and application of the function."""
-    return Work(steps=_applications(meaning), flops=0)
+def by_element(inferred: InferredBroadcast) -> Work:
+    """Count a step for each element and application of the function."""
+    return Work(steps=_applications(inferred), flops=0)
 
 
-def at_once(meaning: InferredBroadcast) -> Work:
-    """One step."""
-    flops = _applications(meaning)
-    return Work(steps=1, flops=flops, peak_elements=meaning.elements)
+def at_once(inferred: InferredBroadcast) -> Work:
+    """Count one step."""
+    flops = _applications(inferred)
+    return Work(steps=1, flops=flops, peak_elements=inferred.elements)
 
 
-def _applications(meaning: InferredBroadcast) -> int:
-    return meaning.elements * max(1, len(meaning.specs) - 1)
+def _applications(inferred: InferredBroadcast) -> int:
+    """Return the number of times that the function is applied."""
+    return inferred.elements * max(1, len(inferred.specs) - 1)
 
 
-def no_complex_powers(meaning: InferredBroadcast) -> str | None:
-    """Python raises where complex quotients and powers are not finite."""
-    if meaning.specs[0].dtype in COMPLEX and meaning.name in ("div", "pow"):
-        return f"does not take {meaning.name} of complex numbers"
+def no_complex_powers(inferred: InferredBroadcast) -> str | None:
+    """Reject complex quotients and powers, for which Python raises if they are not finite."""
+    if inferred.specs[0].dtype in COMPLEX and inferred.name in ("div", "pow"):
+        return f"does not take {inferred.name} of complex numbers"
     return None
 
 
 def source(index: tuple[int, ...], shape: Shape) -> tuple[int, ...]:
-    """Where an operand of `shape` holds what stretches to `index`: 0 on each stretched axis."""
+    """Return the index into an operand of `shape` for `index` of the result.
+
+    It is 0 on each stretched axis.
+    """
     added = len(index) - len(shape)
     return tuple(i if size > 1 else 0 for i, size in zip(index[added:], shape, strict=True))
 
@@ -72,7 +79,7 @@ def source(index: tuple[int, ...], shape: Shape) -> tuple[int, ...]:
 EVERY: Final = NUMBERS | BOOL
 
 
-@op.strategy("loops", adapt=in_world("torch"), work=by_element, dtypes=EVERY, cuda=EVERY)
+@op.strategy("loops", adapt=with_backend("torch"), work=by_element, dtypes=EVERY, cuda=EVERY)
 def loops(function: Callable[..., Tensor], result: Spec, *operands: Tensor) -> Tensor:
     """One loop for each axis, over tensor elements; a stretched axis is read at index 0."""
     out = torch.empty(result.shape, dtype=result.dtype, device=operands[0].device)
@@ -82,7 +89,11 @@ def loops(function: Callable[..., Tensor], result: Spec, *operands: Tensor) -> T
 
 
 @op.strategy(
-    "python", adapt=in_world("python"), work=by_element, dtypes=EVERY, unsupported=no_complex_powers
+    "python",
+    adapt=with_backend("python"),
+    work=by_element,
+    dtypes=EVERY,
+    unsupported=no_complex_powers,
 )
 def python(function: Callable[..., Any], result: Spec, *operands: Tensor) -> Tensor:
     """One loop for each axis, over Python lists, without torch."""
@@ -94,19 +105,19 @@ def python(function: Callable[..., Any], result: Spec, *operands: Tensor) -> Ten
     return torch.tensor(values, dtype=result.dtype).reshape(result.shape)
 
 
-@op.strategy("expand", adapt=in_world("torch"), work=at_once, dtypes=EVERY, cuda=EVERY)
+@op.strategy("expand", adapt=with_backend("torch"), work=at_once, dtypes=EVERY, cuda=EVERY)
 def expand(function: Callable[..., Tensor], result: Spec, *operands: Tensor) -> Tensor:
     """Explicit views of the result's shape, whose stretched axes have stride 0 and no memory."""
     return function(*(x.expand(result.shape) for x in operands))
 
 
-@op.strategy("torch", adapt=in_world("torch"), work=at_once, dtypes=EVERY, cuda=EVERY)
+@op.strategy("torch", adapt=with_backend("torch"), work=at_once, dtypes=EVERY, cuda=EVERY)
 def torch_(function: Callable[..., Tensor], result: Spec, *operands: Tensor) -> Tensor:
     """PyTorch's own function, which broadcasts as it computes."""
     return function(*operands).expand(result.shape)
 
 
-@op.strategy("numpy", adapt=in_world("numpy"), work=at_once, dtypes=EVERY & IN_NUMPY)
+@op.strategy("numpy", adapt=with_backend("numpy"), work=at_once, dtypes=EVERY & IN_NUMPY)
 def numpy(function: Callable[..., Any], result: Spec, *operands: Tensor) -> Tensor:
     """NumPy's own function, which broadcasts as it computes."""
     with np.errstate(all="ignore"):
@@ -114,7 +125,9 @@ def numpy(function: Callable[..., Any], result: Spec, *operands: Tensor) -> Tens
     return torch.as_tensor(values).expand(result.shape)
 
 
-@op.strategy("dask", adapt=in_world("numpy"), work=at_once, dtypes=frozenset(), cluster=IN_BLOCKS)
+@op.strategy(
+    "dask", adapt=with_backend("numpy"), work=at_once, dtypes=frozenset(), cluster=IN_BLOCKS
+)
 def dask(function: Callable[..., Any], result: Spec, *operands: Blocks) -> Blocks:
     """NumPy's own function, block by block on a Dask cluster."""
     return np.broadcast_to(function(*operands), result.shape)

@@ -1,4 +1,4 @@
-"""Einstein summation: what it means. The grammar is torch.einsum's."""
+"""Rules and `Op` of einsum: Einstein summation, with the grammar of torch.einsum."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from service.operations.equation import (
     parse_optimize,
     read,
 )
-from service.operations.overflow import Array, magnitude, prove_fits
+from service.operations.overflow import Array, check_fits, magnitude
 from service.registry import ErrorSample, Inferred, Op, Param, Sample
 
 T = TypeVar("T")
@@ -29,14 +29,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferredEinsum(Inferred):
-    """An explicit equation, and the steps of its contraction along the path."""
+    """A call of einsum: an explicit equation, and the steps of its contraction along the path."""
 
     equation: Equation
     steps: tuple[Step, ...]
 
     @property
     def path(self) -> Sequence[Mapping[str, object]]:
-        """The steps of the contraction: which operands, by which equation, at what cost."""
+        """The steps of the contraction: operands, equation, shape and multiply-adds of each."""
         return [
             {
                 "positions": list(step.positions),
@@ -49,13 +49,13 @@ class InferredEinsum(Inferred):
 
     @property
     def reproduce(self) -> str:
-        """One line of torch."""
+        """The call as one line of torch."""
         operands = ", ".join(f"x{number}" for number in range(len(self.specs)))
         return f'torch.einsum("{self.equation}", {operands})'
 
 
 def infer(specs: tuple[Spec, ...], *, equation: str, optimize: str | Path) -> InferredEinsum:
-    """Read the equation, find every letter's size, and the path of the contraction."""
+    """Read the equation, and find the size of each letter and the path of the contraction."""
     if specs[0].dtype == torch.bool:
         raise UnsupportedDtypeError(
             "einsum multiplies and adds, which bool does not",
@@ -73,30 +73,30 @@ def infer(specs: tuple[Spec, ...], *, equation: str, optimize: str | Path) -> In
     )
 
 
-def check_overflow(meaning: InferredEinsum, operands: Sequence[Tensor]) -> None:
-    """Raise IntegerOverflowError unless integer operands have an exact sum of products."""
-    if meaning.dtype not in INTEGERS:
+def check_overflow(inferred: InferredEinsum, operands: Sequence[Tensor]) -> None:
+    """Raise IntegerOverflowError unless the exact sums of products of integer operands fit."""
+    if inferred.dtype not in INTEGERS:
         return
-    equation, steps = meaning.equation, meaning.steps
+    equation, steps = inferred.equation, inferred.steps
 
     def evaluate(*arrays: Array) -> Array:
         return contract(steps, lambda step, *taken: np.einsum(str(step), *taken), arrays)
 
     arrays = stretched(equation, [x.numpy() for x in operands], np.broadcast_to)
-    prove_fits(
-        describe(meaning.dtype),
+    check_fits(
+        describe(inferred.dtype),
         arrays,
         bound=prod(equation.shape(equation.summed)) * prod(map(magnitude, arrays)),
         magnitude=evaluate,
         evaluate=evaluate,
-        operations=meaning.multiply_adds,
+        operations=inferred.multiply_adds,
     )
 
 
 def stretched(
     equation: Equation, operands: Sequence[T], broadcast_to: Callable[[T, Shape], T]
 ) -> list[T]:
-    """Operands, each axis of size 1 stretched as a view where its letter is longer."""
+    """Return the operands as views, each axis of size 1 stretched to the size of its letter."""
     return [
         broadcast_to(x, equation.shape(term))
         for term, x in zip(equation.inputs, operands, strict=True)
@@ -104,7 +104,10 @@ def stretched(
 
 
 def contract(steps: Sequence[Step], compute: Callable[..., T], operands: Sequence[T]) -> T:
-    """Call `compute` with equation and operands of each step; results join the operands."""
+    """Call `compute` with equation and operands of each step, and return the last result.
+
+    Other results are appended to the operands.
+    """
     left = list(operands)
     for step in steps:
         taken = [left[position] for position in step.positions]

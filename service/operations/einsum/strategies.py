@@ -1,4 +1,4 @@
-"""Einstein summation in seven ways, slowest first."""
+"""Seven strategies for Einstein summation, slowest first."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -19,53 +19,54 @@ from service.registry import Compute, Work
 __all__ = ["op"]
 
 
-def at_once(compute: Compute, meaning: InferredEinsum, operands: Sequence[Tensor]) -> Tensor:
-    """Call a contraction of all operands together."""
-    return compute(meaning.equation, *stretched(meaning.equation, operands, torch.broadcast_to))
+def at_once(compute: Compute, inferred: InferredEinsum, operands: Sequence[Tensor]) -> Tensor:
+    """Call a strategy once, with all operands."""
+    return compute(inferred.equation, *stretched(inferred.equation, operands, torch.broadcast_to))
 
 
-def along_path(compute: Compute, meaning: InferredEinsum, operands: Sequence[Tensor]) -> Tensor:
-    """Call a contraction once for each step of the path."""
-    views = stretched(meaning.equation, operands, torch.broadcast_to)
-    return contract(meaning.steps, compute, views)
+def along_path(compute: Compute, inferred: InferredEinsum, operands: Sequence[Tensor]) -> Tensor:
+    """Call a strategy once for each step of the path."""
+    views = stretched(inferred.equation, operands, torch.broadcast_to)
+    return contract(inferred.steps, compute, views)
 
 
-def in_blocks(compute: Compute, meaning: InferredEinsum, operands: Sequence[Blocks]) -> Blocks:
-    """Call a contraction of arrays in blocks once for each step of the path."""
-    views = stretched(meaning.equation, operands, np.broadcast_to)
-    return contract(meaning.steps, compute, views)
+def in_blocks(compute: Compute, inferred: InferredEinsum, operands: Sequence[Blocks]) -> Blocks:
+    """Call a strategy over arrays in blocks once for each step of the path."""
+    views = stretched(inferred.equation, operands, np.broadcast_to)
+    return contract(inferred.steps, compute, views)
 
 
-def by_element(meaning: InferredEinsum) -> Work:
-    """A step for each assignment of indices to all letters."""
-    return Work(steps=meaning.equation.multiply_adds * len(meaning.specs), flops=0)
+def by_element(inferred: InferredEinsum) -> Work:
+    """Count a step for each assignment of indices to all letters."""
+    return Work(steps=inferred.equation.multiply_adds * len(inferred.specs), flops=0)
 
 
-def by_product(meaning: InferredEinsum) -> Work:
-    """All products of all operands, held at once."""
-    space = meaning.equation.multiply_adds
-    return Work(steps=1, flops=space * len(meaning.specs), peak_elements=space)
+def by_product(inferred: InferredEinsum) -> Work:
+    """Count one step, which holds the products of all operands at once."""
+    space = inferred.equation.multiply_adds
+    return Work(steps=1, flops=space * len(inferred.specs), peak_elements=space)
 
 
-def by_step(meaning: InferredEinsum) -> Work:
-    """A step for each contraction of the path; the largest of their intermediates is held."""
-    peak = max(largest_intermediate(step.equation) for step in meaning.steps)
-    return Work(steps=len(meaning.steps), flops=meaning.multiply_adds, peak_elements=peak)
+def by_step(inferred: InferredEinsum) -> Work:
+    """Count a step for each contraction of the path, and the largest of their intermediates."""
+    peak = max(largest_intermediate(step.equation) for step in inferred.steps)
+    return Work(steps=len(inferred.steps), flops=inferred.multiply_adds, peak_elements=peak)
 
 
 def largest_intermediate(equation: Equation) -> int:
-    """Elements of the result, or of an operand, which a product copies where it is stretched.
+    """Return the elements of the result or of the largest operand, which is copied if stretched.
 
-    In what order three operands are contracted, and what is held between, is not known here.
+    With three operands or more, the order of contraction inside the library is not known here, so
+    all products are counted.
     """
     if len(equation.inputs) > 2:
         return equation.multiply_adds
     return max(prod(equation.shape(term)) for term in (*equation.inputs, equation.output))
 
 
-def only_pairs(meaning: InferredEinsum) -> str | None:
-    """A matrix product has two operands."""
-    if all(len(step.positions) <= 2 for step in meaning.steps):
+def only_pairs(inferred: InferredEinsum) -> str | None:
+    """Reject a path with more than two operands in a step: a matrix product has two."""
+    if all(len(step.positions) <= 2 for step in inferred.steps):
         return None
     return "does not take a path with more than two operands in a step"
 
@@ -99,7 +100,7 @@ def python(equation: Equation, *operands: Tensor) -> Tensor:
 
 @op.strategy("broadcast", adapt=at_once, work=by_product, dtypes=NUMBERS, cuda=NUMBERS)
 def broadcast(equation: Equation, *operands: Tensor) -> Tensor:
-    """Align all operands by their letters, multiply, sum the letters that the result lacks."""
+    """Align all operands by their letters, multiply, sum the letters absent from the result."""
     letters = equation.output + equation.summed
     aligned = (along(x, term, letters) for term, x in zip(equation.inputs, operands))
     products = reduce(mul, aligned)
@@ -109,7 +110,7 @@ def broadcast(equation: Equation, *operands: Tensor) -> Tensor:
 
 
 def along(x: Tensor, term: str, letters: str) -> Tensor:
-    """View of x with one axis for each of `letters`, in their order; size 1 where it has none."""
+    """Return a view of x with one axis for each of `letters`, of size 1 for those not in `term`."""
     for letter in dict.fromkeys(term):
         while term.count(letter) > 1:
             first, second = term.index(letter), term.rindex(letter)
@@ -128,10 +129,10 @@ def along(x: Tensor, term: str, letters: str) -> Tensor:
     unsupported=only_pairs,
 )
 def pairwise(equation: Equation, a: Tensor, b: Tensor | None = None) -> Tensor:
-    """Contracts two operands at a time along the path, each time by one batched matrix product.
+    """Contract two operands at a time along the path, each time by one batched matrix product.
 
-    Letters of the result are batch (in both operands), rows (in a) or columns (in b); letters that
-    it lacks are contracted (in both), or summed first.
+    Letters of the result are batch (in both operands), rows (in a) or columns (in b); the others
+    are contracted (in both), or summed first.
     """
     if b is None:
         return arranged(a, equation.inputs[0], equation.output)
@@ -149,7 +150,7 @@ def pairwise(equation: Equation, a: Tensor, b: Tensor | None = None) -> Tensor:
 
 
 def arranged(x: Tensor, term: str, letters: str) -> Tensor:
-    """View of x with the axes `letters`, in their order; its other axes are summed."""
+    """Return x with the axes `letters`, in their order; its other axes are summed."""
     others = "".join(letter for letter in dict.fromkeys(term) if letter not in letters)
     x = along(x, term, letters + others)
     for _ in others:
@@ -161,7 +162,7 @@ def arranged(x: Tensor, term: str, letters: str) -> Tensor:
 def torch_(equation: Equation, *operands: Tensor) -> Tensor:
     """PyTorch's own einsum, once for each step of the path; integers as int64.
 
-    Sums of small integers come as int64, which it does not multiply with small ones.
+    torch sums small integers in int64, which its einsum does not multiply by smaller ones.
     """
     dtype = operands[0].dtype
     wide = [x.long() if dtype in INTEGERS else x for x in operands]

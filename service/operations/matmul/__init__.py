@@ -1,1 +1,4 @@
-"""The matrix product."""
+"""The matrix product.
+
+`definition` infers shape and dtype of the result, and `strategies` computes.
+"""

@@ -1,4 +1,4 @@
-"""The matrix product: what it means. Its rules are torch.matmul's."""
+"""Rules and `Op` of matmul: the matrix product, with the rules of torch.matmul."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +12,17 @@ from service.core.call import Shape, Spec, Tensor
 from service.core.dtypes import INTEGERS, describe
 from service.errors import Place, ShapeMismatchError, UnsupportedDtypeError
 from service.operations.broadcasting import broadcast_shapes, broadcasts
-from service.operations.overflow import magnitude, prove_fits
+from service.operations.overflow import check_fits, magnitude
 from service.registry import ErrorSample, Inferred, Op, Sample
 
-# With fewer rows or columns, no BLAS library has the speed of the 256 x 256 that rates come from.
+# With fewer rows or columns, no BLAS library reaches the speed of the 256 x 256 product that the
+# cost model is calibrated by.
 LARGE: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferredMatmul(Inferred):
-    """`batch` products of an (m, k) and a (k, n) matrix."""
+    """A call of matmul: `batch` products of an (m, k) and a (k, n) matrix."""
 
     batch: Shape
     m: int
@@ -30,12 +31,12 @@ class InferredMatmul(Inferred):
 
     @property
     def reproduce(self) -> str:
-        """One line of torch."""
+        """The call as one line of torch."""
         return "torch.matmul(a, b)"
 
 
 def infer(specs: tuple[Spec, Spec]) -> InferredMatmul:
-    """Rank 1 gets a temporary axis, batch axes broadcast, the contracted axis must match."""
+    """Add an axis to vectors, broadcast the batch axes, and match the contracted axis."""
     left, right = specs
     if left.dtype == torch.bool:
         raise UnsupportedDtypeError(
@@ -75,11 +76,11 @@ def infer(specs: tuple[Spec, Spec]) -> InferredMatmul:
 
 
 def _fitting_hint(a: Shape, b: Shape) -> str | None:
-    """A transposition or a swap that makes the shapes fit, tried here."""
-    turned_a, turned_b = (*a[:-2], *a[:-3:-1]), (*b[:-2], *b[:-3:-1])
+    """Return a transposition or a swap that makes the shapes fit, if one is found."""
+    a_transposed, b_transposed = (*a[:-2], *a[:-3:-1]), (*b[:-2], *b[:-3:-1])
     for left, right, hint in (
-        (a, turned_b, f"b transposed has shape {turned_b} and fits"),
-        (turned_a, b, f"a transposed has shape {turned_a} and fits"),
+        (a, b_transposed, f"b transposed has shape {b_transposed} and fits"),
+        (a_transposed, b, f"a transposed has shape {a_transposed} and fits"),
         (b, a, "the operands fit the other way round"),
     ):
         if left[-1] == right[-2:][0] and broadcasts([left[:-2], right[:-2]]):
@@ -87,17 +88,17 @@ def _fitting_hint(a: Shape, b: Shape) -> str | None:
     return None
 
 
-def check_overflow(meaning: InferredMatmul, operands: Sequence[Tensor]) -> None:
-    """Raise IntegerOverflowError unless integer operands have an exact product."""
-    if meaning.dtype in INTEGERS:
+def check_overflow(inferred: InferredMatmul, operands: Sequence[Tensor]) -> None:
+    """Raise IntegerOverflowError unless the exact product of integer operands fits."""
+    if inferred.dtype in INTEGERS:
         a, b = (x.numpy() for x in operands)
-        prove_fits(
-            describe(meaning.dtype),
+        check_fits(
+            describe(inferred.dtype),
             (a, b),
-            bound=meaning.k * magnitude(a) * magnitude(b),
+            bound=inferred.k * magnitude(a) * magnitude(b),
             magnitude=np.matmul,
             evaluate=np.matmul,
-            operations=meaning.multiply_adds,
+            operations=inferred.multiply_adds,
         )
 
 
@@ -132,6 +133,6 @@ op = Op(
         Sample("medium", ((24, 96), (96, 24))),
         Sample("large", ((256, 256), (256, 256))),
     ),
-    # torch and numpy bring a BLAS library each, and which is quicker depends on the processor.
-    is_heavy=lambda meaning: min(meaning.m, meaning.k, meaning.n) >= LARGE,
+    # torch and numpy have a BLAS library each; the faster one depends on the processor.
+    is_heavy=lambda inferred: min(inferred.m, inferred.k, inferred.n) >= LARGE,
 )

@@ -1,4 +1,4 @@
-"""The matrix product in nine ways, slowest first: the lesson's five, and four more."""
+"""Nine strategies for the matrix product, slowest first: the lesson's five, and four more."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -15,60 +15,60 @@ from service.registry import Compute, Work
 __all__ = ["op"]
 
 
-def native(compute: Compute, meaning: InferredMatmul, operands: Sequence[Tensor]) -> Tensor:
-    """Call a product that knows ranks and batches itself."""
+def native(compute: Compute, inferred: InferredMatmul, operands: Sequence[Tensor]) -> Tensor:
+    """Call a strategy that takes operands of any rank and batch."""
     return compute(*operands)
 
 
-def each_matrix(compute: Compute, meaning: InferredMatmul, operands: Sequence[Tensor]) -> Tensor:
-    """Call a product of two matrices once for each pair in the batch."""
+def each_matrix(compute: Compute, inferred: InferredMatmul, operands: Sequence[Tensor]) -> Tensor:
+    """Call a strategy for two matrices once for each pair in the batch."""
     a, b = operands
     a = a.unsqueeze(0) if a.dim() == 1 else a
     b = b.unsqueeze(1) if b.dim() == 1 else b
-    if not meaning.batch:
-        return compute(a, b).reshape(meaning.shape)
-    a = a.expand(*meaning.batch, meaning.m, meaning.k)
-    b = b.expand(*meaning.batch, meaning.k, meaning.n)
-    result = a.new_empty((*meaning.batch, meaning.m, meaning.n))
-    for index in product(*map(range, meaning.batch)):
+    if not inferred.batch:
+        return compute(a, b).reshape(inferred.shape)
+    a = a.expand(*inferred.batch, inferred.m, inferred.k)
+    b = b.expand(*inferred.batch, inferred.k, inferred.n)
+    result = a.new_empty((*inferred.batch, inferred.m, inferred.n))
+    for index in product(*map(range, inferred.batch)):
         result[index] = compute(a[index], b[index])
-    return result.reshape(meaning.shape)
+    return result.reshape(inferred.shape)
 
 
-def by_element(meaning: InferredMatmul) -> Work:
-    """A step for each multiply-add."""
-    return Work(steps=meaning.multiply_adds, flops=0)
+def by_element(inferred: InferredMatmul) -> Work:
+    """Count a step for each multiply-add."""
+    return Work(steps=inferred.multiply_adds, flops=0)
 
 
-def by_dot(meaning: InferredMatmul) -> Work:
-    """A step for each element of the result."""
-    steps = prod(meaning.batch) * meaning.m * meaning.n
-    return Work(steps=steps, flops=meaning.multiply_adds, peak_elements=meaning.k)
+def by_dot(inferred: InferredMatmul) -> Work:
+    """Count a step for each element of the result."""
+    steps = prod(inferred.batch) * inferred.m * inferred.n
+    return Work(steps=steps, flops=inferred.multiply_adds, peak_elements=inferred.k)
 
 
-def by_row(meaning: InferredMatmul) -> Work:
-    """A step for each row of the result, with a whole matrix of products at a time."""
-    steps = prod(meaning.batch) * meaning.m
-    return Work(steps=steps, flops=meaning.multiply_adds, peak_elements=meaning.k * meaning.n)
+def by_row(inferred: InferredMatmul) -> Work:
+    """Count a step for each row of the result, which holds a (k, n) matrix of products."""
+    steps = prod(inferred.batch) * inferred.m
+    return Work(steps=steps, flops=inferred.multiply_adds, peak_elements=inferred.k * inferred.n)
 
 
-def by_matrix(meaning: InferredMatmul) -> Work:
-    """A step for each matrix in the batch."""
-    return Work(steps=prod(meaning.batch), flops=meaning.multiply_adds)
+def by_matrix(inferred: InferredMatmul) -> Work:
+    """Count a step for each matrix in the batch."""
+    return Work(steps=prod(inferred.batch), flops=inferred.multiply_adds)
 
 
-def by_batch(meaning: InferredMatmul) -> Work:
-    """One step."""
-    return Work(steps=1, flops=meaning.multiply_adds)
+def by_batch(inferred: InferredMatmul) -> Work:
+    """Count one step."""
+    return Work(steps=1, flops=inferred.multiply_adds)
 
 
-def by_stretched_batch(meaning: InferredMatmul) -> Work:
-    """One step, for which a batch that stretches is copied: only one matrix for all is not."""
-    full = prod(meaning.batch)
-    own = (prod(spec.shape[:-2]) for spec in meaning.specs)
-    sizes = (meaning.m * meaning.k, meaning.k * meaning.n)
+def by_stretched_batch(inferred: InferredMatmul) -> Work:
+    """Count one step, and the copy of a batch that stretches; a single matrix is not copied."""
+    full = prod(inferred.batch)
+    own = (prod(spec.shape[:-2]) for spec in inferred.specs)
+    sizes = (inferred.m * inferred.k, inferred.k * inferred.n)
     peak = max(full * size if 1 < batch < full else 0 for batch, size in zip(own, sizes))
-    return Work(steps=1, flops=meaning.multiply_adds, peak_elements=peak)
+    return Work(steps=1, flops=inferred.multiply_adds, peak_elements=peak)
 
 
 @op.strategy("loops", adapt=each_matrix, work=by_element, dtypes=NUMBERS, cuda=NUMBERS)

@@ -1,1 +1,4 @@
-"""Vector and matrix norms."""
+"""Vector and matrix norms.
+
+`definition` infers shape and dtype of the result, and `strategies` computes.
+"""

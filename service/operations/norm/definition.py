@@ -1,4 +1,4 @@
-"""Norms of vectors and matrices: what they mean. The rules are torch.linalg's."""
+"""Rules and `Op` of norm: vector and matrix norms, with the rules of torch.linalg."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ LOW_PRECISION: Final = frozenset({torch.float16, torch.bfloat16})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferredNorm(Inferred):
-    """A norm of order `ord` over the axes `dim`: of vectors, or of matrices."""
+    """A call of norm: order `ord` over the axes `dim`, of matrices or of vectors."""
 
     ord: Ord
     dim: tuple[int, ...]
@@ -31,7 +31,7 @@ class InferredNorm(Inferred):
 
     @property
     def reproduce(self) -> str:
-        """One line of torch."""
+        """The call as one line of torch."""
         infinite = self.ord in (math.inf, -math.inf)
         order = f'float("{self.ord}")' if infinite else repr(self.ord)
         kind = "matrix_norm" if self.matrix else "vector_norm"
@@ -40,17 +40,17 @@ class InferredNorm(Inferred):
 
     @property
     def reduced(self) -> int:
-        """How many numbers go into one norm."""
+        """Number of elements that one norm is taken of."""
         return prod(self.specs[0].shape[axis] for axis in self.dim)
 
     @property
     def is_sum_of_powers(self) -> bool:
-        """Whether it is a root of a sum of powers, as the Frobenius norm is too."""
+        """True if the norm is a root of a sum of powers, such as the Frobenius norm."""
         return self.ord == "fro" or (not self.matrix and self.ord not in (0, math.inf, -math.inf))
 
 
 def parse_ord(value: object) -> Ord | None:
-    """The order: a number, or one of the words of torch.linalg."""
+    """Parse the order: a number, or one of the words of torch.linalg."""
     words: dict[object, Ord] = {"fro": "fro", "nuc": "nuc", "inf": math.inf, "-inf": -math.inf}
     if value is None or is_number(value):
         return value
@@ -60,7 +60,7 @@ def parse_ord(value: object) -> Ord | None:
 
 
 def parse_dim(value: object) -> tuple[int, ...] | None:
-    """The axes: an integer, or a list of different ones."""
+    """Parse the axes: an integer or a list of integers."""
     if value is None:
         return None
     if is_integer(value):
@@ -74,7 +74,7 @@ def parse_dim(value: object) -> tuple[int, ...] | None:
 def infer(
     specs: tuple[Spec], *, ord: Ord | None, dim: tuple[int, ...] | None, keepdim: bool, kind: str
 ) -> InferredNorm:
-    """Decide between vectors and matrices as torch.linalg.norm does, unless `kind` says it."""
+    """Find axes, order and kind of the norm; `auto` decides the kind as torch.linalg.norm does."""
     ((shape, dtype),) = ((spec.shape, spec.dtype) for spec in specs)
     if dtype == torch.bool:
         raise UnsupportedDtypeError(
@@ -103,7 +103,7 @@ def infer(
         order = 2 if ord is None else ord
         if isinstance(order, str):
             raise _ord_error(order, "vectors", "a number, inf or -inf")
-    meaning = InferredNorm(
+    inferred = InferredNorm(
         specs=specs,
         shape=tuple(
             1 if axis in axes else size
@@ -117,12 +117,12 @@ def infer(
         keepdim=keepdim,
         matrix=kind == "matrix",
     )
-    _refuse_empty(meaning)
-    return meaning
+    _refuse_empty(inferred)
+    return inferred
 
 
 def _kind(rank: int, ord: Ord | None, dim: tuple[int, ...] | None) -> str:
-    """What torch.linalg.norm would take the axes for."""
+    """Return the kind of norm that torch.linalg.norm takes: `vector` or `matrix`."""
     if dim is not None:
         if not 1 <= len(dim) <= 2:
             raise _mismatch(
@@ -143,9 +143,12 @@ def _kind(rank: int, ord: Ord | None, dim: tuple[int, ...] | None) -> str:
 
 
 def _axes(dim: tuple[int, ...], rank: int) -> tuple[int, ...]:
-    """Axes counted from the left; an error for one that does not exist or is named twice."""
+    """Return the axes counted from the left.
+
+    Raises a ShapeMismatchError for an axis that does not exist or is named twice.
+    """
     if rank == 0 and dim in ((0,), (-1,)):
-        return ()  # as torch has it, a number may be reduced along an axis that it does not have
+        return ()  # as in torch, a number may be reduced along axis 0 or -1
     for axis in dim:
         if not -rank <= axis < rank:
             raise _mismatch(f"x has rank {rank} and no axis {axis}", "/dim")
@@ -155,16 +158,16 @@ def _axes(dim: tuple[int, ...], rank: int) -> tuple[int, ...]:
     return axes
 
 
-def _refuse_empty(meaning: InferredNorm) -> None:
-    """A least or greatest of no numbers does not exist."""
-    shape, order = meaning.specs[0].shape, meaning.ord
+def _refuse_empty(inferred: InferredNorm) -> None:
+    """Raise for a minimum or maximum of no numbers, which does not exist."""
+    shape, order = inferred.specs[0].shape, inferred.ord
     if isinstance(order, str):
         return
-    if meaning.matrix:
-        rows, columns = (shape[axis] for axis in meaning.dim)
+    if inferred.matrix:
+        rows, columns = (shape[axis] for axis in inferred.dim)
         numbers = {-math.inf: rows, -1: columns, -2: min(rows, columns)}.get(order, 1)
     else:
-        numbers = meaning.reduced if order < 0 or order == math.inf else 1
+        numbers = inferred.reduced if order < 0 or order == math.inf else 1
     if numbers == 0:
         raise _mismatch(f"the {order:g} norm of no numbers does not exist: x is {shape}", "/x")
 
@@ -180,8 +183,8 @@ def _ord_error(order: Ord, what: str, choices: str) -> InvalidFieldError:
     )
 
 
-def check_overflow(meaning: InferredNorm, operands: Sequence[Tensor]) -> None:
-    """Integers become floats first, so nothing can overflow."""
+def check_overflow(inferred: InferredNorm, operands: Sequence[Tensor]) -> None:
+    """Do nothing: integers are converted to floats first, so that none overflows."""
 
 
 op = Op(

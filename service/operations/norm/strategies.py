@@ -1,4 +1,4 @@
-"""Norms in eight ways, slowest first."""
+"""Eight strategies for norms, slowest first."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,97 +16,101 @@ from service.registry import Compute, Work
 __all__ = ["op"]
 
 
-def as_rows(compute: Compute, meaning: InferredNorm, operands: Sequence[Tensor]) -> Tensor:
-    """Call a norm of the rows of a real matrix (rows, n), which gives one number a row."""
+def as_rows(compute: Compute, inferred: InferredNorm, operands: Sequence[Tensor]) -> Tensor:
+    """Call a strategy with a real matrix (rows, n), of which it gives one norm for each row."""
     x = _real(operands[0])
-    kept = [axis for axis in range(x.dim()) if axis not in meaning.dim]
-    rows = x.permute((*kept, *meaning.dim)).reshape(meaning.elements, meaning.reduced)
-    order = 2 if meaning.ord == "fro" else meaning.ord
-    return compute(rows, order).reshape(meaning.shape)
+    kept = [axis for axis in range(x.dim()) if axis not in inferred.dim]
+    rows = x.permute((*kept, *inferred.dim)).reshape(inferred.elements, inferred.reduced)
+    order = 2 if inferred.ord == "fro" else inferred.ord
+    return compute(rows, order).reshape(inferred.shape)
 
 
 def _real(x: Tensor) -> Tensor:
-    """Magnitudes of complex numbers, float64 of integers."""
+    """Return magnitudes of complex numbers, float64 of integers, other tensors as they are."""
     if x.is_complex():
         return x.abs()
     return x.double() if x.dtype in INTEGERS else x
 
 
-def native(compute: Compute, meaning: InferredNorm, operands: Sequence[Tensor]) -> Tensor:
-    """Call a norm that knows axes and orders itself."""
+def native(compute: Compute, inferred: InferredNorm, operands: Sequence[Tensor]) -> Tensor:
+    """Call a strategy that takes any axes and orders."""
     x = operands[0].double() if operands[0].dtype in INTEGERS else operands[0]
-    if meaning.matrix and meaning.ord in SINGULAR_VALUE_ORDS and not x.isfinite().all():
+    if inferred.matrix and inferred.ord in SINGULAR_VALUE_ORDS and not x.isfinite().all():
         raise ValueOutOfRangeError(
-            f"norm {meaning.ord} needs singular values, which x has only if all numbers are finite",
+            f"norm {inferred.ord} needs singular values, "
+            "which x has only if all numbers are finite",
             hint='"fro" and 1 take NaN and infinities',
         )
-    return compute(x, meaning.ord, meaning.dim, meaning.keepdim, meaning.matrix)
+    return compute(x, inferred.ord, inferred.dim, inferred.keepdim, inferred.matrix)
 
 
-def in_blocks(compute: Compute, meaning: InferredNorm, operands: Sequence[Blocks]) -> Blocks:
-    """Call a norm over one axis, or a matrix norm over two: many axes are made one before."""
+def in_blocks(compute: Compute, inferred: InferredNorm, operands: Sequence[Blocks]) -> Blocks:
+    """Call a strategy over arrays in blocks; several axes of vectors are merged into one first."""
     (x,) = operands
-    if meaning.matrix:
-        return compute(x, meaning.ord, meaning.dim, meaning.keepdim)
-    kept = [axis for axis in range(x.ndim) if axis not in meaning.dim]
-    shape = (*(x.shape[axis] for axis in kept), meaning.reduced)
-    rows = x.transpose((*kept, *meaning.dim)).reshape(shape)
-    return compute(rows, meaning.ord, -1, False).reshape(meaning.shape)
+    if inferred.matrix:
+        return compute(x, inferred.ord, inferred.dim, inferred.keepdim)
+    kept = [axis for axis in range(x.ndim) if axis not in inferred.dim]
+    shape = (*(x.shape[axis] for axis in kept), inferred.reduced)
+    rows = x.transpose((*kept, *inferred.dim)).reshape(shape)
+    return compute(rows, inferred.ord, -1, False).reshape(inferred.shape)
 
 
-def by_element(meaning: InferredNorm) -> Work:
-    """A step for each element."""
-    return Work(steps=meaning.multiply_adds + meaning.elements, flops=0)
+def by_element(inferred: InferredNorm) -> Work:
+    """Count a step for each element and for each norm."""
+    return Work(steps=inferred.multiply_adds + inferred.elements, flops=0)
 
 
-def at_once(meaning: InferredNorm) -> Work:
-    """One step; singular values take a multiply-add for each element and row."""
+def at_once(inferred: InferredNorm) -> Work:
+    """Count one step.
+
+    Singular values take min(m, n) multiply-adds for each element of an (m, n) matrix.
+    """
     times = 1
-    if meaning.matrix and meaning.ord in SINGULAR_VALUE_ORDS:
-        times = min(meaning.specs[0].shape[axis] for axis in meaning.dim)
-    return Work(steps=1, flops=meaning.multiply_adds * times, peak_elements=meaning.multiply_adds)
+    if inferred.matrix and inferred.ord in SINGULAR_VALUE_ORDS:
+        times = min(inferred.specs[0].shape[axis] for axis in inferred.dim)
+    return Work(steps=1, flops=inferred.multiply_adds * times, peak_elements=inferred.multiply_adds)
 
 
-def only_powers(meaning: InferredNorm) -> str | None:
-    """Roots of sums of powers: vectors with a finite ord other than 0, and Frobenius."""
-    if meaning.is_sum_of_powers:
+def only_powers(inferred: InferredNorm) -> str | None:
+    """Reject all but roots of sums of powers: finite orders of vectors except 0, and Frobenius."""
+    if inferred.is_sum_of_powers:
         return None
-    kind = "matrices" if meaning.matrix else "vectors"
-    return f"does not take ord {meaning.ord} of {kind}, only roots of sums of powers"
+    kind = "matrices" if inferred.matrix else "vectors"
+    return f"does not take ord {inferred.ord} of {kind}, only roots of sums of powers"
 
 
-def only_held_powers(meaning: InferredNorm) -> str | None:
-    """Roots of sums of powers; torch takes no exponent that the dtype cannot hold."""
-    ord, dtype = meaning.ord, meaning.dtype
-    if only_powers(meaning) or isinstance(ord, str):
-        return only_powers(meaning)
+def only_held_powers(inferred: InferredNorm) -> str | None:
+    """Reject all but roots of sums of powers, and exponents that the dtype cannot hold."""
+    ord, dtype = inferred.ord, inferred.dtype
+    if only_powers(inferred) or isinstance(ord, str):
+        return only_powers(inferred)
     if max(abs(ord), abs(1 / ord)) > torch.finfo(dtype).max:
         return f"does not take ord {ord} in {describe(dtype).name}, which cannot hold it and 1/ord"
     return None
 
 
-def only_filled_powers(meaning: InferredNorm) -> str | None:
-    """Such roots of sums of powers of at least one number."""
-    return only_held_powers(meaning) or (None if meaning.reduced else "does not take empty norms")
+def only_filled_powers(inferred: InferredNorm) -> str | None:
+    """Reject what `only_held_powers` declines, and norms of no numbers."""
+    return only_held_powers(inferred) or (None if inferred.reduced else "does not take empty norms")
 
 
-def only_squares(meaning: InferredNorm) -> str | None:
-    """The 2-norm of vectors, and Frobenius."""
-    if meaning.ord == "fro" or (meaning.ord == 2 and not meaning.matrix):
+def only_squares(inferred: InferredNorm) -> str | None:
+    """Reject all but the 2-norm of vectors and Frobenius."""
+    if inferred.ord == "fro" or (inferred.ord == 2 and not inferred.matrix):
         return None
-    return f"does not take ord {meaning.ord}, only the 2-norm of vectors and fro"
+    return f"does not take ord {inferred.ord}, only the 2-norm of vectors and fro"
 
 
-def no_singular_values(meaning: InferredNorm) -> str | None:
-    """Singular values need a whole matrix in one place."""
-    if meaning.matrix and meaning.ord in SINGULAR_VALUE_ORDS:
-        return f"does not take ord {meaning.ord} of matrices, which needs all of it in one place"
+def no_singular_values(inferred: InferredNorm) -> str | None:
+    """Reject singular values, which need the whole matrix in one place."""
+    if inferred.matrix and inferred.ord in SINGULAR_VALUE_ORDS:
+        return f"does not take ord {inferred.ord} of matrices, which needs all of it in one place"
     return None
 
 
-def no_empty_matrix(meaning: InferredNorm) -> str | None:
-    """NumPy finds no norm of an empty matrix but Frobenius."""
-    if meaning.matrix and meaning.reduced == 0 and meaning.ord != "fro":
+def no_empty_matrix(inferred: InferredNorm) -> str | None:
+    """Reject norms of empty matrices except Frobenius, which alone NumPy computes."""
+    if inferred.matrix and inferred.reduced == 0 and inferred.ord != "fro":
         return "does not take empty matrices"
     return None
 
@@ -167,10 +171,10 @@ def elementwise(x: Tensor, ord: float) -> Tensor:
     unsupported=only_filled_powers,
 )
 def scaled(x: Tensor, ord: float) -> Tensor:
-    """Divides first, so that no power that counts overflows or underflows.
+    """Divide first, so that no power that matters overflows or underflows.
 
-    x (rows, n) -> (rows,). [1e20, 1e20] in float32 is 1.41421e20. What counts is the greatest
-    magnitude, by which it divides; for a negative ord the least.
+    x (rows, n) -> (rows,). [1e20, 1e20] in float32 is 1.41421e20. The divisor is the greatest
+    magnitude, which matters most; for a negative ord the least.
     """
     scale = (x.abs().amax if ord > 0 else x.abs().amin)(-1, keepdim=True)
     scale = torch.where((scale == 0) | scale.isinf(), 1, scale)

@@ -1,4 +1,4 @@
-// How operands broadcast, axis by axis from the right: what is stored is solid, what is repeated is a ghost.
+// The alignment of operands by axis from the right: stored elements are solid, repeated ones are ghosts.
 
 import { colour, letterMark } from "./axes.js";
 import { h } from "./dom.js";
@@ -47,7 +47,7 @@ export function alignmentTable(block, names, letters, views = []) {
   }
 }
 
-/** The same block for shapes that do not fit: the role of an axis that is to blame is `clash`. */
+/** The same block for shapes that do not fit: an axis that does not fit has the role `clash`. */
 export function clashing(shapes) {
   const rank = Math.max(...shapes.map((shape) => shape.length));
   const axes = Array.from({ length: rank }, (_, at) => {
@@ -59,14 +59,14 @@ export function clashing(shapes) {
   return { shape: null, axes, operands: shapes.map((shape) => ({ shape })) };
 }
 
-/** Strides before and after; those of stride 0 are the repeated ones. */
+/** Strides before and after expansion; a repeated axis has stride 0. */
 function strides({ strides: before, expanded_strides: after }) {
   const marked = after.map((stride, at) => [at > 0 && ", ", stride === 0 ? h("b", { class: "zero" }, "0") : String(stride)]);
   const same = before.length === after.length && before.every((stride, at) => stride === after[at]);
   return [!same && [tuple(before), " → "], "(", marked, after.length === 1 && ",", ")"];
 }
 
-/** The cells of one axis: one solid cell and its ghosts where it is stretched. */
+/** The cells of one axis: one solid cell, and ghosts if it is stretched. */
 function strip(size, role, letter) {
   const cells = Math.min(size, SHOWN);
   const paint = `cell fill-${colour(letter ?? "i")}`;
@@ -78,7 +78,7 @@ function strip(size, role, letter) {
   return h("span", { class: "strip", "aria-hidden": "true" }, parts);
 }
 
-/** Operands of a small broadcast drawn over the result's cells: their numbers once, then as ghosts. */
+/** Operands of a small broadcast in the shape of the result: stored numbers solid, repeated ones as ghosts. */
 export function stretchedGrids(block, tensors, names, view = []) {
   const [rows, columns] = [block.shape.at(-2) ?? 1, block.shape.at(-1) ?? 1];
   if (block.shape.length > 2 || block.shape.length === 0 || rows > 6 || columns > 6 || rows * columns < 2) return null;

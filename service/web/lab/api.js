@@ -1,4 +1,4 @@
-// The service, as the page calls it.
+// Requests to the service.
 
 import { elementsOf } from "./npy.js";
 
@@ -12,7 +12,7 @@ export class ProblemError extends Error {
 
 const KEY = "service-key"; // kept until the tab is closed, and never in the URL
 
-/** The service's key, once it was given; null before. */
+/** The API key if one was given, else null. */
 export function keyGiven() {
   return sessionStorage.getItem(KEY);
 }
@@ -36,7 +36,7 @@ async function send(path, options = {}) {
   throw new ProblemError(problem ?? { title: `Status ${response.status}`, detail: response.statusText, code: "unreadable" });
 }
 
-/** What a GET answers, as JSON. */
+/** The JSON document of a GET. */
 export async function get(path) {
   return (await send(path)).json();
 }
@@ -48,8 +48,8 @@ export async function plan(op, body, signal) {
 }
 
 /**
- * A run: the answer's envelope, its values in a row (`values`), little-endian bytes where they came
- * so (`bytes`), and milliseconds from sending to the last byte (`round_trip_ms`).
+ * A run: the envelope of the answer, its flat `values`, little-endian `bytes` if the response was
+ * binary, and the milliseconds from sending to the last byte (`round_trip_ms`).
  */
 export async function run({ path, headers, body }, accept, signal) {
   const began = performance.now();
@@ -69,7 +69,7 @@ export async function run({ path, headers, body }, accept, signal) {
 
 const WORDS = { NaN, Infinity, "-Infinity": -Infinity };
 
-/** Elements of nested data in a row; words are numbers again, decimal strings are whole numbers. */
+/** Flat elements of nested data; strings become NaN, infinities or integers. */
 function numbersOf({ shape, dtype, data }) {
   const read = (each) => (typeof each !== "string" ? each : each in WORDS ? WORDS[each] : BigInt(each));
   if (shape.length === 0 && !dtype.startsWith("complex")) return [read(data)];
@@ -78,8 +78,8 @@ function numbersOf({ shape, dtype, data }) {
   return Array.from({ length: flat.length / 2 }, (_, index) => flat.slice(2 * index, 2 * index + 2));
 }
 
-/** A race: calls `heard(name, data)` for each event as it arrives. */
-export async function race({ path, headers, body }, heard, signal) {
+/** A race: calls `onEvent(name, data)` for each event as it arrives. */
+export async function race({ path, headers, body }, onEvent, signal) {
   const response = await send(path, { method: "POST", headers: { ...headers, Accept: "text/event-stream" }, body, signal });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
@@ -93,7 +93,7 @@ export async function race({ path, headers, body }, heard, signal) {
       const name = /^event: ?(.*)$/m.exec(event)?.[1];
       const data = /^data: ?(.*)$/m.exec(event)?.[1];
       if (name === "problem") throw new ProblemError(JSON.parse(data));
-      if (name && data) heard(name, JSON.parse(data));
+      if (name && data) onEvent(name, JSON.parse(data));
     }
   }
 }

@@ -1,4 +1,4 @@
-// An axis has a letter and a colour, the same everywhere on the page.
+// Letters and colours of axes, the same everywhere on the page.
 
 import { h } from "./dom.js";
 
@@ -6,7 +6,7 @@ const SPARE = "lmnopqrstuvwxyz";
 const FIXED = { i: 0, j: 1, k: 2, b: 3, l: 4, c: 5 };
 const COLOURS = 6;
 
-/** The colour of a letter: a class for text and one for fills is made from this number. */
+/** The colour of a letter as a number, from which class names for text and fills are made. */
 export function colour(letter) {
   return FIXED[letter] ?? (letter.codePointAt(0) + 1) % COLOURS;
 }
@@ -16,12 +16,12 @@ export function letterMark(letter) {
   return h("b", { class: `axis axis-${colour(letter)}` }, letter);
 }
 
-/** An equation, its letters in their colours. */
+/** An equation with its letters in their colours. */
 export function equationMarks(equation) {
   return [...equation].map((letter) => (/[A-Za-z]/.test(letter) ? letterMark(letter) : letter));
 }
 
-/** A shape whose sizes stand beside their letters: (i 5 × k 784). */
+/** A shape whose sizes are beside their letters: (i 5 × k 784). */
 export function shapeMark(shape, letters = [], gone = []) {
   if (shape.length === 0) return h("span", { class: "shape" }, "a single number");
   return h(

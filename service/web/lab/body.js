@@ -1,4 +1,4 @@
-// A call as HTTP: its address, headers and body, in JSON or as bytes.
+// A call as an HTTP request: address, headers and body, in JSON or as bytes.
 
 import { elements } from "./format.js";
 import { DTYPES } from "./npy.js";
@@ -6,16 +6,16 @@ import { wireFields } from "./operations.js";
 
 const JSON_TYPE = "application/json";
 const BYTES_TYPE = "application/x-safetensors";
-const SHORT = 4096; // elements of all operands that go, and come, as JSON unless it is chosen otherwise
+const SHORT = 4096; // elements up to which operands and results are sent as JSON, unless it is chosen otherwise
 
-/** Whether a call goes as bytes: by choice, or because its operands are many numbers. */
+/** Returns whether a call is sent as bytes: by choice, or because its operands are large. */
 export function asBytes(state, tensors) {
   if (!tensors.every((tensor) => tensor.bytes && DTYPES[tensor.stated].tensors)) return false;
   if (state.body !== "auto") return state.body === "bytes";
   return tensors.reduce((sum, tensor) => sum + elements(tensor.shape), 0) > SHORT;
 }
 
-/** A plan's body: shapes stand for the operands. */
+/** The body of a plan, with shapes for operands. */
 export function planBody(state, tensors) {
   const shapes = tensors.map(({ shape, dtype }) => (dtype ? { shape, dtype } : { shape }));
   return JSON.stringify({ ...named(state, shapes), ...wireFields(state) });
@@ -27,7 +27,7 @@ function named(state, values) {
 }
 
 /**
- * What to send: `{path, headers, body}`; `extra` are more fields, such as those of a race.
+ * The request as `{path, headers, body}`; `extra` are more fields, such as those of a race.
  * @param {object} state @param {object[]} tensors
  */
 export function request(state, tensors, suffix = "", extra = {}) {
@@ -71,7 +71,7 @@ function safetensors(state, tensors) {
   return new Blob([length, head, ...tensors.map((tensor) => tensor.bytes())]);
 }
 
-/** What the answer should be: bytes when the result is large, else JSON. */
+/** The media type to ask for: bytes if the result is large, else JSON. */
 export function accept(state, plan, tensors) {
   if (state.body === "json") return JSON_TYPE;
   const large = (plan?.result.elements ?? 0) > SHORT;

@@ -1,10 +1,10 @@
-// Elements of the page, made by hand: no text becomes markup anywhere.
+// Functions that build elements of the page. Text never becomes markup.
 
 const PROPERTIES = new Set(["value", "checked", "disabled", "hidden", "open"]);
 
 /**
  * An element with its attributes and children.
- * `on` holds listeners; a value of null or false leaves an attribute out, true sets it empty;
+ * `on` has the listeners; null or false omits an attribute, true sets it empty;
  * `class`, `data-*`, `aria-*` and all others are attributes; `value`, `checked` and `disabled` are properties.
  * @param {string} tag @param {object} [attributes] @param {...(Node|string|number|null|false)} children
  */
@@ -22,18 +22,18 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** What is there of nested children: a condition that did not hold leaves null, false or undefined. */
+/** Flat list of children without null, false and undefined, which conditions leave. */
 function present(children) {
   return children.flat(Infinity).filter((child) => child !== null && child !== false && child !== undefined);
 }
 
-/** Puts `children` where the children of `element` were. */
+/** Replaces the children of `element` by `children`. */
 export function fill(element, ...children) {
   element.replaceChildren(...present(children));
   return element;
 }
 
-/** As `fill`; if the focus was inside, it goes to what has the same `data-focus` now, or to the first control. */
+/** Like `fill`; a focus inside moves to the new element with the same `data-focus`, or to the first control. */
 export function refill(element, ...children) {
   const focused = element.contains(document.activeElement) ? document.activeElement.dataset.focus ?? "" : null;
   fill(element, ...children);
@@ -43,7 +43,7 @@ export function refill(element, ...children) {
   return element;
 }
 
-/** A `select` of these choices; each is a word, or a pair of value and text. */
+/** A `select` of choices; each is a string, or a pair of value and text. */
 export function choice(label, choices, value, change) {
   const pairs = choices.map((each) => (Array.isArray(each) ? each : [each, each]));
   return h(
@@ -58,9 +58,9 @@ export function choice(label, choices, value, change) {
   );
 }
 
-/** A labelled field: its name, the control, and the place for what is wrong with it. */
+/** A labelled field: its name, the control, and the place for its problem. */
 export function field(name, control, key = name) {
-  control.setAttribute("aria-label", name); // the label's text would hold that of all options
+  control.setAttribute("aria-label", name); // the text of the label would include that of all options
   return h(
     "div",
     { class: "field" },
@@ -69,14 +69,14 @@ export function field(name, control, key = name) {
   );
 }
 
-/** Offers `blob` to be saved under `name`. */
+/** Saves `blob` under `name`. */
 export function save(blob, name) {
   const href = URL.createObjectURL(blob);
   h("a", { href, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(href), 10_000);
 }
 
-/** Copies text, and says so on the button for a moment. */
+/** Copies text, and confirms it on the button for a moment. */
 export async function copy(text, button) {
   const before = button.textContent;
   try {

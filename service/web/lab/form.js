@@ -1,11 +1,11 @@
-// The fields of a call beside its operands: those of its operation, and those of every call.
+// The fields of a call besides its operands: those of its operation, and those of every call.
 
 import { choice, field, fill, h } from "./dom.js";
 import { DTYPES, FIELDS } from "./operations.js";
 
 const BODIES = [["auto", "JSON, bytes when large"], ["json", "JSON"], ["bytes", "bytes"]];
 
-/** The form of the operation's fields in `ownRoot`, of all calls' in `root`; `update` brings it up to date. */
+/** The fields of the operation in `ownRoot` and those of every call in `root`; `update` updates them. */
 export function callForm(ownRoot, root, store) {
   let key = null;
   let controls = {};
@@ -47,7 +47,7 @@ export function callForm(ownRoot, root, store) {
   return { update };
 }
 
-/** Shows a value, also one that a link has and the choices lack: the service will say what it thinks of it. */
+/** Shows a value, including one of a link that is not among the choices: the service reports the error. */
 function offer(control, value) {
   if (control.tagName === "SELECT" && ![...control.options].some((option) => option.value === value)) {
     const option = h("option", {}, value);
@@ -57,7 +57,7 @@ function offer(control, value) {
   control.value = value;
 }
 
-/** The fields of a race in `root`: how often, how long, against what, and what agrees. */
+/** The fields of a race in `root`: repeats, time, tolerances and baseline. */
 export function raceForm(root, store) {
   const set = (name) => (value) => store.set({ race: { ...store.state.race, [name]: value } });
   const inputs = Object.fromEntries(
@@ -78,7 +78,7 @@ export function raceForm(root, store) {
   };
 }
 
-/** The race's fields as they are sent. */
+/** The fields of a race for the request. */
 export function raceFields({ strategies, repeat, budget_ms, baseline, rtol, atol }) {
   const number = (text) => (text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text));
   return {

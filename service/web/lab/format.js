@@ -1,4 +1,4 @@
-// Numbers as people read them: three significant digits for times, units always.
+// Numbers for display: three significant digits for times, always with units.
 
 const MINUS = "\u2212";
 const THIN = "\u202f";
@@ -57,7 +57,7 @@ export function factor(value) {
   return `${significant(Number(value.toPrecision(3)))} ×`;
 }
 
-/** An error or a distance: 0, 2.6e-4, or a word for what is not finite. */
+/** An error or a distance: 0, 2.6e-4, NaN or ∞. */
 export function distance(value) {
   if (value === null || value === undefined) return "";
   if (typeof value === "string") return value === "NaN" ? "NaN" : "∞";
@@ -78,7 +78,7 @@ export function element(value, digits = 5) {
   return signed(text.replace("e+", "e"));
 }
 
-/** One element in the fewest digits that give it back in its dtype. */
+/** One element in the fewest digits that round-trip in its dtype. */
 export function exact(value, dtype) {
   if (Array.isArray(value)) return `${exact(value[0], dtype)}${value[1] < 0 ? "" : "+"}${exact(value[1], dtype)}i`;
   if (typeof value !== "number" || !["float32", "complex64"].includes(dtype)) return element(value, 17);
@@ -96,17 +96,17 @@ function complex([re, im], digits) {
   return `${element(re, digits)}${im < 0 ? "" : "+"}${element(im, digits)}i`;
 }
 
-/** A shape as Python writes it. */
+/** A shape in Python's notation. */
 export function tuple(shape) {
   return shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(", ")})`;
 }
 
-/** A shape as it is written in a field: 5x784. */
+/** A shape in the notation of fields: 5x784. */
 export function crossed(shape) {
   return shape.join("x");
 }
 
-/** How many elements a shape has. */
+/** The number of elements of a shape. */
 export function elements(shape) {
   return shape.reduce((product, size) => product * size, 1);
 }

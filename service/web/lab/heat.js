@@ -1,23 +1,23 @@
-// A matrix as colours: diverging about zero, and the numbers where there is room for them.
+// A matrix as colours that diverge from zero, with the numbers of a small one.
 //
-// It is drawn on one canvas, whatever its size: a million elements are a million pixels, not nodes.
+// It is drawn on one canvas of any size: a million elements are a million pixels, not nodes.
 
 import { letterMark } from "./axes.js";
 import { fill, h } from "./dom.js";
 import { element, exact } from "./format.js";
 
-const NUMBERED = 12; // rows and columns up to which numbers stand in the cells
+const NUMBERED = 12; // rows and columns up to which cells show numbers
 const SAMPLED = 1024; // cells drawn along an axis; beyond that every n-th element
 const CELL = { width: 58, height: 34 };
-const STEPS = 255; // of a colour on its way
+const STEPS = 255; // of a colour ramp
 
-/** How large an element is, for its colour; of a complex number the magnitude. */
+/** The number that decides the colour of an element; of a complex number the magnitude. */
 function size(value) {
   if (Array.isArray(value)) return Math.hypot(...value);
   return Number(value);
 }
 
-/** Least and greatest finite element, the greatest magnitude, and how many are not finite. */
+/** Least and greatest finite element, the greatest magnitude, and the count of elements that are not finite. */
 function survey(values) {
   let [least, greatest, odd] = [Infinity, -Infinity, 0];
   for (let i = 0; i < values.length; i += 1) {
@@ -32,7 +32,7 @@ function survey(values) {
   return { least, greatest, most: Math.max(-least, greatest, 0), odd };
 }
 
-/** The page's colours for numbers: by steps from that of zero to those of the greatest magnitudes, and for what is not finite. */
+/** Colours of the page for numbers: ramps from zero to the greatest magnitudes, and one for numbers that are not finite. */
 function palette(canvas) {
   const style = getComputedStyle(canvas);
   const text = (name) => style.getPropertyValue(name).trim();
@@ -46,7 +46,7 @@ function palette(canvas) {
 function shade(number, { plus, minus, odd }, { least, greatest, most }, ranged) {
   if (!Number.isFinite(number)) return odd;
   const far = ranged ? (number - least) / (greatest - least) : Math.abs(number) / most;
-  return (number < 0 && !ranged ? minus : plus)[Math.min(STEPS, far * STEPS) | 0]; // far is NaN where all are 0
+  return (number < 0 && !ranged ? minus : plus)[Math.min(STEPS, far * STEPS) | 0]; // far is NaN if all are 0
 }
 
 const light = ([r, g, b]) => r * 0.299 + g * 0.587 + b * 0.114 > 140;
@@ -68,7 +68,7 @@ export function heatMap({ shape, values, dtype = "float32", letters = [], small 
   const found = survey(values);
   const { least, greatest, most, odd } = found;
   let ranged = false;
-  let sheet = null; // the plane, a pixel for each element; null when it has to be drawn again
+  let sheet = null; // the plane, a pixel for each element; null if it has to be drawn again
   const index = lead.map(() => 0);
   const cursor = { row: -1, column: -1 };
   let first = 0;
@@ -81,7 +81,7 @@ export function heatMap({ shape, values, dtype = "float32", letters = [], small 
     const tallest = small ? 132 : 420;
     let [width, height] = [Math.min(columns * cell.width, limit), Math.min(rows * cell.height, tallest)];
     if (!numbered && rows > 1 && columns > 1) {
-      // Square cells, unless one side would be a mere line.
+      // Square cells, unless one side would be too thin.
       const side = Math.min(width / columns, height / rows);
       width = Math.max(columns * side, Math.min(width, 40));
       height = Math.max(rows * side, Math.min(height, 40));
@@ -226,7 +226,7 @@ export function heatMap({ shape, values, dtype = "float32", letters = [], small 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   return root;
 
-  /** One field for each axis before the last two: which of its planes is drawn. */
+  /** One field for each axis before the last two, to choose the plane that is drawn. */
   function slices() {
     if (lead.length === 0) return [];
     const fields = lead.map((most_, axis) =>

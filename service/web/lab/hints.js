@@ -1,9 +1,9 @@
-// What a problem's hint would change here: each rule reads the service's words and gives the changed parts
-// of the state. A hint that no rule reads is shown as words alone.
+// Changes of the state that correct a problem: each rule matches a hint of the service and returns the
+// changed parts of the state. A hint that matches no rule is shown as text.
 
 import { operandPointer } from "./operations.js";
 import { parse, TextError } from "./text.js";
-import { turned, typed } from "./operand.js";
+import { transposedOperand, typed } from "./operand.js";
 
 /** The operand that a pointer such as /a/0/1 or /operands/1 names, and the rest of it; null for another. */
 function operandAt(state, pointer) {
@@ -22,12 +22,12 @@ const RULES = [
   // einsum's equation, repaired
   [/'([^']+)' can be read/, (state, [, equation]) => ({ params: { ...state.params, equation } })],
   [/^the operands fit the other way round/, (state) => ({ operands: state.operands.toReversed() })],
-  [/^([ab]) transposed/, (state, [, name]) => withOperand(state, "ab".indexOf(name), turned(state.operands["ab".indexOf(name)]))],
-  [/^operand (\d+) transposed/, (state, [, index]) => withOperand(state, Number(index), turned(state.operands[index]))],
+  [/^([ab]) transposed/, (state, [, name]) => withOperand(state, "ab".indexOf(name), transposedOperand(state.operands["ab".indexOf(name)]))],
+  [/^operand (\d+) transposed/, (state, [, index]) => withOperand(state, Number(index), transposedOperand(state.operands[index]))],
   [/^(\([\d, ]*\)) (transposed|with an axis added last) is/, (state, [, shape, how], problem, shapes) => {
     const index = shapes.findIndex((each) => each === shape);
     if (index < 0) return null;
-    if (how === "transposed") return withOperand(state, index, turned(state.operands[index]));
+    if (how === "transposed") return withOperand(state, index, transposedOperand(state.operands[index]));
     const views = state.operands.map((_, i) => state.views[i] ?? "");
     const before = views[index].trim() || "...";
     return { views: views.with(index, `${before.includes("...") ? before : `${before},...`},None`) };
@@ -42,13 +42,13 @@ const RULES = [
 ];
 
 /**
- * Ways out of a problem: `[{label, changes}]`. `shapes` are those of the operands as Python writes them.
+ * Corrections of a problem: `[{label, changes}]`. `shapes` are those of the operands in Python's notation.
  */
 export function remedies(problem, state, shapes = []) {
   const hint = problem.hint ?? "";
   const able = /^these (?:take it|are admitted): (.+)$/.exec(hint);
   if (able) {
-    // In the registry's order: the last are the quickest. A name may have its estimate behind it.
+    // In the order of the registry: the last are the fastest. A name may be followed by its estimate.
     const names = able[1].split(", ").slice(-3).reverse();
     return names.map((each) => ({ label: `Use ${each}`, changes: { strategy: /^\w+/.exec(each)[0] } }));
   }

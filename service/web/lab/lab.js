@@ -1,4 +1,4 @@
-// The lab: its parts, joined. Each change of the state brings every part up to date, then asks for a plan.
+// The lab page: it connects the parts. A change of the state updates every part, and then requests a plan.
 
 import { alignmentTable, clashing, stretchedGrids } from "./alignment.js";
 import * as api from "./api.js";
@@ -18,13 +18,13 @@ import { snippetsView } from "./snippets.js";
 import { callKey, start, Store } from "./state.js";
 import { tourView } from "./tour.js";
 
-const PAUSE_MS = 120; // from the last key until a plan is asked for
+const PAUSE_MS = 120; // from the last key until a plan is requested
 const NO_RACE = { rows: new Map(), report: null };
 const at = (id) => document.getElementById(id);
 
-/** The page, over what the service says of its operations and devices. */
+/** The page, for the operations and devices of the service. */
 export class Lab {
-  #tensors = []; // of the operands; `{error}` for one that cannot be read
+  #tensors = []; // of the operands; `{error}` for one that cannot be parsed
   #made = []; // the operands and dtypes that they were made from
   #plan = null;
   #planned = Promise.resolve();
@@ -61,7 +61,7 @@ export class Lab {
     return this.catalogue.find((op) => op.name === this.store.state.op);
   }
 
-  /** The tensors of the operands; null for one that cannot be read. */
+  /** The tensors of the operands; null for one that cannot be parsed. */
   get #readable() {
     return this.#tensors.map((tensor) => (tensor.error ? null : tensor));
   }
@@ -71,7 +71,7 @@ export class Lab {
     return lettersOf(this.store.state, shapes, this.#plan?.result.shape.length ?? null);
   }
 
-  /** Shows a state; a run or a race that is part of it is done again. */
+  /** Shows a state, and repeats the run or race that is part of it. */
   async show(state, { visit = true } = {}) {
     this.#working?.end();
     fill(at("result"));
@@ -115,12 +115,12 @@ export class Lab {
     this.#made = state.operands.map((operand) => ({ operand, dtype: state.dtype }));
   }
 
-  /** Settled when the latest plan is drawn. */
+  /** Promise of the latest plan, settled when it is drawn. */
   get planned() {
     return this.#planned;
   }
 
-  /** Brings what depends on the plan up to date. */
+  /** Updates the parts that depend on the plan. */
   #refresh() {
     const { state } = this.store;
     const running = this.#working?.kind === "race";
@@ -177,7 +177,7 @@ export class Lab {
     fill(at("drawings"), drawings);
   }
 
-  /** Runs or races the call, once its plan is there. */
+  /** Runs or races the call when its plan has arrived. */
   async act(kind) {
     this.#working?.end();
     await (this.#pause ? this.#planNow() : this.#planned);

@@ -1,4 +1,4 @@
-// Opens the lab page: asks the service what it can do, then shows the state that the URL holds.
+// Opens the lab page: gets operations and devices from the service, then shows the state in the URL.
 
 import { get, giveKey } from "./api.js";
 import { field, fill, h } from "./dom.js";
@@ -13,7 +13,7 @@ async function open() {
   const devices = found.devices.map((device) => device.name);
   const first = decode(location.hash, ops) ?? start(ops[0]);
   const lab = new Lab(catalogue, devices, first);
-  // The part after # is the state, so a link into the page would be taken for one.
+  // The part after # is the state, so a link to an anchor would be parsed as one.
   document.getElementById("skip").addEventListener("click", () => document.getElementById("call").focus());
   addEventListener("popstate", () => lab.show(decode(location.hash, ops) ?? start(ops[0]), { visit: false }));
   addEventListener("keydown", (event) => {
@@ -25,12 +25,12 @@ async function open() {
   await shown;
 }
 
-/** Shows the page, which is hidden until it is drawn: so nothing jumps. */
+/** Shows the page, which is hidden until it is drawn, so that its layout does not shift. */
 function reveal() {
   document.body.classList.remove("drawing");
 }
 
-/** Asks for the key of a service that is open to some, then begins anew. */
+/** Asks for an API key, then starts again. */
 function askForKey(message) {
   const input = h("input", { type: "password", class: "short", autocomplete: "off" });
   const enter = (event) => {

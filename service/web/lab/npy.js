@@ -1,8 +1,8 @@
-// Files of numpy: one array, little-endian. What the service would refuse is refused here in the same words.
+// npy files: one little-endian array. Files that the service refuses are refused here with the same text.
 
 const MAGIC = "\x93NUMPY";
 
-/** Element types by numpy's name; `size` in bytes, `view` over a buffer where JavaScript has one. */
+/** Element types by the name of their dtype; `size` in bytes, `view` is a typed array over their bytes. */
 export const DTYPES = {
   float32: { code: "<f4", size: 4, view: Float32Array, tensors: "F32" },
   float64: { code: "<f8", size: 8, view: Float64Array, tensors: "F64" },
@@ -33,7 +33,7 @@ function brain(bits) {
   return word.getFloat32(0);
 }
 
-/** The elements of little-endian bytes, as something to index: a typed array, or an array of pairs. */
+/** The elements of little-endian bytes: a typed array, or an array of pairs. */
 export function elementsOf(dtype, bytes) {
   const kind = DTYPES[dtype];
   const aligned = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
@@ -42,7 +42,7 @@ export function elementsOf(dtype, bytes) {
   return kind.decode ? Array.from(view, kind.decode) : view;
 }
 
-/** An npy file as `{shape, dtype, bytes}`, row by row. Throws an Error that says what would work. */
+/** Parses an npy file to `{shape, dtype, bytes}` in row-major order. Throws an Error that has a hint. */
 export function readNpy(buffer) {
   const data = new Uint8Array(buffer);
   const text = (from, to) => String.fromCharCode(...data.subarray(from, to));
@@ -66,7 +66,7 @@ export function readNpy(buffer) {
   return { shape, dtype, bytes: order === "True" ? permuted(bytes, shape.toReversed(), size) : bytes };
 }
 
-/** An npy file of little-endian bytes, row by row. */
+/** An npy file of little-endian bytes in row-major order. */
 export function writeNpy(shape, dtype, bytes) {
   const sizes = shape.length === 1 ? `${shape[0]},` : shape.join(", ");
   let header = `{'descr': '${DTYPES[dtype].code}', 'fortran_order': False, 'shape': (${sizes}), }`;
@@ -76,12 +76,12 @@ export function writeNpy(shape, dtype, bytes) {
   return new Blob([head, bytes]);
 }
 
-/** All axes in the opposite order: from Fortran's order to C's. */
+/** Bytes with all axes in the opposite order: from Fortran order to C order. */
 function permuted(bytes, shape, size) {
   return shape.length < 2 ? bytes : gather(bytes, shape, size, shape.map((_, axis) => axis).reverse());
 }
 
-/** The last two axes exchanged: the bytes, and the shape they have then. */
+/** Bytes with the last two axes exchanged. */
 export function transposed(bytes, shape, size) {
   const axes = shape.map((_, axis) => axis);
   axes.push(...axes.splice(-2).reverse());

@@ -1,13 +1,13 @@
-// An operand as it is described (typed, generated, or bytes of a file or a result), and the tensor it is.
+// Operands (typed, generated, or bytes of a file or a result), their descriptions and their tensors.
 //
-// A description is what the URL holds; a tensor is what is drawn and sent.
+// The URL has the description; the tensor is drawn and sent.
 
 import { crossed, elements } from "./format.js";
 import { DTYPES, elementsOf, transposed } from "./npy.js";
 import { Generator } from "./random.js";
 import { bracketed, parse, TextError, write } from "./text.js";
 
-/** Kinds of generated operands, by name: what they are called, and their line of numpy. */
+/** Kinds of generated operands: their title, and their line of numpy. */
 export const GENERATED = {
   random: { title: "random 0 to 1", numpy: (shape, seed, dtype) => `np.random.default_rng(${seed}).random(${shape}${dtype === "float64" ? "" : ", np.float32"})` },
   integers: { title: "integers \u22129 to 9", numpy: (shape, seed) => `np.random.default_rng(${seed}).integers(-9, 10, ${shape})` },
@@ -15,9 +15,9 @@ export const GENERATED = {
 };
 const SHAPE = /^\s*\(?\s*(\d+(?:\s*[x×,* ]\s*\d+)*)?\s*,?\s*\)?\s*$/;
 const LARGEST = 2 ** 24; // elements to generate: the service's own limit by default
-const IN_LINK = 4096; // bytes of a file that a link carries
+const IN_LINK = 4096; // most bytes of a file in a link
 
-/** A shape from a field, such as 5x784 or 5, 784; null if it is none. */
+/** Parses a shape such as 5x784 or 5, 784; null for other text. */
 export function readShape(text) {
   const match = SHAPE.exec(text);
   if (!match) return null;
@@ -28,16 +28,16 @@ export function readShape(text) {
 export const typed = (text) => ({ kind: "text", text });
 
 /** A generated operand. */
-export const generated = (kind, shape, seed = 0, turned = false) => ({ kind, shape: crossed(shape), seed: String(seed), turned });
+export const generated = (kind, shape, seed = 0, swapped = false) => ({ kind, shape: crossed(shape), seed: String(seed), swapped });
 
-/** An operand of little-endian bytes, with the name of where they come from. */
+/** An operand of little-endian bytes, with the name of their source. */
 export const stored = (name, dtype, shape, bytes) => ({ kind: "bytes", name, dtype, shape, bytes });
 
-/** A description as the URL holds it. Large files do not fit: a link asks for them again. */
+/** The description for the URL. A large file does not fit: a link asks for it again. */
 export function describe(operand) {
   if (operand.kind === "text") return operand.text;
   if (operand.kind in GENERATED) {
-    return `${operand.kind}:${operand.shape}:${operand.seed}${operand.turned ? ":T" : ""}`;
+    return `${operand.kind}:${operand.shape}:${operand.seed}${operand.swapped ? ":T" : ""}`;
   }
   if (operand.kind === "absent" || operand.bytes.length > IN_LINK) return `file:${operand.name}`;
   return `bytes:${operand.dtype}:${crossed(operand.shape)}:${btoa(String.fromCharCode(...operand.bytes))}:${operand.name}`;
@@ -47,7 +47,7 @@ export function describe(operand) {
 export function undescribe(text) {
   const [kind, ...parts] = text.split(":");
   if (kind in GENERATED && parts.length >= 2) {
-    return { kind, shape: parts[0], seed: parts[1], turned: parts[2] === "T" };
+    return { kind, shape: parts[0], seed: parts[1], swapped: parts[2] === "T" };
   }
   if (kind === "file") return { kind: "absent", name: parts.join(":") };
   if (kind === "bytes" && parts[0] in DTYPES && parts.length >= 4) {
@@ -56,7 +56,7 @@ export function undescribe(text) {
       const shape = readShape(parts[1]);
       if (bytes.length === elements(shape) * DTYPES[parts[0]].size) return stored(parts.slice(3).join(":"), parts[0], shape, bytes);
     } catch {
-      // Not base64: shown as the text it is, where it can be mended.
+      // Not base64: shown as text, where it can be corrected.
     }
   }
   return typed(text);
@@ -64,8 +64,8 @@ export function undescribe(text) {
 
 /**
  * The tensor of an operand in a call of `dtype`: `{shape, dtype, count, values(), literals(), bytes()}`.
- * `dtype` is null for plain numbers, which take that of the call; what is costly is made when asked for.
- * Throws a TextError, or an Error with what would work.
+ * `dtype` is null for plain numbers, which take that of the call; functions compute lazily.
+ * Throws a TextError, or an Error that has a hint.
  */
 export function tensorOf(operand, dtype) {
   if (operand.kind === "text") return typedTensor(parse(operand.text), dtype);
@@ -101,7 +101,7 @@ function generatedTensor(operand, dtype) {
   const size = elements(drawn);
   if (size > LARGEST) throw new Error(`${size} elements are more than this page makes (${LARGEST})`);
   const kind = dtype || "float32";
-  // Other dtypes go as plain numbers: the service says which of them do not fit.
+  // Other dtypes are sent as plain numbers: the service reports those that do not fit.
   const native = ["float32", "float64", "int8", "int16", "int32"].includes(kind) && (operand.kind !== "random" || kind.startsWith("float"));
   const make = () => {
     const draw = new Generator(operand.seed);
@@ -114,9 +114,9 @@ function generatedTensor(operand, dtype) {
     const made = make();
     const View = fits ? DTYPES[kind].view : made.constructor;
     const flat = new Uint8Array((made instanceof View ? made : View.from(made)).buffer);
-    return operand.turned ? transposed(flat, drawn, View.BYTES_PER_ELEMENT) : flat;
+    return operand.swapped ? transposed(flat, drawn, View.BYTES_PER_ELEMENT) : flat;
   });
-  const shape = operand.turned ? [...drawn.slice(0, -2), ...drawn.slice(-2).reverse()] : drawn;
+  const shape = operand.swapped ? [...drawn.slice(0, -2), ...drawn.slice(-2).reverse()] : drawn;
   if (fits) return bytesTensor(shape, kind, bytes);
   const plain = operand.kind === "random" ? (kind === "float64" ? "float64" : "float32") : "int32";
   return { ...bytesTensor(shape, plain, bytes), dtype: null, bytes: null };
@@ -147,15 +147,15 @@ function once(make) {
   return () => (made ??= make());
 }
 
-/** The operand with its last two axes exchanged; null where it has fewer. */
-export function turned(operand) {
+/** The operand with its last two axes exchanged; null if it has fewer than two. */
+export function transposedOperand(operand) {
   if (operand.kind === "bytes") {
     const { name, dtype, shape, bytes } = operand;
     if (shape.length < 2) return null;
     const own = [...shape.slice(0, -2), ...shape.slice(-2).reverse()];
     return stored(name, dtype, own, transposed(bytes, shape, DTYPES[dtype].size));
   }
-  if (operand.kind in GENERATED) return { ...operand, turned: !operand.turned };
+  if (operand.kind in GENERATED) return { ...operand, swapped: !operand.swapped };
   if (operand.kind !== "text") return null;
   try {
     const { shape, literals } = parse(operand.text);

@@ -1,18 +1,18 @@
-// The operands of the call: one card each, to type, generate or load a tensor in.
+// The operands of the call: a card for each, to type, generate or load a tensor.
 
 import { shapeMark } from "./axes.js";
 import { choice, fill, h, refill } from "./dom.js";
 import { crossed, elements } from "./format.js";
 import { heatMap } from "./heat.js";
 import { DTYPES, readNpy } from "./npy.js";
-import { GENERATED, generated, readShape, stored, turned, typed } from "./operand.js";
+import { GENERATED, generated, readShape, stored, transposedOperand, typed } from "./operand.js";
 import { operandNames, operandPointer, operandRange, sign } from "./operations.js";
 import { parse, write } from "./text.js";
 
-const EDITABLE = 20_000; // characters of a text area that stays quick, and of a link that stays short
-const PREVIEWED = 2 ** 21; // elements that are made only to be seen
+const EDITABLE = 20_000; // characters up to which a text area is fast and a link is short
+const PREVIEWED = 2 ** 21; // most elements that are generated for a preview
 
-/** The row of cards in `root`. `update(state, tensors, letters)` brings them up to date. */
+/** The row of cards in `root`; `update(state, tensors, letters)` updates them. */
 export function operandCards(root, store) {
   let cards = [];
 
@@ -80,7 +80,7 @@ function makeCard(first, index, key, store) {
     if (drawn?.tensor !== tensor) {
       const size = elements(tensor.shape);
       fill(preview, size > 1 && size <= PREVIEWED && heatMap({ shape: tensor.shape, values: tensor.values(), small: true, name }));
-      note.textContent = size > PREVIEWED ? "Too large to draw beforehand; it is made when it is sent." : "";
+      note.textContent = size > PREVIEWED ? "Too large for a preview; it is generated when it is sent." : "";
     }
     drawn = { tensor };
   }
@@ -95,7 +95,7 @@ function makeCard(first, index, key, store) {
     return drawn?.tensor.shape ?? null;
   }
 
-  /** The operand in numbers to edit, if it is small enough. */
+  /** The operand as text to edit, if it is small enough. */
   function spelled() {
     const tensor = drawn?.tensor;
     if (!tensor || elements(tensor.shape) > 2048) return typed("1 2\n3 4");
@@ -104,7 +104,7 @@ function makeCard(first, index, key, store) {
   }
 
   function transpose() {
-    const operand = turned(store.state.operands[index]);
+    const operand = transposedOperand(store.state.operands[index]);
     if (operand) store.setOperand(index, operand);
     else note.textContent = "Only an operand with two axes or more can be transposed.";
   }
@@ -131,7 +131,7 @@ function makeCard(first, index, key, store) {
   return { key, root: card, update };
 }
 
-/** A file as an operand: npy as its bytes, text as rows of numbers. */
+/** The operand of a file: bytes of an npy file, or rows of numbers of a text file. */
 async function readFile(file, dtype) {
   if (/\.npy$/i.test(file.name)) {
     const { shape, dtype: own, bytes } = readNpy(await file.arrayBuffer());
@@ -140,7 +140,7 @@ async function readFile(file, dtype) {
   return fromText(await file.text(), file.name, dtype);
 }
 
-/** Text as an operand: to edit when it is short, else as float32 or float64. */
+/** The operand of a text: text to edit if it is short, else float32 or float64 bytes. */
 function fromText(text, name, dtype) {
   if (text.length <= EDITABLE) return typed(text.replaceAll("\r", "").trimEnd());
   const { shape, literals } = parse(text);
@@ -158,7 +158,7 @@ function textEditor(name, index, store) {
     try {
       store.setOperand(index, fromText(text, "pasted", store.state.dtype));
     } catch {
-      area.value = text.slice(0, EDITABLE); // its mistake is shown where it is
+      area.value = text.slice(0, EDITABLE); // the mistake is shown in the text
       store.setOperand(index, typed(area.value));
     }
   }
@@ -176,7 +176,7 @@ function textEditor(name, index, store) {
 function generator(name, index, store) {
   const change = (changes) => store.setOperand(index, { ...store.state.operands[index], ...changes });
   const kind = choice(`numbers of ${name}`, Object.entries(GENERATED).map(([each, { title }]) => [each, title]), "", (value) => change({ kind: value }));
-  const shape = h("input", { class: "short", "aria-label": `shape of ${name}`, spellcheck: "false", on: { input: () => change({ shape: readShape(shape.value) ? crossed(readShape(shape.value)) : shape.value, turned: false }) } });
+  const shape = h("input", { class: "short", "aria-label": `shape of ${name}`, spellcheck: "false", on: { input: () => change({ shape: readShape(shape.value) ? crossed(readShape(shape.value)) : shape.value, swapped: false }) } });
   const seed = h("input", { class: "seed", "aria-label": `seed of ${name}`, inputmode: "numeric", on: { input: () => change({ seed: seed.value.trim() }) } });
   const seeded = h("label", {}, h("span", { class: "note" }, "seed "), seed);
   const flipped = h("span", { class: "note" });
@@ -187,7 +187,7 @@ function generator(name, index, store) {
       if (document.activeElement !== shape) shape.value = operand.shape;
       if (document.activeElement !== seed) seed.value = operand.seed;
       seeded.hidden = operand.kind === "count";
-      flipped.textContent = operand.turned ? "transposed" : "";
+      flipped.textContent = operand.swapped ? "transposed" : "";
     },
   };
 }

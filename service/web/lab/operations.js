@@ -1,6 +1,6 @@
-// What each operation asks for beyond its operands, and how its call looks on paper.
+// Fields of each operation besides its operands, and the symbols of its calls.
 //
-// Names and choices are the service's; a test holds them against its OpenAPI document.
+// Names and choices are those of the service; a test compares them with its OpenAPI document.
 
 import { readShape } from "./operand.js";
 
@@ -8,7 +8,7 @@ export const DTYPES = ["float32", "float64", "float16", "bfloat16", "int8", "int
 
 const SYMBOLS = { add: "+", sub: "\u2212", mul: "×", div: "÷", pow: "^", maximum: "max", minimum: "min", eq: "=", ne: "≠", lt: "<", le: "≤", gt: ">", ge: "≥" };
 
-/** Fields by operation: `wire` turns what was typed into what is sent (undefined leaves it out). */
+/** Fields by operation: `wire` converts the typed text to the value that is sent; undefined omits it. */
 export const FIELDS = {
   matmul: [],
   einsum: [
@@ -42,7 +42,7 @@ function integers(text) {
   return words.length === 1 && !text.includes("[") ? Number(words[0]) : words.map(Number);
 }
 
-/** Names of the operands of a call, and how a problem's pointer names them. */
+/** Names of the operands of a call. */
 export function operandNames(state) {
   if (state.op === "matmul") return ["a", "b"];
   if (state.op === "norm") return ["x"];
@@ -59,14 +59,14 @@ export function operandRange(op) {
   return op === "matmul" ? [2, 2] : op === "norm" ? [1, 1] : [1, 6];
 }
 
-/** The sign that stands between operands, and before the result. */
+/** The sign between operands. */
 export function sign(state) {
   if (state.op === "matmul") return "@";
   if (state.op === "einsum") return ",";
   return state.op === "broadcast" ? (SYMBOLS[state.params.op] ?? "") : "";
 }
 
-/** Fields of a call that are not operands, as they are sent. */
+/** Fields of a request that are not operands. */
 export function wireFields(state) {
   const fields = {};
   for (const { name, wire } of FIELDS[state.op] ?? []) {

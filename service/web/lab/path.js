@@ -1,10 +1,10 @@
-// The steps of an einsum's contraction, each with its equation, its sizes and its share of the work.
+// The steps of a contraction, each with its equation, its shape and its share of the work.
 
 import { equationMarks } from "./axes.js";
 import { h } from "./dom.js";
 import { count, tuple } from "./format.js";
 
-/** The path of a plan as a list of steps. `positions` count the operands that are left, results last. */
+/** The path of a plan as a list of steps. `positions` are those in the remaining operands, results last. */
 export function pathSteps(path, names) {
   const most = Math.max(...path.map((step) => step.multiply_adds), 1);
   const left = [...names];

@@ -1,4 +1,4 @@
-// Where the time of one request went: its phases as one stacked bar.
+// The phases of one request, as one stacked bar of their times.
 
 import { h } from "./dom.js";
 import { time } from "./format.js";
@@ -12,7 +12,7 @@ const PHASES = [
   ["encode", "writing the result"],
 ];
 
-/** The bar and its legend, of an answer's `timing`. */
+/** The bar and its legend, for the `timing` of an answer. */
 export function phasesBar(timing, roundTrip) {
   const total = timing.total_ms || 1;
   const parts = PHASES.map(([name, words]) => ({ name, words, ms: timing[`${name}_ms`] })).filter(({ ms }) => ms > 0);
@@ -26,7 +26,7 @@ export function phasesBar(timing, roundTrip) {
   return h(
     "figure",
     { class: "timing" },
-    h("figcaption", {}, `The service took ${time(timing.total_ms)}, most of it to ${verb(greatest.name)}. `, h("span", { class: "note" }, `Round trip as this page saw it: ${time(roundTrip)}. ${timing.warm ? "" : "First run of this strategy: it was cold. "}${timing.threads} ${timing.threads === 1 ? "thread" : "threads"}.`)),
+    h("figcaption", {}, `The service took ${time(timing.total_ms)}, most of it to ${verb(greatest.name)}. `, h("span", { class: "note" }, `Round trip measured by this page: ${time(roundTrip)}. ${timing.warm ? "" : "First run of this strategy: it was cold. "}${timing.threads} ${timing.threads === 1 ? "thread" : "threads"}.`)),
     bar,
     h("ul", { class: "legend" }, parts.map(({ name, words, ms }) =>
       h("li", {}, h("i", { class: `swatch phase-${name}` }), h("span", {}, name, " "), h("span", { class: "number" }, time(ms)), h("span", { class: "note" }, ` ${words}`)))),

@@ -1,14 +1,14 @@
-// What the call means and costs before it is run: result, work, memory, and the loops it stands for.
+// The plan of a call: result, work, memory, and the call as loops.
 
 import { equationMarks, letterMark, shapeMark } from "./axes.js";
 import { fill, h } from "./dom.js";
 import { bytes, count, time } from "./format.js";
 import { applyHint } from "./problems.js";
 
-/** Shows `plan` in `root`; null where the call has none. */
+/** Shows `plan` in `root`; null if the call has none. */
 export function showPlan(root, plan, letters, store) {
   if (!plan) {
-    fill(root, h("p", { class: "note" }, "No plan: the call has no meaning as it stands."));
+    fill(root, h("p", { class: "note" }, "No plan: the call is not valid."));
     return;
   }
   const { result, work } = plan;
@@ -26,7 +26,7 @@ export function showPlan(root, plan, letters, store) {
   );
 }
 
-/** A button that takes the quickest strategy that would be admitted. */
+/** A button that selects the fastest strategy that would be accepted. */
 function quickest({ strategies }, store) {
   const able = strategies.filter((each) => each.accepted).sort((a, b) => a.estimated_ms - b.estimated_ms);
   if (able.length === 0) return null;
@@ -34,7 +34,7 @@ function quickest({ strategies }, store) {
   return h("button", { type: "button", class: "hint", on: { click: () => applyHint(store, { strategy }, "/strategy") } }, `Use ${strategy}, about ${time(ms)}`);
 }
 
-/** A line of torch; an equation in it has its letters in their colours. */
+/** A line of torch, with the letters of an equation in their colours. */
 function coloured(line) {
   if (!line.startsWith("torch.einsum")) return line;
   const [before, equation, after] = line.split('"');
@@ -45,7 +45,7 @@ function fact(name, ...value) {
   return h("div", { class: "fact" }, h("dt", {}, name), h("dd", {}, value));
 }
 
-/** The loops that a product or an equation stands for, in the colours of its axes; null for other calls. */
+/** A product or an equation as loops, in the colours of its axes; null for other calls. */
 export function loops(state, shapes, letters) {
   if (!["matmul", "einsum"].includes(state.op) || shapes.some((shape) => !shape)) return null;
   const sizes = new Map();
@@ -61,7 +61,7 @@ export function loops(state, shapes, letters) {
   return h(
     "figure",
     { class: "loops" },
-    h("figcaption", {}, "The loops it stands for", h("span", { class: "note" }, summed.length > 0 ? [": ", summed.map(letterMark), summed.length > 1 ? " are summed, so they vanish from the result" : " is summed, so it vanishes from the result"] : ": nothing is summed")),
+    h("figcaption", {}, "The same call as loops", h("span", { class: "note" }, summed.length > 0 ? [": ", summed.map(letterMark), summed.length > 1 ? " are summed, so the result does not have them" : " is summed, so the result does not have it"] : ": nothing is summed")),
     h(
       "pre",
       { tabindex: "0", "aria-label": "the loops" },

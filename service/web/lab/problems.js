@@ -1,11 +1,11 @@
-// What went wrong, shown where it was made, with its hint as a button.
+// Problems, shown at the field that caused them, with the hint as a button.
 
 import { fill, h } from "./dom.js";
 import { tuple } from "./format.js";
 import { literalAt, remedies } from "./hints.js";
 import { excerpt, TextError } from "./text.js";
 
-/** Takes every problem off the page. */
+/** Removes every problem from the page. */
 export function clearProblems() {
   for (const place of document.querySelectorAll(".place:not(:empty)")) fill(place);
 }
@@ -41,20 +41,20 @@ export function showProblem(problem, store, tensors, fallback) {
   );
 }
 
-/** Changes the state as a hint says. The button goes with its problem, so the focus goes to what is at `pointer`. */
+/** Applies a hint to the state. Its button is removed, so the focus moves to the field of `pointer`. */
 export function applyHint(store, changes, pointer) {
   store.set(changes, { visit: true });
-  const home = document.querySelector(`[data-place="${pointer}"]`).closest(".card, .field, section");
-  home.tabIndex = -1;
-  home.focus({ preventScroll: true });
+  const target = document.querySelector(`[data-place="${pointer}"]`).closest(".card, .field, section");
+  target.tabIndex = -1;
+  target.focus({ preventScroll: true });
 }
 
-/** Leads to what stands against the call. */
+/** Moves the focus to the problem of the call. */
 export function goToProblem() {
   document.querySelector(".problem")?.focus();
 }
 
-/** Shows what is wrong with an operand that this page could not read. */
+/** Shows the mistake in an operand that this page could not parse. */
 export function showUnread(error, index, pointer, store) {
   const operand = store.state.operands[index];
   const select = () => {
@@ -79,7 +79,7 @@ function caret(text, start, end) {
   return h("pre", { class: "caret" }, piece.slice(0, column), h("mark", {}, piece.slice(column, column + width) || " "), piece.slice(column + width));
 }
 
-/** The field of a pointer: the one of the pointer itself, or of what it lies in. */
+/** The field of a pointer, or of the nearest parent that has one. */
 function placeOf(pointer) {
   for (let path = pointer; path.length > 1; path = path.slice(0, path.lastIndexOf("/"))) {
     const place = document.querySelector(`[data-place="${path}"]`);

@@ -1,6 +1,6 @@
-// The strategies of the operation, one a row: what each is expected to take, and what it took in a race.
+// The strategies of the operation, one row each, with estimated times and the times of a race.
 //
-// Times stand on one log axis: a ring is the plan's estimate, a dot the median, its bar the middle half of the runs.
+// Times are on one log axis: a ring is the estimate of the plan, a dot the median, its bar the middle half of the runs.
 
 import { h, refill } from "./dom.js";
 import { decade, distance, factor, time } from "./format.js";
@@ -8,7 +8,7 @@ import { sourceCode } from "./source.js";
 
 const key = ({ strategy, device }) => `${strategy} ${device}`;
 
-/** The table in `root`; `update(view)` brings it up to date. */
+/** The table in `root`; `update(view)` updates it. */
 export function raceTable(root, store) {
   const opened = new Set();
   let shown = null;
@@ -23,18 +23,18 @@ export function raceTable(root, store) {
       root,
       h(
         "div",
-        { class: "rungs-head", "aria-hidden": "true" },
+        { class: "strategy-head", "aria-hidden": "true" },
         h("span"),
         h("span", { class: "axis-line" }, axis.decades.map((ms) => placed(h("span", { class: "decade" }, decade(ms)), axis.at(ms)))),
         h("span", { class: "number" }, view.report || view.rows.size > 0 ? "median" : "estimate"),
         h("span", { class: "number" }, "speed-up"),
         h("span", { class: "number" }, "max error"),
       ),
-      h("ol", { class: "rungs" }, entries.map((entry) => rung(entry, axis, view))),
+      h("ol", { class: "strategy-rows" }, entries.map((entry) => strategyRow(entry, axis, view))),
     );
   }
 
-  function rung(entry, axis, view) {
+  function strategyRow(entry, axis, view) {
     const { strategy, device, row, plan } = entry;
     const info = view.strategies.find((each) => each.name === strategy);
     const name = key(entry);
@@ -47,20 +47,20 @@ export function raceTable(root, store) {
     };
     return h(
       "li",
-      { class: `rung${skipped ? " skipped" : ""}${row?.agrees === false ? " disagrees" : ""}${row && !skipped ? " ran" : ""}` },
+      { class: `strategy-row${skipped ? " skipped" : ""}${row?.agrees === false ? " disagrees" : ""}${row && !skipped ? " ran" : ""}` },
       h(
         "span",
-        { class: "rung-name" },
+        { class: "strategy-name" },
         h("input", { type: "checkbox", checked: !chosen || chosen.includes(strategy), "aria-label": `${strategy} takes part in the race`, "data-focus": `race ${name}`, on: { change: (event) => take(strategy, event.target.checked) } }),
         h("button", { type: "button", class: "disclose", "aria-expanded": String(opened.has(name)), "data-focus": name, title: info?.summary ?? "", on: { click: toggle } }, strategy, several && h("span", { class: "note" }, ` ${device}`)),
       ),
       track(entry, axis, view),
-      h("span", { class: "number rung-time" }, row && !skipped ? time(row.median_ms) : plan?.estimated_ms ? h("span", { class: "note" }, "≈ ", time(plan.estimated_ms)) : ""),
-      h("span", { class: "number rung-speed" }, row?.speedup ? factor(row.speedup) : ""),
-      h("span", { class: "number rung-error" }, row && !skipped ? distance(row.max_abs_error) : ""),
-      skipped && h("p", { class: "rung-reason" }, skipped),
-      row?.agrees === false && h("p", { class: "rung-reason loud" }, `Disagrees: ${row.disagreeing} ${row.disagreeing === 1 ? "element is" : "elements are"} outside rtol ${store.state.race.rtol} and atol ${store.state.race.atol}${row.worst?.length ? `, the worst at [${row.worst.join(", ")}]` : ""}.`),
-      opened.has(name) && info && h("div", { class: "rung-source" }, h("p", {}, info.summary), sourceCode(view.op, info.snippet)),
+      h("span", { class: "number strategy-time" }, row && !skipped ? time(row.median_ms) : plan?.estimated_ms ? h("span", { class: "note" }, "≈ ", time(plan.estimated_ms)) : ""),
+      h("span", { class: "number strategy-speed" }, row?.speedup ? factor(row.speedup) : ""),
+      h("span", { class: "number strategy-error" }, row && !skipped ? distance(row.max_abs_error) : ""),
+      skipped && h("p", { class: "strategy-reason" }, skipped),
+      row?.agrees === false && h("p", { class: "strategy-reason loud" }, `Disagrees: ${row.disagreeing} ${row.disagreeing === 1 ? "element is" : "elements are"} outside rtol ${store.state.race.rtol} and atol ${store.state.race.atol}${row.worst?.length ? `, the worst at [${row.worst.join(", ")}]` : ""}.`),
+      opened.has(name) && info && h("div", { class: "strategy-source" }, h("p", {}, info.summary), sourceCode(view.op, info.snippet)),
     );
   }
 
@@ -76,7 +76,7 @@ export function raceTable(root, store) {
   return { update };
 }
 
-/** Rungs in order: those that ran, fastest first; those that may; those that do not. */
+/** Strategies in order: those that ran, fastest first; those that can run; those that cannot. */
 function entriesOf({ strategies, plan, rows }) {
   const planned = plan?.strategies ?? strategies.map((each) => ({ strategy: each.name, device: "cpu", accepted: true, estimated_ms: null, reason: null }));
   const entries = planned.map((each) => ({ strategy: each.strategy, device: each.device, plan: each, row: rows.get(key(each)) }));
@@ -88,7 +88,7 @@ function entriesOf({ strategies, plan, rows }) {
     .map(({ entry }) => entry);
 }
 
-/** The log axis: whole decades around all times that are not hours off. */
+/** The log axis: whole decades around the times of strategies that can run. */
 function axisOf(entries) {
   const times = entries.flatMap(({ row, plan }) => [row?.median_ms, row?.min_ms, plan?.reason ? null : plan?.estimated_ms]).filter((ms) => ms > 0);
   if (times.length === 0) times.push(...entries.map(({ plan }) => plan?.estimated_ms).filter((ms) => ms > 0));
@@ -124,13 +124,13 @@ function track({ row, plan }, axis, view) {
   return line;
 }
 
-/** What a race that was stopped found, in one sentence. */
+/** The outcome of a race that was stopped, in one sentence. */
 export function stopped(rows) {
   const ran = [...rows.values()].filter((row) => !row.skipped).length;
   return `Stopped: ${ran} ${ran === 1 ? "strategy has" : "strategies have"} run.`;
 }
 
-/** What a finished race found, in one sentence. */
+/** The outcome of a finished race, in two sentences. */
 export function verdict(report) {
   const ran = report.rows.filter((row) => !row.skipped);
   if (ran.length === 0) return "No strategy ran.";

@@ -1,7 +1,7 @@
-// numpy's default generator, bit for bit: np.random.default_rng(seed), its floats and its integers.
+// numpy's default generator, np.random.default_rng(seed), with the same bits for floats and integers.
 //
 // A generated operand is thus a line of Python, and every snippet of the page computes with the same
-// numbers. SeedSequence spreads the seed, PCG64 (XSL RR 128/64) draws; 128 bits are eight limbs of 16.
+// numbers. SeedSequence expands the seed, PCG64 (XSL RR 128/64) draws; 128 bits are eight limbs of 16.
 
 const MASK = 0xffffffff;
 
@@ -88,10 +88,10 @@ export class Generator {
     const s = this.state;
     const low = (((s[1] ^ s[5]) << 16) | (s[0] ^ s[4])) >>> 0;
     const high = (((s[3] ^ s[7]) << 16) | (s[2] ^ s[6])) >>> 0;
-    const turn = s[7] >>> 10;
-    if (turn === 0) return [low, high];
-    const [a, b] = turn < 32 ? [low, high] : [high, low];
-    const by = turn & 31;
+    const rotation = s[7] >>> 10;
+    if (rotation === 0) return [low, high];
+    const [a, b] = rotation < 32 ? [low, high] : [high, low];
+    const by = rotation & 31;
     if (by === 0) return [a, b];
     return [((a >>> by) | (b << (32 - by))) >>> 0, ((b >>> by) | (a << (32 - by))) >>> 0];
   }

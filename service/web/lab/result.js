@@ -1,4 +1,4 @@
-// The result of a run: as colours, as numbers, as a file, as the next operand.
+// The result of a run, to be seen, copied, saved or used as an operand.
 
 import { shapeMark } from "./axes.js";
 import { copy, fill, h, save } from "./dom.js";
@@ -45,7 +45,7 @@ export function showResult(root, answer, letters, store) {
   }
 }
 
-/** Little-endian bytes of an answer; null for the dtypes that JavaScript has no array of. */
+/** Little-endian bytes of an answer; null for dtypes that JavaScript has no typed array for. */
 function bytesOf({ result, values, bytes }) {
   if (bytes) return bytes;
   const { view, decode, pairs } = DTYPES[result.dtype];

@@ -1,4 +1,4 @@
-// The call of the page as a command or a program that does the same, with the same numbers.
+// The call of the page as a command or a program, with the same numbers.
 
 import { copy, fill, h, refill, save } from "./dom.js";
 import { keyGiven } from "./api.js";
@@ -7,10 +7,10 @@ import { crossed, elements, tuple } from "./format.js";
 import { GENERATED, readShape } from "./operand.js";
 import { operandNames, wireFields } from "./operations.js";
 
-const INLINE = 3000; // characters of a body that stands in the text; a longer one is read from a file
+const INLINE = 3000; // characters of a body in the text; a longer one is read from a file
 const KINDS = [["curl", "curl"], ["httpx", "httpx"], ["fetch", "fetch"], ["torch", "torch"]];
 
-/** The snippets in `root`; `update(state, tensors, plan)` brings them up to date. */
+/** The snippets in `root`; `update(state, tensors, plan)` updates them. */
 export function snippetsView(root, store) {
   let kind = "curl";
   let latest = null;
@@ -34,7 +34,7 @@ export function snippetsView(root, store) {
         h("button", { type: "button", class: "quiet-button", on: { click: (event) => copy(location.href, event.target) } }, "Copy the link to this page"),
       ),
       code,
-      keyGiven() && h("p", { class: "note" }, "This service wants a key: send it in the header X-API-Key, too."),
+      keyGiven() && h("p", { class: "note" }, "This service needs a key: send it in the header X-API-Key."),
     );
   }
 
@@ -43,9 +43,9 @@ export function snippetsView(root, store) {
 
 const base = () => new URL(".", document.baseURI).href;
 
-/** The request, and its body as a file where it is long or of bytes. */
+/** The request, with its body as a file if it is long or binary. */
 function sent(state, tensors) {
-  // Of large operands the body is made only when it is saved.
+  // The body of large operands is made only when it is saved.
   const many = tensors.reduce((sum, tensor) => sum + elements(tensor.shape), 0) > 2000;
   if (!many && !asBytes(state, tensors)) {
     const short = request(state, tensors);
@@ -86,7 +86,7 @@ function arrays(state, tensors) {
   return state.operands.map((operand, index) => {
     const tensor = tensors[index];
     const dtype = tensor.dtype ?? (state.dtype || "float32");
-    const swap = operand.turned ? ".swapaxes(-1, -2)" : "";
+    const swap = operand.swapped ? ".swapaxes(-1, -2)" : "";
     if (operand.kind in GENERATED) return `${names[index]} = ${GENERATED[operand.kind].numpy(tuple(readShape(operand.shape)), operand.seed, dtype)}.astype(np.${numpyName(dtype)})${swap}`;
     if (operand.kind === "text" || elements(tensor.shape) <= 400) {
       const data = tensor.json().replace(/"(NaN|-?Infinity)"/g, (_, word) => ({ NaN: "np.nan", Infinity: "np.inf", "-Infinity": "-np.inf" })[word]).replaceAll("true", "True").replaceAll("false", "False");
@@ -125,7 +125,7 @@ function python(value) {
 }
 
 function torch(state, tensors, plan) {
-  if (!plan) return { text: "# The call has no meaning yet: see the problem above.\n" };
+  if (!plan) return { text: "# The call is not valid yet: see the problem above.\n" };
   const cast = (name, tensor) => `${name} = torch.from_numpy(${name})${(tensor.dtype ?? state.dtype) === "bfloat16" ? ".bfloat16()" : ""}`;
   const lines = ["import numpy as np", "import torch", "", ...arrays(state, tensors), ...operandNames(state).map((name, index) => cast(name, tensors[index])), `print(${plan.reproduce})`, ""];
   return { text: lines.join("\n") };

@@ -1,4 +1,4 @@
-// A strategy's few lines, with its index letters in the colours of the axes.
+// Source of a strategy, with its index letters in the colours of the axes.
 
 import { colour } from "./axes.js";
 import { h } from "./dom.js";

@@ -1,11 +1,11 @@
-// The whole state of the page, and its spelling in the URL: a link is the whole state.
+// The complete state of the page, and its form in the URL.
 //
-// It stands after the #, so it is never sent to the service, however long it is.
+// It is the part after the #, so it is never sent to the service, and may be long.
 
 import { FIELDS } from "./operations.js";
 import { describe, generated, typed, undescribe } from "./operand.js";
 
-/** What each operation begins with. */
+/** First operands of each operation. */
 const STARTS = {
   matmul: { operands: [typed("1 2\n3 4"), typed("5 6\n7 8")] },
   einsum: { operands: [typed("1 2\n3 4"), typed("5 6\n7 8")] },
@@ -14,7 +14,7 @@ const STARTS = {
 };
 const RACE = { strategies: null, repeat: "20", budget_ms: "1000", baseline: "", rtol: "1e-3", atol: "1e-5" };
 
-/** The state of an operation before anything was changed. */
+/** The initial state of an operation. */
 export function start(op) {
   return {
     op,
@@ -31,7 +31,7 @@ export function start(op) {
   };
 }
 
-/** The state as the part of a URL after its #. What is as it was at the start is left out. */
+/** The state as the part of a URL after its #. Values of the initial state are left out. */
 export function encode(state) {
   const plain = start(state.op);
   const words = new URLSearchParams({ op: state.op });
@@ -48,11 +48,11 @@ export function encode(state) {
   }
   if (state.view) words.set("show", state.view);
   if (state.tour) words.set("tour", String(state.tour));
-  // Readable where a URL may be: only what ends it, or parts it, stays escaped.
+  // Readable where possible: only characters that would end or split the URL stay escaped.
   return words.toString().replace(/%(5B|5D|2C|3A|3E|3B|2F)/g, (escaped) => decodeURIComponent(escaped));
 }
 
-/** The state of a URL's part after its #, or null if it names no operation of `ops`. */
+/** Parses the part of a URL after its #; null if it names no operation of `ops`. */
 export function decode(text, ops) {
   const words = new URLSearchParams(text.replace(/^#/, ""));
   const op = words.get("op");
@@ -70,12 +70,12 @@ export function decode(text, ops) {
   return state;
 }
 
-/** What belongs to the call: another value of it makes an earlier result one of an earlier call. */
+/** The part of the state that identifies the call: a result with another key is out of date. */
 export function callKey(state) {
   return encode({ ...state, view: "", tour: 0, race: RACE });
 }
 
-/** Holds the state; listeners hear of each change, with the state before. */
+/** The state, and listeners that are called after each change. */
 export class Store {
   #listeners = [];
 
@@ -88,7 +88,7 @@ export class Store {
     this.#listeners.push(listener);
   }
 
-  /** Changes some parts. `visit` makes it a step that the browser's Back returns from. */
+  /** Changes some parts. `visit` adds an entry to the history of the browser. */
   set(changes, { visit = false } = {}) {
     const before = this.state;
     this.state = { ...before, ...changes };

@@ -1,6 +1,6 @@
-// Typed and pasted tensors: nested brackets as in JSON or Python, or plain rows of numbers.
+// Parser of typed and pasted tensors: nested brackets as in JSON or Python, or plain rows of numbers.
 //
-// Literals stay as they were typed, so that 9007199254740993 and 0.1 reach the service whole.
+// Literals stay as they were typed, so that 9007199254740993 and 0.1 reach the service unchanged.
 
 const JSON_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
 const LOOSE_NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
@@ -10,7 +10,7 @@ const WORDS = new Map([
   ["true", "true"], ["false", "false"],
 ]);
 
-/** What is wrong with a text, and from where to where. */
+/** A mistake in a text, with its start and end. */
 export class TextError extends Error {
   constructor(message, start, end) {
     super(message);
@@ -20,8 +20,8 @@ export class TextError extends Error {
 }
 
 /**
- * The tensor that `text` spells: `{shape, literals, starts}`, row by row; `literals` are JSON,
- * `starts` their places in the text. Throws a TextError that names the place.
+ * Parses a tensor to `{shape, literals, starts}` in row-major order; `literals` are JSON, `starts` are
+ * their positions in the text. Throws a TextError with the position.
  * @param {string} text
  */
 export function parse(text) {
@@ -29,7 +29,7 @@ export function parse(text) {
   return text.trimStart().startsWith("[") ? nested(text) : rows(text);
 }
 
-/** A literal as JSON; throws a TextError where it is no number. */
+/** A literal as JSON; throws a TextError if it is not a number. */
 function literal(token, start) {
   if (JSON_NUMBER.test(token)) return token;
   const bare = token.replace(/^(["'])(.*)\1$/, "$2").replace(/^\u2212/, "-");
@@ -47,7 +47,7 @@ function clip(token) {
   return token.length > 24 ? `${token.slice(0, 24)}…` : token;
 }
 
-/** Lines or semicolons end rows; commas, tabs and spaces part numbers. */
+/** Parses rows: lines or semicolons end them; commas, tabs and spaces separate numbers. */
 function rows(text) {
   const literals = [];
   const starts = [];
@@ -77,12 +77,12 @@ function ragged(row, found, first) {
   return `row ${row} has ${found} ${found === 1 ? "item" : "items"}, row 0 has ${first}`;
 }
 
-/** Brackets in brackets. */
+/** Parses nested brackets. */
 function nested(text) {
   const literals = [];
   const starts = [];
   const shape = [];
-  const open = []; // of each open bracket: its place and its items so far
+  const open = []; // for each open bracket, its position and its items so far
   let depth = null; // of the numbers
   let expectItem = true;
   let done = false;
@@ -134,7 +134,7 @@ function nested(text) {
   }
 }
 
-/** The rows of a tensor as text to edit: lines up to rank 2, brackets beyond. */
+/** A tensor as text to edit: lines up to rank 2, brackets for higher ranks. */
 export function write(shape, literals) {
   const words = literals.map((each) => each.replaceAll('"', ""));
   if (shape.length === 0) return words[0] ?? "";
@@ -149,7 +149,7 @@ export function write(shape, literals) {
   return bracketed(shape, words);
 }
 
-/** Nested brackets around literals, row by row: the JSON of a tensor when the literals are JSON. */
+/** Nested brackets around literals in row-major order: the JSON of a tensor if the literals are JSON. */
 export function bracketed(shape, literals) {
   let level = literals;
   if (shape.length === 0) return level[0];
@@ -165,7 +165,7 @@ export function bracketed(shape, literals) {
   return level[0];
 }
 
-/** The line of `text` around a place, and how far in the place is: for a caret below it. */
+/** The line of `text` around a place, and the column of the place in it. */
 export function excerpt(text, start, end) {
   const from = text.lastIndexOf("\n", start - 1) + 1;
   const to = text.indexOf("\n", start);

@@ -1,4 +1,4 @@
-// The guided tour: the lesson in eight steps. Each sets the page up, runs it, and says two sentences.
+// The guided tour: the lesson in eight steps. Each sets up the page, runs the call and explains it.
 
 import { fill, h, refill } from "./dom.js";
 import { generated, typed } from "./operand.js";
@@ -21,16 +21,16 @@ const einsum = (equation, operands, changes = {}) => setUp("einsum", { operands,
 const broadcast = (op, operands, views = [], changes = {}) => setUp("broadcast", { operands: operands.map((each) => (typeof each === "string" ? typed(each) : each)), params: { op }, views, view: "run", ...changes });
 const expand = (text, to, views = []) => setUp("broadcast", { operands: [typed(text)], params: { op: "", to }, views, view: "run" });
 
-/** The steps: a title, two sentences, and ways to set the page up, the first of which comes with the step. */
+/** The steps: a title, a text, and ways to set up the page, the first of which is shown with the step. */
 const STOPS = [
   {
     title: "From loops to torch",
-    text: "Five images of 784 pixels, times the weights of ten classes: one product, written in every way from three Python loops to PyTorch's own. Each way does the same 39 200 multiply-adds, so the distance between the rungs is what the interpreter costs.",
+    text: "Five images of 784 pixels, times the weights of ten classes: one product, by every strategy from three Python loops to PyTorch's own. Each does the same 39 200 multiply-adds, so the difference in time is the cost of the interpreter.",
     ways: [["(5, 784) @ (784, 10)", matmul(IMAGES, WEIGHTS)]],
   },
   {
     title: "Near, not equal",
-    text: "The same numbers added in another order give other last bits, so results are compared with float64 and may be off by rtol 1e-3 and atol 1e-5. A copy of the lesson lost the minus signs: within 1e3 and 1e5 anything passes, even bfloat16's eight bits.",
+    text: "The same numbers added in another order give other last bits, so results are compared with float64 and may be off by rtol 1e-3 and atol 1e-5. A copy of the lesson lost the minus signs: with 1e3 and 1e5 every result passes, even with bfloat16's eight bits.",
     ways: [
       ["float32 agrees", matmul(IMAGES, WEIGHTS, { race: { strategies: ["elementwise", "dot", "broadcast", "einsum", "torch", "numpy"] } })],
       ["bfloat16 does not", matmul(IMAGES, WEIGHTS, { dtype: "bfloat16", race: { strategies: ["elementwise", "broadcast", "einsum", "torch"] } })],
@@ -39,7 +39,7 @@ const STOPS = [
   },
   {
     title: "Frobenius norm",
-    text: "All elements squared, summed, and the root of that: (m * m).sum().sqrt() is 16.8819 for the digits. Squares overflow before norms do, so the strategy that divides by the greatest element first is right where the short one says infinity.",
+    text: "The root of the sum of all squared elements: (m * m).sum().sqrt() is 16.8819 for the digits. Squares overflow before norms do, so the strategy that divides by the greatest element first is right where the short one gives infinity.",
     ways: [
       ["the digits", norm(DIGITS, "elementwise")],
       ["1e20 overflows", norm("1e20 1e20", "elementwise")],
@@ -49,7 +49,7 @@ const STOPS = [
   },
   {
     title: "Rows and columns",
-    text: "Shapes are aligned from the right, and a size of 1 stretches to what stands above it. A row of three repeats down the matrix, a column of three repeats across it, and neither is ever copied.",
+    text: "Shapes are aligned from the right, and a size of 1 stretches to the other size. A row of three repeats down the matrix, a column of three repeats across it, and neither is copied.",
     ways: [
       ["matrix + row", broadcast("add", [TENS, "1 2 3"])],
       ["matrix + column", broadcast("add", [TENS, "1\n2\n3"])],
@@ -58,7 +58,7 @@ const STOPS = [
   },
   {
     title: "Strides and expand",
-    text: "A stride says how far apart in memory the neighbours of an axis lie; an expanded axis has stride 0, so every step along it stays where it was. The expanded row looks like nine numbers and stores three.",
+    text: "A stride is the distance in memory between neighbours along an axis. An expanded axis has stride 0, so all its positions are the same element. The expanded row looks like nine numbers and stores three.",
     ways: [
       ["a row expanded", expand("10 20 30", "3x3")],
       ["a column expanded", expand("10 20 30", "3x3", ["...,None"])],
@@ -68,7 +68,7 @@ const STOPS = [
   },
   {
     title: "None adds an axis",
-    text: "Indexing with None puts an axis of size 1 where it stands, and costs nothing: c[:, None] is a column. So c * c[:, None] is the table of all products, and a row against a column compares everything with everything.",
+    text: "Indexing with None adds an axis of size 1 at its position, without a copy: c[:, None] is a column. So c * c[:, None] is the table of all products, and a row against a column compares everything with everything.",
     ways: [
       ["c * c[:, None]", broadcast("mul", ["10 20 30", "10 20 30"], ["", ":,None"])],
       ["c == c[None]", broadcast("eq", ["10 20 30", "10 20 30"], ["", "None"])],
@@ -77,7 +77,7 @@ const STOPS = [
   },
   {
     title: "Einsum",
-    text: "Name the axes, and say which the result keeps: a letter that is missing there is summed. With three operands or more the order matters, and the path shows what each step costs.",
+    text: "Name the axes by letters, and choose which the result keeps: a letter that is missing there is summed. With three operands or more the order matters, and the path shows the cost of each step.",
     ways: [
       ["product ik,kj->ij", einsum("ik,kj->ij", [typed("1 2\n3 4"), typed("5 6\n7 8")])],
       ["transpose ij->ji", einsum("ij->ji", [typed("1 2 3;")])],
@@ -90,7 +90,7 @@ const STOPS = [
   },
   {
     title: "What does not fit",
-    text: "A refusal names the axis, both sizes, and what would work; it comes with the plan, before anything is computed. Press the hint, and the call is mended.",
+    text: "An error names the axis, both sizes and a change that would work. It comes with the plan, before anything is computed. Press the hint to correct the call.",
     ways: [
       ["inner sizes differ", matmul(typed("1 2 3\n4 5 6"), typed("1 2 3\n4 5 6"), { view: "run" })],
       ["256 against 128", broadcast("add", [generated("random", [256, 256, 3], 0), generated("random", [128, 256, 3], 1)])],
@@ -103,7 +103,7 @@ const STOPS = [
 
 const setUpKey = (state) => encode({ ...state, view: "", tour: 0 });
 
-/** The list of steps in `list` and the words of the present one in `words`; `go(state)` shows a state. */
+/** The list of steps in `list` and the text of the current one in `words`; `go(state)` shows a state. */
 export function tourView(list, words, store, go) {
   const visit = (number, way = 0) => go({ ...STOPS[number - 1].ways[way][1], tour: number });
   fill(
@@ -138,7 +138,7 @@ export function tourView(list, words, store, go) {
     mark(state, stop);
   }
 
-  /** Presses the button of the way that the page is set up in. */
+  /** Marks the button whose state the page has. */
   function mark(state, stop) {
     const now = setUpKey(state);
     words.querySelectorAll(".way").forEach((button, at) => button.setAttribute("aria-pressed", String(setUpKey(stop.ways[at][1]) === now)));

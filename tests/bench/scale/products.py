@@ -115,7 +115,7 @@ def measure_graph(bench: Bench, local: Local, side: int, rounds: int) -> Graph:
     scheduler = family(local.scheduler.pid)
     workers = [pid for each in local.workers for pid in family(each.pid)]
     cluster = Cluster(local.address)
-    cluster.take([])  # connects
+    cluster.to_blocks([])  # connects
     blocks = ones((side, side), chunks=1)
     seconds, by_scheduler, by_workers = [], [], []
     tasks = 0
@@ -137,7 +137,7 @@ def measure_graph(bench: Bench, local: Local, side: int, rounds: int) -> Graph:
 
 
 def huge_plan(http: httpx.Client) -> Plan:
-    """Return the service's plan of the product that docs/scale.md is about."""
+    """Return the service's plan of the product that docs/notes/scale.md is about."""
     shape = {"shape": [HUGE, HUGE], "dtype": "float64"}
     output = {"store": "product.npy"}
     body = {"a": shape, "b": shape, "strategy": "dask", "output": output}

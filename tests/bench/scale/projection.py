@@ -1,7 +1,7 @@
 """Projection of the measurements to sizes that this machine is too small for, by arithmetic alone.
 
-Each assumption is one line in docs/scale.md: that cores elsewhere are as quick as these, and that
-what is not shared here is not shared there.
+Each assumption is one line in docs/notes/scale.md: that cores elsewhere are as quick as these, and
+that what is not shared here is not shared there.
 """
 
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Tests of service/cli, a module each."""
+"""Tests of service/cli, a module for each of its modules."""

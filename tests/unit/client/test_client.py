@@ -1,4 +1,4 @@
-"""The client where the service is not itself: busy, silent, gone, or not there at all."""
+"""The client, and its behaviour when the service is busy, silent, unreachable or another one."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ from service.client import (
     matmul,
     norm,
 )
-from service.client.patience import RetryBudget
+from service.client.clients import RetryBudget
 from tests.rigs.paths import ROOT
 from tests.rigs.servers import serving
 
@@ -40,7 +40,7 @@ REPORT = b': racing\n\nevent: report\ndata: {"rows": []}\n\n'
 
 
 def good(**changed: str) -> httpx.Response:
-    """A result as the service sends it, but for what is changed."""
+    """Return a result as the service sends it, with some headers changed."""
     envelope = {"op": "matmul", "strategy": "torch", "device": "cpu", "request_id": "1"}
     head = {
         "content-type": "application/octet-stream",
@@ -52,14 +52,14 @@ def good(**changed: str) -> httpx.Response:
 
 
 def busy(code: str = "overloaded", status: int = 503, after: str = "0") -> httpx.Response:
-    """A problem document that says when to come back."""
+    """Return a problem document with a `Retry-After`."""
     head = {"content-type": "application/problem+json", "retry-after": after, "x-request-id": "7"}
     document = {"status": status, "code": code, "detail": "all places are taken"}
     return httpx.Response(status, headers=head, content=json.dumps(document))
 
 
 def stream(*events: bytes) -> httpx.Response:
-    """Server-sent events, each byte for itself."""
+    """Return server-sent events, one byte in each chunk."""
     head = {"content-type": "text/event-stream", "x-request-id": "7"}
     chunks = [bytes([each]) for each in b"".join(events)]
     return httpx.Response(200, headers=head, stream=Chunks(chunks))
@@ -67,32 +67,32 @@ def stream(*events: bytes) -> httpx.Response:
 
 @dataclass
 class Chunks(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that comes bit by bit, and may break at its end."""
+    """A body in chunks, which may end in an error."""
 
     chunks: list[bytes]
     broken: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        """Its chunks."""
+        """Yield the chunks."""
         yield from self.chunks
         if self.broken is not None:
             raise self.broken
 
     async def __aiter__(self) -> Any:
-        """The same."""
+        """Yield the chunks."""
         for chunk in self:
             yield chunk
 
 
 @dataclass
 class Script:
-    """Answers in turn, and what was asked; the last one is given for ever."""
+    """Responses in order, the last one repeatedly, and the requests that were received."""
 
     answers: list[Callable[[], httpx.Response] | Exception]
     seen: list[httpx.Request] = field(default_factory=list)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        """The next answer."""
+        """Return the next response."""
         self.seen.append(request)
         answer = self.answers[min(len(self.seen), len(self.answers)) - 1]
         if isinstance(answer, Exception):
@@ -100,12 +100,12 @@ class Script:
         return answer()
 
 
-Ask = Callable[..., Any]
+Send = Callable[..., Any]
 
 
 @pytest.fixture(params=["sync", "async"])
-def ask(request: pytest.FixtureRequest) -> Ask:
-    """Makes a call of either client."""
+def send(request: pytest.FixtureRequest) -> Send:
+    """Return a function that makes a call by either client."""
 
     def sync(script: Script, call: Callable[[Client], Any], **settings: Any) -> Any:
         http = httpx.Client(transport=httpx.MockTransport(script))
@@ -124,12 +124,12 @@ def ask(request: pytest.FixtureRequest) -> Ask:
 
 
 def product(client: Any) -> Any:
-    """A call of no interest."""
+    """Make any call."""
     return client.matmul(ONE, ONE)
 
 
 def race(client: Any, most: int | None = None) -> Any:
-    """The rows of a race of no interest, at most so many, and the race."""
+    """Return the rows of any race, at most so many, and the race."""
     run = client.race(norm(ONE))
     if isinstance(run, Race):
         return [row for row, _ in zip(run, range(most or 9), strict=False)], run
@@ -158,10 +158,10 @@ def race(client: Any, most: int | None = None) -> Any:
     ],
     ids=range(7),
 )
-def test_what_passes_is_tried_again(ask: Ask, failure: Any) -> None:
-    """The same request, until it is answered."""
+def test_temporary_failures_are_retried(send: Send, failure: Any) -> None:
+    """The same request is sent again until it succeeds."""
     script = Script([failure, failure, good])
-    assert ask(script, product).result == ONE
+    assert send(script, product).result == ONE
     assert len({(each.url, each.content) for each in script.seen}) == 1
     assert len(script.seen) == 3
 
@@ -180,47 +180,47 @@ def test_what_passes_is_tried_again(ask: Ask, failure: Any) -> None:
     ],
     ids=range(8),
 )
-def test_what_would_fail_again_is_raised_at_once(ask: Ask, failure: Any, kind: Any) -> None:
-    """By its own class, which is a ClientError."""
+def test_lasting_failures_are_raised_at_once(send: Send, failure: Any, kind: Any) -> None:
+    """The error has its own class, which is a ClientError."""
     script = Script([failure])
     with pytest.raises(kind) as caught:
-        ask(script, product)
+        send(script, product)
     assert isinstance(caught.value, ClientError)
     assert len(script.seen) == 1
 
 
-def test_patience_has_an_end(ask: Ask) -> None:
-    """In tries, and in seconds: the last refusal is raised, as it came."""
+def test_retries_are_limited(send: Send) -> None:
+    """Tries and seconds are limited: then the last error is raised."""
     script = Script([busy])
     with pytest.raises(errors.OverloadedError) as caught:
-        ask(script, product, retries=2)
+        send(script, product, retries=2)
     assert len(script.seen) == 3
     assert isinstance(caught.value, AnswerError)
     assert (caught.value.status, caught.value.wait_s) == (503, 0.0)
     assert caught.value.request_id == "7"
     script = Script([lambda: busy(after="31")])
     with pytest.raises(errors.OverloadedError):
-        ask(script, product)
+        send(script, product)
     assert len(script.seen) == 1
 
 
 def test_waits_grow_and_are_never_shorter_than_asked() -> None:
-    """And all of them together are within the patience."""
+    """Waits grow, follow `Retry-After`, and use up the seconds of the budget."""
     waits = []
-    patience = RetryBudget(5, 30.0)
+    budget = RetryBudget(5, 30.0)
     for asked in (None, None, None, 2.0):
         error = UnexpectedAnswerError("busy")
         error.status, error.wait_s = 503, asked
-        waits.append(patience.pause_s(error, begun=False))
+        waits.append(budget.pause_s(error, begun=False))
     for wait, least in zip(waits, (0.1, 0.2, 0.4, 2.0), strict=True):
         assert least <= wait <= 1.25 * least
-    assert patience.wait_s == pytest.approx(30 - sum(waits))
+    assert budget.wait_s == pytest.approx(30 - sum(waits))
 
 
-def test_timeouts_and_failures_name_the_request(ask: Ask) -> None:
-    """And keep what httpx had to say; a timeout is a TimeoutError, too."""
+def test_timeouts_and_failures_name_the_request(send: Send) -> None:
+    """The message has the request and the error of httpx; a timeout is a TimeoutError, too."""
     with pytest.raises(TimeoutError, match="POST http") as late:
-        ask(Script([httpx.ReadTimeout("")]), product)
+        send(Script([httpx.ReadTimeout("")]), product)
     assert "ReadTimeout" in str(late.value)
     assert isinstance(late.value.__cause__, httpx.ReadTimeout)
 
@@ -241,31 +241,31 @@ def test_timeouts_and_failures_name_the_request(ask: Ask) -> None:
     ],
     ids=range(8),
 )
-def test_an_answer_of_something_else_is_said_to_be_one(ask: Ask, answer: Any) -> None:
-    """A captive portal, a proxy that drops headers, another version."""
+def test_responses_of_other_services(send: Send, answer: Any) -> None:
+    """A response of a captive portal, a proxy or another version is an UnexpectedAnswerError."""
     with pytest.raises(UnexpectedAnswerError):
-        ask(Script([answer]), product)
+        send(Script([answer]), product)
 
 
 @pytest.mark.parametrize("body", ["[]", "{", '{"result": {"shape": [1]}}', '{"result": null}'])
-def test_a_document_of_something_else_is_said_to_be_one(ask: Ask, body: str) -> None:
-    """JSON, and yet no answer."""
+def test_documents_of_other_services(send: Send, body: str) -> None:
+    """JSON that is not an answer is an UnexpectedAnswerError."""
     answer = httpx.Response(200, headers={"content-type": "application/json"}, text=body)
     with pytest.raises(UnexpectedAnswerError):
-        ask(Script([lambda: answer]), lambda client: client.matmul([[1]], [[1]]))
+        send(Script([lambda: answer]), lambda client: client.matmul([[1]], [[1]]))
 
 
-def test_a_race_comes_byte_by_byte(ask: Ask) -> None:
-    """Events are found whatever the network made of them; comments are none."""
+def test_a_race_comes_byte_by_byte(send: Send) -> None:
+    """Events are found at any chunk size; comments are skipped."""
     script = Script([lambda: stream(ROW, REPORT)])
-    rows, run = ask(script, race)
+    rows, run = send(script, race)
     assert rows == [{"strategy": "torch"}]
     assert run.report == {"rows": []}
-    assert ask(script, lambda client: client.compare(norm(ONE))) == {"rows": []}
+    assert send(script, lambda client: client.compare(norm(ONE))) == {"rows": []}
 
 
-def test_a_race_begins_with_its_loop(ask: Ask) -> None:
-    """Not before, and again with another loop; its report is that of the last one."""
+def test_a_race_begins_with_its_loop(send: Send) -> None:
+    """A race begins with a loop, again with another loop, and its report is the last one."""
     script = Script([lambda: stream(ROW, REPORT), lambda: stream(ROW)])
 
     def twice(client: Any) -> Any:
@@ -280,27 +280,27 @@ def test_a_race_begins_with_its_loop(ask: Ask) -> None:
         return rows()
 
     with pytest.raises(UnexpectedAnswerError, match="without a report"):
-        ask(script, twice)
+        send(script, twice)
     assert len(script.seen) == 2
 
 
-def test_a_race_that_is_left_is_closed(ask: Ask) -> None:
-    """At once, so that the service ends it; there is no report."""
+def test_a_race_that_is_left_is_closed(send: Send) -> None:
+    """The response is closed at once, so that the service ends the race; there is no report."""
     answer = stream(ROW, ROW, REPORT)
-    rows, run = ask(Script([lambda: answer]), lambda client: race(client, most=1))
+    rows, run = send(Script([lambda: answer]), lambda client: race(client, most=1))
     assert rows == [{"strategy": "torch"}]
     assert answer.is_closed
     with pytest.raises(RuntimeError, match="after the last of the rows"):
         _ = run.report
 
 
-def test_a_race_that_was_begun_is_not_begun_again(ask: Ask) -> None:
-    """Its rows were handed on; before the first one, it may be."""
+def test_a_race_that_was_begun_is_not_begun_again(send: Send) -> None:
+    """A race is retried before its first row, and not afterwards."""
     broken = httpx.ReadError("reset")
     head = {"content-type": "text/event-stream"}
     script = Script([lambda: httpx.Response(200, headers=head, stream=Chunks([ROW], broken))])
     with pytest.raises(UnreachableError):
-        ask(script, race)
+        send(script, race)
     assert len(script.seen) == 1
     script = Script(
         [
@@ -308,36 +308,36 @@ def test_a_race_that_was_begun_is_not_begun_again(ask: Ask) -> None:
             lambda: stream(ROW, REPORT),
         ]
     )
-    assert ask(script, race)[1].report == {"rows": []}
+    assert send(script, race)[1].report == {"rows": []}
 
 
-def test_a_race_may_end_in_a_problem_or_in_nothing(ask: Ask) -> None:
-    """A busy problem within the stream is not tried again either."""
+def test_a_race_may_end_in_a_problem_or_in_nothing(send: Send) -> None:
+    """A busy problem within the stream is not retried either."""
     problem = b"event: problem\ndata: " + busy("out-of-memory").content + b"\n\n"
     script = Script([lambda: stream(problem)])
     with pytest.raises(errors.OutOfMemoryError) as caught:
-        ask(script, race)
+        send(script, race)
     assert isinstance(caught.value, AnswerError)
     assert caught.value.request_id == "7"
     assert len(script.seen) == 1
     with pytest.raises(UnexpectedAnswerError, match="without a report"):
-        ask(Script([lambda: stream(ROW)]), race)
+        send(Script([lambda: stream(ROW)]), race)
 
 
-def test_a_key_is_sent_and_not_shown(ask: Ask) -> None:
-    """As a bearer token; without one, no header is sent."""
+def test_a_key_is_sent_and_not_shown(send: Send) -> None:
+    """A key is sent as a bearer token; without one, no header is sent."""
     script = Script([good])
-    ask(script, product, api_key="secret")
-    ask(script, product)
+    send(script, product, api_key="secret")
+    send(script, product)
     assert script.seen[0].headers["Authorization"] == "Bearer secret"
     assert "Authorization" not in script.seen[1].headers
     assert "secret" not in repr(Client(api_key="secret"))
 
 
-def test_fields_are_sent_where_they_belong(ask: Ask) -> None:
-    """Beside bytes in the query string, lists as JSON text; the prefix of a proxy is kept."""
+def test_fields_are_sent_where_they_belong(send: Send) -> None:
+    """Fields go into the query string, lists as JSON text; the prefix of a proxy is kept."""
     script = Script([good])
-    ask(script, lambda c: c.broadcast(ONE, ONE, op="add", views=[None, ":,:"], to=(1, 1)))
+    send(script, lambda c: c.broadcast(ONE, ONE, op="add", views=[None, ":,:"], to=(1, 1)))
     sent = script.seen[0]
     assert sent.url.path == "/behind/a/proxy/broadcast"
     assert dict(sent.url.params) == {"op": "add", "views": '[null,":,:"]', "to": "[1,1]"}
@@ -350,14 +350,14 @@ def test_fields_are_sent_where_they_belong(ask: Ask) -> None:
     [("text", "is a str"), (None, "NoneType"), (np.array(["a"]), "no dtype str"), ({}, "dict")],
     ids=str,
 )
-def test_what_is_no_tensor_is_refused_here(operand: Any, words: str) -> None:
-    """Before anything is sent."""
+def test_invalid_operands_are_refused(operand: Any, words: str) -> None:
+    """An operand that is not a tensor raises a TypeError before a request is sent."""
     with pytest.raises(TypeError, match=words):
         Client().run(matmul(operand, ONE))
 
 
 def test_a_problem_survives_a_pickle() -> None:
-    """It may come from another process."""
+    """An error may come from another process."""
     with pytest.raises(errors.OverloadedError) as caught:
         Client(http=httpx.Client(transport=httpx.MockTransport(Script([busy])))).run(
             matmul(ONE, ONE)
@@ -370,13 +370,13 @@ def test_a_problem_survives_a_pickle() -> None:
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    """The address of a real server."""
+    """Return the address of a real server."""
     with serving() as url:
         yield url
 
 
 def test_a_client_of_a_real_server(base_url: str) -> None:
-    """Over TCP, one connection for all calls, megabytes too."""
+    """All calls, also with megabytes, work over one TCP connection."""
     a = np.random.default_rng(0).standard_normal((700, 600))
     with Client(base_url) as client:
         np.testing.assert_allclose(client.matmul(a, a.T).result, a @ a.T, atol=1e-9)
@@ -391,15 +391,15 @@ def test_a_client_of_a_real_server(base_url: str) -> None:
 
 
 async def test_an_async_client_of_a_real_server(base_url: str) -> None:
-    """Many calls at once."""
+    """Many calls run at once."""
     async with AsyncClient(base_url) as client:
         calls = [client.matmul(np.full((8, 8), i), np.eye(8, dtype=np.int64)) for i in range(50)]
         for i, answer in enumerate(await asyncio.gather(*calls)):
             assert (answer.result == i).all()
 
 
-def test_a_silent_server_is_left(ask: Ask) -> None:
-    """It took the connection, and says nothing."""
+def test_a_silent_server_is_left(send: Send) -> None:
+    """A server that accepts the connection and sends nothing is a TimedOutError."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with Client(url, timeout_s=0.2) as client, pytest.raises(TimedOutError):
@@ -407,7 +407,7 @@ def test_a_silent_server_is_left(ask: Ask) -> None:
 
 
 def test_a_server_that_is_not_there() -> None:
-    """The message says where it was looked for."""
+    """The message has the address."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     with Client(url, retries=1) as client, pytest.raises(UnreachableError, match=url):
@@ -416,7 +416,7 @@ def test_a_server_that_is_not_there() -> None:
 
 @pytest.mark.parametrize("number", range(3))
 def test_the_page_of_the_client_runs(base_url: str, number: int) -> None:
-    """Each Python block of docs/client.md by itself."""
+    """Each Python block of docs/client.md runs by itself."""
     text = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 3
@@ -427,7 +427,7 @@ def test_the_page_of_the_client_runs(base_url: str, number: int) -> None:
 
 
 def test_lists_need_no_numpy(base_url: str) -> None:
-    """Nor anything but httpx and what it brings; numpy is loaded with the first array."""
+    """Lists load only httpx and its dependencies; numpy is loaded with the first array."""
     code = f"""
 import sys
 from service.client import Client

@@ -1,4 +1,4 @@
-"""Compressed bodies in bounded steps, and answers compressed."""
+"""Compressed requests in bounded steps, and compressed responses."""
 
 import gzip
 import tracemalloc
@@ -27,7 +27,7 @@ CODING = pytest.mark.parametrize("coding", CODINGS)
 
 
 def zstd(data: bytes) -> bytes:
-    """One frame."""
+    """Return one frame."""
     machine = ZstdCompressor(level=1)
     return machine.compress(data) + machine.flush()
 
@@ -44,7 +44,7 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
     "size", [0, 1, STEP_IN - 20, STEP_IN, STEP_OUT - 1, STEP_OUT, STEP_OUT + 1, 3 * STEP_OUT]
 )
 def test_any_length_is_inflated(coding: str, size: int) -> None:
-    """What compresses well and what does not, around the length of a step."""
+    """Random bytes and zeros, around the length of a step."""
     for data in (NOISE[:size], b"\0" * size):
         assert inflate(PACK[coding](data), coding, size) == data
 
@@ -52,13 +52,13 @@ def test_any_length_is_inflated(coding: str, size: int) -> None:
 @CODING
 @given(data=st.binary(max_size=5000))
 def test_what_is_packed_is_inflated(coding: str, data: bytes) -> None:
-    """Our own answers could be posted back."""
+    """Compressed responses can be sent as requests."""
     chunks = (data[:100], memoryview(data)[100:])
     assert inflate(PACKERS[coding](chunks), coding, len(data)) == data
 
 
 @CODING
-def test_one_byte_more_is_too_much(coding: str) -> None:
+def test_one_byte_over_the_limit_is_refused(coding: str) -> None:
     """The limit is that of a plain body."""
     body = PACK[coding](NOISE)
     assert len(inflate(body, coding, len(NOISE))) == len(NOISE)
@@ -94,15 +94,17 @@ def test_a_bomb_costs_no_more_than_the_limit(coding: str) -> None:
     ],
     ids=range(10),
 )
-def test_a_bad_stream_is_refused(coding: str, change: Callable[[bytes], bytes], why: str) -> None:
-    """Cut, continued, or something else."""
+def test_a_malformed_stream_is_refused(
+    coding: str, change: Callable[[bytes], bytes], why: str
+) -> None:
+    """Cut, continued, or in another format."""
     with pytest.raises(MalformedBodyError) as caught:
         inflate(change(PACK[coding](NOISE)), coding, 2**30)
     assert why in caught.value.detail
 
 
-def test_a_checksum_counts() -> None:
-    """A changed byte is not an answer to another question."""
+def test_the_checksum_is_verified() -> None:
+    """One changed byte is refused."""
     body = bytearray(gzip.compress(b"a" * 100))
     body[-5] ^= 1
     with pytest.raises(MalformedBodyError, match="incorrect data check"):
@@ -111,16 +113,16 @@ def test_a_checksum_counts() -> None:
 
 @CODING
 @given(noise=st.binary(max_size=100), position=st.integers(0, 60))
-def test_noise_is_refused_or_read(coding: str, noise: bytes, position: int) -> None:
-    """By an error of the service, whatever the bytes."""
+def test_random_bytes_are_refused_or_read(coding: str, noise: bytes, position: int) -> None:
+    """Errors are those of the service, whatever the bytes."""
     for body in (noise, PACK[coding](b"abc" * 20)[:position] + noise):
         with suppress(MalformedBodyError, BodyTooLargeError):
             inflate(body, coding, 10_000)
 
 
 @CODING
-def test_a_reader_reads_what_is_inside(coding: str) -> None:
-    """Within the limit of its reading; never in the event loop."""
+def test_a_reader_decodes_the_inflated_body(coding: str) -> None:
+    """Within the limit of its context; never in the event loop."""
     reader = InflatingReader(READERS[JSON], coding)
     assert reader.media_type == JSON
     context = DecodeContext(
@@ -136,8 +138,8 @@ def test_a_reader_reads_what_is_inside(coding: str) -> None:
 
 @CODING
 @pytest.mark.parametrize("size", [1, 100_000])
-def test_a_writer_compresses_what_is_worth_it(coding: str, size: int) -> None:
-    """A short answer stays as it is."""
+def test_a_writer_compresses_long_responses(coding: str, size: int) -> None:
+    """A short response is unchanged."""
     plain = WRITERS[JSON]
     writer = PackingWriter(plain, coding)
     assert (writer.media_type, writer.dtypes) == (JSON, plain.dtypes)

@@ -1,4 +1,4 @@
-"""The fields of a query string are those that JSON would have."""
+"""Fields of a query string have the values that they would have in JSON."""
 
 import json
 from contextlib import suppress
@@ -15,15 +15,15 @@ from service.core.dtypes import parse_dtype
 from service.errors import InvalidFieldError, NestingError, UnknownFieldError
 from service.operations import REGISTRY
 
-READING = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
-RACING = DecodeContext(
+CONTEXT = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
+RACE_CONTEXT = DecodeContext(
     max_elements=1, dtype=parse_dtype("float32"), max_deadline_ms=1, params=compare.PARAMS
 )
 
 
 def field(text: str, name: str = "dim", op: str = "norm") -> Any:
-    """The value of one field."""
-    return read_query({name: text}, REGISTRY[op], READING)[name]
+    """Return the value of one field."""
+    return read_query({name: text}, REGISTRY[op], CONTEXT)[name]
 
 
 @pytest.mark.parametrize(
@@ -58,26 +58,26 @@ def field(text: str, name: str = "dim", op: str = "norm") -> Any:
     ],
 )
 def test_a_value_is_read_as_json_or_as_a_word(text: str, value: Any) -> None:
-    """Numbers, literals and lists are JSON; all else stands for itself."""
+    """Numbers, literals and lists are JSON; other texts are words."""
     found = field(text)
     assert (found, type(found)) == (value, type(value))
 
 
 @pytest.mark.parametrize("name", ["strategy", "device", "dtype", "output"])
 @pytest.mark.parametrize("text", ["1", "true", "[1]"])
-def test_words_stay_words(name: str, text: str) -> None:
-    """Fields that are always words are never read as JSON."""
+def test_fields_of_words_are_never_read_as_json(name: str, text: str) -> None:
+    """Fields whose values are always words."""
     assert field(text, name) == text
 
 
 def test_an_equation_is_a_word() -> None:
-    """Even if it reads `true`."""
+    """Even the text `true`."""
     assert field("true", "equation", "einsum") == "true"
 
 
 @pytest.mark.parametrize("text", ["[", "[1", '"', "[1,]", "[NaN]", "[01]", "1" + "e9" * 1 + "99"])
-def test_bad_json_is_refused_where_it_stands(text: str) -> None:
-    """As the value of that field."""
+def test_malformed_json_is_refused_with_its_field(text: str) -> None:
+    """The place is that of the field."""
     with pytest.raises(InvalidFieldError) as caught:
         field(text)
     assert [place.pointer for place in caught.value.places] == ["/dim"]
@@ -85,29 +85,29 @@ def test_bad_json_is_refused_where_it_stands(text: str) -> None:
 
 @pytest.mark.parametrize("depth", [65, 500, 1000])
 def test_a_list_that_is_nested_too_deep_is_refused(depth: int) -> None:
-    """As it is in a body: nobody could say in an error what it was."""
+    """The limit is that of a body."""
     with pytest.raises(NestingError, match="deeper than 64"):
         field("[" * depth + "]" * depth)
 
 
 @pytest.mark.parametrize(("op", "name"), [("norm", "x"), ("einsum", "operands")])
-def test_operands_are_in_the_body(op: str, name: str) -> None:
-    """The query string has no room for them."""
+def test_operands_in_the_query_are_refused(op: str, name: str) -> None:
+    """They belong into the body."""
     with pytest.raises(UnknownFieldError, match="operand"):
-        read_query({name: "[1]"}, REGISTRY[op], READING)
+        read_query({name: "[1]"}, REGISTRY[op], CONTEXT)
 
 
 def test_fields_of_a_route_are_read_too() -> None:
     """Such as those of a race."""
     query = {"strategies": '["torch"]', "repeat": "3", "baseline": "1"}
-    found = read_query(query, REGISTRY["norm"], RACING)
+    found = read_query(query, REGISTRY["norm"], RACE_CONTEXT)
     assert (found["strategies"], found["repeat"]) == (["torch"], 3)
 
 
-def test_no_query_has_no_fields() -> None:
-    """Nor do unknown ones vanish: the request's checks refuse them."""
-    assert read_query({}, REGISTRY["norm"], READING) == {}
-    assert read_query({"nonsense": "1"}, REGISTRY["norm"], READING) == {"nonsense": 1}
+def test_an_empty_query_has_no_fields() -> None:
+    """Unknown fields are kept: the checks of the request refuse them."""
+    assert read_query({}, REGISTRY["norm"], CONTEXT) == {}
+    assert read_query({"nonsense": "1"}, REGISTRY["norm"], CONTEXT) == {"nonsense": 1}
 
 
 @given(
@@ -119,12 +119,12 @@ def test_no_query_has_no_fields() -> None:
     | st.floats(allow_nan=False, allow_infinity=False)
 )
 def test_json_text_is_read_as_json(value: Any) -> None:
-    """Whatever may be in a query string: all but objects."""
+    """All values but objects."""
     assert field(json.dumps(value)) == value
 
 
 @given(st.text())
 def test_any_text_is_a_value_or_refused(text: str) -> None:
-    """By an error that names the field."""
+    """The error is that of a field."""
     with suppress(InvalidFieldError):
         field(text)

@@ -21,30 +21,30 @@ from service.operations.matmul.strategies import op as matmul
 from service.operations.norm.strategies import op as norm
 from service.registry import Op, Param
 
-READING = DecodeContext(max_elements=1000, dtype=DTYPES["float32"], max_deadline_ms=1000)
+CONTEXT = DecodeContext(max_elements=1000, dtype=DTYPES["float32"], max_deadline_ms=1000)
 LISTED = replace(norm, operands=None)
 CODEC = JsonCodec()
 
 
-def decode(body: object, op: Op[Any] = matmul, context: DecodeContext = READING) -> Call:
-    """The call of a body."""
+def decode(body: object, op: Op[Any] = matmul, context: DecodeContext = CONTEXT) -> Call:
+    """Return the call of a body."""
     return CODEC.decode(json.dumps(body).encode(), op, context)
 
 
-def refusal(body: object, op: Op[Any] = matmul) -> ServiceError:
-    """The error that a body ends in."""
+def error_of(body: object, op: Op[Any] = matmul) -> ServiceError:
+    """Return the error that a body raises."""
     with pytest.raises(ServiceError) as caught:
         decode(body, op)
     return caught.value
 
 
 def stated(dtype: str, *values: object) -> dict[str, object]:
-    """An operand that states its dtype."""
+    """Return an operand that states its dtype."""
     return {"dtype": dtype, "data": list(values)}
 
 
-def test_fields_are_taken_over() -> None:
-    """All that every operation has, and the parameters of this one."""
+def test_fields_are_in_the_call() -> None:
+    """Common fields, and parameters of the operation."""
     fields = {"strategy": "torch", "device": "cuda:1", "output": "flat", "deadline_ms": 1000}
     call = decode({"x": [3, 4], "ord": "inf", "keepdim": True, **fields}, norm)
     assert (call.op, call.strategy, call.device) == ("norm", "torch", "cuda:1")
@@ -70,27 +70,27 @@ def test_fields_are_taken_over() -> None:
     ],
 )
 def test_a_field_of_the_wrong_kind_is_refused(field: str, value: object, code: str) -> None:
-    """By name, and before the operand is looked at."""
-    assert refusal({"x": [None], field: value}, norm).code == code
+    """The field is checked before the operand is read."""
+    assert error_of({"x": [None], field: value}, norm).code == code
 
 
 def test_an_unknown_dtype_is_refused_with_its_place_and_the_nearest_name() -> None:
-    """In the request's own field."""
-    error = refusal({"a": [1], "b": [1], "dtype": "flaot32"})
+    """The place is the field of the request."""
+    error = error_of({"a": [1], "b": [1], "dtype": "flaot32"})
     assert error.places[0].pointer == "/dtype"
     assert error.hint is not None
     assert "float32" in error.hint
 
 
 def test_unknown_fields_are_refused_with_the_nearest_name() -> None:
-    """All of them in the places, twenty at most."""
-    error = refusal({"a": [1], "b": [1], "stratgy": "torch", "c/d": 1})
+    """The places have all of them, twenty at most."""
+    error = error_of({"a": [1], "b": [1], "stratgy": "torch", "c/d": 1})
     assert error.code == "unknown-field"
     assert error.hint == "did you mean 'strategy'?"
     assert [place.pointer for place in error.places] == ["/stratgy", "/c~1d"]
     assert "it has a, b, strategy" in error.detail
-    assert len(refusal({f"field{n}": n for n in range(100)}).places) == 20
-    assert refusal({"x": [1], "operands": [[1]]}, LISTED).detail.endswith("deadline_ms")
+    assert len(error_of({f"field{n}": n for n in range(100)}).places) == 20
+    assert error_of({"x": [1], "operands": [[1]]}, LISTED).detail.endswith("deadline_ms")
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_unknown_fields_are_refused_with_the_nearest_name() -> None:
         (replace(norm, params=(Param("must", "", {}, str, required=True),)), {}, ["/x", "/must"]),
     ],
 )
-def test_what_is_missing_is_refused_by_name(op: Op[Any], body: object, pointers: list[str]) -> None:
+def test_missing_fields_are_refused_by_name(op: Op[Any], body: object, pointers: list[str]) -> None:
     """Operands and required parameters."""
-    error = refusal(body, op)
+    error = error_of(body, op)
     assert error.code == "missing-field"
     assert [place.pointer for place in error.places] == pointers
 
@@ -113,14 +113,14 @@ def test_what_is_missing_is_refused_by_name(op: Op[Any], body: object, pointers:
 def test_operands_that_are_no_list_are_refused(value: object) -> None:
     """One tensor or more, in a small document and in a large one."""
     for device in ("cpu", "c" * LARGE_BYTES):
-        error = refusal({"operands": value, "device": device}, LISTED)
+        error = error_of({"operands": value, "device": device}, LISTED)
         assert (error.code, error.places[0].pointer) == ("invalid-field", "/operands")
 
 
 def test_too_many_operands_are_refused() -> None:
-    """Sixty-four is the most."""
+    """The limit is 64."""
     assert len(decode({"operands": [1] * 64}, LISTED).operands) == 64
-    error = refusal({"operands": [1] * 65}, LISTED)
+    error = error_of({"operands": [1] * 65}, LISTED)
     assert (error.code, error.places[0].pointer) == ("limit-exceeded", "/operands")
 
 
@@ -134,28 +134,28 @@ def test_too_many_operands_are_refused() -> None:
         '{"KEY": {"KEY": 1, "KEY": 2}}',
     ],
 )
-def test_no_more_of_a_key_is_repeated_than_may_be(text: str) -> None:
-    """A pointer to a key that is too long ends within it, and so does a sentence."""
+def test_long_keys_are_cut_in_errors(text: str) -> None:
+    """In pointers and in sentences."""
     body = text.replace("KEY", "k" * 1000).encode()
     with pytest.raises(ServiceError) as caught:
-        CODEC.decode(body, matmul, READING)
+        CODEC.decode(body, matmul, CONTEXT)
     texts = [caught.value.detail, *(place.pointer for place in caught.value.places)]
     assert all("k" * 65 not in each for each in texts)
     assert caught.value.places[0].pointer.endswith("/" + "k" * 63 + "…")
 
 
-def test_a_listed_operand_is_called_by_its_number() -> None:
+def test_a_listed_operand_is_named_by_its_number() -> None:
     """In sentences and in pointers."""
-    error = refusal({"operands": [[1], [[1], [1, 2]]]}, LISTED)
+    error = error_of({"operands": [[1], [[1], [1, 2]]]}, LISTED)
     assert error.detail.startswith("operand 1 is not rectangular")
     assert error.places[0].pointer == "/operands/1/1"
 
 
-def test_operands_that_the_operation_does_not_know_are_refused() -> None:
-    """A format whose tensors have names may bring more than there are operands."""
-    operands = {name: open_operand([1], f"/{name}", READING) for name in "abc"}
+def test_unknown_operands_are_refused() -> None:
+    """A format with named tensors may have more of them than there are operands."""
+    operands = {name: open_operand([1], f"/{name}", CONTEXT) for name in "abc"}
     with pytest.raises(ServiceError) as caught:
-        build_call(matmul, {}, operands, READING)
+        build_call(matmul, {}, operands, CONTEXT)
     assert caught.value.code == "unknown-field"
     assert [place.pointer for place in caught.value.places] == ["/c"]
 
@@ -182,10 +182,10 @@ def test_operands_that_the_operation_does_not_know_are_refused() -> None:
         ),
     ],
 )
-def test_operands_get_the_one_dtype_that_holds_them(
+def test_operands_get_their_common_dtype(
     a: object, b: object, dtype: str | None, expected: str
 ) -> None:
-    """Plain arrays take what the others state, then all are promoted as torch does."""
+    """Plain arrays take the dtype of the others, then all are promoted as in torch."""
     body = {"a": a, "b": b} | ({"dtype": dtype} if dtype else {})
     call = decode(body)
     assert [x.dtype for x in call.operands] == [DTYPES[expected].torch] * 2
@@ -193,8 +193,8 @@ def test_operands_get_the_one_dtype_that_holds_them(
 
 
 def test_the_default_dtype_is_the_server_s() -> None:
-    """As its settings have it."""
-    context = replace(READING, dtype=DTYPES["float64"])
+    """It is set by the context."""
+    context = replace(CONTEXT, dtype=DTYPES["float64"])
     assert decode({"a": [1], "b": [2]}, context=context).operands[0].dtype == torch.float64
 
 
@@ -215,7 +215,7 @@ def test_an_integer_that_loses_digits_by_promotion_adds_a_warning(
 
 def test_an_integer_that_becomes_infinite_by_promotion_is_refused() -> None:
     """70000 is over the greatest float16."""
-    error = refusal({"a": stated("int64", 70000), "b": stated("float16", 1)})
+    error = error_of({"a": stated("int64", 70000), "b": stated("float16", 1)})
     assert (error.code, error.places[0].pointer) == ("value-out-of-range", "/a/data")
 
 
@@ -225,11 +225,11 @@ def test_each_operand_that_loses_digits_has_its_warning() -> None:
     assert [warning[:2] for warning in call.warnings] == ["a:", "b:"]
 
 
-PLAN = replace(READING, shapes=True, max_elements=2**62)
+PLAN = replace(CONTEXT, shapes=True, max_elements=2**62)
 
 
 def test_a_plan_takes_shapes_without_data() -> None:
-    """Beside operands with data; the dtypes are promoted as they would be in the run."""
+    """Beside operands with data; dtypes are promoted as in a run."""
     a, b = {"shape": [10**6, 10**6]}, {"dtype": "float64", "data": [1, 2]}
     call = decode({"a": a, "b": b}, context=PLAN)
     assert call.operands == ()
@@ -239,7 +239,7 @@ def test_a_plan_takes_shapes_without_data() -> None:
 
 
 def test_a_shape_without_data_cannot_be_read() -> None:
-    """Which is an error of the request, wherever it comes to light."""
+    """The error is one of the request."""
     operand = open_operand({"shape": [2]}, "/a", PLAN)
     with pytest.raises(ServiceError) as caught:
         operand.read(DTYPES["float32"])
@@ -247,12 +247,12 @@ def test_a_shape_without_data_cannot_be_read() -> None:
 
 
 def test_a_route_may_have_parameters_of_its_own() -> None:
-    """They are checked like those of the operation, and come apart from them."""
+    """They are checked like those of the operation, and are apart from them in the call."""
     repeat = Param("repeat", "", {}, integer("repeat", least=1, most=9), default=3)
-    context = replace(READING, params=(repeat,))
+    context = replace(CONTEXT, params=(repeat,))
     body = {"a": [1], "b": [2]}
     assert decode(body, context=context).options == {"repeat": 3}
     assert decode(body | {"repeat": 5}, context=context).options == {"repeat": 5}
     with pytest.raises(ServiceError, match="from 1 to 9"):
         decode(body | {"repeat": 10}, context=context)
-    assert refusal(body | {"repeat": 5}).code == "unknown-field"
+    assert error_of(body | {"repeat": 5}).code == "unknown-field"

@@ -1,4 +1,4 @@
-"""The folder of stored arrays, where another writes to it at the same time."""
+"""The folder of stored arrays, with concurrent writers and failures."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from service.errors import ArrayExistsError, ArrayUnavailableError
 TWO = Spec((2,), torch.float32)
 
 
-def test_a_name_that_another_takes_meanwhile(tmp_path: Path) -> None:
-    """The other's file stays, and nothing of ours."""
+def test_a_name_that_is_taken_meanwhile(tmp_path: Path) -> None:
+    """The existing file stays, and the temporary one is removed."""
     keep = ArrayFolder(tmp_path).keep("x.npy", "/output/store", overwrite=False)
 
     def take() -> None:
@@ -29,8 +29,8 @@ def test_a_name_that_another_takes_meanwhile(tmp_path: Path) -> None:
     assert not (tmp_path / "x.npy").read_bytes()
 
 
-def test_a_result_that_is_not_finished(tmp_path: Path) -> None:
-    """A name appears when the file is whole, or never."""
+def test_an_unfinished_result_is_removed(tmp_path: Path) -> None:
+    """A name appears when the file is complete, or never."""
     keep = ArrayFolder(tmp_path).keep("x.npy", "/output/store", overwrite=False)
 
     def fail() -> None:
@@ -43,8 +43,8 @@ def test_a_result_that_is_not_finished(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_no_room(tmp_path: Path) -> None:
-    """A result for which there is no room is refused before it is computed into a file."""
+def test_a_full_disk(tmp_path: Path) -> None:
+    """A result without space on the disk is refused before it is computed into a file."""
     keep = ArrayFolder(tmp_path).keep("x.npy", "/output/store", overwrite=False)
     with (
         pytest.raises(ArrayUnavailableError, match="cannot be stored: ") as caught,
@@ -57,7 +57,7 @@ def test_no_room(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", ["written", "gone"])
 def test_a_file_that_changes_after_it_was_planned(tmp_path: Path, change: str) -> None:
-    """What is loaded is what was planned, or nothing."""
+    """The planned array is loaded, or none."""
     np.save(tmp_path / "x.npy", np.ones(3, np.float32))
     tensor = ArrayFolder(tmp_path).find("x.npy", "/x/ref")
     assert (tuple(tensor.shape), tensor.dtype, tensor.device.type) == ((3,), torch.float32, "meta")
@@ -70,7 +70,7 @@ def test_a_file_that_changes_after_it_was_planned(tmp_path: Path, change: str) -
 
 
 def test_without_the_zarr_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the extra that brings it."""
+    """The error has the name of the extra that installs it."""
     monkeypatch.setattr(stored, "find_spec", lambda name: None)
     (tmp_path / "x.zarr").mkdir()
     with pytest.raises(ArrayUnavailableError, match=r"the extra \[zarr\]"):

@@ -58,7 +58,7 @@ def test_lines(engine: Engine) -> None:
 
 
 def test_nothing_within_the_limit(engine: Engine) -> None:
-    """A sweep ends where no strategy stays within the limit, and says what each would take."""
+    """A sweep ends at the size where no strategy stays within the limit, with each estimate."""
     found = swept(engine, square, 1)
     assert (found.sizes, found.ended) == ((1,), "at 1: no strategy stays within its limits")
     assert [line.last for line in found.lines] == [None, None]
@@ -66,7 +66,7 @@ def test_nothing_within_the_limit(engine: Engine) -> None:
 
 
 def test_a_strategy_that_does_not_take_the_call(engine: Engine) -> None:
-    """Its own reason stands."""
+    """A strategy that does not support the call stops with its own reason."""
 
     def halves(size: int) -> Call:
         options = {**OPTIONS, "strategies": ("torch", "numpy")}
@@ -79,7 +79,7 @@ def test_a_strategy_that_does_not_take_the_call(engine: Engine) -> None:
 
 
 def test_operands_over_a_limit(engine: Engine) -> None:
-    """What the limits refuse ends a sweep; where it is the first size, the error stands."""
+    """A size over the limits ends a sweep; at the first size the error is raised."""
 
     def bounded(size: int) -> Call:
         if size > 1:

@@ -1,4 +1,4 @@
-"""Arrays in files, read and written by parts: what workers of a cluster do."""
+"""Arrays in files, read and written by parts, as workers of a cluster do it."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ ROWS = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 @pytest.mark.parametrize("columns", [False, True])
 def test_parts_are_read(tmp_path: Path, columns: bool) -> None:
-    """A part of a file is in memory of its own, in whatever order the file lies."""
+    """A part is a copy, whichever axis of the file varies fastest."""
     path = tmp_path / "x.npy"
     np.save(path, np.asfortranarray(ROWS) if columns else ROWS)
     source = Source(str(path), (3, 4), "<f4", 128, columns, stamp(str(path)))
@@ -25,7 +25,7 @@ def test_parts_are_read(tmp_path: Path, columns: bool) -> None:
 
 
 def test_a_file_that_has_changed(tmp_path: Path) -> None:
-    """It is not taken for what it was."""
+    """Reading it raises an error."""
     path = tmp_path / "x.npy"
     np.save(path, ROWS)
     source = Source(str(path), (3, 4), "<f4", 128, stamp=stamp(str(path)))
@@ -36,7 +36,7 @@ def test_a_file_that_has_changed(tmp_path: Path) -> None:
 
 @needs("zarr")
 def test_parts_of_a_folder_are_read(tmp_path: Path) -> None:
-    """Those of zarr are read by its package."""
+    """The zarr package reads zarr folders."""
     import zarr
 
     array = zarr.create_array(tmp_path / "x.zarr", shape=(3, 4), chunks=(2, 2), dtype="f4")
@@ -45,7 +45,7 @@ def test_parts_of_a_folder_are_read(tmp_path: Path) -> None:
 
 
 def test_parts_are_written(tmp_path: Path) -> None:
-    """What was written by parts is read as a whole, also after the file has gone."""
+    """The whole array can be read, also after the file is deleted."""
     path = tmp_path / "x.npy"
     np.save(path, np.zeros_like(ROWS))
     sink = Sink(str(path), (3, 4), "<f4", 128)
@@ -54,4 +54,4 @@ def test_parts_are_written(tmp_path: Path) -> None:
     whole = sink.read()
     path.unlink()
     assert whole.tolist() == ROWS.tolist()
-    whole[0] = 7  # torch takes for granted that it can
+    whole[0] = 7  # torch assumes that it can

@@ -1,4 +1,4 @@
-"""The value that goes down the layers."""
+"""The value of one call."""
 
 import torch
 
@@ -6,7 +6,7 @@ from service.core.call import Call, Spec
 
 
 def test_specs() -> None:
-    """A call tells shape and dtype of its operands."""
+    """A call has the shape and dtype of its operands."""
     call = Call("matmul", (torch.ones(2, 3), torch.ones((), dtype=torch.int8)), {})
     assert call.specs == (Spec((2, 3), torch.float32), Spec((), torch.int8))
     assert (call.strategy, call.device, call.output) == ("auto", "auto", "nested")

@@ -1,4 +1,4 @@
-"""Which device a call gets."""
+"""Devices of this host, and the choice of one for a call."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ MEMBERS = (FIRST, SECOND, CPU)
     ],
 )
 def test_candidates(default: str, asked: str, found: tuple[Device, ...]) -> None:
-    """`auto` leaves the choice open, a name does not."""
+    """`auto` gives several candidates, a name gives one."""
     assert Devices(MEMBERS, default).candidates(asked) == found
 
 
@@ -59,15 +59,15 @@ def test_candidates(default: str, asked: str, found: tuple[Device, ...]) -> None
     ],
 )
 def test_absent_device(members: tuple[Device, ...], asked: str, hint: str) -> None:
-    """A device that is absent is refused with those that are here, never replaced."""
+    """The error of an absent device lists those of this host; it is never replaced."""
     names = ", ".join(device.name for device in members)
     with pytest.raises(DeviceUnavailableError, match=f"this host has {names}") as caught:
         Devices(members).candidates(asked)
     assert caught.value.hint == hint
 
 
-def test_a_device_that_cannot_be_had() -> None:
-    """`auto` goes on without it; who names it is told why, and when to come again."""
+def test_a_device_that_is_not_ready() -> None:
+    """`auto` leaves it out; an error has the reason, and the time to try again."""
     devices = Devices(MEMBERS)
     readiness = devices.readiness
     readiness.lose("cuda:0", "it died", 7)
@@ -85,20 +85,20 @@ def test_a_device_that_cannot_be_had() -> None:
 
 
 def test_changes_are_counted() -> None:
-    """News that are none change nothing."""
+    """An update without a change is not counted."""
     readiness = DeviceReadiness()
-    news: tuple[tuple[Mapping[str, Absence], int], ...] = (
+    updates: tuple[tuple[Mapping[str, Absence], int], ...] = (
         ({}, 0),
         ({"cuda:0": ("it died", 7)}, 1),
     )
-    for absences, changes in news:
+    for absences, changes in updates:
         for _ in range(2):
-            readiness.take(absences)
+            readiness.update(absences)
             assert readiness.changes == changes
 
 
 def test_gpus_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that leaves them to their owners counts them, and loads no CUDA."""
+    """Counting the GPUs does not initialise CUDA."""
     loaded = []
     monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: loaded.append(True))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -112,7 +112,7 @@ def test_gpus_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_own_device() -> None:
-    """One on the CPU has no more to tell."""
+    """A device on the CPU has no further properties."""
     device = Device("cuda:0", "cuda", "", None, has_process=True)
     assert properties_of(device) == replace(device, has_process=False)
     check_here(properties_of(device))
@@ -120,7 +120,7 @@ def test_an_own_device() -> None:
 
 
 def test_host_devices() -> None:
-    """This host has its GPUs, then its CPU."""
+    """The GPUs of this host precede its CPU."""
     devices = host_devices()
     names = [device.name for device in devices.members]
     assert names == [*(f"cuda:{i}" for i in range(torch.cuda.device_count())), "cpu"]
@@ -143,7 +143,7 @@ def test_synchronize_cpu() -> None:
     synchronize(CPU)
 
 
-def test_a_cluster_that_nobody_named() -> None:
+def test_no_cluster() -> None:
     """Without a scheduler there is no cluster, and Dask is not imported."""
     assert "SERVICE_DASK_SCHEDULER" in host_devices().absent[CLUSTER]
     script = (
@@ -156,14 +156,14 @@ def test_a_cluster_that_nobody_named() -> None:
 
 
 def test_a_cluster_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scheduler is named and Dask is not installed: what it would take is said."""
+    """With a scheduler but without Dask, the reason names the missing extra."""
     monkeypatch.setattr(devices, "missing_dask", lambda: True)
     assert "the extra [dask]" in host_devices(scheduler="tcp://127.0.0.1:1").absent[CLUSTER]
 
 
 @needs("dask")
 def test_a_cluster_is_the_last_device() -> None:
-    """It is there as soon as it is named; nothing is connected to."""
+    """It exists as soon as a scheduler is configured, without a connection."""
     found = host_devices(scheduler="tcp://127.0.0.1:1").members[-1]
     assert (found.name, found.kind) == (CLUSTER, CLUSTER)
     assert found.cluster is not None

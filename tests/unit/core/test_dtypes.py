@@ -52,13 +52,13 @@ def test_numpy_holds_the_same_numbers(dtype: Dtype) -> None:
     [("int8", -128, 127), ("uint8", 0, 255), ("int64", -(2**63), 2**63 - 1)],
 )
 def test_range_of_integers(name: str, low: int, high: int) -> None:
-    """An integer dtype knows its least and greatest number."""
+    """An integer dtype has its smallest and largest value."""
     assert (DTYPES[name].low, DTYPES[name].high) == (low, high)
 
 
 @each_dtype
 def test_parse(dtype: Dtype) -> None:
-    """A dtype is found by its name, and by its spelling in the Open Inference Protocol."""
+    """A dtype is found by its name, and by its name in the Open Inference Protocol."""
     assert parse_dtype(dtype.name) is dtype
     if dtype.protocol is not None:
         assert parse_dtype(dtype.protocol) is dtype
@@ -76,7 +76,7 @@ def test_parse(dtype: Dtype) -> None:
     ],
 )
 def test_unknown_dtype(name: object, hint: str | None) -> None:
-    """Another name is refused with the choices, and the nearest one."""
+    """The error of another name has the choices, and the nearest one."""
     with pytest.raises(UnknownDtypeError, match="choose one of float32, float64") as caught:
         parse_dtype(name)
     assert caught.value.hint == hint
@@ -92,7 +92,7 @@ def test_promote() -> None:
 
 
 def test_sets_part_the_table() -> None:
-    """Floats, integers, complex numbers and bool are the whole table, and do not overlap."""
+    """Floats, integers, complex numbers and bool cover the table, and do not overlap."""
     sets = (FLOATS, INTEGERS, COMPLEX, BOOL)
     assert sum(map(len, sets)) == len(DTYPES)
     assert frozenset().union(*sets) == {dtype.torch for dtype in DTYPES.values()}

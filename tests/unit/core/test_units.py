@@ -38,12 +38,12 @@ def test_bytes(count: int, text: str) -> None:
 
 
 def test_counts_ratios_and_errors() -> None:
-    """Counts are exact as long as they can be read."""
+    """Counts below 10^15 are exact."""
     assert [count_text(39_200), count_text(10**18)] == ["39,200", "1.00e+18"]
     assert [ratio_text(1), ratio_text(86_045)] == ["1.00×", "86,000×"]
     assert [error_text(x) for x in (0, 1.9073e-6, math.inf)] == ["0", "1.91e-06", "infinite"]
 
 
 def test_shapes() -> None:
-    """A single number has a shape, too."""
+    """A single number has the shape `()`."""
     assert [shape_text((5, 784)), shape_text((3,)), shape_text(())] == ["5×784", "3", "()"]

@@ -1,4 +1,4 @@
-"""Parsers of small fields: what they take, and how they refuse the rest."""
+"""Parsers of small fields: values that they accept, and errors for the rest."""
 
 import math
 
@@ -36,7 +36,7 @@ COUNT = integer("count", least=1, most=9)
     ],
 )
 def test_taken(parse: Parser, value: object) -> None:
-    """A value of the right kind comes back as it is."""
+    """A valid value is returned unchanged."""
     assert parse(value) is value
 
 
@@ -78,7 +78,7 @@ def test_taken(parse: Parser, value: object) -> None:
     ],
 )
 def test_refused(parse: Parser, value: object, detail: str, hint: str | None) -> None:
-    """Another value is refused: what the field takes, what it was given, and where it stands."""
+    """The error has what is expected, the value that was given, and the place of the field."""
     with pytest.raises(InvalidFieldError) as caught:
         parse(value)
     name = detail.partition(" ")[0]
@@ -89,7 +89,7 @@ def test_refused(parse: Parser, value: object, detail: str, hint: str | None) ->
 
 
 def test_refuse_with_hint() -> None:
-    """A field's own parser may add what would work."""
+    """A parser of a field may add a hint."""
     with pytest.raises(InvalidFieldError) as caught:
         refuse("dim", "x", "an axis", hint="0 is one")
     assert caught.value.hint == "0 is one"
@@ -129,6 +129,6 @@ def test_integers(value: object, found: tuple[int, ...] | None) -> None:
     ],
 )
 def test_kinds_of_number(value: object, whole: bool, number: bool) -> None:
-    """Booleans are no numbers, and infinities no JSON numbers."""
+    """Booleans are not numbers, and infinities are not JSON numbers."""
     assert is_integer(value) == whole
     assert is_number(value) == number

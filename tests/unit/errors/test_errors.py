@@ -1,4 +1,4 @@
-"""The tree of errors: codes, and texts that stay short whatever a client sent."""
+"""The tree of errors: codes, and texts of limited length."""
 
 import inspect
 import re
@@ -89,7 +89,7 @@ def test_clip(text: str, length: int, clipped: str) -> None:
     ],
 )
 def test_quote(value: object, quoted: str) -> None:
-    """What a client sent is repeated in at most 64 characters."""
+    """A value from a client is quoted in at most 64 characters."""
     assert quote(value) == quoted
     assert len(quote(value)) <= MAX_QUOTED
 
@@ -122,5 +122,5 @@ def test_error_without_hint_and_places() -> None:
 
 
 def test_retry_after() -> None:
-    """Who is turned away is told to wait a second, unless it is known better."""
+    """`Retry-After` of a busy service is a second by default."""
     assert BusyError("no place").retry_after_s == 1

@@ -38,12 +38,12 @@ def test_lesson_operands() -> None:
     assert np.array_equal(weights, again[1])
 
 
-def test_ladder() -> None:
-    """The rungs of the lesson are strategies, slowest first, and expect one product."""
-    rungs = [example for example in TABLES["run"] if example.name.startswith("lesson-")]
-    named = [example.body["strategy"] for example in rungs]
+def test_products() -> None:
+    """The examples of the lesson's product are in the order of strategies, with one result."""
+    products = [example for example in TABLES["run"] if example.name.startswith("lesson-")]
+    named = [example.body["strategy"] for example in products]
     assert named == [name for name in REGISTRY["matmul"].strategies if name in named]
     images, weights = lesson_operands()
     product = images.astype(np.float64) @ weights
-    for example in rungs:
+    for example in products:
         assert example.expected["result"] == {"data": product.tolist()}

@@ -1,4 +1,4 @@
-"""Handlers that worker processes of the tests run: each request names what is to happen."""
+"""Handlers for worker processes in tests: the head of each request names what to do."""
 
 import os
 import signal
@@ -13,106 +13,106 @@ from service.executors import Bytes, Channel, FatalError, Handler, WorkerRespons
 
 
 class Echo:
-    """Gives back what it got."""
+    """Handler that returns the head and the body of each request, and a suffix."""
 
     def __init__(self, suffix: str):
-        """And a suffix."""
+        """Count the calls of `trim_memory` in `trims`."""
         self.suffix = suffix.encode()
-        self.rests = 0
+        self.trims = 0
 
-    def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
-        """The same."""
+    def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
+        """Return the request and the suffix."""
         return WorkerResponse(head, (body, self.suffix))
 
-    def rest(self) -> None:
-        """Count the rests."""
-        self.rests += 1
+    def trim_memory(self) -> None:
+        """Count the call."""
+        self.trims += 1
 
 
 class Obedient:
-    """Does what the head says."""
+    """Handler that does what the head says."""
 
-    def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
-        """Do what the first word of the head says to the rest, and give back the body."""
+    def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
+        """Apply the first word of the head to the rest of it, and return the body."""
         word, _, argument = head.decode().partition(" ")
-        if word == "shorten":
-            line.shorten(int(argument))
+        if word == "deadline":
+            channel.set_deadline(int(argument))
             sleep(60)
-        if word == "tell":
-            return tell(argument, body, line)
+        if word == "emit":
+            return emit(argument, body, channel)
         return WorkerResponse(ACTS[word](argument).encode(), (body,))
 
-    def rest(self) -> None:
+    def trim_memory(self) -> None:
         """Do nothing."""
 
 
 class Unwell:
-    """Says why it can do nothing."""
+    """Handler that fails fatally."""
 
-    def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
-        """Fail."""
+    def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
+        """Raise a FatalError."""
         raise FatalError("it has no driver")
 
-    def rest(self) -> None:
+    def trim_memory(self) -> None:
         """Do nothing."""
 
 
 def echo(suffix: str) -> Handler:
-    """A handler that gives back what it got."""
+    """Return a handler that sends requests back."""
     return Echo(suffix)
 
 
 def obey() -> Handler:
-    """A handler that does what the head says."""
+    """Return a handler that does what the head says."""
     return Obedient()
 
 
 def unwell() -> Handler:
-    """A handler that fails whatever it is asked."""
+    """Return a handler that fails on every request."""
     return Unwell()
 
 
 def broken() -> Handler:
-    """No handler: making it ends the process."""
+    """End the process instead of making a handler."""
     raise SystemExit(3)
 
 
 def pid(argument: str) -> str:
-    """The id of the worker."""
+    """Return the process id of the worker."""
     return str(os.getpid())
 
 
 def niceness(argument: str) -> str:
-    """How much the worker yields."""
+    """Return the niceness of the worker."""
     return str(os.getpriority(os.PRIO_PROCESS, 0))
 
 
 def oom_score(argument: str) -> str:
-    """How readily the kernel ends it."""
+    """Return the worker's adjustment of its OOM score."""
     return Path("/proc/self/oom_score_adj").read_text(encoding="ascii").strip()
 
 
 def spin(argument: str) -> str:
-    """For ever, after the id of the worker is in a file."""
+    """Write the process id of the worker to a file, and loop for ever."""
     Path(argument).write_text(str(os.getpid()), encoding="ascii")
     while True:
         pass
 
 
 def rest(argument: str) -> str:
-    """For so many seconds."""
+    """Sleep for a number of seconds."""
     sleep(float(argument))
     return pid(argument)
 
 
 def die(argument: str) -> str:
-    """By the signal of that number."""
+    """Send the signal of a number to the worker itself."""
     os.kill(os.getpid(), int(argument))
     return pid(argument)
 
 
 def die_once(argument: str) -> str:
-    """The first time, which the file tells."""
+    """Kill the worker, unless a file from an earlier call exists."""
     try:
         Path(argument).touch(exist_ok=False)
     except FileExistsError:
@@ -121,32 +121,32 @@ def die_once(argument: str) -> str:
 
 
 def fail(argument: str) -> str:
-    """With that message."""
+    """Raise a ValueError with a message."""
     raise ValueError(argument)
 
 
 def fill(argument: str) -> str:
-    """So many bytes."""
+    """Allocate a number of bytes."""
     np.ones(int(argument), np.uint8)
     return pid(argument)
 
 
 def end(argument: str) -> str:
-    """After that message."""
+    """Raise a FatalError with a message."""
     raise FatalError(argument)
 
 
-def tell(argument: str, body: Bytes, line: Channel) -> WorkerResponse:
-    """So many times the body, and then as the rest of the argument says."""
+def emit(argument: str, body: Bytes, channel: Channel) -> WorkerResponse:
+    """Emit the body a number of times, and then do what the rest of the argument says."""
     count, _, last = argument.partition(" ")
     for index in range(int(count)):
-        line.tell(b"%d:" % index + body)
+        channel.emit(b"%d:" % index + body)
     word, _, argument = last.partition(" ")
     return WorkerResponse(ACTS[word](argument).encode(), (body,))
 
 
 ACTS: Final[dict[str, Callable[[str], str]]] = {
-    "": pid,  # HELLO
+    "": pid,  # HANDSHAKE
     "end": end,
     "pid": pid,
     "nice": niceness,

@@ -1,4 +1,4 @@
-"""Who may enter a lane: by places, by the wait to expect, and by bytes."""
+"""Admission control: by slots, by expected wait, and by bytes."""
 
 import pytest
 
@@ -10,26 +10,26 @@ LONG_MS = 60_000
 
 
 class Clock:
-    """Shows what it is set to, in nanoseconds."""
+    """Clock that returns what it is set to, in nanoseconds."""
 
     now = 0
 
     def __call__(self) -> int:
-        """The time."""
+        """Return the time."""
         return self.now
 
 
-def test_nobody_waits_for_a_free_slot() -> None:
-    """Whatever runs in the other slots, and whatever the call itself is estimated to take."""
+def test_no_wait_for_a_free_slot() -> None:
+    """Neither the calls in other slots nor the estimate of the call itself count."""
     admission = Admission(2, 0)
     admission.enter(100 * S, LONG_MS)
     assert admission.expected_wait_ns() == 0
     admission.enter(100 * S, 1)
-    assert admission.inside == 2
+    assert admission.active_calls == 2
 
 
 def test_the_wait_is_what_is_left_over_the_slots() -> None:
-    """Calls that run count with what is left of them; one that takes too long, with nothing."""
+    """A running call counts with its remaining time; one beyond its estimate, with nothing."""
     clock = Clock()
     admission = Admission(2, 2, clock)
     first, second = (admission.enter(seconds * S, LONG_MS) for seconds in (4, 10))
@@ -42,48 +42,48 @@ def test_the_wait_is_what_is_left_over_the_slots() -> None:
     assert admission.expected_wait_ns() == 0
 
 
-def test_a_wait_that_outlasts_the_deadline_is_refused() -> None:
-    """The client is told when it would have been taken."""
+def test_a_wait_that_outlasts_the_deadline_is_rejected() -> None:
+    """Retry-After is the time after which the call would be admitted."""
     admission = Admission(1, 10)
     admission.enter(8 * S, LONG_MS)
-    with pytest.raises(OverloadedError, match=r"about 8\.0 s more.* 5000 ms") as refused:
+    with pytest.raises(OverloadedError, match=r"about 8\.0 s more.* 5000 ms") as rejected:
         admission.enter(1 * S, 5000)
-    assert refused.value.retry_after_s == 4
-    assert admission.inside == 1
+    assert rejected.value.retry_after_s == 4
+    assert admission.active_calls == 1
     admission.enter(1 * S, 9000)
 
 
-def test_a_full_queue_refuses() -> None:
-    """Retry-After is the time that the calls inside will take, and one second at least."""
+def test_a_full_queue_rejects() -> None:
+    """Retry-After is the time that the admitted calls will take, and one second at least."""
     admission = Admission(1, 1)
     first, second = (admission.enter(3.2 * S, LONG_MS) for _ in range(2))
-    with pytest.raises(OverloadedError, match="2 calls run or wait, and there is room") as refused:
+    with pytest.raises(OverloadedError, match="2 calls run or wait, and there is room") as rejected:
         admission.enter(0, LONG_MS)
-    assert refused.value.retry_after_s == 7
+    assert rejected.value.retry_after_s == 7
     admission.leave(first)
     admission.leave(second)
     held = [admission.enter(0, LONG_MS) for _ in range(2)]
-    with pytest.raises(OverloadedError) as refused:
+    with pytest.raises(OverloadedError) as rejected:
         admission.enter(0, LONG_MS)
-    assert refused.value.retry_after_s == 1
-    assert len(held) == admission.inside
+    assert rejected.value.retry_after_s == 1
+    assert len(held) == admission.active_calls
 
 
 def test_a_call_without_an_estimate_counts_as_those_before() -> None:
-    """Their mean, in which the last ones weigh most; calls that never began are no part of it."""
+    """It counts as their mean, weighted to the last; calls that never began are no part of it."""
     clock = Clock()
     admission = Admission(1, 10, clock)
-    place = admission.enter(None, LONG_MS)
-    admission.begin(place)
+    reservation = admission.enter(None, LONG_MS)
+    admission.begin(reservation)
     clock.now = 8 * S
-    admission.leave(place)
+    admission.leave(reservation)
     admission.leave(admission.enter(None, LONG_MS))
     admission.enter(None, LONG_MS)
     assert admission.expected_wait_ns() == 1 * S
 
 
-def test_bytes_over_the_limit_are_refused() -> None:
-    """Before they are received; what has been released counts no more."""
+def test_bytes_over_the_limit_are_rejected() -> None:
+    """Before they are received; released bytes no longer count."""
     budget = ByteBudget(100)
     first = budget.hold(60)
     with pytest.raises(OverloadedError, match=r"60 bytes.*50 more.*100 \(SERVICE_MAX_INFLIGHT"):
@@ -98,7 +98,7 @@ def test_bytes_over_the_limit_are_refused() -> None:
 
 
 def test_a_hold_grows_as_a_body_does() -> None:
-    """It holds the most that it was asked for, and still gives all of it back."""
+    """It keeps the largest size that was requested, and releases all of it."""
     budget = ByteBudget(100)
     hold = budget.hold()
     for size in (10, 30, 20):

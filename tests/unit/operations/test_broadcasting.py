@@ -1,4 +1,4 @@
-"""Shapes aligned from the right, held against numpy and torch."""
+"""Broadcasting rules, compared with numpy and torch."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def _broadcast(shapes: list[Shape]) -> Shape:
 @settings(deadline=None, max_examples=300)
 @given(SHAPES)
 def test_broadcast_shapes(shapes: list[Shape]) -> None:
-    """Shapes broadcast as numpy's do, or are refused where numpy refuses them."""
+    """Shapes broadcast as in numpy, or are refused as in numpy."""
     try:
         expected = np.broadcast_shapes(*shapes)
     except ValueError:
@@ -85,7 +85,7 @@ def test_broadcast_shapes(shapes: list[Shape]) -> None:
     ],
 )
 def test_mismatch(shapes: list[Shape], detail: str, hint: str | None, place: Place) -> None:
-    """A refusal names axis, sizes and operand, and a change with which all shapes fit."""
+    """An error names axis, sizes and operand, and a change with which all shapes fit."""
     with pytest.raises(ShapeMismatchError) as caught:
         _broadcast(shapes)
     assert (caught.value.detail, caught.value.hint) == (detail, hint)

@@ -1,4 +1,4 @@
-"""What each operation means: result shapes, dtypes, multiply-adds, and how it refuses a call."""
+"""Rules of each operation: result shapes, dtypes, multiply-adds, and the errors of bad calls."""
 
 from collections.abc import Mapping
 from math import inf, prod
@@ -22,34 +22,34 @@ ERRORS = {leaf.code: leaf for leaf in leaves()}
 Raw = Mapping[str, object]
 
 
-def meaning_of(
+def inferred_of(
     op: Op[Any], *shapes: Shape, raw: Raw | None = None, dtype: torch.dtype = torch.float32
 ) -> Inferred:
-    """What `op` means for operands of these shapes and raw parameters."""
-    meaning: Inferred = op.sample_meaning(Sample("", shapes, raw or {}), dtype)
-    return meaning
+    """Infer `op` for operands of these shapes and raw parameters."""
+    inferred: Inferred = op.infer_sample(Sample("", shapes, raw or {}), dtype)
+    return inferred
 
 
-def refusal_of(op: Op[Any], *shapes: Shape, raw: Raw | None = None) -> RequestError:
+def error_of(op: Op[Any], *shapes: Shape, raw: Raw | None = None) -> RequestError:
     """The error that `op` refuses operands of these shapes with."""
     with pytest.raises(RequestError) as caught:
-        meaning_of(op, *shapes, raw=raw)
+        inferred_of(op, *shapes, raw=raw)
     return caught.value
 
 
 @pytest.mark.parametrize(
-    ("op", "refusal"),
+    ("op", "sample"),
     [
-        pytest.param(op, refusal, id=f"{op.name}-{refusal.name}")
+        pytest.param(op, sample, id=f"{op.name}-{sample.name}")
         for op in REGISTRY.values()
-        for refusal in op.error_samples
-        if refusal.code != "missing-field"
+        for sample in op.error_samples
+        if sample.code != "missing-field"
     ],
 )
-def test_refusals(op: Op[Any], refusal: ErrorSample) -> None:
-    """Each call that an operation lists as refused is, by the error of that code."""
-    with pytest.raises(ERRORS[refusal.code]):
-        meaning_of(op, *refusal.shapes, raw=refusal.params)
+def test_error_samples(op: Op[Any], sample: ErrorSample) -> None:
+    """Each error sample of an operation raises the error of its code."""
+    with pytest.raises(ERRORS[sample.code]):
+        inferred_of(op, *sample.shapes, raw=sample.params)
 
 
 SHAPES = st.lists(st.sampled_from([0, 1, 2, 2, 3]), max_size=4).map(tuple)
@@ -58,15 +58,15 @@ SHAPES = st.lists(st.sampled_from([0, 1, 2, 2, 3]), max_size=4).map(tuple)
 @settings(deadline=None, max_examples=200)
 @given(SHAPES, SHAPES)
 def test_matmul_is_torch_s(a: Shape, b: Shape) -> None:
-    """Shapes that torch.matmul takes are taken, with its result; the others are refused."""
+    """Shapes that torch.matmul takes are taken, with its result shape; the others are refused."""
     try:
         expected = torch.matmul(torch.ones(a), torch.ones(b)).shape
     except RuntimeError:
-        refusal_of(MATMUL, a, b)
+        error_of(MATMUL, a, b)
         return
-    meaning = meaning_of(MATMUL, a, b)
-    assert meaning.shape == expected
-    assert meaning.multiply_adds == prod(expected) * a[-1]
+    inferred = inferred_of(MATMUL, a, b)
+    assert inferred.shape == expected
+    assert inferred.multiply_adds == prod(expected) * a[-1]
 
 
 @pytest.mark.parametrize(
@@ -139,26 +139,26 @@ def test_matmul_is_torch_s(a: Shape, b: Shape) -> None:
         ),
     ],
 )
-def test_matmul_refusal(a: Shape, b: Shape, detail: str, hint: str | None, place: Place) -> None:
-    """A refusal names axes and sizes, and a change that was tried."""
-    error = refusal_of(MATMUL, a, b)
+def test_matmul_error(a: Shape, b: Shape, detail: str, hint: str | None, place: Place) -> None:
+    """An error names axes and sizes, and a change that was tried."""
+    error = error_of(MATMUL, a, b)
     assert (error.detail, error.hint, error.places) == (detail, hint, (place,))
 
 
 @settings(deadline=None, max_examples=200)
 @given(SHAPES, SHAPES)
 def test_matmul_hints_hold(a: Shape, b: Shape) -> None:
-    """What a hint says fits, fits."""
+    """A change that a hint suggests makes the shapes fit."""
     try:
-        meaning_of(MATMUL, a, b)
+        inferred_of(MATMUL, a, b)
     except ShapeMismatchError as error:
         hint = error.hint or ""
         if hint.startswith("b transposed"):
-            meaning_of(MATMUL, a, (*b[:-2], b[-1], b[-2]))
+            inferred_of(MATMUL, a, (*b[:-2], b[-1], b[-2]))
         elif hint.startswith("a transposed"):
-            meaning_of(MATMUL, (*a[:-2], a[-1], a[-2]), b)
+            inferred_of(MATMUL, (*a[:-2], a[-1], a[-2]), b)
         elif hint.startswith("the operands"):
-            meaning_of(MATMUL, b, a)
+            inferred_of(MATMUL, b, a)
 
 
 @pytest.mark.parametrize("op", REGISTRY.values(), ids=REGISTRY)
@@ -169,30 +169,30 @@ def test_dtype_of_the_result(op: Op[Any], dtype: str) -> None:
     kind = DTYPES[dtype].kind
     if kind == "bool":
         with pytest.raises(ERRORS["dtype-unsupported"]) as caught:
-            op.sample_meaning(sample, torch.bool)
+            op.infer_sample(sample, torch.bool)
         assert isinstance(caught.value, RequestError)
         assert caught.value.hint is not None
         assert caught.value.hint.startswith("send numbers")
         return
-    meaning = op.sample_meaning(sample, DTYPES[dtype].torch)
+    inferred = op.infer_sample(sample, DTYPES[dtype].torch)
     expected = DTYPES[dtype].torch
     if op.name == "norm":
         expected = torch.float64 if kind == "integer" else expected.to_real()
-    assert meaning.dtype == expected
+    assert inferred.dtype == expected
 
 
 @pytest.mark.parametrize("name", ["eq", "ne", "lt", "le", "gt", "ge"])
 def test_comparisons_give_bool(name: str) -> None:
     """A comparison gives bool, of bool too."""
     for dtype in (torch.float16, torch.int64, torch.bool):
-        assert meaning_of(BROADCAST, (2,), (2,), raw={"op": name}, dtype=dtype).dtype == torch.bool
+        assert inferred_of(BROADCAST, (2,), (2,), raw={"op": name}, dtype=dtype).dtype == torch.bool
 
 
 @pytest.mark.parametrize("name", ["lt", "le", "gt", "ge", "maximum", "minimum"])
 def test_complex_numbers_have_no_order(name: str) -> None:
-    """What needs an order is refused for complex numbers."""
+    """An op that needs an order is refused for complex numbers."""
     with pytest.raises(ERRORS["dtype-unsupported"], match=f"op {name} needs an order"):
-        meaning_of(BROADCAST, (2,), (2,), raw={"op": name}, dtype=torch.complex64)
+        inferred_of(BROADCAST, (2,), (2,), raw={"op": name}, dtype=torch.complex64)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_multiply_adds(
     op: Op[Any], shapes: tuple[Shape, ...], raw: Raw, multiply_adds: int
 ) -> None:
     """Work is counted as the contract says."""
-    assert meaning_of(op, *shapes, raw=raw).multiply_adds == multiply_adds
+    assert inferred_of(op, *shapes, raw=raw).multiply_adds == multiply_adds
 
 
 ORDS: tuple[object, ...] = (None, "fro", "nuc", "inf", "-inf", 0, 1, -1, 2, -2, 3, 0.5, -3.5)
@@ -263,7 +263,7 @@ def test_norm_is_torch_s(shape: Shape, kind: Literal["auto", "vector", "matrix"]
                 raw = {"ord": order, "dim": dim, "keepdim": keepdim, "kind": kind}
                 expected = by_torch(shape, raw)
                 try:
-                    found: Shape | None = meaning_of(NORM, shape, raw=raw).shape
+                    found: Shape | None = inferred_of(NORM, shape, raw=raw).shape
                 except RequestError:
                     found = None
                 assert found == expected, raw
@@ -331,9 +331,9 @@ def test_norm_is_torch_s(shape: Shape, kind: Literal["auto", "vector", "matrix"]
         ),
     ],
 )
-def test_norm_refusal(shape: Shape, raw: Raw, detail: str, hint: str | None, pointer: str) -> None:
-    """A refusal names rank, axes and order, and what would work."""
-    error = refusal_of(NORM, shape, raw=raw)
+def test_norm_error(shape: Shape, raw: Raw, detail: str, hint: str | None, pointer: str) -> None:
+    """An error names rank, axes and order, and what would work."""
+    error = error_of(NORM, shape, raw=raw)
     assert (error.detail, error.hint) == (detail, hint)
     assert error.places[0].pointer == pointer
 
@@ -343,15 +343,15 @@ def test_norm_refusal(shape: Shape, raw: Raw, detail: str, hint: str | None, poi
 def test_singular_values_need_float32(order: object, dtype: str) -> None:
     """Singular values of short floats are refused, whatever the strategy."""
     with pytest.raises(ERRORS["dtype-unsupported"], match=f"which {dtype} is too short for"):
-        meaning_of(NORM, (2, 3), raw={"ord": order}, dtype=DTYPES[dtype].torch)
-    assert meaning_of(NORM, (3,), raw={"ord": 2}, dtype=DTYPES[dtype].torch).shape == ()
+        inferred_of(NORM, (2, 3), raw={"ord": order}, dtype=DTYPES[dtype].torch)
+    assert inferred_of(NORM, (3,), raw={"ord": 2}, dtype=DTYPES[dtype].torch).shape == ()
 
 
-def test_norm_meaning() -> None:
-    """A norm knows its axes from the left, and whether it is a root of a sum of powers."""
-    meaning = meaning_of(NORM, (2, 3, 4), raw={"dim": [-1, 0], "kind": "vector"})
-    assert isinstance(meaning, InferredNorm)
-    assert (meaning.dim, meaning.reduced, meaning.matrix) == ((2, 0), 8, False)
+def test_inferred_norm() -> None:
+    """A norm has its axes counted from the left, and is a root of a sum of powers or not."""
+    inferred = inferred_of(NORM, (2, 3, 4), raw={"dim": [-1, 0], "kind": "vector"})
+    assert isinstance(inferred, InferredNorm)
+    assert (inferred.dim, inferred.reduced, inferred.matrix) == ((2, 0), 8, False)
     for raw, powers in (
         ({"ord": 3, "dim": 0}, True),
         ({"ord": "fro"}, True),
@@ -359,9 +359,9 @@ def test_norm_meaning() -> None:
         ({"ord": 0, "dim": 0}, False),
         ({"ord": 1}, False),
     ):
-        meaning = meaning_of(NORM, (2, 3), raw=raw)
-        assert isinstance(meaning, InferredNorm)
-        assert meaning.is_sum_of_powers == powers
+        inferred = inferred_of(NORM, (2, 3), raw=raw)
+        assert isinstance(inferred, InferredNorm)
+        assert inferred.is_sum_of_powers == powers
 
 
 def test_parse_norm_fields() -> None:
@@ -380,7 +380,7 @@ def test_parse_norm_fields() -> None:
     st.sampled_from([None, ":", "None", "...,None", "None,:", "None,..."]),
 )
 def test_broadcast_is_numpy_s(a: Shape, b: Shape, to: list[int] | None, view: str | None) -> None:
-    """Views, alignment and the target are those of numpy; what it refuses is refused."""
+    """Views, alignment and the target are those of numpy, and so are the errors."""
     parts = {":": slice(None), "None": None, "...": ...}
     index = tuple(parts[part] for part in (view or "...").split(","))
     raw = {"op": "add", "to": to, "views": [None, view]}
@@ -389,9 +389,9 @@ def test_broadcast_is_numpy_s(a: Shape, b: Shape, to: list[int] | None, view: st
         if to is not None:
             expected = np.broadcast_to(np.zeros(expected), to).shape
     except (ValueError, IndexError):
-        assert isinstance(refusal_of(BROADCAST, a, b, raw=raw), ShapeMismatchError)
+        assert isinstance(error_of(BROADCAST, a, b, raw=raw), ShapeMismatchError)
     else:
-        assert meaning_of(BROADCAST, a, b, raw=raw).shape == expected
+        assert inferred_of(BROADCAST, a, b, raw=raw).shape == expected
 
 
 @pytest.mark.parametrize(
@@ -454,18 +454,18 @@ def test_broadcast_is_numpy_s(a: Shape, b: Shape, to: list[int] | None, view: st
         ),
     ],
 )
-def test_broadcast_refusal(
+def test_broadcast_error(
     shapes: tuple[Shape, ...], raw: Raw, detail: str, hint: str | None
 ) -> None:
-    """A refusal says what the operation takes, and what would work."""
-    error = refusal_of(BROADCAST, *shapes, raw=raw)
+    """An error says which operands and fields fit, and gives a hint that works."""
+    error = error_of(BROADCAST, *shapes, raw=raw)
     assert (error.detail, error.hint) == (detail, hint)
 
 
 def test_explanation_of_a_broadcast() -> None:
     """A broadcast explains how its operands align, after their views."""
-    meaning = meaning_of(BROADCAST, (3,), (2,), raw={"op": "mul", "views": [None, ":,None"]})
-    explanation: Any = meaning.explanation
+    inferred = inferred_of(BROADCAST, (3,), (2,), raw={"op": "mul", "views": [None, ":,None"]})
+    explanation: Any = inferred.explanation
     assert explanation["shape"] == [2, 3]
     assert explanation["operands"][1] == {
         "shape": [2, 1],
@@ -477,13 +477,13 @@ def test_explanation_of_a_broadcast() -> None:
 
 
 def test_path_of_an_einsum() -> None:
-    """An einsum tells the steps of its path."""
+    """An einsum has the steps of its path."""
     raw = {"equation": "ij,jk,kl->il"}
-    assert meaning_of(EINSUM, (10, 1000), (1000, 10), (10, 500), raw=raw).path == [
+    assert inferred_of(EINSUM, (10, 1000), (1000, 10), (10, 500), raw=raw).path == [
         {"positions": [0, 1], "equation": "ij,jk->ik", "shape": [10, 10], "multiply_adds": 100_000},
         {"positions": [0, 1], "equation": "kl,ik->il", "shape": [10, 500], "multiply_adds": 50_000},
     ]
-    assert meaning_of(MATMUL, (2,), (2,)).path is None
+    assert inferred_of(MATMUL, (2,), (2,)).path is None
 
 
 @pytest.mark.parametrize(
@@ -497,14 +497,14 @@ def test_path_of_an_einsum() -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.int64])
 def test_reproduce(op: Op[Any], sample: Sample, dtype: torch.dtype) -> None:
     """The one line of torch gives shape, dtype and numbers of the operation."""
-    meaning = op.sample_meaning(sample, dtype)
-    operands = [torch.ones(spec.shape, dtype=dtype) for spec in meaning.specs]
+    inferred = op.infer_sample(sample, dtype)
+    operands = [torch.ones(spec.shape, dtype=dtype) for spec in inferred.specs]
     names = op.operands or [f"x{number}" for number in range(len(operands))]
     scope = {"torch": torch, **dict(zip(names, operands, strict=True))}
-    found = eval(meaning.reproduce, scope)
-    assert tuple(found.shape) == meaning.shape
-    assert found.dtype == meaning.dtype
-    result = op.strategies["torch"].run(meaning, operands)
+    found = eval(inferred.reproduce, scope)
+    assert tuple(found.shape) == inferred.shape
+    assert found.dtype == inferred.dtype
+    result = op.strategies["torch"].run(inferred, operands)
     assert torch.equal(found, result)
 
 
@@ -572,11 +572,11 @@ def test_reproduce(op: Op[Any], sample: Sample, dtype: torch.dtype) -> None:
     ],
 )
 def test_line(op: Op[Any], shapes: tuple[Shape, ...], raw: Raw, dtype: str, *, line: str) -> None:
-    """The line is what somebody would write in torch."""
-    meaning = meaning_of(op, *shapes, raw=raw, dtype=DTYPES[dtype].torch)
-    assert meaning.reproduce == line
+    """The line is ordinary torch code."""
+    inferred = inferred_of(op, *shapes, raw=raw, dtype=DTYPES[dtype].torch)
+    assert inferred.reproduce == line
 
 
 def test_specs_are_kept() -> None:
-    """A meaning remembers what it was made of."""
-    assert meaning_of(NORM, (2,), dtype=torch.int8).specs == (Spec((2,), torch.int8),)
+    """An Inferred keeps the specs of its operands."""
+    assert inferred_of(NORM, (2,), dtype=torch.int8).specs == (Spec((2,), torch.int8),)

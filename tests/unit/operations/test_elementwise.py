@@ -27,7 +27,7 @@ each_function = pytest.mark.parametrize("name", FUNCTIONS)
 
 
 def same(a: float, b: float) -> bool:
-    """Whether two numbers are equal, or both NaN, or nearly equal, with the sign of zero."""
+    """Return whether two numbers are nearly equal or both NaN; zeros need equal signs."""
     if math.isnan(a) or math.isnan(b):
         return math.isnan(a) and math.isnan(b)
     signs = math.copysign(1, a) == math.copysign(1, b)
@@ -57,7 +57,7 @@ def test_divide_and_power(a: float, b: float) -> None:
 @settings(deadline=None, max_examples=200)
 @given(FLOATS, FLOATS)
 def test_maximum_and_minimum(a: float, b: float) -> None:
-    """NaN wins over numbers, as in numpy and torch."""
+    """NaN takes precedence over numbers, as in numpy and torch."""
     # Zeros of either sign are equal: which one comes back is left open.
     assert same(maximum(a, b) + 0.0, float(np.maximum(a, b)) + 0.0)
     assert same(minimum(a, b) + 0.0, float(np.minimum(a, b)) + 0.0)
@@ -66,7 +66,7 @@ def test_maximum_and_minimum(a: float, b: float) -> None:
 @settings(deadline=None)
 @given(st.integers(-50, 50), st.integers(-50, 50).filter(bool))
 def test_integers_divide_exactly(quotient: int, divisor: int) -> None:
-    """An exact quotient of integers is an integer, in all three worlds."""
+    """An exact quotient of integers is an integer, with each backend."""
     dividend = quotient * divisor
     assert divide(dividend, divisor) == quotient
     assert type(divide(dividend, divisor)) is int
@@ -122,13 +122,13 @@ def test_bounds(name: str, a: int, b: int) -> None:
 
 
 def test_bound_of_a_large_power() -> None:
-    """The bound of a power is cut before it would fill the memory."""
+    """The bound of a power is limited, so that it does not fill the memory."""
     assert BOUNDS["pow"](2, 10**9) == 2**64
     assert BOUNDS["pow"](1, 10**9) == 1
 
 
 def test_expansion_copies() -> None:
-    """Expanding computes nothing; torch and numpy give memory of their own."""
+    """Expanding computes nothing; torch and numpy return new memory."""
     x = torch.arange(3).expand(2, 3)
     assert EXPANSION.torch(x).tolist() == EXPANSION.numpy(x.numpy()).tolist() == x.tolist()
     assert EXPANSION.torch(x).data_ptr() != x.data_ptr()

@@ -1,4 +1,4 @@
-"""The einsum equation: read as torch.einsum reads it, and contracted along a path."""
+"""Einsum equations: read as by torch.einsum, and contracted along a path."""
 
 from collections.abc import Callable
 from math import prod
@@ -88,7 +88,7 @@ def by_us(text: str, shapes: list[Shape]) -> Shape | None:
 @settings(deadline=None, max_examples=300)
 @given(calls())
 def test_read_as_torch_reads(call: tuple[str, list[Shape]]) -> None:
-    """What torch.einsum takes is taken, with the same shape; what it refuses is refused."""
+    """Equations that torch.einsum takes are taken, with the same shape; others are refused."""
     text, shapes = call
     assert by_us(text, shapes) == by_torch(text, shapes)
 
@@ -131,7 +131,7 @@ def test_same_numbers(call: tuple[str, list[Shape]], optimize: str) -> None:
 @settings(deadline=None, max_examples=300)
 @given(st.lists(terms(dots=False), min_size=1, max_size=3), terms(dots=False))
 def test_numpy_agrees(inputs: list[str], output: str) -> None:
-    """Where numpy.einsum gives a shape, it is the same."""
+    """The shape is that of numpy.einsum, if it gives one."""
     text = f"{','.join(inputs)}->{output}"
     shapes = [tuple(SIZES[letter] for letter in term) for term in inputs]
     try:
@@ -196,7 +196,7 @@ def test_numpy_agrees(inputs: list[str], output: str) -> None:
     ],
 )
 def test_wrong_equation(text: str, detail: str, hint: str | None) -> None:
-    """A refusal gives position and symbol, and what may have been meant if that can be read."""
+    """An error gives position and symbol, and a corrected equation if one can be read."""
     with pytest.raises(InvalidEquationError) as caught:
         read(text, [(2, 2)])
     assert caught.value.detail.startswith(detail)
@@ -205,7 +205,7 @@ def test_wrong_equation(text: str, detail: str, hint: str | None) -> None:
 
 
 def test_more_axes_than_letters() -> None:
-    """The axes of dots need letters of their own, of which there are 52."""
+    """The axes of an ellipsis take unused letters, of which there are 52 in all."""
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
     chunks = [letters[i : i + 13] for i in range(0, 52, 13)]
     shapes: list[Shape] = [(1,) * 13] * 4
@@ -278,7 +278,7 @@ def test_more_axes_than_letters() -> None:
 def test_wrong_shapes(
     text: str, shapes: list[Shape], detail: str, hint: str | None, place: Place
 ) -> None:
-    """A refusal names letter, sizes and operands, and a transposition with which they fit."""
+    """An error names letter, sizes and operands, and a transposition with which they fit."""
     with pytest.raises(ShapeMismatchError) as caught:
         read(text, shapes)
     assert (caught.value.detail, caught.value.hint) == (detail, hint)
@@ -286,7 +286,7 @@ def test_wrong_shapes(
 
 
 def test_equation() -> None:
-    """An equation knows its letters, their sizes and the product of these."""
+    """An equation has its letters, their sizes and the product of these."""
     equation = read(" b i j , b j k ", [(5, 2, 3), (1, 3, 4)])
     assert str(equation) == "bij,bjk->ik"
     assert equation.sizes == {"b": 5, "i": 2, "j": 3, "k": 4}
@@ -358,7 +358,7 @@ def test_wrong_path(path: Path, detail: str) -> None:
 
 
 def test_long_step_is_not_repeated() -> None:
-    """Of a step of many positions, a refusal repeats the beginning."""
+    """Of a step of many positions, the error repeats the beginning."""
     with pytest.raises(InvalidFieldError) as caught:
         find_path("i,i->", ((2,), (2,)), (tuple(range(10_000)),))
     assert len(caught.value.detail) < 200

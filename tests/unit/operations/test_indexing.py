@@ -1,4 +1,4 @@
-"""Views: indexing that rearranges axes, held against numpy."""
+"""The `views` parameter, compared with indexing in numpy."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ PARTS = {":": slice(None), "None": None, "...": ...}
     parts=st.lists(st.sampled_from([":", ":", "None", "..."]), min_size=1, max_size=6),
 )
 def test_view_is_indexing(shape: Shape, parts: list[str]) -> None:
-    """Shape and strides are those of numpy's own indexing; what numpy refuses is refused."""
+    """Shape and strides are those of indexing in numpy, and so are the errors."""
     text = " , ".join(parts)
     array = np.zeros(shape, np.int8)
     index: tuple[Any, ...] = tuple(PARTS[part] for part in parts)

@@ -1,4 +1,4 @@
-"""Integer results are exact or refused: held against Python's own integers."""
+"""Integer results are exact or refused, compared with Python's integers."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ from service.core.call import Tensor
 from service.core.dtypes import DTYPES, Dtype
 from service.errors import IntegerOverflowError
 from service.operations import REGISTRY
-from service.operations import overflow as exactness
-from service.operations.overflow import magnitude, overflow, prove_fits
+from service.operations import overflow as overflow_module
+from service.operations.overflow import check_fits, magnitude, overflow
 from service.registry import Inferred, Op, Sample
 
 Array = npt.NDArray[Any]
@@ -44,15 +44,15 @@ def matrices(draw: Any, count: int = 2, *, side: int = 2) -> tuple[Dtype, list[A
 
 
 def fits(dtype: Dtype, exact: Array) -> bool:
-    """Whether every exact number can be held."""
+    """Return whether the dtype holds every exact number."""
     return all(dtype.low <= value <= dtype.high for value in np.ravel(exact))
 
 
-def meaning_of(op: Op[Any], operands: Sequence[Tensor], raw: Mapping[str, object]) -> Inferred:
-    """What the operation means for these operands and raw parameters."""
+def inferred_of(op: Op[Any], operands: Sequence[Tensor], raw: Mapping[str, object]) -> Inferred:
+    """Infer the operation for these operands and raw parameters."""
     sample = Sample("", tuple(tuple(x.shape) for x in operands), raw)
-    meaning: Inferred = op.sample_meaning(sample, operands[0].dtype)
-    return meaning
+    inferred: Inferred = op.infer_sample(sample, operands[0].dtype)
+    return inferred
 
 
 def check(
@@ -60,15 +60,15 @@ def check(
 ) -> None:
     """Refused if and only if the exact result does not fit; else every strategy is exact."""
     operands = [torch.from_numpy(x.astype(dtype.numpy)) for x in arrays]
-    meaning = meaning_of(op, operands, raw)
+    inferred = inferred_of(op, operands, raw)
     if not fits(dtype, exact):
         with pytest.raises(IntegerOverflowError):
-            op.check_overflow(meaning, operands)
+            op.check_overflow(inferred, operands)
         return
-    op.check_overflow(meaning, operands)
+    op.check_overflow(inferred, operands)
     for strategy in op.strategies.values():
-        if strategy.unsuitable(meaning, "cpu") is None:
-            result = strategy.run(meaning, operands)
+        if strategy.unsuitable(inferred, "cpu") is None:
+            result = strategy.run(inferred, operands)
             assert result.dtype == dtype.torch
             assert result.tolist() == exact.tolist()
 
@@ -207,11 +207,11 @@ def test_product_of_many(call: tuple[Dtype, list[Array]]) -> None:
 def test_wording(
     op: str, dtype: str, values: Sequence[Any], raw: dict[str, object], detail: str
 ) -> None:
-    """A refusal says which value does not fit, and what would work."""
+    """An error says which value does not fit, and what would work."""
     operands = [torch.tensor(value, dtype=DTYPES[dtype].torch) for value in values]
-    meaning = meaning_of(REGISTRY[op], operands, raw)
+    inferred = inferred_of(REGISTRY[op], operands, raw)
     with pytest.raises(IntegerOverflowError) as caught:
-        REGISTRY[op].check_overflow(meaning, operands)
+        REGISTRY[op].check_overflow(inferred, operands)
     assert caught.value.detail == detail
     found = re.search(r"hold (-?\d+),", detail)
     is_wider_of_use = found is not None and -(2**63) <= int(found[1]) < 2**63
@@ -238,14 +238,14 @@ def test_nothing_to_prove(
 ) -> None:
     """Floats round, and comparisons, norms and empty results cannot overflow."""
     operands = [torch.full(shape, 100).to(dtype) for shape in shapes]
-    REGISTRY[op].check_overflow(meaning_of(REGISTRY[op], operands, raw), operands)
+    REGISTRY[op].check_overflow(inferred_of(REGISTRY[op], operands, raw), operands)
 
 
 def test_differences_of_unsigned_integers() -> None:
-    """A difference that is not below zero is taken where there are no negative numbers."""
+    """A difference of unsigned integers is taken if it is not below zero."""
     operands = [torch.tensor(x, dtype=torch.uint8) for x in ([3, 2], [1, 2])]
-    meaning = meaning_of(REGISTRY["broadcast"], operands, {"op": "sub"})
-    REGISTRY["broadcast"].check_overflow(meaning, operands)
+    inferred = inferred_of(REGISTRY["broadcast"], operands, {"op": "sub"})
+    REGISTRY["broadcast"].check_overflow(inferred, operands)
 
 
 @pytest.mark.parametrize(
@@ -256,25 +256,25 @@ def test_differences_of_unsigned_integers() -> None:
     ],
 )
 def test_int64_beyond_the_float_estimate(sign: int, accepted: bool) -> None:
-    """Where float64 cannot tell whether a few numbers fit int64, Python's integers can."""
+    """Python's integers decide for a few numbers that float64 is too inexact for."""
     a = torch.tensor([2**62, sign], dtype=torch.int64)
     b = torch.tensor([2, 1], dtype=torch.int64)
     matmul = REGISTRY["matmul"]
-    meaning = meaning_of(matmul, (a, b), {})
+    inferred = inferred_of(matmul, (a, b), {})
     if accepted:
-        matmul.check_overflow(meaning, [a, b])
-        assert matmul.strategies["torch"].run(meaning, [a, b]).item() == 2**63 - 1
+        matmul.check_overflow(inferred, [a, b])
+        assert matmul.strategies["torch"].run(inferred, [a, b]).item() == 2**63 - 1
     else:
         with pytest.raises(IntegerOverflowError, match="9223372036854775809"):
-            matmul.check_overflow(meaning, [a, b])
+            matmul.check_overflow(inferred, [a, b])
 
 
 def test_too_much_to_prove() -> None:
-    """Where Python's integers would take too long, what float64 cannot tell is refused."""
+    """Many numbers that float64 is too inexact for are refused: Python's integers are too slow."""
     a, b = np.array([2**62, -1]), np.array([2, 1])
 
     def check_overflow(operations: int) -> None:
-        prove_fits(
+        check_fits(
             DTYPES["int64"],
             (a, b),
             bound=2 * magnitude(a) * magnitude(b),
@@ -283,9 +283,9 @@ def test_too_much_to_prove() -> None:
             operations=operations,
         )
 
-    check_overflow(exactness.MAX_PYTHON_OPERATIONS)
+    check_overflow(overflow_module.MAX_PYTHON_OPERATIONS)
     with pytest.raises(IntegerOverflowError, match=r"about 9\.22337e"):
-        check_overflow(exactness.MAX_PYTHON_OPERATIONS + 1)
+        check_overflow(overflow_module.MAX_PYTHON_OPERATIONS + 1)
 
 
 def test_products_beyond_float64() -> None:
@@ -300,10 +300,10 @@ def test_products_beyond_float64() -> None:
             "operations": len(operands),
         }
         if accepted:
-            prove_fits(DTYPES["int64"], operands, **arguments)
+            check_fits(DTYPES["int64"], operands, **arguments)
         else:
             with pytest.raises(IntegerOverflowError):
-                prove_fits(DTYPES["int64"], operands, **arguments)
+                check_fits(DTYPES["int64"], operands, **arguments)
 
 
 def test_magnitude() -> None:

@@ -1,4 +1,4 @@
-"""What is special to a strategy: how it computes, what it declines, and how its work grows."""
+"""Strategies: special values, calls they do not support, and the work they count."""
 
 from math import inf, nan
 from typing import Any
@@ -25,21 +25,21 @@ EVERY = [
 def compute(name: str, op: str, /, *operands: Tensor, **raw: object) -> Tensor:
     """The result of `op` by the strategy `name`."""
     dtype = describe(operands[0].dtype).name
-    meaning = meaning_of(op, dtype, *(tuple(x.shape) for x in operands), **raw)
+    inferred = inferred_of(op, dtype, *(tuple(x.shape) for x in operands), **raw)
     strategy = REGISTRY[op].strategies[name]
-    assert strategy.unsuitable(meaning, "cpu") is None
-    return strategy.run(meaning, operands)
+    assert strategy.unsuitable(inferred, "cpu") is None
+    return strategy.run(inferred, operands)
 
 
-def meaning_of(op: str, dtype: str, /, *shapes: Shape, **raw: object) -> Inferred:
-    """What `op` means for operands of these shapes."""
-    meaning: Inferred = REGISTRY[op].sample_meaning(Sample("", shapes, raw), DTYPES[dtype].torch)
-    return meaning
+def inferred_of(op: str, dtype: str, /, *shapes: Shape, **raw: object) -> Inferred:
+    """Infer `op` for operands of these shapes."""
+    inferred: Inferred = REGISTRY[op].infer_sample(Sample("", shapes, raw), DTYPES[dtype].torch)
+    return inferred
 
 
 def work(name: str, op: str, /, *shapes: Shape, **raw: object) -> Work:
     """The work of a strategy."""
-    return REGISTRY[op].strategies[name].work(meaning_of(op, "float32", *shapes, **raw))
+    return REGISTRY[op].strategies[name].work(inferred_of(op, "float32", *shapes, **raw))
 
 
 @pytest.mark.parametrize(("op", "strategy"), EVERY)
@@ -53,28 +53,28 @@ def test_shown_to_users(op: Op[Any], strategy: Strategy[Any]) -> None:
 
 @pytest.mark.parametrize(("op", "strategy"), EVERY)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_meaning_is_kept(op: Op[Any], strategy: Strategy[Any], dtype: str) -> None:
-    """Of every sample that it takes, a strategy gives the shape and dtype that were promised."""
+def test_result_is_as_inferred(op: Op[Any], strategy: Strategy[Any], dtype: str) -> None:
+    """The result of every sample has the inferred shape and dtype."""
     for sample in op.samples:
         try:
-            meaning = op.sample_meaning(sample, DTYPES[dtype].torch)
+            inferred = op.infer_sample(sample, DTYPES[dtype].torch)
         except UnsupportedDtypeError:
             continue
-        if strategy.unsuitable(meaning, "cpu") is None:
-            operands = [torch.ones(s.shape, dtype=s.dtype) for s in meaning.specs]
-            result = strategy.run(meaning, operands)
-            assert (tuple(result.shape), result.dtype) == (meaning.shape, meaning.dtype), sample
+        if strategy.unsuitable(inferred, "cpu") is None:
+            operands = [torch.ones(s.shape, dtype=s.dtype) for s in inferred.specs]
+            result = strategy.run(inferred, operands)
+            assert (tuple(result.shape), result.dtype) == (inferred.shape, inferred.dtype), sample
 
 
 @pytest.mark.parametrize(("op", "strategy"), EVERY)
 def test_operands_stay_as_they_are(op: Op[Any], strategy: Strategy[Any]) -> None:
-    """No strategy writes into its operands, nor gives them back as a result."""
+    """No strategy writes into its operands."""
     for sample in op.samples:
-        meaning = op.sample_meaning(sample, torch.float32)
-        if strategy.unsuitable(meaning, "cpu") is None:
-            operands = [torch.rand(spec.shape) for spec in meaning.specs]
+        inferred = op.infer_sample(sample, torch.float32)
+        if strategy.unsuitable(inferred, "cpu") is None:
+            operands = [torch.rand(spec.shape) for spec in inferred.specs]
             before = [x.clone() for x in operands]
-            strategy.run(meaning, operands)
+            strategy.run(inferred, operands)
             assert all(map(torch.equal, operands, before)), sample
 
 
@@ -141,7 +141,7 @@ def test_scaled_does_not_overflow(order: float, scale: float) -> None:
     ],
 )
 def test_scaled_special_values(values: list[float], order: float) -> None:
-    """Zeros and infinities do not become NaN, and what counts is not lost beside what does not."""
+    """Zeros and infinities do not become NaN, and large numbers do not hide those that matter."""
     x = torch.tensor(values)
     found = compute("scaled", "norm", x, ord=order).item()
     expected = torch.linalg.vector_norm(x.double(), order).float().item()
@@ -181,28 +181,29 @@ def test_reversed_matrix_axes(name: str) -> None:
         ("norm", "numpy", "bfloat16", {}, "does not take bfloat16 on cpu"),
     ],
 )
-def test_declined(op: str, name: str, dtype: str, raw: dict[str, object], reason: str) -> None:
-    """What a strategy cannot do, it declines with the reason."""
-    meaning = meaning_of(op, dtype, (2, 2), **raw)
-    found = REGISTRY[op].strategies[name].unsuitable(meaning, "cpu")
+def test_unsupported(op: str, name: str, dtype: str, raw: dict[str, object], reason: str) -> None:
+    """A strategy gives the reason for a call that it does not support."""
+    inferred = inferred_of(op, dtype, (2, 2), **raw)
+    found = REGISTRY[op].strategies[name].unsuitable(inferred, "cpu")
     assert found is not None
     assert found.startswith(reason)
 
 
-def test_declined_shapes() -> None:
-    """Empty norms, complex powers, and more than two operands in a step are declined too."""
+def test_unsupported_shapes() -> None:
+    """Empty norms, complex powers, and more than two operands in a step are not supported."""
     scaled, numpy = (REGISTRY["norm"].strategies[name] for name in ("scaled", "numpy"))
     assert (
-        scaled.unsuitable(meaning_of("norm", "float32", (0,)), "cpu") == "does not take empty norms"
+        scaled.unsuitable(inferred_of("norm", "float32", (0,)), "cpu")
+        == "does not take empty norms"
     )
-    nuclear = meaning_of("norm", "float32", (0, 2), ord="nuc")
+    nuclear = inferred_of("norm", "float32", (0, 2), ord="nuc")
     assert numpy.unsuitable(nuclear, "cpu") == "does not take empty matrices"
-    assert numpy.unsuitable(meaning_of("norm", "float32", (0, 2), ord="fro"), "cpu") is None
+    assert numpy.unsuitable(inferred_of("norm", "float32", (0, 2), ord="fro"), "cpu") is None
     python = REGISTRY["broadcast"].strategies["python"]
     for name, reason in (("pow", "does not take pow of complex numbers"), ("mul", None)):
-        meaning = meaning_of("broadcast", "complex64", (2,), (2,), op=name)
-        assert python.unsuitable(meaning, "cpu") == reason
-    at_once = meaning_of(
+        inferred = inferred_of("broadcast", "complex64", (2,), (2,), op=name)
+        assert python.unsuitable(inferred, "cpu") == reason
+    at_once = inferred_of(
         "einsum", "float32", (2,), (2,), (2,), equation="i,i,i", optimize=[[0, 1, 2]]
     )
     assert REGISTRY["einsum"].strategies["pairwise"].unsuitable(at_once, "cpu") == (
@@ -232,7 +233,7 @@ def test_cuda(op: Op[Any], strategy: Strategy[Any]) -> None:
     ],
 )
 def test_work_of_matmul(name: str, expected: Work) -> None:
-    """Each rung has fewer steps than the one before it, and as many multiply-adds."""
+    """Each strategy has at most the steps of the one before it, and as many multiply-adds."""
     assert work(name, "matmul", (6, 4, 5), (6, 5, 7)) == expected
     assert work(name, "matmul", (6, 4, 5), (5, 7)) == expected
 
@@ -279,7 +280,7 @@ def test_peak_of_stretched_operands() -> None:
 
 
 def test_peak_of_three_at_once() -> None:
-    """What is held while three operands are contracted at once is at most all products."""
+    """The peak of three operands contracted at once is that of all products."""
     raw = {"equation": "ij,jk,kl->il", "optimize": [[0, 1, 2]]}
     assert work("torch", "einsum", (2, 3), (3, 4), (4, 5), **raw).peak_elements == 120
 
@@ -318,4 +319,4 @@ def test_sums_of_small_integers(name: str, dtype: str, equation: str) -> None:
 def test_registry_has_four_operations() -> None:
     """The four operations, in the order of the lesson."""
     assert list(REGISTRY) == ["matmul", "einsum", "norm", "broadcast"]
-    assert meaning_of("matmul", "float32", (2, 3), (3, 4)).specs[0] == Spec((2, 3), torch.float32)
+    assert inferred_of("matmul", "float32", (2, 3), (3, 4)).specs[0] == Spec((2, 3), torch.float32)

@@ -35,7 +35,7 @@ TASK = WorkerRequest(
 def owner(rates: CostModel) -> DeviceRequestHandler:
     """That of a GPU."""
     row = asdict(replace(GPU, has_process=False, torch_device="cpu"))
-    known = [*rates.rows(), *rates_of(GPU)]
+    known = [*rates.to_rows(), *rates_of(GPU)]
     made = make(settings=Settings().model_dump(mode="json"), rates=known, device=row)
     assert isinstance(made, DeviceRequestHandler)
     return made
@@ -58,7 +58,7 @@ def test_a_call(owner: DeviceRequestHandler) -> None:
     answer = document(asked(owner))
     assert answer["result"]["data"] == [[19.0, 22.0], [43.0, 50.0]]
     assert (answer["device"], answer["strategy"]) == ("cuda:0", "torch")
-    owner.rest()
+    owner.trim_memory()
 
 
 def test_a_report(owner: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch) -> None:

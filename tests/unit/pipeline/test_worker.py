@@ -8,11 +8,11 @@ from dataclasses import asdict, replace
 import orjson
 import pytest
 import torch
+from service.http.response import HttpResponse
 
 from service.codecs import READERS
 from service.core.timing import QUEUE, Stopwatch
 from service.executors import Bytes, Channel, Handler
-from service.http.response import HttpResponse
 from service.operations import REGISTRY
 from service.pipeline.messages import (
     Admitted,
@@ -44,7 +44,7 @@ TASK = WorkerRequest("matmul", (None, None, None, None), "", "mine", Stopwatch()
 @pytest.fixture
 def handler(rates: CostModel) -> Handler:
     """A worker's, with this host's rates."""
-    return make(settings=Settings().model_dump(), rates=rates.rows())
+    return make(settings=Settings().model_dump(), rates=rates.to_rows())
 
 
 def replied(
@@ -139,7 +139,9 @@ def test_a_call_that_is_admitted(handler: Handler) -> None:
 
 def test_a_call_for_a_device_of_another_process(rates: CostModel) -> None:
     """It is decoded and planned, and handed back with its plan; `auto` heeds what is not ready."""
-    handler = make(settings=Settings().model_dump(mode="json"), rates=rates.rows(), gpus=[GPU_ROW])
+    handler = make(
+        settings=Settings().model_dump(mode="json"), rates=rates.to_rows(), gpus=[GPU_ROW]
+    )
     task = replace(TASK, rates=rates_of(GPU), query="deadline_ms=900")
     left: list[int] = []
     with pytest.raises(WrongDeviceError, match="cuda:0 is owned by another process") as elsewhere:
@@ -160,7 +162,9 @@ def test_a_call_for_a_device_of_another_process(rates: CostModel) -> None:
 
 def test_a_race_beside_a_device_of_another_process(rates: CostModel) -> None:
     """It knows what the owner has measured and whether it is ready, and leaves its device out."""
-    handler = make(settings=Settings().model_dump(mode="json"), rates=rates.rows(), gpus=[GPU_ROW])
+    handler = make(
+        settings=Settings().model_dump(mode="json"), rates=rates.to_rows(), gpus=[GPU_ROW]
+    )
     body = BODY[:-1] + b', "strategies": ["torch"], "repeat": 1}'
     task = replace(TASK, tells=False, rates=rates_of(GPU))
     there, here = json.loads(b"".join(replied(handler, task, body).chunks))["rows"]
@@ -257,7 +261,7 @@ def test_what_goes_wrong_outside_the_strategy(
     def decode(*arguments: object) -> None:
         raise error
 
-    handler = make(settings=Settings().model_dump(), rates=rates.rows())
+    handler = make(settings=Settings().model_dump(), rates=rates.to_rows())
     monkeypatch.setattr(type(READERS[JSON]), "decode", decode)
     with pytest.raises(told):
         replied(handler, TASK, BODY)
@@ -266,7 +270,7 @@ def test_what_goes_wrong_outside_the_strategy(
 def test_resting(handler: Handler) -> None:
     """Memory is given back; the next call finds its way."""
     assert isinstance(handler, RequestHandler)
-    handler.rest()
+    handler.trim_memory()
     assert replied(handler, TASK, BODY).status == 200
 
 
@@ -277,6 +281,6 @@ def test_rates_travel(rates: CostModel) -> None:
     assert isinstance(service, RequestHandler)
     engine = service._service.engine
     engine.measure(op, torch.float32)
-    rows = engine.planner.rates.rows()
+    rows = engine.planner.cost_model.to_rows()
     assert rows
-    assert CostModel.of(orjson.loads(orjson.dumps(rows))).rows() == rows
+    assert CostModel.from_rows(orjson.loads(orjson.dumps(rows))).to_rows() == rows

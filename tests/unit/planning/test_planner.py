@@ -1,4 +1,4 @@
-"""Admission: which strategy runs a call, where, and which calls are refused before they run."""
+"""Planning: the strategy and the device of a call, and calls that are not admitted."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,83 +33,83 @@ MS = 1_000_000
 
 
 def planner(*devices: Device, **limits: int) -> Planner:
-    """A planner for which each probe of a strategy takes a millisecond, whatever it computes.
+    """Return a planner for which each sample of a strategy takes a millisecond.
 
-    A step of `loops` is then an eighth of that: its smallest probe has eight multiply-adds.
+    A step of `loops` is then an eighth of that: its smallest sample has eight multiply-adds.
     """
     ticks = count(0, MS)
-    rates = CostModel(lambda: next(ticks))
-    return Planner(Devices(devices or (CPU,)), rates, replace(LIMITS, **limits))
+    cost_model = CostModel(lambda: next(ticks))
+    return Planner(Devices(devices or (CPU,)), cost_model, replace(LIMITS, **limits))
 
 
-def request(
+def call_spec(
     op: str,
     *shapes: Shape,
     dtype: torch.dtype = torch.float32,
     raw: Mapping[str, object] | None = None,
     **more: Any,
 ) -> CallSpec:
-    """What is asked of a planner."""
+    """Return the input of a planner."""
     params = parse_params(REGISTRY[op].params, raw or {})
     return CallSpec(REGISTRY[op], tuple(Spec(shape, dtype) for shape in shapes), params, **more)
 
 
-MATMUL = request("matmul", (2, 3), (3, 4))
+MATMUL = call_spec("matmul", (2, 3), (3, 4))
 
 
 @pytest.mark.parametrize(
-    ("asked", "strategy"),
+    ("call", "strategy"),
     [
         pytest.param(MATMUL, "torch", id="auto"),
         pytest.param(replace(MATMUL, strategy="loops"), "loops", id="named"),
         pytest.param(
-            request("broadcast", (2,), (2,), raw={"op": "add"}, dtype=torch.int8),
+            call_spec("broadcast", (2,), (2,), raw={"op": "add"}, dtype=torch.int8),
             "torch",
             id="int8",
         ),
     ],
 )
-def test_strategy(asked: CallSpec, strategy: str) -> None:
-    """`auto` takes the first of its list, a name what is named."""
-    plan = planner().plan(asked)
+def test_strategy(call: CallSpec, strategy: str) -> None:
+    """`auto` takes the first of its list, a name the named one."""
+    plan = planner().plan(call)
     assert plan.strategy.name == strategy
     assert plan.device is CPU
-    assert plan.op is asked.op
-    assert plan.meaning.specs == asked.specs
+    assert plan.op is call.op
+    assert plan.inferred.specs == call.specs
 
 
 @pytest.mark.parametrize(
-    ("asked", "ns_per_flop", "strategy"),
+    ("call", "ns_per_flop", "strategy"),
     [
-        pytest.param({}, 0.5, "numpy", id="quicker"),
-        pytest.param({}, 0.95, "torch", id="hardly quicker"),
+        pytest.param({}, 0.5, "numpy", id="faster"),
+        pytest.param({}, 0.95, "torch", id="hardly faster"),
         pytest.param({}, 2.0, "torch", id="slower"),
         pytest.param({"strategy": "torch"}, 0.5, "torch", id="named"),
         pytest.param({"shape": (127, 128)}, 0.5, "torch", id="too small for that"),
     ],
 )
-def test_large_products_go_to_the_quickest(
-    asked: Mapping[str, Any], ns_per_flop: float, strategy: str
+def test_large_products_go_to_the_fastest(
+    call: Mapping[str, Any], ns_per_flop: float, strategy: str
 ) -> None:
-    """Of those that `auto` lists, on the first device, as far as it is clear which that is."""
-    shape = asked.get("shape", (128, 128))
-    named = {"strategy": asked["strategy"]} if "strategy" in asked else {}
-    product = request("matmul", shape, (128, 128), **named)
+    """Of the strategies of `auto` on the first device, one that is clearly faster is taken."""
+    shape = call.get("shape", (128, 128))
+    named = {"strategy": call["strategy"]} if "strategy" in call else {}
+    product = call_spec("matmul", shape, (128, 128), **named)
     costs = {"torch": 1.0, "numpy": ns_per_flop, "broadcast": 9.0}
     rows = [("matmul", name, "cpu", "float32", 0.0, cost) for name, cost in costs.items()]
     limits = replace(LIMITS, max_elements=10**7, max_bytes=10**8)
-    plan = Planner(Devices((CPU,)), CostModel.of(rows), limits).plan(product)
+    plan = Planner(Devices((CPU,)), CostModel.from_rows(rows), limits).plan(product)
     assert plan.strategy.name == strategy
 
 
 def test_numpy_stays_on_the_cpu() -> None:
-    """Of several devices, a strategy gets the best that it runs on."""
+    """A strategy gets the first device that it supports."""
     plan = planner(GPU, CPU).plan(replace(MATMUL, strategy="numpy"))
     assert plan.device is CPU
 
 
 def test_cost() -> None:
-    """A plan counts work, bytes and time."""
+    """A plan has work, bytes and time."""
     plan = planner().plan(replace(MATMUL, strategy="broadcast"))
     assert (plan.work.steps, plan.work.flops, plan.work.peak_elements) == (2, 24, 12)
     assert plan.peak_bytes == 4 * (6 + 12 + 8 + 12)
@@ -118,71 +118,71 @@ def test_cost() -> None:
 
 
 def test_bytes_of_a_comparison() -> None:
-    """A comparison's result takes a byte an element."""
-    plan = planner().plan(request("broadcast", (2, 3), (3,), raw={"op": "lt"}))
+    """The result of a comparison has a byte for each element."""
+    plan = planner().plan(call_spec("broadcast", (2, 3), (3,), raw={"op": "lt"}))
     assert plan.peak_bytes == 4 * 6 + 4 * 3 + 6 + 4 * 6
 
 
 @pytest.mark.parametrize(
-    ("asked", "error"),
+    ("call", "error"),
     [
         pytest.param(replace(MATMUL, strategy="fastest"), UnknownStrategyError, id="strategy"),
         pytest.param(replace(MATMUL, device="cuda:5"), DeviceUnavailableError, id="device"),
-        pytest.param(request("matmul", (2, 3), (2, 3)), ShapeMismatchError, id="shapes"),
+        pytest.param(call_spec("matmul", (2, 3), (2, 3)), ShapeMismatchError, id="shapes"),
         pytest.param(
-            request("einsum", (2,), raw={"equation": "i>i"}), InvalidEquationError, id="equation"
+            call_spec("einsum", (2,), raw={"equation": "i>i"}), InvalidEquationError, id="equation"
         ),
     ],
 )
-def test_no_meaning(asked: CallSpec, error: type[RequestError]) -> None:
-    """What has no meaning is refused, run or explained."""
+def test_invalid_call(call: CallSpec, error: type[RequestError]) -> None:
+    """An invalid call raises the same error when it is planned and when it is explained."""
     with pytest.raises(error):
-        planner().plan(asked)
+        planner().plan(call)
     with pytest.raises(error):
-        planner().explain(asked)
+        planner().explain(call)
 
 
 def test_unsuitable() -> None:
-    """A strategy that does not take the call is refused with those that do."""
-    asked = request("norm", (2, 2), raw={"ord": 1}, strategy="elementwise")
+    """The error of a strategy that does not support the call lists those that do."""
+    call = call_spec("norm", (2, 2), raw={"ord": 1}, strategy="elementwise")
     with pytest.raises(UnsuitableStrategyError, match="'elementwise' does not take ord 1") as why:
-        planner().plan(asked)
+        planner().plan(call)
     assert why.value.hint == "these take it: torch, numpy"
 
 
 @pytest.mark.parametrize(
-    ("asked", "limits", "detail", "hint"),
+    ("call", "limits", "detail", "hint"),
     [
         pytest.param(
-            request("matmul", (2, 1, 1, 1, 3), (3, 4)),
+            call_spec("matmul", (2, 1, 1, 1, 3), (3, 4)),
             {},
             "rank of the result: 5, over the limit of 4 (SERVICE_MAX_RANK)",
             None,
             id="rank",
         ),
         pytest.param(
-            request("broadcast", (1,), raw={"to": [10, 101]}),
+            call_spec("broadcast", (1,), raw={"to": [10, 101]}),
             {},
             "elements of the result [10, 101]: 1010, over the limit of 1000 (SERVICE_MAX_ELEMENTS)",
             None,
             id="result",
         ),
         pytest.param(
-            request("norm", (7, 143)),
+            call_spec("norm", (7, 143)),
             {},
             "elements of operand 0: 1001, over the limit of 1000 (SERVICE_MAX_ELEMENTS)",
             None,
             id="operand",
         ),
         pytest.param(
-            request("matmul", (2, 30), (30, 34), strategy="broadcast"),
+            call_spec("matmul", (2, 30), (30, 34), strategy="broadcast"),
             {},
             "elements of operand 1: 1020, over the limit of 1000 (SERVICE_MAX_ELEMENTS)",
             None,
             id="second operand",
         ),
         pytest.param(
-            request(
+            call_spec(
                 "einsum", (20, 30), (30, 20), raw={"equation": "ij,jk->ik"}, strategy="broadcast"
             ),
             {},
@@ -192,7 +192,7 @@ def test_unsuitable() -> None:
             id="intermediate",
         ),
         pytest.param(
-            request("matmul", (10, 30), (30, 30), strategy="torch"),
+            call_spec("matmul", (10, 30), (30, 30), strategy="torch"),
             {"max_bytes": 5999},
             "bytes of operands, largest intermediate and result: 6000, over the limit of 5999 "
             "(SERVICE_MAX_BYTES)",
@@ -201,25 +201,25 @@ def test_unsuitable() -> None:
         ),
     ],
 )
-def test_size(asked: CallSpec, limits: dict[str, int], detail: str, hint: str | None) -> None:
-    """A size over its limit is refused: what it is, the limit, the setting, and what would work."""
+def test_size(call: CallSpec, limits: dict[str, int], detail: str, hint: str | None) -> None:
+    """The error of a size has the size, the limit, the setting, and what would be admitted."""
     with pytest.raises(LimitExceededError) as caught:
-        planner(**limits).plan(asked)
+        planner(**limits).plan(call)
     assert (caught.value.detail, caught.value.hint) == (detail, hint)
 
 
 def test_size_at_its_limit() -> None:
-    """What is just within every limit is admitted."""
-    asked = request("matmul", (10, 30), (30, 30), strategy="torch")
-    planner(max_bytes=6000, max_elements=900, max_rank=2, deadline_ms=1).plan(asked)
+    """A call just within every limit is admitted."""
+    call = call_spec("matmul", (10, 30), (30, 30), strategy="torch")
+    planner(max_bytes=6000, max_elements=900, max_rank=2, deadline_ms=1).plan(call)
 
 
 def test_work() -> None:
-    """Work that would take longer than the deadline is refused with the estimate."""
-    asked = request("matmul", (30, 30), (30, 30), strategy="loops")
+    """The error of work beyond the deadline has the estimate."""
+    call = call_spec("matmul", (30, 30), (30, 30), strategy="loops")
     with pytest.raises(WorkExceededError) as caught:
-        planner().plan(asked)
-    # 1 ms for the 8 multiply-adds of the smallest probe, and the next one would take too long.
+        planner().plan(call)
+    # 1 ms for the 8 multiply-adds of the smallest sample, and the next one would take too long.
     assert caught.value.detail == (
         "matmul strategy 'loops' would take about 3.38 s on cpu for 27000 multiply-adds; "
         "the deadline is 1000 ms (SERVICE_DEADLINE_MS)"
@@ -240,28 +240,28 @@ def test_work() -> None:
 )
 def test_deadline(deadline_ms: int | None, limit_ms: int) -> None:
     """A request may shorten the deadline and cannot lengthen it."""
-    asked = request("matmul", (30, 30), (30, 30), strategy="loops", deadline_ms=deadline_ms)
+    call = call_spec("matmul", (30, 30), (30, 30), strategy="loops", deadline_ms=deadline_ms)
     with pytest.raises(WorkExceededError, match=f"the deadline is {limit_ms} ms"):
-        planner().plan(asked)
+        planner().plan(call)
 
 
 def test_short_deadline_admits_little() -> None:
     """A call within the server's deadline may be over its own."""
-    asked = replace(MATMUL, strategy="loops")
-    plan = planner().plan(asked)
+    call = replace(MATMUL, strategy="loops")
+    plan = planner().plan(call)
     assert plan.estimated_ns == 3 * MS
-    planner().plan(replace(asked, deadline_ms=3))
+    planner().plan(replace(call, deadline_ms=3))
     with pytest.raises(WorkExceededError):
-        planner().plan(replace(asked, deadline_ms=2))
+        planner().plan(replace(call, deadline_ms=2))
 
 
 def test_giant_request_costs_nothing() -> None:
-    """Sizes that no memory holds, and counts that no float holds, are refused at once."""
-    outer = request("einsum", *[(100,)] * 5, raw={"equation": "a,b,c,d,e->abcde"})
+    """Sizes beyond any memory, and counts beyond any float, are rejected at once."""
+    outer = call_spec("einsum", *[(100,)] * 5, raw={"equation": "a,b,c,d,e->abcde"})
     with pytest.raises(LimitExceededError, match="elements of the result"):
         planner(max_rank=16).plan(outer)
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    many = request(
+    many = call_spec(
         "einsum", *[(2**24,)] * 52, raw={"equation": f"{','.join(letters)}->"}, strategy="loops"
     )
     with pytest.raises(WorkExceededError, match="multiply-adds; the deadline is"):
@@ -269,12 +269,12 @@ def test_giant_request_costs_nothing() -> None:
 
 
 def test_explain_accepted() -> None:
-    """An admitted call is explained by its plan, and by what each strategy would cost."""
+    """An admitted call is explained by its plan and the cost of each strategy."""
     explanation = planner().explain(MATMUL)
     assert explanation.reason is None
     assert explanation.plan is not None
     assert explanation.plan.strategy.name == "torch"
-    assert explanation.meaning.shape == (2, 4)
+    assert explanation.inferred.shape == (2, 4)
     estimates = {estimate.strategy: estimate for estimate in explanation.estimates}
     assert list(estimates) == list(REGISTRY["matmul"].strategies)
     assert estimates["loops"].estimated_ns == 3 * MS
@@ -283,18 +283,18 @@ def test_explain_accepted() -> None:
 
 
 def test_cheapest() -> None:
-    """The quickest strategy, whether admitted or not; none where no strategy takes the call."""
+    """The fastest plan, admitted or not; None if no strategy supports the call."""
     cheapest = planner().explain(replace(MATMUL, strategy="loops")).cheapest
     assert cheapest is not None
     assert cheapest.estimated_ns == MS
-    nothing = Explanation(cheapest.meaning, None, "no strategy takes it", ())
+    nothing = Explanation(cheapest.inferred, None, "no strategy takes it", ())
     assert nothing.cheapest is None
 
 
-def test_explain_refused() -> None:
-    """A call over a limit is explained by the reason, beside the strategies that would run it."""
-    asked = request("matmul", (30, 30), (30, 30), strategy="loops")
-    explanation = planner().explain(asked)
+def test_explain_rejected() -> None:
+    """A call over a limit is explained by the reason and the strategies that would run it."""
+    call = call_spec("matmul", (30, 30), (30, 30), strategy="loops")
+    explanation = planner().explain(call)
     assert explanation.plan is None
     assert explanation.reason is not None
     assert explanation.reason.startswith("matmul strategy 'loops' would take about 3.38 s")
@@ -305,8 +305,8 @@ def test_explain_refused() -> None:
 
 
 def test_explain_unsuitable() -> None:
-    """A strategy that does not take the call has no estimate, and a reason."""
-    explanation = planner().explain(request("norm", (2, 2), raw={"ord": 1}, strategy="scaled"))
+    """A strategy that does not support the call has a reason and no estimate."""
+    explanation = planner().explain(call_spec("norm", (2, 2), raw={"ord": 1}, strategy="scaled"))
     assert explanation.plan is None
     reason = "does not take ord 1 of matrices, only roots of sums of powers"
     assert explanation.reason == f"norm strategy 'scaled' {reason}"
@@ -318,13 +318,13 @@ def test_explain_unsuitable() -> None:
 
 @pytest.mark.parametrize("op", REGISTRY)
 def test_work_limit(op: str) -> None:
-    """The most work of each strategy is what the deadline leaves, as its largest probe goes."""
+    """The most work of a strategy is what fits in the deadline, by its largest sample."""
     for strategy in REGISTRY[op].strategies.values():
         if not strategy.dtypes:
             continue
         here = planner()
         limit = here.work_limit(strategy, REGISTRY[op], CPU)
-        largest = REGISTRY[op].sample_meaning(
+        largest = REGISTRY[op].infer_sample(
             Sample(
                 "",
                 REGISTRY[op].calibration_samples[-1].shapes,
@@ -332,7 +332,7 @@ def test_work_limit(op: str) -> None:
             ),
             torch.float32,
         )
-        estimated_ns = here.rates.estimate_ns(REGISTRY[op], strategy, CPU, largest)
+        estimated_ns = here.cost_model.estimate_ns(REGISTRY[op], strategy, CPU, largest)
         assert limit.device is CPU
         assert limit.ns_per_multiply_add == pytest.approx(estimated_ns / largest.multiply_adds)
         assert limit.multiply_adds == pytest.approx(1000 * MS / limit.ns_per_multiply_add, abs=1)

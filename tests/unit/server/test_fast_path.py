@@ -414,9 +414,9 @@ async def test_the_client_leaves_while_a_process_works(whole: Lab) -> None:
     side = [[1.0] * 60] * 60
     protocol, wire = whole.connect()
     protocol.data_received(post(json.dumps({"a": side, "b": side, "strategy": "loops"}).encode()))
-    await until(lambda: workers.inside == 1)
+    await until(lambda: workers.active_calls == 1)
     wire.close()
-    await until(lambda: not workers.inside)
+    await until(lambda: not workers.active_calls)
     assert not wire.written
     await whole.settle()
 
@@ -429,9 +429,9 @@ async def test_the_client_leaves_with_a_second_request_behind(whole: Lab) -> Non
     for behind in (post(), post(b"", "/health/live", "GET", content_length=""), post()[:-1]):
         protocol, wire = whole.connect()
         protocol.data_received(post(body) + behind)
-        await until(lambda: workers.inside == 1)
+        await until(lambda: workers.active_calls == 1)
         wire.close()
-        await until(lambda: not workers.inside)
+        await until(lambda: not workers.active_calls)
         await whole.settle()
 
 
@@ -478,10 +478,10 @@ async def test_a_body_that_workers_read_is_dropped_at_once(whole: Lab, leaves: b
     protocol.data_received(post(fields.encode() + PADDING))
     size = service.settings.max_inflight_bytes
     assert service.pool.take(size) is None
-    await until(lambda: service.workers.inside == 1)
+    await until(lambda: service.workers.active_calls == 1)
     if leaves:
         wire.close()
-    await until(lambda: not service.workers.inside)
+    await until(lambda: not service.workers.active_calls)
     await whole.settle()
     block = service.pool.take(size)
     assert block is not None
@@ -1209,7 +1209,7 @@ async def life(gate: Gate) -> None:
             if not behind:
                 await until(lambda: len(connections) == 1)
             gate.open.set()
-            await until(lambda: len(connections) == 1 and not lane.inside)
+            await until(lambda: len(connections) == 1 and not lane.active_calls)
 
         gate.shut()
         writer.write(post(WAITING))

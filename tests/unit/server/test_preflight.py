@@ -1,15 +1,18 @@
-"""What a start says before there is a server."""
+"""What is checked and printed before there is a server."""
 
 import errno
 import os
 import re
+import resource
 import socket
 from collections.abc import Iterator
+from resource import RLIM_INFINITY
 
 import pytest
 import torch
 
-from service.server import preflight as start
+from service.server import preflight
+from service.server.preflight import FILES_PER_WORKER, RESERVED_FILES
 from service.settings import Settings, SettingsError
 
 
@@ -25,7 +28,7 @@ def taken() -> Iterator[int]:
 def test_a_port_that_is_taken(taken: int) -> None:
     """The message names a port that may do, and how to find out who has this one."""
     with pytest.raises(SettingsError) as caught:
-        start.check(Settings(port=taken))
+        preflight.check(Settings(port=taken))
     told = str(caught.value)
     assert told.startswith(f"SERVICE_PORT: another program, perhaps this one, listens on {taken}")
     assert f"--port {taken + 1}" in told
@@ -51,13 +54,13 @@ def test_a_port_that_is_refused(number: int, told: str, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(socket, "socket", Refusing)
     with pytest.raises(SettingsError, match=re.escape(told)):
-        start.claim("127.0.0.1", 80)
+        preflight.claim("127.0.0.1", 80)
 
 
 def test_a_name_without_an_address() -> None:
     """The two hosts that are meant most often are named."""
     with pytest.raises(SettingsError, match=r"no address is known for 'nowhere\.invalid'; 127"):
-        start.claim("nowhere.invalid", 0)
+        preflight.claim("nowhere.invalid", 0)
 
 
 def test_a_free_port_is_kept_and_zero_gets_one(taken: int) -> None:
@@ -65,8 +68,8 @@ def test_a_free_port_is_kept_and_zero_gets_one(taken: int) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    assert start.check(Settings(port=port)).port == port
-    assert start.check(Settings(port=0)).port not in {0, taken}
+    assert preflight.check(Settings(port=port)).port == port
+    assert preflight.check(Settings(port=0)).port not in {0, taken}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ def test_a_device_that_is_absent(device: str, told: str, monkeypatch: pytest.Mon
     """The start is refused: each call would be."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(SettingsError, match="SERVICE_DEVICE: device ") as caught:
-        start.check(Settings(device=device, port=0))
+        preflight.check(Settings(device=device, port=0))
     assert told in str(caught.value)
 
 
@@ -98,15 +101,46 @@ def test_why_there_is_no_gpu(cuda: str | None, told: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.version, "cuda", cuda)
     with pytest.raises(SettingsError, match=told):
-        start.check(Settings(device="cuda", port=0))
+        preflight.check(Settings(device="cuda", port=0))
+
+
+@pytest.mark.parametrize(
+    ("limits", "after", "connections"),
+    [
+        pytest.param(
+            (1024, 4096), 2000 + RESERVED_FILES + FILES_PER_WORKER, 2000, id="raised as needed"
+        ),
+        pytest.param((4096, 8192), 4096, 2000, id="enough"),
+        pytest.param((RLIM_INFINITY, RLIM_INFINITY), RLIM_INFINITY, 2000, id="none"),
+        pytest.param(
+            (1024, RLIM_INFINITY),
+            2000 + RESERVED_FILES + FILES_PER_WORKER,
+            2000,
+            id="none but the first",
+        ),
+        pytest.param(
+            (1024, 1536), 1536, 1536 - RESERVED_FILES - FILES_PER_WORKER, id="raised to its end"
+        ),
+        pytest.param((64, 64), 64, 32, id="next to nothing"),
+    ],
+)
+def test_the_limit_of_open_files(
+    limits: tuple[int, int], after: int, connections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is raised as far as it may be, and connections stay within it."""
+    now = [limits]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: now[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: now.append(wanted))
+    assert preflight.raise_file_limit(Settings(max_connections=2000, processes=1)) == connections
+    assert now[-1] == (after, limits[1])
 
 
 def test_the_greeting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five lines: address, devices, threads, limits, and how to stop it."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(start, "cores", lambda: 8)
+    monkeypatch.setattr(preflight, "cores", lambda: 8)
     settings = Settings(workers=2, slots=4, threads=1, queue=9, max_body_bytes=2**20, port=1234)
-    first, *lines = start.greeting(settings).splitlines()
+    first, *lines = preflight.greeting(settings).splitlines()
     assert first.endswith(": open http://127.0.0.1:1234; requests to try: /docs")
     assert lines == [
         "  devices  cuda:0, cuda:1, cpu; `auto` takes what suits the call",
@@ -124,8 +158,8 @@ def test_the_greeting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_greeting_names_a_default_device() -> None:
     """Which `auto` stands for, then."""
-    assert "cpu; `auto` takes cpu\n" in start.greeting(Settings(device="cpu"))
-    assert "1 server process with" in start.greeting(Settings())
+    assert "cpu; `auto` takes cpu\n" in preflight.greeting(Settings(device="cpu"))
+    assert "1 server process with" in preflight.greeting(Settings())
 
 
 @pytest.mark.parametrize(
@@ -141,4 +175,4 @@ def test_the_greeting_names_a_default_device() -> None:
 )
 def test_an_address_to_open(host: str, url: str) -> None:
     """All addresses are not one that a browser opens."""
-    assert start.url(Settings(host=host)) == url
+    assert preflight.url(Settings(host=host)) == url

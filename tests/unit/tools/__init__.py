@@ -1,1 +1,1 @@
-"""Tests of the generators of documentation."""
+"""Tests of the generators of documentation, a module for each of them."""

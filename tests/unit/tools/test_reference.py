@@ -1,6 +1,8 @@
-"""The generated pages of the documentation."""
+"""Tests of the generated pages of the documentation."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,13 +12,73 @@ from service.core.dtypes import BOOL, DTYPES, NUMBERS
 from service.operations import REGISTRY
 from service.registry import Inferred, Op, Param, Registry, Work
 from service.settings import Settings
-from tools.reference import MARKS, errors_page, operations_page, pages, settings_page
+from tools.reference import (
+    MARKS,
+    errors_page,
+    generated_files,
+    main,
+    operations_page,
+    settings_page,
+)
 
 ROOT = Path(__file__).parents[3]
+FILES = ("docs/operations.md", "docs/settings.md", "docs/errors.md", "docs/images/layers.svg")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the files that the generators read, and no generated page."""
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_write_and_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command writes the files; with `--check` it names stale ones and changes none."""
+    assert main(["--check"]) == 1
+    assert capsys.readouterr().err.splitlines()[:4] == [
+        f"{name} is stale: run `make openapi docs`" for name in FILES
+    ]
+    assert not (folder / "docs").exists()
+    assert main([]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"wrote {name}" for name in (*FILES, "README.md")
+    ]
+    assert main(["--check"]) == 0
+    assert capsys.readouterr().err == ""
+    for name in FILES:
+        (folder / name).write_text("another", encoding="utf-8")
+        assert main(["--check"]) == 1
+        assert capsys.readouterr().err == f"{name} is stale: run `make openapi docs`\n"
+        assert (folder / name).read_text(encoding="utf-8") == "another"
+        main([])
+        capsys.readouterr()
+
+
+def test_as_a_module() -> None:
+    """`python -m tools.reference` runs the generator."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.reference", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.startswith("usage: python -m tools.reference [-h] [--check]")
+
+
+def test_an_unknown_option(capsys: pytest.CaptureFixture[str]) -> None:
+    """A slip in the option is an error, and no file is written."""
+    with pytest.raises(SystemExit) as caught:
+        main(["--chek"])
+    assert caught.value.code == 2
+    assert "--chek" in capsys.readouterr().err
 
 
 def test_every_strategy_is_there() -> None:
-    """The page has each operation, parameter and strategy, with the source that users may read."""
+    """The page has each operation, parameter and strategy, with the source of each strategy."""
     page = operations_page(REGISTRY)
     for op in REGISTRY.values():
         assert f"\n## {op.name}\n\n{op.summary}\n" in page
@@ -33,7 +95,7 @@ def test_every_strategy_is_there() -> None:
 
 
 def test_dtypes_in_few_words() -> None:
-    """A strategy's dtypes are all, none, all but a few, or the few."""
+    """The dtypes of a strategy are shown as all, none, all but a few, or a list."""
     op: Op[Inferred] = Op(
         name="copy",
         summary="Copies.",
@@ -42,7 +104,7 @@ def test_dtypes_in_few_words() -> None:
         infer=lambda specs, deep: Inferred(
             specs=specs, shape=(), dtype=specs[0].dtype, multiply_adds=0
         ),
-        check_overflow=lambda meaning, operands: None,
+        check_overflow=lambda inferred, operands: None,
         auto=(),
         samples=(),
         error_samples=(),
@@ -65,7 +127,7 @@ def test_dtypes_in_few_words() -> None:
 
 
 def test_settings_page() -> None:
-    """Each variable stands there with its default."""
+    """The page lists each variable with its default."""
     page = settings_page()
     for name in Settings.model_fields:
         assert f"| `SERVICE_{name.upper()}` |" in page
@@ -74,19 +136,19 @@ def test_settings_page() -> None:
 
 
 def test_errors_page() -> None:
-    """Codes stand by status."""
+    """The page orders the codes by status."""
     page = errors_page()
     assert page.index("## malformed-json") < page.index("## shape-mismatch")
     assert page.index("## shape-mismatch") < page.index("## overloaded")
     assert "\n\n422: Operand shapes do not fit.\n\n" in page
 
 
-def test_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README keeps its words around the table of strategies, which is written anew."""
+def test_generated_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of strategies is replaced in the README; the text around it is kept."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     Path("README.md").write_text(f"before\n{MARKS[0]}stale\n{MARKS[1]}after\n", encoding="utf-8")
-    found = pages(REGISTRY)
+    found = generated_files(REGISTRY)
     assert found[Path("docs/operations.md")] == operations_page(REGISTRY)
     readme = found[Path("README.md")]
     assert readme.startswith(f"before\n{MARKS[0]}| operation | strategy | |\n")

@@ -1,4 +1,4 @@
-"""npy: what numpy.save writes is read bit for bit, what is written numpy.load reads."""
+"""npy: files of numpy.save are read bit for bit, and numpy.load reads what is written."""
 
 import io
 from contextlib import suppress
@@ -13,20 +13,20 @@ from hypothesis.extra import numpy as hnp
 from numpy.lib import format as npy_format
 
 from service.codecs import DecodeContext
-from service.codecs.binary.npy import NpyCodec, read_span, write_header
+from service.codecs.binary.npy import NpyCodec, read_slice, write_header
 from service.core.dtypes import DTYPES, parse_dtype
 from service.errors import MalformedBodyError, MissingFieldError, ServiceError, UnknownDtypeError
 from service.operations import REGISTRY
 from tests.rigs.request_bodies import IN_NUMPY, bits_of, npy, npy_of, tensor_of
 
 CODEC = NpyCodec()
-READING = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
+CONTEXT = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
 GOOD = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }"
 
 
 def read(body: bytes, **query: str) -> torch.Tensor:
-    """The operand of a norm of that body."""
-    (x,) = CODEC.decode(bytearray(body), REGISTRY["norm"], READING, query).operands
+    """Return the operand of a norm of that body."""
+    (x,) = CODEC.decode(bytearray(body), REGISTRY["norm"], CONTEXT, query).operands
     return x
 
 
@@ -36,7 +36,7 @@ def read(body: bytes, **query: str) -> torch.Tensor:
 def test_what_numpy_saves_is_read_bit_for_bit(
     name: str, shape: tuple[int, ...], order: Any
 ) -> None:
-    """Of any rank, row by row and column by column."""
+    """Any rank, in row-major and in column-major order."""
     tensor = tensor_of(name, shape)
     found = read(npy_of(np.asarray(tensor.numpy(), order=order)))
     assert (found.dtype, tuple(found.shape)) == (tensor.dtype, shape)
@@ -45,7 +45,7 @@ def test_what_numpy_saves_is_read_bit_for_bit(
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
 def test_every_version_is_read(version: tuple[int, int]) -> None:
-    """They differ in the bytes of the header's length."""
+    """Versions differ in the size of the field with the header's length."""
     file = io.BytesIO()
     array = np.arange(6, dtype="<i2").reshape(2, 3)
     npy_format.write_array(file, array, version=version)
@@ -55,7 +55,7 @@ def test_every_version_is_read(version: tuple[int, int]) -> None:
 @pytest.mark.parametrize("name", IN_NUMPY)
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (2, 3)], ids=str)
 def test_what_is_written_numpy_loads(name: str, shape: tuple[int, ...]) -> None:
-    """And the data begin at a multiple of 64 bytes."""
+    """The data begin at a multiple of 64 bytes."""
     tensor = tensor_of(name, shape)
     header, data = CODEC.result(tensor, "nested")
     assert len(header) % 64 == 0
@@ -66,50 +66,50 @@ def test_what_is_written_numpy_loads(name: str, shape: tuple[int, ...]) -> None:
 
 
 @given(hnp.arrays(st.sampled_from(["<f4", "<i8", "|u1", "<c16"]), hnp.array_shapes(max_dims=5)))
-def test_any_array_makes_the_round_trip(array: Any) -> None:
-    """As its bits."""
+def test_any_array_is_read_bit_for_bit(array: Any) -> None:
+    """Drawn arrays keep their bytes."""
     assert bits_of(read(npy_of(array))) == array.tobytes()
 
 
-def test_nothing_is_copied_if_it_is_aligned() -> None:
-    """The tensor lies in the body's own memory; on an odd address it is copied."""
+def test_aligned_data_are_not_copied() -> None:
+    """The tensor uses the memory of the body; data at an odd address are copied."""
     body = bytearray(npy_of(np.zeros(4)))
-    (x,) = CODEC.decode(body, REGISTRY["norm"], READING).operands
+    (x,) = CODEC.decode(body, REGISTRY["norm"], CONTEXT).operands
     body[-8:] = np.array([7.0]).tobytes()
     assert x[3] == 7
     odd = bytearray(npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}", b"\0" * 8))
     assert len(odd) % 8
-    (y,) = CODEC.decode(odd, REGISTRY["norm"], READING).operands
+    (y,) = CODEC.decode(odd, REGISTRY["norm"], CONTEXT).operands
     odd[-8:] = np.array([7.0]).tobytes()
     assert y[0] == 0
     assert y.data_ptr() % 8 == 0
 
 
-def test_a_body_that_cannot_be_written_to_is_copied() -> None:
-    """torch takes for granted that a tensor's memory can."""
-    (x,) = CODEC.decode(npy_of(np.ones(3)), REGISTRY["norm"], READING).operands
+def test_a_read_only_body_is_copied() -> None:
+    """torch requires writable memory."""
+    (x,) = CODEC.decode(npy_of(np.ones(3)), REGISTRY["norm"], CONTEXT).operands
     x[0] = 5
     assert x.tolist() == [5, 1, 1]
 
 
 def test_fields_stand_in_the_query() -> None:
-    """Read as those of a JSON body."""
-    call = CODEC.decode(bytearray(npy_of(np.ones((2, 2)))), REGISTRY["norm"], READING,
+    """Fields of the query string are read like those of a JSON body."""
+    call = CODEC.decode(bytearray(npy_of(np.ones((2, 2)))), REGISTRY["norm"], CONTEXT,
                         {"dim": "[0,1]", "keepdim": "true"})  # fmt: skip
     assert (call.params["dim"], call.params["keepdim"]) == ((0, 1), True)
 
 
 def test_a_list_may_have_one_operand() -> None:
-    """Which is called 0."""
+    """The one tensor is operand 0 of an operation that takes a list."""
     body = bytearray(npy_of(np.eye(2)))
-    call = CODEC.decode(body, REGISTRY["einsum"], READING, {"equation": "ii"})
+    call = CODEC.decode(body, REGISTRY["einsum"], CONTEXT, {"equation": "ii"})
     assert len(call.operands) == 1
 
 
-def test_two_operands_do_not_fit() -> None:
-    """The error says what holds both."""
+def test_two_operands_are_refused() -> None:
+    """The hint names the formats that hold both."""
     with pytest.raises(MissingFieldError) as caught:
-        CODEC.decode(bytearray(npy_of(np.eye(2))), REGISTRY["matmul"], READING)
+        CODEC.decode(bytearray(npy_of(np.eye(2))), REGISTRY["matmul"], CONTEXT)
     assert [place.pointer for place in caught.value.places] == ["/b"]
     assert "npz" in str(caught.value.hint)
 
@@ -123,21 +123,21 @@ def test_two_operands_do_not_fit() -> None:
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }",
     ],
 )
-def test_writers_may_differ(header: str) -> None:
-    """In quotes, spaces and the order of keys."""
+def test_headers_of_other_writers_are_read(header: str) -> None:
+    """Quotes, spaces and the order of keys may differ."""
     assert read(npy(header, np.float32(3).tobytes())).tolist() == [3]
 
 
 @pytest.mark.parametrize("code", ["|i1", "<i1", ">i1", "=u1", "|b1"])
-def test_one_byte_has_no_order(code: str) -> None:
-    """Whatever is written before it."""
+def test_dtypes_of_one_byte_take_any_byte_order(code: str) -> None:
+    """The first character of the code is ignored."""
     header = f"{{'descr': '{code}', 'fortran_order': False, 'shape': (2,)}}"
     assert read(npy(header, b"\1\0")).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("code", ["\0u1", "xi1", "u1u1", "u1"])
-def test_an_order_is_one_that_numpy_has(code: str) -> None:
-    """It does not matter for one byte, and has to be there."""
+def test_an_unknown_byte_order_is_refused(code: str) -> None:
+    """Also for dtypes of one byte."""
     header = f"{{'descr': '{code}', 'fortran_order': False, 'shape': (2,)}}"
     with pytest.raises(UnknownDtypeError):
         read(npy(header, b"\1\0"))
@@ -159,8 +159,8 @@ def test_an_order_is_one_that_numpy_has(code: str) -> None:
         ("'<f4, <f4'", None),
     ],
 )
-def test_dtypes_are_a_short_list(descr: str, hint: str | None) -> None:
-    """The hint says what to do, where something can be done."""
+def test_other_dtypes_are_refused(descr: str, hint: str | None) -> None:
+    """The hint proposes a way to send them, if there is one."""
     with pytest.raises(UnknownDtypeError) as caught:
         read(npy(f"{{'descr': {descr}, 'fortran_order': False, 'shape': (1,)}}", b"\0" * 8))
     assert "<f4" in caught.value.detail
@@ -206,25 +206,25 @@ def test_dtypes_are_a_short_list(descr: str, hint: str | None) -> None:
         (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999,)}"), "follow"),
     ],
 )
-def test_a_bad_file_is_told_what_is_bad(body: bytes, why: str) -> None:
-    """Nothing is evaluated, nothing is made."""
+def test_a_malformed_file_is_refused_with_the_reason(body: bytes, why: str) -> None:
+    """No header is evaluated, and no tensor is created."""
     with pytest.raises(MalformedBodyError) as caught:
         read(body)
     assert why in caught.value.detail
 
 
 @given(st.binary(max_size=200), st.integers(0, 199))
-def test_noise_is_refused_or_read(noise: bytes, position: int) -> None:
-    """By an error of the service, whatever the bytes."""
+def test_random_bytes_are_refused_or_read(noise: bytes, position: int) -> None:
+    """Errors are those of the service, whatever the bytes."""
     good = bytearray(npy_of(np.ones((2, 3))))
     for body in (noise, b"\x93NUMPY\1\0" + noise, bytes(good[:position]) + noise):
         with suppress(ServiceError):
             read(body)
 
 
-def test_the_span_of_a_slice_is_that_of_the_slice() -> None:
-    """Offsets count from the beginning of the file, not of what it is in."""
+def test_offsets_count_from_the_beginning_of_the_file() -> None:
+    """A file may be a part of a larger buffer."""
     file = b"???" + npy_of(np.ones(2))
-    span = read_span(memoryview(file)[3:], "x")
-    assert len(file) - 3 - span.offset == 16
-    assert write_header(parse_dtype("float64"), (2,)) == file[3 : 3 + span.offset]
+    tensor_slice = read_slice(memoryview(file)[3:], "x")
+    assert len(file) - 3 - tensor_slice.offset == 16
+    assert write_header(parse_dtype("float64"), (2,)) == file[3 : 3 + tensor_slice.offset]

@@ -1,4 +1,4 @@
-"""npz: what numpy.savez writes is read, and every way an archive can lie is refused."""
+"""npz: archives of numpy.savez are read, and all kinds of inconsistent archives are refused."""
 
 import io
 import struct
@@ -30,18 +30,18 @@ from service.operations import REGISTRY
 from tests.rigs.request_bodies import IN_NUMPY, bits_of, npy_of, npz_of, tensor_of, zip_of, zipped
 
 CODEC = NpzCodec()
-READING = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
+CONTEXT = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
 FILE = npy_of(np.ones(2, np.float32))
 NAME = b"x.npy"
 
 
 def operands(body: bytes, op: str = "norm") -> tuple[torch.Tensor, ...]:
-    """The operands of a call on that body."""
-    return CODEC.decode(bytearray(body), REGISTRY[op], READING).operands
+    """Return the operands of a call on that body."""
+    return CODEC.decode(bytearray(body), REGISTRY[op], CONTEXT).operands
 
 
 def deflate(data: bytes) -> bytes:
-    """A stream without header."""
+    """Return a stream without a header."""
     machine = zlib.compressobj(9, wbits=-15)
     return machine.compress(data) + machine.flush()
 
@@ -52,7 +52,7 @@ def deflate(data: bytes) -> bytes:
 def test_what_numpy_saves_is_read_bit_for_bit(
     name: str, shape: tuple[int, ...], deflated: bool
 ) -> None:
-    """Stored and deflated, in the operation's order."""
+    """Stored and deflated members, in the order of the operation's operands."""
     a, b = tensor_of(name, shape), tensor_of(name, shape, 1)
     body = npz_of({"1": b.numpy(), "0": a.numpy()}, deflated=deflated)
     found = operands(body, "broadcast")
@@ -60,22 +60,22 @@ def test_what_numpy_saves_is_read_bit_for_bit(
     assert [(x.dtype, tuple(x.shape)) for x in found] == [(a.dtype, shape)] * 2
 
 
-def test_columns_first_is_read_as_such() -> None:
-    """Fortran order is a view."""
+def test_column_major_order_is_read() -> None:
+    """The tensor is a view with other strides."""
     array = np.asarray(np.arange(6.0).reshape(2, 3), order="F")
     (x,) = operands(npz_of({"x": array}))
     assert x.tolist() == array.tolist()
 
 
 def test_a_large_member_is_inflated_in_steps() -> None:
-    """More than one step in and out."""
+    """Input and output are longer than a step."""
     array = np.random.default_rng(0).standard_normal(200_000)
     (x,) = operands(npz_of({"x": array}, deflated=True))
     assert bits_of(x) == array.tobytes()
 
 
 def test_sizes_after_the_data_are_read() -> None:
-    """As a writer that cannot seek leaves them."""
+    """A writer without seek stores the sizes after the data."""
 
     class Pipe(io.BytesIO):
         def seekable(self) -> bool:
@@ -109,26 +109,26 @@ def test_sizes_after_the_data_are_read() -> None:
 def test_the_names_are_those_of_the_operands(
     op: str, members: dict[str, bytes], kind: type[ServiceError]
 ) -> None:
-    """All of them and no other; a path is a name like any other, and nothing is written to it."""
+    """Every operand and no other; a path is a name like any other, and no file is written."""
     with pytest.raises(kind):
         operands(zip_of(members), op)
 
 
-def test_no_pickle_is_read() -> None:
-    """Not even looked into."""
+def test_pickled_objects_are_refused() -> None:
+    """The pickle is not parsed."""
     file = io.BytesIO()
     np.savez(file, x=np.array([{}], dtype=object))
     with pytest.raises(UnknownDtypeError, match=r"'\|O'"):
         operands(file.getvalue())
 
 
-def test_a_name_twice_is_refused() -> None:
-    """By whatever entries."""
+def test_a_duplicate_name_is_refused() -> None:
+    """Two entries of the directory have one name."""
     with pytest.raises(DuplicateKeyError):
         operands(zipped(NAME, FILE, times=2, count=2))
 
 
-LIES = {
+INCONSISTENT = {
     "empty": (b"", "0 bytes"),
     "short": (b"PK\5\6" + b"\0" * 17, "21 bytes"),
     "no archive": (b"x" * 100, "end with its directory"),
@@ -171,17 +171,17 @@ LIES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_an_archive_that_lies_is_refused(lie: str) -> None:
-    """The error says in what."""
-    body, why = LIES[lie]
+@pytest.mark.parametrize("case", INCONSISTENT)
+def test_an_inconsistent_archive_is_refused(case: str) -> None:
+    """The error has the reason."""
+    body, why = INCONSISTENT[case]
     with pytest.raises(MalformedBodyError) as caught:
         operands(body)
     assert why in caught.value.detail
 
 
-def test_members_do_not_overlap() -> None:
-    """Two entries over the same bytes would be one bomb many times."""
+def test_members_that_overlap_are_refused() -> None:
+    """Two entries over the same bytes would multiply a decompression bomb."""
     inner = zipped(b"b.npy", FILE)
     local = inner[: 30 + 5 + len(FILE)]
     outer = zipped(b"a.npy", local)
@@ -197,8 +197,8 @@ def test_members_do_not_overlap() -> None:
         operands(body, "matmul")
 
 
-def test_a_bomb_costs_nothing() -> None:
-    """What the members say they inflate to is counted before they are."""
+def test_a_bomb_is_refused_before_it_is_inflated() -> None:
+    """The sum of the stated sizes is checked first."""
     body = npz_of({"x": np.zeros(2**24)}, deflated=True)
     context = DecodeContext(
         max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000, max_body_bytes=2**20
@@ -211,12 +211,12 @@ def test_a_bomb_costs_nothing() -> None:
     tracemalloc.stop()
 
 
-def test_a_bomb_that_lies_of_its_size_costs_what_it_says() -> None:
-    """It is not inflated beyond."""
+def test_a_bomb_is_not_inflated_beyond_its_stated_size() -> None:
+    """Memory stays near the stated size."""
     body = bytearray(zipped(NAME, deflate(b"\0" * 2**26), method=8, size=1000))
     tracemalloc.start()
     with pytest.raises(MalformedBodyError, match="does not inflate"):
-        CODEC.decode(body, REGISTRY["norm"], READING)
+        CODEC.decode(body, REGISTRY["norm"], CONTEXT)
     assert tracemalloc.get_traced_memory()[1] < 2**21
     tracemalloc.stop()
 
@@ -226,7 +226,7 @@ def test_a_bomb_that_lies_of_its_size_costs_what_it_says() -> None:
     st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]),
 )
 def test_the_directory_is_read_as_zipfile_reads_it(members: dict[str, bytes], method: int) -> None:
-    """Names, sizes and checksums."""
+    """Names, methods, checksums and sizes are equal."""
     members = {name: data for name, data in members.items() if "\0" not in name}
     body = zip_of(members, method=method)
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
@@ -242,8 +242,8 @@ def test_the_directory_is_read_as_zipfile_reads_it(members: dict[str, bytes], me
 
 
 @given(st.binary(max_size=200), st.integers(0, 199))
-def test_noise_is_refused_or_read(noise: bytes, position: int) -> None:
-    """By an error of the service, whatever the bytes."""
+def test_random_bytes_are_refused_or_read(noise: bytes, position: int) -> None:
+    """Errors are those of the service, whatever the bytes."""
     good = npz_of({"x": np.ones(2)})
     for body in (noise, good[:position] + noise, good[:-22] + noise[:22].ljust(22, b"\0")):
         with suppress(ServiceError):
@@ -252,7 +252,7 @@ def test_noise_is_refused_or_read(noise: bytes, position: int) -> None:
 
 @given(st.integers(0), st.integers(0, 255))
 def test_one_changed_byte_is_refused_or_harmless(position: int, value: int) -> None:
-    """Nothing but an error of the service comes of it."""
+    """No other exception than an error of the service is raised."""
     body = bytearray(npz_of({"x": np.arange(9.0)}, deflated=True))
     body[position % len(body)] = value
     with suppress(ServiceError):

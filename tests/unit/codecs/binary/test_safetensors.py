@@ -1,4 +1,4 @@
-"""safetensors: both ways with the format's own package, and every way a header can lie."""
+"""safetensors: both directions against the format's own package, and malformed headers."""
 
 import json
 from contextlib import suppress
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load
 
 from service.codecs import DecodeContext
-from service.codecs.binary.safetensors import SafetensorsCodec, read_spans
+from service.codecs.binary.safetensors import SafetensorsCodec, read_slices
 from service.core.call import Outcome
 from service.core.dtypes import DTYPES, parse_dtype
 from service.core.timing import Timings
@@ -36,18 +36,18 @@ from tests.rigs.request_bodies import (
 )
 
 CODEC = SafetensorsCodec()
-READING = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
+CONTEXT = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
 ONE = {"a": entry("F32", [1], 0, 4)}
 BYTE = b'{"dtype":"U8","shape":[1],"data_offsets":[0,1]}'
 
 
 def operands(body: bytes, op: str = "broadcast", **query: str) -> tuple[torch.Tensor, ...]:
-    """The operands of a call on that body."""
-    return CODEC.decode(bytearray(body), REGISTRY[op], READING, query).operands
+    """Return the operands of a call on that body."""
+    return CODEC.decode(bytearray(body), REGISTRY[op], CONTEXT, query).operands
 
 
 def outcome(result: torch.Tensor, **fields: Any) -> Outcome:
-    """An outcome of a product."""
+    """Return the outcome of a product."""
     return Outcome(
         op="matmul", result=result, strategy="torch", device="cpu", threads=1, warm=True, **fields
     )
@@ -56,7 +56,7 @@ def outcome(result: torch.Tensor, **fields: Any) -> Outcome:
 @pytest.mark.parametrize("name", IN_SAFETENSORS)
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), (2, 0, 3), (1, 2, 3, 4)], ids=str)
 def test_what_the_package_writes_is_read_bit_for_bit(name: str, shape: tuple[int, ...]) -> None:
-    """Of any dtype and rank."""
+    """Any dtype and rank."""
     tensor = tensor_of(name, shape)
     (found,) = operands(safetensors_of({"x": tensor}), "norm")
     assert (found.dtype, tuple(found.shape)) == (tensor.dtype, shape)
@@ -82,7 +82,7 @@ def test_what_is_written_the_package_reads(name: str, shape: tuple[int, ...]) ->
 
 
 def test_operands_are_found_by_their_names() -> None:
-    """In the operation's order, whatever that of the file."""
+    """Operands are in the order of the operation, not of the file."""
     a, b = torch.ones(2, 3), torch.zeros(3)
     found = operands(safetensors_of({"b": b, "a": a}), "matmul")
     assert [tuple(x.shape) for x in found] == [(2, 3), (3,)]
@@ -92,17 +92,17 @@ def test_operands_are_found_by_their_names() -> None:
 
 
 def test_operands_are_promoted() -> None:
-    """As those of a JSON body, with a warning for a whole number that a float cannot hold."""
+    """Promotion follows the rules for JSON, with a warning for a whole number that changes."""
     tensors = {"0": torch.tensor([2**24 + 1]), "1": torch.ones(1)}
-    call = CODEC.decode(bytearray(safetensors_of(tensors)), REGISTRY["broadcast"], READING)
+    call = CODEC.decode(bytearray(safetensors_of(tensors)), REGISTRY["broadcast"], CONTEXT)
     assert {x.dtype for x in call.operands} == {torch.float32}
     assert "operand 0" in call.warnings[0]
 
 
 def test_aligned_tensors_are_not_copied() -> None:
-    """They lie in the body's memory; a header of odd length costs a copy and nothing else."""
+    """They use the memory of the body; data at an odd address are copied."""
     body = bytearray(safetensors_of({"x": torch.zeros(4, dtype=torch.float64)}))
-    (x,) = CODEC.decode(body, REGISTRY["norm"], READING).operands
+    (x,) = CODEC.decode(body, REGISTRY["norm"], CONTEXT).operands
     body[-8:] = np.array([7.0]).tobytes()
     assert x[3] == 7
     header = b'{"x":{"dtype":"F64","shape":[2],"data_offsets":[0,16]}}  '
@@ -113,7 +113,7 @@ def test_aligned_tensors_are_not_copied() -> None:
 
 
 def test_a_plan_reads_shapes() -> None:
-    """Of tensors that are there."""
+    """A plan takes the shapes from the header."""
     context = DecodeContext(
         max_elements=4, dtype=parse_dtype("float32"), max_deadline_ms=1000, shapes=True
     )
@@ -140,13 +140,13 @@ def test_a_plan_reads_shapes() -> None:
 def test_the_names_are_those_of_the_operands(
     op: str, tensors: dict[str, torch.Tensor], kind: type[ServiceError]
 ) -> None:
-    """All of them and no other."""
+    """Every operand and no other."""
     with pytest.raises(kind):
         operands(safetensors_of(tensors), op)
 
 
-def test_elements_are_counted() -> None:
-    """Before a tensor is made."""
+def test_sizes_over_the_limits_are_refused() -> None:
+    """Limits are checked before a tensor is created."""
     context = DecodeContext(max_elements=3, dtype=parse_dtype("float32"), max_deadline_ms=1000)
     body = bytearray(safetensors_of({"x": torch.ones(4)}))
     with pytest.raises(LimitExceededError):
@@ -170,26 +170,26 @@ def test_elements_are_counted() -> None:
         (b'{"__metadata__":{"x":"1","x":"2"},"a":%b}' % BYTE, "x"),
     ],
 )
-def test_no_name_is_there_twice(header: bytes, key: str) -> None:
-    """Written plainly or by escapes, at any depth."""
+def test_a_duplicate_name_is_refused(header: bytes, key: str) -> None:
+    """Written plainly or with escapes, at any depth."""
     with pytest.raises(DuplicateKeyError, match=key):
-        read_spans(bytearray(safetensors(header, b"\0")))
+        read_slices(bytearray(safetensors(header, b"\0")))
 
 
-def test_colons_and_escapes_in_names_are_no_twins() -> None:
-    """They are read, and refused as names of nothing."""
+def test_names_with_colons_and_escapes_are_no_duplicates() -> None:
+    """Such names are read like others."""
     name = 'a:b"\\'
     header = {"__metadata__": {"k:": "v:\n"}, name: entry("U8", [1], 0, 1)}
-    assert list(read_spans(bytearray(safetensors(header, b"\0")))[1]) == [name]
+    assert list(read_slices(bytearray(safetensors(header, b"\0")))[1]) == [name]
     plain = {"__metadata__": {"k:": "v:"}, "a:b": entry("U8", [1], 0, 1)}
-    assert list(read_spans(bytearray(safetensors(plain, b"\0")))[1]) == ["a:b"]
+    assert list(read_slices(bytearray(safetensors(plain, b"\0")))[1]) == ["a:b"]
 
 
 @pytest.mark.parametrize("code", ["U16", "U32", "U64", "F8_E4M3", "f32", "", None, 32, [], "C128"])
-def test_dtypes_are_a_short_list(code: Any) -> None:
-    """The error lists it."""
+def test_other_dtypes_are_refused(code: Any) -> None:
+    """The error lists the dtypes that are read."""
     with pytest.raises(UnknownDtypeError, match="BF16"):
-        read_spans(bytearray(safetensors({"a": entry(code, [1], 0, 4)}, b"\0" * 4)))
+        read_slices(bytearray(safetensors({"a": entry(code, [1], 0, 4)}, b"\0" * 4)))
 
 
 @pytest.mark.parametrize(
@@ -235,40 +235,40 @@ def test_dtypes_are_a_short_list(code: Any) -> None:
         (safetensors({**ONE, "b": entry("F32", [1], 8, 12)}, b"\0" * 12), "begins at 8"),
     ],
 )
-def test_a_bad_file_is_told_what_is_bad(body: bytes, why: str) -> None:
-    """Lengths add up, offsets follow one another, and nothing is left over."""
+def test_a_malformed_file_is_refused_with_the_reason(body: bytes, why: str) -> None:
+    """Lengths have to add up, and offsets have to follow one another."""
     with pytest.raises(MalformedBodyError) as caught:
-        read_spans(bytearray(body))
+        read_slices(bytearray(body))
     assert why in caught.value.detail
 
 
 @pytest.mark.parametrize("names", [["a", "b"], ["b", "a"]])
 def test_offsets_may_be_in_any_order_and_empty_tensors_anywhere(names: list[str]) -> None:
-    """As the package allows."""
+    """The package allows both."""
     first, second = names
     header = {
         first: entry("U8", [2], 1, 3),
         second: entry("U8", [1], 0, 1),
         "empty": entry("F64", [0], 1, 1),
     }
-    _, spans = read_spans(bytearray(safetensors(header, b"\1\2\3")))
-    assert spans[first].offset == spans[second].offset + 1
+    _, slices = read_slices(bytearray(safetensors(header, b"\1\2\3")))
+    assert slices[first].offset == slices[second].offset + 1
 
 
 @pytest.mark.parametrize("depth", [4, 500, 1000])
 @pytest.mark.parametrize("key", ["x", r"\u0078"])
 def test_a_header_that_is_nested_too_deep_is_refused(depth: int, key: str) -> None:
-    """However deep, and whether or not its keys have to be looked at again."""
+    """Any depth, with and without escapes in keys."""
     shapes = "[" * depth + "]" * depth
     objects = f'{{"{key}":' * depth + "1" + "}" * depth
     for text in (f'{{"{key}":{{"dtype":"F32","data_offsets":[0,0],"shape":{shapes}}}}}', objects):
         with pytest.raises(MalformedBodyError, match="nested deeper"):
-            read_spans(bytearray(safetensors(text.encode())))
+            read_slices(bytearray(safetensors(text.encode())))
 
 
 @given(st.binary(max_size=300), st.integers(0, 299))
-def test_noise_is_refused_or_read(noise: bytes, position: int) -> None:
-    """By an error of the service, whatever the bytes."""
+def test_random_bytes_are_refused_or_read(noise: bytes, position: int) -> None:
+    """Errors are those of the service, whatever the bytes."""
     good = safetensors_of({"0": torch.ones(2, 3)})
     for body in (noise, safetensors(noise), good[:position] + noise):
         with suppress(ServiceError):
@@ -283,18 +283,18 @@ def test_noise_is_refused_or_read(noise: bytes, position: int) -> None:
     )
 )
 def test_any_file_of_the_package_is_read(drawn: dict[str, tuple[str, list[int]]]) -> None:
-    """Under the names that it has, with its bits."""
+    """Names and bytes of all tensors are kept."""
     tensors = {
         name: tensor_of(dtype, tuple(shape), index)
         for index, (name, (dtype, shape)) in enumerate(drawn.items())
     }
     body = safetensors_of(tensors)
-    _, spans = read_spans(bytearray(body))
-    assert set(spans) == set(tensors)
-    for name, span in spans.items():
+    _, slices = read_slices(bytearray(body))
+    assert set(slices) == set(tensors)
+    for name, tensor_slice in slices.items():
         bits = bits_of(tensors[name])
-        assert (span.dtype, span.shape) == (
+        assert (tensor_slice.dtype, tensor_slice.shape) == (
             DTYPES[drawn[name][0]],
             tuple(tensors[name].shape),
         )
-        assert body[span.offset : span.offset + len(bits)] == bits
+        assert body[tensor_slice.offset : tensor_slice.offset + len(bits)] == bits

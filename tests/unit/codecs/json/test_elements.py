@@ -1,4 +1,4 @@
-"""Elements of a tensor: what becomes a number of which dtype, and the first place that does not."""
+"""Elements of a tensor: accepted values of each dtype, and the first wrong element."""
 
 import json
 import math
@@ -11,49 +11,27 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.codecs import DecodeContext
-from service.codecs.json.codec import JsonCodec
 from service.codecs.json.parsers import LARGE_BYTES
 from service.codecs.tensor_bytes import from_bytes, to_bytes
 from service.core.call import Tensor
 from service.core.dtypes import DTYPES
-from service.errors import ServiceError
 from service.operations.norm.strategies import op as norm
+from tests.unit.codecs.json.decoding import (
+    CODEC,
+    OPERAND_CONTEXT,
+    PARSERS,
+    bits,
+    read,
+    read_error,
+)
 
-READING = DecodeContext(max_elements=1000, dtype=DTYPES["float32"], max_deadline_ms=1000)
-CODEC = JsonCodec()
 NAN, INF = math.nan, math.inf
-# Both engines read every case.
-ENGINES = pytest.mark.parametrize("padding", ["", " " * LARGE_BYTES], ids=["small", "large"])
-
-
-def read(text: str, padding: str = "", **fields: object) -> tuple[Tensor, tuple[str, ...]]:
-    """The one operand `x`, from its JSON text, and the warnings."""
-    rest = "".join(f", {json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items())
-    call = CODEC.decode(f'{{"x": {text}{rest}}}{padding}'.encode(), norm, READING)
-    return call.operands[0], call.warnings
-
-
-def refusal(text: str, padding: str = "", **fields: object) -> ServiceError:
-    """The error that operand `x` ends in."""
-    with pytest.raises(ServiceError) as caught:
-        read(text, padding, **fields)
-    return caught.value
 
 
 def tensor(values: object, dtype: str, shape: tuple[int, ...] | None = None) -> Tensor:
-    """The expected tensor: an independent way that may be slow."""
+    """Return the expected tensor, made by torch."""
     made = torch.tensor(values, dtype=DTYPES[dtype].torch)
     return made if shape is None else made.reshape(shape)
-
-
-def bits(x: Tensor) -> tuple[torch.dtype, torch.Size, bytes]:
-    """What two equal tensors have in common, -0.0 included; all NaN are one."""
-    if x.is_complex():
-        return x.dtype, x.shape, bits(torch.view_as_real(x))[2]
-    if x.is_floating_point():
-        x = x.masked_fill(x.isnan(), NAN)
-    return x.dtype, x.shape, bytes(to_bytes(x))
 
 
 VALUES = [
@@ -91,10 +69,10 @@ VALUES = [
 ]
 
 
-@ENGINES
+@PARSERS
 @pytest.mark.parametrize(("text", "dtype", "values"), VALUES)
 def test_values_are_read_exactly(text: str, dtype: str, values: object, padding: str) -> None:
-    """Bit for bit, without a warning, as a plain array and as the data of an object."""
+    """Bit for bit and without a warning, as a plain array and as data of an object."""
     expected = bits(tensor(values, dtype))
     for form in (text, f'{{"data": {text}}}', f'{{"dtype": "{dtype}", "data": {text}}}'):
         x, warnings = read(form, padding, dtype=dtype)
@@ -102,7 +80,7 @@ def test_values_are_read_exactly(text: str, dtype: str, values: object, padding:
         assert warnings == ()
 
 
-@ENGINES
+@PARSERS
 @pytest.mark.parametrize(
     ("shape", "dtype", "data", "values"),
     [
@@ -124,14 +102,14 @@ def test_values_are_read_exactly(text: str, dtype: str, values: object, padding:
 def test_data_with_a_shape_are_nested_or_flat(
     shape: list[int], dtype: str, data: str, values: Any, padding: str
 ) -> None:
-    """The shape decides."""
+    """The tensor has the stated shape."""
     form = f'{{"shape": {shape}, "dtype": "{dtype}", "data": {data}}}'
     x, _ = read(form, padding)
     expected = values if isinstance(values, Tensor) else tensor(values, dtype)
     assert bits(x) == bits(expected.to(DTYPES[dtype].torch))
 
 
-REFUSED = [
+ERRORS = [
     pytest.param("[[1, 2], [3]]", "float32", "ragged-array", "/x/1", id="ragged"),
     pytest.param("[[1], [2, 3]]", "float32", "ragged-array", "/x/1", id="longer"),
     pytest.param("[[[1, 2]], [[3]]]", "float32", "ragged-array", "/x/1/0", id="ragged inside"),
@@ -185,15 +163,15 @@ REFUSED = [
 ]
 
 
-@ENGINES
-@pytest.mark.parametrize(("text", "dtype", "code", "pointer"), REFUSED)
-def test_what_is_no_element_is_refused_with_the_first_place(
+@PARSERS
+@pytest.mark.parametrize(("text", "dtype", "code", "pointer"), ERRORS)
+def test_a_wrong_element_is_refused_with_the_first_place(
     text: str, dtype: str, code: str, pointer: str, padding: str
 ) -> None:
-    """The same in both engines, and in the data of an object."""
-    error = refusal(text, padding, dtype=dtype)
+    """With both parsers, and in data of an object."""
+    error = read_error(text, padding, dtype=dtype)
     assert (error.code, error.places[0].pointer) == (code, pointer)
-    inside = refusal(f'{{"data": {text}}}', padding, dtype=dtype)
+    inside = read_error(f'{{"data": {text}}}', padding, dtype=dtype)
     assert inside.places[0].pointer == pointer.replace("/x", "/x/data", 1)
 
 
@@ -221,176 +199,22 @@ def test_what_is_no_element_is_refused_with_the_first_place(
         ("5", "complex64", "in x that axis is missing"),
     ],
 )
-def test_a_refusal_says_what_was_found(text: str, dtype: str, detail: str) -> None:
-    """Asked, found, would work."""
-    assert detail in refusal(text, dtype=dtype).detail
-
-
-@pytest.mark.parametrize(
-    ("text", "dtype", "wider"),
-    [
-        ("[300]", "int8", "int16"),
-        ("[200]", "int8", "int16"),
-        ("[-1]", "uint8", "int16"),
-        (f"[{2**40}]", "int32", "int64"),
-        (f"[{2**63}]", "int64", "float64"),
-        ("[0.5]", "int8", "float64"),
-        ("[1e39]", "float32", "float64"),
-        ("[70000]", "float16", "float32"),
-        ("[1e39]", "bfloat16", "float64"),
-        ("[true]", "float32", "bool"),
-    ],
-)
-def test_a_hint_names_a_dtype_that_takes_the_value(text: str, dtype: str, wider: str) -> None:
-    """Tried here."""
-    hint = refusal(text, dtype=dtype).hint
-    assert hint is not None
-    assert f'"{wider}"' in hint
-    assert read(text, dtype=wider)[0].dtype == DTYPES[wider].torch
-
-
-@ENGINES
-@pytest.mark.parametrize(
-    ("text", "dtype", "words"),
-    [
-        (
-            "[[1, 16777217]]",
-            "float32",
-            "x: float32 cannot hold the whole number 16777217 at /x/0/1",
-        ),
-        ("[0.5, 16777217]", "float32", "16777216 was used instead"),
-        ("16777217.0", "float32", "the whole number 16777217 at /x:"),
-        (f"[{2**53 + 1}]", "float64", f"{2**53 + 1} at /x/0: {2**53} was used"),
-        (f"[0.5, {2**53 + 1}]", "float64", f"{2**53 + 1} at /x/1: {2**53} was used"),
-        (f"[0.5, {2**63 + 1}]", "float32", f"{2**63 + 1} at /x/1: {2**63} was used"),
-        (f"[{2**63 - 1}]", "float32", f"{2**63 - 1} at /x/0: {2**63} was used"),
-        ("[257]", "bfloat16", "257 at /x/0: 256 was used"),
-        ("[2049]", "float16", "2049 at /x/0: 2048 was used"),
-        ("[[1, 16777217]]", "complex64", "16777217 at /x/0/1"),
-    ],
-)
-def test_a_whole_number_that_loses_digits_adds_a_warning(
-    text: str, dtype: str, words: str, padding: str
-) -> None:
-    """With the operand, the first such number, and what was used."""
-    _, warnings = read(text, padding, dtype=dtype)
-    assert len(warnings) == 1
-    assert words in warnings[0]
-
-
-@ENGINES
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[0.1]",
-        "[16777216.5]",
-        "[0.5, 34603010.0]",
-        "[1e30]",
-        f"[{2**60}.0]",
-        '[16777216.5, "NaN"]',
-        str(10**20),
-    ],
-)
-def test_a_number_that_is_not_whole_or_too_large_to_tell_adds_none(text: str, padding: str) -> None:
-    """Nor does the shortest text of a float32, which an answer may have had."""
-    assert read(text, padding)[1] == ()
-
-
-@pytest.mark.parametrize(
-    ("value", "dtype", "nearest"),
-    [
-        pytest.param(1 + 2**-8 + 2**-40, "bfloat16", 1 + 2**-7, id="above a tie"),
-        pytest.param(1 + 2**-8, "bfloat16", 1, id="a tie"),
-        pytest.param(-(1 + 3 * 2**-8 - 2**-40), "bfloat16", -(1 + 2**-7), id="below a tie"),
-        pytest.param(1 + 2**-11 + 2**-40, "float16", 1 + 2**-10, id="above a tie of float16"),
-        pytest.param(2.0**-134 * (1 + 2**-40), "bfloat16", 2.0**-133, id="subnormal"),
-        pytest.param(1e-60, "bfloat16", 0, id="to zero"),
-    ],
-)
-def test_numbers_are_rounded_once(value: float, dtype: str, nearest: float) -> None:
-    """From float64 to the nearest, ties to even, not by way of another dtype."""
-    assert read(repr(value), dtype=dtype)[0].item() == nearest
-    assert read(f'[{value!r}, 1e4, "NaN"]', dtype=dtype)[0][0].item() == nearest
-
-
-OBJECTS = [
-    pytest.param({"data": [1], "size": 1}, "unknown-field", "/x/size", id="unknown key"),
-    pytest.param({"data": [1], "a/b~c": 1}, "unknown-field", "/x/a~1b~0c", id="escaped key"),
-    pytest.param({}, "missing-field", "/x/data", id="nothing"),
-    pytest.param({"shape": [1], "dtype": "int8"}, "missing-field", "/x/data", id="no data"),
-    pytest.param({"data": [1], "b64": "AA=="}, "invalid-field", "/x/b64", id="data twice"),
-    pytest.param({"b64": "AA==", "shape": [1]}, "missing-field", "/x/dtype", id="bytes of what"),
-    pytest.param({"b64": "AA==", "dtype": "int8"}, "missing-field", "/x/shape", id="no shape"),
-    pytest.param({"data": [1], "dtype": "int7"}, "unknown-dtype", "/x/dtype", id="no dtype"),
-    pytest.param({"data": [1], "dtype": None}, "unknown-dtype", "/x/dtype", id="null dtype"),
-    pytest.param({"data": [1], "shape": 1}, "invalid-field", "/x/shape", id="no list"),
-    pytest.param({"data": [1], "shape": [1, -1]}, "invalid-field", "/x/shape/1", id="negative"),
-    pytest.param({"data": [1], "shape": [1.0]}, "invalid-field", "/x/shape/0", id="fraction"),
-    pytest.param({"data": [1], "shape": [True]}, "invalid-field", "/x/shape/0", id="boolean"),
-    pytest.param({"data": [1], "shape": [2]}, "shape-mismatch", "/x/data", id="too few"),
-    pytest.param({"data": [[1, 2]], "shape": [2, 1]}, "shape-mismatch", "/x/data", id="turned"),
-    pytest.param({"data": [[]], "shape": [0, 3]}, "shape-mismatch", "/x/data", id="empty, turned"),
-    pytest.param({"data": [], "shape": [10**9] * 2}, "limit-exceeded", "/x", id="huge"),
-    pytest.param({"data": [], "shape": [10**18] * 9}, "limit-exceeded", "/x", id="beyond 64 bits"),
-    pytest.param({"data": [], "shape": [1] * 17}, "limit-exceeded", "/x", id="rank"),
-    pytest.param({"data": {"data": [1]}}, "invalid-element", "/x/data", id="data in data"),
-    pytest.param(
-        {"shape": [1], "dtype": "complex64", "data": [1]},
-        "shape-mismatch",
-        "/x/data",
-        id="half a pair",
-    ),
-    *(
-        pytest.param({"b64": text, "shape": [1], "dtype": dtype}, code, "/x/b64", id=name)
-        for name, text, dtype, code in [
-            ("no text", 5, "int8", "invalid-field"),
-            ("no base64", "A?==", "int8", "invalid-field"),
-            ("no padding", "AA", "int8", "invalid-field"),
-            ("white space", "AA==\n", "int8", "invalid-field"),
-            ("other letters", "é", "int8", "invalid-field"),
-            ("too many bytes", "AAA=", "int8", "shape-mismatch"),
-            ("too few bytes", "AAA=", "float32", "shape-mismatch"),
-            ("no boolean", "Ag==", "bool", "invalid-element"),
-        ]
-    ),
-]
-
-
-@ENGINES
-@pytest.mark.parametrize(("value", "code", "pointer"), OBJECTS)
-def test_an_object_that_is_no_tensor_is_refused_with_the_place(
-    value: object, code: str, pointer: str, padding: str
-) -> None:
-    """Unknown, missing and contradicting keys."""
-    error = refusal(json.dumps(value), padding)
-    assert (error.code, error.places[0].pointer) == (code, pointer)
+def test_an_error_has_what_was_found(text: str, dtype: str, detail: str) -> None:
+    """The detail has the expected and the found value."""
+    assert detail in read_error(text, dtype=dtype).detail
 
 
 def test_a_shape_mismatch_names_both_shapes() -> None:
-    """What is stated, and what is there."""
-    error = refusal('{"shape": [2, 3], "data": [1, 2]}')
+    """The stated shape and that of the data."""
+    error = read_error('{"shape": [2, 3], "data": [1, 2]}')
     assert "states shape (2, 3); its data has shape (2,)" in error.detail
     assert error.hint is not None
     assert "6 numbers" in error.hint
 
 
-@pytest.mark.parametrize("unit", ["[%s]", '{"dtype": "complex64", "data": [%s]}'])
-def test_sizes_over_the_limits_are_refused_with_the_setting(unit: str) -> None:
-    """Elements and rank; a pair is one element and adds no axis."""
-    element = "1" if unit == "[%s]" else "[1, 1]"
-    assert read(unit % ", ".join([element] * 1000))[0].numel() == 1000
-    error = refusal(unit % ", ".join([element] * 1001))
-    assert error.code == "limit-exceeded"
-    assert "has 1001 elements; the limit is 1000 (SERVICE_MAX_ELEMENTS)" in error.detail
-    assert read(unit % ("[" * 15 + element + "]" * 15))[0].dim() == 16
-    error = refusal(unit % ("[" * 16 + element + "]" * 16))
-    assert error.code == "limit-exceeded"
-    assert "has rank 17; the limit is 16 (SERVICE_MAX_RANK)" in error.detail
-
-
-def test_large_documents_of_many_shapes_are_read_by_the_large_engine() -> None:
-    """Long texts of floats, integers, and integers that turn out to be floats."""
-    context = replace(READING, max_elements=10**6)
+def test_large_documents_are_read_exactly() -> None:
+    """Floats, integers, and integers with one float at the end."""
+    context = replace(OPERAND_CONTEXT, max_elements=10**6)
     for values in (
         np.random.default_rng(0).standard_normal((20, 30)),
         np.arange(600).reshape(20, 30),
@@ -399,16 +223,6 @@ def test_large_documents_of_many_shapes_are_read_by_the_large_engine() -> None:
         body = json.dumps({"x": values.tolist(), "dtype": "float64"}).encode()
         x = CODEC.decode(body, norm, context).operands[0]
         assert bits(x) == bits(torch.from_numpy(values.astype(np.float64)))
-
-
-def test_bytes_are_taken_over_without_a_copy() -> None:
-    """A tensor's bytes are the tensor's own memory, both ways."""
-    data = bytearray(b"\1\0\2\0")
-    x = from_bytes(data, DTYPES["int16"], (2,), "/x")
-    data[0] = 7
-    assert x.tolist() == [7, 2]
-    assert bytes(to_bytes(x)) == bytes(data)
-    assert bytes(to_bytes(x.flip(0))) == b"\2\0\7\0"
 
 
 RAW = st.sampled_from(list(DTYPES.values())).flatmap(
@@ -423,10 +237,10 @@ RAW = st.sampled_from(list(DTYPES.values())).flatmap(
 @given(
     RAW, st.sampled_from(["nested", "flat", "base64"]), st.sampled_from([b"", b" " * LARGE_BYTES])
 )
-def test_every_answer_can_be_posted_back_bit_for_bit(
+def test_every_result_can_be_sent_back_bit_for_bit(
     raw: tuple[Any, tuple[int, ...], Any], output: str, padding: bytes
 ) -> None:
-    """Random bytes of every dtype; of a NaN, the text keeps that it is one, base64 its bits."""
+    """Random bytes of every dtype; text keeps that an element is NaN, base64 its bits."""
     dtype, shape, random = raw
     count = math.prod(shape) * dtype.itemsize
     data = bytearray(random.randbytes(count))
@@ -434,7 +248,7 @@ def test_every_answer_can_be_posted_back_bit_for_bit(
         data = bytearray(byte & 1 for byte in data)
     x = from_bytes(data, dtype, shape, "/x")
     body = b'{"x": %b}%b' % (b"".join(CODEC.result(x, output)), padding)
-    call = CODEC.decode(body, norm, READING)
+    call = CODEC.decode(body, norm, OPERAND_CONTEXT)
     assert bits(call.operands[0]) == bits(x)
     assert output != "base64" or to_bytes(call.operands[0]) == data
     assert call.warnings == ()

@@ -1,4 +1,4 @@
-"""The quick way of small plain requests: it gives what the general way gives, or nothing."""
+"""The fast path of small plain requests gives the call of the general path, or None."""
 
 from dataclasses import replace
 from typing import Any
@@ -19,7 +19,7 @@ from service.core.dtypes import DTYPES
 from service.operations import REGISTRY
 from service.registry import Op
 
-READING = DecodeContext(max_elements=100, dtype=DTYPES["float32"], max_deadline_ms=1000)
+CONTEXT = DecodeContext(max_elements=100, dtype=DTYPES["float32"], max_deadline_ms=1000)
 MATMUL, EINSUM, NORM = (REGISTRY[name] for name in ("matmul", "einsum", "norm"))
 PAIR = {"a": [[1, 2.5]], "b": [[3.0], [-4]]}
 
@@ -29,7 +29,7 @@ vectors = st.lists(numbers, min_size=1, max_size=4)
 
 @st.composite
 def matrices(draw: st.DrawFn) -> list[list[float]]:
-    """Nested lists with rows of one length."""
+    """Draw nested lists with rows of one length."""
     columns = draw(st.integers(0, 4))
     rows = draw(st.integers(1, 4))
     return [[draw(numbers) for _ in range(columns)] for _ in range(rows)]
@@ -48,17 +48,17 @@ def matrices(draw: st.DrawFn) -> list[list[float]]:
         },
     ),
 )
-def test_both_ways_give_the_same_call(operands: list[Any], fields: dict[str, str]) -> None:
-    """What the quick way reads, the general way reads alike, bit for bit."""
+def test_both_paths_give_the_same_call(operands: list[Any], fields: dict[str, str]) -> None:
+    """The tensors are equal bit for bit."""
     body = orjson.dumps(fields | {"operands": operands})
-    quick = read_quick(body, EINSUM, READING)
-    document = read_document(body, None, READING)
-    general = build_call(EINSUM, document, take_operands(document, EINSUM, READING), READING)
-    assert quick is not None
-    assert [torch.equal(x, y) for x, y in zip(quick.operands, general.operands, strict=True)]
-    assert [x.dtype for x in quick.operands] == [x.dtype for x in general.operands]
+    fast = read_quick(body, EINSUM, CONTEXT)
+    document = read_document(body, None, CONTEXT)
+    general = build_call(EINSUM, document, take_operands(document, EINSUM, CONTEXT), CONTEXT)
+    assert fast is not None
+    assert all(torch.equal(x, y) for x, y in zip(fast.operands, general.operands, strict=True))
+    assert [x.dtype for x in fast.operands] == [x.dtype for x in general.operands]
     for name in ("op", "params", "strategy", "device", "output", "deadline_ms", "warnings"):
-        assert getattr(quick, name) == getattr(general, name), name
+        assert getattr(fast, name) == getattr(general, name), name
 
 
 @pytest.mark.parametrize(
@@ -91,37 +91,37 @@ def test_both_ways_give_the_same_call(operands: list[Any], fields: dict[str, str
         pytest.param(NORM, b'{"x": [1]%b}' % (b" " * SMALL_BYTES), id="a large body"),
     ],
 )
-def test_doubt_is_left_to_the_general_way(op: Op[Any], body: bytes) -> None:
-    """What is not plain gives nothing, so that one place words all errors."""
-    assert read_quick(body, op, READING) is None
+def test_other_requests_are_left_to_the_general_path(op: Op[Any], body: bytes) -> None:
+    """Errors are raised by the general path alone."""
+    assert read_quick(body, op, CONTEXT) is None
 
 
 @pytest.mark.parametrize(
-    "reading",
+    "context",
     [
-        pytest.param(replace(READING, max_nesting=3), id="nesting"),
-        pytest.param(replace(READING, max_rank=1), id="rank"),
+        pytest.param(replace(CONTEXT, max_nesting=3), id="nesting"),
+        pytest.param(replace(CONTEXT, max_rank=1), id="rank"),
     ],
 )
-def test_tight_limits_are_left_to_the_general_way(context: DecodeContext) -> None:
-    """A limit that a small matrix may meet is checked where its error is worded."""
+def test_tight_limits_are_left_to_the_general_path(context: DecodeContext) -> None:
+    """A limit that a small matrix may exceed is checked there."""
     assert read_quick(orjson.dumps(PAIR), MATMUL, context) is None
 
 
 @pytest.mark.parametrize(
     ("shape", "tight"),
     [
-        pytest.param((2, 3), replace(READING, max_elements=5), id="elements"),
-        pytest.param((1, 2, 3), replace(READING, max_rank=2), id="rank"),
-        pytest.param((1, 2, 3), replace(READING, max_nesting=4), id="nesting"),
+        pytest.param((2, 3), replace(CONTEXT, max_elements=5), id="elements"),
+        pytest.param((1, 2, 3), replace(CONTEXT, max_rank=2), id="rank"),
+        pytest.param((1, 2, 3), replace(CONTEXT, max_nesting=4), id="nesting"),
     ],
 )
-def test_arrays_over_a_limit_are_left_to_the_general_way(
+def test_arrays_over_a_limit_are_left_to_the_general_path(
     shape: tuple[int, ...], tight: DecodeContext
 ) -> None:
     """Those of large bodies, which were parsed as arrays."""
     within, over = (
-        plain_call({"x": np.ones(shape)}, NORM, context) for context in (READING, tight)
+        plain_call({"x": np.ones(shape)}, NORM, context) for context in (CONTEXT, tight)
     )
     assert within is not None
     assert over is None

@@ -1,4 +1,4 @@
-"""Results as JSON text: shortest digits, words for what is no number, strings, summaries."""
+"""Results as JSON text: shortest digits, words for nonfinite numbers, strings, summaries."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ NAN, INF = math.nan, math.inf
 
 
 def written(x: Tensor, output: str = "nested") -> Any:
-    """The object of a result, read by the standard library."""
+    """Return the object of a result, read by the standard library."""
     return json.loads(b"".join(result_json(x, output)), parse_constant=pytest.fail)
 
 
@@ -38,7 +38,9 @@ def written(x: Tensor, output: str = "nested") -> Any:
         pytest.param(torch.empty(0), [], [], id="empty"),
         pytest.param(torch.empty(2, 0, 3), [[], []], [], id="empty inside"),
         pytest.param(torch.empty(0, 3, dtype=torch.int64), [], [], id="empty int64"),
-        pytest.param(torch.arange(4).reshape(2, 2).T, [[0, 2], [1, 3]], [0, 2, 1, 3], id="turned"),
+        pytest.param(
+            torch.arange(4).reshape(2, 2).T, [[0, 2], [1, 3]], [0, 2, 1, 3], id="transposed"
+        ),
         pytest.param(torch.tensor([1.5]).expand(2, 2), [[1.5, 1.5]] * 2, [1.5] * 4, id="expanded"),
         pytest.param(torch.tensor([True, False]), [True, False], [True, False], id="booleans"),
         pytest.param(torch.tensor([0.5], dtype=torch.float16), [0.5], [0.5], id="float16"),
@@ -73,7 +75,7 @@ def written(x: Tensor, output: str = "nested") -> Any:
     ],
 )
 def test_data_are_nested_or_flat(x: Tensor, nested: object, flat: object) -> None:
-    """With shape and dtype beside them."""
+    """Shape and dtype stand beside them."""
     for output, data in (("nested", nested), ("flat", flat)):
         answer = written(x, output)
         assert list(answer) == ["shape", "dtype", "data"]
@@ -84,19 +86,19 @@ def test_data_are_nested_or_flat(x: Tensor, nested: object, flat: object) -> Non
 
 
 def test_none_gives_shape_and_dtype_alone() -> None:
-    """For those who want to know how long it took."""
+    """The data are left out."""
     assert written(torch.ones(2, 3), "none") == {"shape": [2, 3], "dtype": "float32"}
 
 
 def test_base64_holds_the_little_endian_bytes() -> None:
-    """Row by row, whatever the strides are."""
+    """In row-major order, for any strides."""
     x = torch.tensor([[1, 2], [3, 4]], dtype=torch.int16).T
     assert written(x, "base64") == {"shape": [2, 2], "dtype": "int16", "b64": "AQADAAIABAA="}
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_float64_is_written_in_the_fewest_digits(value: float) -> None:
-    """Those of its repr."""
+    """The digits of its repr."""
     text = b"".join(result_json(torch.tensor([value], dtype=torch.float64), "nested"))
     (number,) = json.loads(text, parse_float=Decimal)["data"]
     assert number == Decimal(repr(value))
@@ -105,19 +107,19 @@ def test_a_float64_is_written_in_the_fewest_digits(value: float) -> None:
 
 @given(st.floats(allow_nan=False, allow_infinity=False, width=32))
 def test_a_float32_is_written_in_the_fewest_digits(value: float) -> None:
-    """Those of numpy's str, and none of the float64 that it is inside."""
+    """The digits of numpy's str, not of the float64 of equal value."""
     text = b"".join(result_json(torch.tensor([value]), "nested"))
     (number,) = json.loads(text, parse_float=Decimal)["data"]
     assert number == Decimal(str(np.float32(value)))
 
 
 def summary(x: Tensor) -> Any:
-    """The summary of a tensor."""
+    """Return the summary of a tensor."""
     return written(x, "summary")["summary"]
 
 
-def test_a_summary_says_what_can_be_said_without_the_data() -> None:
-    """Least, greatest, mean and norm, counts, a corner and a digest."""
+def test_a_summary_describes_a_tensor_without_its_data() -> None:
+    """Extremes, mean and norm, counts, a corner and a digest."""
     x = torch.arange(1.0, 10).reshape(3, 3)
     assert written(x, "summary") == {
         "shape": [3, 3],
@@ -214,8 +216,8 @@ def test_a_summary_says_what_can_be_said_without_the_data() -> None:
         ),
     ],
 )
-def test_a_summary_holds_for(x: Tensor, expected: dict[str, object]) -> None:
-    """Numbers that are not finite, empty tensors, extreme magnitudes, every kind of dtype."""
+def test_a_summary_of_special_tensors(x: Tensor, expected: dict[str, object]) -> None:
+    """Nonfinite numbers, empty tensors, extreme magnitudes, every kind of dtype."""
     found = summary(x)
     assert {name: found[name] for name in expected} == expected
     assert orjson.loads(b"".join(result_json(x, "summary")))

@@ -1,0 +1,66 @@
+"""A plan as a request: what a call means and costs. Nothing is computed."""
+
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Final
+
+from service.codecs import DecodeContext
+from service.core.response import HttpResponse
+from service.executors import Bytes, ProcessPool
+from service.http.negotiation import JSON
+from service.http.serializers import plan_answer
+from service.pipeline.dispatch import Executor, dispatch
+from service.pipeline.request import PipelineRequest
+
+UNLIMITED: Final = 2**1100
+
+
+class ExplanationRequest(PipelineRequest):
+    """A request of `/{op}/plan`."""
+
+    __slots__ = ()
+
+    def respond(self, body: Bytes, query: bytes) -> HttpResponse | Awaitable[HttpResponse]:
+        """Return the response to a whole body: at once, or to be awaited if it takes time."""
+        self.start(body, query)
+        negotiated = self.negotiated
+        if not self.may_wait:
+            self.call = negotiated.reader.try_decode(body, negotiated.op, self.context, self.fields)
+        if self.call is None:
+            return dispatch(self)
+        self.is_prepared = True
+        if self.service.engine.plans_at_once(negotiated.op.name, self.call.specs):
+            return self.run()
+        return dispatch(self)
+
+    @property
+    def context(self) -> DecodeContext:
+        """Limits that the body is decoded with; the plan itself says that a size is too large."""
+        return replace(self.service.context, shapes=True, max_elements=UNLIMITED)
+
+    @property
+    def deadline_ms(self) -> int:
+        """Deadline of the server: that of the call is a part of what is planned."""
+        return self.service.settings.deadline_ms
+
+    def decoding_pool(self) -> ProcessPool | None:
+        """Return None: a plan is made in this process."""
+        return None
+
+    def prepare(self) -> None:
+        """Decode the body."""
+        self.call = self.decode()
+        self.is_prepared = True
+
+    def choose_executor(self) -> Executor:
+        """Return the threads: strategies may have to be measured first."""
+        return self.service.threads
+
+    def run(self) -> HttpResponse:
+        """Return the explanation of the plan."""
+        engine, call = self.service.engine, self.call
+        assert call is not None  # noqa: S101  # it has been prepared
+        spec = engine.call_spec(call)
+        engine.measure_once(spec.op, spec.specs)
+        answer = plan_answer(spec, engine.planner.explain(spec))
+        return HttpResponse.of(JSON, (answer.model_dump_json(exclude_unset=True).encode(),))

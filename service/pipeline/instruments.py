@@ -1,0 +1,42 @@
+"""Gauges and counters of the parts of the service."""
+
+from functools import partial
+
+from service.observability.metrics import Metrics
+from service.pipeline.service import READY, Service
+
+
+def add_instruments(metrics: Metrics, service: Service) -> None:
+    """Add an instrument for each part of the service that is worth watching."""
+    settings, pools = service.settings, (service.workers, service.race_workers)
+    workers = [pool for pool in pools if pool is not None]
+    readiness = service.engine.planner.devices.readiness
+
+    def is_ready(device: str) -> bool:
+        return readiness.reason(device) is None
+
+    if workers:
+        about = "Worker processes that died, or were killed."
+        metrics.counter("worker_ends", about, lambda: sum(pool.ends for pool in workers))
+    for device, process in service.device_processes.items():
+        about = "Processes of a device that died, or were replaced."
+        metrics.counter("owner_ends", about, partial(getattr, process, "ends"), device=device)
+        about = "1 if calls can have the device."
+        metrics.gauge("device_ready", about, partial(is_ready, device), device=device)
+        calls = partial(getattr, process, "inside")
+        metrics.gauge("device_calls", "Calls that run or wait there.", calls, device=device)
+    held = "Bytes of bodies that are received or worked on."
+    metrics.gauge("bytes_in_flight", held, lambda: service.inflight.held)
+    metrics.gauge("ready", "1 if calls are taken.", lambda: service.phase == READY)
+    for name, pool, slots in (
+        ("thread", service.threads, settings.slots),
+        ("race", service.race_workers or service.race_threads, 1),
+        ("process", service.workers, settings.processes),
+    ):
+        if pool is None:  # without worker processes
+            continue
+        calls = partial(getattr, pool, "inside")
+        metrics.gauge("calls_inside", "Calls that run or wait.", calls, executor=name)
+        metrics.gauge("slots", "Calls that can run at once.", partial(int, slots), executor=name)
+        room = partial(int, settings.queue)
+        metrics.gauge("queue_room", "Calls that may wait for a slot.", room, executor=name)

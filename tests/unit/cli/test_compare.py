@@ -1,0 +1,82 @@
+"""Tests of `python -m service compare` at one size."""
+
+import json
+import re
+import shlex
+from typing import Any
+
+import pytest
+
+from service.__main__ import main
+from service.cli import compare as command
+from tests.unit.cli.commands import SMALL, Output, refused, run
+
+
+def test_compare_prints_a_table(capsys: Output) -> None:
+    """The table has a row for each strategy; words mark the fastest and the baseline."""
+    text = run(capsys, f"compare matmul {SMALL}")
+    assert text.startswith("matmul of 2×3 and 3×4, float32\n")
+    rows = [line.split()[0] for line in text.splitlines() if re.search(r" cpu +[1-9]", line)]
+    assert rows[0] == "loops"
+    assert rows[-2:] == ["torch", "numpy"]
+    assert text.count("fastest") == text.count("baseline") == 1
+
+
+def test_compare_prints_json(capsys: Output) -> None:
+    """`--json` prints the report as HTTP answers it, and nothing else."""
+    answer: dict[str, Any] = json.loads(run(capsys, f"compare matmul {SMALL} --json"))
+    assert answer["op"] == "matmul"
+    assert answer["shapes"] == [[2, 3], [3, 4]]
+    assert answer["baseline"] == "loops"
+    assert all(row["agrees"] for row in answer["rows"])
+
+
+def test_compare_takes_every_field(capsys: Output) -> None:
+    """Fields of the operation and of the race are options, checked as those of a request."""
+    line = (
+        "compare broadcast --shapes 3 '()' --op add --to 2x3 --views '[\":\", null]' --dtype FP64 "
+        "--strategies torch numpy --devices cpu --baseline numpy --repeat 2 --rtol 0.1 "
+        "--atol 1e-3 --budget-ms 5 --deadline-ms 1000 --seed 7"
+    )
+    text = run(capsys, line)
+    assert text.startswith("broadcast op=add views=(':', '...') to=(2, 3) of 3 and (), float64\n")
+    answer = json.loads(run(capsys, f"{line} --json"))
+    assert [row["strategy"] for row in answer["rows"]] == ["torch", "numpy"]
+    assert (answer["baseline"], answer["dtype"]) == ("numpy", "float64")
+
+
+def test_skipped_strategies_have_their_reason(capsys: Output) -> None:
+    """The reason why a strategy was skipped is printed below the table."""
+    text = run(capsys, "compare norm --ord inf --shapes 5 --budget-ms 1")
+    assert "skipped scaled: " in text
+    assert "ord" in text.partition("skipped scaled: ")[2].splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("compare matmul", "compare matmul needs --shapes or --sweep\nhint: "),
+        ("compare matmul --shapes 2 2 --strategies lops", "hint: did you mean 'loops'?"),
+        ("compare matmul --shapes 2 2 --devices cuda:7", "this host has "),
+        ("compare matmul --shapes 2 2 --repeat many", "repeat is an integer from 1 to 1000"),
+    ],
+)
+def test_invalid_races(capsys: Output, arguments: str, message: str) -> None:
+    """An invalid race is an error with a hint."""
+    assert message in refused(capsys, arguments)
+
+
+def test_a_wrong_setting(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An invalid variable of the environment is an error that names it."""
+    monkeypatch.setenv("SERVICE_THREADS", "none")
+    assert "SERVICE_THREADS: " in refused(capsys, f"compare matmul {SMALL}")
+
+
+def test_interrupted(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends a race without a traceback."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "enter", interrupt)
+    assert main(shlex.split(f"compare matmul {SMALL}")) == 130

@@ -1,0 +1,47 @@
+"""Tests of `python -m service plan`."""
+
+import json
+import re
+
+from tests.unit.cli.commands import Output, refused, run
+
+
+def test_plan(capsys: Output) -> None:
+    """A plan has result, work, estimates, path and the equivalent line of torch."""
+    line = "plan einsum 'ij,jk,kl->il' --shapes 10x1000 1000x10 10x500"
+    text = run(capsys, line)
+    assert "10×500 float32, 5,000 elements, 19.5 KiB" in text
+    assert "150,000 multiply-adds" in text
+    assert 'torch.einsum("ij,jk,kl->il", x0, x1, x2)' in text
+    assert "operands are counted from 0" in text
+    assert re.search(r"2 +0 and 1 +kl,ik->il +10×500 +50,000", text)
+    answer = json.loads(run(capsys, f"{line} --json"))
+    assert answer["work"]["multiply_adds"] == 150_000
+    assert answer["accepted"] is True
+
+
+def test_plan_without_intermediates(capsys: Output) -> None:
+    """The memory of a call without intermediates is that of operands and result."""
+    text = run(capsys, "plan matmul --shapes 2x3 3x4 --strategy torch")
+    assert re.search(r"memory +104 bytes; no intermediate", text)
+
+
+def test_plan_of_a_broadcast(capsys: Output) -> None:
+    """A plan of a broadcast shows the aligned axes and the stored bytes."""
+    text = run(capsys, "plan broadcast --op mul --shapes 4x2x3 1x3")
+    assert re.search(r"-3 +4 +4 kept +added", text)
+    assert re.search(r"-2 +2 +2 kept +1 stretched", text)
+    assert re.search(r"1 +1×3 +\(3, 1\) +\(0, 0, 1\) +12 bytes +96 bytes", text)
+
+
+def test_plan_of_a_call_that_would_not_run(capsys: Output) -> None:
+    """A plan says why a call would not run; an unsupported one has no estimate."""
+    text = run(capsys, "plan matmul --shapes 10000x10000 10000x10000 --strategy loops")
+    assert "NO: elements of the result" in text
+    text = run(capsys, "plan norm --shapes 2x2 --ord nuc --strategy loops")
+    assert re.search(r"loops +cpu +- +NO: does not take ord nuc", text)
+
+
+def test_plan_without_shapes(capsys: Output) -> None:
+    """A plan needs the shapes of the operands."""
+    assert "plan matmul needs --shapes\nhint: --shapes 5x784" in refused(capsys, "plan matmul")

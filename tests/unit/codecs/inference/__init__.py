@@ -1,0 +1,1 @@
+"""Tests of service/codecs/inference, a module each."""

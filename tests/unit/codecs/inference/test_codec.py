@@ -1,0 +1,119 @@
+"""The codec of one inference request: length of the JSON, ids, cached headers, responses."""
+
+import json
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+import torch
+
+from service.codecs import DecodeContext
+from service.codecs.binary.slices import CACHED_HEADER_BYTES
+from service.codecs.inference import codec as module
+from service.codecs.inference.codec import SHORT_TEXT_BYTES, Inference
+from service.codecs.media_types import BYTES, JSON
+from service.core.call import Outcome
+from service.core.dtypes import DTYPES
+from service.core.timing import Timings
+from service.errors import MalformedBodyError, UnknownFieldError
+from service.operations import REGISTRY
+
+CONTEXT = DecodeContext(max_elements=10_000, dtype=DTYPES["float32"], max_deadline_ms=1000)
+NORM = REGISTRY["norm"]
+DATA = np.array([3, 4], np.float32).tobytes()
+INPUT = {"name": "x", "shape": [2], "datatype": "FP32", "parameters": {"binary_data_size": 8}}
+
+
+def header(**fields: object) -> bytes:
+    """Return the JSON of a request with binary data."""
+    return orjson.dumps({**fields, "inputs": [INPUT]})
+
+
+def response(codec: Inference, result: torch.Tensor, **fields: Any) -> tuple[Any, bytes]:
+    """Return the JSON of a response and the bytes after it."""
+    made = Outcome("norm", result, "torch", "cpu", 1, True, **fields)
+    encoded = codec.answer(made, codec.result(result, "nested"), Timings(), "id")
+    body = b"".join(encoded.chunks)
+    length = int(dict(encoded.headers).get(b"inference-header-content-length", len(body)))
+    return json.loads(body[:length]), body[length:]
+
+
+@pytest.mark.parametrize("padding", [0, CACHED_HEADER_BYTES])
+@pytest.mark.parametrize("number", ["1", "2", 'with "quotes"', "\u20ac", None])
+def test_each_request_has_its_own_id(number: str | None, padding: int) -> None:
+    """With short headers, which are cached, and with long ones."""
+    text = header(**({} if number is None else {"id": number})) + b" " * padding
+    codec = Inference("auto", len(text))
+    (x,) = codec.decode(text + DATA, NORM, CONTEXT).operands
+    assert x.tolist() == [3, 4]
+    answer, rest = response(codec, torch.ones(1))
+    assert answer.get("id") == number
+    assert rest == b""
+
+
+def test_a_header_is_parsed_once_for_all_ids() -> None:
+    """The cache has the text without the id."""
+    module._read_request_cached.cache_clear()
+    for number in range(5):
+        text = header(id=str(number))
+        Inference("auto", len(text)).decode(text + DATA, NORM, CONTEXT)
+    assert module._read_request_cached.cache_info().misses == 1
+
+
+@pytest.mark.parametrize("length", [0, -1, 10_000])
+def test_a_length_beyond_the_body_is_refused(length: int) -> None:
+    """The body begins with JSON of that length."""
+    with pytest.raises(MalformedBodyError, match="Inference-Header-Content-Length"):
+        Inference("auto", length).decode(header() + DATA, NORM, CONTEXT)
+
+
+def test_a_query_string_is_refused() -> None:
+    """The parameters are in the body."""
+    with pytest.raises(UnknownFieldError, match="'dim'"):
+        Inference("auto").decode(header(), NORM, CONTEXT, {"dim": "0"})
+
+
+def test_a_response_in_json() -> None:
+    """Integers are numbers of any size, and warnings one text."""
+    codec = Inference("auto")
+    codec.decode(
+        orjson.dumps({"inputs": [{**INPUT, "parameters": None, "data": [3, 4]}]}), NORM, CONTEXT
+    )
+    assert (codec.media_type, codec.element_ns) == (JSON, 30)
+    answer, _ = response(codec, torch.tensor([[2**60, 1]]), warnings=("one", "two"))
+    assert answer == {
+        "model_name": "norm",
+        "model_version": "torch",
+        "parameters": {"device": "cpu", "warnings": "one\ntwo"},
+        "outputs": [{"name": "result", "datatype": "INT64", "shape": [1, 2], "data": [2**60, 1]}],
+    }
+
+
+def test_a_response_with_binary_data() -> None:
+    """The JSON has their size."""
+    text = header(parameters={"binary_data_output": True})
+    codec = Inference("auto", len(text))
+    codec.decode(text + DATA, NORM, CONTEXT)
+    assert (codec.media_type, codec.element_ns) == (BYTES, 0)
+    answer, rest = response(codec, torch.tensor([3.0, 4.0]))
+    assert answer["outputs"][0]["parameters"] == {"binary_data_size": 8}
+    assert rest == DATA
+
+
+def test_long_text_is_decoded_on_a_thread() -> None:
+    """Long binary data are not: they are not parsed."""
+    values = [0.5] * 5000
+    text = orjson.dumps(
+        {"inputs": [{**INPUT, "shape": [5000], "parameters": None, "data": values}]}
+    )
+    assert len(text) > SHORT_TEXT_BYTES
+    assert Inference("auto").try_decode(text, NORM, CONTEXT) is None
+    text = orjson.dumps(
+        {"inputs": [{**INPUT, "shape": [5000], "parameters": {"binary_data_size": 20_000}}]}
+    )
+    body = text + np.array(values, np.float32).tobytes()
+    call = Inference("auto", len(text)).try_decode(body, NORM, CONTEXT)
+    assert call is not None
+    assert call.operands[0].tolist() == values
+    assert Inference("auto").thread_bytes < Inference("auto", len(text)).thread_bytes

@@ -1,0 +1,65 @@
+"""The fork server, which may die at any time."""
+
+import os
+import signal
+import socket
+import sys
+from dataclasses import replace
+from threading import Thread
+
+import pytest
+
+from service.errors import WorkerDiedError
+from service.executors import Config, ForkServer, ProcessPool
+from service.executors.shared_memory import SharedBuffer
+from tests.unit.executors.processes import LONG_MS, is_alive, pid_of, until
+
+CONFIG = Config(make="tests.unit.executors.handlers:obey", memory_bytes=2**28)
+
+
+async def test_the_fork_server_dies() -> None:
+    """Its workers stay, and another one is started for the next worker."""
+    fork_server = ForkServer(())
+    fork_server.warm()
+    fork_server.warm()
+    executor = ProcessPool(fork_server.fork, lambda: CONFIG, slots=1, queue=1)
+    first = await pid_of(executor)
+    pid = fork_server.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: not is_alive(pid))
+    assert await pid_of(executor) == first
+    os.kill(first, signal.SIGKILL)
+    assert await pid_of(executor) != first
+    await executor.close()
+    fork_server.close()
+    fork_server.close()
+
+
+async def test_a_fork_server_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is that of a worker that dies."""
+    fork_server = ForkServer(())
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    executor = ProcessPool(fork_server.fork, lambda: CONFIG, slots=1, queue=1)
+    with pytest.raises(WorkerDiedError):
+        await executor.run(b"pid", b"", deadline_ms=LONG_MS)
+    await executor.close()
+    fork_server.close()
+
+
+def test_a_fork_server_that_ends_during_a_fork(template: ForkServer) -> None:
+    """It has received the message and returns no worker: its socket is closed."""
+    template.warm()
+    assert template._running is not None
+    control, theirs = socket.socketpair()
+    worker_socket, _ = pair = socket.socketpair()
+
+    def end() -> None:
+        socket.recv_fds(theirs, 1, 2)
+        theirs.close()
+
+    thread = Thread(target=end)
+    thread.start()
+    with control, pair[0], pair[1], pytest.raises(ConnectionResetError):
+        replace(template._running, control=control).fork(worker_socket, SharedBuffer())
+    thread.join()
