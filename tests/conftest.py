@@ -1,25 +1,12 @@
-"""The app under test, with its lifespan run, and a client of it. Strategies are measured once."""
+"""Fixtures of all tests: the app under test and a client of it. Strategies are measured once."""
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    asynccontextmanager,
-    contextmanager,
-    suppress,
-)
-from pathlib import Path
-from time import sleep
-from typing import IO
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
-import httpx
 import pytest
 from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient
+from httpx import AsyncClient
 
 from service.api.app import create_app
 from service.executors import ForkServer
@@ -27,47 +14,7 @@ from service.operations import REGISTRY
 from service.planning.cost_model import CostModel
 from service.registry import Registry
 from service.settings import Settings
-
-ROOT = Path(__file__).parents[1]
-BASE = "http://service.test"
-# Opens a client of an app with these settings, and perhaps another registry.
-Serve = Callable[..., AbstractAsyncContextManager[AsyncClient]]
-
-
-def client_of(app: FastAPI) -> AsyncClient:
-    """A client of `app`, whose failures come as answers, as from a server."""
-    transport = ASGITransport(app, raise_app_exceptions=False)
-    return AsyncClient(transport=transport, base_url=BASE)
-
-
-@contextmanager
-def serving(stderr: IO[bytes] | None = None, /, **variables: str) -> Iterator[str]:
-    """The address of a real server, in a process of its own; it logs to `stderr`, if given."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "service", "serve", "--port", str(port)]
-    url = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ | variables, stderr=stderr) as process:
-        try:
-            for _ in range(600):
-                with suppress(httpx.TransportError):
-                    if httpx.get(f"{url}/health/ready").status_code == 200:
-                        break
-                assert process.poll() is None, "the server has ended"
-                sleep(0.1)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-@asynccontextmanager
-async def running(app: FastAPI) -> AsyncIterator[FastAPI]:
-    """`app` between its startup, measurements included, and its shutdown."""
-    async with app.router.lifespan_context(app):
-        await app.state.service.warmed_up()
-        yield app
+from tests.rigs.apps import Serve, client_of, running
 
 
 @pytest.fixture(scope="session")
@@ -78,13 +25,13 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def rates() -> CostModel:
-    """What each strategy costs here: measured once for all apps."""
+    """The costs of each strategy on this host, measured once for all apps."""
     return CostModel()
 
 
 @pytest.fixture(scope="session")
 def template() -> Iterator[ForkServer]:
-    """What worker processes are forked from: one for all apps."""
+    """The process that worker processes are forked from, one for all apps."""
     template = ForkServer(("service.pipeline.worker",))
     yield template
     template.close()
@@ -111,7 +58,7 @@ async def client(app: FastAPI) -> AsyncIterator[AsyncClient]:
 
 @pytest.fixture
 def serve(rates: CostModel, template: ForkServer) -> Serve:
-    """Starts a service of one's own, for as long as the context lasts."""
+    """A function that runs another service, with settings of its own, and yields a client of it."""
 
     @asynccontextmanager
     async def serve(

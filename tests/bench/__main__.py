@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.client import Connection, connections, rate
-from tests.bench.figures import Figure, machine
-from tests.bench.parts import part_table
+from tests.bench.codecs import part_table
+from tests.bench.measurements import Figure, machine
 from tests.bench.servers import Server, running
 from tests.bench.workloads import Workload, workloads
 
@@ -29,7 +29,7 @@ APPS = ("service", "tuned", "usual")
 SPLIT = ("decode", "queue", "compute", "encode", "outside")
 
 
-Counters = dict[str, Figure]
+Figures = dict[str, Figure]
 
 
 def split(connection: Connection, workload: Workload) -> dict[str, float]:
@@ -46,17 +46,17 @@ def split(connection: Connection, workload: Workload) -> dict[str, float]:
 
 def split_table() -> Table:
     """An empty table of phases."""
-    found = Table(title="Where the service's time goes, one connection", caption="medians, us")
+    found = Table(title="Time of the service by phase, one connection", caption="medians, us")
     for column in ("body", "n", *SPLIT):
         found.add_column(column, justify="left" if column == "body" else "right")
     return found
 
 
-def measure(workload: Workload, servers: dict[str, Server]) -> tuple[Counters, Counters]:
+def measure(workload: Workload, servers: dict[str, Server]) -> tuple[Figures, Figures]:
     """Latency in microseconds on one connection, and requests a second on eight, by app."""
     latencies: dict[str, list[float]] = {name: [] for name in workload.messages}
     rates: dict[str, list[float]] = {name: [] for name in workload.messages}
-    for turn in range(ROUNDS + 1):
+    for number in range(ROUNDS + 1):
         for name, message in workload.messages.items():
             # Anew in each round: servers close connections that idle while the others have theirs.
             with connections(servers[name].port, 8) as opened:
@@ -64,7 +64,7 @@ def measure(workload: Workload, servers: dict[str, Server]) -> tuple[Counters, C
                 first.exchange(message)
                 times = [first.exchange(message) for _ in range(workload.exchanges)]
                 found = rate(opened, message, max(8, workload.exchanges))
-            if turn:  # the first round warms up
+            if number:  # the first round warms up
                 latencies[name].append(median(times) / 1e3)
                 rates[name].append(found)
     return (
@@ -81,7 +81,7 @@ def table(title: str, unit: str) -> Table:
     return found
 
 
-def row(workload: Workload, figures: Counters, *, higher_is_better: bool) -> list[str]:
+def row(workload: Workload, figures: Figures, *, higher_is_better: bool) -> list[str]:
     """One row: each app, and how many times better the service is."""
     cells = [str(figures[name]) if name in figures else "" for name in APPS]
     for other in ("tuned", "usual"):

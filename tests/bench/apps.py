@@ -1,7 +1,7 @@
-"""The apps that the service is measured against. Run by uvicorn, each in a process of its own.
+"""Apps that the service is measured against, each run by uvicorn in a process of its own.
 
-`usual` is what one writes first with FastAPI: a pydantic model of nested lists, validated element
-by element. `tuned` is the fastest that could be written by hand: bare ASGI, a SIMD parser in, the
+`usual` is the straightforward app with FastAPI: a pydantic model of nested lists, validated element
+by element. `tuned` is the fastest that was written by hand: bare ASGI, a SIMD parser in, the
 array written straight to text out, and no validation at all.
 """
 

@@ -1,4 +1,4 @@
-"""A client that costs little: prepared requests on raw sockets, answers read by their length."""
+"""A cheap client: prepared requests on raw sockets, responses read by their length."""
 
 import re
 import socket
@@ -37,7 +37,7 @@ class Connection:
         self.socket.sendall(message)
 
     def receive(self) -> bool:
-        """Take what has arrived; whether the answer is complete. Answers but 200 raise."""
+        """Read available bytes; return whether the response is complete. Other than 200 raises."""
         count = self.socket.recv_into(self._buffer)
         if not count:
             raise ConnectionError("the server closed the connection")
@@ -66,7 +66,7 @@ class Connection:
         return perf_counter_ns() - started
 
     def phases_us(self) -> dict[str, float]:
-        """The phases that the last answer tells in its Server-Timing header."""
+        """Return the phases in the Server-Timing header of the last response."""
         found = re.search(rb"server-timing: (.*)\r\n", bytes(self._head))
         if found is None:
             raise ConnectionError("the answer has no Server-Timing")
@@ -87,7 +87,7 @@ def connections(port: int, count: int) -> Iterator[list[Connection]]:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of a load: how long it lasted, how long each answer took, and when it was there."""
+    """Duration of a load, and the latency and arrival of each response."""
 
     elapsed_ns: int
     latencies_ns: list[int]
@@ -99,9 +99,9 @@ class Load:
         return len(self.latencies_ns) / self.elapsed_ns * 1e9
 
     def steady_rate(self, until_ns: int) -> float:
-        """Answers a second from the first on, until the load was let run out.
+        """Return responses a second from the first on until `until_ns`.
 
-        The rate of all of it, where hardly any came until then.
+        With fewer than two until then, return the rate of the whole load.
         """
         times = [each for each in self.answered_ns if each <= until_ns]
         if len(times) < 2:
@@ -110,7 +110,7 @@ class Load:
 
 
 def load(opened: list[Connection], message: bytes, more: Callable[[int], bool]) -> Load:
-    """One request under way on each connection, as long as there are to be `more` than so many."""
+    """Keep one request under way on each connection while `more(sent)` is true."""
     latencies: list[int] = []
     answered: list[int] = []
     with DefaultSelector() as selector:

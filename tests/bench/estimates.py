@@ -1,4 +1,4 @@
-"""`make bench-estimates`: how far estimated times are from measured ones, for each strategy.
+"""`make bench-estimates`: estimated times against measured ones, for each strategy.
 
 Sizes are drawn so that their logarithms are uniform, up to what a request may have; what would take
 longer than the limit is left out. A ratio is measured over estimated: above 1, it took longer.
@@ -28,7 +28,7 @@ from service.planning.cost_model import CostModel
 from service.planning.planner import NS_PER_MS, CallSpec, Plan
 from service.registry import Op, parse_params
 from service.settings import Settings
-from tests.bench.figures import machine
+from tests.bench.measurements import machine
 
 RUNS = 5
 
@@ -75,7 +75,7 @@ def ratio(plan: Plan) -> float:
 
 
 def overhead_us(engine: Engine) -> float:
-    """What a run adds to a strategy's own time in `compute_ms`: adapter, wait and clock."""
+    """Overhead of a run in `compute_ms` beside the strategy's own time: adapter, wait and clock."""
     a, b = torch.rand(2, 2), torch.rand(2, 2)
     call = Call("matmul", (a, b), {})
     plan = engine.plan(call)

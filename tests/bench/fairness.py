@@ -1,4 +1,4 @@
-"""`make bench-fairness`: how long a 2 x 2 product takes beside calls that are much work.
+"""`make bench-fairness`: latency of a 2 x 2 product beside expensive calls.
 
 Server and clients share the cores as they come. Each load is one call after another on each of its
 connections, by a process of its own; the small products come one at a time, with pauses.
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.client import Connection, connections, load, request
-from tests.bench.figures import machine
+from tests.bench.measurements import machine
 from tests.bench.servers import started
 from tests.bench.workloads import BYTES, JSON, json_pair, safetensors_pair
 
@@ -30,7 +30,7 @@ SMALL = request("/matmul", b'{"a":[[1,2],[3,4]],"b":[[5,6],[7,8]]}', JSON)
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is asked beside the small products, again and again."""
+    """A call that is repeated beside the small products."""
 
     name: str
     message: bytes
@@ -38,7 +38,7 @@ class Load:
 
 
 def loads() -> Iterator[Load]:
-    """Loops that hold the interpreter, a body of text, and one of bytes."""
+    """Yield loops that hold the interpreter, a body of text, and one of bytes."""
     rng = np.random.default_rng(1)
     a, b = rng.standard_normal((2, 30, 30))
     loops = json_pair(a, b)[:-1] + b',"strategy":"loops"}'
@@ -49,8 +49,8 @@ def loads() -> Iterator[Load]:
     yield Load("bytes", request("/matmul", safetensors_pair(a, b), BYTES))
 
 
-def burden(port: int, message: bytes, count: int) -> None:
-    """Be the process that asks for a load, until it is ended."""
+def generate(port: int, message: bytes, count: int) -> None:
+    """Generate a load in this process until it is ended."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with connections(port, count) as opened:
         load(opened, message, lambda _: True)
@@ -58,9 +58,9 @@ def burden(port: int, message: bytes, count: int) -> None:
 
 @contextmanager
 def beside(port: int, what: Load) -> Iterator[None]:
-    """A load during the block."""
+    """Run a load in another process until the end of the block."""
     process = get_context("spawn").Process(
-        target=burden, args=(port, what.message, what.connections)
+        target=generate, args=(port, what.message, what.connections)
     )
     process.start()
     time.sleep(WARM_S)

@@ -1,4 +1,4 @@
-"""Starts the apps, each in its own process, pinned to a core."""
+"""Server processes of the apps, pinned to a core."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.proxies import free_port
+from tests.rigs.servers import free_port
 
 READY_S = 60.0
 # The hand-tuned app parses whatever it is sent.
@@ -34,7 +34,7 @@ class Server:
 
 
 def commands(port: int) -> dict[str, list[str]]:
-    """How each app is started."""
+    """Return the command of each app."""
     uvicorn = ["uvicorn", "--port", str(port), "--no-access-log", "--loop", "uvloop"]
     uvicorn += ["--http", "httptools", "--log-level", "warning"]
     # Their event loops stand still for seconds: connections would be closed before they are read.
@@ -60,7 +60,7 @@ def started(name: str, core: int | None, **variables: str) -> Iterator[Server]:
     command = [sys.executable, "-m", *commands(port)[name]]
     if core is not None:
         command = ["taskset", "--cpu-list", str(core), *command]
-    # A session of its own: Ctrl-C ends those who call first, and the server when they are done.
+    # A session of its own: Ctrl-C ends the clients first, and the server when they are done.
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, env=os.environ | variables, start_new_session=True
     )
@@ -73,7 +73,7 @@ def started(name: str, core: int | None, **variables: str) -> Iterator[Server]:
 
 
 def wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until something answers on the port; the service, until it is warm."""
+    """Wait until the port is served; for the service, until it is ready."""
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline and process.poll() is None:
         try:

@@ -1,4 +1,4 @@
-"""What is sent to each app, by format and size."""
+"""Requests to each app, by format and size."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Workload:
 
     @property
     def exchanges(self) -> int:
-        """How many exchanges one round has: about a tenth of a second's worth."""
+        """Exchanges of one round, about a tenth of a second of them."""
         return max(3, min(400, 60_000 // self.n**2))
 
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
-from tests.conftest import serving
-from tests.needs import is_required
+from tests.rigs.requirements import is_required
+from tests.rigs.servers import serving
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 ARGUMENTS = [
@@ -62,7 +62,7 @@ class Visit:
 
 
 def missing() -> str | None:
-    """What these tests lack here, if they lack it."""
+    """Return the requirement of these tests that is missing on this host, if any."""
     if CHROMIUM.exists():
         return None
     return f"there is no {CHROMIUM}: install Debian's package chromium, or set CHROMIUM"

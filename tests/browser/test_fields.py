@@ -1,4 +1,4 @@
-"""What the page lists by itself is what the service takes."""
+"""Fields that the page lists are those of the service."""
 
 from typing import Any
 

@@ -106,7 +106,7 @@ CALLS = {
     ],
 )
 async def test_a_snippet_does_the_same(visit: Visit, tmp_path: Path, kind: str, case: str) -> None:
-    """As it is copied, with the file that it names, it runs and gives the numbers of the page."""
+    """Copied with the file that it names, it runs and gives the numbers of the page."""
     state, expected = CALLS[case]
     page = await visit.open(f"#{state}")
     await page.locator("#snippets").get_by_role("button", name=kind, exact=True).click()
@@ -139,7 +139,7 @@ async def in_page(page: Page, code: str, file: Path | None) -> str:
 
 
 async def run(kind: str, code: str, folder: Path) -> str:
-    """What a command or a program prints, in the folder of its file."""
+    """Return the output of a command or a program, run in the folder of its file."""
     command = ["bash", "-euo", "pipefail", "-c"] if kind == "curl" else [sys.executable, "-c"]
     done = await anyio.run_process([*command, code], cwd=folder, check=False)
     assert done.returncode == 0, done.stderr.decode()

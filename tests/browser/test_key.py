@@ -1,10 +1,10 @@
-"""A service that needs a key: the lab page asks for it."""
+"""The lab page with a service that needs a key."""
 
 from playwright.async_api import BrowserContext, expect
-
 from service.api.auth import key_hash, new_key
+
 from tests.browser.conftest import Visit
-from tests.conftest import serving
+from tests.rigs.servers import serving
 
 
 async def test_the_page_takes_a_key(context: BrowserContext) -> None:

@@ -1,16 +1,16 @@
-"""The server that hostile clients meet: with small limits, so that they are soon reached."""
+"""A server with small limits, which hostile requests soon reach."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.record import HEAD_S, MAX_BODY_BYTES, MAX_HEAD_BYTES, REQUEST_S
-from tests.chaos.server import Server, server
+from tests.chaos.settings import HEAD_S, MAX_BODY_BYTES, MAX_HEAD_BYTES, REQUEST_S
+from tests.rigs.servers import Server, server
 
 
 @pytest.fixture(scope="session")
 def victim() -> Iterator[Server]:
-    """One server for all that must not hurt it."""
+    """One server for all requests that must not harm it."""
     with server(
         SERVICE_MAX_BODY_BYTES=str(MAX_BODY_BYTES),
         SERVICE_MAX_HEAD_BYTES=str(MAX_HEAD_BYTES),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tests.chaos.hostile_json import as_operand
-from tests.chaos.record import Coded, Hostile, posts
+from tests.chaos.hostile_request import Coded, Hostile, posts
 
 HUGE: Final = 2**62
 # Of the tensor `x`.

@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from tests.bodies import (
+from tests.chaos.hostile_request import Coded, Hostile, posts
+from tests.rigs.request_bodies import (
     NPY,
     NPZ,
     SAFETENSORS,
@@ -19,7 +20,6 @@ from tests.bodies import (
     zip_of,
     zipped,
 )
-from tests.chaos.record import Coded, Hostile, posts
 
 ONE: Final = np.ones((2, 2), np.float32)
 FILE: Final = npy_of(ONE)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from tests.chaos.record import MAX_BODY_BYTES, MAX_HEAD_BYTES, Hostile, post, posts
+from tests.chaos.hostile_request import Hostile, post, posts
+from tests.chaos.settings import MAX_BODY_BYTES, MAX_HEAD_BYTES
 
 BODY: Final = b'{"x":[3,4]}'
 HIDDEN: Final = b"GET /health/live HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n"

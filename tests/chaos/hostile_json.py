@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from tests.chaos.record import Coded, Hostile, posts
+from tests.chaos.hostile_request import Coded, Hostile, posts
 
 MALFORMED: Final[Coded] = {
     "malformed-json": (

@@ -8,9 +8,9 @@ import zlib
 from typing import Final
 
 from service.codecs.zstd import ZstdCompressor
-from tests.bodies import NPY, NPZ, npy, zip_of
 from tests.chaos.hostile_files import FILE, described
-from tests.chaos.record import Hostile, posts
+from tests.chaos.hostile_request import Hostile, posts
+from tests.rigs.request_bodies import NPY, NPZ, npy, zip_of
 
 GOOD: Final = b'{"x":[3,4]}'
 MUCH: Final = 16 * 2**20

@@ -2,11 +2,11 @@
 
 from typing import Any, Final
 
-from tests.bodies import JSON
 from tests.chaos.hostile_http import BODY, head
 from tests.chaos.hostile_json import BAD_UTF8, MALFORMED, TOO_DEEP
-from tests.chaos.record import Hostile, post, posts
-from tests.inference import BYTES
+from tests.chaos.hostile_request import Hostile, post, posts
+from tests.rigs.inference_bodies import BYTES
+from tests.rigs.request_bodies import JSON
 
 INFER: Final = "/v2/models/norm/infer"
 X: Final[dict[str, Any]] = {"name": "x", "shape": [2], "datatype": "FP32", "data": [3, 4]}

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.bodies import NPY
 from tests.chaos.hostile_calls import GOOD, HUGE
 from tests.chaos.hostile_files import NPY_FILES
 from tests.chaos.hostile_json import BAD_UTF8, DUPLICATES, MALFORMED, TOO_DEEP
-from tests.chaos.record import Coded, Hostile, posts
+from tests.chaos.hostile_request import Coded, Hostile, posts
+from tests.rigs.request_bodies import NPY
 
 PLANS: Final[Mapping[str, tuple[tuple[str, dict[str, Any]], ...]]] = {
     "limit-exceeded": (

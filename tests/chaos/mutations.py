@@ -1,4 +1,4 @@
-"""Changes to a valid body that keep most of it, each drawn from a source of random numbers."""
+"""Random mutations of a valid body that keep most of it."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -37,14 +37,14 @@ Change = Callable[[Random, bytes, bytes], bytes]
 
 
 def span(random: Random, body: bytes) -> tuple[int, int]:
-    """A short part of the body, at times a long one."""
+    """Return a part of the body, mostly a short one."""
     begin = random.randint(0, len(body))
     longest = random.choice((1, 4, 16, len(body)))
     return begin, min(len(body), begin + random.randint(0, longest))
 
 
 def flip(random: Random, body: bytes, other: bytes) -> bytes:
-    """A few bits are the other way."""
+    """Flip a few bits."""
     changed = bytearray(body)
     for _ in range(random.randint(1, 4)):
         if changed:
@@ -53,47 +53,47 @@ def flip(random: Random, body: bytes, other: bytes) -> bytes:
 
 
 def cut(random: Random, body: bytes, other: bytes) -> bytes:
-    """The end is missing."""
+    """Cut off the end."""
     return body[: random.randint(0, len(body))]
 
 
 def drop(random: Random, body: bytes, other: bytes) -> bytes:
-    """A part is missing."""
+    """Remove a part."""
     begin, end = span(random, body)
     return body[:begin] + body[end:]
 
 
 def again(random: Random, body: bytes, other: bytes) -> bytes:
-    """A part stands there several times."""
+    """Repeat a part."""
     begin, end = span(random, body)
     return body[:begin] + body[begin:end] * random.randint(2, 5) + body[end:]
 
 
 def splice(random: Random, body: bytes, other: bytes) -> bytes:
-    """A part is that of another body."""
+    """Replace a part by one of another body."""
     begin, end = span(random, body)
     first, last = span(random, other)
     return body[:begin] + other[first:last] + body[end:]
 
 
 def insert(random: Random, body: bytes, other: bytes) -> bytes:
-    """A piece has come in."""
+    """Insert a piece."""
     at = random.randint(0, len(body))
     return body[:at] + random.choice(PIECES) + body[at:]
 
 
 def number(random: Random, body: bytes, other: bytes) -> bytes:
-    """A number in digits is another one."""
+    """Replace a number in digits."""
     return _replace(random, body, NUMBER, EDGES)
 
 
 def word(random: Random, body: bytes, other: bytes) -> bytes:
-    """A word is another one."""
+    """Replace a word."""
     return _replace(random, body, WORD, WORDS)
 
 
 def integer(random: Random, body: bytes, other: bytes) -> bytes:
-    """An integer in bytes is another one."""
+    """Replace an integer in bytes."""
     size: int = random.choice((1, 2, 4, 8))
     at = random.randint(0, max(0, len(body) - size))
     value: int = random.choice(INTEGERS) % (1 << 8 * size)
@@ -101,7 +101,7 @@ def integer(random: Random, body: bytes, other: bytes) -> bytes:
 
 
 def late(random: Random, body: bytes, other: bytes) -> bytes:
-    """A bit near the end is the other way, where files have their data."""
+    """Flip a bit near the end, where files have their data."""
     at = len(body) - random.randint(1, 16)
     if at < 0 or body.endswith(b"}"):
         return number(random, body, other)
@@ -127,7 +127,7 @@ GENTLE: Final[tuple[Change, ...]] = (number, word, late, late)
 
 
 def mutated(random: Random, body: bytes, other: bytes) -> bytes:
-    """The body after one to three changes, for which `other` may lend a part."""
+    """Return the body after one to three mutations, which may take a part of `other`."""
     changes = random.choice((CHANGES, GENTLE))
     for _ in range(random.choice((1, 1, 2, 3))):
         body = random.choice(changes)(random, body, other)

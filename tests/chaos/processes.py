@@ -1,6 +1,6 @@
-"""The processes of a server, found from outside: by a mark in their environment, which all inherit.
+"""Processes of a server, found by a variable in their environment, which all of them inherit.
 
-A worker whose template has died is nobody's descendant any more; its environment stays.
+A worker whose fork server has died is no descendant of the server any more; its environment stays.
 """
 
 import os
@@ -11,49 +11,49 @@ from typing import Final
 from uuid import uuid4
 
 MARK: Final = "CHAOS_MARK"
-TEMPLATE: Final = b"service.executors"
+EXECUTORS: Final = b"service.executors"
 
 
 def new_mark() -> dict[str, str]:
-    """A variable for the environment of one server, and of no other."""
+    """Return an environment variable that is unique to one server."""
     return {MARK: uuid4().hex}
 
 
 def family(mark: dict[str, str]) -> set[int]:
-    """All processes that run with a mark; none that have ended and wait to be reaped."""
-    told = f"{MARK}={mark[MARK]}".encode()
+    """Return all processes that run with a mark, without those that ended and wait to be reaped."""
+    marked = f"{MARK}={mark[MARK]}".encode()
     return {
         int(name)
         for name in os.listdir("/proc")
-        if name.isdigit() and told in _read(int(name), "environ").split(b"\0")
+        if name.isdigit() and marked in _read(int(name), "environ").split(b"\0")
     }
 
 
-def lane_processes(mark: dict[str, str]) -> set[int]:
-    """Of these the templates and the workers, which are forked from them."""
-    return {pid for pid in family(mark) if TEMPLATE in _read(pid, "cmdline").split(b"\0")}
+def executor_processes(mark: dict[str, str]) -> set[int]:
+    """Return the fork servers of a server, and the workers forked from them."""
+    return {pid for pid in family(mark) if EXECUTORS in _read(pid, "cmdline").split(b"\0")}
 
 
-def is_template(pid: int) -> bool:
-    """Whether a process of a lane is what workers are forked from: these have a thread more."""
+def is_fork_server(pid: int) -> bool:
+    """Return whether an executor process is a fork server: workers have one more thread."""
     return len(_tasks(pid)) < 2
 
 
 def children(pid: int) -> set[int]:
-    """The children of a process, those that have ended included until it has noticed."""
+    """Return the children of a process, those included that ended and were not reaped yet."""
     return {
         int(word) for task in _tasks(pid) for word in _read(pid, f"task/{task}/children").split()
     }
 
 
 def private_bytes(pid: int) -> int:
-    """Memory that a process shares with no other; 0 if it has ended."""
+    """Return the memory that a process shares with no other; 0 if it has ended."""
     lines = _read(pid, "smaps_rollup").splitlines()
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(b"Private_"))
 
 
 def until(condition: Callable[[], object], seconds: float = 20) -> float:
-    """Wait until something is so: the seconds that took. AssertionError if it does not come."""
+    """Wait until `condition()` is true and return the seconds; AssertionError after `seconds`."""
     began = monotonic()
     while not condition():
         assert monotonic() - began < seconds, f"not within {seconds} s"

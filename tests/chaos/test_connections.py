@@ -1,4 +1,4 @@
-"""Clients that hold a connection and give nothing, or little, or take nothing."""
+"""Many idle connections, no free descriptors, slow senders and clients that read nothing."""
 
 import resource
 import socket
@@ -11,9 +11,10 @@ from typing import Final
 import numpy as np
 import pytest
 
-from tests.chaos.crowd import LOOPS, MORE_BYTES, RIGHT, TINY, call, connect, fault, once
+from tests.chaos.clients import LOOPS, MORE_BYTES, RIGHT, TINY, connect, fault, send, send_once
 from tests.chaos.processes import until
-from tests.chaos.server import IS_LONG, Server, server
+from tests.chaos.settings import IS_LONG
+from tests.rigs.servers import Server, server
 
 IDLE: Final = 10_000 if IS_LONG else 1_000
 # Both ends need a descriptor for each connection, and some for all else.
@@ -24,7 +25,7 @@ ASKED: Final = 300
 
 @contextmanager
 def files(soft: int | None = None) -> Iterator[int]:
-    """As many open files as may be, or `soft`, for this process and those that it starts."""
+    """Set the limit of open files for this process and its children, until the block ends."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft or before[1], before[1]))
     try:
@@ -34,12 +35,12 @@ def files(soft: int | None = None) -> Iterator[int]:
 
 
 def test_idle_connections() -> None:
-    """A server that began with few files has room for them, multiplies beside, and ends them."""
+    """The server raises its limit of files, serves calls beside them, and closes them when due."""
     with ExitStack() as stack:
         with files(256):  # the server raises it by itself
             running = stack.enter_context(server(SERVICE_IDLE_S=str(IDLE_S)))
         count = min(IDLE, stack.enter_context(files()) - SPARE)
-        once(running.url, TINY)
+        send_once(running.url, TINY)
         memory, descriptors = running.resident_bytes(), alone(running)
         opened = [stack.enter_context(running.connect()) for _ in range(count)]
         until(lambda: running.descriptors() >= descriptors + count)
@@ -56,37 +57,37 @@ def test_idle_connections() -> None:
 
 
 def alone(running: Server) -> int:
-    """The descriptors of a server that has noticed that earlier clients have left."""
+    """Return the descriptors of a server once it has closed the connections of earlier clients."""
     Event().wait(0.5)
     return running.descriptors()
 
 
 def timed(running: Server) -> list[float]:
-    """The milliseconds of small products on one connection, each of them right."""
+    """Return the milliseconds of small products on one connection, each of them correct."""
     times, connection = [], connect(running.url)
     for _ in range(ASKED):
         began = monotonic()
-        answer = call(connection, TINY)
+        answer = send(connection, TINY)
         times.append(1000 * (monotonic() - began))
-        assert (answer.story, fault(TINY, answer)) == (RIGHT, "")
+        assert (answer.outcome, fault(TINY, answer)) == (RIGHT, "")
     connection.close()
     return times
 
 
 def test_no_file_can_be_opened() -> None:
-    """Who is connected is served; what needs a process is refused; later all is well."""
+    """Open connections are served; calls that need a process get a 503 until files are free."""
     with server(SERVICE_PROCESSES="1") as running:
         pid, connection = running.process.pid, connect(running.url)
-        assert call(connection, TINY).story == RIGHT
+        assert send(connection, TINY).outcome == RIGHT
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (alone(running), before[1]))
-        for ask in (LOOPS, TINY, LOOPS, MORE_BYTES):
-            answer = call(connection, ask)
-            assert fault(ask, answer) == ""
-            assert answer.story == ("503 worker-died" if ask is LOOPS else RIGHT)
+        for call in (LOOPS, TINY, LOOPS, MORE_BYTES):
+            answer = send(connection, call)
+            assert fault(call, answer) == ""
+            assert answer.outcome == ("503 worker-died" if call is LOOPS else RIGHT)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
-        answer = call(connection, LOOPS)
-        assert (answer.story, fault(LOOPS, answer)) == (RIGHT, "")
+        answer = send(connection, LOOPS)
+        assert (answer.outcome, fault(LOOPS, answer)) == (RIGHT, "")
         connection.close()
         assert running.is_healthy()
 
@@ -113,10 +114,10 @@ def chunk(at: int) -> bytes:
 
 @pytest.mark.parametrize("send", [loris, drop, chunk])
 def test_slow_senders(send: Callable[[int], bytes], slow_server: Server) -> None:
-    """408 after their time, and the connection ends, though there is always a little more."""
+    """They get a 408 after the timeout, though a byte more arrives all the time."""
     with slow_server.connect() as connection:
         connection.settimeout(0.1)
-        told, began, at = b"", monotonic(), 0
+        data, began, at = b"", monotonic(), 0
         while monotonic() - began < 20:
             with suppress(ConnectionError):
                 connection.sendall(send(at))
@@ -127,16 +128,16 @@ def test_slow_senders(send: Callable[[int], bytes], slow_server: Server) -> None
                 continue
             except ConnectionError:
                 break
-            told += part
+            data += part
             if not part:
                 break
-        assert told.startswith(b"HTTP/1.1 408 "), told[:200]
-        assert b"request-timeout" in told
+        assert data.startswith(b"HTTP/1.1 408 "), data[:200]
+        assert b"request-timeout" in data
     assert slow_server.is_healthy()
 
 
 def test_a_client_that_reads_nothing(slow_server: Server) -> None:
-    """Its connection is broken off, and what it was to get is forgotten."""
+    """Its connection is closed, and its responses are dropped."""
     before = alone(slow_server)
     asked = b"".join(
         head(f"content-length: {len(body)}").replace(b"/norm", b"/broadcast") + body
@@ -153,8 +154,8 @@ def test_a_client_that_reads_nothing(slow_server: Server) -> None:
 
 @pytest.fixture(scope="module")
 def slow_server() -> Iterator[Server]:
-    """A server that waits for no one longer than a second or two."""
+    """A server whose timeouts are a second or two."""
     times = {"SERVICE_HEAD_S": "1", "SERVICE_REQUEST_S": "2", "SERVICE_WRITE_S": "1"}
     with server(**times) as running:
-        once(running.url, LOOPS)
+        send_once(running.url, LOOPS)
         yield running

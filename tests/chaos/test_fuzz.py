@@ -1,4 +1,4 @@
-"""Valid requests, changed at random: every answer is a refusal, or right.
+"""Valid requests, mutated at random: every response is an error or a correct result.
 
 An input is given by a seed and a number: CHAOS_SEED and CHAOS_NUMBER repeat it.
 CHAOS_SECONDS is how long each of the tests may run; a longer run takes a seed of its own.
@@ -16,12 +16,14 @@ from typing import Final
 
 from httpx import AsyncClient
 
-from tests.chaos.judging import UNREAD, judged
+from tests.chaos.hostile_request import post, shown
 from tests.chaos.mutations import mutated
-from tests.chaos.record import post, shown
-from tests.chaos.server import IS_LONG, SECONDS, Server, received
-from tests.chaos.valid import FORMATS, Sent, valid
-from tests.conftest import Serve
+from tests.chaos.oracle import UNDECIDED, check_response
+from tests.chaos.settings import IS_LONG, SECONDS
+from tests.chaos.valid_requests import FORMATS, FuzzRequest, valid_request
+from tests.rigs.apps import Serve
+from tests.rigs.raw_http import received
+from tests.rigs.servers import Server
 
 SEED: Final = int(os.environ.get("CHAOS_SEED", SystemRandom().randrange(2**32) if IS_LONG else 0))
 NUMBER: Final = os.environ.get("CHAOS_NUMBER")
@@ -36,11 +38,11 @@ ANSWERS: Final = {200, 204, 307, 400, 404, 405, 406, 408, 413, 415, 422, 431}
 SMALL: Final = {"max_elements": 2**16, "max_bytes": 2**24, "max_body_bytes": 2**20}
 
 
-def changed(number: int) -> tuple[str, Sent]:
+def changed(number: int) -> tuple[str, FuzzRequest]:
     """One input: the name of its format, and a request whose body was changed."""
     random = Random(f"{SEED}:{number}")
     name = NAMES[number % len(NAMES)]
-    sent, other = valid(random, name), valid(random, name)
+    sent, other = valid_request(random, name), valid_request(random, name)
     body = mutated(random, sent.body, other.body)
     if sent.pack is not None:
         body = sent.pack(body)
@@ -53,14 +55,14 @@ def changed(number: int) -> tuple[str, Sent]:
     return name, replace(sent, path=path, body=body, query=query, pack=None)
 
 
-def told(number: int, name: str, sent: Sent) -> str:
-    """What repeats an input, and how it looks."""
+def repeat_hint(number: int, name: str, sent: FuzzRequest) -> str:
+    """Return the variables that repeat an input, and the input itself."""
     body = f"{sent.url} {sent.all_headers} {shown(sent.body)}"
     return f"CHAOS_SEED={SEED} CHAOS_NUMBER={number}: {name}: {body}"
 
 
-async def test_changed_bodies_are_refused_or_served_right(serve: Serve) -> None:
-    """In every format; what can be read without the service is compared with numpy."""
+async def test_mutated_bodies(serve: Serve) -> None:
+    """In every format; results are compared with numpy if the reference parser reads the body."""
     counts: Counter[tuple[str, str]] = Counter()
     async with serve(**SMALL) as client:
         numbers = [int(NUMBER)] if NUMBER else range(10**9)
@@ -70,7 +72,7 @@ async def test_changed_bodies_are_refused_or_served_right(serve: Serve) -> None:
             try:
                 counts[name, await answered(client, sent)] += 1
             except Exception as error:
-                raise AssertionError(f"{error!r}\n{told(number, name, sent)}") from error
+                raise AssertionError(f"{error!r}\n{repeat_hint(number, name, sent)}") from error
             if number >= FEWEST and time.monotonic() > end:
                 break
     print(f"\nseed {SEED}")  # shown with -s, and for a failure
@@ -79,17 +81,17 @@ async def test_changed_bodies_are_refused_or_served_right(serve: Serve) -> None:
         print(f"{name}: {sum(kinds.values())} inputs, {kinds}")
 
 
-async def answered(client: AsyncClient, sent: Sent) -> str:
-    """What was made of the answer to a request."""
+async def answered(client: AsyncClient, sent: FuzzRequest) -> str:
+    """Send a request, check the response and return what was checked."""
     coming = client.post(sent.url, content=sent.body, headers=sent.all_headers)
     response = await asyncio.wait_for(coming, ANSWERED_S)
     if sent.path.endswith("/plan") and response.status_code == 200:
-        return UNREAD
-    return judged(sent, response)
+        return UNDECIDED
+    return check_response(sent, response)
 
 
-def test_changed_requests_over_a_socket(victim: Server) -> None:
-    """Their heads are changed, too; each is answered, or is no request at all."""
+def test_mutated_requests_over_a_socket(victim: Server) -> None:
+    """Their heads are mutated as well; each gets a known status, or is no request at all."""
     random = Random(SEED)
     end = time.monotonic() + SECONDS
     count = 0
@@ -111,8 +113,8 @@ def test_changed_requests_over_a_socket(victim: Server) -> None:
 
 
 def changed_wire(random: Random) -> bytes:
-    """A request as it goes over the connection, changed in its head, its body or both."""
-    sent, other = (valid(random, random.choice(NAMES)) for _ in range(2))
+    """Return the bytes of a request, mutated in its head, its body or both."""
+    sent, other = (valid_request(random, random.choice(NAMES)) for _ in range(2))
     body = sent.body if sent.pack is None else sent.pack(sent.body)
     if random.random() < 0.5:
         body = mutated(random, body, other.body)

@@ -1,14 +1,15 @@
-"""Mixed calls for a long time: what a server holds does not grow with the calls it has answered."""
+"""Mixed calls for a long time: resources of a server do not grow with the calls it answered."""
 
 from dataclasses import dataclass
 from functools import partial
 from threading import Event
 from typing import Final
 
-from tests.chaos.crowd import MIX, RIGHT, Histogram, crowd
-from tests.chaos.figures import figure, inside
-from tests.chaos.processes import family, lane_processes, new_mark, private_bytes, until
-from tests.chaos.server import SECONDS, Server, server
+from tests.chaos.clients import MIX, RIGHT, Outcomes, calling_clients
+from tests.chaos.metrics import calls_inside, metric
+from tests.chaos.processes import executor_processes, family, new_mark, private_bytes, until
+from tests.chaos.settings import SECONDS
+from tests.rigs.servers import Server, server
 
 SEED: Final = 7
 CLIENTS: Final = 4
@@ -21,7 +22,7 @@ ALL_BYTES: Final = 96 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a server and its processes hold when nothing is asked."""
+    """Resources of a server and its processes while it is idle."""
 
     server_bytes: int
     all_bytes: int
@@ -31,34 +32,34 @@ class Held:
 
 
 def held(running: Server, mark: dict[str, str]) -> Held:
-    """A reading, once the server has tidied up and given memory back."""
-    until(lambda: not inside(running.url) and not figure(running.url, "bytes_in_flight"))
-    Event().wait(1.5)  # it tidies half a second after the last large call
+    """Return the resources once the server has trimmed its memory."""
+    until(lambda: not calls_inside(running.url) and not metric(running.url, "bytes_in_flight"))
+    Event().wait(1.5)  # it trims its memory half a second after the last large call
     return Held(
         running.resident_bytes(),
         sum(map(private_bytes, family(mark))),
         running.descriptors(),
         running.threads(),
-        len(lane_processes(mark)),
+        len(executor_processes(mark)),
     )
 
 
-def has_all(tally: Histogram) -> bool:
-    """Whether each kind of call has been answered."""
-    return all(tally.right(each.name) for each in MIX)
+def has_all(outcomes: Outcomes) -> bool:
+    """Return whether each kind of call got a correct result."""
+    return all(outcomes.successes(each.name) for each in MIX)
 
 
 def test_nothing_grows() -> None:
-    """From the first part of the load, when all has been started, to the last one."""
+    """Memory, descriptors, threads and processes stay as they are after the second part."""
     mark, asked, readings = new_mark(), 0, []
     with server(**mark) as running:
         for part in range(PARTS):
-            with crowd(running.url, clients=CLIENTS, seed=SEED + part) as tally:
+            with calling_clients(running.url, clients=CLIENTS, seed=SEED + part) as outcomes:
                 Event().wait(SECONDS / PARTS)
-                until(partial(has_all, tally), 60)
-            assert not tally.faults, tally.faults[:5]
-            assert {*tally.by_story()} == {RIGHT}
-            asked += tally.by_story()[RIGHT]
+                until(partial(has_all, outcomes), 60)
+            assert not outcomes.faults, outcomes.faults[:5]
+            assert {*outcomes.by_outcome()} == {RIGHT}
+            asked += outcomes.by_outcome()[RIGHT]
             readings.append(held(running, mark))
         for reading in readings:
             print(reading)

@@ -1,1 +1,1 @@
-"""What a client may rely on, tested over HTTP."""
+"""The contract with clients, tested over HTTP."""

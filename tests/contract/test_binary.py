@@ -21,7 +21,8 @@ from safetensors.torch import load
 
 from service.codecs import READERS, WRITERS
 from service.core.dtypes import DTYPES
-from tests.bodies import (
+from tests.rigs.apps import Serve
+from tests.rigs.request_bodies import (
     IN_NUMPY,
     IN_SAFETENSORS,
     JSON,
@@ -40,7 +41,6 @@ from tests.bodies import (
     zip_of,
     zipped,
 )
-from tests.conftest import Serve
 
 HOLDS: Mapping[str, list[str]] = {
     JSON: list(DTYPES),
@@ -53,7 +53,7 @@ HEADER = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }"
 
 
 def body_of(tensor: torch.Tensor, media_type: str) -> bytes:
-    """The only operand of a list, by the format's own package."""
+    """Return the body of one operand, written by the format's own package."""
     if media_type == SAFETENSORS:
         return safetensors_of({"0": tensor})
     if media_type == NPZ:
@@ -69,7 +69,7 @@ def body_of(tensor: torch.Tensor, media_type: str) -> bytes:
 
 
 def result_of(response: Response) -> tuple[str, tuple[int, ...], bytes]:
-    """dtype, shape and bytes of an answer in any format but JSON."""
+    """Return dtype, shape and bytes of a response in any format but JSON."""
     media_type = response.headers["Content-Type"]
     if media_type == SAFETENSORS:
         tensor = load(response.content)["result"]
@@ -85,7 +85,7 @@ def result_of(response: Response) -> tuple[str, tuple[int, ...], bytes]:
 async def post(
     client: AsyncClient, path: str, body: bytes, content: str, accept: str = JSON, **query: str
 ) -> Response:
-    """The answer to a body of that media type."""
+    """Send a body of a media type."""
     headers = {"Content-Type": content, "Accept": accept}
     return await client.post(path, content=body, headers=headers, params=query)
 
@@ -93,7 +93,7 @@ async def post(
 async def check_echo(
     client: AsyncClient, tensor: torch.Tensor, content: str, accept: str
 ) -> Response:
-    """Fail unless a tensor comes back bit for bit."""
+    """Assert that a tensor comes back bit for bit."""
     query = {} if content == JSON else {"to": json.dumps(list(tensor.shape))}
     body = body_of(tensor, content)
     response = await post(client, "/broadcast", body, content, accept, **query)
@@ -157,7 +157,7 @@ async def test_a_product_of_bytes_is_that_of_json(client: AsyncClient, content: 
 
 
 async def test_columns_first_is_no_error(client: AsyncClient) -> None:
-    """As numpy saves a transposed array."""
+    """numpy saves a transposed array so."""
     x = np.arange(6.0).reshape(2, 3).T
     response = await post(client, "/broadcast", npy_of(x), NPY, to="[3,2]")
     assert response.json()["result"]["data"] == x.tolist()
@@ -234,14 +234,14 @@ async def test_output_belongs_to_json(client: AsyncClient, accept: str, output: 
     ],
 )
 async def test_accept_chooses_the_format(client: AsyncClient, accept: str, media_type: str) -> None:
-    """By quality; the first of equals is JSON."""
+    """The highest quality wins; JSON wins a tie."""
     response = await post(client, "/norm", b'{"x": [3, 4]}', JSON, accept)
     assert response.status_code == 200
     assert response.headers["Content-Type"] == media_type
 
 
 async def test_refusals_list_what_there_is(client: AsyncClient) -> None:
-    """All that is read, and all that is written."""
+    """They list all formats that are read, and all that are written."""
     unread = await post(client, "/norm", b"", RAW)
     assert unread.status_code == 415
     assert all(name in unread.json()["detail"] for name in READERS)

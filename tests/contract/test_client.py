@@ -24,8 +24,8 @@ from service.client import (
 )
 from service.core.dtypes import DTYPES
 from service.http import schemas
-from tests.bodies import IN_NUMPY, bits_of, tensor_of
-from tests.conftest import BASE
+from tests.rigs.apps import BASE
+from tests.rigs.request_bodies import IN_NUMPY, bits_of, tensor_of
 
 SHAPES = [(), (3,), (2, 3), (0,), (2, 0, 3)]
 
@@ -37,7 +37,7 @@ def api(client: httpx.AsyncClient) -> AsyncClient:
 
 
 def operands(kind: str, *shapes: tuple[int, ...]) -> list[Any]:
-    """Random float64 operands of a kind."""
+    """Return random float64 operands of a kind."""
     random = np.random.default_rng(1)
     found: list[Any] = [random.standard_normal(shape) for shape in shapes]
     makers: dict[str, Callable[[Any], Any]] = {
@@ -91,7 +91,7 @@ async def test_tensors_come_back_bit_for_bit(
 async def test_arrays_come_back_bit_for_bit(
     api: AsyncClient, dtype: str, shape: tuple[int, ...]
 ) -> None:
-    """As for tensors; big-endian ones come back in the order of the host."""
+    """Every dtype; big-endian arrays come back in the byte order of the host."""
     x = tensor_of(dtype, shape).numpy()
     for sent in (x, x.astype(x.dtype.newbyteorder(">"))):
         answer = await api.broadcast(sent, to=shape)
@@ -115,7 +115,7 @@ async def test_memory_in_any_order_is_sent_as_it_is_read(api: AsyncClient) -> No
 
 
 async def test_numpy_gets_bfloat16_as_float32(api: AsyncClient) -> None:
-    """Which holds each of its values; the answer says what the service computed."""
+    """float32 holds each value of bfloat16; the response states the dtype that was computed."""
     answer = await api.broadcast(
         np.array([1, -3], np.int8), [0.1, math.inf], op="mul", dtype="bfloat16"
     )
@@ -208,7 +208,7 @@ async def test_a_race_hands_on_its_rows(api: AsyncClient) -> None:
 
 
 async def test_a_problem_in_a_race_is_raised(api: AsyncClient) -> None:
-    """Though the stream had begun: singular values of NaN do not converge."""
+    """Also after the stream has begun: singular values of NaN do not converge."""
     call = norm(np.full((2, 2), math.nan), ord="nuc")
     with pytest.raises(ProblemError) as caught:
         await api.compare(call)
@@ -235,7 +235,7 @@ async def test_a_problem_in_a_race_is_raised(api: AsyncClient) -> None:
 async def test_a_problem_is_of_the_class_that_the_service_raised(
     api: AsyncClient, call: Call[Any], kind: type[errors.ServiceError], status: int
 ) -> None:
-    """So that either name catches it; what the document says are its attributes."""
+    """Either name catches it; the fields of the document are its attributes."""
     with pytest.raises(kind) as caught:
         await api.run(call)
     error = caught.value
@@ -249,7 +249,7 @@ async def test_a_problem_is_of_the_class_that_the_service_raised(
 
 
 async def test_a_problem_names_places_and_what_would_work(api: AsyncClient) -> None:
-    """As the service does; all of it is in its text."""
+    """The text of the error has places and hint."""
     with pytest.raises(errors.ShapeMismatchError) as caught:
         await api.matmul([[1, 2, 3]], [[1, 2, 3]])
     assert caught.value.places == (errors.Place("/b", "axis 0 has size 1, expected 3"),)

@@ -1,9 +1,7 @@
 """Races: every strategy on the same inputs, in one report or as a stream, and what ends them."""
 
 import asyncio
-import json
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import uvicorn
 from fastapi import FastAPI
 from httpx import AsyncClient
 
@@ -40,9 +37,10 @@ from service.registry import Op, Registry, Sample, parse_params
 from service.settings import Settings
 from tests import cases
 from tests.cases import TOLERANCES, Json, assert_near
-from tests.conftest import Serve, client_of, running
+from tests.rigs.apps import Serve, client_of, running
+from tests.rigs.event_streams import STREAM, Sse, listening, read_stream
+from tests.rigs.waiting import until
 
-STREAM = {"Accept": "text/event-stream"}
 A: Json = [[1, 2, 3], [4, 5, 6]]
 B: Json = [[1, 0], [0, 1], [1, 1]]
 MATMUL: dict[str, Json] = {"a": A, "b": B, "device": "cpu"}
@@ -51,42 +49,14 @@ TIMES = ("median_ms", "min_ms", "iqr_ms", "speedup")
 
 
 async def race(client: AsyncClient, op: str, body: Mapping[str, Json]) -> Json:
-    """The report of a race that has one."""
+    """Run a race and return its report."""
     response = await client.post(f"/{op}/compare", json=dict(body))
     assert response.status_code == 200, response.text
     return response.json()
 
 
-@dataclass
-class Sse:
-    """An event of a stream, as the HTML standard reads it."""
-
-    event: str = "message"
-    data: Json = None
-    comments: list[str] = field(default_factory=list)
-
-
-def read_stream(text: str) -> Iterator[Sse]:
-    """The events and comments of a stream."""
-    assert text.endswith("\n\n")
-    for block in text.removesuffix("\n\n").split("\n\n"):
-        found, data = Sse(), []
-        for line in block.split("\n"):
-            name, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            if name == "event":
-                found.event = value
-            elif name == "data":
-                data.append(value)
-            else:
-                assert not name, line
-                found.comments.append(value)
-        found.data = json.loads("\n".join(data)) if data else None
-        yield found
-
-
 async def stream(client: AsyncClient, op: str, body: Mapping[str, Json]) -> list[Sse]:
-    """The events of a race."""
+    """Run a race and return its events."""
     response = await client.post(f"/{op}/compare", json=dict(body), headers=STREAM)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"].startswith("text/event-stream")
@@ -100,7 +70,7 @@ def raced(op: str) -> list[str]:
 
 
 def ladder(*names: str) -> Op[Any]:
-    """A matmul of one's own, with some of the real strategies."""
+    """Return a matmul with some of its real strategies."""
     op = REGISTRY["matmul"]
     picked = {name: op.strategies[name] for name in names}
     return replace(op, auto=("torch",), _strategies=picked)
@@ -134,13 +104,6 @@ class Gate:
 GATED: dict[str, Json] = {"a": [[77, 1]], "b": [[1], [1]], "device": "cpu"}
 
 
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait, within bounds, until something is so."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  # it has no event of its own
-            await asyncio.sleep(0.005)
-
-
 def samples() -> list[object]:
     """Every sample of every operation in three dtypes."""
     return [
@@ -171,17 +134,17 @@ async def test_every_strategy_has_its_row(
     assert report["shapes"] == [list(shape) for shape in sample.shapes]
     assert report["dtype"] == dtype
     assert report["multiply_adds"] == plan["work"]["multiply_adds"]
-    rungs = [each for each in plan["strategies"] if each["strategy"] in raced(op.name)]
+    strategies = [each for each in plan["strategies"] if each["strategy"] in raced(op.name)]
     assert [(each["strategy"], each["device"]) for each in report["rows"]] == [
-        (each["strategy"], each["device"]) for each in rungs
+        (each["strategy"], each["device"]) for each in strategies
     ]
     ran = [each for each in report["rows"] if "skipped" not in each]
     assert [each["strategy"] for each in ran] == row.takers()
     assert report["baseline"] == ran[0]["strategy"]
-    for each, rung in zip(report["rows"], rungs, strict=True):
-        assert each["estimated_ms"] == rung["estimated_ms"]
+    for each, strategy in zip(report["rows"], strategies, strict=True):
+        assert each["estimated_ms"] == strategy["estimated_ms"]
         if "skipped" in each:
-            assert each["skipped"] == rung["reason"]
+            assert each["skipped"] == strategy["reason"]
             assert not {"runs", *TIMES, "agrees", "max_abs_error"} & set(each)
             continue
         assert 1 <= each["runs"] <= 3
@@ -208,7 +171,7 @@ async def test_figures_of_a_report_fit_together(client: AsyncClient) -> None:
 
 
 async def test_the_host_is_named(client: AsyncClient, app: FastAPI) -> None:
-    """A figure without its machine says nothing."""
+    """A time means nothing without its machine."""
     host = (await race(client, "matmul", MATMUL))["host"]
     service: Service = app.state.service
     assert host["cpu"]
@@ -219,7 +182,7 @@ async def test_the_host_is_named(client: AsyncClient, app: FastAPI) -> None:
 
 
 def test_a_processor_without_a_name_is_called_by_its_kind(tmp_path: Path) -> None:
-    """Where Linux gives none, or there is no Linux, Python's word stands."""
+    """Without a name from Linux, Python's name of the architecture is used."""
     other = cpu_name(tmp_path / "absent")
     assert other
     nameless = tmp_path / "nameless"
@@ -286,8 +249,8 @@ def exhausted(a: Tensor, b: Tensor) -> Tensor:
     return a @ b
 
 
-async def test_a_rung_that_runs_out_of_memory_ends_the_race(serve: Serve) -> None:
-    """It is the same 503 as of a run, and the next race is run."""
+async def test_a_strategy_out_of_memory_ends_the_race(serve: Serve) -> None:
+    """It gets the same 503 as a run, and the next race runs."""
     op = with_strategy(ladder("torch"), "exhausted", exhausted)
     async with serve(Registry(op)) as client:
         response = await client.post("/matmul/compare", json=MATMUL)
@@ -302,8 +265,8 @@ def broken(a: Tensor, b: Tensor) -> Tensor:
     return a @ b
 
 
-async def test_a_rung_that_has_a_bug_ends_the_race(serve: Serve) -> None:
-    """It is the same 500 as of a run."""
+async def test_a_strategy_with_a_bug_ends_the_race(serve: Serve) -> None:
+    """It gets the same 500 as a run."""
     op = with_strategy(ladder("torch"), "broken", broken)
     async with serve(Registry(op)) as client:
         response = await client.post("/matmul/compare", json=MATMUL)
@@ -311,7 +274,7 @@ async def test_a_rung_that_has_a_bug_ends_the_race(serve: Serve) -> None:
 
 
 async def test_tolerances_decide_what_agrees(client: AsyncClient) -> None:
-    """Near, not equal: 0.1 * 0.1 + 0.2 * 0.2 in float32 is not exactly that of float64."""
+    """0.1 * 0.1 + 0.2 * 0.2 in float32 is near the result in float64, not equal to it."""
     body = {**MATMUL, "a": [[0.1, 0.2]], "b": [[0.1], [0.2]], "strategies": ["loops"]}
     near = (await race(client, "matmul", body))["rows"][0]
     assert (near["agrees"], near["worst"]) == (True, [0, 0])
@@ -361,7 +324,7 @@ async def test_an_off_by_one_beyond_float64_is_found(serve: Serve) -> None:
 async def test_what_cannot_run_is_a_problem_and_no_stream(
     client: AsyncClient, op: str, body: dict[str, Json], code: str, accept: str
 ) -> None:
-    """What is wrong before the first rung is a plain problem document, whatever was accepted."""
+    """Errors before the first run are problem documents, also for a stream."""
     response = await client.post(f"/{op}/compare", json=body, headers={"Accept": accept})
     assert (response.status_code, response.json()["code"]) == (422, code)
     assert response.headers["content-type"] == "application/problem+json"
@@ -404,7 +367,7 @@ async def test_what_cannot_run_is_a_problem_and_no_stream(
 async def test_an_option_out_of_range_is_refused(
     client: AsyncClient, fields: dict[str, Json], code: str
 ) -> None:
-    """With the field that it is about, or the choices that there are."""
+    """The problem names the field or the choices."""
     response = await client.post("/matmul/compare", json={**MATMUL, **fields})
     assert (response.status_code, response.json()["code"]) == (422, code)
     (name,) = fields
@@ -415,7 +378,7 @@ async def test_an_option_out_of_range_is_refused(
 
 
 async def test_named_strategies_race_in_the_order_of_the_registry(client: AsyncClient) -> None:
-    """However they are named, slowest first, and each once; none named means all."""
+    """In any order and repeated, they run slowest first and once; none named means all."""
     body = {**MATMUL, "strategies": ["torch", "python", "torch", "loops"], "device": "cpu"}
     report = await race(client, "matmul", body)
     assert [row["strategy"] for row in report["rows"]] == ["loops", "python", "torch"]
@@ -425,7 +388,7 @@ async def test_named_strategies_race_in_the_order_of_the_registry(client: AsyncC
 
 
 async def test_a_named_baseline_runs_too(client: AsyncClient) -> None:
-    """It joins those that were named, and speed-ups are over it."""
+    """It runs beside the named strategies, and speed-ups are relative to it."""
     body = {**MATMUL, "strategies": ["torch"], "baseline": "python", "device": "cpu"}
     report = await race(client, "matmul", body)
     assert [row["strategy"] for row in report["rows"]] == ["python", "torch"]
@@ -437,7 +400,7 @@ async def test_a_named_baseline_runs_too(client: AsyncClient) -> None:
 
 @pytest.mark.parametrize("devices", [["cpu"], ["cpu", "cpu"], ["cpu", "auto"], ["auto", "auto"]])
 async def test_a_device_races_once(client: AsyncClient, app: FastAPI, devices: list[str]) -> None:
-    """However often and by whatever name it is asked for."""
+    """Also when it is named twice, or by two names."""
     planner = app.state.service.engine.planner
     asked = [device.name for name in devices for device in planner.devices.candidates(name)]
     expected = list(dict.fromkeys(asked))
@@ -470,7 +433,7 @@ async def test_repeat_is_the_most_runs(client: AsyncClient, repeat: int) -> None
     assert [row["runs"] for row in report["rows"]] == [repeat] * len(report["rows"])
 
 
-async def test_each_rung_runs_though_the_budget_is_spent(client: AsyncClient) -> None:
+async def test_each_strategy_runs_though_the_budget_is_spent(client: AsyncClient) -> None:
     """A millisecond for eight strategies leaves the slow ones a single run."""
     rows = np.ones((16, 16)).tolist()
     report = await race(
@@ -481,7 +444,7 @@ async def test_each_rung_runs_though_the_budget_is_spent(client: AsyncClient) ->
     assert all(1 <= count < 1000 for count in runs.values())
 
 
-async def test_rungs_over_the_deadline_are_skipped(client: AsyncClient) -> None:
+async def test_strategies_over_the_deadline_are_skipped(client: AsyncClient) -> None:
     """With the estimate and the reason that a run would be refused with; the others race."""
     ones = np.ones((64, 64)).tolist()
     body = {"a": ones, "b": ones, "deadline_ms": 60, "device": "cpu", "repeat": 2}
@@ -498,12 +461,12 @@ async def test_rungs_over_the_deadline_are_skipped(client: AsyncClient) -> None:
 
 
 def body_of_run(body: dict[str, Json], strategy: str) -> dict[str, Json]:
-    """The run of one rung."""
+    """Return the request that runs one strategy of a race."""
     operation = {key: value for key, value in body.items() if key != "repeat"}
     return {**operation, "strategy": strategy}
 
 
-async def test_together_the_rungs_keep_within_the_deadline(
+async def test_all_strategies_together_keep_within_the_deadline(
     client: AsyncClient, app: FastAPI
 ) -> None:
     """Quick ones come first; what is left is too short for a slow one that would do alone."""
@@ -549,7 +512,7 @@ async def test_a_baseline_that_is_not_admitted_is_not_dropped(client: AsyncClien
     assert (torch_["runs"], torch_["speedup"]) == (1, None)
 
 
-async def test_a_race_without_a_rung_is_a_report(client: AsyncClient) -> None:
+async def test_a_race_without_strategies_is_a_report(client: AsyncClient) -> None:
     """All are skipped: there is no baseline, and nothing was computed for a reference either."""
     body = {"x": [1.0, 2.0], "ord": 0, "strategies": ["loops", "einsum"], "device": "cpu"}
     report = await race(client, "norm", body)
@@ -560,8 +523,8 @@ async def test_a_race_without_a_rung_is_a_report(client: AsyncClient) -> None:
     assert events[-1].data == report
 
 
-async def test_a_stream_has_a_row_for_each_rung_then_the_report(client: AsyncClient) -> None:
-    """Each row is sent once, as its rung is finished; the report repeats them in order."""
+async def test_a_stream_has_a_row_for_each_strategy_then_the_report(client: AsyncClient) -> None:
+    """Each row is sent once, when its strategy has run; the report repeats them in order."""
     x = {"x": [[3, 4], [6, 8]], "ord": 0, "dim": 1, "device": "cpu"}
     for op, body in (("matmul", {**MATMUL, "device": "cpu"}), ("norm", x)):
         *rows, last = await stream(client, op, body)
@@ -593,7 +556,7 @@ async def test_a_stream_has_a_row_for_each_rung_then_the_report(client: AsyncCli
 async def test_accept_chooses_between_report_and_stream(
     client: AsyncClient, accept: str | None, kind: str
 ) -> None:
-    """By quality; of equals the report."""
+    """The highest quality wins; the report wins a tie."""
     headers = {} if accept is None else {"Accept": accept}
     body = {**MATMUL, "strategies": ["torch"], "repeat": 1}
     response = await client.post("/matmul/compare", json=body, headers=headers)
@@ -622,7 +585,7 @@ async def test_what_goes_wrong_in_a_stream_is_its_last_event(client: AsyncClient
 
 @asynccontextmanager
 async def gated(rates: CostModel, **settings: object) -> AsyncIterator[tuple[FastAPI, Gate]]:
-    """A service with a strategy that waits, and the gate that lets it go on."""
+    """Run a service with a strategy that waits at a gate."""
     gate = Gate()
 
     def gated(a: Tensor, b: Tensor) -> Tensor:
@@ -639,7 +602,7 @@ async def gated(rates: CostModel, **settings: object) -> AsyncIterator[tuple[Fas
 
 
 @pytest.mark.parametrize("headers", [{}, STREAM])
-async def test_others_are_served_while_races_wait_their_turn(
+async def test_other_calls_are_served_while_races_wait(
     rates: CostModel, headers: dict[str, str]
 ) -> None:
     """One race at a time, so that none measures another; runs, plans and health go on."""
@@ -676,23 +639,8 @@ async def test_without_room_a_race_is_told_to_come_again(
         assert (await first).status_code == 200
 
 
-@asynccontextmanager
-async def listening(app: FastAPI) -> AsyncIterator[str]:
-    """The address of `app`, which runs already, on a server with real connections."""
-    config = uvicorn.Config(app, lifespan="off", log_level="warning", ws="none")
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        await until(lambda: server.started)
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await serving
-
-
 async def test_a_client_that_goes_away_ends_the_race(rates: CostModel) -> None:
-    """Its rung ends with the run that is under way, no other begins, and the lane is free."""
+    """The run under way is the last one, and the executor is free."""
     async with gated(rates) as (app, gate), listening(app) as url:
         races = app.state.service.races
         body = {**GATED, "repeat": 1000, "budget_ms": 60_000, "strategies": ["gated"]}
@@ -715,7 +663,7 @@ async def test_a_client_that_goes_away_ends_the_race(rates: CostModel) -> None:
         assert gate.runs == 1
 
 
-async def test_a_silent_rung_is_kept_company(rates: CostModel) -> None:
+async def test_comments_are_sent_during_a_long_run(rates: CostModel) -> None:
     """Comments keep the connection open, and a reader of events skips them."""
     async with gated(rates) as (app, gate):
         service: Service = app.state.service
@@ -784,7 +732,7 @@ def traced(rates: CostModel, runs: list[str]) -> FastAPI:
     ("enough", "made"), [(0, 0), (1, 2), (2, 2), (3, 3), (4, 4), (7, 7), (8, 8), (13, 13)]
 )
 def test_a_race_ends_when_it_is_told_to(rates: CostModel, enough: int, made: int) -> None:
-    """After the run that is under way, or the warm-up; what ran until then makes no row."""
+    """It ends after the run or warm-up under way, and makes no row."""
     runs: list[str] = []
     options = CompareOptions(repeat=1000, budget_ms=60_000, strategies=("first", "second"))
     race = entered(traced(rates, runs), options)
@@ -794,7 +742,7 @@ def test_a_race_ends_when_it_is_told_to(rates: CostModel, enough: int, made: int
 
 
 def test_strategies_run_in_rounds(rates: CostModel) -> None:
-    """None runs to its end before the next begins, so that a disturbance is shared."""
+    """Each runs once a round, so that a disturbance affects all of them."""
     runs: list[str] = []
     options = CompareOptions(repeat=12, budget_ms=60_000, strategies=("first", "second"))
     race = entered(traced(rates, runs), options)
@@ -810,7 +758,7 @@ def test_strategies_run_in_rounds(rates: CostModel) -> None:
 
 
 def test_a_long_run_is_not_warmed_up(app: FastAPI) -> None:
-    """A rung that is expected to be long runs as often as it says, no more."""
+    """A strategy with a long estimate runs `repeat` times, no more."""
     race = entered(app, CompareOptions(repeat=1, strategies=("torch",)))
     (plan,) = race.entries
     assert isinstance(plan, Plan)
@@ -899,7 +847,7 @@ def test_options_take_the_defaults_of_the_contract() -> None:
 
 
 def row_of(strategy: str, *times_ns: int, device: str = "cpu") -> Row:
-    """A row whose rung ran so long each time."""
+    """Return the row of a strategy with these run times."""
     skipped = None if times_ns else "for a reason"
     found = Agreement(0, 0, 0, None) if times_ns else None
     return Row(strategy, device, 1000, times_ns, found, skipped)
@@ -912,14 +860,14 @@ def report_of(*rows: Row, baseline: str | None) -> Report:
 
 
 def test_a_row_has_a_median_and_a_middle_half() -> None:
-    """One slow run moves neither much."""
+    """A single slow run hardly changes them."""
     row = row_of("a", 10, 20, 30, 40, 1000)
     assert (row.median_ns, row.iqr_ns) == (30, 20)
     assert (row_of("a", 7).median_ns, row_of("a", 7).iqr_ns) == (7, 0)
 
 
 def test_a_speedup_is_over_the_baseline_that_ran() -> None:
-    """On whichever device that was; without it there is none, as for a rung that was skipped."""
+    """On any device; without a baseline, and for skipped strategies, there is none."""
     slow, quick = row_of("slow", 100, 200, 300), row_of("quick", 50)
     skipped = row_of("skipped")
     report = report_of(slow, quick, skipped, baseline="slow")

@@ -1,4 +1,4 @@
-"""A tensor in JSON, both ways: what is written, what is read, and that no bit is lost between."""
+"""Tensors in JSON, read and written without loss of a bit."""
 
 import json
 from base64 import b64decode, b64encode
@@ -19,7 +19,7 @@ SAFE = 2**53 - 1
 
 
 async def echo(client: AsyncClient, tensor: Any, shape: list[int], **fields: Any) -> Any:
-    """The answer to a tensor that is expanded to its own shape: nothing is computed."""
+    """Broadcast a tensor to its own shape, which computes nothing."""
     body = {"operands": [tensor], "to": shape, **fields}
     response = await client.post("/broadcast", content=json.dumps(body).encode())
     assert response.status_code == 200, response.text
@@ -27,7 +27,7 @@ async def echo(client: AsyncClient, tensor: Any, shape: list[int], **fields: Any
 
 
 async def result(client: AsyncClient, tensor: Any, shape: list[int], **fields: Any) -> Any:
-    """The tensor as it comes back."""
+    """Return the tensor of the response."""
     return (await echo(client, tensor, shape, **fields))["result"]
 
 
@@ -137,7 +137,7 @@ async def test_large_integers_are_strings_all_of_them(client: AsyncClient, data:
 
 
 async def test_integers_within_the_limit_are_numbers(client: AsyncClient) -> None:
-    """What every JSON reader keeps exactly is written in digits."""
+    """Integers that every JSON reader keeps exactly are written in digits."""
     assert (await result(client, [SAFE, -SAFE], [2], dtype="int64"))["data"] == [SAFE, -SAFE]
 
 

@@ -1,4 +1,4 @@
-"""Generators of clients take the committed document, and what they write speaks to the service."""
+"""Clients generated from the committed document work with the service."""
 
 import os
 import shutil
@@ -10,8 +10,9 @@ from typing import Final
 
 import pytest
 
-from tests.conftest import ROOT, serving
-from tests.needs import NPM, needs
+from tests.rigs.paths import NPM, ROOT
+from tests.rigs.requirements import needs
+from tests.rigs.servers import serving
 
 DOCUMENT: Final = ROOT / "openapi" / "openapi.json"
 SETTINGS: Final = ROOT / "openapi" / "openapi-python-client.yaml"
@@ -74,7 +75,7 @@ def base_url() -> Iterator[str]:
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """What a command prints, on both streams; it must not fail."""
+    """Return the output of a command on both streams, and assert that it succeeds."""
     bin_folder = Path(sys.executable).parent
     done = subprocess.run(
         command,
@@ -91,7 +92,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def test_openapi_python_client(tmp_path: Path, base_url: str) -> None:
-    """It warns of nothing, and its client computes, plans, races, and reads refusals."""
+    """It gives no warning, and its client computes, plans, races, and reads problems."""
     generator = [sys.executable, "-m", "openapi_python_client", "generate", "--fail-on-warning"]
     options = ["--path", str(DOCUMENT), "--config", str(SETTINGS), "--meta", "none"]
     told = run(*generator, *options, "--output-path", "tensors", cwd=tmp_path)
@@ -102,7 +103,7 @@ def test_openapi_python_client(tmp_path: Path, base_url: str) -> None:
 
 @needs("openapi-typescript")
 def test_openapi_typescript(tmp_path: Path, base_url: str) -> None:
-    """It warns of nothing, and its types are those of what the service takes and answers."""
+    """It gives no warning, and its types fit requests and responses of the service."""
     options = ["--default-non-nullable=false", "--output", "service.d.ts"]
     told = run(NPM / "openapi-typescript", DOCUMENT, *options, cwd=tmp_path)
     assert "warning" not in told.lower()

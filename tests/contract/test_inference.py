@@ -1,4 +1,4 @@
-"""The Open Inference Protocol: every operation and dtype, JSON and binary, and what is refused."""
+"""The Open Inference Protocol: every operation and dtype, JSON and binary, and its errors."""
 
 import gzip
 import zlib
@@ -17,8 +17,8 @@ from service.core.dtypes import DTYPES
 from service.operations import REGISTRY
 from service.registry import Op
 from tests.cases import Row, assert_near, here
-from tests.conftest import Serve, client_of
-from tests.inference import BYTES, LENGTH, PROTOCOL, as_bytes, as_json, parts, values_of
+from tests.rigs.apps import Serve, client_of
+from tests.rigs.inference_bodies import BYTES, LENGTH, PROTOCOL, as_bytes, as_json, parts, values_of
 
 A = np.array([[1.0, 2.0], [3.0, 4.0]])
 B = np.array([[5.0, 6.0], [7.0, 8.0]])
@@ -47,7 +47,7 @@ def inputs_of(row: Row) -> dict[str, Any]:
 async def test_samples_are_computed(
     client: AsyncClient, op: Op[Any], dtype: str, request_form: str, result: str
 ) -> None:
-    """What the own routes give, from and to both forms; what they refuse is refused here, too."""
+    """Results and errors are those of the own routes, from and to both forms."""
     for row in rows(op, dtype):
         fields = {"parameters": {**row.sample.params, "binary_data_output": result == "binary"}}
         path = f"/v2/models/{op.name}/infer"
@@ -87,7 +87,7 @@ async def test_every_strategy_is_a_version(client: AsyncClient, op: Op[Any]) -> 
 
 
 async def infer(client: AsyncClient, path: str = PATH, **fields: Any) -> Response:
-    """The answer to the product of two matrices with these fields."""
+    """Send the product of two matrices with these fields."""
     return await client.post(path, json=as_json(AB, "float32", **fields))
 
 
@@ -141,7 +141,7 @@ async def test_the_answer_as_bytes(client: AsyncClient) -> None:
 async def test_the_form_of_the_result_is_asked_for(
     client: AsyncClient, outputs: Any, binary_output: bool, is_binary: bool
 ) -> None:
-    """By the output, else by the request."""
+    """By a parameter of the output, otherwise by one of the request."""
     response = await infer(
         client, outputs=outputs, parameters={"binary_data_output": binary_output}
     )
@@ -182,7 +182,7 @@ async def test_inputs_may_come_in_any_order_and_form(client: AsyncClient) -> Non
 
 
 async def test_binary_inputs_of_two_dtypes_are_promoted(client: AsyncClient) -> None:
-    """As on the own routes."""
+    """The promotion is that of the own routes."""
     blobs = (A.astype("<f4").tobytes(), B.astype("<i8").tobytes())
     listed = [
         {
@@ -494,7 +494,7 @@ async def test_what_does_not_exist_computes_nothing(client: AsyncClient, path: s
 
 
 async def test_a_prefix_of_the_path_is_taken_off(app: FastAPI) -> None:
-    """As behind a proxy that serves the whole under another root."""
+    """A proxy may serve the service under another root."""
     transport = ASGITransport(app, root_path="/tensors")
     async with AsyncClient(transport=transport, base_url="http://service.test") as client:
         for path in (PATH, "/v2/models/matmul/versions/loops/infer"):
@@ -524,7 +524,7 @@ async def test_other_media_types_are_refused(client: AsyncClient) -> None:
 
 
 async def test_the_query_string_has_no_fields(client: AsyncClient) -> None:
-    """What would be ignored is refused."""
+    """A query that would be ignored gets a 422."""
     response = await infer(client, f"{PATH}?strategy=loops")
     assert response.status_code == 422
     assert "parameters of the body" in response.json()["error"]
@@ -645,7 +645,7 @@ async def test_the_server_and_its_models(client: AsyncClient) -> None:
 
 
 async def test_statistics_count_answers_and_refusals(serve: Serve) -> None:
-    """By the strategy that ran, and by the version that was asked for."""
+    """Results count for the strategy that ran, errors for the requested version."""
     async with serve() as client:
         for version in ("torch", "loops"):
             for _ in range(2):
@@ -687,7 +687,7 @@ async def test_statistics_count_answers_and_refusals(serve: Serve) -> None:
 
 @pytest.mark.parametrize("spaced", [False, True])
 async def test_each_request_has_its_own_id(client: AsyncClient, spaced: bool) -> None:
-    """Though all the rest is known from the one before; an id that stands there twice is none."""
+    """Also when the rest of the request is cached; an id given twice is ignored."""
     body, headers = as_bytes(AB, "float32")
     length = int(headers[LENGTH])
     separator = ": " if spaced else ":"

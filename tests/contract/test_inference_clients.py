@@ -1,4 +1,4 @@
-"""The clients that people have, against a real server: Triton's and KServe's own packages."""
+"""Triton's and KServe's own client packages against a real server."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -18,8 +18,8 @@ from service.core.dtypes import DTYPES
 from service.operations import REGISTRY
 from service.registry import Op
 from tests.cases import Row, assert_near, here
-from tests.conftest import serving
-from tests.inference import PROTOCOL
+from tests.rigs.inference_bodies import PROTOCOL
+from tests.rigs.servers import serving
 
 Array = npt.NDArray[Any]
 
@@ -52,7 +52,7 @@ async def kserve() -> AsyncIterator[InferenceRESTClient]:
 
 
 def numpy_type(dtype: str) -> Any:
-    """As Triton's client has it: numpy's own types, and one for bfloat16."""
+    """Return the dtype of Triton's client: numpy's own types, and one for bfloat16."""
     return ml_dtypes.bfloat16 if dtype == "bfloat16" else DTYPES[dtype].numpy
 
 
@@ -196,7 +196,7 @@ def test_triton_compresses(
 
 
 def test_triton_sends_several_at_once(client: triton.InferenceServerClient) -> None:
-    """And a deadline in microseconds."""
+    """Each has a deadline in microseconds."""
     coming = [client.async_infer("matmul", inputs(), timeout=5_000_000) for _ in range(5)]
     assert [each.get_result().as_numpy("result").tolist() for each in coming] == [PRODUCT] * 5
 
@@ -242,7 +242,7 @@ def test_triton_is_told_what_is_wrong(
     fields: dict[str, Any],
     status: str,
 ) -> None:
-    """In words that its client raises; the connection serves the next call."""
+    """Its client raises the error; the connection serves the next call."""
     with pytest.raises(InferenceServerException) as caught:
         client.infer(model, inputs(), model_version=version, **fields)
     assert caught.value.status() == status
@@ -252,7 +252,7 @@ def test_triton_is_told_what_is_wrong(
 
 @pytest.mark.parametrize("name", ["load_model", "unload_model"])
 def test_triton_cannot_load_models(client: triton.InferenceServerClient, name: str) -> None:
-    """They are there as long as the service is."""
+    """All models are always loaded."""
     with pytest.raises(InferenceServerException, match="nothing is served"):
         getattr(client, name)("matmul")
 
@@ -285,7 +285,7 @@ async def test_kserve_names_a_version(kserve: InferenceRESTClient, base_url: str
 
 
 async def test_kserve_refuses_float16_in_json(kserve: InferenceRESTClient, base_url: str) -> None:
-    """Which is why the test above does not send it."""
+    """The test above does not send it for this reason."""
     x = kserve_input("x", A.astype(np.float16), "FP16", binary=False)
     with pytest.raises(InvalidInput):
         await kserve.infer(base_url, InferRequest("norm", [x]), model_name="norm")

@@ -1,4 +1,4 @@
-"""What is too large, too long or too much is refused before it costs anything."""
+"""Limits of size, time and load: calls over a limit are refused before any work."""
 
 import asyncio
 import json
@@ -19,9 +19,9 @@ from service.operations.matmul.strategies import by_batch, native
 from service.planning.cost_model import CostModel
 from service.registry import Registry
 from service.settings import Settings
-from tests.conftest import Serve, client_of, running
+from tests.rigs.apps import Serve, client_of, running
 
-# A body this long is read by a thread of the lane, whatever it asks for.
+# A body this long is read by a thread of the pool, whatever the call is.
 PADDING = b" " * 2**20
 
 
@@ -33,12 +33,12 @@ def one_strategy(compute: Callable[[Tensor, Tensor], Tensor]) -> Registry:
 
 
 def body(a: Any, b: Any, **fields: Any) -> bytes:
-    """A product that is computed in the lane."""
+    """Return a product that is computed by a thread of the pool."""
     return json.dumps({"a": a, "b": b, **fields}).encode() + PADDING
 
 
 async def problem_of(client: AsyncClient, op: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """The refusal of a call: always 422."""
+    """Send a call that gets a 422 and return the problem."""
     response = await client.post(f"/{op}", json=fields)
     assert response.status_code == 422, response.text
     found: dict[str, Any] = response.json()
@@ -65,7 +65,7 @@ async def test_an_intermediate_that_fills_the_memory_is_refused(client: AsyncCli
 
 
 async def test_loops_over_a_thousand_cubed_are_refused_with_their_time(client: AsyncClient) -> None:
-    """The estimate is told, and the strategies named in the hint do the work in time."""
+    """The problem has the estimate, and the strategies in its hint finish in time."""
     zeros = b64encode(bytes(4_000_000)).decode()
     tensor = {"shape": [1000, 1000], "dtype": "float32", "b64": zeros}
     fields = {"a": tensor, "b": tensor, "strategy": "loops", "output": "none"}
@@ -80,7 +80,7 @@ async def test_loops_over_a_thousand_cubed_are_refused_with_their_time(client: A
 
 
 async def assert_admitted(client: AsyncClient, op: str, fields: dict[str, Any], hint: str) -> None:
-    """Fail unless every strategy that a hint names takes the call."""
+    """Assert that every strategy that a hint names admits the call."""
     names = [each.split(" (")[0] for each in hint.partition(": ")[2].split(", ")]
     assert set(names) <= set(REGISTRY[op].strategies)
     for name in names:
@@ -191,8 +191,8 @@ async def test_a_deadline_refuses_what_would_take_longer(client: AsyncClient) ->
     assert (await client.post("/matmul", json=fields)).status_code == 200
 
 
-async def test_a_full_queue_turns_calls_away(serve: Serve) -> None:
-    """With one slot and no queue the second call is told when to come again; health answers."""
+async def test_a_full_queue_refuses_calls(serve: Serve) -> None:
+    """With one slot and no queue the second call gets a 503 with Retry-After; health is served."""
     entered, release = Event(), Event()
 
     def only(a: Tensor, b: Tensor) -> Tensor:
@@ -241,7 +241,7 @@ async def test_a_call_waits_in_the_queue(serve: Serve) -> None:
 
 
 async def test_the_deadline_passes(serve: Serve) -> None:
-    """What was estimated to be short and is not ends in 504."""
+    """A call that is longer than its estimate gets a 504."""
     release = Event()
 
     def only(a: Tensor, b: Tensor) -> Tensor:
@@ -315,7 +315,7 @@ async def test_no_call_is_taken_while_warming(rates: CostModel) -> None:
 
 
 async def test_a_service_that_ends_while_it_warms_up_is_never_ready(rates: CostModel) -> None:
-    """What has been measured changes nothing."""
+    """The end of the measurements does not make it ready."""
     app = create_app(Settings(), rates=rates)
     async with app.router.lifespan_context(app):
         service = app.state.service
@@ -342,7 +342,7 @@ async def test_no_call_is_taken_after_the_end(rates: CostModel) -> None:
 async def test_memory_that_runs_out_is_no_fault_of_the_request(
     serve: Serve, error: Exception
 ) -> None:
-    """503: it may work later."""
+    """The call gets a 503, since it may work later."""
 
     def only(a: Tensor, b: Tensor) -> Tensor:
         """Run out of memory, where a is 7."""
@@ -360,7 +360,7 @@ async def test_memory_that_runs_out_is_no_fault_of_the_request(
 async def test_a_fault_of_the_service_tells_nothing_but_the_request(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The id stands in the answer; what happened stands in the log."""
+    """The response has the request id; the log has the error."""
 
     def only(a: Tensor, b: Tensor) -> Tensor:
         """Fail, where a is 7."""

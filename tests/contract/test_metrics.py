@@ -7,7 +7,7 @@ from httpx import AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.settings import Settings
-from tests.conftest import Serve
+from tests.rigs.apps import Serve
 
 PRODUCT: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
 
@@ -65,7 +65,7 @@ async def test_every_request_is_counted(serve: Serve) -> None:
 
 
 async def test_calls_of_worker_processes_are_counted(serve: Serve) -> None:
-    """By their strategy and phases, which the process tells, planned by the server or not."""
+    """By strategy and phases, which the process reports, planned by the server or not."""
     side = [[1.0] * 24] * 24
     body = json.dumps({"a": side, "b": side, "strategy": "loops"}).encode()
     async with serve() as client:

@@ -1,4 +1,4 @@
-"""The OpenAPI document is valid, fresh, says what the registry says, and answers keep to it."""
+"""The OpenAPI document is valid and fresh, and agrees with the registry and the responses."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -29,7 +29,7 @@ def document() -> dict[str, Any]:
 
 
 def schema(name: str) -> Draft202012Validator:
-    """A validator of one of its schemas."""
+    """Return a validator of one of its schemas."""
     reference = f"#/components/schemas/{name}"
     return Draft202012Validator({"$ref": reference, "components": document()["components"]})
 
@@ -48,7 +48,7 @@ def references(value: Any) -> Iterator[str]:
 
 
 def test_the_document_is_valid() -> None:
-    """As OpenAPI 3.1."""
+    """It is valid OpenAPI 3.1."""
     assert document()["openapi"].startswith("3.1")
     OpenAPIV31SpecValidator(document()).validate()
 
@@ -91,14 +91,14 @@ def test_no_schema_is_recursive() -> None:
 
 
 def test_every_reference_leads_somewhere() -> None:
-    """And every schema is used."""
+    """Every schema is used as well."""
     schemas = document()["components"]["schemas"]
     assert set(references(document())) == set(schemas)
 
 
 @pytest.mark.parametrize("name", REGISTRY)
 def test_strategies_and_dtypes_are_those_of_the_registry(name: str) -> None:
-    """As enums, in order; the description lists what each strategy does."""
+    """They are enums in order; the description has a line for each strategy."""
     op = REGISTRY[name]
     schemas = document()["components"]["schemas"]
     found = schemas[f"{name.capitalize()}Request"]
@@ -147,7 +147,7 @@ async def test_an_answer_fits_its_schema(client: AsyncClient, example: Example) 
 async def test_what_the_service_says_of_itself_fits_its_schema(
     client: AsyncClient, path: str
 ) -> None:
-    """As the document has it for that path."""
+    """By the schema of that path in the document."""
     found = (await client.get(path)).json()
     answers = document()["paths"][path]["get"]["responses"]
     described = answers["200"]["content"]["application/json"]["schema"]

@@ -123,7 +123,7 @@ async def test_extreme_values_are_answered(
 
 @pytest.mark.parametrize("example", [pytest.param(e, id=f"{e.op}-{e.name}") for e in examples()])
 async def test_an_example_gives_what_it_says(client: AsyncClient, example: Example) -> None:
-    """What the docs page offers to pick works, and gives the lesson's numbers."""
+    """The examples of the docs page give the lesson's numbers."""
     response = await client.post(f"/{example.op}", json=example.body)
     assert response.status_code == (422 if "code" in example.expected else 200)
     assert_holds(response.json(), example.expected, "")

@@ -1,4 +1,4 @@
-"""Plans: what they promise is what the run then does, and they compute nothing for it."""
+"""Plans agree with the runs that follow, and compute nothing."""
 
 import tracemalloc
 from dataclasses import replace
@@ -18,7 +18,7 @@ from service.examples import Example, plan_examples
 from service.operations import REGISTRY
 from service.registry import ErrorSample, Op, Registry, Sample
 from tests.cases import Json, Row, assert_near, error_samples, from_json, named, to_json
-from tests.conftest import Serve
+from tests.rigs.apps import Serve
 
 COMPUTED = ("float32", "int64", "complex64")
 HUGE = 2**62
@@ -44,7 +44,7 @@ def operand_specs(
 
 
 async def plan(client: AsyncClient, op: str, body: dict[str, Json]) -> Json:
-    """The answer to a plan that has one."""
+    """Send a plan and return it."""
     response = await client.post(f"/{op}/plan", json=body)
     assert response.status_code == 200, response.text
     return response.json()
@@ -170,7 +170,7 @@ async def test_strategies_are_those_of_the_registry(
 async def test_a_named_strategy_is_accepted_as_it_runs(
     client: AsyncClient, op: Op[Any], strategy: str
 ) -> None:
-    """What a plan accepts runs by that strategy; what it does not is refused in the same words."""
+    """An accepted call runs by that strategy; another gets the plan's reason as its problem."""
     for sample, dtype in [*((each, "float32") for each in op.samples), (op.samples[0], "bfloat16")]:
         row = Row(op, strategy, sample, dtype, "cpu")
         body = operand_specs(op, sample, dtype, strategy=strategy, device="cpu")
@@ -298,7 +298,7 @@ async def test_the_cheapest_is_shown_when_nothing_is_accepted(client: AsyncClien
 
 
 async def test_a_call_that_no_strategy_takes_is_explained(serve: Serve) -> None:
-    """The meaning is told, no work is, and the reason is the run's."""
+    """It has the shape but no work, and the reason is the run's."""
     op = replace(REGISTRY["matmul"], auto=("picky",), _strategies={})
     known = REGISTRY["matmul"].strategies["torch"]
     op.strategy(
@@ -525,7 +525,7 @@ async def test_optimize_decides_the_path(client: AsyncClient) -> None:
 
 @pytest.mark.parametrize("optimize", ["best", 3, None, [], [[]], [[0]], [[0, 3]], [[0, 1], [0, 0]]])
 async def test_an_optimizer_that_is_none_is_refused(client: AsyncClient, optimize: Json) -> None:
-    """As in the run: one of the words, or a path that contracts all operands into one."""
+    """As in a run, it is one of the names or a path that contracts all operands into one."""
     operands = [{"shape": [2, 2]}] * 3
     body = {"equation": "ij,jk,kl->il", "operands": operands, "optimize": optimize}
     response = await client.post("/einsum/plan", json=body)
@@ -534,7 +534,7 @@ async def test_an_optimizer_that_is_none_is_refused(client: AsyncClient, optimiz
 
 
 def assert_part(found: Json, expected: Json) -> None:
-    """What is expected is part of what was found; a list is expected from its first item."""
+    """Assert that `expected` is a part of `found`; lists are compared from their first items."""
     if isinstance(expected, dict):
         for key, value in expected.items():
             assert_part(found[key], value)
@@ -566,7 +566,7 @@ async def test_an_answer_is_json_alone(client: AsyncClient) -> None:
 
 
 async def test_a_large_body_is_planned_off_the_loop(client: AsyncClient) -> None:
-    """A body over 64 KB is decoded in the lane, and answered as a small one is."""
+    """A body over 64 KB is decoded by a thread of the pool, with the same response."""
     x = {"shape": [40_000], "data": [0] * 40_000}
     small = await plan(client, "norm", {"x": {"shape": [40_000]}})
     assert await plan(client, "norm", {"x": x}) == small

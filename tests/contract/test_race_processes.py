@@ -1,4 +1,4 @@
-"""Races in a worker process: what they cannot hurt, and what ends them."""
+"""Races in a worker process: isolation from the server, and their ends."""
 
 import asyncio
 import json
@@ -15,12 +15,14 @@ from httpx import AsyncClient
 from service.api.events import RaceEvents
 from service.executors import ForkServer
 from service.planning.cost_model import CostModel
-from tests.conftest import Serve
-from tests.contract.test_compare import STREAM, listening, read_stream, until
-from tests.contract.test_lanes import PADDING, app_of, product, reckless
+from tests.rigs.apps import Serve, app_of
+from tests.rigs.event_streams import STREAM, listening, read_stream
+from tests.rigs.matmul_bodies import PADDING, product
+from tests.rigs.waiting import until
+from tests.rigs.worker_processes import app_with_cheap_loops
 
 FORMS = pytest.mark.parametrize("headers", [{}, STREAM], ids=["report", "stream"])
-# A minute of loops; and a rung that is skipped, whose row comes at once.
+# A minute of loops; and a strategy that is skipped, whose row comes at once.
 LONG = product(150, strategies=["loops"])
 TOLD = product(150, strategies=["loops", "dask"])
 SHORT = product(2, strategies=["loops", "torch"], repeat=2)
@@ -30,13 +32,13 @@ SHORT = product(2, strategies=["loops", "torch"], repeat=2)
 async def mine(
     client: AsyncClient, rates: CostModel, template: ForkServer
 ) -> AsyncIterator[tuple[FastAPI, AsyncClient]]:
-    """An app that takes loops for quick, and a client of it."""
-    async with reckless(client, rates, template) as found:
+    """An app that admits loops of any size, and a client of it."""
+    async with app_with_cheap_loops(client, rates, template) as found:
         yield found
 
 
 async def until_racing(app: FastAPI) -> int:
-    """Wait until a process races: the descriptor that stands for it."""
+    """Wait until a process runs a race, and return its pidfd."""
     racers = app.state.service.racers
     await until(lambda: any(worker._socket is not None for worker in racers._busy))
     (worker,) = racers._busy
@@ -59,7 +61,7 @@ async def post(client: AsyncClient, body: bytes, headers: dict[str, str]) -> Any
 
 
 async def works(app: FastAPI, client: AsyncClient) -> None:
-    """The next race is run, with two rungs."""
+    """Assert that the next race runs its two strategies."""
     await until_over(app)
     assert [row["runs"] for row in (await post(client, SHORT, {}))["rows"]] == [2, 2]
 
@@ -80,7 +82,7 @@ async def test_the_report_is_of_the_process(serve: Serve) -> None:
 async def test_long_text_is_read_by_the_process(
     client: AsyncClient, app: FastAPI, headers: dict[str, str]
 ) -> None:
-    """What is wrong with it is a plain problem all the same, and nothing is left of it."""
+    """Its errors are plain problem documents, and no memory is left."""
     report = await post(client, SHORT + PADDING * 4, headers)
     assert [row["runs"] for row in report["rows"]] == [2, 2]
     for body in (b"[" + PADDING, b'{"a": [1, 2], "b": [1]}' + PADDING):
@@ -96,7 +98,7 @@ async def test_long_text_is_read_by_the_process(
 
 
 async def test_stored_operands_race_in_the_process(serve: Serve, tmp_path: Path) -> None:
-    """It finds them as the server does."""
+    """The process reads them as the server does."""
     np.save(tmp_path / "x.npy", np.ones(3, np.float32))
     body = json.dumps({"x": {"ref": "x.npy"}, "strategies": ["loops", "torch"]}).encode()
     async with serve(data=tmp_path) as client:
@@ -104,7 +106,7 @@ async def test_stored_operands_race_in_the_process(serve: Serve, tmp_path: Path)
         assert [row["agrees"] for row in response.json()["rows"]] == [True, True]
         assert len(app_of(client).state.service.racers._idle) == 1
         answer = await client.post("/matmul", content=product(24, strategy="loops"))
-        assert answer.json()["timing"]["lane"] == "process"
+        assert answer.json()["timing"]["executor"] == "process"
 
 
 @FORMS
@@ -112,7 +114,7 @@ async def test_stored_operands_race_in_the_process(serve: Serve, tmp_path: Path)
 async def test_a_client_that_leaves_ends_its_race(
     mine: tuple[FastAPI, AsyncClient], headers: dict[str, str], body: bytes
 ) -> None:
-    """At once, whatever it does; one that waited for its turn gives up its place."""
+    """A running race is killed at once, and a waiting one gives up its place."""
     app, client = mine
     racers = app.state.service.racers
     async with listening(app) as url, AsyncClient(base_url=url) as real:
@@ -138,8 +140,8 @@ async def test_a_late_race_is_killed(
     headers: dict[str, str],
     body: bytes,
 ) -> None:
-    """At twice the deadline of a call; the next finds a process."""
-    async with reckless(client, rates, template, deadline_ms=1500) as (app, mine):
+    """It is killed after twice the deadline of a call; the next one gets a process."""
+    async with app_with_cheap_loops(client, rates, template, deadline_ms=1500) as (app, mine):
         problem = await post(mine, body, headers)
         assert (problem["status"], problem["code"]) == (504, "deadline-exceeded")
         assert app.state.service.racers.exits <= 1
@@ -150,7 +152,7 @@ async def test_a_late_race_is_killed(
 async def test_a_killed_process_is_not_noticed(
     mine: tuple[FastAPI, AsyncClient], headers: dict[str, str]
 ) -> None:
-    """The race is run by another one, as long as no row has been told."""
+    """Another process runs the race, as long as no row has been sent."""
     app, client = mine
     body = product(60, strategies=["loops"], repeat=1)
     coming = asyncio.create_task(post(client, body, headers))
@@ -160,7 +162,7 @@ async def test_a_killed_process_is_not_noticed(
 
 
 async def test_a_process_that_dies_after_a_row(mine: tuple[FastAPI, AsyncClient]) -> None:
-    """Its rows would not be those of another one: the stream ends with the problem."""
+    """Another process would have other rows, so the stream ends with a problem."""
     app, client = mine
     async with listening(app) as url, AsyncClient(base_url=url) as real:
         request = real.stream("POST", "/matmul/compare", content=TOLD, headers=STREAM)
@@ -179,8 +181,8 @@ async def test_a_process_that_dies_after_a_row(mine: tuple[FastAPI, AsyncClient]
 async def test_without_room_a_race_is_told_to_come_again(
     client: AsyncClient, rates: CostModel, template: ForkServer, headers: dict[str, str]
 ) -> None:
-    """503 is a plain problem document with Retry-After, for a stream too, read or not."""
-    async with reckless(client, rates, template, queue=0) as (app, mine):
+    """It gets a 503 with Retry-After, also for a stream, read or not."""
+    async with app_with_cheap_loops(client, rates, template, queue=0) as (app, mine):
         first = asyncio.create_task(post(mine, LONG, {}))
         await until_racing(app)
         for body in (SHORT, SHORT + PADDING):
@@ -200,7 +202,7 @@ async def test_calls_have_places_of_their_own(
     racing = asyncio.create_task(post(client, LONG, headers))
     await until_racing(app)
     answer = await client.post("/matmul", content=product(24, strategy="loops"))
-    assert answer.json()["timing"]["lane"] == "process"
+    assert answer.json()["timing"]["executor"] == "process"
     assert not racing.done()
     racing.cancel()
     await until_over(app)
@@ -218,8 +220,8 @@ async def test_a_process_without_memory_for_a_race(serve: Serve) -> None:
         await works(app, client)
 
 
-async def test_a_stream_that_nobody_waits_for() -> None:
-    """A race that was not checked is cancelled with who waits for its first row."""
+async def test_a_stream_whose_request_is_cancelled() -> None:
+    """A race is cancelled with the request that waits for its first row."""
     racing = asyncio.ensure_future(asyncio.Event().wait())
     waiting = asyncio.ensure_future(
         RaceEvents().response(racing, at_once=False)  # type: ignore[arg-type]  # it has no reply

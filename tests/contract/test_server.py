@@ -12,9 +12,9 @@ from time import sleep
 
 import httpx
 import pytest
-
 from service.api.auth import key_hash
-from tests.conftest import serving
+
+from tests.rigs.servers import serving
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +44,7 @@ def test_a_server_keeps_a_connection_after_a_refusal(base_url: str) -> None:
 
 
 def test_a_server_answers_what_is_no_http(base_url: str) -> None:
-    """Rubbish is a 400, and the next client is served."""
+    """It gets a 400, and the next client is served."""
     host, port = base_url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as rubbish:
         rubbish.sendall(b"\x16\x03\x01rubbish\r\n\r\n")
@@ -53,7 +53,7 @@ def test_a_server_answers_what_is_no_http(base_url: str) -> None:
 
 
 def test_a_client_that_leaves_does_no_harm(base_url: str) -> None:
-    """A body that never comes whole is forgotten."""
+    """An incomplete body is dropped."""
     host, port = base_url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as client:
         head = b"POST /matmul HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n"
@@ -86,7 +86,7 @@ def test_a_wrong_setting_stops_the_start() -> None:
 
 
 def test_keys_origins_and_the_log_of_a_server() -> None:
-    """By settings: who may enter, from which page, and a line of JSON for each request."""
+    """Settings give keys and origins, and each request has a line of JSON."""
     page = "https://lab.example.org"
     variables = {
         "SERVICE_API_KEYS": f"alice:{key_hash(b'right')}",
@@ -116,7 +116,7 @@ def test_keys_origins_and_the_log_of_a_server() -> None:
 
 
 def test_server_processes_count_together() -> None:
-    """Whichever of them answers, GET /metrics has all that both were asked."""
+    """GET /metrics of either process has the requests of both."""
     with serving(SERVICE_WORKERS="2") as url:
         for _ in range(40):
             httpx.post(f"{url}/norm", json={"x": [3, 4]})  # 503 where one is not yet warm
@@ -129,6 +129,6 @@ def test_server_processes_count_together() -> None:
 
 
 def norms(text: str) -> float:
-    """How many POSTs of /norm are told of."""
+    """Return the number of POSTs of /norm in the metrics."""
     lines = [line for line in text.splitlines() if 'method="POST",route="/norm"' in line]
     return sum(float(line.split()[-1]) for line in lines)

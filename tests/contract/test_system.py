@@ -1,4 +1,4 @@
-"""What the service says of itself, and the headers that every answer has."""
+"""Routes about the service itself, and the headers of every response."""
 
 import ast
 from typing import Any
@@ -147,7 +147,7 @@ async def test_head_is_get_without_a_body(client: AsyncClient, path: str) -> Non
 
 
 async def test_head_sends_no_body(app: FastAPI) -> None:
-    """None is sent, whatever the client would do with it; the length is that of GET."""
+    """No body is sent; the length is that of GET."""
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -175,7 +175,7 @@ async def test_head_sends_no_body(app: FastAPI) -> None:
     [("/matmul", "OPTIONS, POST"), ("/strategies", "GET, HEAD, OPTIONS")],
 )
 async def test_options_lists_the_methods(client: AsyncClient, path: str, allowed: str) -> None:
-    """So does the answer to a wrong method."""
+    """The response to a wrong method lists them as well."""
     response = await client.options(path)
     assert (response.status_code, response.headers["Allow"]) == (204, allowed)
     wrong = await client.delete(path)
@@ -209,7 +209,7 @@ async def test_every_answer_guards_the_browser(client: AsyncClient, path: str) -
     ],
 )
 async def test_accept_admits_json(client: AsyncClient, accept: str) -> None:
-    """By name, by family, by anything, at whatever quality above 0."""
+    """By name, by type and by */*, with any quality above 0."""
     response = await client.post("/matmul", json=PRODUCT, headers={"Accept": accept})
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "application/json"
@@ -231,7 +231,7 @@ async def test_an_identity_encoding_is_none(client: AsyncClient) -> None:
 
 
 async def test_a_browser_is_shown_where_to_try(client: AsyncClient) -> None:
-    """Whoever opens an operation's address finds the page with its requests."""
+    """GET of an operation's path leads to the page for its requests."""
     opened = await client.get("/matmul")
     assert opened.status_code == 405
     assert opened.json()["hint"] == "in a browser, /docs has every request to try"

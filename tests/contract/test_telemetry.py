@@ -1,4 +1,4 @@
-"""OpenTelemetry: a span for each request once somebody collects them, none before."""
+"""OpenTelemetry: a span for each request if a collector is set, none otherwise."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -15,7 +15,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
 from service.observability import tracing as telemetry
-from tests.conftest import Serve, serving
+from tests.rigs.apps import Serve
+from tests.rigs.servers import serving
 
 PRODUCT: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
 INFERENCE = {
@@ -40,19 +41,19 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
         ),
     ],
 )
-def test_when_somebody_collects(environment: Mapping[str, str], on: bool) -> None:
-    """By OpenTelemetry's own variables."""
+def test_variables_set_a_collector(environment: Mapping[str, str], on: bool) -> None:
+    """OpenTelemetry's own variables set a collector."""
     assert telemetry.is_on(environment) == on
 
 
 def test_a_provider_of_the_process_collects(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever embeds the app may have set one."""
+    """A program that embeds the app may have set one."""
     monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
     assert telemetry.is_on({})
 
 
 async def test_without_a_collector_calls_take_the_shorter_way(serve: Serve) -> None:
-    """There is no span to make, so the framework's layers are left out."""
+    """Without spans, calls skip the layers of the framework."""
     async with serve() as client:
         app = client._transport.app  # type: ignore[attr-defined]  # httpx names no type for it
         assert "/matmul" in app.shell.posts
@@ -61,7 +62,7 @@ async def test_without_a_collector_calls_take_the_shorter_way(serve: Serve) -> N
 async def test_with_a_collector_calls_come_by_the_router(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its spans are there; answers are the same, and counted the same."""
+    """They have spans; responses and counts are the same."""
     monkeypatch.setattr(telemetry, "is_on", lambda: True)
     async with serve() as client:
         app = client._transport.app  # type: ignore[attr-defined]  # httpx names no type for it
@@ -83,7 +84,7 @@ async def test_with_a_collector_calls_come_by_the_router(
         assert fields[f"tensor_service.{phase}_ms"] == pytest.approx(timing[f"{phase}_ms"])
 
 
-async def test_what_is_refused_at_the_door_has_a_span(
+async def test_unauthenticated_requests_have_a_span(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """401 and 429 of the framework's routes and of calls, answered as without a collector."""
@@ -107,7 +108,7 @@ async def test_what_is_refused_at_the_door_has_a_span(
 
 
 class Spans(SpanExporter):
-    """Keeps what spans tell of themselves."""
+    """Exporter that keeps the attributes of spans."""
 
     def __init__(self) -> None:
         self.fields: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""How long each phase took: disjoint phases that add up, in the body and in a header alike."""
+"""Timing: disjoint phases that add up, the same in body and header."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 import torch
 from httpx import AsyncClient
 
-from tests.conftest import Serve
+from tests.rigs.apps import Serve
 
 PHASES = ("decode", "queue", "upload", "compute", "download", "encode")
 SMALL: dict[str, Any] = {"a": [[1, 2]], "b": [[3], [4]]}
@@ -31,7 +31,7 @@ async def test_phases_add_up(client: AsyncClient, body: dict[str, Any]) -> None:
         *(f"{phase}_ms" for phase in (*PHASES, "total")),
         "threads",
         "warm",
-        "lane",
+        "executor",
     }
 
 
@@ -50,7 +50,7 @@ async def test_the_header_says_what_the_body_says(
 
 
 async def test_the_first_run_is_not_warm(serve: Serve) -> None:
-    """It is told for each strategy and dtype."""
+    """It is stated for each strategy and dtype."""
     async with serve() as client:
         for body in (SMALL, SMALL | {"dtype": "float64"}, SMALL | {"strategy": "numpy"}):
             first = (await client.post("/matmul", json=body)).json()
@@ -59,7 +59,7 @@ async def test_the_first_run_is_not_warm(serve: Serve) -> None:
 
 
 async def test_the_threads_are_told(client: AsyncClient) -> None:
-    """Those of one product; GET /devices says the same."""
+    """The number is that of one product; GET /devices has the same."""
     timing = (await client.post("/matmul", json=SMALL)).json()["timing"]
     assert timing["threads"] == torch.get_num_threads()
     assert (await client.get("/devices")).json()["threads"] == timing["threads"]

@@ -1,1 +1,1 @@
-"""What is under deploy/, as it is deployed."""
+"""The files under deploy/, as they are deployed."""

@@ -9,7 +9,7 @@ from httpx import AsyncClient
 
 from service.executors.device_process import PROBE_MS, START_MS
 from service.settings import PREFIX, Settings
-from tests.conftest import ROOT
+from tests.rigs.paths import ROOT
 
 FOLDERS = [ROOT / "deploy" / "kubernetes" / name for name in ("base", "gpu")]
 by_folder = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -21,7 +21,7 @@ def read(path: Path) -> Any:
 
 
 def pod(folder: Path) -> Any:
-    """What the deployment of a folder runs."""
+    """Return the pod of the deployment in a folder."""
     return read(folder / "deployment.yaml")["spec"]["template"]["spec"]
 
 
@@ -76,8 +76,8 @@ def test_nothing_runs_as_root(folder: Path) -> None:
     assert [each["mountPath"] for each in container["volumeMounts"]] == ["/tmp"]
 
 
-def test_one_owner_for_each_gpu() -> None:
-    """An instance has a whole GPU and one server; the new one starts when the old has ended.
+def test_one_device_process_for_each_gpu() -> None:
+    """An instance has one GPU and one server; a new one starts when the old one has ended.
 
     It is ready while its GPU is: a probe waits for longer than the product there may take.
     """

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from tests.conftest import ROOT
-from tests.needs import needs
-from tests.proxies import configured, free_port, nginx
+from tests.rigs.paths import ROOT
+from tests.rigs.proxies import configured, nginx
+from tests.rigs.requirements import needs
+from tests.rigs.servers import free_port
 
 pytestmark = needs("nginx")
 
@@ -177,7 +178,7 @@ def test_keep_alive(deployment: Deployment) -> None:
 
 
 def connections_to(port: int) -> int:
-    """How many connections to a port there are, or were in the last minute."""
+    """Return the number of connections to a port, those of the last minute included."""
     rows = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
     remotes = [row.split()[2] for row in rows]
     return sum(remote.endswith(f":{port:04X}") for remote in remotes)

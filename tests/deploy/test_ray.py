@@ -11,9 +11,9 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from tests.conftest import ROOT
-from tests.needs import needs
-from tests.proxies import free_port
+from tests.rigs.paths import ROOT
+from tests.rigs.requirements import needs
+from tests.rigs.servers import free_port
 
 pytestmark = needs("ray")
 
@@ -51,7 +51,7 @@ def url() -> Iterator[str]:
 
 
 def answers(url: str) -> bool:
-    """Whether there is a 200."""
+    """Return whether the response is a 200."""
     try:
         return httpx.get(url, timeout=5).status_code == 200
     except httpx.TransportError:
@@ -99,6 +99,6 @@ def test_more_instances_when_there_is_work(url: str) -> None:
 
 
 def replicas() -> int:
-    """How many processes serve, by the names that Ray gives them."""
+    """Return the number of serving processes, by Ray's names of them."""
     found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     return found.stdout.count("ServeReplica:default:tensor-service")

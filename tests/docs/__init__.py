@@ -1,1 +1,1 @@
-"""The documentation: its examples run, its steps lead where they say, its site stands alone."""
+"""The documentation: examples run, steps work, and the site needs no other host."""

@@ -1,4 +1,4 @@
-"""The blocks of the documents: what a reader may run, and what the page shows as its answer."""
+"""Code blocks of the documents, and the responses that the pages show for them."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.conftest import ROOT
+from tests.rigs.paths import ROOT
 
 # Its blocks are the sources of the strategies.
 SOURCES: Final = ROOT / "docs" / "operations.md"

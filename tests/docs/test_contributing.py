@@ -11,8 +11,8 @@ from typing import Final
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.docs.blocks import Block, blocks
+from tests.rigs.paths import ROOT
 
 STEPS: Final = ROOT / "CONTRIBUTING.md"
 # Where a block goes in a file that is there: before the line that this matches.
@@ -68,13 +68,13 @@ def apply(block: Block, folder: Path) -> None:
 
 
 def run(line: str, folder: Path) -> str:
-    """What a command line of the page prints; it must not fail."""
+    """Run a command line of the page, assert that it succeeds, and return its output."""
     program, *rest = shlex.split(line)
     module = ["-m", "pytest", "-p", "no:cacheprovider", "-q"] if program == "pytest" else []
     done = subprocess.run(
         [sys.executable, *module, *rest],
         cwd=folder,
-        # Without what measures coverage: the lines of a copy are nobody's.
+        # Without what measures coverage: the lines of a copy do not count.
         env={name: value for name, value in os.environ.items() if not name.startswith("COV")}
         | {"PYTHONPATH": str(folder)},
         capture_output=True,

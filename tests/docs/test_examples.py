@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.conftest import ROOT, serving
 from tests.docs.blocks import Block, all_blocks
 from tests.docs.test_contributing import STEPS
+from tests.rigs.paths import ROOT
+from tests.rigs.servers import serving
 
 # What differs from one call, or one host, to the next.
 PASSING: Final = re.compile(
@@ -51,7 +52,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def run(block: Block, folder: Path, url: str) -> str:
-    """What the block prints, in `folder`, of the service at `url`."""
+    """Run a block in `folder` against the service at `url`, and return its output."""
     code = ADDRESS.sub(url, block.code)
     if block.language == "go":
         (folder / "main.go").write_text(code, encoding="utf-8")
@@ -92,7 +93,7 @@ def test_an_example_runs(block: Block, tmp_path: Path, base_url: str) -> None:
 
 
 def holds(shown: Any, answer: Any) -> bool:
-    """Whether an answer has all that a page shows of it."""
+    """Return whether a response has everything that a page shows of it."""
     if isinstance(shown, dict):
         return isinstance(answer, dict) and all(
             name in answer and (PASSING.fullmatch(name) or holds(each, answer[name]))
@@ -143,7 +144,7 @@ def console_lines() -> list[object]:
 
 
 def printed_by(folder: Path, module: str, *arguments: str) -> str:
-    """What a module of this copy prints, in `folder`; it must not fail."""
+    """Run a module of this copy in `folder`, assert that it succeeds, and return its output."""
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=folder,

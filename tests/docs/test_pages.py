@@ -1,4 +1,4 @@
-"""What the documents say is true: generated pages are fresh, settings and links exist."""
+"""The documents are true: generated pages are fresh, settings and links exist."""
 
 import re
 from collections.abc import Callable
@@ -8,8 +8,8 @@ import pytest
 
 from service.__main__ import main
 from service.settings import PREFIX, Settings
-from tests.conftest import ROOT
 from tests.docs.blocks import pages
+from tests.rigs.paths import ROOT
 from tools import reference
 
 SETTINGS = ROOT / "docs" / "settings.md"
@@ -31,7 +31,7 @@ def test_a_generated_file_is_fresh(
 
 
 def test_every_setting_is_documented() -> None:
-    """By the name of its variable, and no other variable is."""
+    """The documents name each variable of a setting, and no other one."""
     text = SETTINGS.read_text(encoding="utf-8")
     named = set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", text))
     assert named == {PREFIX + name.upper() for name in Settings.model_fields}

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.rigs.paths import ROOT
 
 # Elements that load what they name; a link that a reader follows does not.
 LOADS: Final = frozenset(

@@ -1,1 +1,1 @@
-"""The load test: calls as they come in practice, each answer checked, on Locust."""
+"""Load test on Locust: a realistic mix of calls, each response checked."""

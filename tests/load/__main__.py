@@ -17,7 +17,7 @@ ROOT = HERE.parents[1]
 
 
 def main() -> int:
-    """Run it."""
+    """Run the load test."""
     parser = argparse.ArgumentParser("python -m tests.load", description=__doc__)
     parser.add_argument("--host", help="a running service, such as http://127.0.0.1:8000")
     parser.add_argument("--users", type=int, default=8, help="how many call at a time (8)")

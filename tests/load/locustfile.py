@@ -1,4 +1,4 @@
-"""Locust's part: users that call, and what it counts.
+"""Users of the load test, and the entries of its report.
 
 Every call is an entry of the report, by its kind. The phases of `Server-Timing` are entries of
 their own, in microseconds, by the size of the call; `outside` is what the client saw beyond them:
@@ -39,7 +39,7 @@ class Caller(User):
     tasks = [task for kind in KINDS for task in [make_task(kind)] * kind.weight]  # noqa: RUF012  # Locust's
 
     def __init__(self, *args: Any, **named: Any):
-        """Connect; a refusal is not tried again, for it is what is looked for."""
+        """Connect; calls are not retried, since their errors are checked."""
         super().__init__(*args, **named)
         self.http = httpx.Client(event_hooks={"response": [self.note]})
         self.client = Client(str(self.host), retries=0, http=self.http)

@@ -1,4 +1,4 @@
-"""What is asked under load, how often, and what must come back. It knows no Locust.
+"""Calls of the load test with their weights and expected results; independent of Locust.
 
 Operands are small whole numbers in floats, so that every result is exact: the SHA-256 of its bytes
 is known before, whatever the strategy, the device or the number of threads.
@@ -21,12 +21,12 @@ BAD_FILE: Final = (b"\x40\0\0\0\0\0\0\0{}", "application/x-safetensors", "malfor
 
 
 class WrongAnswerError(Exception):
-    """The service answered, and not what is right."""
+    """The service gave a wrong result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of call. `act` makes it, and raises what is wrong.
+    """A kind of call. `act` makes it, and raises an error if the response is wrong.
 
     The first word of its name is its size, by which phases are gathered.
     """

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from service.client import Client, UnexpectedAnswerError
-from tests.conftest import ROOT
 from tests.load.mix import Kind, WrongAnswerError, mix
+from tests.rigs.paths import ROOT
 
 needs_locust = pytest.mark.skipif(
     find_spec("locust") is None, reason="Locust is not installed; the extra `dev` brings it"

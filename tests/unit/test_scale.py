@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 
 from tests.bench.client import Load
-from tests.bench.figures import Figure
+from tests.bench.measurements import Figure
 from tests.bench.scale.__main__ import main
-from tests.bench.scale.paper import Demand, demand, gflops, product, sums, tasks
+from tests.bench.scale.projection import Demand, demand, gflops, product, sums, tasks
 from tests.bench.scale.report import (
     Cell,
+    ExchangeBytes,
     Graph,
     Layout,
-    OperationRequest,
     Plan,
     Products,
     Round,
     read_products,
     read_requests,
 )
-from tests.bench.scale.turns import in_turn
-from tests.conftest import ROOT
-from tests.needs import needs
+from tests.bench.scale.time_slices import time_sliced
+from tests.rigs.paths import ROOT
+from tests.rigs.requirements import needs
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -104,7 +104,7 @@ def test_demand() -> None:
         Cell("tiny", Layout(1, True, 16), rounds),
         Cell("tiny", Layout(2, True, 16), rounds[:1]),
     ]
-    assert demand(100_000, cells, OperationRequest(1_000, 500)) == Demand(5.0, 2.5, 0.8, 0.4)
+    assert demand(100_000, cells, ExchangeBytes(1_000, 500)) == Demand(5.0, 2.5, 0.8, 0.4)
 
 
 def test_product() -> None:
@@ -133,16 +133,16 @@ def test_spread_of_one_round() -> None:
     assert str(Figure((2.0,))) == "2 ± 0 %"
 
 
-def test_processes_take_turns() -> None:
+def test_processes_run_in_time_slices() -> None:
     """Each is stopped most of the time, and runs again at the end."""
     sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
     try:
-        with in_turn([each.pid for each in sleepers]):
+        with time_sliced([each.pid for each in sleepers]):
             for each in sleepers:
                 until_state(each.pid, "T")
         for each in sleepers:
             until_state(each.pid, "S")
-        with pytest.raises(ValueError, match="too many"), in_turn(range(5)):
+        with pytest.raises(ValueError, match="too many"), time_sliced(range(5)):
             pass
     finally:
         for each in sleepers:

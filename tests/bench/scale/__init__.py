@@ -1,1 +1,1 @@
-"""How the service grows: instances behind the proxy, and products on a cluster."""
+"""Scaling of the service: instances behind the proxy, and products on a cluster."""

@@ -1,4 +1,4 @@
-"""`make bench-scale`: how the service grows, in two parts.
+"""`make bench-scale`: scaling of the service, in two parts.
 
 `requests` are those of 1, 2 and 4 instances behind the proxy, `products` those of stored matrices
 on a cluster of this host against torch. Each part is written to a JSON file, from which `--read`
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench.scale import pictures, tables
+from tests.bench.scale import charts, tables
 from tests.bench.scale.products import measure as measure_products
 from tests.bench.scale.report import read_products, read_requests, write
 from tests.bench.scale.requests import measure as measure_requests
-from tests.needs import PRESENT
+from tests.rigs.requirements import PRESENT
 
 PARTS = ("requests", "products")
 
@@ -36,7 +36,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--graph", type=int, default=12, help="blocks each way of a graph (12)")
     parser.add_argument("--files", type=Path, default=Path("build/scale"), help="the JSON files")
     parser.add_argument("--read", action="store_true", help="take these files, measure nothing")
-    parser.add_argument("--plot", type=Path, help="a folder for pictures, such as docs/images")
+    parser.add_argument("--plot", type=Path, help="a folder for charts, such as docs/images")
     options = parser.parse_args(arguments)
     options.parts = options.parts or list(PARTS)
     if unknown := set(options.parts) - set(PARTS):
@@ -62,7 +62,7 @@ def show_requests(console: Console, options: argparse.Namespace) -> None:
     console.print(tables.rates(report), tables.costs(report))
     console.print(tables.growth(report), tables.reckoned_rates(report))
     if options.plot is not None:
-        pictures.draw_requests(report, options.plot)
+        charts.draw_requests(report, options.plot)
 
 
 def show_products(console: Console, options: argparse.Namespace) -> None:
@@ -83,7 +83,7 @@ def show_products(console: Console, options: argparse.Namespace) -> None:
     console.print(tables.products(report), tables.reckoned_products(report))
     console.print(*tables.notes(report), sep="\n")
     if options.plot is not None:
-        pictures.draw_products(report, options.plot)
+        charts.draw_products(report, options.plot)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,11 +19,11 @@ from dask.array.core import normalize_chunks
 from distributed import Client
 
 from service.core.dask_cluster import GREATEST_BLOCK, Cluster
-from tests.bench.figures import machine
+from tests.bench.measurements import machine
 from tests.bench.scale.processes import cpu_ns, family
 from tests.bench.scale.report import Graph, Plan, Products, Size
 from tests.bench.servers import started
-from tests.clusters import Local, local_cluster
+from tests.rigs.dask_clusters import Local, local_cluster
 
 # Half of what a container with a small share of a host has: a block is a sixteenth, 32 MiB.
 MEMORY: Final = 2**29
@@ -35,7 +35,7 @@ QUICK: Final = 2048
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A service that knows a cluster, the folder of both, and a look at what the workers did."""
+    """A service with a cluster, the folder of both, and a client of the cluster."""
 
     http: httpx.Client
     folder: Path
@@ -76,12 +76,12 @@ class Bench:
 
 
 def refusal(answer: dict[str, Any]) -> str | None:
-    """Why a call was refused, in the service's words, unless it was computed."""
+    """Return the service's reason for refusing a call, None if it was computed."""
     return None if "result" in answer else str(answer["detail"])
 
 
 def measure_size(bench: Bench, n: int, rounds: int) -> Size:
-    """Both in turn, after a call of each; where this host refuses, the cluster alone."""
+    """Measure both alternately, after a call of each; the cluster alone where torch refuses."""
     random = np.random.default_rng(n)
     for name in "ab":
         np.save(bench.folder / f"{name}{n}.npy", random.standard_normal((n, n)))
@@ -137,7 +137,7 @@ def measure_graph(bench: Bench, local: Local, side: int, rounds: int) -> Graph:
 
 
 def huge_plan(http: httpx.Client) -> Plan:
-    """What the service says of the product that docs/notes/scale.md reckons with."""
+    """Return the service's plan of the product that docs/notes/scale.md is about."""
     shape = {"shape": [HUGE, HUGE], "dtype": "float64"}
     output = {"store": "product.npy"}
     body = {"a": shape, "b": shape, "strategy": "dask", "output": output}

@@ -1,4 +1,4 @@
-"""What was measured, as it is written to files and read back from them."""
+"""Records of the measurements, written to JSON files and read back from them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from tests.bench.figures import Figure
+from tests.bench.measurements import Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +24,23 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How many instances there are, whether a proxy is before them, and how many clients.
+    """Number of instances, with or without a proxy before them, and number of clients.
 
-    In turn, each instance runs for a fifth of the time, and no two at once.
+    Time-sliced, each instance runs for a fifth of the time, and no two at once.
     """
 
     instances: int
     proxied: bool
     connections: int
-    in_turn: bool = False
+    time_sliced: bool = False
 
     @property
     def is_alone(self) -> bool:
-        """Whether there is one client."""
+        """True if there is one client."""
         return self.connections == 1
 
     def __str__(self) -> str:
-        """In words."""
+        """Return the layout in words."""
         return f"proxy, {self.instances}" if self.proxied else "one, no proxy"
 
 
@@ -58,7 +58,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class OperationRequest:
+class ExchangeBytes:
     """Bytes of a request and of its answer, heads included."""
 
     sent: int
@@ -71,18 +71,20 @@ class Requests:
 
     machine: str
     cores: int
-    exchanges: dict[str, OperationRequest]
+    exchanges: dict[str, ExchangeBytes]
     cells: list[Cell]
 
     @property
     def loaded(self) -> list[Cell]:
-        """Those of many clients, all instances running at once."""
-        return [each for each in self.cells if not (each.layout.is_alone or each.layout.in_turn)]
+        """The cells of many clients, all instances running at once."""
+        return [
+            each for each in self.cells if not (each.layout.is_alone or each.layout.time_sliced)
+        ]
 
     @property
-    def in_turn(self) -> list[Cell]:
-        """Those whose instances run in turn."""
-        return [each for each in self.cells if each.layout.in_turn]
+    def time_sliced(self) -> list[Cell]:
+        """The cells whose instances run in time slices."""
+        return [each for each in self.cells if each.layout.time_sliced]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A product in blocks of one element: all of it is what a task costs."""
+    """A product in blocks of one element, which costs nothing but tasks."""
 
     side: int
     tasks: int
@@ -120,7 +122,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the service itself says of a product that is not computed, in `blocks` each way."""
+    """The service's own plan of a product that is not computed, in `blocks` each way."""
 
     n: int
     blocks: int
@@ -151,10 +153,10 @@ def write(report: Report, path: Path) -> None:
 
 
 def read_requests(path: Path) -> Requests:
-    """What `write` wrote."""
+    """Read a report that `write` wrote."""
     return TypeAdapter(Requests).validate_json(path.read_bytes())
 
 
 def read_products(path: Path) -> Products:
-    """What `write` wrote."""
+    """Read a report that `write` wrote."""
     return TypeAdapter(Products).validate_json(path.read_bytes())

@@ -16,13 +16,14 @@ import numpy as np
 import orjson
 
 from tests.bench.client import connections, load, request
-from tests.bench.figures import machine
+from tests.bench.measurements import machine
 from tests.bench.scale.processes import busy_s, cpu_ns, family
-from tests.bench.scale.report import Cell, Layout, OperationRequest, Requests, Round
-from tests.bench.scale.turns import in_turn
+from tests.bench.scale.report import Cell, ExchangeBytes, Layout, Requests, Round
+from tests.bench.scale.time_slices import time_sliced
 from tests.bench.servers import Server, started, wait_until_ready
 from tests.bench.workloads import BYTES, JSON, json_pair, safetensors_pair
-from tests.proxies import configured, free_port, nginx
+from tests.rigs.proxies import configured, nginx
+from tests.rigs.servers import free_port
 
 IN_FLIGHT: Final = 16
 
@@ -35,7 +36,7 @@ class Fleet:
     proxies: dict[int, tuple[int, int]]
 
     def port(self, layout: Layout) -> int:
-        """Where requests go."""
+        """Return the port that requests are sent to."""
         return self.proxies[layout.instances][0] if layout.proxied else self.instances[0].port
 
     def parts(self, layout: Layout) -> tuple[list[int], list[int]]:
@@ -80,12 +81,12 @@ def messages(folder: Path, side: int) -> dict[str, bytes]:
 
 
 def layouts(counts: Sequence[int]) -> list[Layout]:
-    """One instance alone and each count behind the proxy; one client; instances in turn."""
+    """One instance alone and each count behind the proxy; one client; instances in time slices."""
     loaded = [Layout(1, False, IN_FLIGHT), *(Layout(n, True, IN_FLIGHT) for n in counts)]
     alone = [Layout(1, False, 1), Layout(1, True, 1)]
-    # Each instance has as much to do when its turn comes.
-    in_turn = [Layout(n, True, n * IN_FLIGHT, in_turn=True) for n in counts]
-    return [*loaded, *alone, *in_turn]
+    # Each instance has as much to do in its slice.
+    sliced = [Layout(n, True, n * IN_FLIGHT, time_sliced=True) for n in counts]
+    return [*loaded, *alone, *sliced]
 
 
 def one_round(fleet: Fleet, layout: Layout, message: bytes, seconds: float) -> Round:
@@ -96,9 +97,9 @@ def one_round(fleet: Fleet, layout: Layout, message: bytes, seconds: float) -> R
         opened = stack.enter_context(connections(fleet.port(layout), layout.connections))
         for connection in opened:
             connection.exchange(message)
-        if layout.in_turn:
+        if layout.time_sliced:
             pids = [each.pid for each in fleet.instances[: layout.instances]]
-            stack.enter_context(in_turn(pids))
+            stack.enter_context(time_sliced(pids))
         before = cpu_ns(servers), cpu_ns(proxy), process_time_ns(), busy_s()
         until = monotonic() + seconds
         found = load(opened, message, lambda _: monotonic() < until)
@@ -117,28 +118,28 @@ def one_round(fleet: Fleet, layout: Layout, message: bytes, seconds: float) -> R
     )
 
 
-def exchange(port: int, message: bytes) -> OperationRequest:
-    """What one request and its answer have in bytes."""
+def exchange(port: int, message: bytes) -> ExchangeBytes:
+    """Return the bytes of one request and of its response."""
     with connections(port, 1) as (connection,):
         connection.exchange(message)
-        return OperationRequest(len(message), connection.answer_bytes)
+        return ExchangeBytes(len(message), connection.answer_bytes)
 
 
 def measure(
     folder: Path, *, counts: Sequence[int], rounds: int, seconds: float, side: int
 ) -> Requests:
-    """Every workload on every layout, which take turns within each round."""
+    """Every workload on every layout, which alternate within each round."""
     asked = messages(folder, side)
     ways = layouts(counts)
     with fleet(counts, folder) as there:
         found: dict[tuple[str, Layout], list[Round]] = {}
-        for turn in range(rounds + 1):
+        for number in range(rounds + 1):
             for name, message in asked.items():
                 for layout in ways:
-                    # The first round warms up; in turn, less comes of the time.
-                    share = (2 if layout.in_turn else 1) * (1 if turn else 0.2)
+                    # The first round warms up; in time slices, a round needs longer.
+                    share = (2 if layout.time_sliced else 1) * (1 if number else 0.2)
                     each = one_round(there, layout, message, share * seconds)
-                    if turn:
+                    if number:
                         found.setdefault((name, layout), []).append(each)
         port = there.instances[0].port
         exchanges = {name: exchange(port, message) for name, message in asked.items()}

@@ -1,12 +1,12 @@
-"""The figures as tables, in Markdown: a page can take them as they are printed."""
+"""Tables of the measurements, in Markdown, to be pasted into a page."""
 
 from statistics import median
 
 from rich import box
 from rich.table import Table
 
-from tests.bench.figures import Figure
-from tests.bench.scale.paper import demands, gflops, product
+from tests.bench.measurements import Figure
+from tests.bench.scale.projection import demands, gflops, product
 from tests.bench.scale.report import Cell, Products, Requests
 
 TARGET_RATE = 100_000
@@ -25,7 +25,7 @@ def rates(report: Requests) -> Table:
     """Answers a second and their latencies."""
     found = table("request", "instances", "clients", "requests/s", "p50 ms", "p99 ms", words=2)
     for cell in report.cells:
-        if cell.layout.in_turn:
+        if cell.layout.time_sliced:
             continue
         figures = (
             cell.figure(lambda each: each.rate),
@@ -38,9 +38,9 @@ def rates(report: Requests) -> Table:
 
 
 def growth(report: Requests) -> Table:
-    """Answers a second of instances that run in turn, and as multiples of one."""
-    found = table("request", "instances in turn", "requests/s", "times one", words=1)
-    for name, cells in by_workload(report.in_turn).items():
+    """Answers a second of instances that run in time slices, and as multiples of one."""
+    found = table("request", "instances in time slices", "requests/s", "times one", words=1)
+    for name, cells in by_workload(report.time_sliced).items():
         one = cells[0].figure(lambda each: each.rate).median
         for cell in cells:
             figure = cell.figure(lambda each: each.rate)
@@ -90,7 +90,7 @@ def costs(report: Requests) -> Table:
 
 
 def reckoned_rates(report: Requests) -> Table:
-    """What 100 000 requests a second would ask for."""
+    """Cores and network that 100 000 requests a second would need."""
     found = table(
         "request",
         "server cores",
@@ -148,7 +148,7 @@ def core_rates(report: Products) -> tuple[float, float]:
 
 
 def reckoned_products(report: Products) -> Table:
-    """What the huge product would ask for, by cores of the cluster."""
+    """Time and memory of the huge product, by cores of the cluster."""
     found = table(
         "worker cores",
         "time",
@@ -176,14 +176,14 @@ def reckoned_products(report: Products) -> Table:
 
 
 def notes(report: Products) -> list[str]:
-    """What stands in no table: refusals, rates of cores, costs of a task, the plan."""
+    """Results outside of the tables: refusals, rates of cores, costs of a task, the plan."""
     graph, plan = report.graph, report.plan
     alone, there = core_rates(report)
     wall = Figure(tuple(graph.tasks / each for each in graph.seconds))
     workers = Figure(tuple(each / graph.tasks * 1e6 for each in graph.worker_s))
     huge = product(report, there, 1)
-    error_samples = [f"n = {size.n} here: {size.refused}" for size in report.sizes if size.refused]
-    rate = f"GFLOP/s a core: torch {alone:.1f}, a worker with all that is around it {there:.1f}"
+    refusals = [f"n = {size.n} here: {size.refused}" for size in report.sizes if size.refused]
+    rate = f"GFLOP/s a core: torch {alone:.1f}, a worker with its overhead {there:.1f}"
     task = (
         f"{graph.side} x {graph.side} blocks of one element: {graph.tasks} tasks, {wall} tasks/s; "
         f"processor time of a task: scheduler {graph.per_task_us} us, workers {workers} us"
@@ -196,4 +196,4 @@ def notes(report: Products) -> list[str]:
         f"the service's own plan of it: {plan.estimated_s / 3600:.1f} h on {report.workers} "
         f"workers; {plan.reason or 'accepted'}"
     )
-    return [*error_samples, rate, task, whole, planned]
+    return [*refusals, rate, task, whole, planned]

@@ -3,7 +3,6 @@
 from hashlib import sha256
 
 import pytest
-
 from service.api.auth import Keyring, key_hash, new_key, shown_key
 
 KEYS = [new_key() for _ in range(3)]

@@ -30,7 +30,8 @@ from service.client import (
     norm,
 )
 from service.client.clients import RetryBudget
-from tests.conftest import ROOT, serving
+from tests.rigs.paths import ROOT
+from tests.rigs.servers import serving
 
 URL = "http://service.test/behind/a/proxy/"
 ONE = np.ones((1, 1))

@@ -20,7 +20,7 @@ from service.core.dtypes import parse_dtype
 from service.core.timing import Timings
 from service.errors import BodyTooLargeError, MalformedBodyError
 from service.operations import REGISTRY
-from tests.bodies import JSON
+from tests.rigs.request_bodies import JSON
 
 NOISE = np.random.default_rng(0).bytes(3 * STEP_OUT)
 CODING = pytest.mark.parametrize("coding", CODINGS)

@@ -7,7 +7,7 @@ import torch
 from service.codecs.tensor_bytes import from_buffer, from_bytes, to_bytes
 from service.core.dtypes import DTYPES
 from service.errors import InvalidElementError, LimitExceededError, ShapeMismatchError
-from tests.bodies import bits_of, tensor_of
+from tests.rigs.request_bodies import bits_of, tensor_of
 
 
 @pytest.mark.parametrize("name", DTYPES)

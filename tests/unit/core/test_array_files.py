@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.core.array_files import Sink, Source, stamp
-from tests.needs import needs
+from tests.rigs.requirements import needs
 
 ROWS = np.arange(12, dtype=np.float32).reshape(3, 4)
 

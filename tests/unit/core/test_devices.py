@@ -23,7 +23,7 @@ from service.core.devices import (
     synchronize,
 )
 from service.errors import DeviceUnavailableError, DeviceUnreadyError
-from tests.needs import needs
+from tests.rigs.requirements import needs
 
 CPU = Device("cpu", "cpu", "2 intra-op threads", None)
 FIRST = Device("cuda:0", "cuda", "a GPU", 2**34)

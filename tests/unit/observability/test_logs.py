@@ -11,7 +11,7 @@ import pytest
 
 from service.observability.logs import FIELDS, JsonFormatter, TextFormatter, log_config
 from service.settings import Settings
-from tests.conftest import Serve
+from tests.rigs.apps import Serve
 
 SECRET = 73519.25
 PRODUCT: dict[str, Any] = {"a": [[1, SECRET], [3, 4]], "b": [[5, 6], [7, 8]]}

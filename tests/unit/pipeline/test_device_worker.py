@@ -18,7 +18,7 @@ from service.pipeline.device_worker import DeviceRequestHandler, make
 from service.pipeline.messages import Admitted, WorkerRequest, reply_of
 from service.planning.cost_model import CostModel
 from service.settings import Settings
-from tests.owners import GPU, ILLEGAL, rates_of
+from tests.rigs.device_processes import GPU, ILLEGAL, rates_of
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
 TASK = WorkerRequest(

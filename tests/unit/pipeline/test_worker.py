@@ -8,11 +8,11 @@ from dataclasses import asdict, replace
 import orjson
 import pytest
 import torch
+from service.http.response import HttpResponse
 
 from service.codecs import READERS
 from service.core.timing import QUEUE, Stopwatch
 from service.executors import Bytes, Channel, Handler
-from service.http.response import HttpResponse
 from service.operations import REGISTRY
 from service.pipeline.messages import (
     Admitted,
@@ -24,7 +24,7 @@ from service.pipeline.messages import (
 from service.pipeline.worker import RequestHandler, make
 from service.planning.cost_model import CostModel
 from service.settings import Settings
-from tests.owners import GPU, STEP_NS, rates_of
+from tests.rigs.device_processes import GPU, STEP_NS, rates_of
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
 JSON = "application/json"

@@ -38,8 +38,8 @@ from service.server.connection import ConnectionMonitor, bounds_of
 from service.server.fast_path import Protocol
 from service.server.fast_request import BodyReceiver, FastRequest, ResponseBatch
 from service.settings import Settings
-from tests.bodies import JSON, NPY, RAW, SAFETENSORS, npy_of
-from tests.inference import as_bytes, as_json
+from tests.rigs.inference_bodies import as_bytes, as_json
+from tests.rigs.request_bodies import JSON, NPY, RAW, SAFETENSORS, npy_of
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
 NORM = b'{"x": [3, 4]}'

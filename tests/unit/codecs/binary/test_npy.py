@@ -17,7 +17,7 @@ from service.codecs.binary.npy import NpyCodec, read_slice, write_header
 from service.core.dtypes import DTYPES, parse_dtype
 from service.errors import MalformedBodyError, MissingFieldError, ServiceError, UnknownDtypeError
 from service.operations import REGISTRY
-from tests.bodies import IN_NUMPY, bits_of, npy, npy_of, tensor_of
+from tests.rigs.request_bodies import IN_NUMPY, bits_of, npy, npy_of, tensor_of
 
 CODEC = NpyCodec()
 CONTEXT = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)

@@ -27,7 +27,7 @@ from service.errors import (
     UnknownFieldError,
 )
 from service.operations import REGISTRY
-from tests.bodies import IN_NUMPY, bits_of, npy_of, npz_of, tensor_of, zip_of, zipped
+from tests.rigs.request_bodies import IN_NUMPY, bits_of, npy_of, npz_of, tensor_of, zip_of, zipped
 
 CODEC = NpzCodec()
 CONTEXT = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)

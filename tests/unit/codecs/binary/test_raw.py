@@ -11,7 +11,7 @@ from service.codecs.envelope import LONGEST_HEADER
 from service.core.call import Outcome
 from service.core.dtypes import DTYPES
 from service.core.timing import PHASES, Timings
-from tests.bodies import bits_of, tensor_of
+from tests.rigs.request_bodies import bits_of, tensor_of
 
 CODEC = RawCodec()
 

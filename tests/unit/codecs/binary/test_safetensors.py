@@ -26,7 +26,7 @@ from service.errors import (
     UnknownFieldError,
 )
 from service.operations import REGISTRY
-from tests.bodies import (
+from tests.rigs.request_bodies import (
     IN_SAFETENSORS,
     bits_of,
     entry,

@@ -1,0 +1,401 @@
+"""A service with GPUs, each with a device process; here these compute on the CPU."""
+
+import json
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from httpx import AsyncClient
+
+from service.api.app import create_app
+from service.core.devices import Device
+from service.executors import ForkServer
+from service.operations import REGISTRY
+from service.planning.cost_model import CostModel
+from service.registry import Registry
+from service.settings import Settings
+from tests.rigs.apps import app_of, client_of, running
+from tests.rigs.device_processes import GPU, MAKE, SECOND, rates_of
+from tests.rigs.inference_bodies import as_bytes, as_json, parts, values_of
+from tests.rigs.matmul_bodies import PADDING, product, square
+from tests.rigs.request_bodies import RAW, SAFETENSORS, safetensors_of
+from tests.unit.executors.processes import is_alive, until
+
+NAMED: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]], "device": "cuda"}
+ANY = {**NAMED, "device": "auto"}
+RESULT = [[19.0, 22.0], [43.0, 50.0]]
+
+
+@asynccontextmanager
+async def service_with_gpus(
+    rates: CostModel,
+    template: ForkServer,
+    *,
+    gpus: Sequence[Device] = (GPU,),
+    owner: str = MAKE,
+    **settings: object,
+) -> AsyncIterator[AsyncClient]:
+    """Run a service with these GPUs, whose device processes may not be ready yet."""
+    values = Settings.model_validate(settings)
+    known = CostModel.from_rows([*rates.to_rows(), *rates_of(*gpus)])
+    app = create_app(values, rates=known, template=template, gpus=gpus, owner=owner)
+    async with running(app), client_of(app) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+async def shared(rates: CostModel, template: ForkServer) -> AsyncIterator[AsyncClient]:
+    """One service for all tests that do not break its device."""
+    async with service_with_gpus(rates, template) as client:
+        yield client
+
+
+@pytest.fixture
+async def gpu(shared: AsyncClient) -> AsyncClient:
+    """A client of it, whose GPU is ready."""
+    await until_ready(shared)
+    return shared
+
+
+async def until_ready(client: AsyncClient, *devices: str) -> None:
+    """Wait until these devices, or all, are ready."""
+    readiness = app_of(client).state.service.engine.planner.devices.readiness
+    wanted = devices or ("cuda:0", "cuda:1")
+    await until(lambda: not any(map(readiness.reason, wanted)))
+
+
+def pid_of(client: AsyncClient, device: str = "cuda:0") -> int:
+    """Return the id of the device process."""
+    pidfd = app_of(client).state.service.owners[device]._worker._pidfd
+    lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text(encoding="ascii").splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("Pid:")))
+
+
+def check(response: httpx.Response, device: str = "cuda:0") -> dict[str, Any]:
+    """Assert the small product, computed on a device."""
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    assert answer["result"]["data"] == RESULT
+    assert answer["device"] == device
+    assert answer["timing"]["executor"] == ("process" if device != "cpu" else "inline")
+    return answer
+
+
+def refused(response: httpx.Response, detail: str) -> None:
+    """Assert a 503 with Retry-After that names the device."""
+    assert (response.status_code, response.json()["code"]) == (503, "device-unready")
+    assert detail in response.json()["detail"]
+    assert int(response.headers["Retry-After"]) >= 1
+
+
+async def post(client: AsyncClient, body: object, act: str = "mine") -> httpx.Response:
+    """Send a product; the device process first injects the fault that the request id names."""
+    return await client.post("/matmul", json=body, headers={"X-Request-Id": act})
+
+
+async def test_a_call_for_a_gpu(gpu: AsyncClient) -> None:
+    """Named or chosen by `auto`: the device process computes it and measures each phase."""
+    for body in (NAMED, ANY, {**NAMED, "device": "cuda:0"}):
+        answer = check(await post(gpu, body))
+        timing = answer["timing"]
+        phases = [timing[f"{name}_ms"] for name in ("decode", "queue", "upload", "compute")]
+        phases += [timing["download_ms"], timing["encode_ms"]]
+        assert sum(phases) == pytest.approx(timing["total_ms"], rel=0.05, abs=0.1)
+        assert answer["request_id"] == "mine"
+    check(await post(gpu, {**NAMED, "device": "cpu"}), "cpu")
+
+
+async def test_every_way_of_a_call(gpu: AsyncClient) -> None:
+    """Operands as short and long text, compressed or not, and as bytes; results as bytes."""
+    for pad in (b"", b" " * 70_000, PADDING):
+        response = await gpu.post("/matmul", content=json.dumps(NAMED).encode() + pad)
+        check(response)
+        response = await gpu.post("/matmul", content=json.dumps(ANY).encode() + pad)
+        check(response)
+    tensors = {"a": torch.tensor(NAMED["a"]).float(), "b": torch.tensor(NAMED["b"]).float()}
+    headers = {"Content-Type": SAFETENSORS, "Accept": RAW}
+    body = safetensors_of(tensors)
+    response = await gpu.post("/matmul?device=cuda", content=body, headers=headers)
+    assert response.headers["X-Device"] == "cuda:0"
+    assert response.content == torch.tensor(RESULT).numpy().tobytes()
+
+
+async def test_long_text_is_planned_by_a_worker(gpu: AsyncClient) -> None:
+    """Calls planned for the GPU go to the device process; the worker computes the others."""
+    for fields, device in (
+        ({"device": "cuda"}, "cuda:0"),
+        ({}, "cuda:0"),
+        ({"strategy": "numpy"}, "cpu"),
+        ({"device": "cpu"}, "cpu"),
+        ({"deadline_ms": 20_000, "device": "cuda"}, "cuda:0"),
+    ):
+        response = await gpu.post("/matmul", content=product(**fields) + PADDING)
+        answer = response.json()
+        assert (answer["device"], answer["timing"]["executor"]) == (device, "process")
+        assert np.array_equal(answer["result"]["data"], square() @ square(seed=1))
+        timing = answer["timing"]
+        assert timing["decode_ms"] > 0
+        assert timing["queue_ms"] >= 0
+    response = await gpu.post("/matmul", content=product(device="cuda:7") + PADDING)
+    assert (response.status_code, response.json()["code"]) == (422, "device-unavailable")
+
+
+async def test_a_large_result(gpu: AsyncClient) -> None:
+    """Megabytes of text come back through the arena of the device process."""
+    body = {"operands": [[[1]]], "to": [1100, 1000], "device": "cuda"}
+    headers = {"Accept-Encoding": "identity"}
+    response = await gpu.post("/broadcast", json=body, headers=headers)
+    assert response.json()["device"] == "cuda:0"
+    assert len(response.content) > 4_000_000
+    service = app_of(gpu).state.service
+    await until(lambda: service.owners["cuda:0"]._worker._buffer.size == 0)
+
+
+async def test_stored_arrays(rates: CostModel, template: ForkServer, tmp_path: Path) -> None:
+    """The device process reads operands and stores results; the server moves neither."""
+    np.save(tmp_path / "a.npy", square().astype(np.float32))
+    async with service_with_gpus(rates, template, data=tmp_path) as client:
+        await until_ready(client)
+        body: dict[str, object] = {"a": {"ref": "a.npy"}, "b": {"ref": "a.npy"}}
+        response = await post(client, {**body, "device": "cuda"})
+        answer = response.json()
+        assert (answer["device"], answer["timing"]["executor"]) == ("cuda:0", "process")
+        assert np.array_equal(answer["result"]["data"], square() @ square())
+        response = await post(client, {**body, "output": {"store": "c.npy"}})
+        assert response.json()["device"] == "cuda:0"
+        assert np.array_equal(np.load(tmp_path / "c.npy"), square() @ square())
+        response = await post(client, {**body, "device": "cpu"})
+        assert response.json()["device"] == "cpu"
+
+
+async def test_plans_and_strategies(gpu: AsyncClient) -> None:
+    """They use the costs that the device process measured, and the limits of any call."""
+    response = await gpu.post("/matmul/plan", json=NAMED)
+    plan = response.json()
+    assert (plan["device"], plan["accepted"]) == ("cuda:0", True)
+    shapes = {"a": {"shape": [9, 10**9]}, "b": {"shape": [10**9, 9]}, "device": "cuda"}
+    response = await gpu.post("/matmul/plan", json=shapes)
+    assert response.json()["accepted"] is False
+    found = (await gpu.get("/strategies")).json()
+    limits = {limit["device"] for limit in found[0]["strategies"][0]["work_limits"]}
+    assert limits == {"cuda:0", "cpu"}
+
+
+async def test_races_leave_out_gpus(gpu: AsyncClient) -> None:
+    """Their rows have the reason; those on the CPU run, in a worker process as without a GPU."""
+    text = json.dumps(ANY).encode()
+    for body in (text, text + PADDING):
+        response = await gpu.post("/matmul/compare", content=body)
+        rows = response.json()["rows"]
+        for row in rows:
+            if row["device"] == "cuda:0":
+                assert "runs" not in row
+                assert row["skipped"] in (
+                    "a process of its own computes there, and a race is held in another one",
+                    "does not run on cuda",
+                )
+        assert {row["device"] for row in rows if "runs" in row} == {"cpu"}
+    service = app_of(gpu).state.service
+    assert len(service.racers._idle) == 1
+    assert service.races._pool._threads == set()
+
+
+async def test_the_open_inference_protocol(gpu: AsyncClient) -> None:
+    """The device process computes calls that name its device or that `auto` sends there."""
+    url = "/v2/models/matmul/infer"
+    inputs = {name: np.array(NAMED[name], np.float32) for name in ("a", "b")}
+    for parameters in ({"device": "cuda"}, {"device": "cuda:0"}, {}):
+        text = json.dumps(as_json(inputs, "float32", parameters=parameters)).encode()
+        given = {**parameters, "binary_data_output": True}
+        blob, lengths = as_bytes(inputs, "float32", parameters=given)
+        for body, headers in ((text, {}), (text + PADDING, {}), (blob, lengths)):
+            response = await gpu.post(url, content=body, headers=headers)
+            assert response.status_code == 200, response.text
+            answer, data = parts(response)
+            assert answer["parameters"]["device"] == "cuda:0"
+            assert bool(data) == (body is blob)
+            assert values_of(answer["outputs"][0], data).tolist() == RESULT
+            assert "upload;dur=" in response.headers["Server-Timing"]
+            act = {**headers, "X-Request-Id": "exhaust"}  # in the device process alone
+            response = await gpu.post(url, content=body, headers=act)
+            assert (response.status_code, [*response.json()]) == (503, ["error"])
+    body = json.dumps(as_json(inputs, "float32", parameters={"device": "cpu"})).encode()
+    response = await gpu.post(url, content=body)
+    assert response.json()["parameters"]["device"] == "cpu"
+    statistics = (await gpu.get("/v2/models/matmul/versions/torch/stats")).json()
+    assert statistics["model_stats"][0]["inference_stats"]["success"]["count"] == 10
+
+
+async def test_what_is_told_of_a_gpu(gpu: AsyncClient) -> None:
+    """Devices, readiness and metrics."""
+    devices = {each["name"]: each for each in (await gpu.get("/devices")).json()["devices"]}
+    assert (devices["cuda:0"]["ready"], devices["cuda:0"]["reason"]) == (True, None)
+    ready = await gpu.get("/health/ready")
+    assert ready.json() == {"status": "ready", "devices": {"cuda:0": None, "cpu": None}}
+    text = (await gpu.get("/metrics")).text
+    assert 'tensor_service_device_ready{device="cuda:0"} 1.0' in text
+    assert 'tensor_service_device_calls{device="cuda:0"} 0.0' in text
+
+
+async def test_errors_that_pass(gpu: AsyncClient) -> None:
+    """After an internal error or out of memory the same process goes on."""
+    pid = pid_of(gpu)
+    response = await post(gpu, NAMED, "stumble")
+    assert (response.status_code, response.json()["code"]) == (500, "internal-error")
+    response = await post(gpu, NAMED, "exhaust")
+    assert (response.status_code, response.json()["code"]) == (503, "out-of-memory")
+    check(await post(gpu, NAMED))
+    assert pid_of(gpu) == pid
+
+
+async def test_a_call_that_is_late(gpu: AsyncClient) -> None:
+    """It gets a 504 in time; its work ends by itself, and the device stays ready."""
+    pid = pid_of(gpu)
+    response = await post(gpu, {**NAMED, "deadline_ms": 100}, "wait-700")
+    assert (response.status_code, response.json()["code"]) == (504, "deadline-exceeded")
+    check(await post(gpu, NAMED))
+    assert pid_of(gpu) == pid
+
+
+async def test_the_server_touches_no_gpu(gpu: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request loads CUDA: the one function that loads it is not called."""
+    touched = []
+    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: touched.append("loaded"))
+    for path, body in (
+        ("/matmul", NAMED),
+        ("/matmul", {**NAMED, "dtype": "float16"}),
+        ("/matmul/plan", {**NAMED, "dtype": "float64"}),
+        ("/matmul/compare", {**ANY, "devices": ["cpu", "cuda"], "dtype": "complex64"}),
+        ("/norm", {"x": [3, 4]}),
+    ):
+        response = await gpu.post(path, json=body)
+        assert response.status_code == 200, response.text
+    for path in ("/strategies", "/devices", "/health/ready", "/metrics", "/limits"):
+        assert (await gpu.get(path)).status_code == 200
+    assert not touched
+    assert not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch leaves it so
+    engine = app_of(gpu).state.service.engine
+    with pytest.raises(LookupError, match="the process that owns it alone"):
+        engine.planner.cost_model._measure(REGISTRY["norm"], object(), GPU, torch.float32)
+
+
+async def test_a_device_that_fails(
+    rates: CostModel, template: ForkServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only it is unready until its process is replaced; `auto` uses the CPU meanwhile."""
+    async with service_with_gpus(rates, template, gpus=(GPU, SECOND)) as client:
+        # Nothing waits for the GPUs: `auto` takes them once they are there.
+        refused(await post(client, NAMED), "cuda:0 is not ready")
+        check(await post(client, ANY), "cpu")
+        long = json.dumps(ANY).encode() + PADDING
+        answer = (await client.post("/matmul", content=long)).json()
+        assert answer["device"] == "cpu"
+        for path in ("/matmul", "/matmul/compare"):
+            for pad in (b"", PADDING):
+                response = await client.post(path, content=json.dumps(NAMED).encode() + pad)
+                refused(response, "cuda:0 is not ready")
+        refused(await client.post("/matmul/plan", json=NAMED), "cuda:0 is not ready")
+        ready = (await client.get("/health/ready")).json()["devices"]
+        assert ready["cpu"] is None
+        assert ready["cuda:0"] is not None
+        limits = (await client.get("/strategies")).json()[0]["strategies"][0]["work_limits"]
+        assert [limit["device"] for limit in limits] == ["cpu"]
+        await until_ready(client)
+        check(await post(client, ANY))
+        for act, reason in (
+            ("fault", "lost during the call: CUDA error: an illegal memory access was encountered"),
+            ("die-9", "lost during the call: its process died"),
+        ):
+            pid = pid_of(client)
+            with caplog.at_level(logging.ERROR, "service.core.devices"):
+                response = await post(client, NAMED, act)
+            refused(response, reason)
+            assert "Compile with" not in response.text
+            assert "cuda:0 is lost" in caplog.text
+            refused(await post(client, NAMED), "its process is being replaced")
+            check(await post(client, ANY), "cuda:1")
+            devices = (await client.get("/devices")).json()["devices"]
+            assert [each["ready"] for each in devices] == [False, True, True]
+            assert "its process is being replaced" in devices[0]["reason"]
+            ready = (await client.get("/health/ready")).json()["devices"]
+            assert [name for name, why in ready.items() if why is None] == ["cuda:1", "cpu"]
+            await until_ready(client)
+            assert not is_alive(pid)
+            check(await post(client, ANY))
+        pids = [pid_of(client), pid_of(client, "cuda:1")]
+        text = (await client.get("/metrics")).text
+        assert 'tensor_service_owner_ends_total{device="cuda:0"} 2.0' in text
+        assert 'tensor_service_owner_ends_total{device="cuda:1"} 0.0' in text
+    assert not any(map(is_alive, pids))
+
+
+async def test_a_call_that_holds_the_device(rates: CostModel, template: ForkServer) -> None:
+    """After the server's deadline the process is replaced."""
+    async with service_with_gpus(rates, template, deadline_ms=700) as client:
+        await until_ready(client)
+        pid = pid_of(client)
+        response = await post(client, NAMED, "wait-60000")
+        assert (response.status_code, response.json()["code"]) == (504, "deadline-exceeded")
+        await until(lambda: not is_alive(pid))
+        await until_ready(client)
+        check(await post(client, NAMED))
+
+
+async def test_a_device_that_hangs(
+    rates: CostModel, template: ForkServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The readiness probe detects it; if `auto` means the device, the service is not ready."""
+    monkeypatch.setattr("service.executors.device_process.PROBE_MS", 300)
+    async with service_with_gpus(rates, template, device="cuda") as client:
+        refused(await client.get("/health/ready"), "cuda:0 is not ready")
+        await until_ready(client)
+        check(await post(client, ANY, "hang"))
+        refused(await client.get("/health/ready"), "it did not answer for 300 ms")
+        refused(await post(client, ANY), "cuda:0 is not ready")
+        await until_ready(client)
+        assert (await client.get("/health/ready")).status_code == 200
+
+
+async def test_a_device_process_measures(rates: CostModel, template: ForkServer) -> None:
+    """It measures every strategy in every dtype of its device, and reports the costs once."""
+    app = create_app(
+        Settings(),
+        rates=CostModel.from_rows(rates.to_rows()),
+        template=template,
+        gpus=(GPU,),
+        owner=MAKE,
+    )
+    async with running(app), client_of(app) as client:
+        await until_ready(client)
+        found = {row[:4] for row in app.state.service.engine.planner.cost_model.to_rows()}
+        assert {row[:4] for row in rates_of(GPU)} <= found
+        check(await post(client, NAMED))
+
+
+async def test_a_device_process_that_cannot_start(rates: CostModel, template: ForkServer) -> None:
+    """The problem has the reason, and the rest of the service goes on; here CUDA is missing."""
+    async with service_with_gpus(
+        rates, template, owner="service.pipeline.device_worker:make"
+    ) as client:
+        readiness = app_of(client).state.service.engine.planner.devices.readiness
+        await until(lambda: "could not be started" in readiness.reason("cuda:0"))
+        refused(await post(client, NAMED), "its process could not be started: ")
+        check(await post(client, ANY), "cpu")
+
+
+async def test_another_registry_has_no_gpu(rates: CostModel, template: ForkServer) -> None:
+    """Device processes import the service's own registry; the server itself uses no GPU."""
+    app = create_app(
+        Settings(), registry=Registry(REGISTRY["matmul"]), rates=rates, template=template
+    )
+    async with running(app), client_of(app) as client:
+        assert [each["name"] for each in (await client.get("/devices")).json()["devices"]] == [
+            "cpu"
+        ]
+        check(await post(client, ANY), "cpu")

@@ -1,0 +1,125 @@
+"""Device processes that compute on the CPU, and faults to inject into them.
+
+In the server their devices are CUDA devices: code that used one there would load CUDA and fail.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from time import sleep
+from typing import Any, Final
+
+from service.http.response import HttpResponse
+
+from service.core.devices import Device
+from service.engine import Engine
+from service.errors import DeviceFailedError
+from service.executors import HANDSHAKE, Bytes, Channel, Handler, WorkerResponse
+from service.operations import REGISTRY
+from service.pipeline import device_worker
+from service.pipeline.messages import WorkerRequest
+from service.pipeline.request import OperationRequest
+from service.planning.cost_model import Row
+
+MAKE: Final = "tests.rigs.device_processes:make"
+GPU: Final = Device("cuda:0", "cuda", "", None, torch_device="cuda:0", has_process=True)
+SECOND: Final = replace(GPU, name="cuda:1", torch_device="cuda:1")
+ILLEGAL: Final = "CUDA error: an illegal memory access was encountered\nCompile with ..."
+WORK: Final = OperationRequest.work
+# Almost no time.
+STEP_NS: Final = 100.0
+
+
+def rates_of(*devices: Device) -> list[Row]:
+    """Return costs of every strategy on `devices`, so that nothing is measured."""
+    return [
+        (op.name, strategy.name, device.name, str(dtype).removeprefix("torch."), STEP_NS, 0.001)
+        for device in devices
+        for op in REGISTRY.values()
+        for strategy in op.strategies.values()
+        for dtype in strategy.cuda
+    ]
+
+
+def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str, Any]) -> Handler:
+    """Return the handler of a device process that computes on the CPU and injects faults."""
+    made = device_worker.make(settings, rates, {**device, "torch_device": "cpu"})
+    OperationRequest.work = work  # type: ignore[method-assign]  # in the device process alone
+    return Hanging(made)
+
+
+def work(self: OperationRequest, task: WorkerRequest, body: Bytes, line: Channel) -> HttpResponse:
+    """Inject the fault that the id of the request names, then compute."""
+    act, _, argument = task.request_id.partition("-")
+    ACTS.get(act, go_on)(argument)
+    return WORK(self, task, body, line)
+
+
+class Hanging:
+    """A handler that hangs at the next handshake once `hang` was called."""
+
+    hangs = False
+
+    def __init__(self, made: Handler):
+        """Wrap a handler."""
+        self._made = made
+
+    def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
+        """Answer as the wrapped handler, or hang."""
+        if head == HANDSHAKE and Hanging.hangs:
+            sleep(60)
+        return self._made.answer(head, body, line)
+
+    def trim_memory(self) -> None:
+        """Delegate."""
+        self._made.trim_memory()
+
+
+def go_on(argument: str) -> None:
+    """Do nothing."""
+
+
+def die(argument: str) -> None:
+    """End the process by the signal of that number."""
+    os.kill(os.getpid(), signal.Signals(int(argument)))
+
+
+def wait(argument: str) -> None:
+    """Sleep so many milliseconds."""
+    sleep(int(argument) / 1000)
+
+
+def stumble(argument: str) -> None:
+    """Raise an error after which the device still works."""
+    raise RuntimeError("CUDA error: invalid argument")
+
+
+def fault(argument: str) -> None:
+    """Raise an error after which every call of the device fails."""
+
+    def check_devices(self: Engine) -> None:
+        raise DeviceFailedError(f"cuda:0 fails: {ILLEGAL}")
+
+    Engine.check_devices = check_devices  # type: ignore[method-assign]  # in the device process alone
+    raise RuntimeError(ILLEGAL)
+
+
+def exhaust(argument: str) -> None:
+    """Raise the error of CUDA's allocator."""
+    raise RuntimeError("CUDA error: out of memory\nCompile with ...")
+
+
+def hang(argument: str) -> None:
+    """Hang from the next handshake on."""
+    Hanging.hangs = True
+
+
+ACTS: Final[Mapping[str, Callable[[str], None]]] = {
+    "die": die,
+    "wait": wait,
+    "stumble": stumble,
+    "fault": fault,
+    "exhaust": exhaust,
+    "hang": hang,
+}

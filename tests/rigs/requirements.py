@@ -1,0 +1,35 @@
+"""Requirements of tests that a host may lack, such as nginx.
+
+A test without its requirement is skipped with the reason. TESTS_REQUIRE lists requirements that
+must not be missing, separated by commas: without one of them, the tests fail.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Final
+
+import pytest
+
+from tests.rigs.paths import NPM
+
+PRESENT: Final[dict[str, Callable[[], bool]]] = {
+    "axe-core": (NPM.parent / "axe-core").exists,
+    "dask": lambda: bool(find_spec("dask") and find_spec("distributed")),
+    "nginx": lambda: shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is not None,
+    "openapi-typescript": (NPM / "openapi-typescript").exists,
+    "ray": lambda: find_spec("ray") is not None,
+    "zarr": lambda: find_spec("zarr") is not None,
+}
+
+
+def is_required(name: str) -> bool:
+    """Return whether tests must fail without `name`."""
+    return name in os.environ.get("TESTS_REQUIRE", "").split(",")
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    """Return a mark that skips a test where `name` is missing, unless it is required."""
+    missing = not PRESENT[name]() and not is_required(name)
+    return pytest.mark.skipif(missing, reason=f"this host has no {name}")
