@@ -234,9 +234,9 @@ class Engine:
 
 
 def _runnable(plan: Plan) -> Plan:
-    """Return the plan with what each run of it needs."""
-    inferred = plan.inferred
-    return replace(plan, elements=inferred.elements, explanation=inferred.explanation)
+    """Return the plan with the explanation that each answer repeats."""
+    explanation = plan.inferred.explanation
+    return plan if explanation is None else replace(plan, explanation=explanation)
 
 
 def read(operands: Sequence[Tensor]) -> list[Tensor]:

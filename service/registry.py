@@ -229,8 +229,8 @@ class Op(Generic[M]):
     def resolve(self, name: str) -> tuple[Strategy[M], ...]:
         """Return the strategies that `name` means, best first: several for `auto`, else one."""
         if name == AUTO:
-            return tuple(self.strategies[each] for each in self.auto)
-        found = self.strategies.get(name)
+            return tuple(map(self._strategies.__getitem__, self.auto))
+        found = self._strategies.get(name)
         if found is None:
             raise UnknownStrategyError(
                 f"{self.name} has no strategy {quote(name)}; "

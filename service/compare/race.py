@@ -20,7 +20,7 @@ from service.core.dtypes import COMPLEX, FLOATS, INTEGERS
 from service.core.units import time_text
 from service.engine import Engine, is_exhausted, move, out_of_memory, read
 from service.errors import InvalidFieldError, Place, UnknownStrategyError
-from service.planning.planner import NS_PER_MS, CallSpec, Plan, Planner, concerns
+from service.planning.planner import NS_PER_MS, CallSpec, Plan, Planner
 from service.registry import Inferred, Op
 
 # A run shorter than this is warmed up first; a cold cache does not matter to a longer one.
@@ -172,7 +172,7 @@ def _entries(
     estimates = []
     for name in names:
         for device in devices:
-            if not concerns(op.strategies[name], device):
+            if device.kind == CLUSTER and not op.strategies[name].cluster:
                 continue
             request = CallSpec(op, call.specs, call.params, name, device.name, call.deadline_ms)
             estimates.append(_plan_or_row(planner, request))

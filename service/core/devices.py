@@ -92,6 +92,8 @@ class Devices:
     def ready(self) -> tuple[Device, ...]:
         """The devices that are ready."""
         absences = self.readiness.absences
+        if not absences:
+            return tuple(self.members)
         return tuple(each for each in self.members if each.name not in absences)
 
     def candidates(self, name: str) -> tuple[Device, ...]:

@@ -24,8 +24,8 @@ def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
         result=schemas.PlannedResult(
             shape=list(inferred.shape),
             dtype=dtype.name,
-            elements=inferred.elements,
-            bytes=inferred.elements * dtype.itemsize,
+            elements=found.sizes.elements,
+            bytes=found.sizes.elements * dtype.itemsize,
         ),
         work=schemas.PlannedWork(
             multiply_adds=inferred.multiply_adds,

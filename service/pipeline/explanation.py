@@ -1,8 +1,6 @@
 """A plan as a request: what a call means and costs. Nothing is computed."""
 
 from collections.abc import Awaitable
-from dataclasses import replace
-from typing import Final
 
 from service.codecs import DecodeContext
 from service.core.response import HttpResponse
@@ -11,8 +9,6 @@ from service.http.negotiation import JSON
 from service.http.serializers import plan_answer
 from service.pipeline.dispatch import AnyExecutor, dispatch
 from service.pipeline.request import PipelineRequest
-
-UNLIMITED: Final = 2**1100
 
 
 class ExplanationRequest(PipelineRequest):
@@ -36,7 +32,7 @@ class ExplanationRequest(PipelineRequest):
     @property
     def context(self) -> DecodeContext:
         """Limits that the body is decoded with; the plan itself says that a size is too large."""
-        return replace(self.service.context, shapes=True, max_elements=UNLIMITED)
+        return self.service.plan_context
 
     @property
     def deadline_ms(self) -> int:

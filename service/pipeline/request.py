@@ -164,6 +164,8 @@ class PipelineRequest:
                 f"the body may have {limit} bytes (SERVICE_MAX_BODY_BYTES); {found}",
                 hint='{"shape": ..., "b64": ...} takes less room than decimal digits',
             )
+        if size <= COUNTED_BYTES:
+            return
         if self.hold is None:
             self.hold = self.service.inflight.hold()
         self.hold.grow(size)
@@ -299,7 +301,7 @@ class OperationRequest(PipelineRequest):
             writer = writer_for(negotiated.writers, plan.inferred.dtype)
         self.writer = writer
         self.is_prepared = True
-        time_ns = plan.estimated_ns + plan.elements * writer.element_ns
+        time_ns = plan.estimated_ns + plan.sizes.elements * writer.element_ns
         if time_ns > INLINE_NS or plan.device.has_process:
             return dispatch(self)
         outcome = service.engine.run(call, plan, self.watch)
@@ -315,7 +317,7 @@ class OperationRequest(PipelineRequest):
     @property
     def encode_ns(self) -> int:
         """Estimated time of encoding the result."""
-        return self.plan.elements * self.writer.element_ns
+        return self.plan.sizes.elements * self.writer.element_ns
 
     @property
     def estimated_ns(self) -> int | None:

@@ -35,6 +35,7 @@ from service.registry import Registry
 from service.settings import Settings
 
 TRIM_S: Final = 0.5
+UNLIMITED: Final = 2**1100
 WORKER: Final = "service.pipeline.worker:make"
 DEVICE_WORKER: Final = "service.pipeline.device_worker:make"
 Phase = Literal["warming", "ready", "draining"]
@@ -56,7 +57,8 @@ class Service:
     pool              memory that is shared with workers; None without them, and where bodies are
                       searched for names of stored arrays
     context           limits and defaults of decoding; `binary_context` is for answers that have no
-                      forms to choose from
+                      forms to choose from, `plan_context` for plans, which state themselves that a
+                      size is too large
     """
 
     settings: Settings
@@ -71,6 +73,7 @@ class Service:
     pool: SharedPool | None
     context: DecodeContext
     binary_context: DecodeContext
+    plan_context: DecodeContext
     device_processes: Mapping[str, DeviceProcess]
     device_reports: Mapping[str, DeviceReport]
     phase: Phase = WARMING
@@ -232,6 +235,7 @@ def build_service(
         pool=pool,
         context=core.context,
         binary_context=replace(core.context, has_outputs=False),
+        plan_context=replace(core.context, shapes=True, max_elements=UNLIMITED),
         device_processes=processes,
         device_reports=reports,
     )

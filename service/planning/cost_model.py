@@ -16,7 +16,7 @@ import torch
 from service.core.dask_cluster import Cluster
 from service.core.devices import CPU, Device, check_here, synchronize
 from service.core.dtypes import describe, parse_dtype
-from service.registry import Inferred, Op, Strategy
+from service.registry import Inferred, Op, Strategy, Work
 
 # Longer samples are skipped, so that all of them together take about a second.
 MAX_SAMPLE_NS: Final = 20_000_000
@@ -50,17 +50,27 @@ class CostModel:
         self, op: Op[Any], strategy: Strategy[Any], device: Device, inferred: Inferred
     ) -> int:
         """Return the estimated time of a strategy on a device, in nanoseconds."""
-        work = strategy.work(inferred)
-        rate = self.rate(op, strategy, device, inferred.specs[0].dtype)
-        steps, flops = min(work.steps, UNBOUNDED), min(work.flops, UNBOUNDED)
-        return round(steps * rate.ns_per_step + flops * rate.ns_per_flop)
+        dtype, work = inferred.specs[0].dtype, strategy.work(inferred)
+        return self.times_ns(op, strategy, device, dtype, work)[0]
 
-    def interpreter_ns(
-        self, op: Op[Any], strategy: Strategy[Any], device: Device, inferred: Inferred
-    ) -> int:
-        """Return the part of `estimate_ns` for interpreter steps, which hold the GIL."""
-        rate = self.rate(op, strategy, device, inferred.specs[0].dtype)
-        return round(min(strategy.work(inferred).steps, UNBOUNDED) * rate.ns_per_step)
+    def times_ns(
+        self,
+        op: Op[Any],
+        strategy: Strategy[Any],
+        device: Device,
+        dtype: torch.dtype,
+        work: Work,
+    ) -> tuple[int, int]:
+        """Return the estimated time of work in nanoseconds, and the part in interpreter steps.
+
+        That part holds the GIL.
+        """
+        rate = self._rates.get((strategy.op, strategy.name, device.name, dtype))
+        if rate is None:
+            rate = self.rate(op, strategy, device, dtype)
+        steps, flops = min(work.steps, UNBOUNDED), min(work.flops, UNBOUNDED)
+        interpreter_ns = steps * rate.ns_per_step
+        return round(interpreter_ns + flops * rate.ns_per_flop), round(interpreter_ns)
 
     def to_rows(self) -> list[Row]:
         """Return all measured rates as values that JSON can represent."""

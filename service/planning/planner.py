@@ -5,7 +5,7 @@ tensor.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from math import prod
 from typing import Any, Final
@@ -59,38 +59,55 @@ class Plan:
     device: Device
     work: Work
     estimated_ns: int
+    sizes: "Sizes"
     interpreter_ns: int = 0
     writes_to_store: bool = False
-    # Both of `inferred`, which computes them anew each time: set in the plan of a call that runs.
-    elements: int = 0
-    explanation: Mapping[str, object] | None = None
-
-    @property
-    def outer_bytes(self) -> int:
-        """Bytes of operands and result together."""
-        operands = sum(_bytes(spec) for spec in self.inferred.specs)
-        return operands + self.inferred.elements * self.inferred.dtype.itemsize
+    explanation: Mapping[str, object] | None = None  # set in the plan of a call that runs
 
     @property
     def peak_bytes(self) -> int:
         """Bytes of operands, result and largest intermediate together."""
         itemsize = max(self.inferred.specs[0].dtype.itemsize, self.inferred.dtype.itemsize)
-        return self.outer_bytes + self.work.peak_elements * itemsize
+        return self.sizes.outer_bytes + self.work.peak_elements * itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Sizes that all strategies of a call have in common.
+
+    elements      of the result
+    largest       elements of the largest operand
+    outer_bytes   of operands and result together
+    is_empty      True if an operand or the result has no elements
+    """
+
+    elements: int
+    largest: int
+    outer_bytes: int
+    is_empty: bool
+
+    @classmethod
+    def of(cls, inferred: Inferred) -> "Sizes":
+        """Return the sizes of a call."""
+        elements = prod(inferred.shape)
+        counts = [prod(spec.shape) for spec in inferred.specs]
+        operand_bytes = sum(counts) * inferred.specs[0].dtype.itemsize
+        outer_bytes = operand_bytes + elements * inferred.dtype.itemsize
+        return cls(elements, max(counts), outer_bytes, elements == 0 or 0 in counts)
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Estimated cost of one strategy on one device; `reason` is why it would not run, or None."""
+    """Estimated cost of one strategy on one device.
+
+    Without a `plan` the strategy does not support the call. `reason` is why it would not run.
+    """
 
     strategy: str
     device: str
-    plan: Plan | None
-    reason: str | None
-
-    @property
-    def estimated_ns(self) -> int | None:
-        """The estimated time, or None if the strategy does not support the call."""
-        return None if self.plan is None else self.plan.estimated_ns
+    plan: Plan | None = None
+    estimated_ns: int | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +115,7 @@ class Explanation:
     """Inferred result of a call, its plan or the reason why there is none, and all estimates."""
 
     inferred: Inferred
+    sizes: Sizes
     plan: Plan | None
     reason: str | None
     estimates: tuple[Estimate, ...]
@@ -128,12 +146,71 @@ class Planner:
 
     def plan(self, call: CallSpec) -> Plan:
         """Return the plan of a call, or raise the error of the limit that it exceeds."""
-        inferred, plans = self._plans(call, call.op.resolve(call.strategy))
+        inferred = call.op.infer(call.specs, **call.params)
+        return self._admit(call, inferred, Sizes.of(inferred))
+
+    def admitted(self, call: CallSpec, estimated_ns: int) -> Plan:
+        """Return the plan of a call that is admitted already, for its strategy and its device."""
+        (strategy,) = call.op.resolve(call.strategy)
+        (device,) = self.devices.candidates(call.device)
+        inferred = call.op.infer(call.specs, **call.params)
+        work, sizes = strategy.work(inferred), Sizes.of(inferred)
+        return Plan(call.op, inferred, strategy, device, work, estimated_ns, sizes)
+
+    def explain(self, call: CallSpec) -> Explanation:
+        """Return the inferred result, the cost of each strategy, and the plan if admitted."""
+        call.op.resolve(call.strategy)
+        inferred = call.op.infer(call.specs, **call.params)
+        devices, sizes = self.devices.candidates(call.device), Sizes.of(inferred)
+        estimates = tuple(
+            self._estimate(call, inferred, sizes, strategy, device)
+            for strategy in call.op.strategies.values()
+            for device in devices
+            if device.kind != CLUSTER or strategy.cluster
+        )
+        try:
+            chosen, reason = self._admit(call, inferred, sizes), None
+        except (LimitExceededError, WorkExceededError, UnsuitableStrategyError) as error:
+            chosen, reason = None, error.detail
+        return Explanation(inferred, sizes, chosen, reason, estimates)
+
+    def estimate(self, call: CallSpec) -> Estimate:
+        """Return the cost of the one strategy of `call` on its one device."""
+        (strategy,) = call.op.resolve(call.strategy)
+        (device,) = self.devices.candidates(call.device)
+        inferred = call.op.infer(call.specs, **call.params)
+        return self._estimate(call, inferred, Sizes.of(inferred), strategy, device)
+
+    def limit_error(self, plan: Plan, deadline_ms: int | None = None) -> RequestError | None:
+        """Return the error of the limit that a plan exceeds, or None if it is admitted."""
+        error = self._size_error(plan)
+        if error is None and plan.device.kind != CLUSTER:
+            error = self._memory_error(plan)
+        elif error is None and plan.sizes.outer_bytes > self.limits.dask_max_bytes:
+            # Blocks fit in the memory of a cluster, and their sum on a disk.
+            what, size = "bytes of operands and result", plan.sizes.outer_bytes
+            error = over_limit(what, size, self.limits, "dask_max_bytes")
+        limit_ms, name = self.limits.deadline_ms, "SERVICE_DEADLINE_MS"
+        if deadline_ms is not None and deadline_ms < limit_ms:
+            limit_ms, name = deadline_ms, "deadline_ms"
+        if error is not None or plan.estimated_ns <= limit_ms * NS_PER_MS:
+            return error
+        return WorkExceededError(
+            f"{plan.op.name} strategy {plan.strategy.name!r} would take about "
+            f"{time_text(plan.estimated_ns)} on {plan.device.name} for "
+            f"{plan.inferred.multiply_adds} multiply-adds; the deadline is {limit_ms} ms ({name})"
+        )
+
+    def _admit(self, call: CallSpec, inferred: Inferred, sizes: Sizes) -> Plan:
+        """Return the first plan that is admitted, or raise the error of the best one."""
+        devices = self.devices.candidates(call.device)
+        strategies = call.op.resolve(call.strategy)
+        plans = self._plans(call, inferred, sizes, strategies, devices)
         if call.strategy == AUTO and call.op.is_heavy(inferred):
             plans = fastest_first(plans)
         plan = next(plans, None)
         if plan is None:
-            kinds = [device.kind for device in self.devices.candidates(call.device)]
+            kinds = [device.kind for device in devices]
             raise call.op.unsuitable(call.strategy, inferred, kinds, self.devices.absent)
         error = self.limit_error(plan, call.deadline_ms)
         if isinstance(error, LimitExceededError):
@@ -142,10 +219,10 @@ class Planner:
             if larger is not None and self.limit_error(larger, call.deadline_ms) is None:
                 return larger
         if error is not None:
-            _, others = self._plans(call, tuple(call.op.strategies.values()))
+            every = tuple(call.op.strategies.values())
             able = [
                 f"{other.strategy.name} ({time_text(other.estimated_ns)})"
-                for other in others
+                for other in self._plans(call, inferred, sizes, every, devices)
                 if self.limit_error(other, call.deadline_ms) is None
             ]
             if able:
@@ -153,60 +230,35 @@ class Planner:
             raise error
         return plan
 
-    def admitted(self, call: CallSpec, estimated_ns: int) -> Plan:
-        """Return the plan of a call that is admitted already, for its strategy and its device."""
-        (strategy,) = call.op.resolve(call.strategy)
-        (device,) = self.devices.candidates(call.device)
-        inferred = call.op.infer(call.specs, **call.params)
-        work = strategy.work(inferred)
-        return Plan(call.op, inferred, strategy, device, work, estimated_ns)
-
-    def explain(self, call: CallSpec) -> Explanation:
-        """Return the inferred result, the cost of each strategy, and the plan if admitted."""
-        call.op.resolve(call.strategy)
-        inferred = call.op.infer(call.specs, **call.params)
-        estimates = [
-            self.estimate(replace(call, strategy=strategy.name, device=device.name))
-            for strategy in call.op.strategies.values()
-            for device in self.devices.candidates(call.device)
-            if concerns(strategy, device)
-        ]
-        try:
-            chosen, reason = self.plan(call), None
-        except (LimitExceededError, WorkExceededError, UnsuitableStrategyError) as error:
-            chosen, reason = None, error.detail
-        return Explanation(inferred, chosen, reason, tuple(estimates))
-
-    def limit_error(self, plan: Plan, deadline_ms: int | None = None) -> RequestError | None:
-        """Return the error of the limit that a plan exceeds, or None if it is admitted."""
-        return (
-            self._count_error(plan) or self._size_error(plan) or self._work_error(plan, deadline_ms)
-        )
-
     def _plans(
-        self, call: CallSpec, strategies: Sequence[Strategy[Any]]
-    ) -> tuple[Inferred, Iterator[Plan]]:
-        """Return the inferred result, and plans by device and supporting strategy, best first."""
-        devices = self.devices.candidates(call.device)
-        inferred = call.op.infer(call.specs, **call.params)
-        return inferred, (
-            self._plan_by(call, inferred, strategy, device)
-            for device in devices
-            for strategy in strategies
-            if strategy.unsuitable(inferred, device.kind) is None
-        )
+        self,
+        call: CallSpec,
+        inferred: Inferred,
+        sizes: Sizes,
+        strategies: Sequence[Strategy[Any]],
+        devices: Sequence[Device],
+    ) -> Iterator[Plan]:
+        """Yield plans by device and supporting strategy, best first."""
+        for device in devices:
+            for strategy in strategies:
+                plan = self._plan_by(call, inferred, sizes, strategy, device)
+                if isinstance(plan, Plan):
+                    yield plan
 
-    def estimate(self, call: CallSpec) -> Estimate:
-        """Return the cost of the one strategy of `call` on its one device."""
-        (strategy,) = call.op.resolve(call.strategy)
-        (device,) = self.devices.candidates(call.device)
-        inferred = call.op.infer(call.specs, **call.params)
-        reason = strategy.unsuitable(inferred, device.kind, self.devices.absent)
-        if reason is not None:
-            return Estimate(strategy.name, device.name, None, reason)
-        plan = self._plan_by(call, inferred, strategy, device)
+    def _estimate(
+        self,
+        call: CallSpec,
+        inferred: Inferred,
+        sizes: Sizes,
+        strategy: Strategy[Any],
+        device: Device,
+    ) -> Estimate:
+        plan = self._plan_by(call, inferred, sizes, strategy, device)
+        if isinstance(plan, str):
+            return Estimate(strategy.name, device.name, reason=plan)
         error = self.limit_error(plan, call.deadline_ms)
-        return Estimate(strategy.name, device.name, plan, error.detail if error else None)
+        reason = error.detail if error else None
+        return Estimate(strategy.name, device.name, plan, plan.estimated_ns, reason)
 
     def work_limit(self, strategy: Strategy[Any], op: Op[Any], device: Device) -> WorkBound:
         """Return the multiply-adds that fit in the deadline, by the cost of the largest sample."""
@@ -216,45 +268,48 @@ class Planner:
         return WorkBound(device, int(self.limits.deadline_ms * NS_PER_MS / cost), cost)
 
     def _plan_by(
-        self, call: CallSpec, inferred: Inferred, strategy: Strategy[Any], device: Device
-    ) -> Plan:
+        self,
+        call: CallSpec,
+        inferred: Inferred,
+        sizes: Sizes,
+        strategy: Strategy[Any],
+        device: Device,
+    ) -> Plan | str:
+        """Return the plan of a call, or the reason why the strategy does not support it."""
+        reason = strategy.unsuitable(inferred, device.kind, self.devices.absent)
+        if reason is not None:
+            return reason
         op, work = call.op, strategy.work(inferred)
-        estimated_ns = self.cost_model.estimate_ns(op, strategy, device, inferred)
-        interpreter_ns = self.cost_model.interpreter_ns(op, strategy, device, inferred)
+        dtype = inferred.specs[0].dtype
+        total_ns, interpreter_ns = self.cost_model.times_ns(op, strategy, device, dtype, work)
         to_store = call.writes_to_store and device.kind == CLUSTER
-        return Plan(op, inferred, strategy, device, work, estimated_ns, interpreter_ns, to_store)
-
-    def _count_error(self, plan: Plan) -> RequestError | None:
-        inferred = plan.inferred
-        for shape in (inferred.shape, *(spec.shape for spec in inferred.specs)):
-            if 0 in shape and prod(size or 1 for size in shape) >= LONGEST:
-                return LimitExceededError(
-                    f"sizes {quote(list(shape))}: torch multiplies those of an empty tensor, too, "
-                    "and their product is over 2^58"
-                )
-        return None
+        return Plan(op, inferred, strategy, device, work, total_ns, sizes, interpreter_ns, to_store)
 
     def _size_error(self, plan: Plan) -> RequestError | None:
-        inferred, limits = plan.inferred, self.limits
+        """Return the error of a limit on shapes, which is the same for all strategies."""
+        inferred, limits, elements = plan.inferred, self.limits, plan.sizes.elements
+        if plan.sizes.is_empty:
+            for shape in (inferred.shape, *(spec.shape for spec in inferred.specs)):
+                if 0 in shape and prod(size or 1 for size in shape) >= LONGEST:
+                    return LimitExceededError(
+                        f"sizes {quote(list(shape))}: torch multiplies those of an empty tensor, "
+                        "too, and their product is over 2^58"
+                    )
         if len(inferred.shape) > limits.max_rank:
             return over_limit("rank of the result", len(inferred.shape), limits, "max_rank")
-        if inferred.elements > limits.max_elements and not plan.writes_to_store:
+        if elements > limits.max_elements and not plan.writes_to_store:
             what = f"elements of the result {quote(list(inferred.shape))}"
-            return over_limit(what, inferred.elements, limits, "max_elements")
-        return self._memory_error(plan) if plan.device.kind != CLUSTER else self._disk_error(plan)
-
-    def _disk_error(self, plan: Plan) -> RequestError | None:
-        """Return the error of the limit on a cluster: blocks fit in memory, their sum on a disk."""
-        if plan.outer_bytes > self.limits.dask_max_bytes:
-            what = "bytes of operands and result"
-            return over_limit(what, plan.outer_bytes, self.limits, "dask_max_bytes")
+            return over_limit(what, elements, limits, "max_elements")
         return None
 
     def _memory_error(self, plan: Plan) -> RequestError | None:
-        inferred, limits = plan.inferred, self.limits
-        for number, spec in enumerate(inferred.specs):
-            if (elements := prod(spec.shape)) > limits.max_elements:
-                return over_limit(f"elements of operand {number}", elements, limits, "max_elements")
+        """Return the error of a limit on the memory of this host."""
+        limits = self.limits
+        if plan.sizes.largest > limits.max_elements:
+            counts = [prod(spec.shape) for spec in plan.inferred.specs]
+            number = next(i for i, count in enumerate(counts) if count > limits.max_elements)
+            what = f"elements of operand {number}"
+            return over_limit(what, counts[number], limits, "max_elements")
         if plan.work.peak_elements > limits.max_elements:
             what = f"elements of the largest intermediate of strategy {plan.strategy.name!r}"
             return over_limit(what, plan.work.peak_elements, limits, "max_elements")
@@ -262,18 +317,6 @@ class Planner:
             what = "bytes of operands, largest intermediate and result"
             return over_limit(what, plan.peak_bytes, limits, "max_bytes")
         return None
-
-    def _work_error(self, plan: Plan, deadline_ms: int | None) -> RequestError | None:
-        limit_ms, name = self.limits.deadline_ms, "SERVICE_DEADLINE_MS"
-        if deadline_ms is not None and deadline_ms < limit_ms:
-            limit_ms, name = deadline_ms, "deadline_ms"
-        if plan.estimated_ns <= limit_ms * NS_PER_MS:
-            return None
-        return WorkExceededError(
-            f"{plan.op.name} strategy {plan.strategy.name!r} would take about "
-            f"{time_text(plan.estimated_ns)} on {plan.device.name} for "
-            f"{plan.inferred.multiply_adds} multiply-adds; the deadline is {limit_ms} ms ({name})"
-        )
 
 
 def fastest_first(plans: Iterator[Plan]) -> Iterator[Plan]:
@@ -285,17 +328,8 @@ def fastest_first(plans: Iterator[Plan]) -> Iterator[Plan]:
         yield from (first, *(plan for plan in others if plan not in ahead))
 
 
-def concerns(strategy: Strategy[Any], device: Device) -> bool:
-    """Return whether a strategy is listed for a device: for a cluster only if it supports one."""
-    return device.kind != CLUSTER or bool(strategy.cluster)
-
-
 def over_limit(what: str, value: int, limits: Limits, name: str) -> LimitExceededError:
     """Return the error that names a limit, the value above it, and the setting of the limit."""
     return LimitExceededError(
         f"{what}: {value}, over the limit of {getattr(limits, name)} (SERVICE_{name.upper()})"
     )
-
-
-def _bytes(spec: Spec) -> int:
-    return prod(spec.shape) * spec.dtype.itemsize

@@ -59,7 +59,7 @@ def plain_call(document: dict[str, Any], op: Op[Any], context: DecodeContext) ->
             return None
     else:
         values = [document.pop(name, None) for name in op.operands]
-    if not values or context.shapes:
+    if not values:
         return None
     try:
         # 1, 1.0 and true are equal, and different fields.
@@ -79,7 +79,7 @@ def plain_call(document: dict[str, Any], op: Op[Any], context: DecodeContext) ->
         if array is None:
             return None
         tensors.append(torch.from_numpy(array))
-    return Call(
+    call = Call(
         op.name,
         tuple(tensors),
         fields.params,
@@ -89,6 +89,9 @@ def plain_call(document: dict[str, Any], op: Op[Any], context: DecodeContext) ->
         fields.deadline_ms,
         options=fields.options,
     )
+    if context.shapes:
+        call.operand_specs, call.operands = call.specs, ()
+    return call
 
 
 @lru_cache(maxsize=256)
