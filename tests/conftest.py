@@ -24,23 +24,25 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def rates() -> CostModel:
+def cost_model() -> CostModel:
     """The costs of each strategy on this host, measured once for all apps."""
     return CostModel()
 
 
 @pytest.fixture(scope="session")
-def template() -> Iterator[ForkServer]:
+def fork_server() -> Iterator[ForkServer]:
     """The process that worker processes are forked from, one for all apps."""
-    template = ForkServer(("service.pipeline.worker",))
-    yield template
-    template.close()
+    fork_server = ForkServer(("service.pipeline.worker",))
+    yield fork_server
+    fork_server.close()
 
 
 @pytest.fixture(scope="session")
-async def app(rates: CostModel, template: ForkServer) -> AsyncIterator[FastAPI]:
+async def app(cost_model: CostModel, fork_server: ForkServer) -> AsyncIterator[FastAPI]:
     """The service with its default settings, ready to compute."""
-    async with running(create_app(Settings(), rates=rates, template=template)) as app:
+    async with running(
+        create_app(Settings(), cost_model=cost_model, fork_server=fork_server)
+    ) as app:
         readiness = app.state.service.engine.planner.devices.readiness
         for _ in range(6000):
             if not readiness.absences:  # GPUs, if this host has any
@@ -57,7 +59,7 @@ async def client(app: FastAPI) -> AsyncIterator[AsyncClient]:
 
 
 @pytest.fixture
-def serve(rates: CostModel, template: ForkServer) -> Serve:
+def serve(cost_model: CostModel, fork_server: ForkServer) -> Serve:
     """A function that runs another service, with settings of its own, and yields a client of it."""
 
     @asynccontextmanager
@@ -65,7 +67,7 @@ def serve(rates: CostModel, template: ForkServer) -> Serve:
         registry: Registry = REGISTRY, **settings: object
     ) -> AsyncIterator[AsyncClient]:
         values = Settings.model_validate(settings)
-        app = create_app(values, registry=registry, rates=rates, template=template)
+        app = create_app(values, registry=registry, cost_model=cost_model, fork_server=fork_server)
         async with running(app), client_of(app) as client:
             yield client
 

@@ -86,13 +86,13 @@ def frameworks_in(file: Path) -> set[str]:
 
 
 async def test_a_worker_process_loads_no_web_framework(
-    rates: CostModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cost_model: CostModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not for a call, a problem, a race or a call of the Open Inference Protocol either."""
     file = tmp_path / "modules"
     monkeypatch.setenv(FILE, str(file))  # the fork server starts with it
     monkeypatch.setattr(pipeline, "WORKER", WORKER)
-    template = ForkServer(("service.pipeline.worker",))
+    fork_server = ForkServer(("service.pipeline.worker",))
     inputs = [{"name": "x", "shape": [2], "datatype": "FP32", "data": [3, 4]}]
     requests: list[tuple[str, bytes, int]] = [
         ("/matmul", product(strategy="loops"), 200),
@@ -100,25 +100,27 @@ async def test_a_worker_process_loads_no_web_framework(
         ("/matmul/compare", product(2, strategies=["loops", "torch"], repeat=1), 200),
         ("/v2/models/norm/versions/loops/infer", orjson.dumps({"inputs": inputs}) + PADDING, 200),
     ]
-    app = create_app(Settings(processes=1), rates=rates, template=template)
+    app = create_app(Settings(processes=1), cost_model=cost_model, fork_server=fork_server)
     async with running(app), client_of(app) as client:
         for path, body, status in requests:
             file.unlink(missing_ok=True)
             response = await client.post(path, content=body)
             assert response.status_code == status, response.text
             assert frameworks_in(file) == set(), path
-    template.close()
+    fork_server.close()
 
 
 async def test_a_device_process_loads_no_web_framework(
-    rates: CostModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cost_model: CostModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither at its handshake nor for a call."""
     file = tmp_path / "modules"
     monkeypatch.setenv(FILE, str(file))
-    known = CostModel.from_rows([*rates.to_rows(), *rates_of(GPU)])
-    template = ForkServer(("service.pipeline.worker",))
-    app = create_app(Settings(), rates=known, template=template, gpus=[GPU], owner=DEVICE_WORKER)
+    known = CostModel.from_rows([*cost_model.to_rows(), *rates_of(GPU)])
+    fork_server = ForkServer(("service.pipeline.worker",))
+    app = create_app(
+        Settings(), cost_model=known, fork_server=fork_server, gpus=[GPU], owner=DEVICE_WORKER
+    )
     async with running(app), client_of(app) as client:
         readiness = app.state.service.engine.planner.devices.readiness
         await until(lambda: not readiness.absences, 60)
@@ -126,7 +128,7 @@ async def test_a_device_process_loads_no_web_framework(
         response = await client.post("/matmul", content=product(2, device="cuda:0"))
         assert response.status_code == 200, response.text
         assert frameworks_in(file) == set(), "call"
-    template.close()
+    fork_server.close()
 
 
 # What reads objects that name the code to run, and what does so unless it is told not to.

@@ -1,8 +1,8 @@
 """The lab page with a service that needs a key."""
 
 from playwright.async_api import BrowserContext, expect
-from service.api.auth import key_hash, new_key
 
+from service.http.auth import key_hash, new_key
 from tests.browser.conftest import Visit
 from tests.rigs.servers import serving
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from httpx import AsyncClient, Response
-from service.api.auth import key_hash, new_key
 
+from service.http.auth import key_hash, new_key
 from service.operations import REGISTRY
 from service.settings import Settings
 from tests.rigs.apps import Serve

@@ -584,7 +584,7 @@ async def test_what_goes_wrong_in_a_stream_is_its_last_event(client: AsyncClient
 
 
 @asynccontextmanager
-async def gated(rates: CostModel, **settings: object) -> AsyncIterator[tuple[FastAPI, Gate]]:
+async def gated(cost_model: CostModel, **settings: object) -> AsyncIterator[tuple[FastAPI, Gate]]:
     """Run a service with a strategy that waits at a gate."""
     gate = Gate()
 
@@ -593,7 +593,9 @@ async def gated(rates: CostModel, **settings: object) -> AsyncIterator[tuple[Fas
         return gate.compute(a, b)
 
     op = with_strategy(ladder("torch"), "gated", gated)
-    app = create_app(Settings.model_validate(settings), registry=Registry(op), rates=rates)
+    app = create_app(
+        Settings.model_validate(settings), registry=Registry(op), cost_model=cost_model
+    )
     async with running(app):
         try:
             yield app, gate
@@ -603,10 +605,10 @@ async def gated(rates: CostModel, **settings: object) -> AsyncIterator[tuple[Fas
 
 @pytest.mark.parametrize("headers", [{}, STREAM])
 async def test_other_calls_are_served_while_races_wait(
-    rates: CostModel, headers: dict[str, str]
+    cost_model: CostModel, headers: dict[str, str]
 ) -> None:
     """One race at a time, so that none measures another; runs, plans and health go on."""
-    async with gated(rates) as (app, gate), client_of(app) as client:
+    async with gated(cost_model) as (app, gate), client_of(app) as client:
         races = app.state.service.races
         body = {**GATED, "repeat": 1}
         first = asyncio.create_task(client.post("/matmul/compare", json=body, headers=headers))
@@ -626,10 +628,10 @@ async def test_other_calls_are_served_while_races_wait(
 
 @pytest.mark.parametrize("headers", [{}, STREAM])
 async def test_without_room_a_race_is_told_to_come_again(
-    rates: CostModel, headers: dict[str, str]
+    cost_model: CostModel, headers: dict[str, str]
 ) -> None:
     """503 is a plain problem document with Retry-After, for a stream too."""
-    async with gated(rates, queue=0) as (app, gate), client_of(app) as client:
+    async with gated(cost_model, queue=0) as (app, gate), client_of(app) as client:
         first = asyncio.create_task(client.post("/matmul/compare", json=GATED, headers=headers))
         await until(gate.entered.is_set)
         refused = await client.post("/matmul/compare", json=MATMUL, headers=headers)
@@ -639,9 +641,9 @@ async def test_without_room_a_race_is_told_to_come_again(
         assert (await first).status_code == 200
 
 
-async def test_a_client_that_goes_away_ends_the_race(rates: CostModel) -> None:
+async def test_a_client_that_goes_away_ends_the_race(cost_model: CostModel) -> None:
     """The run under way is the last one, and the executor is free."""
-    async with gated(rates) as (app, gate), listening(app) as url:
+    async with gated(cost_model) as (app, gate), listening(app) as url:
         races = app.state.service.races
         body = {**GATED, "repeat": 1000, "budget_ms": 60_000, "strategies": ["gated"]}
         async with (
@@ -663,9 +665,9 @@ async def test_a_client_that_goes_away_ends_the_race(rates: CostModel) -> None:
         assert gate.runs == 1
 
 
-async def test_comments_are_sent_during_a_long_run(rates: CostModel) -> None:
+async def test_comments_are_sent_during_a_long_run(cost_model: CostModel) -> None:
     """Comments keep the connection open, and a reader of events skips them."""
-    async with gated(rates) as (app, gate):
+    async with gated(cost_model) as (app, gate):
         service: Service = app.state.service
         op = service.engine.registry["matmul"]
         operands = (torch.tensor([[77.0, 1]]), torch.ones(2, 1))
@@ -712,7 +714,7 @@ def test_a_report_has_the_rows_of_its_race(app: FastAPI) -> None:
         assert row.agreement == Agreement(0, 0, 0, None)
 
 
-def traced(rates: CostModel, runs: list[str]) -> FastAPI:
+def traced(cost_model: CostModel, runs: list[str]) -> FastAPI:
     """An app with two strategies that write down each of their runs."""
 
     def writing(name: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -725,27 +727,27 @@ def traced(rates: CostModel, runs: list[str]) -> FastAPI:
     op = ladder("torch")
     for name in ("first", "second"):
         op = with_strategy(op, name, writing(name))
-    return create_app(Settings(), registry=Registry(op), rates=rates)
+    return create_app(Settings(), registry=Registry(op), cost_model=cost_model)
 
 
 @pytest.mark.parametrize(
     ("enough", "made"), [(0, 0), (1, 2), (2, 2), (3, 3), (4, 4), (7, 7), (8, 8), (13, 13)]
 )
-def test_a_race_ends_when_it_is_told_to(rates: CostModel, enough: int, made: int) -> None:
+def test_a_race_ends_when_it_is_told_to(cost_model: CostModel, enough: int, made: int) -> None:
     """It ends after the run or warm-up under way, and makes no row."""
     runs: list[str] = []
     options = CompareOptions(repeat=1000, budget_ms=60_000, strategies=("first", "second"))
-    race = entered(traced(rates, runs), options)
+    race = entered(traced(cost_model, runs), options)
     runs.clear()  # entering may measure
     assert list(race.run(stop=lambda: len(runs) >= enough)) == []
     assert len(runs) == made
 
 
-def test_strategies_run_in_rounds(rates: CostModel) -> None:
+def test_strategies_run_in_rounds(cost_model: CostModel) -> None:
     """Each runs once a round, so that a disturbance affects all of them."""
     runs: list[str] = []
     options = CompareOptions(repeat=12, budget_ms=60_000, strategies=("first", "second"))
-    race = entered(traced(rates, runs), options)
+    race = entered(traced(cost_model, runs), options)
     runs.clear()  # entering may measure
     report = race.report(race.run())
     warm_up, rounds = runs[:2], runs[2:]

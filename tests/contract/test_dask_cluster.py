@@ -65,12 +65,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
 
 
 @pytest.fixture(scope="module")
-async def client(cluster: Local, data: Path, rates: CostModel) -> AsyncIterator[AsyncClient]:
+async def client(cluster: Local, data: Path, cost_model: CostModel) -> AsyncIterator[AsyncClient]:
     """A client of a service with the cluster."""
     from service.api.app import create_app
 
     settings = Settings(dask_scheduler=cluster.address, data=data)
-    async with running(create_app(settings, rates=rates)) as app, client_of(app) as client:
+    async with (
+        running(create_app(settings, cost_model=cost_model)) as app,
+        client_of(app) as client,
+    ):
         yield client
 
 

@@ -34,25 +34,27 @@ RESULT = [[19.0, 22.0], [43.0, 50.0]]
 
 @asynccontextmanager
 async def service_with_gpus(
-    rates: CostModel,
-    template: ForkServer,
+    cost_model: CostModel,
+    fork_server: ForkServer,
     *,
     gpus: Sequence[Device] = (GPU,),
-    owner: str = MAKE,
+    device_worker: str = MAKE,
     **settings: object,
 ) -> AsyncIterator[AsyncClient]:
     """Run a service with these GPUs, whose device processes may not be ready yet."""
     values = Settings.model_validate(settings)
-    known = CostModel.from_rows([*rates.to_rows(), *rates_of(*gpus)])
-    app = create_app(values, rates=known, template=template, gpus=gpus, owner=owner)
+    known = CostModel.from_rows([*cost_model.to_rows(), *rates_of(*gpus)])
+    app = create_app(
+        values, cost_model=known, fork_server=fork_server, gpus=gpus, device_worker=device_worker
+    )
     async with running(app), client_of(app) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-async def shared(rates: CostModel, template: ForkServer) -> AsyncIterator[AsyncClient]:
+async def shared(cost_model: CostModel, fork_server: ForkServer) -> AsyncIterator[AsyncClient]:
     """One service for all tests that do not break its device."""
-    async with service_with_gpus(rates, template) as client:
+    async with service_with_gpus(cost_model, fork_server) as client:
         yield client
 
 
@@ -157,10 +159,12 @@ async def test_a_large_result(gpu: AsyncClient) -> None:
     await until(lambda: service.owners["cuda:0"]._worker._buffer.size == 0)
 
 
-async def test_stored_arrays(rates: CostModel, template: ForkServer, tmp_path: Path) -> None:
+async def test_stored_arrays(
+    cost_model: CostModel, fork_server: ForkServer, tmp_path: Path
+) -> None:
     """The device process reads operands and stores results; the server moves neither."""
     np.save(tmp_path / "a.npy", square().astype(np.float32))
-    async with service_with_gpus(rates, template, data=tmp_path) as client:
+    async with service_with_gpus(cost_model, fork_server, data=tmp_path) as client:
         await until_ready(client)
         body: dict[str, object] = {"a": {"ref": "a.npy"}, "b": {"ref": "a.npy"}}
         response = await post(client, {**body, "device": "cuda"})
@@ -286,10 +290,10 @@ async def test_the_server_touches_no_gpu(gpu: AsyncClient, monkeypatch: pytest.M
 
 
 async def test_a_device_that_fails(
-    rates: CostModel, template: ForkServer, caplog: pytest.LogCaptureFixture
+    cost_model: CostModel, fork_server: ForkServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Only it is unready until its process is replaced; `auto` uses the CPU meanwhile."""
-    async with service_with_gpus(rates, template, gpus=(GPU, SECOND)) as client:
+    async with service_with_gpus(cost_model, fork_server, gpus=(GPU, SECOND)) as client:
         # Nothing waits for the GPUs: `auto` takes them once they are there.
         refused(await post(client, NAMED), "cuda:0 is not ready")
         check(await post(client, ANY), "cpu")
@@ -335,9 +339,9 @@ async def test_a_device_that_fails(
     assert not any(map(is_alive, pids))
 
 
-async def test_a_call_that_holds_the_device(rates: CostModel, template: ForkServer) -> None:
+async def test_a_call_that_holds_the_device(cost_model: CostModel, fork_server: ForkServer) -> None:
     """After the server's deadline the process is replaced."""
-    async with service_with_gpus(rates, template, deadline_ms=700) as client:
+    async with service_with_gpus(cost_model, fork_server, deadline_ms=700) as client:
         await until_ready(client)
         pid = pid_of(client)
         response = await post(client, NAMED, "wait-60000")
@@ -348,11 +352,11 @@ async def test_a_call_that_holds_the_device(rates: CostModel, template: ForkServ
 
 
 async def test_a_device_that_hangs(
-    rates: CostModel, template: ForkServer, monkeypatch: pytest.MonkeyPatch
+    cost_model: CostModel, fork_server: ForkServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The readiness probe detects it; if `auto` means the device, the service is not ready."""
     monkeypatch.setattr("service.executors.device_process.PROBE_MS", 300)
-    async with service_with_gpus(rates, template, device="cuda") as client:
+    async with service_with_gpus(cost_model, fork_server, device="cuda") as client:
         refused(await client.get("/health/ready"), "cuda:0 is not ready")
         await until_ready(client)
         check(await post(client, ANY, "hang"))
@@ -362,14 +366,14 @@ async def test_a_device_that_hangs(
         assert (await client.get("/health/ready")).status_code == 200
 
 
-async def test_a_device_process_measures(rates: CostModel, template: ForkServer) -> None:
+async def test_a_device_process_measures(cost_model: CostModel, fork_server: ForkServer) -> None:
     """It measures every strategy in every dtype of its device, and reports the costs once."""
     app = create_app(
         Settings(),
-        rates=CostModel.from_rows(rates.to_rows()),
-        template=template,
+        cost_model=CostModel.from_rows(cost_model.to_rows()),
+        fork_server=fork_server,
         gpus=(GPU,),
-        owner=MAKE,
+        device_worker=MAKE,
     )
     async with running(app), client_of(app) as client:
         await until_ready(client)
@@ -378,10 +382,12 @@ async def test_a_device_process_measures(rates: CostModel, template: ForkServer)
         check(await post(client, NAMED))
 
 
-async def test_a_device_process_that_cannot_start(rates: CostModel, template: ForkServer) -> None:
+async def test_a_device_process_that_cannot_start(
+    cost_model: CostModel, fork_server: ForkServer
+) -> None:
     """The problem has the reason, and the rest of the service goes on; here CUDA is missing."""
     async with service_with_gpus(
-        rates, template, owner="service.pipeline.device_worker:make"
+        cost_model, fork_server, device_worker="service.pipeline.device_worker:make"
     ) as client:
         readiness = app_of(client).state.service.engine.planner.devices.readiness
         await until(lambda: "could not be started" in readiness.reason("cuda:0"))
@@ -389,10 +395,13 @@ async def test_a_device_process_that_cannot_start(rates: CostModel, template: Fo
         check(await post(client, ANY), "cpu")
 
 
-async def test_another_registry_has_no_gpu(rates: CostModel, template: ForkServer) -> None:
+async def test_another_registry_has_no_gpu(cost_model: CostModel, fork_server: ForkServer) -> None:
     """Device processes import the service's own registry; the server itself uses no GPU."""
     app = create_app(
-        Settings(), registry=Registry(REGISTRY["matmul"]), rates=rates, template=template
+        Settings(),
+        registry=Registry(REGISTRY["matmul"]),
+        cost_model=cost_model,
+        fork_server=fork_server,
     )
     async with running(app), client_of(app) as client:
         assert [each["name"] for each in (await client.get("/devices")).json()["devices"]] == [

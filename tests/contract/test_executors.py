@@ -12,8 +12,8 @@ from httpx import AsyncClient
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
+from service.api.asgi import unless_disconnected
 from service.executors import ForkServer
-from service.http.negotiation import unless_left
 from service.operations import REGISTRY
 from service.planning.cost_model import CostModel
 from service.registry import Registry
@@ -148,10 +148,10 @@ async def test_large_calls_leave_nothing(serve: Serve) -> None:
 
 @pytest.mark.parametrize("pad", [b"", PADDING], ids=["planned", "not yet decoded"])
 async def test_a_deadline_frees_the_core(
-    client: AsyncClient, rates: CostModel, template: ForkServer, pad: bytes
+    client: AsyncClient, cost_model: CostModel, fork_server: ForkServer, pad: bytes
 ) -> None:
     """The late call gets a 504, and the next one a process. The deadline may be in the body."""
-    async with app_with_cheap_loops(client, rates, template) as (app, mine):
+    async with app_with_cheap_loops(client, cost_model, fork_server) as (app, mine):
         check(await mine.post("/matmul", content=product(strategy="loops") + pad), "process")
         body = product(150, strategy="loops", deadline_ms=700) + pad
         response = await mine.post("/matmul", content=body)
@@ -161,10 +161,10 @@ async def test_a_deadline_frees_the_core(
 
 
 async def test_a_killed_process_is_not_noticed(
-    client: AsyncClient, rates: CostModel, template: ForkServer
+    client: AsyncClient, cost_model: CostModel, fork_server: ForkServer
 ) -> None:
     """Another process computes its call; a call whose process is killed each time gets a 503."""
-    async with app_with_cheap_loops(client, rates, template) as (app, mine):
+    async with app_with_cheap_loops(client, cost_model, fork_server) as (app, mine):
         body = product(60, strategy="loops")
         coming = asyncio.create_task(mine.post("/matmul", content=body))
         signal.pidfd_send_signal(await until_busy(app), signal.SIGKILL)
@@ -181,10 +181,10 @@ async def test_a_killed_process_is_not_noticed(
 
 
 async def test_a_client_that_leaves_ends_its_work(
-    client: AsyncClient, rates: CostModel, template: ForkServer
+    client: AsyncClient, cost_model: CostModel, fork_server: ForkServer
 ) -> None:
     """Its place is free and its process has ended long before the work would have."""
-    async with app_with_cheap_loops(client, rates, template) as (app, mine):
+    async with app_with_cheap_loops(client, cost_model, fork_server) as (app, mine):
         leaving = asyncio.create_task(mine.post("/matmul", content=product(150, strategy="loops")))
         await until_busy(app)
         leaving.cancel()
@@ -212,9 +212,9 @@ async def test_what_comes_before_the_client_leaves() -> None:
             cancelled.append(True)
             raise
 
-    assert await unless_left(five(), receive) == 5
+    assert await unless_disconnected(five(), receive) == 5
     left.set()
     with pytest.raises(ClientDisconnect):
-        await unless_left(forever(), receive)
+        await unless_disconnected(forever(), receive)
     await asyncio.sleep(0)
     assert cancelled == [True]

@@ -113,10 +113,10 @@ async def test_another_registry_stays_in_the_server(serve: Serve) -> None:
 
 @pytest.mark.parametrize("pad", [b"", PADDING], ids=["planned", "not yet decoded"])
 async def test_a_deadline_frees_the_core(
-    client: AsyncClient, rates: CostModel, template: ForkServer, pad: bytes
+    client: AsyncClient, cost_model: CostModel, fork_server: ForkServer, pad: bytes
 ) -> None:
     """The late call gets a 504 in the protocol's form, and the next one a process."""
-    async with app_with_cheap_loops(client, rates, template) as (app, mine):
+    async with app_with_cheap_loops(client, cost_model, fork_server) as (app, mine):
         body = text(150, parameters={"timeout": 700_000}) + pad
         response = await mine.post(LOOPS, content=body)
         assert (response.status_code, set(response.json())) == (504, {"error"})
@@ -127,10 +127,10 @@ async def test_a_deadline_frees_the_core(
 
 
 async def test_a_killed_process_is_not_noticed(
-    client: AsyncClient, rates: CostModel, template: ForkServer
+    client: AsyncClient, cost_model: CostModel, fork_server: ForkServer
 ) -> None:
     """Another process computes its call."""
-    async with app_with_cheap_loops(client, rates, template) as (app, mine):
+    async with app_with_cheap_loops(client, cost_model, fork_server) as (app, mine):
         coming = asyncio.create_task(mine.post(LOOPS, content=text(60)))
         signal.pidfd_send_signal(await until_busy(app), signal.SIGKILL)
         answer, data = parts(await coming)
@@ -140,10 +140,10 @@ async def test_a_killed_process_is_not_noticed(
 
 
 async def test_a_client_that_leaves_ends_its_work(
-    client: AsyncClient, rates: CostModel, template: ForkServer
+    client: AsyncClient, cost_model: CostModel, fork_server: ForkServer
 ) -> None:
     """Its place is free and its process has ended long before the work would have."""
-    async with app_with_cheap_loops(client, rates, template) as (app, mine):
+    async with app_with_cheap_loops(client, cost_model, fork_server) as (app, mine):
         leaving = asyncio.create_task(mine.post(LOOPS, content=text(150)))
         await until_busy(app)
         leaving.cancel()

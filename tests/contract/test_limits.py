@@ -287,7 +287,7 @@ async def test_bodies_in_flight_are_counted(serve: Serve) -> None:
             assert (await client.post(path, content=body([1], [1]))).status_code == 200
 
 
-async def test_no_call_is_taken_while_warming(rates: CostModel) -> None:
+async def test_no_call_is_taken_while_warming(cost_model: CostModel) -> None:
     """Until the strategies are measured the service says that it lives and is not ready."""
     release = Event()
 
@@ -296,7 +296,7 @@ async def test_no_call_is_taken_while_warming(rates: CostModel) -> None:
         release.wait(10)
         return a @ b
 
-    app = create_app(Settings(), registry=one_strategy(only), rates=CostModel())
+    app = create_app(Settings(), registry=one_strategy(only), cost_model=CostModel())
     async with app.router.lifespan_context(app), client_of(app) as client:
         try:
             for request in (
@@ -314,9 +314,9 @@ async def test_no_call_is_taken_while_warming(rates: CostModel) -> None:
         assert (await client.post("/matmul", json={"a": [1], "b": [1]})).status_code == 200
 
 
-async def test_a_service_that_ends_while_it_warms_up_is_never_ready(rates: CostModel) -> None:
+async def test_a_service_that_ends_while_it_warms_up_is_never_ready(cost_model: CostModel) -> None:
     """The end of the measurements does not make it ready."""
-    app = create_app(Settings(), rates=rates)
+    app = create_app(Settings(), cost_model=cost_model)
     async with app.router.lifespan_context(app):
         service = app.state.service
         service.drain()
@@ -324,9 +324,9 @@ async def test_a_service_that_ends_while_it_warms_up_is_never_ready(rates: CostM
         assert service.phase == "draining"
 
 
-async def test_no_call_is_taken_after_the_end(rates: CostModel) -> None:
+async def test_no_call_is_taken_after_the_end(cost_model: CostModel) -> None:
     """A service that has been stopped is not ready."""
-    app = create_app(Settings(), rates=rates)
+    app = create_app(Settings(), cost_model=cost_model)
     async with client_of(app) as client:
         async with running(app):
             pass

@@ -579,7 +579,7 @@ async def test_estimates_are_two_rates_times_two_counts(app: FastAPI) -> None:
     (cpu,) = planner.devices.candidates("cpu")
     for strategy in (each for each in op.strategies.values() if each.dtypes):
         rate = planner.cost_model.rate(op, strategy, cpu, torch.float32)
-        meaning = op.sample_meaning(Sample("", ((30, 40), (40, 50))), torch.float32)
+        meaning = op.infer_sample(Sample("", ((30, 40), (40, 50))), torch.float32)
         work = strategy.work(meaning)
         expected = round(work.steps * rate.ns_per_step + work.flops * rate.ns_per_flop)
         assert planner.cost_model.estimate_ns(op, strategy, cpu, meaning) == expected

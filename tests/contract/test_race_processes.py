@@ -30,10 +30,10 @@ SHORT = product(2, strategies=["loops", "torch"], repeat=2)
 
 @pytest.fixture
 async def mine(
-    client: AsyncClient, rates: CostModel, template: ForkServer
+    client: AsyncClient, cost_model: CostModel, fork_server: ForkServer
 ) -> AsyncIterator[tuple[FastAPI, AsyncClient]]:
     """An app that admits loops of any size, and a client of it."""
-    async with app_with_cheap_loops(client, rates, template) as found:
+    async with app_with_cheap_loops(client, cost_model, fork_server) as found:
         yield found
 
 
@@ -135,13 +135,16 @@ async def test_a_client_that_leaves_ends_its_race(
 @pytest.mark.parametrize("body", [LONG, TOLD], ids=["silent", "told"])
 async def test_a_late_race_is_killed(
     client: AsyncClient,
-    rates: CostModel,
-    template: ForkServer,
+    cost_model: CostModel,
+    fork_server: ForkServer,
     headers: dict[str, str],
     body: bytes,
 ) -> None:
     """It is killed after twice the deadline of a call; the next one gets a process."""
-    async with app_with_cheap_loops(client, rates, template, deadline_ms=1500) as (app, mine):
+    async with app_with_cheap_loops(client, cost_model, fork_server, deadline_ms=1500) as (
+        app,
+        mine,
+    ):
         problem = await post(mine, body, headers)
         assert (problem["status"], problem["code"]) == (504, "deadline-exceeded")
         assert app.state.service.racers.exits <= 1
@@ -179,10 +182,10 @@ async def test_a_process_that_dies_after_a_row(mine: tuple[FastAPI, AsyncClient]
 
 @FORMS
 async def test_without_room_a_race_is_told_to_come_again(
-    client: AsyncClient, rates: CostModel, template: ForkServer, headers: dict[str, str]
+    client: AsyncClient, cost_model: CostModel, fork_server: ForkServer, headers: dict[str, str]
 ) -> None:
     """It gets a 503 with Retry-After, also for a stream, read or not."""
-    async with app_with_cheap_loops(client, rates, template, queue=0) as (app, mine):
+    async with app_with_cheap_loops(client, cost_model, fork_server, queue=0) as (app, mine):
         first = asyncio.create_task(post(mine, LONG, {}))
         await until_racing(app)
         for body in (SHORT, SHORT + PADDING):

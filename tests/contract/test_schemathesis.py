@@ -40,9 +40,9 @@ def operations() -> list[tuple[str, str, GenerationMode]]:
 
 
 @pytest.fixture(scope="module")
-def ready(rates: CostModel) -> Iterator[ASGIApp]:
+def ready(cost_model: CostModel) -> Iterator[ASGIApp]:
     """The service, ready to compute, and deaf to the startup and shutdown of each client."""
-    app = create_app(Settings(), rates=rates)
+    app = create_app(Settings(), cost_model=cost_model)
     app.state.service.engine.warm_up()
     app.state.service.phase = "ready"
 

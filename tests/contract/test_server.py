@@ -12,8 +12,8 @@ from time import sleep
 
 import httpx
 import pytest
-from service.api.auth import key_hash
 
+from service.http.auth import key_hash
 from tests.rigs.servers import serving
 
 ROOT = Path(__file__).parents[2]

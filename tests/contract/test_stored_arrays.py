@@ -47,9 +47,9 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def client(data: Path, rates: CostModel) -> AsyncIterator[AsyncClient]:
+async def client(data: Path, cost_model: CostModel) -> AsyncIterator[AsyncClient]:
     """A client of a service with that folder."""
-    app = create_app(Settings(data=data, max_elements=1000), rates=rates)
+    app = create_app(Settings(data=data, max_elements=1000), cost_model=cost_model)
     async with running(app), client_of(app) as client:
         yield client
 

@@ -10,9 +10,8 @@ from dataclasses import replace
 from time import sleep
 from typing import Any, Final
 
-from service.http.response import HttpResponse
-
 from service.core.devices import Device
+from service.core.response import HttpResponse
 from service.engine import Engine
 from service.errors import DeviceFailedError
 from service.executors import HANDSHAKE, Bytes, Channel, Handler, WorkerResponse
@@ -42,9 +41,11 @@ def rates_of(*devices: Device) -> list[Row]:
     ]
 
 
-def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str, Any]) -> Handler:
+def make(
+    settings: Mapping[str, Any], cost_model: Iterable[Row], device: Mapping[str, Any]
+) -> Handler:
     """Return the handler of a device process that computes on the CPU and injects faults."""
-    made = device_worker.make(settings, rates, {**device, "torch_device": "cpu"})
+    made = device_worker.make(settings, cost_model, {**device, "torch_device": "cpu"})
     OperationRequest.work = work  # type: ignore[method-assign]  # in the device process alone
     return Hanging(made)
 

@@ -19,17 +19,17 @@ DEVICE_WORKER: Final = f"{__name__}:make_device_worker"
 
 
 def make_worker(
-    settings: Mapping[str, Any], rates: Iterable[Row], gpus: Iterable[Mapping[str, Any]] = ()
+    settings: Mapping[str, Any], cost_model: Iterable[Row], gpus: Iterable[Mapping[str, Any]] = ()
 ) -> Handler:
     """Return the handler of a worker process."""
-    return reporting(worker.make(settings, rates, gpus))
+    return reporting(worker.make(settings, cost_model, gpus))
 
 
 def make_device_worker(
-    settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str, Any]
+    settings: Mapping[str, Any], cost_model: Iterable[Row], device: Mapping[str, Any]
 ) -> Handler:
     """Return the handler of a device process that computes on the CPU."""
-    return reporting(device_worker.make(settings, rates, {**device, "torch_device": "cpu"}))
+    return reporting(device_worker.make(settings, cost_model, {**device, "torch_device": "cpu"}))
 
 
 def reporting(handler: Handler) -> Handler:

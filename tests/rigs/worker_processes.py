@@ -15,24 +15,24 @@ from service.settings import Settings
 from tests.rigs.apps import client_of, running
 
 
-def cheap_loops(rates: CostModel) -> CostModel:
+def cheap_loops(cost_model: CostModel) -> CostModel:
     """Return costs by which loops take almost no time, so that loops of any size are admitted."""
     return CostModel.from_rows(
         [
             (op, strategy, device, dtype, 60.0 if strategy == "loops" else step, flop)
-            for op, strategy, device, dtype, step, flop in rates.to_rows()
+            for op, strategy, device, dtype, step, flop in cost_model.to_rows()
         ]
     )
 
 
 @asynccontextmanager
 async def app_with_cheap_loops(
-    client: AsyncClient, rates: CostModel, template: ForkServer, **settings: object
+    client: AsyncClient, cost_model: CostModel, fork_server: ForkServer, **settings: object
 ) -> AsyncIterator[tuple[FastAPI, AsyncClient]]:
     """Run an app that admits loops of any size, and yield it with a client of it."""
     await client.get("/health/ready")  # the session's app has measured
     values = Settings.model_validate({"processes": 1, **settings})
-    app = create_app(values, rates=cheap_loops(rates), template=template)
+    app = create_app(values, cost_model=cheap_loops(cost_model), fork_server=fork_server)
     async with running(app), client_of(app) as mine:
         yield app, mine
 

@@ -9,13 +9,13 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from service.api.auth import key_hash
 from uvicorn.config import STARTUP_FAILURE
 
 from service.__main__ import OPENAPI, SUMMARIES, main
+from service.http.auth import key_hash
 from service.operations import REGISTRY
-from service.server.run import serve
 from service.server.process import Server
+from service.server.run import serve
 from service.server.supervisor import Supervisor
 from service.settings import Settings
 

@@ -3,7 +3,8 @@
 from hashlib import sha256
 
 import pytest
-from service.api.auth import Keyring, key_hash, new_key, shown_key
+
+from service.http.auth import Keyring, key_hash, new_key, shown_key
 
 KEYS = [new_key() for _ in range(3)]
 HASHES = [key_hash(key.encode()) for key in KEYS]

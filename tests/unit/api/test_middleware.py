@@ -15,10 +15,10 @@ from service.settings import Settings
 
 @pytest.mark.parametrize("path", ["/matmul", "/v2/models/matmul/infer"])
 async def test_a_client_that_leaves_is_told_nothing(
-    path: str, rates: CostModel, caplog: pytest.LogCaptureFixture
+    path: str, cost_model: CostModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its body never came: there is no answer, no fault, and no refusal to count."""
-    app = create_app(Settings(), rates=rates)
+    app = create_app(Settings(), cost_model=cost_model)
     app.state.service.phase = "ready"
     sent: list[Any] = []
 
@@ -46,10 +46,10 @@ async def test_a_client_that_leaves_is_told_nothing(
 
 
 async def test_a_fault_on_a_route_of_the_framework_is_a_problem(
-    rates: CostModel, caplog: pytest.LogCaptureFixture
+    cost_model: CostModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The client gets the request id alone, the log the reason."""
-    app = create_app(Settings(), rates=rates)
+    app = create_app(Settings(), cost_model=cost_model)
 
     async def broken(_: Request) -> Response:
         raise ZeroDivisionError("a fault")
@@ -69,10 +69,10 @@ async def test_a_fault_on_a_route_of_the_framework_is_a_problem(
     ids=["a picture", "compressed already"],
 )
 async def test_what_would_not_get_smaller_goes_out_as_it_is(
-    rates: CostModel, headers: dict[str, str]
+    cost_model: CostModel, headers: dict[str, str]
 ) -> None:
     """Whatever the client accepts."""
-    app = create_app(Settings(), rates=rates)
+    app = create_app(Settings(), cost_model=cost_model)
 
     async def large(_: Request) -> Response:
         return Response(b"x" * 5000, headers=headers)

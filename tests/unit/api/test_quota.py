@@ -1,9 +1,9 @@
 """Requests per second and at once, by a clock that the test moves."""
 
 import pytest
-from service.api.auth import Quota, network_of
 
 from service.api import auth as quota
+from service.http.auth import Quota, network_of
 
 
 class Clock:

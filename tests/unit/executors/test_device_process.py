@@ -63,7 +63,7 @@ def readiness() -> DeviceReadiness:
 
 @pytest.fixture
 async def make_executor(
-    template: ForkServer, reports: Reports, readiness: DeviceReadiness
+    fork_server: ForkServer, reports: Reports, readiness: DeviceReadiness
 ) -> AsyncIterator[MakeExecutor]:
     """A function that starts executors of "cuda:0" with a handler of the tests."""
     made = []
@@ -71,7 +71,7 @@ async def make_executor(
     def make(
         handler: str = "obey",
         *,
-        start: StartProcess = template.fork,
+        start: StartProcess = fork_server.fork,
         queue: int = 4,
         longest_ms: int = LONG_MS,
     ) -> DeviceProcess:

@@ -47,10 +47,10 @@ async def test_a_fork_server_that_cannot_start(monkeypatch: pytest.MonkeyPatch) 
     fork_server.close()
 
 
-def test_a_fork_server_that_ends_during_a_fork(template: ForkServer) -> None:
+def test_a_fork_server_that_ends_during_a_fork(fork_server: ForkServer) -> None:
     """It has received the message and returns no worker: its socket is closed."""
-    template.warm()
-    assert template._running is not None
+    fork_server.warm()
+    assert fork_server._running is not None
     control, theirs = socket.socketpair()
     worker_socket, _ = pair = socket.socketpair()
 
@@ -61,5 +61,5 @@ def test_a_fork_server_that_ends_during_a_fork(template: ForkServer) -> None:
     thread = Thread(target=end)
     thread.start()
     with control, pair[0], pair[1], pytest.raises(ConnectionResetError):
-        replace(template._running, control=control).fork(worker_socket, SharedBuffer())
+        replace(fork_server._running, control=control).fork(worker_socket, SharedBuffer())
     thread.join()

@@ -36,7 +36,7 @@ MakeExecutor = Callable[..., ProcessPool]
 
 
 @pytest.fixture
-async def make_executor(template: ForkServer) -> AsyncIterator[MakeExecutor]:
+async def make_executor(fork_server: ForkServer) -> AsyncIterator[MakeExecutor]:
     """A function that makes executors with a handler of the tests; they are closed at the end."""
     made = []
 
@@ -44,7 +44,9 @@ async def make_executor(template: ForkServer) -> AsyncIterator[MakeExecutor]:
         handler: str = "obey", *, slots: int = 1, queue: int = 4, pool: SharedPool | None = None
     ) -> ProcessPool:
         config = Config(make=f"tests.unit.executors.handlers:{handler}", memory_bytes=MEMORY_BYTES)
-        executor = ProcessPool(template.fork, lambda: config, slots=slots, queue=queue, pool=pool)
+        executor = ProcessPool(
+            fork_server.fork, lambda: config, slots=slots, queue=queue, pool=pool
+        )
         made.append(executor)
         return executor
 

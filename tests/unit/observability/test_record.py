@@ -4,9 +4,9 @@ import logging
 from typing import Any
 
 import pytest
-from service.api.auth import key_hash
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.http.auth import key_hash
 from service.observability.counters import Counters
 from service.server.fast_path import Protocol
 from tests.unit.server.test_fast_path import WAITING, Lab, laboratory, post, product, square

@@ -8,9 +8,9 @@ from dataclasses import asdict, replace
 import orjson
 import pytest
 import torch
-from service.http.response import HttpResponse
 
 from service.codecs import READERS
+from service.core.response import HttpResponse
 from service.core.timing import QUEUE, Stopwatch
 from service.executors import Bytes, Channel, Handler
 from service.operations import REGISTRY
@@ -42,9 +42,9 @@ TASK = WorkerRequest("matmul", (None, None, None, None), "", "mine", Stopwatch()
 
 
 @pytest.fixture
-def handler(rates: CostModel) -> Handler:
+def handler(cost_model: CostModel) -> Handler:
     """A worker's, with this host's rates."""
-    return make(settings=Settings().model_dump(), rates=rates.to_rows())
+    return make(settings=Settings().model_dump(), cost_model=cost_model.to_rows())
 
 
 def replied(
@@ -69,8 +69,8 @@ def fields_of(reply: HttpResponse) -> Mapping[str, object]:
 
 def test_a_task_travels() -> None:
     """What a worker gets is what was sent."""
-    rates = [["matmul", "loops", "cpu", "float32", 1.5, 0.0]]  # JSON has no tuples
-    told = replace(TASK, tells=True, absences={"cuda:0": ("it died", 3)}, rates=rates)  # type: ignore[arg-type]  # as above
+    cost_model = [["matmul", "loops", "cpu", "float32", 1.5, 0.0]]  # JSON has no tuples
+    told = replace(TASK, tells=True, absences={"cuda:0": ("it died", 3)}, cost_model=cost_model)  # type: ignore[arg-type]  # as above
     assert WorkerRequest.from_json(told.to_json()) == replace(
         told, headers=[None] * 4, watch=[*told.watch]
     )
@@ -137,12 +137,12 @@ def test_a_call_that_is_admitted(handler: Handler) -> None:
     assert (answer["strategy"], left) == ("numpy", [])
 
 
-def test_a_call_for_a_device_of_another_process(rates: CostModel) -> None:
+def test_a_call_for_a_device_of_another_process(cost_model: CostModel) -> None:
     """It is decoded and planned, and handed back with its plan; `auto` heeds what is not ready."""
     handler = make(
-        settings=Settings().model_dump(mode="json"), rates=rates.to_rows(), gpus=[GPU_ROW]
+        settings=Settings().model_dump(mode="json"), cost_model=cost_model.to_rows(), gpus=[GPU_ROW]
     )
-    task = replace(TASK, rates=rates_of(GPU), query="deadline_ms=900")
+    task = replace(TASK, cost_model=rates_of(GPU), query="deadline_ms=900")
     left: list[int] = []
     with pytest.raises(WrongDeviceError, match="cuda:0 is owned by another process") as elsewhere:
         replied(handler, task, BODY, left)
@@ -160,13 +160,13 @@ def test_a_call_for_a_device_of_another_process(rates: CostModel) -> None:
     assert dict(reply.headers)[b"retry-after"] == b"3"
 
 
-def test_a_race_beside_a_device_of_another_process(rates: CostModel) -> None:
+def test_a_race_beside_a_device_of_another_process(cost_model: CostModel) -> None:
     """It knows what the owner has measured and whether it is ready, and leaves its device out."""
     handler = make(
-        settings=Settings().model_dump(mode="json"), rates=rates.to_rows(), gpus=[GPU_ROW]
+        settings=Settings().model_dump(mode="json"), cost_model=cost_model.to_rows(), gpus=[GPU_ROW]
     )
     body = BODY[:-1] + b', "strategies": ["torch"], "repeat": 1}'
-    task = replace(TASK, tells=False, rates=rates_of(GPU))
+    task = replace(TASK, tells=False, cost_model=rates_of(GPU))
     there, here = json.loads(b"".join(replied(handler, task, body).chunks))["rows"]
     assert (there["device"], there["estimated_ms"]) == ("cuda:0", STEP_NS / 1e6)
     assert "a process of its own computes there" in there["skipped"]
@@ -201,14 +201,14 @@ def test_a_model(handler: Handler) -> None:
 
 def test_a_race(handler: Handler) -> None:
     """The report, by the estimates of the server; the rows before it, if they are asked for."""
-    rates = [
+    cost_model = [
         ("matmul", name, "cpu", "float32", 1_000_000.0, 0.0)
         for name in REGISTRY["matmul"].strategies
     ]
     body = BODY[:-1] + b', "strategies": ["loops", "torch"], "repeat": 2}'
     for tells, rows in ((False, 0), (True, 2)):
         told: list[Bytes] = []
-        task = replace(TASK, query="baseline=torch", tells=tells, rates=rates)
+        task = replace(TASK, query="baseline=torch", tells=tells, cost_model=cost_model)
         reply = replied(handler, task, body, told=told)
         report = json.loads(b"".join(reply.chunks))
         assert (reply.status, report["baseline"]) == (200, "torch")
@@ -254,14 +254,14 @@ def test_formats(handler: Handler) -> None:
     ids=["torch", "python", "fault"],
 )
 def test_what_goes_wrong_outside_the_strategy(
-    rates: CostModel, monkeypatch: pytest.MonkeyPatch, error: Exception, told: type[Exception]
+    cost_model: CostModel, monkeypatch: pytest.MonkeyPatch, error: Exception, told: type[Exception]
 ) -> None:
     """Memory may run out while a body is read: however that is said, it is told as such."""
 
     def decode(*arguments: object) -> None:
         raise error
 
-    handler = make(settings=Settings().model_dump(), rates=rates.to_rows())
+    handler = make(settings=Settings().model_dump(), cost_model=cost_model.to_rows())
     monkeypatch.setattr(type(READERS[JSON]), "decode", decode)
     with pytest.raises(told):
         replied(handler, TASK, BODY)
@@ -274,10 +274,10 @@ def test_resting(handler: Handler) -> None:
     assert replied(handler, TASK, BODY).status == 200
 
 
-def test_rates_travel(rates: CostModel) -> None:
+def test_rates_travel(cost_model: CostModel) -> None:
     """As JSON, bit for bit."""
     op = REGISTRY["matmul"]
-    service = make(settings=Settings().model_dump(), rates=[])
+    service = make(settings=Settings().model_dump(), cost_model=[])
     assert isinstance(service, RequestHandler)
     engine = service._service.engine
     engine.measure(op, torch.float32)
