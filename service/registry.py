@@ -176,8 +176,8 @@ class Strategy(Generic[M]):
 class Op(Generic[M]):
     """An operation: its operands and parameters, its rules, and the strategies that compute it.
 
-    `operands` are the names of its tensors; None means a list called `operands`. `infer` turns
-    specs and parameters into an Inferred, or raises the error that explains why it cannot.
+    `operands` are the names of its tensors; None means a list called `operands`. `infer` makes
+    an Inferred of specs and parameters, or raises the error that explains why it cannot.
     `check_overflow` raises IntegerOverflowError unless the exact result of integer operands fits. A
     call that leaves the strategy to `auto` gets the first of these that takes it; one that
     `is_heavy` gets one that is clearly quicker, on the same device, if there is one.

@@ -1,4 +1,4 @@
-"""Generator of the reference pages, of the README's table of strategies and of the layers' picture.
+"""Generator of the reference pages and of the picture of the layers.
 
     python -m tools.reference
     python -m tools.reference --check
@@ -51,16 +51,13 @@ asked and what was found, `hint` what would work, where that was tried, `errors`
 the request. `GET /problems/{code}` gives the text below. Codes never change.
 """
 
-README: Final = Path("README.md")
-MARKS: Final = ("<!-- strategies: written by `make docs` -->\n", "<!-- /strategies -->")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the files, or check them; return the exit status, 1 if a checked file is stale."""
     parser = argparse.ArgumentParser(
         "python -m tools.reference",
-        description="Writes the generated pages of docs/, the picture of the layers, and the "
-        "README's table of strategies; run it in the root of the repository.",
+        description="Writes the generated pages of docs/ and the picture of the layers; run it in "
+        "the root of the repository.",
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit with 1 if a file is stale"
@@ -85,16 +82,12 @@ def _has_text(path: Path, text: str) -> bool:
 
 
 def generated_files(registry: Registry) -> dict[Path, str]:
-    """Return the text of each generated file; the README keeps all but its table of strategies."""
-    readme = README.read_text(encoding="utf-8")
-    before, _, rest = readme.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
+    """Return the text of each generated file."""
     return {
         Path("docs/operations.md"): operations_page(registry),
         Path("docs/settings.md"): settings_page(),
         Path("docs/errors.md"): errors_page(),
         Path("docs/images/layers.svg"): layers_svg(layers()),
-        README: "".join((before, MARKS[0], strategies_table(registry), MARKS[1], after)),
     }
 
 
@@ -122,16 +115,6 @@ def errors_page() -> str:
     )
 
 
-def strategies_table(registry: Registry) -> str:
-    """Return the README's table of all strategies."""
-    rows = [
-        f"| {op.name} | `{each.name}` | {each.summary} |"
-        for op in registry.values()
-        for each in op.strategies.values()
-    ]
-    return "\n".join(["| operation | strategy | |", "| --- | --- | --- |", *rows, ""])
-
-
 def operations_page(registry: Registry) -> str:
     """Return the page of all operations, with the source of each strategy."""
     return "\n".join([OPERATIONS, *(_operation(op) for op in registry.values())])
@@ -149,7 +132,7 @@ def _operation(op: Op[Any]) -> str:
             for param in op.params
         ]
         lines.append("")
-    lines += ["| strategy | what it does | dtypes on CPU | on CUDA |", "| --- | --- | --- | --- |"]
+    lines += ["| strategy | dtypes on CPU | on CUDA |", "| --- | --- | --- |"]
     lines += [_row(strategy) for strategy in op.strategies.values()]
     lines += ["", f"`auto`: {', '.join(f'`{name}`' for name in op.auto)}.", ""]
     for strategy in op.strategies.values():

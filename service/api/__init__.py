@@ -1,1 +1,1 @@
-"""The web: routes, negotiation, problem documents and the OpenAPI document."""
+"""The application that FastAPI serves: routes, middleware, pages and the OpenAPI document."""

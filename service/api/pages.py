@@ -1,6 +1,7 @@
-"""Files for a browser: their media types, cache rules and security policy.
+"""Pages for a browser: the lab page, Swagger UI, and the files that they load.
 
-It knows what a file needs to be served, and no page in particular.
+Every file comes from this package or from an installed one, with a Content-Security-Policy that
+allows no other host.
 """
 
 from dataclasses import dataclass
@@ -29,16 +30,26 @@ LASTING: Final = "public, max-age=31536000, immutable"
 
 
 def policy(*, images: str = "'self'", more: str = "") -> str:
-    """A Content-Security-Policy of files of this host alone; `images` may be drawn from."""
+    """Return a Content-Security-Policy for files of this host alone, and images of `images`."""
     return (
         f"default-src 'none'; script-src 'self'; connect-src 'self'; img-src {images}; "
         "style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'" + more
     )
 
 
+OUR_ASSETS: Final = ("docs.css", "docs.js")
+SWAGGER_ASSETS: Final = ("favicon-32x32.png", "swagger-ui-bundle.js", "swagger-ui.css")
+# Swagger UI's style sheet draws its icons from data: URLs; nothing else needs an exception.
+SWAGGER_POLICY: Final = policy(images="'self' data:")
+LAB_FOLDER: Final = WEB / "lab"
+LAB_FRONT: Final = "index.html"
+# No text becomes markup or code: a browser with Trusted Types refuses the sinks themselves.
+LAB_POLICY: Final = policy(more="; require-trusted-types-for 'script'; trusted-types 'none'")
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One file as it is sent; the digest names its content, the policy what it may load."""
+    """A file as it is sent; the digest names its content, the policy limits what it may load."""
 
     body: bytes
     media_type: str
@@ -46,7 +57,7 @@ class Page:
     digest: str
 
     def answer(self, request: Request, *, cache_control: str) -> Response:
-        """The file, or a 304 where the client holds it already."""
+        """Return the file, or a 304 if the client has it already."""
         # Weak, since a middleware may compress the body and leave the header as it is.
         etag = f'W/"{self.digest}"'
         headers = {
@@ -63,18 +74,12 @@ class Page:
 
 
 def page(body: bytes, suffix: str, security: str) -> Page:
-    """The page of a file's content, by the ending of the file's name."""
+    """Return the page of a file's content, by the suffix of the file's name."""
     return Page(body, MEDIA_TYPES[suffix], security, sha256(body).hexdigest()[:16])
 
 
-OUR_ASSETS = ("docs.css", "docs.js")
-SWAGGER_ASSETS = ("favicon-32x32.png", "swagger-ui-bundle.js", "swagger-ui.css")
-# Swagger UI's style sheet draws its icons from data: URLs; nothing else needs an exception.
-SWAGGER_POLICY: Final = policy(images="'self' data:")
-
-
 def docs_routes(package: str = "fastapi_swagger") -> list[Route]:
-    """GET /docs and the files that it loads, from this package and from `package`."""
+    """Return GET /docs and the files that it loads, from this package and from `package`."""
     paths = {name: WEB / name for name in OUR_ASSETS}
     paths |= {name: _swagger_folder(package) / name for name in SWAGGER_ASSETS}
 
@@ -111,14 +116,8 @@ def _swagger_folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0]) / "resources"
 
 
-LAB_FOLDER: Final = WEB / "lab"
-LAB_FRONT: Final = "index.html"
-# No text becomes markup or code: a browser that knows Trusted Types refuses the sinks themselves.
-LAB_POLICY: Final = policy(more="; require-trusted-types-for 'script'; trusted-types 'none'")
-
-
 def lab_routes(folder: Path = LAB_FOLDER) -> list[Route]:
-    """GET / and the files that it loads from `folder`, under a path that names their content."""
+    """Return GET / and the files that it loads from `folder`, under a path with their digest."""
     names = sorted(path.name for path in folder.iterdir() if path.suffix in MEDIA_TYPES)
 
     @cache

@@ -25,7 +25,7 @@ def system_router(service: Service, metrics: Metrics) -> APIRouter:
 
     @router.get("/strategies")
     def strategies() -> list[schemas.OperationInfo]:
-        """Every operation and strategy: summary, source, dtypes, and the work it may do here."""
+        """Every operation and strategy: summary, source, dtypes, and limits of work here."""
         return _operations(service)
 
     @router.get("/devices")
@@ -55,12 +55,12 @@ def system_router(service: Service, metrics: Metrics) -> APIRouter:
 
     @router.get("/health/live")
     async def live() -> schemas.Health:
-        """The process answers, whatever it computes."""
+        """Liveness: the process answers, whatever it computes."""
         return schemas.Health(status="live")
 
     @router.get("/health/ready", responses=problem_answers(503))
     async def ready() -> schemas.Readiness:
-        """The service takes calls.
+        """Readiness: calls are taken.
 
         Each device of this host that is ready has just computed a product of 2 x 2; a GPU with
         calls in progress is not tried.
@@ -79,12 +79,12 @@ def system_router(service: Service, metrics: Metrics) -> APIRouter:
 
     @router.get("/problems")
     def problems() -> list[schemas.ProblemKind]:
-        """Every problem code, what it means and what to do."""
+        """Every problem code, with its meaning and its remedy."""
         return list(explanations().values())
 
     @router.get("/problems/{code}", responses=problem_answers(404))
     def problem(code: str) -> schemas.ProblemKind:
-        """What a problem code means and what to do."""
+        """Meaning and remedy of a problem code."""
         known = explanations()
         if code not in known:
             raise NotFoundError(
@@ -94,7 +94,7 @@ def system_router(service: Service, metrics: Metrics) -> APIRouter:
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def figures() -> Response:
-        """What this server has counted, in Prometheus' text format."""
+        """Metrics of this server in Prometheus' text format."""
         return Response(await metrics.text(), media_type=MEDIA_TYPE)
 
     return router

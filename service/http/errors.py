@@ -1,4 +1,4 @@
-"""Errors that only the web has: routing and negotiation."""
+"""Errors of HTTP alone: routing, negotiation, authentication, connections."""
 
 from service.errors import ServiceError
 
@@ -64,16 +64,17 @@ class RequestTimeoutError(ServiceError):
 
 
 class UnauthorizedError(ServiceError):
-    """This service asks for an API key, and the request has none that it knows.
+    """An API key is required, and the request has none, or an unknown one.
 
-    Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Whoever runs the service gives it.
+    Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`. The operator of the service issues
+    keys.
     """
 
     code = "unauthorized"
     title = "An API key is needed"
 
     def __init__(self, detail: str, *, hint: str | None = None, wrong_key: bool = False):
-        """Say whether a key was there, and was wrong."""
+        """Make the error; `wrong_key` says that there was a key."""
         super().__init__(detail, hint=hint)
         self.wrong_key = wrong_key
 
@@ -88,6 +89,6 @@ class RateLimitedError(ServiceError):
     title = "Too many requests"
 
     def __init__(self, detail: str, *, retry_after_s: int):
-        """Say when there will be room again."""
+        """Make the error, with the seconds to wait."""
         super().__init__(detail)
         self.retry_after_s = retry_after_s

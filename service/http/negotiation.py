@@ -57,7 +57,7 @@ def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def formats(headers: Mapping[bytes, bytes]) -> Formats:
-    """Return the formats of body and answer that raw headers ask for."""
+    """Return the formats of body and answer that raw headers state."""
     return _formats(*map(headers.get, NEGOTIATED))
 
 
@@ -145,7 +145,7 @@ def coded_reader(reader: Reader, coding: str | None) -> Reader:
 
 
 def coded_writer(writer: Writer, accepted: str | None) -> Writer:
-    """Return the writer itself, or one that compresses as this `Accept-Encoding` asks."""
+    """Return the writer itself, or one that compresses by this `Accept-Encoding`."""
     if accepted is None or not TEXT.match(writer.media_type.encode()):
         return writer
     coding = choose(accepted)

@@ -1,4 +1,4 @@
-"""Shapes of the answers, for the OpenAPI document. Tensors' elements never pass through these."""
+"""Models of the answers, for the OpenAPI document. Elements of tensors do not pass through them."""
 
 from typing import Any, Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Summary(BaseModel):
-    """What `output: "summary"` gives instead of the elements."""
+    """Summary of a result, which `output: "summary"` gives instead of the elements."""
 
     min: Any = Field(description="Least finite number; null if there is none, or for complex.")
     max: Any = Field(description="Greatest finite number; null if there is none, or for complex.")
@@ -20,7 +20,7 @@ class Summary(BaseModel):
 
 
 class Result(BaseModel):
-    """A tensor as it is answered; it can be sent back as an operand."""
+    """A tensor in an answer; it can be sent back as an operand."""
 
     shape: list[int]
     dtype: str
@@ -42,13 +42,13 @@ class Timing(BaseModel):
     total_ms: float
     threads: int = Field(description="Intra-op threads of torch.")
     warm: bool = Field(description="False on the first run of a strategy on a device and dtype.")
-    lane: Literal["inline", "thread", "process"] = Field(
-        description="Where it ran: in the event loop, on a thread, or in a worker process."
+    executor: Literal["inline", "thread", "process"] = Field(
+        description="The executor: the event loop, a thread, or a worker process."
     )
 
 
 class AxisOperand(BaseModel):
-    """How one operand takes part in one axis of the result."""
+    """Role of one operand in one axis of the result."""
 
     size: int | None
     role: str = Field(description="kept, stretched or added")
@@ -73,7 +73,7 @@ class AlignedOperand(BaseModel):
 
 
 class Alignment(BaseModel):
-    """How the operands of a broadcast align."""
+    """Alignment of the operands of a broadcast."""
 
     shape: list[int]
     axes: list[Axis]
@@ -94,7 +94,7 @@ class Answer(BaseModel):
 
 
 class Place(BaseModel):
-    """One place in the request and what is wrong there."""
+    """A place in the request, and the error there."""
 
     pointer: str = Field(description="JSON pointer (RFC 6901).")
     detail: str
@@ -114,7 +114,7 @@ class Problem(BaseModel):
 
 
 class ProblemKind(BaseModel):
-    """What a problem code means and what to do."""
+    """Meaning and remedy of a problem code."""
 
     code: str
     title: str
@@ -123,7 +123,7 @@ class ProblemKind(BaseModel):
 
 
 class WorkLimit(BaseModel):
-    """The most work that is admitted, as measured on this host in float32."""
+    """The most work that is admitted on a device, as measured in float32."""
 
     device: str
     multiply_adds: int
@@ -167,7 +167,7 @@ class DeviceInfo(BaseModel):
 
 
 class DeviceList(BaseModel):
-    """The devices of this host, and what `auto` stands for."""
+    """The devices of this host, and the default one."""
 
     devices: list[DeviceInfo]
     default: str
@@ -185,7 +185,7 @@ class LimitInfo(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether the service lives."""
+    """Liveness of the service."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "live"}]})
 
@@ -193,7 +193,7 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether the service is ready to compute, and where."""
+    """Readiness of the service, and of each device."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"status": "ready", "devices": {"cpu": None}}]}
@@ -206,7 +206,7 @@ class Readiness(BaseModel):
 
 
 class PlannedResult(BaseModel):
-    """What the result would be."""
+    """Shape, dtype and size of the result."""
 
     shape: list[int]
     dtype: str
@@ -215,7 +215,7 @@ class PlannedResult(BaseModel):
 
 
 class PlannedWork(BaseModel):
-    """What the chosen strategy would do."""
+    """Work of the chosen strategy."""
 
     multiply_adds: int
     peak_elements: int = Field(description="Elements of the largest intermediate.")
@@ -223,7 +223,7 @@ class PlannedWork(BaseModel):
 
 
 class PlannedStrategy(BaseModel):
-    """What one strategy would cost on one device."""
+    """Estimated cost of one strategy on one device."""
 
     strategy: str
     device: str
@@ -243,7 +243,7 @@ class PathStep(BaseModel):
 
 
 class PlanAnswer(BaseModel):
-    """What a call means and costs; nothing was computed."""
+    """Meaning and cost of a call; nothing was computed."""
 
     op: str
     accepted: bool
@@ -259,7 +259,7 @@ class PlanAnswer(BaseModel):
 
 
 class CompareHost(BaseModel):
-    """Where a race was run."""
+    """Host of a race."""
 
     cpu: str
     threads: int
@@ -268,7 +268,7 @@ class CompareHost(BaseModel):
 
 
 class CompareRow(BaseModel):
-    """One rung of a race: how fast and how exact, or why it was skipped."""
+    """One strategy of a race: its speed and accuracy, or why it was skipped."""
 
     strategy: str
     device: str

@@ -1,4 +1,4 @@
-"""Plans and comparisons as answers: records of the engine to the models of the document."""
+"""Plans and races as answers: records of the engine to the models of the document."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from service.registry import Inferred
 
 
 def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
-    """The answer to a plan."""
+    """Return the answer to a plan."""
     inferred, plan = found.inferred, found.plan
     dtype = describe(inferred.dtype)
     shown = plan or found.cheapest
@@ -49,7 +49,7 @@ def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
 
 
 def _blocks(inferred: Inferred) -> dict[str, Any]:
-    """What only some operations have to tell."""
+    """Return the blocks that only some operations have."""
     blocks: dict[str, Any] = {}
     if inferred.path is not None:
         blocks["path"] = [schemas.PathStep.model_validate(step) for step in inferred.path]
@@ -59,7 +59,7 @@ def _blocks(inferred: Inferred) -> dict[str, Any]:
 
 
 def row_answer(row: Row, speedup: float | None = None) -> schemas.CompareRow:
-    """The answer to one rung."""
+    """Return the answer for one strategy."""
     found = schemas.CompareRow(
         strategy=row.strategy, device=row.device, estimated_ms=_ms(row.estimated_ns)
     )
@@ -82,7 +82,7 @@ def row_answer(row: Row, speedup: float | None = None) -> schemas.CompareRow:
 
 
 def report_answer(report: Report) -> schemas.CompareAnswer:
-    """The answer to a whole race."""
+    """Return the answer to a whole race."""
     return schemas.CompareAnswer(
         op=report.op,
         shapes=[list(spec.shape) for spec in report.specs],
@@ -104,5 +104,5 @@ def _ms(ns: float | None) -> float | None:
 
 
 def _number(value: float) -> float | str:
-    """A number as JSON has it; infinities are words there."""
+    """Return a number for JSON, where infinities are words."""
     return value if math.isfinite(value) else "Infinity"

@@ -1,1 +1,1 @@
-"""Counters, metrics, logs and spans. Nothing in here knows a web framework."""
+"""Counters, metrics, logs and spans. No web framework is imported here."""

@@ -221,7 +221,7 @@ class PipelineRequest:
         return None
 
     def decode(self) -> Call:
-        """Return the call that the body asks for, or raise the error that says why it has none."""
+        """Return the call of the body, or raise the error that explains why it has none."""
         negotiated = self.negotiated
         return negotiated.reader.decode(self.body, negotiated.op, self.context, self.fields)
 
@@ -342,7 +342,7 @@ class OperationRequest(PipelineRequest):
         self.is_prepared = True
 
     def choose_executor(self) -> AnyExecutor:
-        """Return the executor that the plan asks for."""
+        """Return the executor for the plan."""
         return planned_executor(self.service, self.plan, self.encode_ns, may_wait=self.may_wait)
 
     def run(self) -> HttpResponse:

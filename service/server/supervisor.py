@@ -28,7 +28,7 @@ log: Final = logging.getLogger("service")
 
 
 @dataclass(slots=True)
-class Member:
+class ServerProcess:
     """A server process, and the heartbeats that its event loop counts in shared memory.
 
     `silent_ticks` are the supervisor's own ticks since the count has changed: a clock would take a
@@ -77,7 +77,7 @@ class Supervisor:
         self._count = count
         self._listener = listener
         self._hang_ticks = round(hang_s / TICK_S)
-        self._members: list[Member] = []
+        self._members: list[ServerProcess] = []
         self._signals: list[int] = []
 
     def run(self) -> int:
@@ -97,11 +97,11 @@ class Supervisor:
         """Note a signal, which the loop of `run` handles."""
         self._signals.append(sig)
 
-    def _start(self) -> Member:
+    def _start(self) -> ServerProcess:
         beats = SPAWN.RawValue(c_uint64, 0)
         process = SPAWN.Process(target=_run_member, args=(self._serve, self._listener, beats))
         process.start()
-        return Member(process, beats)
+        return ServerProcess(process, beats)
 
     def _wait(self) -> None:
         """Wait until a process ends, for one tick at most, and kill those that hang."""
@@ -114,7 +114,7 @@ class Supervisor:
                 log.error("server process %d hangs and is killed", member.process.pid)
                 member.process.kill()
 
-    def _kept(self, member: Member) -> Member:
+    def _kept(self, member: ServerProcess) -> ServerProcess:
         """Return the member, or a new one in its place if it has ended."""
         if member.is_running:
             return member

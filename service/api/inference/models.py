@@ -1,4 +1,4 @@
-"""Models and versions by their names: operations and strategies, and what is said of them."""
+"""Models and versions by name: operations and strategies, with metadata and statistics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ NOTHING: Final = Duration()
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An operation, by the versions that were asked for."""
+    """An operation, and the versions of it that a path names."""
 
     op: Op[Any]
     versions: tuple[str, ...]
 
 
 def model_named(registry: Registry, name: str, version: str | None = None) -> Model:
-    """The model of that name, with all its versions or the one; NotFoundError lists them."""
+    """Return a model by name, with all its versions or one; NotFoundError lists those there are."""
     op = registry.get(name)
     if op is None:
         raise NotFoundError(
@@ -49,7 +49,7 @@ def model_named(registry: Registry, name: str, version: str | None = None) -> Mo
 
 
 def metadata(model: Model) -> schemas.ModelMetadata:
-    """What a model takes and gives: names, and how its tensors usually are."""
+    """Return the inputs and outputs of a model: names, and typical datatypes and shapes."""
     op = model.op
     dtype = describe(DTYPE).protocol or ""
     inputs, output = _usual(op)
@@ -73,7 +73,7 @@ def metadata(model: Model) -> schemas.ModelMetadata:
 
 
 def configuration(model: Model) -> schemas.ModelConfig:
-    """The same, as Triton's clients read it. Nothing is batched."""
+    """Return the configuration of a model in Triton's form. Nothing is batched."""
     dtype = f"TYPE_{describe(DTYPE).protocol}"
     inputs, output = _usual(model.op)
     return schemas.ModelConfig(
@@ -90,7 +90,7 @@ def configuration(model: Model) -> schemas.ModelConfig:
 
 
 def _usual(op: Op[Any]) -> tuple[dict[str, list[int]], list[int]]:
-    """The inputs and the output of the operation's first sample: any sizes of those ranks."""
+    """Return inputs and output of the operation's first sample: any sizes of those ranks."""
     sample = op.samples[0]
     names = op.operands or [str(index) for index in range(len(sample.shapes))]
     inputs = dict(zip(names, map(_any_sizes, sample.shapes), strict=True))
@@ -104,7 +104,7 @@ def _any_sizes(shape: Shape) -> list[int]:
 def statistics_of(
     model: Model, versions: Mapping[str, VersionStatistics]
 ) -> list[schemas.ModelStat]:
-    """What became of the calls of these versions."""
+    """Return the statistics of each version of a model."""
     return [_statistics(model.op.name, each, versions[each]) for each in model.versions]
 
 

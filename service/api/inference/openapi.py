@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the protocol's requests and errors."""
+"""OpenAPI descriptions of the protocol's requests and errors."""
 
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ EXAMPLE: Final = {
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The errors that a route may answer with, by status, in the protocol's form."""
+    """Return the errors of a route by status, in the protocol's form."""
     known = explanations().values()
     content = {JSON: {"schema": {"$ref": REF.format(model="InferenceError")}}}
     return {
@@ -36,7 +36,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def infer_paths() -> dict[str, Any]:
-    """The routes that compute, which the framework does not describe."""
+    """Return the routes that compute, which the framework does not describe."""
     model = _parameter("model", "An operation.", "matmul")
     version = _parameter("version", "A strategy, or `auto`.", "torch")
     base = "/v2/models/{model}"

@@ -48,7 +48,7 @@ class InferenceEndpoints:
 
     @property
     def by_path(self) -> Mapping[str, InferenceEndpoint]:
-        """The endpoints by path."""
+        """Endpoints by path."""
         found = {}
         for (model, version), endpoint in self._endpoints.items():
             found[VERSION.format(model=model, version=version) + "/infer"] = endpoint
@@ -69,24 +69,24 @@ def inference_router(service: Service, statistics: InferenceStatistics) -> APIRo
 
     @router.get(INFERENCE)
     async def server() -> schemas.ServerMetadata:
-        """The server, and the extensions that it speaks."""
+        """Name, version and extensions of the server."""
         version = package_version(NAME)
         return schemas.ServerMetadata(name=NAME, version=version, extensions=list(EXTENSIONS))
 
     @router.get(f"{INFERENCE}/health/live")
     async def live() -> schemas.Live:
-        """The process answers, whatever it computes."""
+        """Liveness: the process answers, whatever it computes."""
         return schemas.Live(live=True)
 
     @router.get(f"{INFERENCE}/health/ready", responses=errors(503))
     async def ready() -> schemas.Ready:
-        """The service takes calls."""
+        """Readiness: calls are taken."""
         service.check_ready()
         return schemas.Ready(ready=True)
 
     @router.post(f"{INFERENCE}/repository/index", responses=errors(503))
     async def index() -> list[schemas.IndexEntry]:
-        """Every version of every model; all of them are ready when the service is."""
+        """Every version of every model; all are ready when the service is."""
         service.check_ready()
         return [
             schemas.IndexEntry(name=name, version=version, state="READY", reason="")
@@ -96,7 +96,7 @@ def inference_router(service: Service, statistics: InferenceStatistics) -> APIRo
 
     @router.get(f"{INFERENCE}/models/stats")
     async def all_stats() -> schemas.ModelStats:
-        """What became of the calls of every version of every model, since this process started."""
+        """Statistics of every version of every model since the start of this process."""
         found = [
             each
             for name in registry
@@ -127,22 +127,22 @@ def _add_model(
 
     @router.get(base, responses=errors(404))
     async def describe_model(model: Annotated[Model, asked]) -> schemas.ModelMetadata:
-        """What a model takes and gives."""
+        """Inputs and outputs of a model."""
         return metadata(model)
 
     @router.get(f"{base}/config", responses=errors(404))
     async def config(model: Annotated[Model, asked]) -> schemas.ModelConfig:
-        """What a model takes and gives, as Triton's clients read it."""
+        """Configuration of a model in Triton's form."""
         return configuration(model)
 
     @router.get(f"{base}/ready", responses=errors(404, 503))
     async def model_ready(model: Annotated[Model, asked]) -> schemas.ModelReady:
-        """The model takes calls."""
+        """Readiness of a model."""
         service.check_ready()
         return schemas.ModelReady(name=model.op.name, ready=True)
 
     @router.get(f"{base}/stats", responses=errors(404))
     async def stats(model: Annotated[Model, asked]) -> schemas.ModelStats:
-        """What became of the calls of a model, since this process started."""
+        """Statistics of a model since the start of this process."""
         found = statistics_of(model, statistics.models[model.op.name])
         return schemas.ModelStats(model_stats=found)

@@ -1,4 +1,4 @@
-"""Shapes of the protocol's documents, for the OpenAPI document and the small answers."""
+"""Models of the protocol's documents, for the OpenAPI document and small answers."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ NAME = "An operand: `a` and `b`, `x`, or its place in the list, `0`, `1`, ..."
 
 
 class InferenceError(BaseModel):
-    """Why there is no answer."""
+    """An error, in words."""
 
     error: str
 
@@ -34,7 +34,7 @@ class ModelReady(BaseModel):
 
 
 class ServerMetadata(BaseModel):
-    """The server and the extensions of the protocol that it speaks."""
+    """The server, and the extensions of the protocol that it supports."""
 
     name: str
     version: str
@@ -42,7 +42,7 @@ class ServerMetadata(BaseModel):
 
 
 class TensorMetadata(BaseModel):
-    """A tensor of a model: as it usually is, for other ranks and datatypes are taken as well."""
+    """A tensor of a model in a typical form; other ranks and datatypes are accepted, too."""
 
     name: str
     datatype: str
@@ -69,7 +69,7 @@ class ConfigTensor(BaseModel):
 
 
 class ModelConfig(BaseModel):
-    """A model's configuration, as Triton's clients read it."""
+    """A model's configuration, in Triton's form."""
 
     name: str
     platform: str
@@ -89,7 +89,7 @@ class IndexEntry(BaseModel):
 
 
 class DurationStat(BaseModel):
-    """How often, and how long in all."""
+    """Number of calls, and nanoseconds in all."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -98,7 +98,7 @@ class DurationStat(BaseModel):
 
 
 class InferenceStats(BaseModel):
-    """Where the time of a version went."""
+    """Time of a version, by outcome and phase."""
 
     success: DurationStat
     fail: DurationStat
@@ -152,7 +152,7 @@ class RequestInput(BaseModel):
 
 
 class RequestOutput(BaseModel):
-    """The output that is asked for."""
+    """The requested output."""
 
     model_config = ConfigDict(extra="forbid")
 

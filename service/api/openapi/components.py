@@ -1,4 +1,4 @@
-"""The schemas of operands, and of the field that says what becomes of a result.
+"""Components of the document: operands, outputs, media types, headers and security.
 
 Each is a component of the document: generators of clients make a class of each name.
 """
@@ -23,7 +23,7 @@ NAME: Final = {"type": "string", "maxLength": 255, "examples": ["weights.npy"]}
 
 
 def ref(model: str) -> dict[str, Any]:
-    """A reference to a component."""
+    """Return a reference to a component."""
     return {"$ref": REF.format(model=model)}
 
 
@@ -110,19 +110,19 @@ ANSWER_HEADERS: Final = {
 
 
 def body_content(op: Op[Any]) -> Described:
-    """The media types of a request's body beside JSON. An npy file is one tensor."""
+    """Return the media types of a request's body beside JSON. An npy file is one tensor."""
     one = op.operands is None or len(op.operands) == 1
     taken = (name for name in READERS if one or name != NpyCodec.media_type)
     return {name: {"schema": BINARY} for name in taken if name != JSON}
 
 
 def answer_content() -> Described:
-    """The media types of a result beside JSON."""
+    """Return the media types of a result beside JSON."""
     return {name: {"schema": BINARY} for name in WRITERS if name != JSON}
 
 
 def answer_headers() -> Described:
-    """The headers of a result."""
+    """Return the headers of a result."""
     return {
         name: {"description": text, "schema": {"type": "string"}}
         for name, text in ANSWER_HEADERS.items()
@@ -130,7 +130,7 @@ def answer_headers() -> Described:
 
 
 def query_parameters(op: Op[Any], properties: Described) -> list[Described]:
-    """The fields of a request that stand in the query string: those of its schema, but no operands.
+    """Return the fields of a request that the query string may have: all but its operands.
 
     What may be a list is JSON text.
     """
@@ -179,7 +179,7 @@ REFUSAL_HEADERS: Final = {
 
 
 def describe_entry(document: dict[str, Any]) -> None:
-    """Add the security schemes, and to each path what it asks for and how it refuses."""
+    """Add the security schemes, and to each path its requirements and refusals."""
     document["components"]["securitySchemes"] = SCHEMES
     document["security"] = SECURITY
     for path, operations in document["paths"].items():

@@ -49,7 +49,7 @@ Every error is a problem document (RFC 9457); `GET /problems/{code}` explains it
 def request_schema(
     op: Op[Any], *, more: Sequence[Param] = (), tensor_model: str = "Tensor"
 ) -> dict[str, Any]:
-    """The schema of a request body of `op`, with fields of its route beside the operation's."""
+    """Return the schema of a request body of `op`, with `more` fields of its route."""
     tensor = ref(tensor_model)
     operands: dict[str, Any]
     if op.operands is None:
@@ -90,12 +90,12 @@ def request_schema(
 
 
 def _admits(param: Param, value: object) -> bool:
-    """Whether a client may send `value`; some parameters are absent by default, and never null."""
+    """Return whether a client may send `value`; some parameters are absent by default, not null."""
     return value is not None or {"type": "null"} in param.schema.get("anyOf", ())
 
 
 def describe_operation(op: Op[Any]) -> dict[str, Any]:
-    """The OpenAPI operation of `POST /{op}`, which FastAPI does not route."""
+    """Return the OpenAPI operation of `POST /{op}`, which FastAPI does not route."""
     found = _request(op, _model(op), examples())
     answer = {"schema": ref("Answer")}
     success = {
@@ -115,7 +115,7 @@ def describe_operation(op: Op[Any]) -> dict[str, Any]:
 
 
 def describe_plan(op: Op[Any]) -> dict[str, Any]:
-    """What FastAPI is told of `POST /{op}/plan`."""
+    """Return FastAPI's arguments for the route `POST /{op}/plan`."""
     return {
         "operation_id": f"{op.name}_plan",
         "summary": f"What a call of {op.name} means and costs, before it is computed.",
@@ -126,7 +126,7 @@ def describe_plan(op: Op[Any]) -> dict[str, Any]:
 
 
 def describe_compare(op: Op[Any]) -> dict[str, Any]:
-    """What FastAPI is told of `POST /{op}/compare`."""
+    """Return FastAPI's arguments for the route `POST /{op}/compare`."""
     found = _request(op, _model(op, "Compare"), compare_examples(), compare.PARAMS)
     events = {"text/event-stream": {"schema": {"type": "string"}}}
     found["responses"][200] = {"content": events}
@@ -149,7 +149,7 @@ def _model(op: Op[Any], kind: str = "") -> str:
 def _request(
     op: Op[Any], model: str, shown: Iterable[Example], more: Sequence[Param] = ()
 ) -> dict[str, Any]:
-    """What the three routes of an operation have in common."""
+    """Return what the three routes of an operation have in common."""
     body = {
         "schema": ref(model),
         "examples": {
@@ -178,7 +178,7 @@ def _without_stop(strategy: Strategy[Any]) -> str:
 
 
 def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
-    """The document, complete and valid as OpenAPI 3.1."""
+    """Return the document, complete and valid as OpenAPI 3.1."""
     found = get_openapi(
         title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes
     )
@@ -215,11 +215,11 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
 
 
 def _place(registry: Registry, path: str) -> tuple[int, str]:
-    """Where a path stands in the document: operations first, in the order of the registry."""
+    """Return the sort key of a path: operations first, in the order of the registry."""
     name = path.split("/")[1]
     return (list(registry).index(name) if name in registry else len(registry)), path
 
 
 def render(found: dict[str, Any]) -> str:
-    """The document as it is committed."""
+    """Return the document as it is committed."""
     return orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n"
