@@ -7,7 +7,7 @@ from typing import Final
 from tests.rigs.paths import ROOT
 
 GLOSSARY: Final = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
-ROWS: Final = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", GLOSSARY, re.MULTILINE)[1:]
+ROWS: Final = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", GLOSSARY, re.MULTILINE)[2:]
 
 
 def source() -> str:
