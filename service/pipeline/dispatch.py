@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 INLINE_NS: Final = 1_000_000
 # Longer calls have to be killed at their deadline, which a thread cannot be.
 KILLABLE_NS: Final = 250_000_000
-# Answers from here on leave so much memory behind that it is worth some time to return it.
+# Bodies and answers from here on leave so much memory behind that it is worth some milliseconds to
+# return it.
 TRIM_BYTES: Final = 4_000_000
 AnyExecutor = ThreadPool | ProcessPool | DeviceProcess
 T = TypeVar("T")
@@ -54,6 +55,8 @@ def planned_executor(
 
 async def dispatch(request: "PipelineRequest") -> HttpResponse:
     """Return the response of a request that an executor makes."""
+    if len(request.body) > TRIM_BYTES:
+        request.service.trim_memory_later()
     pool = request.decoding_pool()
     if pool is not None:
         return await _run_in_process(request, pool)

@@ -54,8 +54,6 @@ REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 COUNTED_BYTES: Final = 65_536
 # Text that a worker decodes is received in the pool from here on; what is compressed may be short.
 SHARED_BYTES: Final = 2**20
-# Bodies from here on leave so much memory behind that it is worth a few milliseconds to return it.
-TRIM_BYTES: Final = 4_000_000
 Buffer = bytearray | memoryview
 
 
@@ -150,7 +148,7 @@ class PipelineRequest:
         self.block: PoolBlock | None = None
         if length > COUNTED_BYTES:
             self.count(length, f"Content-Length is {length}")
-        self.buffer: Buffer = bytearray(length) if length < SHARED_BYTES else self._memory(length)
+        self.buffer: Buffer = bytearray(length) if length <= COUNTED_BYTES else self._memory(length)
 
     def count(self, size: int, found: str) -> None:
         """Count `size` bytes of the body as in flight.
@@ -174,7 +172,7 @@ class PipelineRequest:
         """Return memory for a large body: in the pool, if a worker is to decode it."""
         pool = self.service.pool
         try:
-            if pool is not None and size > self.negotiated.reader.thread_bytes:
+            if pool is not None and SHARED_BYTES <= size > self.negotiated.reader.thread_bytes:
                 self.block = pool.take(size)
             return bytearray(size) if self.block is None else self.block.view
         except MemoryError:
@@ -196,11 +194,8 @@ class PipelineRequest:
         self.fields = query_fields(query) if query else NO_FIELDS
         self.body = body
         self.query = query
-        service = self.service
-        if len(body) > TRIM_BYTES:
-            service.trim_memory_later()
         # Stored arrays are read from a disk, for which a thread waits, and no worker twice.
-        self.may_wait = service.context.arrays is not None and (
+        self.may_wait = self.service.context.arrays is not None and (
             not self.negotiated.reader.thread_bytes or names_array(body)
         )
 
@@ -255,10 +250,11 @@ class PipelineRequest:
 
     def work(self, message: WorkerRequest, body: Bytes, channel: Channel) -> HttpResponse:
         """Go on in a worker process where the server left off, to the response."""
-        self.start(body, message.query.encode(TEXT))
         self.watch = Stopwatch([*message.marks])
         self.watch.lap(QUEUE)
         self.executor = PROCESS
+        self.body, self.query = body, message.query.encode(TEXT)
+        self.fields = query_fields(self.query)
         self.prepare_in_worker(message, channel)
         return self.run()
 
