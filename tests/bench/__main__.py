@@ -1,5 +1,6 @@
 """`make bench`: the service against two other apps of the same job, in one interleaved run.
 
+With `--before DIR` against the service of another checkout instead, by the same interpreter.
 Server and client have a core each. Latency is measured on one connection, the rate on eight; the
 figures are medians over rounds, with the range of their middle half.
 """
@@ -8,6 +9,8 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 
 from rich.console import Console
@@ -16,7 +19,7 @@ from rich.table import Table
 from tests.bench.client import Connection, connections, rate
 from tests.bench.codecs import part_table
 from tests.bench.measurements import Figure, machine
-from tests.bench.servers import Server, running
+from tests.bench.servers import BEFORE, Server, running
 from tests.bench.workloads import Workload, workloads
 
 ROUNDS = 9
@@ -24,7 +27,7 @@ ROUNDS = 9
 SETTLE_S = 2
 # When it is ready, it starts the process that its workers are forked from, which imports torch.
 WARM_S = 5
-APPS = ("service", "tuned", "usual")
+OTHERS = ("tuned", "usual")
 # Nothing is uploaded or downloaded on a CPU.
 SPLIT = ("decode", "queue", "compute", "encode", "outside")
 
@@ -54,10 +57,12 @@ def split_table() -> Table:
 
 def measure(workload: Workload, servers: dict[str, Server]) -> tuple[Figures, Figures]:
     """Latency in microseconds on one connection, and requests a second on eight, by app."""
-    latencies: dict[str, list[float]] = {name: [] for name in workload.messages}
-    rates: dict[str, list[float]] = {name: [] for name in workload.messages}
+    messages = workload.messages | {BEFORE: workload.messages["service"]}
+    messages = {name: message for name, message in messages.items() if name in servers}
+    latencies: dict[str, list[float]] = {name: [] for name in messages}
+    rates: dict[str, list[float]] = {name: [] for name in messages}
     for number in range(ROUNDS + 1):
-        for name, message in workload.messages.items():
+        for name, message in messages.items():
             # Anew in each round: servers close connections that idle while the others have theirs.
             with connections(servers[name].port, 8) as opened:
                 first = opened[0]
@@ -73,18 +78,20 @@ def measure(workload: Workload, servers: dict[str, Server]) -> tuple[Figures, Fi
     )
 
 
-def table(title: str, unit: str) -> Table:
-    """An empty table of one kind of figure."""
+def table(title: str, unit: str, others: Sequence[str]) -> Table:
+    """Return an empty table of one kind of figure."""
     found = Table(title=title, caption=f"median of {ROUNDS} rounds, {unit}, ± half the IQR")
-    for column in ("body", "n", *APPS, "over tuned", "over usual"):
+    for column in ("body", "n", "service", *others, *(f"over {name}" for name in others)):
         found.add_column(column, justify="left" if column == "body" else "right")
     return found
 
 
-def row(workload: Workload, figures: Figures, *, higher_is_better: bool) -> list[str]:
-    """One row: each app, and how many times better the service is."""
-    cells = [str(figures[name]) if name in figures else "" for name in APPS]
-    for other in ("tuned", "usual"):
+def row(
+    workload: Workload, figures: Figures, others: Sequence[str], *, higher_is_better: bool
+) -> list[str]:
+    """Return one row: each app, and how many times better the service is."""
+    cells = [str(figures[name]) if name in figures else "" for name in ("service", *others)]
+    for other in others:
         if other not in figures:
             cells.append("")
             continue
@@ -98,6 +105,7 @@ def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.bench", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="*", default=[2, 32, 128, 512, 1024])
     parser.add_argument("--only", nargs="*", help="such as: JSON bytes")
+    parser.add_argument("--before", type=Path, help="another checkout, to compare with")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
@@ -105,17 +113,20 @@ def main() -> int:
     os.sched_setaffinity(0, {cores[1]})
     console = Console(width=120)
     console.print(machine())
-    latency, rates = table("Latency, one connection", "us"), table("Rate, eight connections", "1/s")
+    others = OTHERS if options.before is None else (BEFORE,)
+    latency = table("Latency, one connection", "us", others)
+    rates = table("Rate, eight connections", "1/s", others)
     phases = split_table()
-    with running(list(APPS), cores[0]) as servers:
+    folders = {BEFORE: options.before} if options.before else {}
+    with running(["service", *others], cores[0], folders) as servers:
         time.sleep(WARM_S)
         idle = servers["service"].memory_bytes()
         for workload in workloads(options.sizes):
             if options.only and not any(word in workload.name for word in options.only):
                 continue
             times, found = measure(workload, servers)
-            latency.add_row(*row(workload, times, higher_is_better=False))
-            rates.add_row(*row(workload, found, higher_is_better=True))
+            latency.add_row(*row(workload, times, others, higher_is_better=False))
+            rates.add_row(*row(workload, found, others, higher_is_better=True))
             with connections(servers["service"].port, 1) as (alone,):
                 times_us = split(alone, workload)
             cells = [f"{times_us[name]:.4g}" for name in SPLIT]

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from pathlib import Path
 from tests.rigs.servers import free_port
 
 READY_S = 60.0
+# The service of another checkout.
+BEFORE = "before"
 # The hand-tuned app parses whatever it is sent.
 _BODY = b'{"a":[[1.0]],"b":[[1.0]]}'
 REQUEST = b"GET /health/ready HTTP/1.0\r\nContent-Length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
@@ -41,28 +43,38 @@ def commands(port: int) -> dict[str, list[str]]:
     uvicorn += ["--timeout-keep-alive", "600"]
     return {
         "service": ["service", "serve", "--port", str(port)],
+        BEFORE: ["service", "serve", "--port", str(port)],
         "usual": [*uvicorn, "tests.bench.apps:usual"],
         "tuned": [*uvicorn, "--lifespan", "off", "tests.bench.apps:tuned"],
     }
 
 
 @contextmanager
-def running(names: list[str], core: int | None) -> Iterator[dict[str, Server]]:
-    """The named apps, pinned to `core`, until the end of the block."""
+def running(
+    names: list[str], core: int | None, folders: Mapping[str, Path] | None = None
+) -> Iterator[dict[str, Server]]:
+    """Run the named apps, pinned to `core`, until the end of the block; in `folders` if named."""
+    known = folders or {}
     with ExitStack() as stack:
-        yield {name: stack.enter_context(started(name, core)) for name in names}
+        yield {name: stack.enter_context(started(name, core, known.get(name))) for name in names}
 
 
 @contextmanager
-def started(name: str, core: int | None, **variables: str) -> Iterator[Server]:
-    """One app, with more variables in its environment, until the end of the block."""
+def started(
+    name: str, core: int | None, folder: Path | None = None, **variables: str
+) -> Iterator[Server]:
+    """Run one app in `folder`, with more variables of the environment, to the end of the block."""
     port = free_port()
     command = [sys.executable, "-m", *commands(port)[name]]
     if core is not None:
         command = ["taskset", "--cpu-list", str(core), *command]
     # A session of its own: Ctrl-C ends the clients first, and the server when they are done.
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, env=os.environ | variables, start_new_session=True
+        command,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | variables,
+        start_new_session=True,
     )
     try:
         wait_until_ready(port, process)
