@@ -69,15 +69,15 @@ class Recorder:
         phases = watch.phases if watch is not None and status == OK else None
         executor = call.executor if strategy else ""
         self.counters.count_call((call.op_name, strategy, executor, status), phases)
-        if call.version:
-            self._count_inference(call, phases)
+        if call.version and (watch is not None or status != CLIENT_CLOSED):
+            self._count_inference(call, watch, phases)
         if status >= FAULT or log.isEnabledFor(logging.INFO):
             _log(_level(status), "POST", f"/{call.op_name}", status, call_fields(call))
 
-    def _count_inference(self, call: OperationCall, phases: Sequence[int] | None) -> None:
-        elapsed_ns = 0
-        if hasattr(call, "watch"):
-            elapsed_ns = perf_counter_ns() - call.watch.marks[0][1]
+    def _count_inference(
+        self, call: OperationCall, watch: Stopwatch | None, phases: Sequence[int] | None
+    ) -> None:
+        elapsed_ns = 0 if watch is None else perf_counter_ns() - watch.marks[0][1]
         if phases is None:
             self.statistics.fail(call.op_name, call.version, elapsed_ns)
         else:

@@ -64,7 +64,8 @@ async def dispatch(request: "PipelineRequest") -> HttpResponse:
         await prepare(request)
         executor = request.choose_executor()
         if isinstance(executor, ThreadPool):
-            request.body = b""  # as text it is twice as large as the tensors
+            # As text it is twice as large as the tensors.
+            request.body = request.buffer = bytearray()
             if request.emit is not None:
                 loop, emit = asyncio.get_running_loop(), request.emit
                 request.emit = lambda part: loop.call_soon_threadsafe(emit, part)

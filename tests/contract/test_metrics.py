@@ -12,8 +12,8 @@ from tests.rigs.apps import Serve
 PRODUCT: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
 
 
-async def figures(client: AsyncClient) -> dict[str, dict[tuple[str, ...], float]]:
-    """The samples of each name, by the values of their labels in the order of their names."""
+async def samples(client: AsyncClient) -> dict[str, dict[tuple[str, ...], float]]:
+    """Return the samples of each name by the values of their labels, in order of label names."""
     response = await client.get("/metrics")
     assert response.status_code == 200
     assert response.headers["Content-Type"].startswith("text/plain; version=")
@@ -26,7 +26,7 @@ async def figures(client: AsyncClient) -> dict[str, dict[tuple[str, ...], float]
 
 
 async def test_every_request_is_counted(serve: Serve) -> None:
-    """Calls by what ran them, and any request by its route, of which there are only so many."""
+    """Calls are counted by strategy and executor, any request by its route."""
     async with serve(queue=7, slots=3) as client:
         for strategy in ("loops", "loops", "torch"):
             await client.post("/matmul", json=PRODUCT | {"strategy": strategy})
@@ -38,7 +38,7 @@ async def test_every_request_is_counted(serve: Serve) -> None:
         for name in range(3):
             await client.get(f"/nothing/{name}")
         await client.request("BREW", "/limits")
-        found = await figures(client)
+        found = await samples(client)
     calls = {key[1:]: count for key, count in found["calls_total"].items()}
     assert calls["matmul", "200", "loops"] == 2
     assert calls["matmul", "200", "torch"] == 1
@@ -65,24 +65,24 @@ async def test_every_request_is_counted(serve: Serve) -> None:
 
 
 async def test_calls_of_worker_processes_are_counted(serve: Serve) -> None:
-    """By strategy and phases, which the process reports, planned by the server or not."""
+    """Strategy and phases come from the process, whether the server planned the call or not."""
     side = [[1.0] * 24] * 24
     body = json.dumps({"a": side, "b": side, "strategy": "loops"}).encode()
     async with serve() as client:
         for pad in (b"", b" " * 1_100_000):
             assert (await client.post("/matmul", content=body + pad)).status_code == 200
-        found = await figures(client)
+        found = await samples(client)
     assert found["calls_total"] == {("process", "matmul", "200", "loops"): 2}
     assert found["phase_seconds_count"]["matmul", "compute", "loops"] == 2
     assert found["phase_seconds_sum"]["matmul", "compute", "loops"] > 0.001
 
 
-async def test_apps_do_not_share_figures(serve: Serve) -> None:
-    """Each has its own, as each has its own settings."""
+async def test_apps_do_not_share_counters(serve: Serve) -> None:
+    """Each app has its own."""
     async with serve() as one, serve() as other:
         await one.post("/norm", json={"x": [3, 4]})
-        assert "norm" in str((await figures(one))["calls_total"])
-        assert "calls_total" not in await figures(other)
+        assert "norm" in str((await samples(one))["calls_total"])
+        assert "calls_total" not in await samples(other)
 
 
 def test_the_folder_is_a_setting() -> None:

@@ -14,8 +14,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
-from service.observability import tracing as telemetry
-from tests.rigs.apps import Serve
+from service.api.app import App
+from service.observability import tracing
+from tests.rigs.apps import Serve, app_of
 from tests.rigs.servers import serving
 
 PRODUCT: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
@@ -43,30 +44,34 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 )
 def test_variables_set_a_collector(environment: Mapping[str, str], on: bool) -> None:
     """OpenTelemetry's own variables set a collector."""
-    assert telemetry.is_on(environment) == on
+    assert tracing.is_on(environment) == on
 
 
 def test_a_provider_of_the_process_collects(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that embeds the app may have set one."""
     monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
-    assert telemetry.is_on({})
+    assert tracing.is_on({})
 
 
-async def test_without_a_collector_calls_take_the_shorter_way(serve: Serve) -> None:
+async def test_without_a_collector_calls_skip_the_framework(serve: Serve) -> None:
     """Without spans, calls skip the layers of the framework."""
     async with serve() as client:
-        app = client._transport.app  # type: ignore[attr-defined]  # httpx names no type for it
-        assert "/matmul" in app.shell.posts
+        app = app_of(client)
+        assert isinstance(app, App)
+        assert "/matmul" in app.outermost.endpoints
+        assert b"/matmul" in app.state.application.endpoints
 
 
 async def test_with_a_collector_calls_come_by_the_router(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They have spans; responses and counts are the same."""
-    monkeypatch.setattr(telemetry, "is_on", lambda: True)
+    monkeypatch.setattr(tracing, "is_on", lambda: True)
     async with serve() as client:
-        app = client._transport.app  # type: ignore[attr-defined]  # httpx names no type for it
-        assert app.shell.posts == {}
+        app = app_of(client)
+        assert isinstance(app, App)
+        assert app.outermost.endpoints == {}
+        assert app.state.application.endpoints == {}
         spans = Spans()
         provider = TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(spans))
@@ -75,8 +80,8 @@ async def test_with_a_collector_calls_come_by_the_router(
         assert answer.json()["result"]["data"] == [[19.0, 22.0], [43.0, 50.0]]
         refused = await client.post("/matmul", json={})
         assert (refused.status_code, refused.json()["code"]) == (422, "missing-field")
-        told = app.state.reception.metrics.figures.calls
-        assert {key[3]: tally.count for key, tally in told.items()} == {200: 1, 422: 1}
+        calls = app.state.recorder.counters.calls
+        assert {key[3]: histogram.count for key, histogram in calls.items()} == {200: 1, 422: 1}
     (fields,) = spans.fields
     assert fields["tensor_service.op"] == "matmul"
     timing = answer.json()["timing"]
@@ -91,7 +96,7 @@ async def test_unauthenticated_requests_have_a_span(
     plain: list[httpx.Response] = []
     traced: list[httpx.Response] = []
     for found, is_on in ((plain, False), (traced, True)):
-        monkeypatch.setattr(telemetry, "is_on", lambda is_on=is_on: is_on)
+        monkeypatch.setattr(tracing, "is_on", lambda is_on=is_on: is_on)
         async with serve(api_keys="0" * 64) as client:
             found += [await client.get("/limits"), await client.post("/matmul", json=PRODUCT)]
             found.append(await client.post("/v2/models/matmul/infer", json={}))
@@ -162,7 +167,7 @@ def collector() -> Iterator[Collector]:
 
 
 def values(span: Span) -> dict[str, Any]:
-    """The attributes of a span."""
+    """Return the attributes of a span."""
     found: dict[str, Any] = {}
     for each in span.attributes:
         kind = each.value.WhichOneof("value")
@@ -171,8 +176,8 @@ def values(span: Span) -> dict[str, Any]:
     return found
 
 
-def test_a_collector_hears_of_those_who_may_not_enter(collector: Collector) -> None:
-    """Without a key, and over the rate: a span with the status, in the client's trace."""
+def test_a_collector_gets_spans_of_refused_requests(collector: Collector) -> None:
+    """A 401 and a 429 have a span with their status, in the trace of the client."""
     key = "open-sesame"
     variables = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
@@ -196,7 +201,7 @@ def test_a_collector_hears_of_those_who_may_not_enter(collector: Collector) -> N
 
 
 def test_a_collector_gets_a_span_of_each_request(collector: Collector) -> None:
-    """Of the client's trace, by FastAPI; with what a call was, and its phases."""
+    """FastAPI makes it, in the trace of the client; it has the fields of a call."""
     endpoint = f"http://127.0.0.1:{collector.server_port}"
     with serving(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as url:
         headers = {"X-Request-Id": "r-1", "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}

@@ -27,7 +27,11 @@ def app_of(client: AsyncClient) -> FastAPI:
 
 @asynccontextmanager
 async def running(app: FastAPI) -> AsyncIterator[FastAPI]:
-    """Run `app` from its startup, measurements included, to its shutdown."""
-    async with app.router.lifespan_context(app):
+    """Run `app` from its startup, measurements included, to its shutdown.
+
+    Its `state.application` is what a server finds in the state of the lifespan.
+    """
+    async with app.router.lifespan_context(app) as state:
+        app.state.application = (state or {})["application"]
         await app.state.service.warmed_up()
         yield app

@@ -1,4 +1,4 @@
-"""The outermost layer: clients that leave, and faults on routes of the framework."""
+"""The outermost layer: clients that leave, faults, and compression of other routes."""
 
 import logging
 from typing import Any
@@ -14,10 +14,10 @@ from service.settings import Settings
 
 
 @pytest.mark.parametrize("path", ["/matmul", "/v2/models/matmul/infer"])
-async def test_a_client_that_leaves_is_told_nothing(
+async def test_a_client_that_leaves_gets_no_response(
     path: str, cost_model: CostModel, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its body never came: there is no answer, no fault, and no refusal to count."""
+    """Its body did not come: nothing is sent, and no failure is counted."""
     app = create_app(Settings(), cost_model=cost_model)
     app.state.service.phase = "ready"
     sent: list[Any] = []
@@ -48,7 +48,7 @@ async def test_a_client_that_leaves_is_told_nothing(
 async def test_a_fault_on_a_route_of_the_framework_is_a_problem(
     cost_model: CostModel, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client gets the request id alone, the log the reason."""
+    """The response has the request id alone, and the log has the reason."""
     app = create_app(Settings(), cost_model=cost_model)
 
     async def broken(_: Request) -> Response:
@@ -68,10 +68,10 @@ async def test_a_fault_on_a_route_of_the_framework_is_a_problem(
     [{"Content-Type": "image/png"}, {"Content-Type": "text/css", "Content-Encoding": "br"}],
     ids=["a picture", "compressed already"],
 )
-async def test_what_would_not_get_smaller_goes_out_as_it_is(
+async def test_what_would_not_get_smaller_is_not_compressed(
     cost_model: CostModel, headers: dict[str, str]
 ) -> None:
-    """Whatever the client accepts."""
+    """It is sent unchanged, whatever the client accepts."""
     app = create_app(Settings(), cost_model=cost_model)
 
     async def large(_: Request) -> Response:

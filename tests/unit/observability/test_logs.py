@@ -1,4 +1,4 @@
-"""Lines of the log: what is in them, and what never is."""
+"""Lines of the log: their fields, and that no part of a body is in them."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ PRODUCT: dict[str, Any] = {"a": [[1, SECRET], [3, 4]], "b": [[5, 6], [7, 8]]}
 
 
 def record(message: str, *args: object, **fields: object) -> logging.LogRecord:
-    """An event of 2026-11-24T08:00:00.125Z."""
+    """Return an event of 2026-11-24T08:00:00.125Z."""
     made = logging.LogRecord("service", logging.INFO, "file.py", 1, message, args, None)
     made.created = 1795507200.125
     if fields:
@@ -26,14 +26,14 @@ def record(message: str, *args: object, **fields: object) -> logging.LogRecord:
     return made
 
 
-def test_a_line_for_people() -> None:
-    """Time, level, logger, message, then the values by name."""
+def test_a_line_of_text() -> None:
+    """It has time, level, logger and message, then the values by name."""
     line = TextFormatter().format(record("GET %s", "/limits", request_id="r-1", total_ms=0.5))
     assert line == ("2026-11-24T08:00:00.125Z INFO service GET /limits request_id=r-1 total_ms=0.5")
 
 
-def test_a_line_for_machines() -> None:
-    """One JSON object without a line break, whatever it says."""
+def test_a_line_of_json() -> None:
+    """It is one JSON object without a line break, whatever the message."""
     line = JsonFormatter().format(record("a\nb", request_id="r-1", total_ms=0.5))
     assert "\n" not in line
     assert json.loads(line) == {
@@ -46,8 +46,8 @@ def test_a_line_for_machines() -> None:
     }
 
 
-def test_an_error_that_is_its_own_cause_is_told_once() -> None:
-    """Whoever raised it so, the log does not follow it for ever."""
+def test_an_error_that_is_its_own_cause_is_logged_once() -> None:
+    """The chain of causes is not followed for ever."""
     error = ValueError()
     error.__cause__ = error
     found = record("request r-1 failed")
@@ -56,7 +56,7 @@ def test_an_error_that_is_its_own_cause_is_told_once() -> None:
 
 
 def failed() -> logging.LogRecord:
-    """An event with an exception that another caused, each of which says a value."""
+    """Return an event with an exception and its cause, which both have a value in their text."""
     error = ValueError(f"no {SECRET}")
     try:
         dict[float, str]()[SECRET]
@@ -68,8 +68,8 @@ def failed() -> logging.LogRecord:
 
 
 @pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
-def test_an_exception_tells_where_and_not_what(formatter: logging.Formatter) -> None:
-    """Files, lines and kinds; not its message, which may repeat an element."""
+def test_an_exception_is_logged_without_its_text(formatter: logging.Formatter) -> None:
+    """Its files, lines and types are logged; its message may repeat an element."""
     line = formatter.format(failed())
     assert "test_logs.py" in line
     assert "ValueError" in line
@@ -79,7 +79,7 @@ def test_an_exception_tells_where_and_not_what(formatter: logging.Formatter) -> 
 
 @pytest.fixture
 def lines(request: pytest.FixtureRequest) -> Iterator[StringIO]:
-    """What the configuration of these settings writes; the loggers are put back afterwards."""
+    """The log that is configured by these settings; the loggers are restored afterwards."""
     settings = Settings.model_validate(request.param)
     names = ("", "service", "service.requests", "uvicorn", "uvicorn.error")
     before = {name: (logging.getLogger(name).level, [*logging.getLogger(name).handlers])
@@ -95,37 +95,37 @@ def lines(request: pytest.FixtureRequest) -> Iterator[StringIO]:
 
 
 def each(lines: StringIO) -> list[dict[str, Any]]:
-    """The events that were written as JSON."""
+    """Return the events that were written as JSON."""
     return [json.loads(line) for line in lines.getvalue().splitlines()]
 
 
-MACHINE = {"log_format": "json", "log_level": "info"}
+AS_JSON = {"log_format": "json", "log_level": "info"}
 
 
-@pytest.mark.parametrize("lines", [MACHINE], indirect=True)
+@pytest.mark.parametrize("lines", [AS_JSON], indirect=True)
 async def test_each_request_is_a_line(lines: StringIO, serve: Serve) -> None:
-    """Its id, what it was, its status and its phases."""
+    """The line has its id, method, path, status and phases."""
     async with serve() as client:
         headers = {"X-Request-Id": "r-1"}
         answer = await client.post("/matmul", json=PRODUCT, headers=headers)
         await client.get("/limits?x=1", headers={"X-Request-Id": "r-2"})
         await client.get("/a%0Ab", headers={"X-Request-Id": "r-3"})
-    told = {event["request_id"]: event for event in each(lines) if "request_id" in event}
-    assert told["r-1"]["message"] == "POST /matmul 200"
-    assert told["r-1"]["logger"] == "service.requests"
-    assert (told["r-1"]["op"], told["r-1"]["strategy"]) == ("matmul", "torch")
-    assert told["r-1"]["lane"] in ("inline", "thread")
+    events = {event["request_id"]: event for event in each(lines) if "request_id" in event}
+    assert events["r-1"]["message"] == "POST /matmul 200"
+    assert events["r-1"]["logger"] == "service.requests"
+    assert (events["r-1"]["op"], events["r-1"]["strategy"]) == ("matmul", "torch")
+    assert events["r-1"]["executor"] in ("inline", "thread")
     for name, value in answer.json()["timing"].items():
         if name.endswith("_ms"):
-            assert told["r-1"][name] == pytest.approx(value)
-    assert told["r-2"]["message"] == "GET /limits 200"
-    assert told["r-2"]["total_ms"] > 0
-    assert told["r-3"]["message"] == "GET /a\\nb 404"
+            assert events["r-1"][name] == pytest.approx(value)
+    assert events["r-2"]["message"] == "GET /limits 200"
+    assert events["r-2"]["total_ms"] > 0
+    assert events["r-3"]["message"] == "GET /a\\nb 404"
 
 
-@pytest.mark.parametrize("lines", [MACHINE | {"log_level": "debug"}], indirect=True)
+@pytest.mark.parametrize("lines", [AS_JSON | {"log_level": "debug"}], indirect=True)
 async def test_no_line_has_anything_of_a_body(lines: StringIO, serve: Serve) -> None:
-    """Not of one that is answered, refused, malformed or too large, at the finest level."""
+    """This holds for any body, answered or refused, at the finest level."""
     bodies = [
         json.dumps(PRODUCT),
         json.dumps(PRODUCT | {"dtype": str(SECRET)}),
@@ -146,7 +146,7 @@ async def test_no_line_has_anything_of_a_body(lines: StringIO, serve: Serve) -> 
 
 @pytest.mark.parametrize("lines", [{}], indirect=True)
 async def test_by_default_the_log_is_quiet(lines: StringIO, serve: Serve) -> None:
-    """What works, and what a client gets wrong, is no event; an answer of ours that fails is."""
+    """Successes and errors of clients are not logged; failures of the service are."""
     async with serve() as client:
         await client.post("/matmul", json=PRODUCT)
         await client.post("/matmul", json={})

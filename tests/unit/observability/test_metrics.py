@@ -1,4 +1,4 @@
-"""What is counted, how it adds up among processes, and how Prometheus reads it."""
+"""Metrics: their text for Prometheus, instruments, and sums over processes."""
 
 import asyncio
 from collections import Counter
@@ -21,33 +21,33 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def samples(text: bytes) -> Samples:
-    """Each sample of an exposition, by its name and labels; Prometheus' own parser reads it."""
+    """Return the samples of an exposition by name and labels, read by Prometheus' own parser."""
     found: Samples = {}
     for family in text_string_to_metric_families(text.decode()):
         for sample in family.samples:
             key = (sample.name, tuple(sorted(sample.labels.items())))
-            assert key not in found, "a sample stands there once"
+            assert key not in found, "each sample is there once"
             found[key] = sample.value
     return found
 
 
 def sample(found: Samples, name: str, **labels: str) -> float | None:
-    """The one sample of this name and these labels."""
+    """Return the sample of this name and these labels."""
     return found.get((f"tensor_service_{name}", tuple(sorted(labels.items()))))
 
 
-async def test_calls_are_counted_by_what_they_were() -> None:
-    """By operation, strategy, lane and status; they are requests of their route, too."""
+async def test_calls_are_counted_by_their_labels() -> None:
+    """Their labels are operation, strategy, executor and status; they are requests as well."""
     metrics = Metrics()
     for _ in range(3):
-        metrics.figures.count_call(MATMUL, LAPS)
-    metrics.figures.count_call(("matmul", "", "", 422), None)
-    metrics.figures.requests["POST", "/matmul", 401] += 1
-    metrics.figures.requests["GET", "/limits", 200] += 2
+        metrics.counters.count_call(MATMUL, LAPS)
+    metrics.counters.count_call(("matmul", "", "", 422), None)
+    metrics.counters.requests["POST", "/matmul", 401] += 1
+    metrics.counters.requests["GET", "/limits", 200] += 2
     found = samples(await metrics.text())
-    labels = {"op": "matmul", "strategy": "torch", "lane": "inline", "status": "200"}
+    labels = {"op": "matmul", "strategy": "torch", "executor": "inline", "status": "200"}
     assert sample(found, "calls_total", **labels) == 3
-    labels = {"op": "matmul", "strategy": "", "lane": "", "status": "422"}
+    labels = {"op": "matmul", "strategy": "", "executor": "", "status": "422"}
     assert sample(found, "calls_total", **labels) == 1
     for route, method, status, count in (
         ("/matmul", "POST", "200", 3),
@@ -60,11 +60,11 @@ async def test_calls_are_counted_by_what_they_were() -> None:
 
 
 async def test_phases_are_histograms() -> None:
-    """Buckets hold what is no longer than their bound; sum and count are exact."""
+    """A bucket counts phases up to its bound; sum and count are exact."""
     metrics = Metrics()
-    metrics.figures.count_call(MATMUL, LAPS)
-    metrics.figures.count_call(("matmul", "torch", "thread", 200), LAPS)
-    metrics.figures.count_call(("matmul", "torch", "inline", 500), None)
+    metrics.counters.count_call(MATMUL, LAPS)
+    metrics.counters.count_call(("matmul", "torch", "thread", 200), LAPS)
+    metrics.counters.count_call(("matmul", "torch", "inline", 500), None)
     found = samples(await metrics.text())
     for phase, ns in zip(PHASES, LAPS, strict=True):
         labels = {"op": "matmul", "strategy": "torch", "phase": phase}
@@ -77,65 +77,65 @@ async def test_phases_are_histograms() -> None:
         assert sample(found, "phase_seconds_bucket", le="+Inf", **labels) == 2
 
 
-async def test_a_part_shows_readings() -> None:
-    """Read when they are asked for; of one name with different labels in one family."""
+async def test_instruments_are_read_when_the_text_is_written() -> None:
+    """Those of one name with different labels are one family."""
     metrics, now = Metrics(), {"jobs": 1.5}
-    metrics.gauge("jobs", "Jobs.", lambda: now["jobs"], lane="a")
-    metrics.gauge("jobs", "Jobs.", lambda: 7, lane="b")
+    metrics.gauge("jobs", "Jobs.", lambda: now["jobs"], executor="a")
+    metrics.gauge("jobs", "Jobs.", lambda: 7, executor="b")
     metrics.counter("restarts", "Restarts.", lambda: 3)
     now["jobs"] = 2.5
     text = await metrics.text()
     found = samples(text)
-    assert sample(found, "jobs", lane="a") == 2.5
-    assert sample(found, "jobs", lane="b") == 7
+    assert sample(found, "jobs", executor="a") == 2.5
+    assert sample(found, "jobs", executor="b") == 7
     assert sample(found, "restarts_total") == 3
     assert text.count(b"# HELP tensor_service_jobs ") == 1
     assert b"# TYPE tensor_service_restarts_total counter" in text
-    with pytest.raises(ValueError, match=r"jobs \{'lane': 'a'\} is shown already"):
-        metrics.gauge("jobs", "Again.", lambda: 0, lane="a")
+    with pytest.raises(ValueError, match=r"jobs \{'executor': 'a'\} is shown already"):
+        metrics.gauge("jobs", "Again.", lambda: 0, executor="a")
 
 
-async def test_the_process_tells_of_itself() -> None:
-    """Memory, descriptors and CPU time of a server that has one process."""
+async def test_the_process_is_measured() -> None:
+    """A server of one process has memory, descriptors and CPU time."""
     found = samples(await Metrics().text())
     assert found["process_resident_memory_bytes", ()] > 1e6
     assert found["process_open_fds", ()] > 0
 
 
-def test_figures_come_back_as_they_were() -> None:
-    """From the text that one process leaves for another."""
-    figures = Counters()
-    figures.count_call(MATMUL, LAPS)
-    figures.requests["GET", "/limits", 200] += 2
-    found = Counters.load(figures.with_readings({"x {}": 1.5}).dump())
-    assert found.requests == figures.requests
+def test_counters_survive_their_text() -> None:
+    """They equal those that were dumped for another process."""
+    counters = Counters()
+    counters.count_call(MATMUL, LAPS)
+    counters.requests["GET", "/limits", 200] += 2
+    found = Counters.load(counters.with_readings({"x {}": 1.5}).dump())
+    assert found.requests == counters.requests
     assert found.readings == {"x {}": 1.5}
     (key,) = found.calls
     assert key == MATMUL
-    tally = figures.calls[key]
-    assert found.calls[key].count == tally.count == 1
-    assert [*found.calls[key].sums] == [*tally.sums] == LAPS
-    assert np.array_equal(found.calls[key].bins, tally.bins)
+    histogram = counters.calls[key]
+    assert found.calls[key].count == histogram.count == 1
+    assert [*found.calls[key].sums] == [*histogram.sums] == LAPS
+    assert np.array_equal(found.calls[key].bins, histogram.bins)
 
 
 @pytest.mark.parametrize("calls", [0, 1, BATCH - 1, BATCH, 2 * BATCH + 1])
 def test_phases_are_counted_in_batches(calls: int) -> None:
-    """Whole ones by themselves, the rest when it is asked for; each by its length in bits."""
-    tally = Histogram()
+    """Whole batches are counted at once, the rest by `settle`; each by its length in bits."""
+    histogram = Histogram()
     laps = [[number, 2**number % 2**50, 1, 0, 7, 2**40 + 1] for number in range(calls)]
     for each in laps:
-        tally.add(each)
-    assert tally.bins.sum() == calls // BATCH * BATCH * len(PHASES)
-    tally.settle()
-    tally.settle()
+        histogram.add(each)
+    assert histogram.bins.sum() == calls // BATCH * BATCH * len(PHASES)
+    histogram.settle()
+    histogram.settle()
     for phase in range(len(PHASES)):
         lengths = Counter(each[phase].bit_length() for each in laps)
-        assert {bits: n for bits, n in enumerate(tally.bins[phase]) if n} == lengths
-        assert tally.sums[phase] == sum(each[phase] for each in laps)
+        assert {bits: n for bits, n in enumerate(histogram.bins[phase]) if n} == lengths
+        assert histogram.sums[phase] == sum(each[phase] for each in laps)
 
 
 async def test_processes_add_up(tmp_path: Path) -> None:
-    """Whichever is asked; one that has ended keeps its counts, and has nothing to do any more."""
+    """Each process has the sum; of one that has ended the counters remain, and no gauges."""
     here = Metrics(CountersFolder(tmp_path))
     theirs = CountersFolder(tmp_path)
     there = Metrics(theirs)
@@ -143,17 +143,17 @@ async def test_processes_add_up(tmp_path: Path) -> None:
         metrics.gauge("jobs", "Jobs.", lambda: 5)
         metrics.counter("restarts", "Restarts.", lambda: 1)
         for _ in range(calls):
-            metrics.figures.count_call(MATMUL, LAPS)
-        metrics.figures.requests["GET", "/limits", 200] += 1
+            metrics.counters.count_call(MATMUL, LAPS)
+        metrics.counters.requests["GET", "/limits", 200] += 1
         metrics.publish()
-    labels = {"op": "matmul", "strategy": "torch", "lane": "inline", "status": "200"}
+    labels = {"op": "matmul", "strategy": "torch", "executor": "inline", "status": "200"}
     for metrics in (here, there):
         found = samples(await metrics.text())
         assert sample(found, "calls_total", **labels) == 5
         assert sample(found, "requests_total", method="GET", route="/limits", status="200") == 2
         assert sample(found, "jobs") == 10
         assert sample(found, "restarts_total") == 2
-        assert ("process_open_fds", ()) not in found, "it would be that of whoever was asked"
+        assert ("process_open_fds", ()) not in found, "it would be that of one process"
     theirs._own.rename(tmp_path / "4194305-0.json")  # no process has such a number
     found = samples(await here.text())
     assert sample(found, "calls_total", **labels) == 5
@@ -161,41 +161,41 @@ async def test_processes_add_up(tmp_path: Path) -> None:
     assert sample(found, "restarts_total") == 2
 
 
-class Watched(CountersFolder):
-    """A folder that says when something was put there."""
+class WatchedFolder(CountersFolder):
+    """A folder that notifies of each write."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.put_now = asyncio.Event()
 
     def put(self, text: bytes) -> None:
-        """Leave it, and say so."""
+        """Write the counters, and notify of it."""
         super().put(text)
         self.put_now.set()
 
     def calls(self) -> int:
-        """How many calls the process that uses the folder has told of."""
-        ((text, lives),) = CountersFolder(self._path).others()
-        assert lives
-        return sum(tally.count for tally in Counters.load(text).calls.values())
+        """Return the number of calls in the folder."""
+        ((text, is_running),) = CountersFolder(self._path).others()
+        assert is_running
+        return sum(histogram.count for histogram in Counters.load(text).calls.values())
 
 
-async def test_figures_are_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Again and again while the server runs, and once more at its end."""
+async def test_counters_are_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are written repeatedly while the server runs, and once more at its end."""
     monkeypatch.setattr("service.observability.metrics.PUBLISH_S", 0.001)
-    folder = Watched(tmp_path)
+    folder = WatchedFolder(tmp_path)
     metrics = Metrics(folder)
     async with metrics.published(), asyncio.timeout(10):
         for count in range(3):
             folder.put_now.clear()
             await folder.put_now.wait()
             assert folder.calls() == count
-            metrics.figures.count_call(MATMUL, LAPS)
+            metrics.counters.count_call(MATMUL, LAPS)
     assert folder.calls() == 3
 
 
 async def test_one_process_publishes_nothing() -> None:
-    """There is nobody to tell."""
+    """There is no folder to write to."""
     metrics = Metrics()
     async with metrics.published():
         metrics.publish()
@@ -203,5 +203,5 @@ async def test_one_process_publishes_nothing() -> None:
 
 
 def test_the_media_type_is_that_of_the_text() -> None:
-    """It is written out, so that nothing is loaded for it."""
+    """It is a constant, so that prometheus-client is not loaded for it."""
     assert f"{MEDIA_TYPE}; charset=utf-8" == CONTENT_TYPE_LATEST
