@@ -36,12 +36,15 @@ class DeviceRequestHandler:
         self._engine = engine
         self._device = device
 
-    def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
-        """The reply to a request, or to HANDSHAKE the report; FatalError if the device is lost."""
+    def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
+        """Return the response to a request, or the report to HANDSHAKE.
+
+        FatalError if the device is lost.
+        """
         if head == HANDSHAKE:
             return WorkerResponse(self._report())
         try:
-            return self._worker.answer(head, body, line)
+            return self._worker.answer(head, body, channel)
         except MemoryError:
             raise
         except Exception as error:

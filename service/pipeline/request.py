@@ -255,10 +255,11 @@ class PipelineRequest:
 
     def work(self, message: WorkerRequest, body: Bytes, channel: Channel) -> HttpResponse:
         """Go on in a worker process where the server left off, to the response."""
-        self.start(body, message.query.encode(TEXT))
         self.watch = Stopwatch([*message.marks])
         self.watch.lap(QUEUE)
         self.executor = PROCESS
+        self.body = body
+        self.fields = query_fields(message.query.encode(TEXT))
         self.prepare_in_worker(message, channel)
         return self.run()
 
