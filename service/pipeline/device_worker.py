@@ -37,7 +37,7 @@ class DeviceRequestHandler:
         self._device = device
 
     def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
-        """Return the response to a request, or the report for HANDSHAKE.
+        """Return the response to a request, or the report to HANDSHAKE.
 
         FatalError if the device is lost.
         """

@@ -253,8 +253,8 @@ class PipelineRequest:
         self.watch = Stopwatch([*message.marks])
         self.watch.lap(QUEUE)
         self.executor = PROCESS
-        self.body, self.query = body, message.query.encode(TEXT)
-        self.fields = query_fields(self.query)
+        self.body = body
+        self.fields = query_fields(message.query.encode(TEXT))
         self.prepare_in_worker(message, channel)
         return self.run()
 

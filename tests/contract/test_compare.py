@@ -1,10 +1,10 @@
 """Races: every strategy on the same inputs, in one report or as a stream, and what ends them."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from statistics import median
 from threading import Event
@@ -19,6 +19,7 @@ from httpx import AsyncClient
 from service import compare
 from service.api.app import create_app
 from service.api.events import RaceEvents, RaceResponse
+from service.codecs import READERS
 from service.compare.agreement import Agreement, agreement
 from service.compare.options import CompareOptions
 from service.compare.race import _reference
@@ -26,10 +27,11 @@ from service.compare.report import Host, Report, Row, cpu_name
 from service.core.call import Call, Spec, Tensor
 from service.core.dtypes import DTYPES
 from service.examples import Example, compare_examples
-from service.executors import Bytes
 from service.http.serializers import report_answer, row_answer
 from service.operations import REGISTRY
-from service.pipeline.race import _finished
+from service.pipeline.dispatch import dispatch, prepare
+from service.pipeline.race import RaceRequest
+from service.pipeline.request import Negotiated
 from service.pipeline.service import Service
 from service.planning.cost_model import CostModel
 from service.planning.planner import Plan
@@ -609,7 +611,7 @@ async def test_other_calls_are_served_while_races_wait(
 ) -> None:
     """One race at a time, so that none measures another; runs, plans and health go on."""
     async with gated(cost_model) as (app, gate), client_of(app) as client:
-        races = app.state.service.races
+        races = app.state.service.race_threads
         body = {**GATED, "repeat": 1}
         first = asyncio.create_task(client.post("/matmul/compare", json=body, headers=headers))
         await until(gate.entered.is_set)
@@ -644,7 +646,7 @@ async def test_without_room_a_race_is_told_to_come_again(
 async def test_a_client_that_goes_away_ends_the_race(cost_model: CostModel) -> None:
     """The run under way is the last one, and the executor is free."""
     async with gated(cost_model) as (app, gate), listening(app) as url:
-        races = app.state.service.races
+        races = app.state.service.race_threads
         body = {**GATED, "repeat": 1000, "budget_ms": 60_000, "strategies": ["gated"]}
         async with (
             AsyncClient(base_url=url) as client,
@@ -669,17 +671,14 @@ async def test_comments_are_sent_during_a_long_run(cost_model: CostModel) -> Non
     """Comments keep the connection open, and a reader of events skips them."""
     async with gated(cost_model) as (app, gate):
         service: Service = app.state.service
-        op = service.engine.registry["matmul"]
-        operands = (torch.tensor([[77.0, 1]]), torch.ones(2, 1))
-        call = Call("matmul", operands, parse_params(op.params, {}), device="cpu")
-        entered = compare.prepare_race(service.engine, call, CompareOptions(repeat=1))
-        loop, stream = asyncio.get_running_loop(), RaceEvents(ping_s=0.01)
-
-        def tell(row: Bytes) -> None:
-            loop.call_soon_threadsafe(stream.tell, row)
-
-        racing = service.races.submit(partial(_finished, entered, tell), deadline_ms=60_000)
-        response = await stream.response(racing, at_once=True)
+        op, reader = service.engine.registry["matmul"], READERS["application/json"]
+        race = RaceRequest(Negotiated(service, op, reader), "mine")
+        race.start(json.dumps({**GATED, "repeat": 1}).encode(), b"")
+        await prepare(race)
+        events = RaceEvents("mine", ping_s=0.01)
+        race.emit = events.emit_row
+        racing = asyncio.ensure_future(dispatch(race))
+        response = await events.response(racing, at_once=True)
         assert isinstance(response, RaceResponse)
         parts: list[str] = []
         async for part in response.body_iterator:
@@ -687,11 +686,11 @@ async def test_comments_are_sent_during_a_long_run(cost_model: CostModel) -> Non
             parts.append(part.decode())
             if len(parts) == 2:
                 gate.leave.set()
-    events = list(read_stream("".join(parts)))
-    pings = [each for each in events if each.comments]
+    found = list(read_stream("".join(parts)))
+    pings = [each for each in found if each.comments]
     assert len(pings) >= 2
     assert all((each.comments, each.data) == (["racing"], None) for each in pings)
-    assert [each.event for each in events if not each.comments] == ["row", "row", "report"]
+    assert [each.event for each in found if not each.comments] == ["row", "row", "report"]
 
 
 def entered(app: FastAPI, options: CompareOptions, **fields: Any) -> compare.Race:

@@ -173,8 +173,8 @@ async def test_a_deadline_stops_the_cluster(client: AsyncClient, cluster: Local)
 async def test_a_worker_that_cannot_read_a_file(client: AsyncClient, data: Path) -> None:
     """A file that is removed meanwhile gets its own problem."""
     np.save(data / "gone.npy", np.ones((3, 3), np.float32))
-    reading = client._transport.app.state.service.reading  # type: ignore[attr-defined]
-    stored = reading.arrays.find("gone.npy", "/x")
+    context = client._transport.app.state.service.context  # type: ignore[attr-defined]
+    stored = context.arrays.find("gone.npy", "/x")
     (data / "gone.npy").unlink()
     (device,) = reading_devices(client)
     with pytest.raises(ClusterUnavailableError, match="could not read"):

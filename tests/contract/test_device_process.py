@@ -74,7 +74,7 @@ async def until_ready(client: AsyncClient, *devices: str) -> None:
 
 def pid_of(client: AsyncClient, device: str = "cuda:0") -> int:
     """Return the id of the device process."""
-    pidfd = app_of(client).state.service.owners[device]._worker._pidfd
+    pidfd = app_of(client).state.service.device_processes[device]._worker._pidfd
     lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text(encoding="ascii").splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("Pid:")))
 
@@ -156,7 +156,7 @@ async def test_a_large_result(gpu: AsyncClient) -> None:
     assert response.json()["device"] == "cuda:0"
     assert len(response.content) > 4_000_000
     service = app_of(gpu).state.service
-    await until(lambda: service.owners["cuda:0"]._worker._buffer.size == 0)
+    await until(lambda: service.device_processes["cuda:0"]._worker._buffer.size == 0)
 
 
 async def test_stored_arrays(
@@ -206,8 +206,8 @@ async def test_races_leave_out_gpus(gpu: AsyncClient) -> None:
                 )
         assert {row["device"] for row in rows if "runs" in row} == {"cpu"}
     service = app_of(gpu).state.service
-    assert len(service.racers._idle) == 1
-    assert service.races._pool._threads == set()
+    assert len(service.race_workers._idle) == 1
+    assert service.race_threads._pool._threads == set()
 
 
 async def test_the_open_inference_protocol(gpu: AsyncClient) -> None:

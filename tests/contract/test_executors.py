@@ -55,7 +55,7 @@ async def test_another_registry_stays_in_the_server(serve: Serve) -> None:
         check(await client.post("/matmul", content=product(2) + PADDING), "thread", 2)
         service = app_of(client).state.service
         assert service.workers is None
-        service.tidy()
+        service.trim_memory()
 
 
 async def test_compressed_text_is_inflated_in_a_process(client: AsyncClient) -> None:
@@ -189,7 +189,7 @@ async def test_a_client_that_leaves_ends_its_work(
         await until_busy(app)
         leaving.cancel()
         await until_idle(app)
-        assert app.state.service.bodies.held == 0
+        assert app.state.service.inflight.held == 0
 
 
 async def test_what_comes_before_the_client_leaves() -> None:

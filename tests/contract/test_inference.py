@@ -589,7 +589,7 @@ async def test_a_deadline_that_has_passed(serve: Serve) -> None:
     held = Event()
     async with serve(slots=1, deadline_ms=100) as client:
         service = client._transport.app.state.service  # type: ignore[attr-defined]  # ASGITransport's
-        waiting = service.lane.submit(held.wait, deadline_ms=60_000)
+        waiting = service.threads.submit(held.wait, deadline_ms=60_000)
         try:
             ones = np.ones((600, 600))
             body, headers = as_bytes({"a": ones, "b": ones}, "float32")

@@ -36,7 +36,7 @@ def text(size: int = SIZE, **fields: object) -> bytes:
 
 def executors_of(app: FastAPI) -> list[tuple[str, str, int]]:
     """Return strategy, executor and status of the calls until now."""
-    return [key[1:] for key in app.state.reception.metrics.figures.calls]
+    return [key[1:] for key in app.state.recorder.counters.calls]
 
 
 async def test_the_plan_chooses_the_executor(serve: Serve) -> None:

@@ -18,14 +18,14 @@ from service.executors import HANDSHAKE, Bytes, Channel, Handler, WorkerResponse
 from service.operations import REGISTRY
 from service.pipeline import device_worker
 from service.pipeline.messages import WorkerRequest
-from service.pipeline.request import OperationRequest
+from service.pipeline.request import PipelineRequest
 from service.planning.cost_model import Row
 
 MAKE: Final = "tests.rigs.device_processes:make"
 GPU: Final = Device("cuda:0", "cuda", "", None, torch_device="cuda:0", has_process=True)
 SECOND: Final = replace(GPU, name="cuda:1", torch_device="cuda:1")
 ILLEGAL: Final = "CUDA error: an illegal memory access was encountered\nCompile with ..."
-WORK: Final = OperationRequest.work
+WORK: Final = PipelineRequest.work
 # Almost no time.
 STEP_NS: Final = 100.0
 
@@ -41,20 +41,20 @@ def rates_of(*devices: Device) -> list[Row]:
     ]
 
 
-def make(
-    settings: Mapping[str, Any], cost_model: Iterable[Row], device: Mapping[str, Any]
-) -> Handler:
+def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str, Any]) -> Handler:
     """Return the handler of a device process that computes on the CPU and injects faults."""
-    made = device_worker.make(settings, cost_model, {**device, "torch_device": "cpu"})
-    OperationRequest.work = work  # type: ignore[method-assign]  # in the device process alone
+    made = device_worker.make(settings, rates, {**device, "torch_device": "cpu"})
+    PipelineRequest.work = work  # type: ignore[method-assign]  # in the device process alone
     return Hanging(made)
 
 
-def work(self: OperationRequest, task: WorkerRequest, body: Bytes, line: Channel) -> HttpResponse:
+def work(
+    self: PipelineRequest, message: WorkerRequest, body: Bytes, channel: Channel
+) -> HttpResponse:
     """Inject the fault that the id of the request names, then compute."""
-    act, _, argument = task.request_id.partition("-")
+    act, _, argument = message.request_id.partition("-")
     ACTS.get(act, go_on)(argument)
-    return WORK(self, task, body, line)
+    return WORK(self, message, body, channel)
 
 
 class Hanging:
@@ -66,11 +66,11 @@ class Hanging:
         """Wrap a handler."""
         self._made = made
 
-    def answer(self, head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
+    def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
         """Answer as the wrapped handler, or hang."""
         if head == HANDSHAKE and Hanging.hangs:
             sleep(60)
-        return self._made.answer(head, body, line)
+        return self._made.answer(head, body, channel)
 
     def trim_memory(self) -> None:
         """Delegate."""

@@ -19,25 +19,25 @@ DEVICE_WORKER: Final = f"{__name__}:make_device_worker"
 
 
 def make_worker(
-    settings: Mapping[str, Any], cost_model: Iterable[Row], gpus: Iterable[Mapping[str, Any]] = ()
+    settings: Mapping[str, Any], rates: Iterable[Row], gpus: Iterable[Mapping[str, Any]] = ()
 ) -> Handler:
     """Return the handler of a worker process."""
-    return reporting(worker.make(settings, cost_model, gpus))
+    return reporting(worker.make(settings, rates, gpus))
 
 
 def make_device_worker(
-    settings: Mapping[str, Any], cost_model: Iterable[Row], device: Mapping[str, Any]
+    settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str, Any]
 ) -> Handler:
     """Return the handler of a device process that computes on the CPU."""
-    return reporting(device_worker.make(settings, cost_model, {**device, "torch_device": "cpu"}))
+    return reporting(device_worker.make(settings, rates, {**device, "torch_device": "cpu"}))
 
 
 def reporting(handler: Handler) -> Handler:
     """Return the handler, which now writes the loaded modules after each answer."""
     answer = handler.answer
 
-    def answer_and_report(head: bytes, body: Bytes, line: Channel) -> WorkerResponse:
-        response = answer(head, body, line)
+    def answer_and_report(head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
+        response = answer(head, body, channel)
         Path(os.environ[FILE]).write_text("\n".join(sys.modules), encoding="utf-8")
         return response
 

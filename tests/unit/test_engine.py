@@ -12,7 +12,7 @@ from service import engine as module
 from service.core.call import Call, Spec, Tensor
 from service.core.devices import Device, Devices, host_devices
 from service.core.dtypes import FLOATS, INTEGERS
-from service.core.timing import Stopwatch
+from service.core.timing import COMPUTE, DECODE, DOWNLOAD, ENCODE, QUEUE, UPLOAD, Stopwatch
 from service.engine import MAX_PLANS, Engine, move
 from service.errors import (
     DeviceFailedError,
@@ -38,7 +38,7 @@ def engine(registry: Registry = REGISTRY, devices: tuple[Device, ...] = (CPU,)) 
 
 def run(engine: Engine, call: Call) -> Any:
     """Plan and run."""
-    return engine.run(call, engine.plan(call), Stopwatch())
+    return engine.run(call, engine.plan(call), Stopwatch.start())
 
 
 def matmul(*operands: Tensor, **more: Any) -> Call:
@@ -49,7 +49,7 @@ def matmul(*operands: Tensor, **more: Any) -> Call:
 def test_outcome() -> None:
     """The outcome has the result, and how it was computed."""
     call = matmul(torch.eye(2), torch.ones(2, 1), strategy="dot", warnings=("digits lost",))
-    watch = Stopwatch()
+    watch = Stopwatch.start()
     here = engine()
     outcome = here.run(call, here.plan(call), watch)
     assert outcome.result.tolist() == [[1.0], [1.0]]
@@ -57,10 +57,10 @@ def test_outcome() -> None:
     assert outcome.threads == torch.get_num_threads()
     assert outcome.warnings == ("digits lost",)
     assert outcome.explanation is None
-    timings = watch.timings
-    assert min(timings.decode_ns, timings.compute_ns) > 0
-    assert timings.queue_ns == timings.encode_ns == 0
-    assert timings.upload_ns == timings.download_ns == 0, "on a CPU nothing is moved"
+    phases = watch.sum_up()
+    assert min(phases[DECODE], phases[COMPUTE]) > 0
+    assert phases[QUEUE] == phases[ENCODE] == 0
+    assert phases[UPLOAD] == phases[DOWNLOAD] == 0, "on a CPU nothing is moved"
 
 
 def test_explanation() -> None:
@@ -86,11 +86,11 @@ def test_plan_of_a_sketch() -> None:
     """A plan needs shapes, no data; it is refused as the call would be."""
     here = engine()
     operand_specs = (Spec((2, 3), torch.float32), Spec((3, 300), torch.float32))
-    request = here.request(Call("matmul", (), {}, operand_specs=operand_specs))
-    assert here.planner.plan(request).inferred.shape == (2, 300)
+    spec = here.call_spec(Call("matmul", (), {}, operand_specs=operand_specs))
+    assert here.planner.plan(spec).inferred.shape == (2, 300)
     larger = (Spec((4, 3), torch.float32), operand_specs[1])
     with pytest.raises(LimitExceededError):
-        here.planner.plan(here.request(Call("matmul", (), {}, operand_specs=larger)))
+        here.planner.plan(here.call_spec(Call("matmul", (), {}, operand_specs=larger)))
 
 
 def test_plans_are_kept() -> None:
@@ -101,9 +101,9 @@ def test_plans_are_kept() -> None:
     def call(**more: Any) -> Call:
         return replace(Call("einsum", (x, x), params), **more)
 
-    assert here.known_plan(call()) is None
+    assert here.prepare(call()) is None, "nothing has been measured"
     plan = here.plan(call())
-    assert here.known_plan(call(operands=(x + 1, x), output="none", warnings=("a",))) is plan
+    assert here.prepare(call(operands=(x + 1, x), output="none", warnings=("a",))) is plan
     others = (
         call(operands=(torch.ones(3, 2), x)),
         call(operands=(x.double(), x.double())),
@@ -113,19 +113,33 @@ def test_plans_are_kept() -> None:
         call(device="cpu"),
         call(deadline_ms=1000),
     )
-    assert not any(map(here.known_plan, others))
+    plans = [plan, *map(here.prepare, others)]
+    assert plans[2] is None, "its dtype has not been measured"
+    assert len(set(map(id, plans))) == len(plans)
+    assert here.prepare(others[0]) is plans[1]
+
+
+def test_long_contractions_are_planned_elsewhere() -> None:
+    """Their order may take milliseconds to find, so that it is searched on a thread, and kept."""
+    here = engine()
+    params = {"equation": "ij,jk,kl,lm,mn->in", "optimize": "auto"}
+    call = Call("einsum", (torch.ones(2, 2),) * 5, params)
+    here.measure(here.registry["einsum"], torch.float32)
+    assert here.prepare(call) is None
+    plan = here.plan(call)
+    assert here.prepare(call) is plan
 
 
 def test_as_many_plans_as_there_is_room_for() -> None:
     """Plans that are kept do not fill the memory."""
     here = engine()
     x = torch.ones(1, 1)
-    for ms in range(MAX_PLANS):
-        here.plan(matmul(x, x, deadline_ms=ms + 1))
-    assert here.known_plan(matmul(x, x, deadline_ms=1)) is not None
-    here.plan(matmul(x, x, deadline_ms=MAX_PLANS + 1))
-    assert here.known_plan(matmul(x, x, deadline_ms=1)) is None
-    assert here.known_plan(matmul(x, x, deadline_ms=MAX_PLANS + 1)) is not None
+    first, *_ = [here.plan(matmul(x, x, deadline_ms=ms + 1)) for ms in range(MAX_PLANS)]
+    assert here.prepare(matmul(x, x, deadline_ms=1)) is first
+    last = here.plan(matmul(x, x, deadline_ms=MAX_PLANS + 1))
+    assert here.prepare(matmul(x, x, deadline_ms=MAX_PLANS + 1)) is last
+    assert here.prepare(matmul(x, x, deadline_ms=1)) is not first
+    assert len(here._plans) == 2
 
 
 def test_refusals_are_not_kept() -> None:
@@ -134,7 +148,9 @@ def test_refusals_are_not_kept() -> None:
     call = matmul(torch.ones(4, 3), torch.ones(3, 300))
     with pytest.raises(LimitExceededError):
         here.plan(call)
-    assert here.known_plan(call) is None
+    with pytest.raises(LimitExceededError):
+        here.prepare(call)
+    assert here._plans == {}
 
 
 def test_proof_comes_first() -> None:
@@ -154,7 +170,7 @@ def failing(fail: Callable[[], object]) -> Engine:
         infer=lambda specs: Inferred(
             specs=specs, shape=specs[0].shape, dtype=specs[0].dtype, multiply_adds=1
         ),
-        check_overflow=lambda meaning, operands: None,
+        check_overflow=lambda inferred, operands: None,
         auto=("fail",),
         samples=(),
         error_samples=(),
@@ -167,7 +183,7 @@ def failing(fail: Callable[[], object]) -> Engine:
             fail()
         return x
 
-    def adapt(compute: Any, meaning: Inferred, operands: Sequence[Tensor]) -> Tensor:
+    def adapt(compute: Any, inferred: Inferred, operands: Sequence[Tensor]) -> Tensor:
         result: Tensor = compute(*operands)
         return result
 
@@ -238,19 +254,20 @@ def test_measured() -> None:
     """An operation knows the dtypes in which its plans are ready at once."""
     here = failing(_raise(RuntimeError("a probe is small")))
     op = here.registry["fail"]
-    assert not here.plans_at_once(op, [Spec((2,), torch.int8)])
+    assert not here.plans_at_once(op.name, [Spec((2,), torch.int8)])
     here.measure(op, torch.int8)
-    assert here.plans_at_once(op, [Spec((2,), torch.int8)])
-    assert not here.plans_at_once(op, [Spec((2,), torch.float32)])
-    assert here.plans_at_once(op, [Spec((2,), torch.int8)] * 4)
-    assert not here.plans_at_once(op, [Spec((2,), torch.int8)] * 5)
+    assert here.plans_at_once(op.name, [Spec((2,), torch.int8)])
+    assert not here.plans_at_once(op.name, [Spec((2,), torch.float32)])
+    assert here.plans_at_once(op.name, [Spec((2,), torch.int8)] * 4)
+    assert not here.plans_at_once(op.name, [Spec((2,), torch.int8)] * 5)
     assert {key[1] for key in here.planner.cost_model._rates} == {"integers"}
 
 
 def test_operands_stay_on_the_cpu() -> None:
-    """What is on the device already is not copied."""
+    """Operands that are on the device already are not copied."""
     operands = (torch.ones(2),)
-    assert move(operands, host_devices("cpu").candidates("auto")[0]) is operands
+    (moved,) = move(operands, host_devices("cpu").candidates("auto")[0])
+    assert moved is operands[0]
 
 
 def test_operands_of_a_gpu() -> None:
@@ -277,7 +294,7 @@ def test_a_device_of_another_process_is_left_alone() -> None:
     plan = here.plan(call)
     assert plan.device is gpu
     with pytest.raises(LookupError, match="cuda:0 is computed on by the process that owns it"):
-        here.run(call, plan, Stopwatch())
+        here.run(call, plan, Stopwatch.start())
 
 
 def test_plans_of_a_lost_device_are_forgotten() -> None:
@@ -288,12 +305,14 @@ def test_plans_of_a_lost_device_are_forgotten() -> None:
     call = matmul(torch.eye(2), torch.eye(2))
     assert here.plan(call).device is gpu
     readiness.lose("cuda:0", "it died", 1)
-    assert here.known_plan(call) is None
-    assert here.plan(call).device is CPU
-    assert here.known_plan(call) is not None
+    plan = here.prepare(call)
+    assert plan is not None
+    assert plan.device is CPU
+    assert here.prepare(call) is plan
     readiness.regain("cuda:0")
-    assert here.known_plan(call) is None
-    assert here.plan(call).device is gpu
+    plan = here.prepare(call)
+    assert plan is not None
+    assert plan.device is gpu
 
 
 def test_devices_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,28 +4,44 @@ import re
 from json import loads
 from time import perf_counter_ns
 
+import pytest
+
+from service.core import timing
 from service.core.timing import (
     COMPUTE,
     DECODE,
+    DOWNLOAD,
+    ENCODE,
+    NO_PHASES,
     PHASES,
     QUEUE,
+    SERVER_TIMING,
+    TIMING_JSON,
+    UPLOAD,
     Stopwatch,
-    Timings,
-    server_timing,
-    timing_json,
 )
 
-TIMINGS = Timings(1, 20_000, 300_000, 4_000_000, 50_000_000, 600_000_000)
+LAPS = (1, 20_000, 300_000, 4_000_000, 50_000_000, 600_000_000)
 
 
-def total_ns(timings: Timings) -> int:
-    """The sum of all phases."""
-    return sum(getattr(timings, f"{phase}_ns") for phase in PHASES)
+@pytest.fixture
+def texts(monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, ...]:
+    """What a stopwatch writes that has been stopped after a lap of each phase."""
+    now, marks = 0, [(DECODE, 0)]
+    for phase in (DECODE, QUEUE, UPLOAD, COMPUTE, DOWNLOAD):
+        now += LAPS[phase]
+        marks.append((phase, now))
+    monkeypatch.setattr(timing, "perf_counter_ns", lambda: now + LAPS[ENCODE])
+    watch = Stopwatch(marks)
+    assert watch.phases == NO_PHASES
+    texts = watch.stop()
+    assert tuple(watch.phases) == LAPS
+    return texts
 
 
-def test_json() -> None:
+def test_json(texts: tuple[bytes, ...]) -> None:
     """In JSON each phase and their sum are in milliseconds."""
-    assert loads(b"{%b}" % timing_json(TIMINGS.texts())) == {
+    assert loads(b"{%b}" % (TIMING_JSON % texts)) == {
         "decode_ms": 1e-6,
         "queue_ms": 0.02,
         "upload_ms": 0.3,
@@ -36,9 +52,9 @@ def test_json() -> None:
     }
 
 
-def test_server_timing() -> None:
+def test_server_timing(texts: tuple[bytes, ...]) -> None:
     """The header lists the phases and their sum, in the grammar of W3C Server Timing."""
-    header = server_timing(TIMINGS.texts()).decode()
+    header = (SERVER_TIMING % texts).decode()
     found = re.findall(r"([a-z]+);dur=([0-9.e-]+)(?:, |$)", header)
     assert [name for name, _ in found] == [*PHASES, "total"]
     assert ", ".join(f"{name};dur={text}" for name, text in found) == header
@@ -48,28 +64,45 @@ def test_server_timing() -> None:
 def test_laps_are_disjoint() -> None:
     """Laps follow each other without gap or overlap, from the start to the last one."""
     started = perf_counter_ns()
-    watch = Stopwatch(started)
+    watch = Stopwatch([(DECODE, started)])
     for phase in (*range(len(PHASES)), COMPUTE):
         watch.lap(phase)
     ended = perf_counter_ns()
-    assert 0 < total_ns(watch.timings) <= ended - started
-    assert min(watch.timings.compute_ns, watch.timings.encode_ns) >= 0
+    phases = watch.sum_up()
+    assert sum(phases) == watch.marks[-1][1] - started
+    assert 0 < sum(phases) <= ended - started
+    assert min(phases) >= 0
 
 
 def test_lap_from_an_earlier_start() -> None:
     """A watch may begin at an earlier reading of the clock; a phase keeps what it had."""
-    watch = Stopwatch(perf_counter_ns() - 10**9)
+    watch = Stopwatch([(DECODE, perf_counter_ns() - 10**9)])
     watch.lap(DECODE)
-    once = watch.timings.decode_ns
+    once = watch.sum_up()[DECODE]
     assert once >= 10**9
+    assert watch.elapsed_ms == once // 10**6
     watch.lap(DECODE)
-    assert watch.timings.decode_ns >= once
-    assert total_ns(watch.timings) == watch.timings.decode_ns
+    phases = watch.sum_up()
+    assert phases[DECODE] >= once
+    assert sum(phases) == phases[DECODE]
 
 
-def test_watch_starts_now() -> None:
-    """Without a start, time counts from when the watch was made."""
+def test_a_watch_starts_now() -> None:
+    """Time counts from when the watch was started."""
     before = perf_counter_ns()
-    watch = Stopwatch()
+    watch = Stopwatch.start()
     watch.lap(QUEUE)
-    assert watch.timings.queue_ns <= perf_counter_ns() - before
+    assert watch.sum_up()[QUEUE] <= perf_counter_ns() - before
+    assert watch.sum_up()[DECODE] == 0
+
+
+def test_a_watch_is_continued_from_its_marks() -> None:
+    """Another process goes on where the first one left off; the clock is that of the host."""
+    first = Stopwatch.start()
+    first.lap(DECODE)
+    second = Stopwatch([*first.marks])
+    second.lap(QUEUE)
+    assert second.sum_up()[DECODE] == first.sum_up()[DECODE]
+    assert len(first.marks) == 2
+    second.stop()
+    assert sum(second.phases) == second.marks[-1][1] - first.marks[0][1]

@@ -15,7 +15,7 @@ from service.errors import DeviceFailedError
 from service.executors import HANDSHAKE, Channel, FatalError, WorkerResponse
 from service.operations import REGISTRY
 from service.pipeline.device_worker import DeviceRequestHandler, make
-from service.pipeline.messages import Admitted, WorkerRequest, reply_of
+from service.pipeline.messages import Admitted, WorkerRequest, response_from
 from service.planning.cost_model import CostModel
 from service.settings import Settings
 from tests.rigs.device_processes import GPU, ILLEGAL, rates_of
@@ -26,16 +26,16 @@ TASK = WorkerRequest(
     (None, None, None, None),
     "",
     "mine",
-    Stopwatch().reading,
+    Stopwatch.start().marks,
     admitted=Admitted("torch", "cuda:0", 100),
 )
 
 
 @pytest.fixture
-def owner(rates: CostModel) -> DeviceRequestHandler:
+def owner(cost_model: CostModel) -> DeviceRequestHandler:
     """That of a GPU."""
     row = asdict(replace(GPU, has_process=False, torch_device="cpu"))
-    known = [*rates.to_rows(), *rates_of(GPU)]
+    known = [*cost_model.to_rows(), *rates_of(GPU)]
     made = make(settings=Settings().model_dump(mode="json"), rates=known, device=row)
     assert isinstance(made, DeviceRequestHandler)
     return made
@@ -48,7 +48,7 @@ def asked(owner: DeviceRequestHandler, head: bytes = TASK.to_json()) -> WorkerRe
 
 def document(answer: WorkerResponse) -> Mapping[str, Any]:
     """The JSON of a reply."""
-    reply, _, _ = reply_of(answer.head, bytearray(b"".join(answer.chunks)))
+    reply, _, _ = response_from(answer.head, bytearray(b"".join(answer.chunks)))
     found: Mapping[str, Any] = orjson.loads(b"".join(reply.chunks))
     return found
 

@@ -4,6 +4,8 @@ import gzip
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from time import perf_counter_ns
+from typing import Any
 
 import orjson
 import pytest
@@ -11,15 +13,15 @@ import torch
 
 from service.codecs import READERS
 from service.core.response import HttpResponse
-from service.core.timing import QUEUE, Stopwatch
+from service.core.timing import DECODE, QUEUE, Stopwatch
 from service.executors import Bytes, Channel, Handler
 from service.operations import REGISTRY
 from service.pipeline.messages import (
     Admitted,
     WorkerRequest,
     WrongDeviceError,
-    reply_head,
-    reply_of,
+    response_from,
+    response_head,
 )
 from service.pipeline.worker import RequestHandler, make
 from service.planning.cost_model import CostModel
@@ -38,13 +40,13 @@ INFERENCE = orjson.dumps(
     }
 )
 GPU_ROW = asdict(GPU)
-TASK = WorkerRequest("matmul", (None, None, None, None), "", "mine", Stopwatch().reading)
+TASK = WorkerRequest("matmul", (None, None, None, None), "", "mine", Stopwatch.start().marks)
 
 
 @pytest.fixture
 def handler(cost_model: CostModel) -> Handler:
     """A worker's, with this host's rates."""
-    return make(settings=Settings().model_dump(), cost_model=cost_model.to_rows())
+    return make(settings=Settings().model_dump(), rates=cost_model.to_rows())
 
 
 def replied(
@@ -57,7 +59,7 @@ def replied(
     """The reply to a task; deadlines that it shortens go to `left`, and parts to `told`."""
     line = Channel(([] if left is None else left).append, ([] if told is None else told).append)
     answer = handler.answer(task.to_json(), bytearray(body), line)
-    reply, _, _ = reply_of(answer.head, bytearray(b"".join(answer.chunks)))
+    reply, _, _ = response_from(answer.head, bytearray(b"".join(answer.chunks)))
     return reply
 
 
@@ -69,54 +71,55 @@ def fields_of(reply: HttpResponse) -> Mapping[str, object]:
 
 def test_a_task_travels() -> None:
     """What a worker gets is what was sent."""
-    cost_model = [["matmul", "loops", "cpu", "float32", 1.5, 0.0]]  # JSON has no tuples
-    told = replace(TASK, tells=True, absences={"cuda:0": ("it died", 3)}, cost_model=cost_model)  # type: ignore[arg-type]  # as above
-    assert WorkerRequest.from_json(told.to_json()) == replace(
-        told, headers=[None] * 4, watch=[*told.watch]
-    )
+    rates = [["matmul", "loops", "cpu", "float32", 1.5, 0.0]]  # JSON has no tuples
+    told = replace(TASK, streams=True, absences={"cuda:0": ("it died", 3)}, rates=rates)  # type: ignore[arg-type]  # as above
+    marks: Any = [[*mark] for mark in TASK.marks]
+    assert WorkerRequest.from_json(told.to_json()) == replace(told, headers=[None] * 4, marks=marks)
     for admitted in (None, Admitted("loops", "cpu", 5)):
         task = replace(TASK, headers=[None, "gzip", "é", ""], query="a=%20&ü", admitted=admitted)
         for version in ("", "auto"):
             task = replace(task, version=version)
-            assert WorkerRequest.from_json(task.to_json()) == replace(task, watch=[*task.watch])
+            assert WorkerRequest.from_json(task.to_json()) == replace(task, marks=marks)
 
 
 def test_a_reply_travels() -> None:
     """Its headers are bytes, some of them no ASCII."""
     reply = HttpResponse(503, ((b"retry-after", b"1"), (b"x", b"\xe9\x00")), (b"some", b"thing"))
-    watch = Stopwatch()
+    watch = Stopwatch.start()
     watch.lap(QUEUE)
-    head = reply_head(reply, watch, "loops")
-    found, theirs, strategy = reply_of(head, bytearray(b"something"))
+    watch.stop()
+    head = response_head(reply, watch, "loops")
+    found, theirs, strategy = response_from(head, bytearray(b"something"))
     assert (found.status, found.headers) == (reply.status, reply.headers)
-    assert (theirs.reading, strategy) == (watch.reading, "loops")
+    assert [tuple(mark) for mark in theirs.marks] == watch.marks
+    assert (theirs.phases, strategy) == (watch.phases, "loops")
     assert b"".join(found.chunks) == b"something"
 
 
 def test_a_call_that_is_not_planned(handler: Handler) -> None:
     """It is decoded, measured, planned, admitted and computed; the clock is the server's."""
-    watch = Stopwatch(Stopwatch().reading[0] - 5_000_000_000)
+    watch = Stopwatch([(DECODE, perf_counter_ns() - 5_000_000_000)])
     watch.lap(QUEUE)
-    task = replace(TASK, watch=watch.reading, query="strategy=loops")
+    task = replace(TASK, marks=watch.marks, query="strategy=loops")
     left: list[int] = []
     reply = replied(handler, task, BODY, left)
     answer = json.loads(b"".join(reply.chunks))
     assert reply.status == 200
     assert answer["result"]["data"] == [[19, 22], [43, 50]]
     assert (answer["strategy"], answer["request_id"]) == ("loops", "mine")
-    assert answer["timing"]["lane"] == "process"
+    assert answer["timing"]["executor"] == "process"
     assert answer["timing"]["queue_ms"] > 5000
     assert left == []
 
 
 def test_a_deadline_in_the_body(handler: Handler) -> None:
     """The server is told what is left of it, which is at least a millisecond."""
-    watch = Stopwatch(Stopwatch().reading[0] - 2_000_000_000)
+    watch = Stopwatch([(DECODE, perf_counter_ns() - 2_000_000_000)])
     watch.lap(QUEUE)
     for deadline_ms, expected in ((5000, range(1, 3001)), (1000, [1])):
         left: list[int] = []
         body = BODY[:-1] + b', "deadline_ms": %d}' % deadline_ms
-        replied(handler, replace(TASK, watch=watch.reading), body, left)
+        replied(handler, replace(TASK, marks=watch.marks), body, left)
         assert left[0] in expected
 
 
@@ -124,7 +127,7 @@ def test_decoding_is_a_part_of_the_deadline(handler: Handler) -> None:
     """What is left is counted from its end."""
     left: list[int] = []
     body = BODY[:-1] + b', "deadline_ms": 5000}' + b" " * 50_000_000
-    replied(handler, replace(TASK, watch=Stopwatch().reading), body, left)
+    replied(handler, replace(TASK, marks=Stopwatch.start().marks), body, left)
     assert left[0] < 5000
 
 
@@ -140,17 +143,17 @@ def test_a_call_that_is_admitted(handler: Handler) -> None:
 def test_a_call_for_a_device_of_another_process(cost_model: CostModel) -> None:
     """It is decoded and planned, and handed back with its plan; `auto` heeds what is not ready."""
     handler = make(
-        settings=Settings().model_dump(mode="json"), cost_model=cost_model.to_rows(), gpus=[GPU_ROW]
+        settings=Settings().model_dump(mode="json"), rates=cost_model.to_rows(), gpus=[GPU_ROW]
     )
-    task = replace(TASK, cost_model=rates_of(GPU), query="deadline_ms=900")
+    task = replace(TASK, rates=rates_of(GPU), query="deadline_ms=900")
     left: list[int] = []
-    with pytest.raises(WrongDeviceError, match="cuda:0 is owned by another process") as elsewhere:
+    with pytest.raises(WrongDeviceError, match="cuda:0 has a process of its own") as elsewhere:
         replied(handler, task, BODY, left)
     found = elsewhere.value
     assert found.admitted == Admitted("torch", "cuda:0", round(STEP_NS))
     assert found.deadline_ms == 900
     assert left
-    assert Stopwatch.resume(found.watch).timings.decode_ns > 0
+    assert Stopwatch([*found.marks]).sum_up()[DECODE] > 0
 
     absent = replace(task, absences={"cuda:0": ("it died", 3)})
     assert fields_of(replied(handler, absent, BODY))["device"] == "cpu"
@@ -163,10 +166,10 @@ def test_a_call_for_a_device_of_another_process(cost_model: CostModel) -> None:
 def test_a_race_beside_a_device_of_another_process(cost_model: CostModel) -> None:
     """It knows what the owner has measured and whether it is ready, and leaves its device out."""
     handler = make(
-        settings=Settings().model_dump(mode="json"), cost_model=cost_model.to_rows(), gpus=[GPU_ROW]
+        settings=Settings().model_dump(mode="json"), rates=cost_model.to_rows(), gpus=[GPU_ROW]
     )
     body = BODY[:-1] + b', "strategies": ["torch"], "repeat": 1}'
-    task = replace(TASK, tells=False, cost_model=rates_of(GPU))
+    task = replace(TASK, streams=False, rates=rates_of(GPU))
     there, here = json.loads(b"".join(replied(handler, task, body).chunks))["rows"]
     assert (there["device"], there["estimated_ms"]) == ("cuda:0", STEP_NS / 1e6)
     assert "a process of its own computes there" in there["skipped"]
@@ -201,14 +204,14 @@ def test_a_model(handler: Handler) -> None:
 
 def test_a_race(handler: Handler) -> None:
     """The report, by the estimates of the server; the rows before it, if they are asked for."""
-    cost_model = [
+    rates = [
         ("matmul", name, "cpu", "float32", 1_000_000.0, 0.0)
         for name in REGISTRY["matmul"].strategies
     ]
     body = BODY[:-1] + b', "strategies": ["loops", "torch"], "repeat": 2}'
-    for tells, rows in ((False, 0), (True, 2)):
+    for streams, rows in ((False, 0), (True, 2)):
         told: list[Bytes] = []
-        task = replace(TASK, query="baseline=torch", tells=tells, cost_model=cost_model)
+        task = replace(TASK, query="baseline=torch", streams=streams, rates=rates)
         reply = replied(handler, task, body, told=told)
         report = json.loads(b"".join(reply.chunks))
         assert (reply.status, report["baseline"]) == (200, "torch")
@@ -226,7 +229,7 @@ def test_a_race(handler: Handler) -> None:
 
 def test_a_race_that_is_refused(handler: Handler) -> None:
     """In another format, too: it is read as the server would read it."""
-    task = replace(TASK, tells=True)
+    task = replace(TASK, streams=True)
     told: list[Bytes] = []
     reply = replied(handler, task, BODY[:-1] + b', "repeat": 0}', told=told)
     assert (reply.status, fields_of(reply)["code"]) == (422, "invalid-field")
@@ -261,7 +264,7 @@ def test_what_goes_wrong_outside_the_strategy(
     def decode(*arguments: object) -> None:
         raise error
 
-    handler = make(settings=Settings().model_dump(), cost_model=cost_model.to_rows())
+    handler = make(settings=Settings().model_dump(), rates=cost_model.to_rows())
     monkeypatch.setattr(type(READERS[JSON]), "decode", decode)
     with pytest.raises(told):
         replied(handler, TASK, BODY)
@@ -277,7 +280,7 @@ def test_resting(handler: Handler) -> None:
 def test_rates_travel(cost_model: CostModel) -> None:
     """As JSON, bit for bit."""
     op = REGISTRY["matmul"]
-    service = make(settings=Settings().model_dump(), cost_model=[])
+    service = make(settings=Settings().model_dump(), rates=[])
     assert isinstance(service, RequestHandler)
     engine = service._service.engine
     engine.measure(op, torch.float32)

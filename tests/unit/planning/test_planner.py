@@ -113,7 +113,7 @@ def test_cost() -> None:
     plan = planner().plan(replace(MATMUL, strategy="broadcast"))
     assert (plan.work.steps, plan.work.flops, plan.work.peak_elements) == (2, 24, 12)
     assert plan.peak_bytes == 4 * (6 + 12 + 8 + 12)
-    assert plan.elements == 8
+    assert plan.sizes.elements == 8
     assert plan.estimated_ns >= MS
 
 
@@ -287,7 +287,7 @@ def test_cheapest() -> None:
     cheapest = planner().explain(replace(MATMUL, strategy="loops")).cheapest
     assert cheapest is not None
     assert cheapest.estimated_ns == MS
-    nothing = Explanation(cheapest.inferred, None, "no strategy takes it", ())
+    nothing = Explanation(cheapest.inferred, cheapest.sizes, None, "no strategy takes it", ())
     assert nothing.cheapest is None
 
 
