@@ -16,14 +16,17 @@ import simdjson
 import torch
 from rich.table import Table
 
-from service.codecs import READERS, WRITERS, DecodeContext
+from service.codecs import READERS, DecodeContext
+from service.codecs.json.writer import result_json
+from service.codecs.media_types import JSON, SAFETENSORS
+from service.codecs.tensor_bytes import to_bytes
 from service.core.dtypes import DTYPES
 from service.operations import REGISTRY
 from tests.bench.workloads import json_pair, safetensors_pair
 
 ROUNDS = 25
 OP = REGISTRY["matmul"]
-READING = DecodeContext(max_elements=2**31, dtype=DTYPES["float64"], max_deadline_ms=1000)
+CONTEXT = DecodeContext(max_elements=2**31, dtype=DTYPES["float64"], max_deadline_ms=1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,7 @@ def parts(n: int) -> list[Part]:
     a, b = np.random.default_rng(n).standard_normal((2, n, n))
     text, raw = bytearray(json_pair(a, b)), bytearray(safetensors_pair(a, b))
     result = torch.from_numpy(a)
-    read_json, write_json = READERS["application/json"], WRITERS["application/json"]
-    read_bytes = READERS["application/x-safetensors"]
-    write_bytes = WRITERS["application/octet-stream"]
+    read_json, read_bytes = READERS[JSON], READERS[SAFETENSORS]
     parser = simdjson.Parser()
 
     def numbers() -> object:
@@ -52,14 +53,14 @@ def parts(n: int) -> list[Part]:
         return found
 
     return [
-        Part("decode JSON", lambda: read_json.decode(text, OP, READING), numbers),
+        Part("decode JSON", lambda: read_json.decode(text, OP, CONTEXT), numbers),
         Part(
             "encode JSON",
-            lambda: write_json.result(result, "nested"),
+            lambda: result_json(result, "nested"),
             lambda: orjson.dumps(a, option=orjson.OPT_SERIALIZE_NUMPY),
         ),
-        Part("decode bytes", lambda: read_bytes.decode(raw, OP, READING), lambda: bytes(raw)),
-        Part("encode bytes", lambda: write_bytes.result(result, "nested"), a.tobytes),
+        Part("decode bytes", lambda: read_bytes.decode(raw, OP, CONTEXT), lambda: bytes(raw)),
+        Part("encode bytes", lambda: to_bytes(result), a.tobytes),
     ]
 
 

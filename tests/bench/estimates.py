@@ -23,7 +23,7 @@ from service.core.devices import synchronize
 from service.core.timing import COMPUTE, Stopwatch
 from service.engine import Engine
 from service.operations import REGISTRY
-from service.pipeline.service import join
+from service.pipeline.service import build_service
 from service.planning.cost_model import CostModel
 from service.planning.planner import NS_PER_MS, CallSpec, Plan
 from service.registry import Op, parse_params
@@ -79,10 +79,10 @@ def overhead_us(engine: Engine) -> float:
     a, b = torch.rand(2, 2), torch.rand(2, 2)
     call = Call("matmul", (a, b), {})
     plan = engine.plan(call)
-    strategy, meaning, watch = plan.strategy, plan.inferred, Stopwatch()
+    strategy, inferred, watch = plan.strategy, plan.inferred, Stopwatch.start()
 
     def timed() -> None:
-        strategy.run(meaning, (a, b))
+        strategy.run(inferred, (a, b))
         synchronize(plan.device)
         watch.lap(COMPUTE)
 
@@ -101,7 +101,7 @@ def main() -> int:
     parser.add_argument("--dtype", default="float32")
     options = parser.parse_args()
     dtype = getattr(torch, options.dtype)
-    engine = join(Settings(), REGISTRY, CostModel()).engine
+    engine = build_service(Settings(), REGISTRY, CostModel()).engine
     table = Table(title="Measured over estimated time", caption="quartiles over calls")
     for column in ("operation", "strategy", "calls", "lower", "median", "upper", "within 2x"):
         table.add_column(column, justify="left" if column in ("operation", "strategy") else "right")

@@ -108,7 +108,7 @@ def test_too_few_open_files(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The number of connections is lowered to the free descriptors, with a warning and a remedy."""
-    monkeypatch.setattr("service.server.run.make_room", lambda _: 700)
+    monkeypatch.setattr("service.server.run.raise_file_limit", lambda _: 700)
     monkeypatch.setattr(Server, "run", lambda _: None)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     serve(Settings(port=0))

@@ -12,12 +12,12 @@ from service.codecs import DecodeContext
 from service.codecs.binary.slices import CACHED_HEADER_BYTES
 from service.codecs.inference import codec as module
 from service.codecs.inference.codec import SHORT_TEXT_BYTES, InferenceCodec
+from service.codecs.json.writer import ELEMENT_NS
 from service.codecs.media_types import BYTES, JSON
-from service.core.call import Outcome
 from service.core.dtypes import DTYPES
-from service.core.timing import Timings
 from service.errors import MalformedBodyError, UnknownFieldError
 from service.operations import REGISTRY
+from tests.unit.codecs.encoding import encode
 
 CONTEXT = DecodeContext(max_elements=10_000, dtype=DTYPES["float32"], max_deadline_ms=1000)
 NORM = REGISTRY["norm"]
@@ -32,8 +32,7 @@ def header(**fields: object) -> bytes:
 
 def response(codec: InferenceCodec, result: torch.Tensor, **fields: Any) -> tuple[Any, bytes]:
     """Return the JSON of a response and the bytes after it."""
-    made = Outcome("norm", result, "torch", "cpu", 1, True, **fields)
-    encoded = codec.answer(made, codec.result(result, "nested"), Timings(), "id")
+    encoded = encode(codec, result, **fields)
     body = b"".join(encoded.chunks)
     length = int(dict(encoded.headers).get(b"inference-header-content-length", len(body)))
     return json.loads(body[:length]), body[length:]
@@ -80,7 +79,7 @@ def test_a_response_in_json() -> None:
     codec.decode(
         orjson.dumps({"inputs": [{**INPUT, "parameters": None, "data": [3, 4]}]}), NORM, CONTEXT
     )
-    assert (codec.media_type, codec.element_ns) == (JSON, 30)
+    assert (codec.media_type, codec.element_ns) == (JSON, ELEMENT_NS)
     answer, _ = response(codec, torch.tensor([[2**60, 1]]), warnings=("one", "two"))
     assert answer == {
         "model_name": "norm",
