@@ -15,9 +15,9 @@ from service.api.asgi import framework_response, read_body, unless_disconnected
 from service.api.events import MEDIA_TYPE as EVENTS
 from service.api.events import RaceEvents
 from service.api.openapi.document import describe_compare, describe_plan
+from service.codecs.media_types import JSON
 from service.core.response import HttpResponse
 from service.http.negotiation import (
-    JSON,
     NEGOTIATED,
     headers_of,
     negotiate,

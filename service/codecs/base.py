@@ -1,4 +1,4 @@
-"""What a format offers to its callers, and the limits that a body is read within."""
+"""Protocols of the formats, and the limits that a body is decoded within."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,33 +17,41 @@ from service.registry import Op, Param
 Text = bytes | bytearray
 Body = Text | memoryview
 Buffer = Body | mmap  # of a body, or of what a part of it inflates to
-DEEPEST: Final = 500
+# Python's recursion limit is 1000.
+MAX_NESTING: Final = 500
 ALL_DTYPES: Final = frozenset(dtype.torch for dtype in DTYPES.values())
 NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
-# Decoding this much of tensors as bytes takes about as long as a hop to a thread: 0.2 ms.
+# Tensors as bytes of this size take as long to decode as to be handed to a thread: 0.2 ms.
 SHORT_BYTES: Final = 2**20
-# Text of this length keeps the GIL for 2 ms; tensors as bytes are not read at all.
+# Decoding text of this length holds the GIL for 2 ms.
 THREAD_TEXT_BYTES: Final = 2**20
-UNBOUNDED_BYTES: Final = 2**62
+UNBOUNDED_BYTES: Final = 2**62  # of formats whose elements are not read
 
 
 class Arrays(Protocol):
-    """Arrays that operands refer to by name, and that results are kept as."""
+    """Stored arrays: operands by reference, and targets of results."""
 
     def find(self, name: object, pointer: str) -> Stored:
-        """The array of that name, or an ArrayUnavailableError."""
+        """Return the array of that name; raise ArrayUnavailableError if there is none."""
         ...
 
-    def keep(self, name: object, pointer: str, *, overwrite: bool) -> StoreTarget:
-        """The output that a result is kept in, or the error that says why it cannot."""
+    def store_target(self, name: object, pointer: str, *, overwrite: bool) -> StoreTarget:
+        """Return the target that stores a result under that name.
+
+        Raises ArrayExistsError if the name is taken and `overwrite` is false, and
+        ArrayUnavailableError if no result can be stored there.
+        """
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # one for each route: known by itself
+# One for each route, hashed by identity.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DecodeContext:
-    """Limits that a body is read within, and the dtype of arrays that state none.
+    """Limits that a body is decoded within, and the dtype of operands that state none.
 
-    `has_outputs` is that of the answer's format: whether a request may choose one.
+    `has_outputs` is that of the response's format. `params` are fields of the route, beside those
+    of the operation. With `shapes` a call has the shapes of its operands and no elements. `arrays`
+    are the stored arrays, if the service has a folder of them.
     """
 
     max_elements: int
@@ -58,72 +66,79 @@ class DecodeContext:
     arrays: Arrays | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a nesting that would meet Python's own recursion limit of 1000."""
-        if self.max_nesting > DEEPEST:
-            raise ValueError(f"max_nesting is {self.max_nesting}; at most {DEEPEST} can be read")
+        """Raise ValueError for a nesting that would reach Python's recursion limit."""
+        if self.max_nesting > MAX_NESTING:
+            raise ValueError(
+                f"max_nesting is {self.max_nesting}; at most {MAX_NESTING} can be read"
+            )
 
 
 class Reader(Protocol):
-    """The format of a request's body."""
+    """Decoder of request bodies in one format."""
 
     @property
     def media_type(self) -> str:
-        """The media type of its bodies."""
+        """The media type of the bodies."""
         ...
 
     @property
     def thread_bytes(self) -> int:
-        """Larger bodies would keep the GIL for milliseconds while they are decoded."""
+        """The greatest size that may be decoded in this process.
+
+        Decoding a larger body would hold the GIL for milliseconds: it is left to a worker process.
+        """
         ...
 
     def try_decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call | None:
-        """The call, if it can be told within a millisecond or two: the event loop waits.
+        """Return the call like `decode`, or None if that could take more than a millisecond or two.
 
-        None leaves the body to `decode`, on a thread. Raises what `decode` raises.
+        It is called in the event loop; if it returns None, `decode` is called on a thread. Raises
+        the same errors as `decode`.
         """
         ...
 
     def decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
-        """The call that a body asks for; a ServiceError says why there is none.
+        """Return the call of a body; raise a ServiceError if it has an error.
 
-        Formats that hold tensors only take the other fields from `query`, the URL's; JSON may.
+        `query` has the fields of the query string. Formats that hold tensors alone have all other
+        fields there; a JSON request may have fields in both.
         """
         ...
 
 
 class Writer(Protocol):
-    """The format of an answer."""
+    """Encoder of responses in one format."""
 
     @property
     def media_type(self) -> str:
-        """The media type of its answers."""
+        """The media type of the responses."""
         ...
 
     @property
     def dtypes(self) -> frozenset[torch.dtype]:
-        """The dtypes that it can hold."""
+        """The dtypes that the format can hold."""
         ...
 
     @property
     def element_ns(self) -> int:
-        """About what an element takes to be written; 0 if nothing is done to each."""
+        """Approximate time to write an element; 0 if the elements are sent as they are."""
         ...
 
     @property
     def has_outputs(self) -> bool:
-        """Whether `output` chooses among forms of the result."""
+        """True if the field `output` chooses among forms of the result."""
         ...
 
     def encode(
         self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
     ) -> HttpResponse:
-        """Return the whole answer.
+        """Return the whole response.
 
-        The result is encoded first; then the watch is stopped, and the answer that states its
-        phases is put around the encoded result.
+        The result is encoded first. Then the stopwatch is stopped, because the response around the
+        result has its phases.
         """
         ...

@@ -44,7 +44,7 @@ SHORTEST_BYTES: Final = 1024
 LEVEL: Final = 1
 VARY: Final = (b"vary", b"Accept-Encoding")
 # Time to compress an element, which is about 20 bytes of JSON.
-ELEMENT_NS: Final = {"zstd": 50, "gzip": 400, "deflate": 400}
+PACK_ELEMENT_NS: Final = {"zstd": 50, "gzip": 400, "deflate": 400}
 
 
 def inflate(body: Body, coding: str, limit: int) -> bytearray:
@@ -146,29 +146,29 @@ CODINGS: Final[Mapping[str, Callable[[memoryview], Iterator[bytes]]]] = {
 
 @dataclass(frozen=True, slots=True)
 class InflatingReader:
-    """Reads a format inside a content coding."""
+    """Reader of a format inside a content coding."""
 
     reader: Reader
     coding: str
 
     @property
     def thread_bytes(self) -> int:
-        """None at all of text, which a few bytes may inflate to."""
+        """0 for text, since a few bytes may inflate to much of it."""
         return 0 if self.reader.thread_bytes < UNBOUNDED_BYTES else UNBOUNDED_BYTES
 
     @property
     def media_type(self) -> str:
-        """The media type inside the coding."""
+        """That of the format."""
         return self.reader.media_type
 
     def try_decode(self, *_: object) -> Call | None:
-        """Nothing: a few bytes may inflate to all that is allowed."""
+        """Return None: a few bytes may inflate to all that is allowed."""
         return None
 
     def decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
-        """The call that the inflated body asks for."""
+        """Inflate the body, and decode it."""
         inflated = inflate(body, self.coding, context.max_body_bytes)
         return self.reader.decode(inflated, op, context, query)
 
@@ -194,7 +194,7 @@ PACKERS: Final[dict[str, Callable[[Iterable[bytes | memoryview]], bytes]]] = {
 
 
 def pack(plain: HttpResponse, coding: str) -> HttpResponse:
-    """The answer compressed, or as it is if it is short."""
+    """Return a compressed response, or the plain one if it is short."""
     if sum(map(len, plain.chunks)) < SHORTEST_BYTES:
         return plain
     packed = PACKERS[coding](plain.chunks)
@@ -206,33 +206,33 @@ def pack(plain: HttpResponse, coding: str) -> HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class PackingWriter:
-    """Writes a format inside a content coding. No phase holds the time that the coding takes."""
+    """Writer of a format inside a content coding. No phase has the time that compressing takes."""
 
     writer: Writer
     coding: str
 
     @property
     def media_type(self) -> str:
-        """The media type inside the coding."""
+        """That of the format."""
         return self.writer.media_type
 
     @property
     def dtypes(self) -> frozenset[torch.dtype]:
-        """The dtypes that the format can hold."""
+        """Those of the format."""
         return self.writer.dtypes
 
     @property
     def has_outputs(self) -> bool:
-        """Whether the format has forms to choose from."""
+        """That of the format."""
         return self.writer.has_outputs
 
     @property
     def element_ns(self) -> int:
-        """About what an element takes to be written and compressed."""
-        return self.writer.element_ns + ELEMENT_NS[self.coding]
+        """Approximate time to write and compress an element."""
+        return self.writer.element_ns + PACK_ELEMENT_NS[self.coding]
 
     def encode(
         self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
     ) -> HttpResponse:
-        """Return the whole answer, compressed unless it is short."""
+        """Write the response, and compress it unless it is short."""
         return pack(self.writer.encode(outcome, output, watch, request_id), self.coding)

@@ -1,4 +1,4 @@
-"""The fields of an answer beside its result: the end of a JSON object, or headers."""
+"""Fields of a response beside its result: the end of a JSON object, or headers."""
 
 import json
 from typing import Final
@@ -42,7 +42,7 @@ def envelope_json(outcome: Outcome, texts: tuple[bytes, ...], request_id: str) -
 
 
 def envelope_headers(outcome: Outcome, texts: tuple[bytes, ...], envelope: bytes) -> Headers:
-    """Return the headers of an answer that is not JSON."""
+    """Return the headers of a response that is not JSON."""
     return (
         (b"server-timing", SERVER_TIMING % texts),
         (b"x-strategy", outcome.strategy.encode()),

@@ -41,7 +41,9 @@ def _parse_store_target(value: dict[str, object], context: DecodeContext) -> Out
         )
     overwrite = _OVERWRITE(value.get("overwrite", False))
     pointer = "/output/store"
-    return arrays_of(context, pointer).keep(value.get("store"), pointer, overwrite=overwrite)
+    return arrays_of(context, pointer).store_target(
+        value.get("store"), pointer, overwrite=overwrite
+    )
 
 
 def arrays_of(context: DecodeContext, pointer: str) -> Arrays:

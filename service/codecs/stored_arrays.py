@@ -93,7 +93,7 @@ class ArrayFolder:
             f"{quote(name)} is neither an .npy file nor a .zarr folder", pointer, hint=NAME_HINT
         )
 
-    def keep(self, name: object, pointer: str, *, overwrite: bool) -> StoreTarget:
+    def store_target(self, name: object, pointer: str, *, overwrite: bool) -> StoreTarget:
         """Return the target that a result is stored in under that name.
 
         Raises ArrayExistsError if the name is taken and `overwrite` is false.

@@ -22,11 +22,11 @@ from service.codecs import (
     Writer,
 )
 from service.codecs.compression import PACKERS
+from service.codecs.media_types import JSON
 from service.core.dtypes import describe
 from service.errors import DuplicateKeyError, quote
 from service.http.errors import NotAcceptableError, UnsupportedMediaTypeError
 
-JSON: Final = "application/json"
 FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 IDENTITY: Final = "identity"
 # The media types whose answers are compressed.

@@ -9,6 +9,7 @@ from uuid import uuid4
 import orjson
 
 from service import errors
+from service.codecs.media_types import JSON, PROBLEM
 from service.core.response import Headers, HttpResponse
 from service.errors import Place, ServiceError
 from service.http.errors import (
@@ -24,8 +25,6 @@ from service.http.errors import (
 )
 from service.http.schemas import ProblemKind
 
-MEDIA_TYPE: Final = "application/problem+json"
-JSON: Final = "application/json"
 # The paths of the Open Inference Protocol.
 INFERENCE: Final = "/v2"
 MAX_PLACES_BYTES: Final = 4096
@@ -83,7 +82,7 @@ def error_response(error: Exception, request_id: str, *, inference: bool = False
     if error.places:
         document["errors"] = _bounded(error.places)
     document["instance"] = f"urn:uuid:{uuid4()}"
-    return HttpResponse.of(MEDIA_TYPE, (orjson.dumps(document),), _headers(error), status=status)
+    return HttpResponse.of(PROBLEM, (orjson.dumps(document),), _headers(error), status=status)
 
 
 def internal_error(request_id: str) -> errors.InternalError:
@@ -138,7 +137,7 @@ def explanations() -> dict[str, ProblemKind]:
 def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of a route's problem documents, by status."""
     known = explanations().values()
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         status: {
             "description": ", ".join(f"`{p.code}`" for p in known if p.status == status),

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable
 
 from service.codecs import DecodeContext
+from service.codecs.media_types import JSON
 from service.core.response import HttpResponse
 from service.executors import Bytes, ProcessPool
-from service.http.negotiation import JSON
 from service.http.serializers import plan_answer
 from service.pipeline.dispatch import AnyExecutor, dispatch
 from service.pipeline.request import PipelineRequest

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Final
 
-from service.codecs.inference.codec import Inference
+from service.codecs.inference.codec import InferenceCodec
 from service.codecs.media_types import BYTES, JSON
 from service.errors import MalformedBodyError, quote
 from service.http.errors import UnsupportedMediaTypeError
@@ -32,7 +32,7 @@ class InferenceEndpoint:
         """Return what raw headers settle, or raise the error that is known before the body."""
         _check_media_type(headers.get(b"content-type"))
         length, accepted = _header_bytes(headers.get(LENGTH)), headers.get(b"accept-encoding")
-        codec = partial(Inference, self.version, length, _coding(accepted))
+        codec = partial(InferenceCodec, self.version, length, _coding(accepted))
         given = headers.get(b"content-encoding")
         coding = None if given is None else given.decode("latin-1")
         coded_reader(codec(), coding)  # refuses a coding that is not read
@@ -44,7 +44,7 @@ class NegotiatedInference:
     """A model, and the formats of body and answer: what the head of a request settles."""
 
     endpoint: InferenceEndpoint
-    codec: Callable[[], Inference]
+    codec: Callable[[], InferenceCodec]
     coding: str | None
     headers: tuple[bytes | None, ...]
 

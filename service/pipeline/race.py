@@ -10,10 +10,10 @@ is not the service's own, a race ends with the run in progress.
 from dataclasses import replace
 
 from service import compare
+from service.codecs.media_types import JSON
 from service.compare import Race
 from service.core.response import HttpResponse
 from service.executors import ProcessPool
-from service.http.negotiation import JSON
 from service.http.serializers import report_answer, row_answer
 from service.pipeline.dispatch import AnyExecutor, with_planning_state
 from service.pipeline.messages import WorkerRequest

@@ -3,14 +3,16 @@
     python -m tests.bench.call_path
     python -m tests.bench.call_path --trace --only "matmul 2 x 2"
 
-Each call of a function under service/ counts, lambdas included; comprehensions and generators do
-not, as their frames are no calls in the source. A switch is two consecutive calls in different
-files, or in different folders. Fewer calls and switches mean a shorter path to read and less time
-for a small request.
+Each call of a function under service/ counts, lambdas included, in any thread. The frames of
+comprehensions and generator expressions are counted apart: they are no calls in the source, and
+depend on the version of Python. A switch is two consecutive calls in different files, or in
+different folders. Fewer calls and switches mean a shorter path to read and less time for a small
+request.
 
-The server runs in this process, with its own configuration, and is ready before the first count.
-Each request is sent several times beforehand, so that caches are filled. Timers of the server can
-only add calls, so the shortest of several counts is the one of the request alone.
+The server runs in this process, with the configuration of `python -m service serve` but without
+busy polling, and is ready before the first count. Each request is sent several times beforehand, so
+that caches are filled. The periodic check of connections is left out. Other timers can only add
+calls, so the shortest of several counts is the one of the request alone.
 """
 
 import argparse
@@ -29,15 +31,18 @@ from types import FrameType
 from typing import Any, Final
 
 import httpx
-import uvicorn
 
 import service
+from service.api.app import create_app
 from service.server import run
+from service.server.connection import ConnectionMonitor
+from service.server.process import Server
 from service.settings import Settings
 from tests.rigs.servers import free_port
 
 FOLDER: Final = Path(service.__file__).parent
-NO_CALLS: Final = frozenset({"<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "<module>"})
+COMPREHENSIONS: Final = frozenset({"<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>"})
+TIMER: Final = ConnectionMonitor._tick.__code__
 WARM_UPS: Final = 20
 COUNTS: Final = 5
 # Longer than the server works on after the last byte of a response.
@@ -90,9 +95,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class CallPath:
-    """The calls of one request, in order."""
+    """The calls of one request, in order, and the number of frames of comprehensions."""
 
     calls: tuple[Call, ...]
+    comprehensions: int
 
     @property
     def files(self) -> int:
@@ -116,6 +122,7 @@ class CallPath:
             "files": self.files,
             "file_switches": self.file_switches,
             "folder_switches": self.folder_switches,
+            "comprehensions": self.comprehensions,
         }
 
 
@@ -126,36 +133,50 @@ class Recorder:
         """Record nothing yet."""
         self._prefix = f"{FOLDER}{os.sep}"
         self._calls: list[Call] | None = None
+        self._comprehensions = 0
 
     def profile(self, frame: FrameType, event: str, argument: object) -> None:
         """Record a call; the signature is that of `sys.setprofile`."""
         if self._calls is None or event != "call":
             return
         code = frame.f_code
-        if code.co_filename.startswith(self._prefix) and code.co_name not in NO_CALLS:
+        if not code.co_filename.startswith(self._prefix) or is_of_timer(frame):
+            return
+        if code.co_name in COMPREHENSIONS:
+            self._comprehensions += 1
+        else:
             file = code.co_filename.removeprefix(self._prefix)
             self._calls.append(Call(file, code.co_qualname))
 
     def start(self) -> None:
         """Begin a record."""
-        self._calls = []
+        self._calls, self._comprehensions = [], 0
 
     def stop(self) -> CallPath:
         """End the record, and return it."""
         calls, self._calls = self._calls or [], None
-        return CallPath(tuple(calls))
+        return CallPath(tuple(calls), self._comprehensions)
+
+
+def is_of_timer(frame: FrameType) -> bool:
+    """Return whether a call is the periodic check of connections, or is made by it."""
+    each: FrameType | None = frame
+    while each is not None and each.f_code is not TIMER:
+        each = each.f_back
+    return each is not None
 
 
 def serve(recorder: Recorder) -> int:
     """Start a server on a thread of this process, wait until it is ready, and return its port."""
     port = free_port()
-    # A server that polls makes as many calls as it has time for. The app reads the environment.
-    os.environ["SERVICE_BUSY_POLL_US"] = "0"
-    config = run._config(Settings(port=port))
+    # A server that polls makes as many calls as it has time for.
+    settings = Settings(port=port, busy_poll_us=0)
+    config = run._config(settings)
+    config.app, config.factory = create_app(settings), False
 
     def target() -> None:
         sys.setprofile(recorder.profile)
-        uvicorn.Server(config).run()
+        Server(config, settings).run()
 
     threading.setprofile(recorder.profile)  # for threads that the server starts
     threading.Thread(target=target, daemon=True).start()

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from service.codecs import READERS, DecodeContext
 from service.codecs.json.writer import result_json
+from service.codecs.media_types import JSON, SAFETENSORS
 from service.codecs.tensor_bytes import to_bytes
 from service.core.dtypes import DTYPES
 from service.operations import REGISTRY
@@ -42,7 +43,7 @@ def parts(n: int) -> list[Part]:
     a, b = np.random.default_rng(n).standard_normal((2, n, n))
     text, raw = bytearray(json_pair(a, b)), bytearray(safetensors_pair(a, b))
     result = torch.from_numpy(a)
-    read_json, read_bytes = READERS["application/json"], READERS["application/x-safetensors"]
+    read_json, read_bytes = READERS[JSON], READERS[SAFETENSORS]
     parser = simdjson.Parser()
 
     def numbers() -> object:

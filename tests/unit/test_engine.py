@@ -1,4 +1,4 @@
-"""Running a planned call: its phases, what is told with the result, and running out of memory."""
+"""Running a planned call: its phases, the outcome, kept plans, and running out of memory."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from service import engine as module
 from service.core.call import Call, Spec, Tensor
 from service.core.devices import Device, Devices, host_devices
 from service.core.dtypes import FLOATS, INTEGERS
-from service.core.timing import COMPUTE, DECODE, DOWNLOAD, ENCODE, QUEUE, UPLOAD, Stopwatch
+from service.core.timing import PHASES, Stopwatch
 from service.engine import MAX_PLANS, Engine, move
 from service.errors import (
     DeviceFailedError,
@@ -31,23 +31,23 @@ LIMITS = Limits(max_elements=1000, max_bytes=10_000, max_rank=4, deadline_ms=60_
 
 
 def engine(registry: Registry = REGISTRY, devices: tuple[Device, ...] = (CPU,)) -> Engine:
-    """An engine for which a probe takes a millisecond, so that only the smallest are run."""
+    """Return an engine that measures 1 ms for each sample, so that only the smallest are run."""
     ticks = count(0, 1_000_000)
     return Engine(registry, Planner(Devices(devices), CostModel(lambda: next(ticks)), LIMITS))
 
 
 def run(engine: Engine, call: Call) -> Any:
-    """Plan and run."""
+    """Plan and run a call."""
     return engine.run(call, engine.plan(call), Stopwatch.start())
 
 
 def matmul(*operands: Tensor, **more: Any) -> Call:
-    """A product."""
+    """Return the call of a product."""
     return Call("matmul", operands, {}, **more)
 
 
 def test_outcome() -> None:
-    """The outcome has the result, and how it was computed."""
+    """The outcome has the result, and how it was computed; on a CPU nothing is moved."""
     call = matmul(torch.eye(2), torch.ones(2, 1), strategy="dot", warnings=("digits lost",))
     watch = Stopwatch.start()
     here = engine()
@@ -57,10 +57,9 @@ def test_outcome() -> None:
     assert outcome.threads == torch.get_num_threads()
     assert outcome.warnings == ("digits lost",)
     assert outcome.explanation is None
-    phases = watch.sum_up()
-    assert min(phases[DECODE], phases[COMPUTE]) > 0
-    assert phases[QUEUE] == phases[ENCODE] == 0
-    assert phases[UPLOAD] == phases[DOWNLOAD] == 0, "on a CPU nothing is moved"
+    phases = dict(zip(PHASES, watch.sum_up(), strict=True))
+    assert min(phases.pop("decode"), phases.pop("compute")) > 0
+    assert phases == dict.fromkeys(("queue", "upload", "download", "encode"), 0)
 
 
 def test_explanation() -> None:
@@ -82,7 +81,7 @@ def test_warm() -> None:
     assert not run(here, matmul(single, single, strategy="numpy")).warm
 
 
-def test_plan_of_a_sketch() -> None:
+def test_plan_of_operand_specs() -> None:
     """A plan needs shapes, no data; it is refused as the call would be."""
     here = engine()
     operand_specs = (Spec((2, 3), torch.float32), Spec((3, 300), torch.float32))
@@ -101,56 +100,48 @@ def test_plans_are_kept() -> None:
     def call(**more: Any) -> Call:
         return replace(Call("einsum", (x, x), params), **more)
 
-    assert here.prepare(call()) is None, "nothing has been measured"
+    assert here.prepare(call()) is None
     plan = here.plan(call())
     assert here.prepare(call(operands=(x + 1, x), output="none", warnings=("a",))) is plan
     others = (
         call(operands=(torch.ones(3, 2), x)),
-        call(operands=(x.double(), x.double())),
         call(params=params | {"equation": "ij,jk->ki"}),
         call(params=params | {"optimize": ((0, 1),)}),
         call(strategy="torch"),
         call(device="cpu"),
         call(deadline_ms=1000),
     )
-    plans = [plan, *map(here.prepare, others)]
-    assert plans[2] is None, "its dtype has not been measured"
-    assert len(set(map(id, plans))) == len(plans)
-    assert here.prepare(others[0]) is plans[1]
-
-
-def test_long_contractions_are_planned_elsewhere() -> None:
-    """Their order may take milliseconds to find, so that it is searched on a thread, and kept."""
-    here = engine()
-    params = {"equation": "ij,jk,kl,lm,mn->in", "optimize": "auto"}
-    call = Call("einsum", (torch.ones(2, 2),) * 5, params)
-    here.measure(here.registry["einsum"], torch.float32)
-    assert here.prepare(call) is None
-    plan = here.plan(call)
-    assert here.prepare(call) is plan
+    plans = [here.prepare(other) for other in others]
+    assert None not in plans
+    assert len({id(each) for each in (plan, *plans)}) == 1 + len(others)
+    assert all(here.prepare(other) is each for other, each in zip(others, plans, strict=True))
+    double = call(operands=(x.double(), x.double()))
+    assert here.prepare(double) is None, "float64 is not measured yet"
+    plan = here.plan(double)
+    assert here.prepare(double) is plan
 
 
 def test_as_many_plans_as_there_is_room_for() -> None:
     """Plans that are kept do not fill the memory."""
     here = engine()
     x = torch.ones(1, 1)
-    first, *_ = [here.plan(matmul(x, x, deadline_ms=ms + 1)) for ms in range(MAX_PLANS)]
-    assert here.prepare(matmul(x, x, deadline_ms=1)) is first
+    plans = [here.plan(matmul(x, x, deadline_ms=ms + 1)) for ms in range(MAX_PLANS)]
+    assert here.prepare(matmul(x, x, deadline_ms=1)) is plans[0]
     last = here.plan(matmul(x, x, deadline_ms=MAX_PLANS + 1))
+    assert here.prepare(matmul(x, x, deadline_ms=1)) is not plans[0]
     assert here.prepare(matmul(x, x, deadline_ms=MAX_PLANS + 1)) is last
-    assert here.prepare(matmul(x, x, deadline_ms=1)) is not first
     assert len(here._plans) == 2
 
 
 def test_refusals_are_not_kept() -> None:
-    """A call that was refused has no plan."""
+    """A call that was refused has no plan, and is refused again."""
     here = engine()
     call = matmul(torch.ones(4, 3), torch.ones(3, 300))
     with pytest.raises(LimitExceededError):
         here.plan(call)
+    assert not here._plans
     with pytest.raises(LimitExceededError):
         here.prepare(call)
-    assert here._plans == {}
 
 
 def test_proof_comes_first() -> None:
@@ -161,7 +152,7 @@ def test_proof_comes_first() -> None:
 
 
 def failing(fail: Callable[[], object]) -> Engine:
-    """An engine whose one operation fails on two numbers and more."""
+    """Return an engine whose one operation fails on two numbers and more."""
     op: Op[Inferred] = Op(
         name="fail",
         summary="Fails.",
@@ -244,15 +235,15 @@ def test_warm_up() -> None:
 
 
 def test_warm_up_in_float32() -> None:
-    """A strategy that does not take float32 is measured when it is first asked for."""
-    here = failing(_raise(RuntimeError("a probe is small")))
+    """A strategy that does not take float32 is measured at its first call."""
+    here = failing(_raise(RuntimeError("a sample is small")))
     here.warm_up()
     assert {key[1] for key in here.planner.cost_model._rates} == {"fail"}
 
 
 def test_measured() -> None:
-    """An operation knows the dtypes in which its plans are ready at once."""
-    here = failing(_raise(RuntimeError("a probe is small")))
+    """Plans are ready at once in dtypes that were measured, for up to four operands."""
+    here = failing(_raise(RuntimeError("a sample is small")))
     op = here.registry["fail"]
     assert not here.plans_at_once(op.name, [Spec((2,), torch.int8)])
     here.measure(op, torch.int8)
@@ -264,10 +255,11 @@ def test_measured() -> None:
 
 
 def test_operands_stay_on_the_cpu() -> None:
-    """Operands that are on the device already are not copied."""
-    operands = (torch.ones(2),)
-    (moved,) = move(operands, host_devices("cpu").candidates("auto")[0])
-    assert moved is operands[0]
+    """Tensors that are on the device already are not copied."""
+    operands = (torch.ones(2), torch.ones(3))
+    moved = move(operands, host_devices("cpu").candidates("auto")[0])
+    assert len(moved) == 2
+    assert all(found is given for found, given in zip(moved, operands, strict=True))
 
 
 def test_operands_of_a_gpu() -> None:
@@ -278,7 +270,7 @@ def test_operands_of_a_gpu() -> None:
 
 
 def test_a_device_of_another_process_is_left_alone() -> None:
-    """It is planned for by what its owner has measured, and neither measured nor computed on."""
+    """It is planned with the rates of its device process, and neither measured nor computed on."""
     gpu = Device("cuda:0", "cuda", "", None, torch_device="cuda:0", has_process=True)
     here = engine(devices=(gpu, CPU))
     here.warm_up()
@@ -288,9 +280,9 @@ def test_a_device_of_another_process_is_left_alone() -> None:
     with pytest.raises(LookupError, match="cuda:0 is computed on by the process that owns it"):
         here.plan(call)
     own = replace(gpu, torch_device="cpu", has_process=False)
-    owner = engine(devices=(own,))
-    owner.measure_device(own)
-    here.planner.cost_model.update(owner.planner.cost_model.to_rows())
+    device_process = engine(devices=(own,))
+    device_process.measure_device(own)
+    here.planner.cost_model.update(device_process.planner.cost_model.to_rows())
     plan = here.plan(call)
     assert plan.device is gpu
     with pytest.raises(LookupError, match="cuda:0 is computed on by the process that owns it"):
@@ -303,16 +295,18 @@ def test_plans_of_a_lost_device_are_forgotten() -> None:
     here = engine(devices=(gpu, CPU))
     readiness = here.planner.devices.readiness
     call = matmul(torch.eye(2), torch.eye(2))
-    assert here.plan(call).device is gpu
-    readiness.lose("cuda:0", "it died", 1)
-    plan = here.prepare(call)
-    assert plan is not None
-    assert plan.device is CPU
+    plan = here.plan(call)
     assert here.prepare(call) is plan
-    readiness.regain("cuda:0")
-    plan = here.prepare(call)
-    assert plan is not None
     assert plan.device is gpu
+    readiness.lose("cuda:0", "it died", 1)
+    without = here.prepare(call)
+    assert without is not None
+    assert without.device is CPU
+    assert here.prepare(call) is without
+    readiness.regain("cuda:0")
+    again = here.prepare(call)
+    assert again is not None
+    assert again.device is gpu
 
 
 def test_devices_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:

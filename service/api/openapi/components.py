@@ -9,10 +9,10 @@ from typing import Any, Final
 from service.api.inference.openapi import errors as inference_errors
 from service.codecs import READERS, WRITERS
 from service.codecs.binary.npy import NpyCodec
+from service.codecs.media_types import JSON
 from service.core.call import OUTPUTS
 from service.core.dtypes import DTYPES
 from service.http.auth import is_open
-from service.http.negotiation import JSON
 from service.http.problems import problem_answers
 from service.registry import Op
 

@@ -24,6 +24,7 @@ from service.api.openapi.components import (
     query_parameters,
     ref,
 )
+from service.codecs.media_types import JSON
 from service.core.call import AUTO
 from service.examples import Example, compare_examples, examples, plan_examples
 from service.http import schemas
@@ -101,7 +102,7 @@ def describe_operation(op: Op[Any]) -> dict[str, Any]:
     success = {
         "description": "The result, what computed it, and how long each phase took.",
         "headers": answer_headers(),
-        "content": {"application/json": answer} | answer_content(),
+        "content": {JSON: answer} | answer_content(),
     }
     failures = {str(status): each for status, each in found["responses"].items()}
     return {
@@ -158,7 +159,7 @@ def _request(
             if example.op == op.name
         },
     }
-    content = {"application/json": body} | body_content(op)
+    content = {JSON: body} | body_content(op)
     return {
         "tags": ["operations"],
         "responses": problem_answers(400, 406, 413, 415, 422, 500, 503, 504),

@@ -158,13 +158,13 @@ class NpyCodec:
     def try_decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call | None:
-        """The call on the tensors of a short body."""
+        """Decode a short body."""
         return self.decode(body, op, context, query) if len(body) <= SHORT_BYTES else None
 
     def decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
-        """The call on the one tensor of a body."""
+        """Decode the one tensor of the body; the operation has to take a single operand."""
         names = op.operands if op.operands is not None else ("0",)
         if len(names) > 1:
             raise MissingFieldError(
@@ -179,7 +179,7 @@ class NpyCodec:
     def encode(
         self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
     ) -> HttpResponse:
-        """Return a file of the tensor; the envelope is in the headers."""
+        """Write a file of the tensor; the envelope is a header."""
         result = outcome.result
         header = write_header(describe(result.dtype), tuple(result.shape))
         payload = (header, to_bytes(result))

@@ -48,7 +48,7 @@ SUFFIX: Final = ".npy"
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ArchiveMember:
     """A file of the archive: `packed` bytes from `start` on, `size` bytes inflated."""
 
     name: str
@@ -59,7 +59,7 @@ class Member:
     size: int
 
 
-def read_members(body: Body, *, most: int) -> list[Member]:
+def read_members(body: Body, *, most: int) -> list[ArchiveMember]:
     """Return the members in the order of the directory, at most `most`. Nothing is inflated."""
     end = len(body) - END.size
     if end < 0:
@@ -71,7 +71,7 @@ def read_members(body: Body, *, most: int) -> list[Member]:
         _refuse("its directory is not where its end says, or continues in another file")
     if count > most:
         raise LimitExceededError(f"the archive has {count} members; the limit is {most}")
-    members: list[Member] = []
+    members: list[ArchiveMember] = []
     taken = []
     position = offset
     for _ in range(count):
@@ -90,7 +90,9 @@ def read_members(body: Body, *, most: int) -> list[Member]:
     return members
 
 
-def _read_entry(body: Body, position: int, end: int, directory: int) -> tuple[Member, int, int]:
+def _read_entry(
+    body: Body, position: int, end: int, directory: int
+) -> tuple[ArchiveMember, int, int]:
     """Return a member, the offset of its local header, and that of the next entry."""
     if position + ENTRY.size > end:
         _refuse("its directory ends within an entry")
@@ -115,7 +117,7 @@ def _read_entry(body: Body, position: int, end: int, directory: int) -> tuple[Me
     start = _find_data(body, offset, directory, raw)
     if start is None or start + packed > directory:
         _refuse(f"{quote(name)} is not where the directory says")
-    member = Member(name, method, checksum, start, packed, size)
+    member = ArchiveMember(name, method, checksum, start, packed, size)
     return member, offset, after + named + extra + comment
 
 
@@ -143,7 +145,7 @@ class NpzCodec:
     def decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
-        """The call on the members of a body, whose names are those of the operands."""
+        """Decode the members of the archive, which are named as the operands."""
         members = read_members(body, most=MAX_OPERANDS)
         total = sum(member.size for member in members)
         if total > context.max_body_bytes:
@@ -160,7 +162,7 @@ class NpzCodec:
         return call_from_slices(slices, op, context, query)
 
 
-def _read_member(body: Body, member: Member) -> tuple[TensorSlice, Buffer]:
+def _read_member(body: Body, member: ArchiveMember) -> tuple[TensorSlice, Buffer]:
     """Return the tensor of a member, and its buffer: the body itself if it is not deflated."""
     packed = memoryview(body)[member.start : member.start + member.packed]
     file = packed if member.method == STORED else _inflate(packed, member)
@@ -170,7 +172,7 @@ def _read_member(body: Body, member: Member) -> tuple[TensorSlice, Buffer]:
     return read_slice(file, f"the member {name}"), file
 
 
-def _inflate(packed: memoryview, member: Member) -> memoryview:
+def _inflate(packed: memoryview, member: ArchiveMember) -> memoryview:
     """Return the bytes of a deflated member; their count has to be that in the directory."""
     inflated = memoryview(bytearray(member.size))
     name = quote(member.name)

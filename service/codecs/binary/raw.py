@@ -23,7 +23,7 @@ class RawCodec:
     def encode(
         self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
     ) -> HttpResponse:
-        """Return the memory of the tensor, if it is contiguous; shape and dtype are headers."""
+        """Write the memory of the tensor, copied only if it is not contiguous."""
         data = to_bytes(outcome.result)
         texts = watch.stop()
         headers = envelope_headers(outcome, texts, envelope_json(outcome, texts, request_id))

@@ -186,13 +186,13 @@ class SafetensorsCodec:
     def try_decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call | None:
-        """The call on the tensors of a short body."""
+        """Decode a short body."""
         return self.decode(body, op, context, query) if len(body) <= SHORT_BYTES else None
 
     def decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
-        """The call on the tensors of a body, whose names are those of the operands."""
+        """Decode the tensors of the body, which are named as the operands."""
         text, slices = read_slices(body)
         if len(text) <= CACHED_HEADER_BYTES:
             header = _cached_header(text, op, context, tuple(query.items()))
@@ -203,7 +203,7 @@ class SafetensorsCodec:
     def encode(
         self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
     ) -> HttpResponse:
-        """Return a file of the tensor `result`; the envelope is JSON text among its metadata."""
+        """Write a file of the tensor `result`; the envelope is JSON text in its metadata."""
         data = to_bytes(outcome.result)
         texts = watch.stop()
         envelope = envelope_json(outcome, texts, request_id)

@@ -25,7 +25,7 @@ from service.codecs.base import (
 from service.codecs.binary.slices import CACHED_HEADER_BYTES
 from service.codecs.compression import pack
 from service.codecs.inference.request import DATATYPES, RESULT, ParsedRequest, read_request
-from service.codecs.json.writer import data_json
+from service.codecs.json.writer import ELEMENT_NS, data_json
 from service.codecs.media_types import BYTES, JSON
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output, Tensor
@@ -48,7 +48,7 @@ def _read_request_cached(
     return read_request(text, op, context, version, data_begin=data_begin)
 
 
-class Inference:
+class InferenceCodec:
     """Codec of one request. Models of the protocol are operations, their versions strategies."""
 
     __slots__ = ("_coding", "_header_bytes", "_id", "_is_binary", "_version")
@@ -70,24 +70,24 @@ class Inference:
 
     @property
     def media_type(self) -> str:
-        """The media type of the response, which the body selects."""
+        """That of the response, which the body selects."""
         return BYTES if self._is_binary else JSON
 
     @property
     def thread_bytes(self) -> int:
-        """The limit for JSON; none for binary data, which are not parsed."""
+        """The limit of JSON text; binary data have none, as they are not parsed."""
         text = self._header_bytes is None or self._header_bytes > THREAD_TEXT_BYTES
         return THREAD_TEXT_BYTES if text else UNBOUNDED_BYTES
 
     @property
     def element_ns(self) -> int:
-        """Approximate time to write an element; 0 for binary data."""
-        return 0 if self._is_binary else 30
+        """That of JSON text, and 0 for binary data."""
+        return 0 if self._is_binary else ELEMENT_NS
 
     def try_decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call | None:
-        """The call of a short body, of which no more than a short part is text."""
+        """Decode a short body, of which no more than a short part is text."""
         text = self._header_bytes is None or self._header_bytes > SHORT_TEXT_BYTES
         short_bytes = SHORT_TEXT_BYTES if text else SHORT_BYTES
         return self.decode(body, op, context, query) if len(body) <= short_bytes else None
@@ -95,15 +95,15 @@ class Inference:
     def decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
-        """The call that the body asks for; a ServiceError says why there is none."""
+        """Decode the body, which selects the format of the response. A query string is refused."""
         if query:
             raise UnknownFieldError(
                 f"the query string has {quote(next(iter(query)))}, which this protocol does not",
                 hint="write it into the parameters of the body",
             )
-        asked = self._read(body, op, context)
-        self._id, self._is_binary = asked.id, asked.is_binary
-        return asked.call(body, op, context)
+        parsed = self._read(body, op, context)
+        self._id, self._is_binary = parsed.id, parsed.is_binary
+        return parsed.call(body, op, context)
 
     def _read(self, body: Body, op: Op[Any], context: DecodeContext) -> ParsedRequest:
         """Return the parsed JSON of the body, from the cache if it is short and was read before."""
@@ -131,7 +131,7 @@ class Inference:
     def encode(
         self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
     ) -> HttpResponse:
-        """Return the whole answer; its version is the strategy that ran."""
+        """Write the response; the strategy that ran is the version of the model."""
         payload = self._payload(outcome.result)
         parameters = {"device": outcome.device}
         if outcome.warnings:

@@ -1,4 +1,4 @@
-"""JSON bodies and answers."""
+"""JSON requests and responses."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,8 +15,9 @@ from service.codecs.json.document import read_document, refuse_deep
 from service.codecs.json.fast_path import FAST_PATH_BYTES, plain_call, read_plain_body
 from service.codecs.json.operands import open_operand
 from service.codecs.json.parsers import read_large
-from service.codecs.json.writer import result_json
+from service.codecs.json.writer import ELEMENT_NS, result_json
 from service.codecs.json_pointer import escape, kind_of
+from service.codecs.media_types import JSON
 from service.codecs.query import read_query
 from service.codecs.request import Operand, build_call
 from service.core.call import Call, Outcome, Output
@@ -32,43 +33,41 @@ LONGEST: Final = 256
 # The most rows that the event loop reads: 0.3 ms.
 INLINE_ROWS: Final = 2048
 
-
-MEDIA_TYPE: Final = "application/json"
-CONTENT_TYPE: Final = (b"content-type", MEDIA_TYPE.encode())
+CONTENT_TYPE: Final = (b"content-type", JSON.encode())
 
 
 class JsonCodec:
     """application/json, as docs/formats.md describes it."""
 
-    media_type: Final = MEDIA_TYPE
+    media_type: Final = JSON
     thread_bytes: Final = THREAD_TEXT_BYTES
     dtypes: Final = ALL_DTYPES
-    element_ns: Final = 30
+    element_ns: Final = ELEMENT_NS
     has_outputs: Final = True
 
     def try_decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call | None:
-        """Return the call of a tiny body, or of one with few rows and no error in it."""
+        """Decode a small body, or one that has few rows and no error."""
         if len(body) <= FAST_PATH_BYTES:
             return self.decode(body, op, context, query)
         if len(body) > THREAD_TEXT_BYTES:
             return None
-        fields = read_large(body, op.operands, patience=INLINE_ROWS)
+        fields = read_large(body, op.operands, max_values=INLINE_ROWS)
         if fields is None:
             return None
         try:
             return _call(fields, op, context, query)
-        except RequestError:  # `decode` words it, on a thread
+        except RequestError:  # `decode` raises it again, on a thread
             return None
 
     def decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
-        """Return the call that a body asks for; a ServiceError says why there is none.
+        """Decode the body, by the first of three ways that can.
 
-        Three ways, each taking what the one before left: small plain bodies in one go, plain
-        documents without a check of each field, and everything else, errors included.
+        Small plain bodies are read in one pass, and plain documents without a check of each field.
+        The general way decodes all other bodies, and raises all errors.
         """
         plain = None if query else read_plain_body(body, op, context)
         if plain is not None:
@@ -84,7 +83,7 @@ class JsonCodec:
     def encode(
         self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
     ) -> HttpResponse:
-        """Return the answer, with the result in one of the forms of `OUTPUTS`."""
+        """Write the result in the form that `output` chooses."""
         payload = result_json(outcome.result, output)
         texts = watch.stop()
         head = b'{"op":"%b","result":' % outcome.op.encode()

@@ -91,17 +91,17 @@ def read_large(
     operands: Collection[str] | None,
     list_field: str = "operands",
     *,
-    patience: int = MAX_ARRAY_LENGTH,
+    max_values: int = MAX_ARRAY_LENGTH,
 ) -> dict[str, object] | None:
     """Return the fields of the document, read by simdjson, or None if it is not plain.
 
     `operands` names the fields that are operands; if None, the operands are the items of the list
-    in the field `list_field`. A document with more than `patience` values that become Python
+    in the field `list_field`. A document with more than `max_values` values that become Python
     objects, such as rows, is not plain either.
     """
     if body[: len(BOM)] == BOM:  # simdjson skips it
         return None
-    reader = _DocumentReader(patience)
+    reader = _DocumentReader(max_values)
     try:
         parser = _PARSERS.pop()
     except IndexError:

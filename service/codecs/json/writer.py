@@ -25,6 +25,8 @@ from service.core.response import Chunks
 SAFE: Final = 2**53 - 1
 CORNER_SIZE: Final = 4
 CHUNK_ELEMENTS: Final = 2**20
+# Time to write an element as text.
+ELEMENT_NS: Final = 30
 
 
 def result_json(tensor: Tensor, output: Output) -> Chunks:

@@ -78,5 +78,5 @@ def test_interrupted(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "enter", interrupt)
+    monkeypatch.setattr(command, "run_with_progress", interrupt)
     assert main(shlex.split(f"compare matmul {SMALL}")) == 130

@@ -8,7 +8,7 @@ import torch
 from service.cli.output import table_text
 from service.cli.tables import plan_table, race_table, sweep_table, verdict
 from service.compare import CompareOptions, Row
-from service.compare.report import host_line, quickest, rung_names
+from service.compare.report import host_line, quickest, strategy_labels
 from service.compare.sweep import Sweep
 from service.core.call import Spec
 from service.core.devices import host_devices
@@ -27,8 +27,8 @@ def test_the_fastest_agrees() -> None:
 
 def test_names() -> None:
     """The name of a row has its device if there are several devices."""
-    assert rung_names([SLOW, QUICK]) == ["loops", "torch"]
-    assert rung_names([QUICK, GPU]) == ["torch on cpu", "torch on cuda:0"]
+    assert strategy_labels([SLOW, QUICK]) == ["loops", "torch"]
+    assert strategy_labels([QUICK, GPU]) == ["torch on cpu", "torch on cuda:0"]
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,15 @@
 """The envelope of a response: its JSON, and its form in a header."""
 
 import json
-from typing import Any
 
 import pytest
 import torch
 
 from service.codecs.envelope import LONGEST_HEADER, envelope_headers, envelope_json, shorten
-from service.core.call import Outcome
-from service.core.timing import Timings
+from tests.unit.codecs.encoding import outcome_of, stopwatch_of
 
-TEXTS = Timings(compute_ns=1500).texts()
-
-
-def outcome(**fields: Any) -> Outcome:
-    """Return an outcome with these fields."""
-    given = {"op": "norm", "strategy": "torch", "device": "cpu", "threads": 2, "warm": False}
-    return Outcome(**{"result": torch.ones(2), **given, **fields})
+TEXTS = stopwatch_of(1500).stop()
+RESULT = torch.ones(2)
 
 
 @pytest.mark.parametrize("warnings", [(), ("careful", "\u20ac")])
@@ -25,7 +18,7 @@ def test_the_envelope_is_json(
     warnings: tuple[str, ...], explanation: dict[str, object] | None
 ) -> None:
     """It has all fields of a response but the result."""
-    made = outcome(warnings=warnings, explanation=explanation)
+    made = outcome_of(RESULT, warnings=warnings, explanation=explanation)
     envelope = json.loads(envelope_json(made, TEXTS, "id"))
     timing = envelope.pop("timing")
     assert timing["compute_ms"] == 0.0015
@@ -41,7 +34,7 @@ def test_the_envelope_is_json(
 
 def test_headers_have_the_envelope() -> None:
     """Strategy, device and timing have headers of their own, too."""
-    made = outcome()
+    made = outcome_of(RESULT)
     envelope = envelope_json(made, TEXTS, "id")
     headers = dict(envelope_headers(made, TEXTS, envelope))
     assert headers.pop(b"server-timing")

@@ -16,10 +16,10 @@ TWO = Spec((2,), torch.float32)
 
 def test_a_name_that_is_taken_meanwhile(tmp_path: Path) -> None:
     """The existing file stays, and the temporary one is removed."""
-    keep = ArrayFolder(tmp_path).keep("x.npy", "/output/store", overwrite=False)
+    target = ArrayFolder(tmp_path).store_target("x.npy", "/output/store", overwrite=False)
 
     def take() -> None:
-        with keep.create(TWO) as sink:
+        with target.create(TWO) as sink:
             sink[:] = 1
             (tmp_path / "x.npy").touch()
 
@@ -31,10 +31,10 @@ def test_a_name_that_is_taken_meanwhile(tmp_path: Path) -> None:
 
 def test_an_unfinished_result_is_removed(tmp_path: Path) -> None:
     """A name appears when the file is complete, or never."""
-    keep = ArrayFolder(tmp_path).keep("x.npy", "/output/store", overwrite=False)
+    target = ArrayFolder(tmp_path).store_target("x.npy", "/output/store", overwrite=False)
 
     def fail() -> None:
-        with keep.create(TWO):
+        with target.create(TWO):
             assert not (tmp_path / "x.npy").exists()
             raise RuntimeError
 
@@ -45,10 +45,10 @@ def test_an_unfinished_result_is_removed(tmp_path: Path) -> None:
 
 def test_a_full_disk(tmp_path: Path) -> None:
     """A result without space on the disk is refused before it is computed into a file."""
-    keep = ArrayFolder(tmp_path).keep("x.npy", "/output/store", overwrite=False)
+    target = ArrayFolder(tmp_path).store_target("x.npy", "/output/store", overwrite=False)
     with (
         pytest.raises(ArrayUnavailableError, match="cannot be stored: ") as caught,
-        keep.create(Spec((2**57,), torch.float32)),
+        target.create(Spec((2**57,), torch.float32)),
     ):
         pytest.fail("there is no room for it")
     assert caught.value.places[0].pointer == "/output/store"

@@ -18,6 +18,7 @@ from service.core.dtypes import DTYPES, parse_dtype
 from service.errors import MalformedBodyError, MissingFieldError, ServiceError, UnknownDtypeError
 from service.operations import REGISTRY
 from tests.rigs.request_bodies import IN_NUMPY, bits_of, npy, npy_of, tensor_of
+from tests.unit.codecs.encoding import encode
 
 CODEC = NpyCodec()
 CONTEXT = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
@@ -57,7 +58,7 @@ def test_every_version_is_read(version: tuple[int, int]) -> None:
 def test_what_is_written_numpy_loads(name: str, shape: tuple[int, ...]) -> None:
     """The data begin at a multiple of 64 bytes."""
     tensor = tensor_of(name, shape)
-    header, data = CODEC.result(tensor, "nested")
+    header, data = encode(CODEC, tensor).chunks
     assert len(header) % 64 == 0
     found = np.load(io.BytesIO(bytes(header) + bytes(data)), allow_pickle=False)
     assert (found.dtype, found.shape) == (DTYPES[name].numpy, shape)

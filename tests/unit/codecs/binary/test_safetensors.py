@@ -13,9 +13,7 @@ from safetensors.torch import load
 
 from service.codecs import DecodeContext
 from service.codecs.binary.safetensors import SafetensorsCodec, read_slices
-from service.core.call import Outcome
 from service.core.dtypes import DTYPES, parse_dtype
-from service.core.timing import Timings
 from service.errors import (
     DuplicateKeyError,
     LimitExceededError,
@@ -34,6 +32,7 @@ from tests.rigs.request_bodies import (
     safetensors_of,
     tensor_of,
 )
+from tests.unit.codecs.encoding import encode
 
 CODEC = SafetensorsCodec()
 CONTEXT = DecodeContext(max_elements=2**24, dtype=parse_dtype("float32"), max_deadline_ms=1000)
@@ -44,13 +43,6 @@ BYTE = b'{"dtype":"U8","shape":[1],"data_offsets":[0,1]}'
 def operands(body: bytes, op: str = "broadcast", **query: str) -> tuple[torch.Tensor, ...]:
     """Return the operands of a call on that body."""
     return CODEC.decode(bytearray(body), REGISTRY[op], CONTEXT, query).operands
-
-
-def outcome(result: torch.Tensor, **fields: Any) -> Outcome:
-    """Return the outcome of a product."""
-    return Outcome(
-        op="matmul", result=result, strategy="torch", device="cpu", threads=1, warm=True, **fields
-    )
 
 
 @pytest.mark.parametrize("name", IN_SAFETENSORS)
@@ -68,7 +60,7 @@ def test_what_the_package_writes_is_read_bit_for_bit(name: str, shape: tuple[int
 def test_what_is_written_the_package_reads(name: str, shape: tuple[int, ...]) -> None:
     """The tensor is aligned to 8 bytes; the metadata hold the envelope."""
     tensor = tensor_of(name, shape)
-    answer = CODEC.answer(outcome(tensor), CODEC.result(tensor, "nested"), Timings(), "id")
+    answer = encode(CODEC, tensor)
     body = b"".join(answer.chunks)
     found = load(body)["result"]
     assert (found.dtype, tuple(found.shape)) == (tensor.dtype, shape)

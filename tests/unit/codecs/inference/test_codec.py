@@ -11,13 +11,13 @@ import torch
 from service.codecs import DecodeContext
 from service.codecs.binary.slices import CACHED_HEADER_BYTES
 from service.codecs.inference import codec as module
-from service.codecs.inference.codec import SHORT_TEXT_BYTES, Inference
+from service.codecs.inference.codec import SHORT_TEXT_BYTES, InferenceCodec
+from service.codecs.json.writer import ELEMENT_NS
 from service.codecs.media_types import BYTES, JSON
-from service.core.call import Outcome
 from service.core.dtypes import DTYPES
-from service.core.timing import Timings
 from service.errors import MalformedBodyError, UnknownFieldError
 from service.operations import REGISTRY
+from tests.unit.codecs.encoding import encode
 
 CONTEXT = DecodeContext(max_elements=10_000, dtype=DTYPES["float32"], max_deadline_ms=1000)
 NORM = REGISTRY["norm"]
@@ -30,10 +30,9 @@ def header(**fields: object) -> bytes:
     return orjson.dumps({**fields, "inputs": [INPUT]})
 
 
-def response(codec: Inference, result: torch.Tensor, **fields: Any) -> tuple[Any, bytes]:
+def response(codec: InferenceCodec, result: torch.Tensor, **fields: Any) -> tuple[Any, bytes]:
     """Return the JSON of a response and the bytes after it."""
-    made = Outcome("norm", result, "torch", "cpu", 1, True, **fields)
-    encoded = codec.answer(made, codec.result(result, "nested"), Timings(), "id")
+    encoded = encode(codec, result, **fields)
     body = b"".join(encoded.chunks)
     length = int(dict(encoded.headers).get(b"inference-header-content-length", len(body)))
     return json.loads(body[:length]), body[length:]
@@ -44,7 +43,7 @@ def response(codec: Inference, result: torch.Tensor, **fields: Any) -> tuple[Any
 def test_each_request_has_its_own_id(number: str | None, padding: int) -> None:
     """With short headers, which are cached, and with long ones."""
     text = header(**({} if number is None else {"id": number})) + b" " * padding
-    codec = Inference("auto", len(text))
+    codec = InferenceCodec("auto", len(text))
     (x,) = codec.decode(text + DATA, NORM, CONTEXT).operands
     assert x.tolist() == [3, 4]
     answer, rest = response(codec, torch.ones(1))
@@ -57,7 +56,7 @@ def test_a_header_is_parsed_once_for_all_ids() -> None:
     module._read_request_cached.cache_clear()
     for number in range(5):
         text = header(id=str(number))
-        Inference("auto", len(text)).decode(text + DATA, NORM, CONTEXT)
+        InferenceCodec("auto", len(text)).decode(text + DATA, NORM, CONTEXT)
     assert module._read_request_cached.cache_info().misses == 1
 
 
@@ -65,22 +64,22 @@ def test_a_header_is_parsed_once_for_all_ids() -> None:
 def test_a_length_beyond_the_body_is_refused(length: int) -> None:
     """The body begins with JSON of that length."""
     with pytest.raises(MalformedBodyError, match="Inference-Header-Content-Length"):
-        Inference("auto", length).decode(header() + DATA, NORM, CONTEXT)
+        InferenceCodec("auto", length).decode(header() + DATA, NORM, CONTEXT)
 
 
 def test_a_query_string_is_refused() -> None:
     """The parameters are in the body."""
     with pytest.raises(UnknownFieldError, match="'dim'"):
-        Inference("auto").decode(header(), NORM, CONTEXT, {"dim": "0"})
+        InferenceCodec("auto").decode(header(), NORM, CONTEXT, {"dim": "0"})
 
 
 def test_a_response_in_json() -> None:
     """Integers are numbers of any size, and warnings one text."""
-    codec = Inference("auto")
+    codec = InferenceCodec("auto")
     codec.decode(
         orjson.dumps({"inputs": [{**INPUT, "parameters": None, "data": [3, 4]}]}), NORM, CONTEXT
     )
-    assert (codec.media_type, codec.element_ns) == (JSON, 30)
+    assert (codec.media_type, codec.element_ns) == (JSON, ELEMENT_NS)
     answer, _ = response(codec, torch.tensor([[2**60, 1]]), warnings=("one", "two"))
     assert answer == {
         "model_name": "norm",
@@ -93,7 +92,7 @@ def test_a_response_in_json() -> None:
 def test_a_response_with_binary_data() -> None:
     """The JSON has their size."""
     text = header(parameters={"binary_data_output": True})
-    codec = Inference("auto", len(text))
+    codec = InferenceCodec("auto", len(text))
     codec.decode(text + DATA, NORM, CONTEXT)
     assert (codec.media_type, codec.element_ns) == (BYTES, 0)
     answer, rest = response(codec, torch.tensor([3.0, 4.0]))
@@ -108,12 +107,12 @@ def test_long_text_is_decoded_on_a_thread() -> None:
         {"inputs": [{**INPUT, "shape": [5000], "parameters": None, "data": values}]}
     )
     assert len(text) > SHORT_TEXT_BYTES
-    assert Inference("auto").try_decode(text, NORM, CONTEXT) is None
+    assert InferenceCodec("auto").try_decode(text, NORM, CONTEXT) is None
     text = orjson.dumps(
         {"inputs": [{**INPUT, "shape": [5000], "parameters": {"binary_data_size": 20_000}}]}
     )
     body = text + np.array(values, np.float32).tobytes()
-    call = Inference("auto", len(text)).try_decode(body, NORM, CONTEXT)
+    call = InferenceCodec("auto", len(text)).try_decode(body, NORM, CONTEXT)
     assert call is not None
     assert call.operands[0].tolist() == values
-    assert Inference("auto").thread_bytes < Inference("auto", len(text)).thread_bytes
+    assert InferenceCodec("auto").thread_bytes < InferenceCodec("auto", len(text)).thread_bytes

@@ -8,12 +8,13 @@ import torch
 
 from service.codecs.base import THREAD_TEXT_BYTES
 from service.codecs.json import fast_path
-from service.codecs.json.codec import GLANCE_ROWS
+from service.codecs.json.codec import INLINE_ROWS, JOINED_BYTES
 from service.codecs.json.parsers import LARGE_BYTES
 from service.core.call import Outcome
-from service.core.timing import Timings, timing_json
+from service.core.timing import PHASES
 from service.operations.matmul.strategies import op as matmul
 from service.operations.norm.strategies import op as norm
+from tests.unit.codecs.encoding import stopwatch_of
 from tests.unit.codecs.json.decoding import (
     CODEC,
     CONTEXT,
@@ -73,10 +74,10 @@ OUTCOME = Outcome("norm", torch.tensor([1.5, 2.0]), "torch", "cpu", 2, True, ("c
 
 def test_an_answer_holds_the_payload_and_the_envelope() -> None:
     """The fields are those of the contract, in that order."""
-    payload = CODEC.result(OUTCOME.result, "nested")
-    answer = orjson.loads(
-        b"".join(CODEC.answer(OUTCOME, payload, Timings(compute_ns=1500), "id-1").chunks)
-    )
+    watch = stopwatch_of(1500)
+    response = CODEC.encode(OUTCOME, "nested", watch, "id-1")
+    (text,) = response.chunks
+    answer = orjson.loads(text)
     assert list(answer) == [
         "op",
         "result",
@@ -90,14 +91,33 @@ def test_an_answer_holds_the_payload_and_the_envelope() -> None:
     assert answer["result"] == {"shape": [2], "dtype": "float32", "data": [1.5, 2.0]}
     assert (answer["strategy"], answer["device"]) == ("torch", "cpu")
     assert (answer["warnings"], answer["request_id"]) == (["careful"], "id-1")
-    phases = orjson.loads(b"{%b}" % timing_json(Timings(compute_ns=1500).texts()))
-    assert answer["timing"] == phases | {"threads": 2, "warm": True, "lane": "inline"}
+    phases = {f"{name}_ms": ns / 1e6 for name, ns in zip(PHASES, watch.phases, strict=True)}
+    assert phases["compute_ms"] == 0.0015
+    total = {"total_ms": sum(watch.phases) / 1e6}
+    rest = {"threads": 2, "warm": True, "executor": "inline"}
+    assert answer["timing"] == phases | total | rest
+    headers = dict(response.headers)
+    assert headers.keys() == {b"content-type", b"content-length", b"server-timing"}
+    assert headers[b"content-type"] == b"application/json"
+    assert headers[b"content-length"] == str(len(text)).encode()
+    assert b"compute;dur=0.0015," in headers[b"server-timing"]
+
+
+def test_a_long_answer_is_not_joined() -> None:
+    """Joining it would cost a copy; the chunks are those of the text."""
+    outcome = replace(OUTCOME, result=torch.ones(JOINED_BYTES))
+    response = CODEC.encode(outcome, "nested", stopwatch_of(), "id")
+    assert len(response.chunks) > 1
+    text = b"".join(response.chunks)
+    assert dict(response.headers)[b"content-length"] == str(len(text)).encode()
+    assert orjson.loads(text)["result"]["data"] == [1.0] * JOINED_BYTES
 
 
 def test_an_explanation_stands_under_the_name_of_the_operation() -> None:
     """Such as the one of `broadcast`."""
     outcome = replace(OUTCOME, explanation={"axes": ({"axis": -1},)})
-    answer = orjson.loads(b"".join(CODEC.answer(outcome, (b"{}",), Timings(), "id").chunks))
+    response = CODEC.encode(outcome, "nested", stopwatch_of(), "id")
+    answer = orjson.loads(b"".join(response.chunks))
     assert answer["norm"] == {"axes": [{"axis": -1}]}
 
 
@@ -124,9 +144,9 @@ def test_try_decode_and_decode_give_the_same_call(fields: bytes) -> None:
         pytest.param(MODERATE % b', "dtype": "int9"', id="wrong"),
         pytest.param(b'{"a": [1, 2' + PADDING, id="no JSON"),
         pytest.param(b"\xef\xbb\xbf" + MODERATE % b"", id="byte order mark"),
-        pytest.param(b'{"a": [%b[1]], "b": [[1]]}' % (b"[1]," * GLANCE_ROWS), id="many rows"),
-        pytest.param(b'{"a": 1, "b": 1, "x": [%b1]}' % (b"1," * GLANCE_ROWS), id="a long list"),
-        pytest.param(b'{"a": "%b", "b": 1}' % (b"[" * GLANCE_ROWS), id="brackets in a word"),
+        pytest.param(b'{"a": [%b[1]], "b": [[1]]}' % (b"[1]," * INLINE_ROWS), id="many rows"),
+        pytest.param(b'{"a": 1, "b": 1, "x": [%b1]}' % (b"1," * INLINE_ROWS), id="a long list"),
+        pytest.param(b'{"a": "%b", "b": 1}' % (b"[" * INLINE_ROWS), id="brackets in a word"),
         pytest.param(MODERATE % b"" + b" " * THREAD_TEXT_BYTES, id="long"),
     ],
 )

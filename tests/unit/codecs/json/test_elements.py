@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.codecs.json.parsers import LARGE_BYTES
+from service.codecs.json.writer import result_json
 from service.codecs.tensor_bytes import from_bytes, to_bytes
 from service.core.call import Tensor
 from service.core.dtypes import DTYPES
@@ -247,7 +248,7 @@ def test_every_result_can_be_sent_back_bit_for_bit(
     if dtype.kind == "bool":
         data = bytearray(byte & 1 for byte in data)
     x = from_bytes(data, dtype, shape, "/x")
-    body = b'{"x": %b}%b' % (b"".join(CODEC.result(x, output)), padding)
+    body = b'{"x": %b}%b' % (b"".join(result_json(x, output)), padding)
     call = CODEC.decode(body, norm, OPERAND_CONTEXT)
     assert bits(call.operands[0]) == bits(x)
     assert output != "base64" or to_bytes(call.operands[0]) == data

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from service.codecs import DecodeContext
 from service.codecs.json.codec import take_operands
 from service.codecs.json.document import read_document
-from service.codecs.json.fast_path import SMALL_BYTES, plain_call, read_quick
+from service.codecs.json.fast_path import FAST_PATH_BYTES, plain_call, read_plain_body
 from service.codecs.request import build_call
 from service.core.dtypes import DTYPES
 from service.operations import REGISTRY
@@ -51,7 +51,7 @@ def matrices(draw: st.DrawFn) -> list[list[float]]:
 def test_both_paths_give_the_same_call(operands: list[Any], fields: dict[str, str]) -> None:
     """The tensors are equal bit for bit."""
     body = orjson.dumps(fields | {"operands": operands})
-    fast = read_quick(body, EINSUM, CONTEXT)
+    fast = read_plain_body(body, EINSUM, CONTEXT)
     document = read_document(body, None, CONTEXT)
     general = build_call(EINSUM, document, take_operands(document, EINSUM, CONTEXT), CONTEXT)
     assert fast is not None
@@ -88,12 +88,12 @@ def test_both_paths_give_the_same_call(operands: list[Any], fields: dict[str, st
         pytest.param(EINSUM, b'{"operands": [[1]]}', id="a field missing"),
         pytest.param(EINSUM, b'{"operands": {}, "equation": "i"}', id="operands of no list"),
         pytest.param(NORM, b'{"x": [%b]}' % b",".join([b"1"] * 101), id="too many elements"),
-        pytest.param(NORM, b'{"x": [1]%b}' % (b" " * SMALL_BYTES), id="a large body"),
+        pytest.param(NORM, b'{"x": [1]%b}' % (b" " * FAST_PATH_BYTES), id="a large body"),
     ],
 )
 def test_other_requests_are_left_to_the_general_path(op: Op[Any], body: bytes) -> None:
     """Errors are raised by the general path alone."""
-    assert read_quick(body, op, CONTEXT) is None
+    assert read_plain_body(body, op, CONTEXT) is None
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_other_requests_are_left_to_the_general_path(op: Op[Any], body: bytes) -
 )
 def test_tight_limits_are_left_to_the_general_path(context: DecodeContext) -> None:
     """A limit that a small matrix may exceed is checked there."""
-    assert read_quick(orjson.dumps(PAIR), MATMUL, context) is None
+    assert read_plain_body(orjson.dumps(PAIR), MATMUL, context) is None
 
 
 @pytest.mark.parametrize(

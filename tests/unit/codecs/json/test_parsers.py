@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from service.codecs.json import parsers
 from service.codecs.json.document import read_document
+from service.codecs.json.writer import result_json
 from service.core.dtypes import DTYPES
 from service.errors import ServiceError
 from service.operations.matmul.strategies import op as matmul
 from service.operations.norm.strategies import op as norm
 from service.registry import Op
 from tests.unit.codecs.json.decoding import (
-    CODEC,
     CONTEXT,
     PADDING,
     decode,
@@ -105,7 +105,7 @@ def ending(body: bytes, op: Op[Any]) -> object:
     except ServiceError as error:
         return (error.code, error.places)
     return (
-        [(x.dtype, x.shape, b"".join(CODEC.result(x, "base64"))) for x in call.operands],
+        [(x.dtype, x.shape, b"".join(result_json(x, "base64"))) for x in call.operands],
         call.params,
         call.warnings,
     )
