@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from starlette.responses import Response
+from starlette.types import Message
 
 from service.api.events import RaceEvents, RaceResponse
 from service.core.response import HttpResponse
@@ -108,4 +109,21 @@ async def test_a_client_that_leaves_before_the_stream_cancels_its_race() -> None
         coming.cancel()
         with pytest.raises(asyncio.CancelledError):
             await coming
+        assert racing.cancelled()
+
+
+async def test_a_client_that_leaves_within_the_stream_cancels_its_race() -> None:
+    """The race is cancelled when the stream ends, whatever ended it."""
+    async with race() as racing:
+        response = await RaceEvents("r-1").response(racing, at_once=True)
+        started = asyncio.Event()
+
+        async def receive() -> Message:
+            await started.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            started.set()
+
+        await response({"type": "http", "method": "POST"}, receive, send)
         assert racing.cancelled()
