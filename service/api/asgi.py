@@ -1,6 +1,6 @@
 """Requests of the pipeline as ASGI: bodies received, responses sent.
 
-Everything that turns ASGI or Starlette into the pipeline's own values, or back, is here.
+ASGI and Starlette are converted to values of the pipeline, and back, in this module alone.
 """
 
 import asyncio
