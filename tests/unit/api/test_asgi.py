@@ -9,7 +9,8 @@ from starlette.types import Message, Receive
 
 from service.api.asgi import read_body, unless_disconnected
 from service.errors import BodyTooLargeError, MalformedJsonError, OutOfMemoryError
-from service.pipeline.request import OperationEndpoint, PipelineRequest
+from service.pipeline.operation import OperationEndpoint
+from service.pipeline.request import PipelineRequest
 from tests.rigs.laboratory import Lab, laboratory
 
 CHUNKS = (b'{"a": ', b"[1]", b"}")
