@@ -22,10 +22,10 @@ def add_instruments(metrics: Metrics, service: Service) -> None:
         metrics.counter("worker_ends", about, lambda: sum(pool.exits for pool in workers))
     for device, process in service.device_processes.items():
         about = "Processes of a device that died, or were replaced."
-        metrics.counter("owner_ends", about, partial(getattr, process, "exits"), device=device)
+        metrics.counter("owner_ends", about, partial(_exits, process), device=device)
         about = "1 if calls can have the device."
         metrics.gauge("device_ready", about, partial(is_ready, device), device=device)
-        calls = partial(getattr, process, "active_calls")
+        calls = partial(_active_calls, process)
         metrics.gauge("device_calls", "Calls that run or wait there.", calls, device=device)
     held = "Bytes of bodies that are received or worked on."
     metrics.gauge("bytes_in_flight", held, lambda: service.inflight.held)
@@ -37,7 +37,7 @@ def add_instruments(metrics: Metrics, service: Service) -> None:
     ):
         if pool is None:  # without worker processes
             continue
-        calls = partial(getattr, pool, "active_calls")
+        calls = partial(_active_calls, pool)
         metrics.gauge("calls_inside", "Calls that run or wait.", calls, executor=name)
         metrics.gauge("slots", "Calls that can run at once.", partial(int, slots), executor=name)
         room = partial(int, settings.queue)
