@@ -6,8 +6,9 @@ and in the event loop, on a thread or in a worker process. `service.pipeline.dis
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, replace
 from itertools import count
 from time import perf_counter_ns
 from typing import Any, Final
@@ -75,7 +76,7 @@ class Negotiated:
     version: str = ""
 
 
-class PipelineRequest:
+class PipelineRequest(ABC):
     """One request on its way through the pipeline: what requests of every kind have in common.
 
     It is prepared (`prepare`: decoded, and planned), and then run (`run`). `hold` counts its body
@@ -190,21 +191,21 @@ class PipelineRequest:
         negotiated = self.negotiated
         return negotiated.reader.decode(self.body, negotiated.op, self.context, self.fields)
 
+    @abstractmethod
     def decoding_pool(self) -> ProcessPool | None:
         """Return the worker processes that are to decode the body, too; None if it is done here."""
-        raise NotImplementedError
 
+    @abstractmethod
     def prepare(self) -> None:
         """Decode the body, and plan the call, on a thread or in a worker process."""
-        raise NotImplementedError
 
+    @abstractmethod
     def choose_executor(self) -> AnyExecutor:
         """Return the executor of a prepared request."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self) -> HttpResponse:
         """Compute, and encode the response of a prepared request."""
-        raise NotImplementedError
 
     def message(self) -> WorkerRequest:
         """Return the message to a worker process, which gets the body beside it."""
