@@ -7,8 +7,8 @@ and in the event loop, on a thread or in a worker process. `service.pipeline.dis
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import count
 from time import perf_counter_ns
 from typing import Any, Final
