@@ -32,7 +32,7 @@ class OperationEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class NegotiatedOperation(Negotiated):
-    """What the head of a request of an operation settles."""
+    """Operation and formats that the head of a request settles."""
 
     def begin(self, request_id: str, length: int = 0) -> "OperationRequest":
         """Return a request with a buffer for a body of `length` bytes.
