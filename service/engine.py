@@ -162,7 +162,7 @@ class Engine:
         )
 
     def _writes_to_store(self, call: Call) -> bool:
-        """Return whether the result need not be held in memory here."""
+        """Return whether the result may be written to a file instead of held in memory."""
         summary = call.output == "summary" and self.scratch is not None
         return summary or isinstance(call.output, StoreTarget)
 
@@ -255,7 +255,7 @@ def move(operands: Sequence[Tensor], device: Device) -> list[Tensor]:
 
 
 def is_exhausted(error: BaseException) -> bool:
-    """Return whether memory has run out, which torch says in words."""
+    """Return whether memory has run out, which torch states in the message of its error."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in EXHAUSTED)

@@ -25,7 +25,8 @@ from tests.rigs.paths import ROOT
 from tests.rigs.waiting import until
 
 SERVICE: Final = ROOT / "service"
-WEB = {"fastapi", "starlette", "uvicorn", "pydantic", "httpx"}
+FRAMEWORKS: Final = {"fastapi", "starlette", "uvicorn"}
+WEB: Final = FRAMEWORKS | {"pydantic", "httpx"}
 # Packages that must stay out, and the modules that do without them.
 LIGHT = {
     "torch, numpy and the web": (
@@ -37,6 +38,10 @@ LIGHT = {
     "the web": (
         WEB,
         ("core.dtypes", "registry", "operations", "codecs", "planning.planner", "engine"),
+    ),
+    "the web framework": (
+        FRAMEWORKS,
+        ("http.problems", "observability.metrics", "observability.record", "pipeline.service"),
     ),
 }
 
@@ -69,7 +74,6 @@ def test_modules_do_without(packages: set[str], modules: tuple[str, ...]) -> Non
     assert packages.isdisjoint(name.partition(".")[0] for name in loaded)
 
 
-FRAMEWORKS: Final = {"fastapi", "starlette", "uvicorn"}
 WORKERS: Final = ("service.pipeline.worker", "service.pipeline.device_worker")
 
 

@@ -132,7 +132,7 @@ def _operation(op: Op[Any]) -> str:
             for param in op.params
         ]
         lines.append("")
-    lines += ["| strategy | dtypes on CPU | on CUDA |", "| --- | --- | --- |"]
+    lines += ["| strategy | what it does | dtypes on CPU | on CUDA |", "| --- | --- | --- | --- |"]
     lines += [_row(strategy) for strategy in op.strategies.values()]
     lines += ["", f"`auto`: {', '.join(f'`{name}`' for name in op.auto)}.", ""]
     for strategy in op.strategies.values():

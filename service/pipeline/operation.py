@@ -32,7 +32,7 @@ class OperationEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class NegotiatedOperation(Negotiated):
-    """An operation and the formats of body and answer, settled by the head of a request."""
+    """Operation and formats that the head of a request settles."""
 
     def begin(self, request_id: str, length: int = 0) -> "OperationRequest":
         """Return a request with a buffer for a body of `length` bytes.

@@ -43,6 +43,16 @@ def test_an_unfinished_result_is_removed(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_without_a_name(tmp_path: Path) -> None:
+    """The file of a scratch target is read while it exists, and removed after use."""
+    with ArrayFolder(tmp_path).scratch().create(TWO) as sink:
+        sink[:] = [3, 4]
+        array = sink.read()
+        assert len(list(tmp_path.iterdir())) == 1
+    assert not list(tmp_path.iterdir())
+    assert array.tolist() == [3, 4]
+
+
 def test_a_full_disk(tmp_path: Path) -> None:
     """A result without space on the disk is refused before it is computed into a file."""
     target = ArrayFolder(tmp_path).store_target("x.npy", "/output/store", overwrite=False)

@@ -12,13 +12,7 @@ from service.core.dtypes import BOOL, DTYPES, NUMBERS
 from service.operations import REGISTRY
 from service.registry import Inferred, Op, Param, Registry, Work
 from service.settings import Settings
-from tools.reference import (
-    errors_page,
-    generated_files,
-    main,
-    operations_page,
-    settings_page,
-)
+from tools.reference import errors_page, generated_files, main, operations_page, settings_page
 
 ROOT = Path(__file__).parents[3]
 FILES = ("docs/operations.md", "docs/settings.md", "docs/errors.md", "docs/images/layers.svg")
@@ -139,9 +133,21 @@ def test_errors_page() -> None:
     assert "\n\n422: Operand shapes do not fit.\n\n" in page
 
 
-def test_generated_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each page is generated from the registry, the settings or the errors."""
-    monkeypatch.chdir(ROOT)
+def test_generated_files(folder: Path) -> None:
+    """Each file has the text of its generator."""
     found = generated_files(REGISTRY)
-    assert tuple(map(str, found)) == FILES
+    assert found.keys() == set(map(Path, FILES))
     assert found[Path("docs/operations.md")] == operations_page(REGISTRY)
+    assert found[Path("docs/settings.md")] == settings_page()
+    assert found[Path("docs/errors.md")] == errors_page()
+
+
+def test_rows_have_as_many_cells_as_their_header() -> None:
+    """Cells beyond the header would not be shown."""
+    rows = [line for line in operations_page(REGISTRY).splitlines() if line.startswith("| ")]
+    columns = 0
+    for row, following in zip(rows, [*rows[1:], ""], strict=True):
+        cells = row.replace("\\|", "").count("|")
+        if following.startswith("| ---"):
+            columns = cells
+        assert cells == columns, row

@@ -12,6 +12,7 @@ from service.codecs.json.codec import INLINE_ROWS, JOINED_BYTES
 from service.codecs.json.parsers import LARGE_BYTES
 from service.core.call import Outcome
 from service.core.timing import PHASES
+from service.errors import DuplicateKeyError
 from service.operations.matmul.strategies import op as matmul
 from service.operations.norm.strategies import op as norm
 from tests.unit.codecs.encoding import stopwatch_of
@@ -67,6 +68,17 @@ def test_operands_of_a_list_are_read_one_by_one(padding: bytes) -> None:
     call = decode(body + padding, LISTED)
     assert [x.tolist() for x in call.operands] == [[1, 2], [[3, 4]], 5, [6]]
     assert call.params["dim"] == (0,)
+
+
+@pytest.mark.parametrize("padding", [b"", PADDING], ids=["small", "large"])
+def test_fields_of_the_query_string_are_joined(padding: bytes) -> None:
+    """The call is that of a body with all fields; a field in both places is refused."""
+    body = b'{"a": [[1]], "b": [[2]], "dtype": "int8"}' + padding
+    call = CODEC.decode(body, matmul, CONTEXT, {"strategy": "loops", "deadline_ms": "7"})
+    assert (call.strategy, call.deadline_ms) == ("loops", 7)
+    assert {x.dtype for x in call.operands} == {torch.int8}
+    with pytest.raises(DuplicateKeyError, match="'dtype' stands in the body and in the query"):
+        CODEC.decode(body, matmul, CONTEXT, {"strategy": "loops", "dtype": "int8"})
 
 
 OUTCOME = Outcome("norm", torch.tensor([1.5, 2.0]), "torch", "cpu", 2, True, ("careful",))
