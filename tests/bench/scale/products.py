@@ -168,7 +168,7 @@ def measure(
             "SERVICE_SLOTS": "1",
             "SERVICE_THREADS": str(workers),
         }
-        server = stack.enter_context(started("service", None, **settings))
+        server = stack.enter_context(started("service", None, None, **settings))
         url = f"http://127.0.0.1:{server.port}"
         http = stack.enter_context(httpx.Client(base_url=url, timeout=2 * DEADLINE_S))
         cluster = stack.enter_context(Client(local.address, set_as_default=False))
