@@ -59,7 +59,7 @@ class Engine:
         self._measured.add((op.name, dtype))
 
     def measure_device(self, device: Device) -> None:
-        """Measure all that a device can be asked for."""
+        """Measure every strategy and dtype of a device."""
         for op in self.registry.values():
             for strategy in op.strategies.values():
                 for dtype in strategy.dtypes_on(device.kind):
@@ -162,7 +162,7 @@ class Engine:
         )
 
     def _writes_to_store(self, call: Call) -> bool:
-        """Whether the result can do without being held here."""
+        """Return whether the result need not be held in memory here."""
         summary = call.output == "summary" and self.scratch is not None
         return summary or isinstance(call.output, StoreTarget)
 
@@ -217,7 +217,7 @@ class Engine:
         return result
 
     def _run_on(self, cluster: Cluster, call: Call, plan: Plan, watch: Stopwatch) -> Tensor:
-        """The result by a cluster, whose strategies take and give arrays in blocks."""
+        """Return the result of a cluster, whose strategies take and return arrays in blocks."""
         deadline_s = (call.deadline_ms or self.planner.limits.deadline_ms) / 1000
         blocks: Any = cluster.to_blocks(call.operands)
         watch.lap(UPLOAD)
@@ -255,7 +255,7 @@ def move(operands: Sequence[Tensor], device: Device) -> list[Tensor]:
 
 
 def is_exhausted(error: BaseException) -> bool:
-    """Whether memory has run out: torch says so in words."""
+    """Return whether memory has run out, which torch says in words."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in EXHAUSTED)
@@ -269,7 +269,7 @@ def store(output: StoreTarget, result: Tensor) -> Tensor:
 
 
 def out_of_memory(plan: Plan) -> OutOfMemoryError:
-    """The error to raise for one of torch's or numpy's, when what can be freed has been."""
+    """Free what can be freed, and return the error for one of torch's or numpy's."""
     gc.collect()
     torch.cuda.empty_cache()
     return OutOfMemoryError(

@@ -119,7 +119,11 @@ async def test_a_device_process_loads_no_web_framework(
     known = CostModel.from_rows([*cost_model.to_rows(), *rates_of(GPU)])
     fork_server = ForkServer(("service.pipeline.worker",))
     app = create_app(
-        Settings(), cost_model=known, fork_server=fork_server, gpus=[GPU], owner=DEVICE_WORKER
+        Settings(),
+        cost_model=known,
+        fork_server=fork_server,
+        gpus=[GPU],
+        device_worker=DEVICE_WORKER,
     )
     async with running(app), client_of(app) as client:
         readiness = app.state.service.engine.planner.devices.readiness

@@ -1,6 +1,6 @@
 """Requests of the pipeline as ASGI: bodies received, responses sent.
 
-ASGI and Starlette become the pipeline's own values, and the reverse, only here.
+ASGI and Starlette are converted to values of the pipeline, and back, in this module alone.
 """
 
 import asyncio

@@ -26,8 +26,9 @@ from service.http.negotiation import (
 )
 from service.pipeline.dispatch import dispatch, prepare
 from service.pipeline.explanation import ExplanationRequest
+from service.pipeline.operation import OperationEndpoint
 from service.pipeline.race import RaceRequest
-from service.pipeline.request import Negotiated, OperationEndpoint
+from service.pipeline.request import Negotiated
 from service.pipeline.service import Service
 from service.registry import Op
 

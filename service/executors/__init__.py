@@ -38,6 +38,7 @@ __all__ = [
     "PROCESS",
     "THREAD",
     "Admission",
+    "AnyExecutor",
     "ByteBudget",
     "Bytes",
     "Channel",
@@ -58,6 +59,8 @@ __all__ = [
     "spawn",
 ]
 
+AnyExecutor = ThreadPool | ProcessPool | DeviceProcess
+# Names of executors, as answers and metrics state them.
 Executor = Literal["inline", "thread", "process"]
 INLINE: Final = "inline"
 THREAD: Final = "thread"

@@ -7,10 +7,10 @@ from service.errors import ServiceError
 from service.http.auth import Authenticator, Client
 from service.observability.record import Recorder
 from service.pipeline.inference import InferenceEndpoint, NegotiatedInference
-from service.pipeline.request import Negotiated, OperationEndpoint
+from service.pipeline.operation import NegotiatedOperation, OperationEndpoint
 
 Endpoint = OperationEndpoint | InferenceEndpoint
-AnyNegotiated = Negotiated | NegotiatedInference
+AnyNegotiated = NegotiatedOperation | NegotiatedInference
 
 
 @dataclass(frozen=True, slots=True)

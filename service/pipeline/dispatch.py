@@ -12,17 +12,22 @@ anything else                               a thread
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from service.core.response import HttpResponse
 from service.core.timing import DECODE, QUEUE, Stopwatch
-from service.executors import PROCESS, THREAD, DeviceProcess, ProcessPool, ThreadPool
+from service.executors import (
+    PROCESS,
+    THREAD,
+    AnyExecutor,
+    DeviceProcess,
+    ProcessPool,
+    ThreadPool,
+)
 from service.pipeline.messages import WorkerRequest, WrongDeviceError, response_from
+from service.pipeline.request import PipelineRequest
 from service.pipeline.service import Service
 from service.planning.planner import Plan
-
-if TYPE_CHECKING:
-    from service.pipeline.request import PipelineRequest
 
 # The event loop computes for so long; for a thread that holds the GIL it waits all the same.
 INLINE_NS: Final = 1_000_000
@@ -31,7 +36,6 @@ KILLABLE_NS: Final = 250_000_000
 # Bodies and answers from here on leave so much memory behind that it is worth some milliseconds to
 # return it.
 TRIM_BYTES: Final = 4_000_000
-AnyExecutor = ThreadPool | ProcessPool | DeviceProcess
 T = TypeVar("T")
 
 
@@ -53,7 +57,7 @@ def planned_executor(
     return service.threads
 
 
-async def dispatch(request: "PipelineRequest") -> HttpResponse:
+async def dispatch(request: PipelineRequest) -> HttpResponse:
     """Return the response of a request that an executor makes."""
     if len(request.body) > TRIM_BYTES:
         request.service.trim_memory_later()
@@ -75,15 +79,10 @@ async def dispatch(request: "PipelineRequest") -> HttpResponse:
         request.is_over = True
 
 
-async def prepare(request: "PipelineRequest") -> None:
+async def prepare(request: PipelineRequest) -> None:
     """Decode and plan a request on a thread, unless that is done, or left to a worker."""
     if not request.is_prepared and request.decoding_pool() is None:
         await _run_on_thread(request, request.service.threads, request.prepare, None)
-
-
-def left_ms(request: "PipelineRequest") -> int:
-    """Return what was left of the deadline at the last mark, and at least 1 ms."""
-    return max(1, request.deadline_ms - request.watch.elapsed_ms)
 
 
 def with_planning_state(
@@ -104,7 +103,7 @@ def with_planning_state(
 
 
 async def _run_on_thread(
-    request: "PipelineRequest", pool: ThreadPool, job: Callable[[], T], estimated_ns: int | None
+    request: PipelineRequest, pool: ThreadPool, job: Callable[[], T], estimated_ns: int | None
 ) -> T:
     """Return the result of `job`, once a slot is free for it."""
     request.executor = THREAD
@@ -114,17 +113,17 @@ async def _run_on_thread(
         request.watch.lap(QUEUE)
         return job()
 
-    return await pool.run(run, estimated_ns=estimated_ns, deadline_ms=left_ms(request))
+    return await pool.run(run, estimated_ns=estimated_ns, deadline_ms=request.left_ms)
 
 
 async def _run_in_process(
-    request: "PipelineRequest", executor: ProcessPool | DeviceProcess
+    request: PipelineRequest, executor: ProcessPool | DeviceProcess
 ) -> HttpResponse:
     """Return the response of another process, which gets the body as it came."""
     service = request.service
     request.executor = PROCESS
     request.watch.lap(DECODE)
-    message, estimated_ns, deadline_ms = request.message(), request.estimated_ns, left_ms(request)
+    message, estimated_ns, deadline_ms = request.message(), request.estimated_ns, request.left_ms
     try:
         return await _ask(request, executor, message, estimated_ns, deadline_ms)
     except WrongDeviceError as found:
@@ -138,7 +137,7 @@ async def _run_in_process(
 
 
 async def _ask(
-    request: "PipelineRequest",
+    request: PipelineRequest,
     executor: ProcessPool | DeviceProcess,
     message: WorkerRequest,
     estimated_ns: int | None,

@@ -5,9 +5,9 @@ from collections.abc import Awaitable
 from service.codecs import DecodeContext
 from service.codecs.media_types import JSON
 from service.core.response import HttpResponse
-from service.executors import Bytes, ProcessPool
+from service.executors import AnyExecutor, Bytes, ProcessPool
 from service.http.serializers import plan_answer
-from service.pipeline.dispatch import AnyExecutor, dispatch
+from service.pipeline.dispatch import dispatch
 from service.pipeline.request import PipelineRequest
 
 

@@ -10,7 +10,8 @@ from service.codecs.media_types import BYTES, JSON
 from service.errors import MalformedBodyError, quote
 from service.http.errors import UnsupportedMediaTypeError
 from service.http.negotiation import IDENTITY, choose, coded_reader
-from service.pipeline.request import Negotiated, OperationRequest
+from service.pipeline.operation import OperationRequest
+from service.pipeline.request import Negotiated
 from service.pipeline.service import Service
 from service.registry import Op
 

@@ -2,9 +2,8 @@
 
 from functools import partial
 
-from service.executors import DeviceProcess
+from service.executors import AnyExecutor, DeviceProcess
 from service.observability.metrics import Metrics
-from service.pipeline.dispatch import AnyExecutor
 from service.pipeline.service import READY, Service
 
 

@@ -13,9 +13,9 @@ from service import compare
 from service.codecs.media_types import JSON
 from service.compare import Race
 from service.core.response import HttpResponse
-from service.executors import ProcessPool
+from service.executors import AnyExecutor, ProcessPool
 from service.http.serializers import report_answer, row_answer
-from service.pipeline.dispatch import AnyExecutor, with_planning_state
+from service.pipeline.dispatch import with_planning_state
 from service.pipeline.messages import WorkerRequest
 from service.pipeline.request import PipelineRequest
 

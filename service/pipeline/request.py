@@ -1,4 +1,4 @@
-"""The pipeline of one request of an operation: decode, plan, run, encode.
+"""The pipeline of a request: decode, plan, run, encode. The parts that all kinds have in common.
 
 A request has the same pipeline however it was received: by the fast path of the server or as ASGI,
 and in the event loop, on a thread or in a worker process. `service.pipeline.dispatch` chooses.
@@ -7,8 +7,8 @@ and in the event loop, on a thread or in a worker process. `service.pipeline.dis
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import count
 from time import perf_counter_ns
 from typing import Any, Final
@@ -22,6 +22,7 @@ from service.errors import BodyTooLargeError, OutOfMemoryError
 from service.executors import (
     INLINE,
     PROCESS,
+    AnyExecutor,
     Bytes,
     Channel,
     Emit,
@@ -30,24 +31,9 @@ from service.executors import (
     PoolBlock,
     ProcessPool,
 )
-from service.http.negotiation import NEGOTIATED, formats, query_fields, writer_for
-from service.pipeline.dispatch import (
-    INLINE_NS,
-    AnyExecutor,
-    dispatch,
-    left_ms,
-    planned_executor,
-    with_planning_state,
-)
-from service.pipeline.messages import (
-    TEXT,
-    Admitted,
-    WorkerRequest,
-    WrongDeviceError,
-    texts_of,
-)
+from service.http.negotiation import query_fields
+from service.pipeline.messages import TEXT, WorkerRequest, texts_of
 from service.pipeline.service import READY, Service
-from service.planning.planner import Plan
 from service.registry import Op
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -74,19 +60,6 @@ _COUNT: Final = count(1)
 
 
 @dataclass(frozen=True, slots=True)
-class OperationEndpoint:
-    """POST of an operation."""
-
-    service: Service
-    op: Op[Any]
-
-    def negotiate(self, headers: Mapping[bytes, bytes]) -> "Negotiated":
-        """Return what raw headers settle, or raise the error that is known before the body."""
-        given = tuple(map(headers.get, NEGOTIATED))
-        return Negotiated(self.service, self.op, *formats(headers), headers=given)
-
-
-@dataclass(frozen=True, slots=True)
 class Negotiated:
     """The operation of a request, and the formats of body and answer: what its head settles.
 
@@ -101,14 +74,6 @@ class Negotiated:
     writers: tuple[Writer, ...] = ()
     headers: tuple[bytes | None, ...] = ()
     version: str = ""
-
-    def begin(self, request_id: str, length: int = 0) -> "OperationRequest":
-        """Return a request with a buffer for a body of `length` bytes.
-
-        BusyError while no requests are taken, BodyTooLargeError, OverloadedError,
-        OutOfMemoryError.
-        """
-        return OperationRequest(self, request_id, length)
 
 
 class PipelineRequest(ABC):
@@ -212,6 +177,11 @@ class PipelineRequest(ABC):
         return stated or self.service.settings.deadline_ms
 
     @property
+    def left_ms(self) -> int:
+        """Rest of the deadline at the last mark, and at least 1 ms."""
+        return max(1, self.deadline_ms - self.watch.elapsed_ms)
+
+    @property
     def estimated_ns(self) -> int | None:
         """Estimated time of `run`; None if it is not known."""
         return None
@@ -264,113 +234,3 @@ class PipelineRequest(ABC):
         if message.streams:
             self.emit = channel.emit
         self.prepare()
-
-
-class OperationRequest(PipelineRequest):
-    """A request of an operation."""
-
-    __slots__ = ("plan", "writer")
-
-    plan: Plan
-    writer: Writer
-
-    def respond(self, body: Buffer, query: bytes) -> HttpResponse | Awaitable[HttpResponse]:
-        """Return the response to a whole body: at once if it is a short call, else to be awaited.
-
-        A ServiceError is raised, or awaited. Every small request passes here: nothing is called
-        that can be done without.
-        """
-        self.start(body, query)
-        negotiated, service = self.negotiated, self.service
-        reader = negotiated.reader
-        if self.may_wait or len(body) > reader.thread_bytes:
-            return dispatch(self)
-        writer = negotiated.writers[0]
-        context = service.context if writer.has_outputs else service.binary_context
-        call = self.call = reader.try_decode(body, negotiated.op, context, self.fields)
-        if call is None:
-            return dispatch(self)
-        plan = service.engine.prepare(call)
-        if plan is None:
-            return dispatch(self)
-        self.plan, self.strategy = plan, plan.strategy.name
-        if plan.inferred.dtype not in writer.dtypes:
-            writer = writer_for(negotiated.writers, plan.inferred.dtype)
-        self.writer = writer
-        self.is_prepared = True
-        time_ns = plan.estimated_ns + plan.sizes.elements * writer.element_ns
-        if time_ns > INLINE_NS or plan.device.has_process:
-            return dispatch(self)
-        outcome = service.engine.run(call, plan, self.watch)
-        return writer.encode(outcome, call.output, self.watch, self.request_id)
-
-    @property
-    def context(self) -> DecodeContext:
-        """Limits and defaults that the body is decoded with, by the answer's first format."""
-        service = self.service
-        has_outputs = self.negotiated.writers[0].has_outputs
-        return service.context if has_outputs else service.binary_context
-
-    @property
-    def encode_ns(self) -> int:
-        """Estimated time of encoding the result."""
-        return self.plan.sizes.elements * self.writer.element_ns
-
-    @property
-    def estimated_ns(self) -> int | None:
-        """Estimated time of computing and encoding; None if nothing has been planned."""
-        return self.plan.estimated_ns + self.encode_ns if self.is_prepared else None
-
-    def decoding_pool(self) -> ProcessPool | None:
-        """Return the worker processes, if the text is too long to be decoded here."""
-        is_short = len(self.body) <= self.negotiated.reader.thread_bytes
-        return None if self.is_prepared or self.may_wait or is_short else self.service.workers
-
-    def prepare(self) -> None:
-        """Decode the body if that is left to do, and plan the call."""
-        if self.call is None:
-            self.call = self.decode()
-        self._accept(self.service.engine.plan(self.call))
-
-    def _accept(self, plan: Plan) -> None:
-        """Go on with an admitted plan, if a format of the answer holds the dtype of its result."""
-        self.plan, self.strategy = plan, plan.strategy.name
-        self.writer = writer_for(self.negotiated.writers, plan.inferred.dtype)
-        self.is_prepared = True
-
-    def choose_executor(self) -> AnyExecutor:
-        """Return the executor for the plan."""
-        return planned_executor(self.service, self.plan, self.encode_ns, may_wait=self.may_wait)
-
-    def run(self) -> HttpResponse:
-        """Run the planned call, and encode its result."""
-        assert self.call is not None  # noqa: S101  # it has been prepared
-        outcome = self.service.engine.run(self.call, self.plan, self.watch)
-        outcome.executor = self.executor
-        return self.writer.encode(outcome, self.call.output, self.watch, self.request_id)
-
-    def message(self) -> WorkerRequest:
-        """Return the message to a worker, with the plan, or with what a plan depends on."""
-        message = super().message()
-        if self.is_prepared:
-            return replace(message, admitted=Admitted.of(self.plan))
-        return with_planning_state(message, self.service)
-
-    def prepare_in_worker(self, message: WorkerRequest, channel: Channel) -> None:
-        """Decode, and plan as the server has, or anew.
-
-        WrongDeviceError if the call is planned for a device that has a process of its own.
-        """
-        engine, admitted = self.service.engine, message.admitted
-        self.call = call = self.decode()
-        if admitted is not None:
-            self.call = replace(call, strategy=admitted.strategy, device=admitted.device)
-            self._accept(engine.admitted_plan(self.call, admitted.estimated_ns))
-            return
-        if call.deadline_ms is not None:
-            self.watch.lap(DECODE)
-            channel.set_deadline(left_ms(self))
-        self.prepare()
-        if self.plan.device.has_process:
-            self.watch.lap(DECODE)
-            raise WrongDeviceError(Admitted.of(self.plan), call.deadline_ms, self.watch.marks)

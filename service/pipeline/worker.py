@@ -16,8 +16,9 @@ from service.operations import REGISTRY
 from service.pipeline.inference import NEGOTIATED as INFERENCE_NEGOTIATED
 from service.pipeline.inference import InferenceEndpoint
 from service.pipeline.messages import WorkerRequest, WrongDeviceError, headers_from, response_head
+from service.pipeline.operation import OperationEndpoint
 from service.pipeline.race import RaceRequest
-from service.pipeline.request import Negotiated, OperationEndpoint, PipelineRequest
+from service.pipeline.request import Negotiated, PipelineRequest
 from service.pipeline.service import READY, Service, build_service
 from service.planning.cost_model import CostModel, Row
 from service.settings import Settings

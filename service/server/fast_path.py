@@ -24,7 +24,8 @@ from service.core.response import HttpResponse
 from service.errors import ServiceError
 from service.observability.record import CLIENT_CLOSED
 from service.pipeline.application import AnyNegotiated
-from service.pipeline.request import OperationRequest, request_id_of
+from service.pipeline.operation import OperationRequest
+from service.pipeline.request import request_id_of
 from service.server.connection import Connection, header_lines
 from service.server.fast_request import BodyReceiver, FastRequest
 from service.server.head_cache import CachedHead, cache_head

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from service.core.response import HttpResponse
 from service.errors import DrainingError
 from service.http.problems import error_response
-from service.pipeline.request import OperationRequest
+from service.pipeline.operation import OperationRequest
 
 # The most responses that are made before the first of them is sent.
 BATCH_SIZE: Final = 16

@@ -42,7 +42,7 @@ class ServerProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process has not ended."""
+        """True if the process has not ended."""
         return self.process.exitcode is None
 
     def is_silent(self, ticks: int) -> bool:

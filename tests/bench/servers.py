@@ -61,7 +61,7 @@ def running(
 
 @contextmanager
 def started(
-    name: str, core: int | None, folder: Path | None = None, **variables: str
+    name: str, core: int | None, /, folder: Path | None = None, **variables: str
 ) -> Iterator[Server]:
     """Run one app in `folder`, with more variables of the environment, to the end of the block."""
     port = free_port()

@@ -55,7 +55,7 @@ def ready(cost_model: CostModel) -> Iterator[ASGIApp]:
             await send({"type": f"lifespan.{event}.complete"})
 
     yield deaf
-    app.state.service.lane.close()
+    app.state.service.threads.close()
 
 
 @pytest.mark.parametrize(("path", "method", "mode"), operations())

@@ -90,7 +90,7 @@ def run(line: str, folder: Path) -> str:
     ("title", "name", "files"),
     [
         pytest.param("Add a strategy", "outer", 2, id="strategy"),
-        pytest.param("Add an operation", "trace", 4, id="operation"),
+        pytest.param("Add an operation", "trace", 5, id="operation"),
     ],
 )
 def test_the_steps(title: str, name: str, files: int, copy: Path) -> None:

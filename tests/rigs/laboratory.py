@@ -119,7 +119,7 @@ class Lab:
         self.config.load()
         self.server = ServerState()
         self.server.default_headers = [(b"date", DATE)]
-        self.state = {
+        self.state: dict[str, Any] = {
             "application": app.state.application,
             "batch": ResponseBatch(),
             "monitor": ConnectionMonitor(limits_of(self.service.settings)),
@@ -158,7 +158,7 @@ class Lab:
 async def laboratory(**settings: Any) -> AsyncIterator[Lab]:
     """Run an app whose product may wait or fail."""
     gate = Gate()
-    async with running(gated_app(gate, max_body_bytes=MAX_BODY, **settings)) as app:
+    async with running(gated_app(gate, **({"max_body_bytes": MAX_BODY} | settings))) as app:
         try:
             yield Lab(app, gate)
         finally:

@@ -78,43 +78,6 @@ def test_serve_beyond_loopback_needs_keys_or_consent(capsys: Capture) -> None:
         assert way in error
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_server_processes_share_a_metrics_folder(
-    workers: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Several processes share a temporary folder, one has none; a setting overrides both."""
-    shared: list[str] = []
-
-    def run(server: Server | Supervisor) -> int:
-        shared.append(os.environ["SERVICE_METRICS_DIR"])
-        assert (shared[-1] != "") == Path(shared[-1] or "/nothing").is_dir()
-        return STARTUP_FAILURE
-
-    monkeypatch.setattr(Server, "run", run)
-    monkeypatch.setattr(Supervisor, "run", run)
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    assert serve(Settings(workers=workers, port=0)) == STARTUP_FAILURE
-    assert (shared[-1] == "") == (workers == 1)
-    assert not shared[-1] or not Path(shared[-1]).exists()
-    serve(Settings(workers=workers, port=0, metrics_dir=str(tmp_path)))
-    assert shared[-1] == str(tmp_path)
-    assert tmp_path.is_dir()
-
-
-def test_too_few_open_files(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The number of connections is lowered to the free descriptors, with a warning and a remedy."""
-    monkeypatch.setattr("service.server.run.raise_file_limit", lambda _: 700)
-    monkeypatch.setattr(Server, "run", lambda _: None)
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    serve(Settings(port=0))
-    assert os.environ["SERVICE_MAX_CONNECTIONS"] == "700"
-    (warning,) = [each.message for each in caplog.records if each.name == "service"]
-    assert "700 connections may be open, not 10240" in warning
-    assert "ulimit -Hn" in warning
-
-
 def test_serve(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """Options become settings, port 0 becomes a free port, and five lines are printed."""
     served: list[tuple[int, str, int]] = []

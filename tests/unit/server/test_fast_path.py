@@ -298,3 +298,12 @@ async def test_warming_and_draining_take_no_calls() -> None:
             _, (answer,) = await lab.exchange(post())
             assert (answer.status_code, answer.json()["code"]) == (503, code)
             assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_while_the_server_ends_each_response_is_the_last(lab: Lab) -> None:
+    """Requests of other routes than operations are answered, and the connection closes."""
+    lab.state["monitor"].is_ending = True
+    transport, (answer,) = await lab.exchange(get("/health/live"))
+    assert answer.status_code == 200
+    assert answer.headers["connection"] == "close"
+    assert transport.closed

@@ -13,7 +13,6 @@ from service.operations import REGISTRY
 from service.registry import Inferred, Op, Param, Registry, Work
 from service.settings import Settings
 from tools.reference import (
-    MARKS,
     errors_page,
     generated_files,
     main,
@@ -28,8 +27,7 @@ FILES = ("docs/operations.md", "docs/settings.md", "docs/errors.md", "docs/image
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with the files that the generators read, and no generated page."""
-    for name in ("README.md", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -42,9 +40,7 @@ def test_write_and_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     ]
     assert not (folder / "docs").exists()
     assert main([]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        f"wrote {name}" for name in (*FILES, "README.md")
-    ]
+    assert capsys.readouterr().out.splitlines() == [f"wrote {name}" for name in FILES]
     assert main(["--check"]) == 0
     assert capsys.readouterr().err == ""
     for name in FILES:
@@ -143,16 +139,9 @@ def test_errors_page() -> None:
     assert "\n\n422: Operand shapes do not fit.\n\n" in page
 
 
-def test_generated_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table of strategies is replaced in the README; the text around it is kept."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    Path("README.md").write_text(f"before\n{MARKS[0]}stale\n{MARKS[1]}after\n", encoding="utf-8")
+def test_generated_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each page is generated from the registry, the settings or the errors."""
+    monkeypatch.chdir(ROOT)
     found = generated_files(REGISTRY)
+    assert tuple(map(str, found)) == FILES
     assert found[Path("docs/operations.md")] == operations_page(REGISTRY)
-    readme = found[Path("README.md")]
-    assert readme.startswith(f"before\n{MARKS[0]}| operation | strategy | |\n")
-    assert readme.endswith(f"{MARKS[1]}after\n")
-    assert "stale" not in readme
-    torch = REGISTRY["matmul"].strategies["torch"]
-    assert f"| matmul | `torch` | {torch.summary} |" in readme

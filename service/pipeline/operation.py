@@ -1,0 +1,153 @@
+"""Requests of an operation: its endpoint, and its pipeline from the whole body to the response."""
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from service.codecs import DecodeContext, Writer
+from service.core.response import HttpResponse
+from service.core.timing import DECODE
+from service.executors import AnyExecutor, Channel, ProcessPool
+from service.http.negotiation import NEGOTIATED, formats, writer_for
+from service.pipeline.dispatch import INLINE_NS, dispatch, planned_executor, with_planning_state
+from service.pipeline.messages import Admitted, WorkerRequest, WrongDeviceError
+from service.pipeline.request import Buffer, Negotiated, PipelineRequest
+from service.pipeline.service import Service
+from service.planning.planner import Plan
+from service.registry import Op
+
+
+@dataclass(frozen=True, slots=True)
+class OperationEndpoint:
+    """POST of an operation."""
+
+    service: Service
+    op: Op[Any]
+
+    def negotiate(self, headers: Mapping[bytes, bytes]) -> "NegotiatedOperation":
+        """Return what raw headers settle, or raise the error that is known before the body."""
+        given = tuple(map(headers.get, NEGOTIATED))
+        return NegotiatedOperation(self.service, self.op, *formats(headers), headers=given)
+
+
+@dataclass(frozen=True, slots=True)
+class NegotiatedOperation(Negotiated):
+    """An operation and the formats of body and answer, settled by the head of a request."""
+
+    def begin(self, request_id: str, length: int = 0) -> "OperationRequest":
+        """Return a request with a buffer for a body of `length` bytes.
+
+        BusyError while no requests are taken, BodyTooLargeError, OverloadedError,
+        OutOfMemoryError.
+        """
+        return OperationRequest(self, request_id, length)
+
+
+class OperationRequest(PipelineRequest):
+    """A request of an operation."""
+
+    __slots__ = ("plan", "writer")
+
+    plan: Plan
+    writer: Writer
+
+    def respond(self, body: Buffer, query: bytes) -> HttpResponse | Awaitable[HttpResponse]:
+        """Return the response to a whole body: at once if it is a short call, else to be awaited.
+
+        A ServiceError is raised, or awaited. Every small request passes here: nothing is called
+        that can be done without.
+        """
+        self.start(body, query)
+        negotiated, service = self.negotiated, self.service
+        reader = negotiated.reader
+        if self.may_wait or len(body) > reader.thread_bytes:
+            return dispatch(self)
+        writer = negotiated.writers[0]
+        context = service.context if writer.has_outputs else service.binary_context
+        call = self.call = reader.try_decode(body, negotiated.op, context, self.fields)
+        if call is None:
+            return dispatch(self)
+        plan = service.engine.prepare(call)
+        if plan is None:
+            return dispatch(self)
+        self.plan, self.strategy = plan, plan.strategy.name
+        if plan.inferred.dtype not in writer.dtypes:
+            writer = writer_for(negotiated.writers, plan.inferred.dtype)
+        self.writer = writer
+        self.is_prepared = True
+        time_ns = plan.estimated_ns + plan.sizes.elements * writer.element_ns
+        if time_ns > INLINE_NS or plan.device.has_process:
+            return dispatch(self)
+        outcome = service.engine.run(call, plan, self.watch)
+        return writer.encode(outcome, call.output, self.watch, self.request_id)
+
+    @property
+    def context(self) -> DecodeContext:
+        """Limits and defaults that the body is decoded with, by the answer's first format."""
+        service = self.service
+        has_outputs = self.negotiated.writers[0].has_outputs
+        return service.context if has_outputs else service.binary_context
+
+    @property
+    def encode_ns(self) -> int:
+        """Estimated time of encoding the result."""
+        return self.plan.sizes.elements * self.writer.element_ns
+
+    @property
+    def estimated_ns(self) -> int | None:
+        """Estimated time of computing and encoding; None if nothing has been planned."""
+        return self.plan.estimated_ns + self.encode_ns if self.is_prepared else None
+
+    def decoding_pool(self) -> ProcessPool | None:
+        """Return the worker processes, if the text is too long to be decoded here."""
+        is_short = len(self.body) <= self.negotiated.reader.thread_bytes
+        return None if self.is_prepared or self.may_wait or is_short else self.service.workers
+
+    def prepare(self) -> None:
+        """Decode the body if that is left to do, and plan the call."""
+        if self.call is None:
+            self.call = self.decode()
+        self._accept(self.service.engine.plan(self.call))
+
+    def _accept(self, plan: Plan) -> None:
+        """Go on with an admitted plan, if a format of the answer holds the dtype of its result."""
+        self.plan, self.strategy = plan, plan.strategy.name
+        self.writer = writer_for(self.negotiated.writers, plan.inferred.dtype)
+        self.is_prepared = True
+
+    def choose_executor(self) -> AnyExecutor:
+        """Return the executor for the plan."""
+        return planned_executor(self.service, self.plan, self.encode_ns, may_wait=self.may_wait)
+
+    def run(self) -> HttpResponse:
+        """Run the planned call, and encode its result."""
+        assert self.call is not None  # noqa: S101  # it has been prepared
+        outcome = self.service.engine.run(self.call, self.plan, self.watch)
+        outcome.executor = self.executor
+        return self.writer.encode(outcome, self.call.output, self.watch, self.request_id)
+
+    def message(self) -> WorkerRequest:
+        """Return the message to a worker, with the plan, or with what a plan depends on."""
+        message = super().message()
+        if self.is_prepared:
+            return replace(message, admitted=Admitted.of(self.plan))
+        return with_planning_state(message, self.service)
+
+    def prepare_in_worker(self, message: WorkerRequest, channel: Channel) -> None:
+        """Decode, and plan as the server has, or anew.
+
+        WrongDeviceError if the call is planned for a device that has a process of its own.
+        """
+        engine, admitted = self.service.engine, message.admitted
+        self.call = call = self.decode()
+        if admitted is not None:
+            self.call = replace(call, strategy=admitted.strategy, device=admitted.device)
+            self._accept(engine.admitted_plan(self.call, admitted.estimated_ns))
+            return
+        if call.deadline_ms is not None:
+            self.watch.lap(DECODE)
+            channel.set_deadline(self.left_ms)
+        self.prepare()
+        if self.plan.device.has_process:
+            self.watch.lap(DECODE)
+            raise WrongDeviceError(Admitted.of(self.plan), call.deadline_ms, self.watch.marks)
