@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from time import perf_counter_ns
 from typing import Any
 
 import pytest
@@ -13,19 +12,17 @@ import torch
 from service.core.call import Call
 from service.core.devices import Device
 from service.core.response import HttpResponse
-from service.core.timing import DECODE, Stopwatch
 from service.executors import Bytes, Channel, Emit, Handler, PoolBlock, ProcessPool
 from service.pipeline import device_worker, worker
 from service.pipeline import dispatch as module
 from service.pipeline.dispatch import (
     INLINE_NS,
     KILLABLE_NS,
-    left_ms,
     planned_executor,
     with_planning_state,
 )
 from service.pipeline.messages import Admitted, WorkerRequest
-from service.pipeline.request import Negotiated, OperationEndpoint, OperationRequest
+from service.pipeline.operation import OperationEndpoint, OperationRequest
 from service.pipeline.service import Service
 from service.planning.planner import Plan
 from tests.rigs.device_processes import GPU, rates_of
@@ -105,9 +102,7 @@ def plan(service: Service) -> Plan:
 def product(service: Service) -> OperationRequest:
     """A request that has just been started."""
     op = service.engine.registry["matmul"]
-    negotiated = OperationEndpoint(service, op).negotiate({})
-    assert isinstance(negotiated, Negotiated)
-    request = negotiated.begin("mine")
+    request = OperationEndpoint(service, op).negotiate({}).begin("mine")
     request.start(b"", b"")
     return request
 
@@ -150,19 +145,6 @@ def test_without_workers_threads_compute(service: Service, plan: Plan) -> None:
     """A registry that workers cannot import stays in the server."""
     long = replace(plan, estimated_ns=KILLABLE_NS + 1)
     assert planned_executor(service, long, 0, may_wait=False) is service.threads
-
-
-def test_the_rest_of_a_deadline(service: Service, product: OperationRequest) -> None:
-    """It is that of the call or of the server, less the time until the last mark."""
-    deadline_ms = service.settings.deadline_ms
-    assert left_ms(product) == deadline_ms
-    now = perf_counter_ns()
-    product.watch = Stopwatch([(DECODE, now), (DECODE, now + 300_000_000)])
-    assert left_ms(product) == deadline_ms - 300
-    operands = (torch.eye(2), torch.eye(2))
-    for stated, left in ((1000, 700), (301, 1), (100, 1)):
-        product.call = Call("matmul", operands, {}, deadline_ms=stated)
-        assert left_ms(product) == left
 
 
 def test_planning_state(service: Service) -> None:

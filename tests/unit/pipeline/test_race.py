@@ -10,7 +10,7 @@ import pytest
 from service.codecs import READERS
 from service.compare import Race
 from service.errors import DeadlineExceededError, InvalidFieldError
-from service.pipeline.dispatch import dispatch, left_ms, prepare
+from service.pipeline.dispatch import dispatch, prepare
 from service.pipeline.race import RaceRequest
 from service.pipeline.request import Negotiated
 from service.pipeline.service import Service
@@ -64,7 +64,7 @@ async def test_a_late_race_ends(service: Service, monkeypatch: pytest.MonkeyPatc
     """It has twice the deadline of a call; then it is stopped, and its thread is free."""
     service.settings = service.settings.model_copy(update={"deadline_ms": 100})
     race = begin(service, strategies=["loops"], repeat=1000, budget_ms=60_000)
-    assert left_ms(race) == 200
+    assert race.left_ms == 200
     await prepare(race)
     found = Race.run
 
