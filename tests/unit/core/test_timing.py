@@ -26,7 +26,7 @@ LAPS = (1, 20_000, 300_000, 4_000_000, 50_000_000, 600_000_000)
 
 @pytest.fixture
 def texts(monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, ...]:
-    """What a stopwatch writes that has been stopped after a lap of each phase."""
+    """The texts of a stopwatch that has been stopped after a lap of each phase."""
     now, marks = 0, [(DECODE, 0)]
     for phase in (DECODE, QUEUE, UPLOAD, COMPUTE, DOWNLOAD):
         now += LAPS[phase]

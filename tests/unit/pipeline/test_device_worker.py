@@ -1,4 +1,4 @@
-"""What the owner of a device does with a request, run in this process; its device is the CPU."""
+"""The handler of a device process, run in this process; its device is the CPU."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -21,7 +21,7 @@ from service.settings import Settings
 from tests.rigs.device_processes import GPU, ILLEGAL, rates_of
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
-TASK = WorkerRequest(
+MESSAGE = WorkerRequest(
     "matmul",
     (None, None, None, None),
     "",
@@ -32,8 +32,8 @@ TASK = WorkerRequest(
 
 
 @pytest.fixture
-def owner(cost_model: CostModel) -> DeviceRequestHandler:
-    """That of a GPU."""
+def handler(cost_model: CostModel) -> DeviceRequestHandler:
+    """The handler of the process of a GPU."""
     row = asdict(replace(GPU, has_process=False, torch_device="cpu"))
     known = [*cost_model.to_rows(), *rates_of(GPU)]
     made = make(settings=Settings().model_dump(mode="json"), rates=known, device=row)
@@ -41,29 +41,29 @@ def owner(cost_model: CostModel) -> DeviceRequestHandler:
     return made
 
 
-def asked(owner: DeviceRequestHandler, head: bytes = TASK.to_json()) -> WorkerResponse:
-    """What it makes of a product."""
-    return owner.answer(head, bytearray(BODY), Channel(print, print))
+def answer_of(handler: DeviceRequestHandler, head: bytes = MESSAGE.to_json()) -> WorkerResponse:
+    """Return the answer to a product, or to another message."""
+    return handler.answer(head, bytearray(BODY), Channel(print, print))
 
 
 def document(answer: WorkerResponse) -> Mapping[str, Any]:
-    """The JSON of a reply."""
-    reply, _, _ = response_from(answer.head, bytearray(b"".join(answer.chunks)))
-    found: Mapping[str, Any] = orjson.loads(b"".join(reply.chunks))
+    """Return the JSON document in a response."""
+    response, _, _ = response_from(answer.head, bytearray(b"".join(answer.chunks)))
+    found: Mapping[str, Any] = orjson.loads(b"".join(response.chunks))
     return found
 
 
-def test_a_call(owner: DeviceRequestHandler) -> None:
+def test_a_call(handler: DeviceRequestHandler) -> None:
     """It is computed on the device, by the strategy that was planned."""
-    answer = document(asked(owner))
+    answer = document(answer_of(handler))
     assert answer["result"]["data"] == [[19.0, 22.0], [43.0, 50.0]]
     assert (answer["device"], answer["strategy"]) == ("cuda:0", "torch")
-    owner.trim_memory()
+    handler.trim_memory()
 
 
-def test_a_report(owner: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has rates of every strategy in every dtype that the device takes, and of it alone."""
-    report = orjson.loads(asked(owner, HANDSHAKE).head)
+def test_a_report(handler: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has costs of every strategy in every dtype that the device supports, and of no other."""
+    report = orjson.loads(answer_of(handler, HANDSHAKE).head)
     assert (report["description"], report["memory_bytes"]) == ("", None)
     pairs = {tuple(row[:4]) for row in report["rates"]}
     assert pairs == {row[:4] for row in rates_of(GPU)}
@@ -72,26 +72,26 @@ def test_a_report(owner: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [(RuntimeError(ILLEGAL), ILLEGAL.partition("\n")[0]), (KeyError(), "KeyError()")],
     ids=["CUDA", "no words"],
 )
 def test_a_device_that_cannot_begin(
-    owner: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+    handler: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
-    """The first line of the reason is told, and the process ends."""
+    """The error has the first line of the reason, and the process ends."""
 
     def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(Engine, "measure_device", fail)
     with pytest.raises(FatalError) as caught:
-        asked(owner, HANDSHAKE)
-    assert str(caught.value) == told
+        answer_of(handler, HANDSHAKE)
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
-    ("error", "works", "told"),
+    ("error", "works", "raised"),
     [
         (RuntimeError("CUDA error: invalid argument"), True, RuntimeError),
         (torch.AcceleratorError(ILLEGAL), False, FatalError),
@@ -100,13 +100,13 @@ def test_a_device_that_cannot_begin(
     ids=["passes", "stays", "memory"],
 )
 def test_errors_that_pass_and_those_that_stay(
-    owner: DeviceRequestHandler,
+    handler: DeviceRequestHandler,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
     works: bool,
-    told: type[Exception],
+    raised: type[Exception],
 ) -> None:
-    """Which of the two it is shows at the next product; without memory, none is tried."""
+    """A product is tried to find out which of the two it is; without memory, none is."""
 
     def fail(*_: object) -> None:
         raise error
@@ -117,6 +117,6 @@ def test_errors_that_pass_and_those_that_stay(
 
     monkeypatch.setattr(type(READERS["application/json"]), "decode", fail)
     monkeypatch.setattr(Engine, "check_devices", check)
-    with pytest.raises(told) as caught:
-        asked(owner)
+    with pytest.raises(raised) as caught:
+        answer_of(handler)
     assert "\n" not in str(caught.value)

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 import pytest
 import torch
 
 from service.core.call import Spec, Tensor
 from service.core.devices import Device
 from service.core.dtypes import FLOATS
+from service.operations import REGISTRY
 from service.planning.cost_model import MAX_SAMPLE_NS, REPEATS, UNBOUNDED, CostModel, Rate
 from service.registry import Inferred, Op, Sample, Work
 
@@ -139,3 +141,14 @@ def test_counts_beyond_any_float(steps: int, flops: int) -> None:
     """Counts that follow from shapes alone may exceed any float; the estimate is just large."""
     bench = Bench((10, 0), (10, 1000), ns_per_step=7, ns_per_flop=3)
     assert bench.estimate_ns(steps, flops) >= UNBOUNDED
+
+
+def test_costs_are_read_as_they_were_written() -> None:
+    """Processes exchange them as JSON, bit for bit."""
+    op, model = REGISTRY["matmul"], CostModel()
+    for strategy in op.strategies.values():
+        if torch.float32 in strategy.dtypes:
+            model.rate(op, strategy, CPU, torch.float32)
+    rows = model.to_rows()
+    assert rows
+    assert CostModel.from_rows(orjson.loads(orjson.dumps(rows))).to_rows() == rows

@@ -1,0 +1,259 @@
+"""The choice of an executor, and what a process is sent beside a body."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+
+from service.core.call import Call
+from service.core.devices import Device
+from service.core.response import HttpResponse
+from service.executors import Bytes, Channel, Emit, Handler, PoolBlock, ProcessPool
+from service.pipeline import device_worker, worker
+from service.pipeline import dispatch as module
+from service.pipeline.dispatch import (
+    INLINE_NS,
+    KILLABLE_NS,
+    planned_executor,
+    with_planning_state,
+)
+from service.pipeline.messages import Admitted, WorkerRequest
+from service.pipeline.operation import OperationEndpoint, OperationRequest
+from service.pipeline.service import Service
+from service.planning.planner import Plan
+from tests.rigs.device_processes import GPU, rates_of
+
+BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
+PADDING = b" " * 2**20
+ANY: Any = object()
+CLUSTER = Device("cluster", "cluster", "", None, cluster=ANY)
+DEVICE_PROCESS: Any = object()
+WORKERS: Any = object()
+Change = Callable[[Plan], Plan]
+MESSAGE = WorkerRequest("matmul", (), "", "mine", ())
+
+
+class LocalProcess:
+    """The process of a device, whose handler works in this process, on a copy of the body."""
+
+    def __init__(self, handler: Handler):
+        """Begin without calls."""
+        self.handler = handler
+        self.messages: list[WorkerRequest] = []
+        self.limits: list[tuple[float | None, int]] = []
+
+    async def run(
+        self,
+        head: bytes,
+        body: Bytes | PoolBlock,
+        *,
+        estimated_ns: float | None = None,
+        deadline_ms: int,
+        emit: Emit | None = None,
+    ) -> tuple[bytearray, bytearray]:
+        """Return the answer of the handler."""
+        self.messages.append(WorkerRequest.from_json(head))
+        self.limits.append((estimated_ns, deadline_ms))
+        copy = bytearray(body.view if isinstance(body, PoolBlock) else body)
+        channel = Channel(print, emit or print)
+        answer = await asyncio.to_thread(self.handler.answer, head, copy, channel)
+        return bytearray(answer.head), bytearray(b"".join(answer.chunks))
+
+
+class LocalPool(LocalProcess, ProcessPool):
+    """Worker processes of that kind."""
+
+
+def lasting(estimated_ns: int) -> Change:
+    """Return a change of a plan to this estimated time."""
+    return lambda plan: replace(plan, estimated_ns=estimated_ns)
+
+
+def keeping_gil(interpreter_ns: int) -> Change:
+    """Return a change of a plan to this time in the interpreter."""
+    return lambda plan: replace(plan, interpreter_ns=interpreter_ns)
+
+
+def on(device: Device) -> Change:
+    """Return a change of a plan to this device, with times that make a worker necessary."""
+    return lambda plan: replace(plan, device=device, estimated_ns=KILLABLE_NS + 1)
+
+
+@pytest.fixture
+def trims(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """An entry for each trim of memory that was asked for."""
+    found: list[None] = []
+    monkeypatch.setattr(Service, "trim_memory_later", lambda _: found.append(None))
+    return found
+
+
+@pytest.fixture
+def plan(service: Service) -> Plan:
+    """The plan of a small product."""
+    plan = service.engine.plan(Call("matmul", (torch.eye(2), torch.eye(2)), {}))
+    return replace(plan, interpreter_ns=0, estimated_ns=1000)
+
+
+@pytest.fixture
+def product(service: Service) -> OperationRequest:
+    """A request that has just been started."""
+    op = service.engine.registry["matmul"]
+    request = OperationEndpoint(service, op).negotiate({}).begin("mine")
+    request.start(b"", b"")
+    return request
+
+
+@dataclass(frozen=True)
+class Case:
+    """A change of a short plan, and the part of a service that is to compute it."""
+
+    executor: str
+    change: Change = lambda plan: plan
+    encode_ns: int = 0
+    may_wait: bool = False
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(Case("threads"), id="short"),
+        pytest.param(Case("threads", lasting(KILLABLE_NS)), id="medium"),
+        pytest.param(Case("workers", lasting(KILLABLE_NS + 1)), id="long"),
+        pytest.param(Case("threads", keeping_gil(INLINE_NS)), id="GIL"),
+        pytest.param(Case("workers", keeping_gil(INLINE_NS), 1), id="more of the GIL"),
+        pytest.param(Case("workers", encode_ns=INLINE_NS + 1), id="long to encode"),
+        pytest.param(Case("threads", lasting(KILLABLE_NS + 1), may_wait=True), id="stored arrays"),
+        pytest.param(Case("device_processes", on(GPU), INLINE_NS, may_wait=True), id="GPU"),
+        pytest.param(Case("cluster_threads", on(CLUSTER), INLINE_NS), id="cluster"),
+    ],
+)
+def test_the_plan_chooses_the_executor(service: Service, plan: Plan, case: Case) -> None:
+    """Devices come first, then what has to be killable or holds the GIL, then threads."""
+    service.workers = WORKERS
+    service.device_processes = {"cuda:0": DEVICE_PROCESS}
+    changed = case.change(plan)
+    found = planned_executor(service, changed, case.encode_ns, may_wait=case.may_wait)
+    of_device = case.executor == "device_processes"
+    assert found is (DEVICE_PROCESS if of_device else getattr(service, case.executor))
+
+
+def test_without_workers_threads_compute(service: Service, plan: Plan) -> None:
+    """A registry that workers cannot import stays in the server."""
+    long = replace(plan, estimated_ns=KILLABLE_NS + 1)
+    assert planned_executor(service, long, 0, may_wait=False) is service.threads
+
+
+def test_planning_state(service: Service) -> None:
+    """A race gets the costs of its operation, a call those of devices with processes."""
+    model = service.engine.planner.cost_model
+    model.update(rates_of(GPU))
+    service.device_processes = {"cuda:0": DEVICE_PROCESS}
+    service.engine.planner.devices.readiness.lose("cuda:0", "it died", 3)
+    call = with_planning_state(MESSAGE, service)
+    assert {row[2] for row in call.rates} == {"cuda:0"}
+    assert len(call.rates) == len(rates_of(GPU))
+    race = with_planning_state(MESSAGE, service, op="norm")
+    assert [*race.rates] == [row for row in model.to_rows() if row[0] == "norm"]
+    assert call.absences == race.absences == {"cuda:0": ("it died", 3)}
+
+
+async def test_large_bodies_are_followed_by_a_trim(
+    product: OperationRequest, trims: list[None]
+) -> None:
+    """Their memory is returned to the system; small ones leave too little behind."""
+    for size, expected in ((0, 0), (module.TRIM_BYTES, 1)):
+        product.start(BODY + b" " * size, b"")
+        assert (await module.dispatch(product)).status == 200
+        assert len(trims) == expected
+        product.is_prepared, product.call = False, None
+
+
+@pytest.fixture
+def elsewhere(service: Service) -> tuple[LocalPool, LocalProcess]:
+    """Worker processes, and the process of a GPU, which computes on the CPU."""
+    rates = [*service.engine.planner.cost_model.to_rows(), *rates_of(GPU)]
+    settings = service.settings.model_dump(mode="json")
+    row = asdict(replace(GPU, has_process=False, torch_device="cpu"))
+    workers = LocalPool(worker.make(settings, rates, gpus=[asdict(GPU)]))
+    process: Any = LocalProcess(device_worker.make(settings, rates, row))
+    service.workers = workers
+    service.device_processes = {"cuda:0": process}
+    return workers, process
+
+
+async def answer_to(request: OperationRequest, body: bytes) -> dict[str, Any]:
+    """Return the answer to a call that need not be short."""
+    response = request.respond(bytearray(body), b"")
+    assert not isinstance(response, HttpResponse)
+    answer: dict[str, Any] = json.loads(b"".join((await response).chunks))
+    return answer
+
+
+async def test_a_worker_gets_long_text_as_it_came(
+    elsewhere: tuple[LocalPool, LocalProcess], product: OperationRequest
+) -> None:
+    """The worker plans; strategy and stopwatch of the request are those of the worker."""
+    workers, _ = elsewhere
+    body = BODY[:-1] + b', "strategy": "dot", "device": "cpu"}' + PADDING
+    answer = await answer_to(product, body)
+    assert (answer["strategy"], answer["timing"]["executor"]) == ("dot", "process")
+    (message,) = workers.messages
+    assert (message.admitted, workers.limits[0][0]) == (None, None)
+    assert (product.strategy, product.executor) == ("dot", "process")
+    assert sum(product.watch.phases) > 0
+
+
+async def test_a_worker_gets_an_admitted_plan(
+    elsewhere: tuple[LocalPool, LocalProcess], product: OperationRequest
+) -> None:
+    """What is planned here runs there by the same strategy, with the rest of its deadline."""
+    workers, _ = elsewhere
+    side = [[1.0] * 24] * 24
+    fields = {"a": side, "b": side, "strategy": "loops", "deadline_ms": 9000}
+    answer = await answer_to(product, json.dumps(fields).encode())
+    assert answer["strategy"] == "loops"
+    (message,), ((estimated_ns, deadline_ms),) = workers.messages, workers.limits
+    assert message.admitted == Admitted("loops", "cpu", product.plan.estimated_ns)
+    assert estimated_ns == product.plan.estimated_ns + product.encode_ns
+    assert 8000 < deadline_ms <= 9000
+    assert message.rates == []
+
+
+@pytest.mark.parametrize(("stated", "least"), [(b', "deadline_ms": 9000', 8000), (b"", 29_000)])
+async def test_a_worker_passes_a_call_on(
+    elsewhere: tuple[LocalPool, LocalProcess],
+    product: OperationRequest,
+    stated: bytes,
+    least: int,
+) -> None:
+    """A plan for a GPU is admitted by the worker, and the process of the GPU gets the body."""
+    workers, process = elsewhere
+    body = BODY[:-1] + stated + b', "device": "cuda"}' + PADDING
+    answer = await answer_to(product, body)
+    assert (answer["device"], answer["result"]["data"]) == ("cuda:0", [[19.0, 22.0], [43.0, 50.0]])
+    (first,), (second,) = workers.messages, process.messages
+    assert {row[2] for row in first.rates} == {"cuda:0"}
+    assert second.admitted is not None
+    assert (second.admitted.device, second.rates, second.absences) == ("cuda:0", [], {})
+    ((estimated_ns, deadline_ms),) = process.limits
+    assert estimated_ns == second.admitted.estimated_ns
+    assert least < deadline_ms <= least + 1000
+
+
+async def test_large_answers_are_followed_by_a_trim(
+    elsewhere: tuple[LocalPool, LocalProcess],
+    product: OperationRequest,
+    trims: list[None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their memory is returned to the system, too."""
+    monkeypatch.setattr(module, "TRIM_BYTES", 100_000)
+    column, row = [[1.0]] * 300, [[1.0] * 300]
+    fields = {"a": column, "b": row, "strategy": "loops", "device": "cpu"}
+    answer = await answer_to(product, json.dumps(fields).encode())
+    assert answer["timing"]["executor"] == "process"
+    assert len(trims) == 1

@@ -1,0 +1,171 @@
+"""The parts of a service: whether it is ready, its memory between calls, and its end."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.core import host
+from service.core.devices import Device
+from service.errors import DeviceFailedError, DeviceUnreadyError, DrainingError, WarmingUpError
+from service.operations import REGISTRY
+from service.pipeline import service as module
+from service.pipeline.service import DRAINING, READY, WARMING, Service, build_service
+from service.planning.cost_model import CostModel
+from service.settings import Settings
+from tests.rigs.device_processes import GPU, SECOND
+
+
+class Part:
+    """A pool, or a process of a device, that writes down what is called."""
+
+    def __init__(self) -> None:
+        """Begin without calls."""
+        self.active_calls = 0
+        self.called: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: self.called.append(name)
+
+
+@pytest.fixture
+def trims(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The calls that return memory of this process to the system."""
+    found: list[str] = []
+    monkeypatch.setattr(module, "drop_parsers", lambda: found.append("parsers"))
+    monkeypatch.setattr(host, "trim_memory", lambda: found.append("host"))
+    return found
+
+
+def test_phases(service: Service) -> None:
+    """Calls are taken after the strategies have been measured, until the service drains."""
+    service.phase = WARMING
+    with pytest.raises(WarmingUpError):
+        service.check_ready()
+    service.phase = READY
+    service.check_ready()
+    service.drain()
+    with pytest.raises(DrainingError):
+        service.check_ready()
+
+
+@pytest.mark.parametrize("phase", [WARMING, DRAINING])
+async def test_processes_begin_when_all_is_measured(
+    service: Service, cost_model: CostModel, phase: Any
+) -> None:
+    """They begin unless the service has been told to end meanwhile."""
+    fork_server: Any = Part()
+    process: Any = Part()
+    found = replace(
+        service, phase=phase, fork_server=fork_server, device_processes={"cuda:0": process}
+    )
+    await found.start()
+    await found.warmed_up()
+    starts = phase == WARMING
+    assert found.phase == (READY if starts else DRAINING)
+    assert fork_server.called == (["warm"] if starts else [])
+    assert process.called == (["start"] if starts else [])
+
+
+def test_memory_is_trimmed_in_every_part(service: Service, trims: list[str]) -> None:
+    """Worker processes, those of devices, the pool of bodies, and this process."""
+    workers, races, process, pool = parts = [Part() for _ in range(4)]
+    changes: Any = {
+        "workers": workers,
+        "race_workers": races,
+        "device_processes": {"cuda:0": process},
+        "pool": pool,
+    }
+    replace(service, **changes).trim_memory()
+    assert [part.called for part in parts] == [["trim_memory"]] * 4
+    assert trims == ["parsers", "host"]
+
+
+async def test_memory_is_trimmed_once_and_later(
+    service: Service, trims: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All large calls until then share one trim, which waits while calls run."""
+    monkeypatch.setattr(module, "TRIM_S", 0.01)
+    workers: Any = Part()
+    service.workers = workers
+    workers.active_calls = 1
+    for _ in range(3):
+        service.trim_memory_later()
+    await asyncio.sleep(0.05)
+    assert (trims, workers.called) == ([], [])
+    workers.active_calls = 0
+    await asyncio.sleep(0.05)
+    assert (trims, workers.called) == (["parsers", "host"], ["trim_memory"])
+    service.trim_memory_later()
+    await asyncio.sleep(0.05)
+    assert len(trims) == 4
+
+
+def test_memory_is_left_alone_at_the_end(service: Service, trims: list[str]) -> None:
+    """The parts of a service that drains may be closed already; without a pool there is none."""
+    service.drain()
+    service.trim_memory()
+    assert trims == []
+    service.phase, service.pool = READY, None
+    service.trim_memory()
+    assert trims == ["parsers", "host"]
+
+
+async def test_devices_are_checked(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of this process compute a product, and other processes, which may be absent."""
+    probes: list[str] = []
+
+    async def probe() -> None:
+        probes.append("probe")
+        raise DeviceUnreadyError("cuda:0 is not ready")
+
+    process: Any = Part()
+    process.probe = probe
+    service.device_processes = {"cuda:0": process}
+    await service.check_devices()
+    assert probes == ["probe"]
+    monkeypatch.setattr("service.engine.PROBED", [[0.0]])
+    with pytest.raises(DeviceFailedError):
+        await service.check_devices()
+
+
+async def test_processes_of_a_service(cost_model: CostModel, tmp_path: Path) -> None:
+    """They need a fork server; bodies are not shared where names of arrays are searched in them."""
+    fork_server: Any = Part()
+    service = build_service(Settings(), REGISTRY, cost_model, fork_server, gpus=[GPU, SECOND])
+    assert service.pool is not None
+    assert None not in (service.workers, service.race_workers)
+    assert [*service.device_processes] == ["cuda:0", "cuda:1"]
+    assert service.device_reports == {}
+    found = {device.name for device in service.engine.planner.devices.members}
+    assert found == {"cuda:0", "cuda:1", "cpu"}
+    await service.start()
+    await service.stop()
+
+    settings = Settings(data=tmp_path)
+    assert build_service(settings, REGISTRY, cost_model, fork_server, gpus=[]).pool is None
+    alone = build_service(settings, REGISTRY, cost_model)
+    assert (alone.workers, alone.race_workers, alone.pool) == (None, None, None)
+    assert alone.device_processes == {}
+
+
+async def test_the_end_waits_for_every_part(cost_model: CostModel) -> None:
+    """Clusters are closed last, after the threads that wait for them."""
+    service = build_service(Settings(), REGISTRY, cost_model)
+    cluster: Any = Part()
+    pool: Any = Part()
+    devices = service.engine.planner.devices
+    member = Device("cluster", "cluster", "", None, cluster=cluster)
+    service.pool = pool
+    await service.start()
+    await service.warmed_up()
+    object.__setattr__(devices, "members", (*devices.members, member))
+    await service.stop()
+    assert service.phase == DRAINING
+    assert (pool.called, cluster.called) == (["close"], ["close"])
+    for threads in (service.threads, service.race_threads, service.cluster_threads):
+        with pytest.raises(RuntimeError, match="shutdown"):
+            threads._pool.submit(print)
