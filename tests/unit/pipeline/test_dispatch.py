@@ -210,7 +210,7 @@ async def test_a_worker_gets_long_text_as_it_came(
 async def test_a_worker_gets_an_admitted_plan(
     elsewhere: tuple[LocalPool, LocalProcess], product: OperationRequest
 ) -> None:
-    """What is planned here runs there by the same strategy, with the rest of its deadline."""
+    """A call planned here runs there by the same strategy, with the rest of its deadline."""
     workers, _ = elsewhere
     side = [[1.0] * 24] * 24
     fields = {"a": side, "b": side, "strategy": "loops", "deadline_ms": 9000}
