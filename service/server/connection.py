@@ -114,6 +114,27 @@ END_OF_HEAD: Final = b"\r\n\r\n"
 JOINED_BYTES: Final = 65_536
 
 
+class LastTransport:
+    """Transport of the last response: it is closed once the request has been received whole.
+
+    Closed before that, the connection would be reset, and the response perhaps not read.
+    """
+
+    def __init__(self, connection: "Connection"):
+        """Delegate to the transport of `connection`."""
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection.transport, name)
+
+    def close(self) -> None:
+        """Close the transport, now or after the rest of the body."""
+        if self._connection.between:
+            self._connection.transport.close()
+        else:
+            self._connection.is_last = True
+
+
 class Connection(HttpToolsProtocol):
     """A connection that ends when its client takes too much, in time or in bytes."""
 
@@ -125,6 +146,8 @@ class Connection(HttpToolsProtocol):
     # The parser is between two messages, or in the head of one, of which so many bytes have come.
     between = True
     in_head = False
+    # The connection is closed when the message that is received has ended.
+    is_last = False
     head_bytes = 0
     # When the message that is received began, when the last answer was complete, and since when
     # the client does not take what was written.

@@ -26,7 +26,7 @@ from service.observability.record import CLIENT_CLOSED
 from service.pipeline.application import AnyNegotiated
 from service.pipeline.operation import OperationRequest
 from service.pipeline.request import request_id_of
-from service.server.connection import Connection, header_lines
+from service.server.connection import Connection, LastTransport, header_lines
 from service.server.fast_request import BodyReceiver, FastRequest
 from service.server.head_cache import CachedHead, cache_head
 
@@ -167,6 +167,7 @@ class FastPathProtocol(Connection):
             super().on_headers_complete()
             if self.monitor.is_ending:
                 self.cycle.keep_alive = False
+                self.cycle.transport = LastTransport(self)
         else:
             self.cycle = self._last = self._receiving
 
@@ -205,7 +206,9 @@ class FastPathProtocol(Connection):
     def on_message_complete(self) -> None:
         """Answer the whole request."""
         self.between = True
-        if self._receiving is not None:
+        if self.is_last:
+            self.transport.close()
+        elif self._receiving is not None:
             self.batch.add(self._receiving, self.loop)
         elif not self._offers_upgrade():
             super().on_message_complete()

@@ -307,3 +307,28 @@ async def test_while_the_server_ends_each_response_is_the_last(lab: Lab) -> None
     assert answer.status_code == 200
     assert answer.headers["connection"] == "close"
     assert transport.closed
+
+
+@pytest.mark.parametrize("pieces", [2, 40])
+async def test_a_call_that_is_refused_at_the_end_is_received_whole(lab: Lab, pieces: int) -> None:
+    """It is answered at once, and the connection is closed after the body: so it can be read."""
+    lab.state["monitor"].is_ending = True
+    lab.service.phase = "draining"
+    try:
+        protocol, transport = lab.connect()
+        text = post(BODY + PADDING)
+        first, *rest = cut(text, len(text) // pieces)
+        protocol.data_received(first)
+        await lab.settle()
+        (answer,) = responses(transport.written)
+        assert answer.status_code == 503
+        assert answer.headers["connection"] == "close"
+        assert not transport.closed
+        for piece in rest:
+            assert not transport.closed
+            protocol.data_received(piece)
+        assert transport.closed
+        assert len(responses(transport.written)) == 1
+    finally:
+        lab.service.phase = "ready"
+        lab.state["monitor"].is_ending = False
