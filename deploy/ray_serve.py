@@ -39,7 +39,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     cpus: int = Field(2, ge=1)
-    gpus: int = Field(0, ge=0, le=1)  # one owner for each GPU
+    gpus: int = Field(0, ge=0, le=1)  # one device process for each GPU
     min_instances: int = Field(1, ge=0)
     max_instances: int = Field(4, ge=1)
 

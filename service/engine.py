@@ -18,10 +18,10 @@ from service.planning.planner import CallSpec, Plan, Planner
 from service.registry import Op, Registry, Strategy
 
 MAX_PLANS: Final = 1024
-# The order in which einsum contracts more operands than these may take 15 ms to find.
-MANY: Final = 4
+# With more, the search for einsum's order of contraction takes up to 15 ms.
+MAX_OPERANDS_AT_ONCE: Final = 4
 # Of torch's allocator on the CPU, of CUDA itself, and of its library of matrix products.
-EXHAUSTED: Final = (
+OUT_OF_MEMORY_TEXTS: Final = (
     "DefaultCPUAllocator",
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -108,19 +108,20 @@ class Engine:
 
     def measure_once(self, op: Op[Any], specs: Sequence[Spec | Tensor]) -> None:
         """Measure every strategy with the dtype of `specs`, unless that has been done."""
-        if not self.plans_at_once(op.name, specs):
-            self.measure(op, specs[0].dtype)
+        dtype = specs[0].dtype
+        if (op.name, dtype) not in self._measured:
+            self.measure(op, dtype)
 
     def plans_at_once(self, op: str, specs: Sequence[Spec | Tensor]) -> bool:
         """Return whether a plan takes less than a millisecond."""
-        return len(specs) <= MANY and (op, specs[0].dtype) in self._measured
+        return len(specs) <= MAX_OPERANDS_AT_ONCE and (op, specs[0].dtype) in self._measured
 
     def admitted_plan(self, call: Call, estimated_ns: int) -> Plan:
         """Return the plan of a call that another process has admitted, with its estimate."""
-        return _runnable(self.planner.admitted(self.call_spec(call), estimated_ns))
+        return _with_explanation(self.planner.admitted(self.call_spec(call), estimated_ns))
 
     def _new_plan(self, call: Call, key: Hashable) -> Plan:
-        plan = _runnable(self.planner.plan(self.call_spec(call)))
+        plan = _with_explanation(self.planner.plan(self.call_spec(call)))
         if isinstance(call.output, StoreTarget) and plan.inferred.dtype not in IN_NUMPY:
             raise UnsupportedDtypeError(
                 f"npy files, which results are stored as, cannot hold "
@@ -179,7 +180,7 @@ class Engine:
         except (MemoryError, RuntimeError) as error:
             if not is_exhausted(error):
                 raise
-            raise out_of_memory(plan) from error
+            raise free_memory_error(plan) from error
         key = (plan.strategy, plan.device.name, plan.inferred.specs[0].dtype)
         warm = key in self._warm
         if not warm:
@@ -233,7 +234,7 @@ class Engine:
             return torch.from_numpy(sink.read())
 
 
-def _runnable(plan: Plan) -> Plan:
+def _with_explanation(plan: Plan) -> Plan:
     """Return the plan with the explanation that each answer repeats."""
     explanation = plan.inferred.explanation
     return plan if explanation is None else replace(plan, explanation=explanation)
@@ -258,7 +259,9 @@ def is_exhausted(error: BaseException) -> bool:
     """Return whether memory has run out, which torch states in the message of its error."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in EXHAUSTED)
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in OUT_OF_MEMORY_TEXTS
+    )
 
 
 def store(output: StoreTarget, result: Tensor) -> Tensor:
@@ -268,7 +271,7 @@ def store(output: StoreTarget, result: Tensor) -> Tensor:
     return result.to("meta")
 
 
-def out_of_memory(plan: Plan) -> OutOfMemoryError:
+def free_memory_error(plan: Plan) -> OutOfMemoryError:
     """Free what can be freed, and return the error for one of torch's or numpy's."""
     gc.collect()
     torch.cuda.empty_cache()

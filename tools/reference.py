@@ -17,7 +17,7 @@ from typing import Any, Final
 from pydantic.fields import FieldInfo
 
 from service.core.dtypes import DTYPES
-from service.http.problems import explanations
+from service.http.problems import problem_kinds
 from service.operations import REGISTRY
 from service.registry import Op, Registry, Strategy
 from service.settings import PREFIX, Settings
@@ -108,7 +108,7 @@ def _default(field: FieldInfo) -> str:
 
 def errors_page() -> str:
     """Return the page of all problem codes, ordered by status."""
-    found = sorted(explanations().values(), key=lambda each: each.status)
+    found = sorted(problem_kinds().values(), key=lambda each: each.status)
     return ERRORS + "".join(
         f"\n## {each.code}\n\n{each.status}: {each.title}.\n\n{each.explanation}\n"
         for each in found

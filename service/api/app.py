@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from service.api.asgi import EndpointApp, answer_error, answer_fault
-from service.api.compute import explanation_router, operation_endpoints
+from service.api.compute import operation_endpoints, plan_and_race_router
 from service.api.inference.routes import InferenceEndpoints, inference_router
 from service.api.middleware import ErrorMiddleware, RequestMiddleware
 from service.api.openapi.document import document
@@ -25,6 +25,7 @@ from service.core.devices import Device
 from service.errors import ServiceError
 from service.executors import ForkServer
 from service.http.auth import Authenticator
+from service.http.problems import is_inference_path
 from service.observability import tracing
 from service.observability.inference_stats import InferenceStatistics
 from service.observability.metrics import Metrics
@@ -133,7 +134,7 @@ def create_app(
         for path, endpoint in operations.items()
     )
     app.router.routes.extend(inference.routes)
-    app.include_router(explanation_router(service))
+    app.include_router(plan_and_race_router(service))
     app.include_router(inference_router(service, statistics))
     app.include_router(system_router(service, metrics))
     app.router.routes.extend([*lab_routes(), *docs_routes()])
@@ -148,6 +149,6 @@ def create_app(
 
 def _operation_id(route: APIRoute) -> str:
     """Return the id of a route: its function's name, and a mark where that is not unique."""
-    protocol = "v2_" if route.path.startswith("/v2") else ""
+    protocol = "v2_" if is_inference_path(route.path) else ""
     version = "_version" if "{version}" in route.path else ""
     return f"{protocol}{route.name}{version}"

@@ -9,7 +9,7 @@ from typing import Final
 from starlette.types import Message, Scope, Send
 
 from service.codecs.compression import PACKERS, SHORTEST_BYTES, VARY
-from service.http.negotiation import IDENTITY, TEXT, choose
+from service.http.negotiation import COMPRESSIBLE, IDENTITY, choose_coding
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -26,10 +26,10 @@ def select_send(send: Send, headers: Headers, scope: Scope) -> Send:
     fields = dict(headers)
     if int(fields.get(b"content-length", 0)) < SHORTEST_BYTES:
         return send
-    if not TEXT.match(fields.get(b"content-type", b"")) or b"content-encoding" in fields:
+    if not COMPRESSIBLE.match(fields.get(b"content-type", b"")) or b"content-encoding" in fields:
         return send
     accepted = dict(scope["headers"]).get(b"accept-encoding", b"")
-    coding = choose(accepted.decode("latin-1"))
+    coding = choose_coding(accepted.decode("latin-1"))
     if coding != IDENTITY or scope["method"] == "GET":
         headers.append(VARY)
     return send if coding == IDENTITY else CompressingSender(send, coding)

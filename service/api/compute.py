@@ -18,15 +18,15 @@ from service.api.openapi.document import describe_compare, describe_plan
 from service.codecs.media_types import JSON
 from service.core.response import HttpResponse
 from service.http.negotiation import (
-    NEGOTIATED,
+    FORMAT_HEADERS,
     headers_of,
     negotiate,
     query_fields,
-    request_codec,
+    reader_for,
 )
 from service.pipeline.dispatch import dispatch, prepare
-from service.pipeline.explanation import ExplanationRequest
 from service.pipeline.operation import OperationEndpoint
+from service.pipeline.plan import PlanRequest
 from service.pipeline.race import RaceRequest
 from service.pipeline.request import Negotiated
 from service.pipeline.service import Service
@@ -39,11 +39,11 @@ def operation_endpoints(service: Service) -> dict[str, OperationEndpoint]:
     return {f"/{op.name}": OperationEndpoint(service, op) for op in operations}
 
 
-def explanation_router(service: Service) -> APIRouter:
+def plan_and_race_router(service: Service) -> APIRouter:
     """Return POST /{op}/plan and /{op}/compare for every operation of the registry."""
     router = APIRouter()
     for op in service.engine.registry.values():
-        routes = ExplanationRoutes(service, op)
+        routes = PlanAndRaceRoutes(service, op)
         for path, post, described in (
             (f"/{op.name}/plan", routes.plan, describe_plan(op)),
             (f"/{op.name}/compare", routes.compare, describe_compare(op)),
@@ -53,7 +53,7 @@ def explanation_router(service: Service) -> APIRouter:
 
 
 @dataclass(frozen=True, slots=True)
-class ExplanationRoutes:
+class PlanAndRaceRoutes:
     """The plan and the race of one operation. A ServiceError is answered further out."""
 
     service: Service
@@ -64,7 +64,7 @@ class ExplanationRoutes:
         negotiated, _ = self._negotiate(request, JSON)
         query = request.scope["query_string"]
         query_fields(query)  # refuses a key that is twice there, before the body is read
-        plan = ExplanationRequest(negotiated, request.scope["state"]["request_id"])
+        plan = PlanRequest(negotiated, request.scope["state"]["request_id"])
         try:
             body = await read_body(dict(request.scope["headers"]), request.receive, plan)
             response = plan.respond(body, query)
@@ -102,6 +102,6 @@ class ExplanationRoutes:
         """Return the formats of body and answer; the answer is one of `served`."""
         raw = dict(request.scope["headers"])
         headers = headers_of(raw.items())
-        reader, media_type = request_codec(headers), negotiate(headers, served)
-        given = tuple(map(raw.get, NEGOTIATED))
+        reader, media_type = reader_for(headers), negotiate(headers, served)
+        given = tuple(map(raw.get, FORMAT_HEADERS))
         return Negotiated(self.service, self.op, reader, headers=given), media_type

@@ -12,7 +12,7 @@ from service.core.dtypes import DTYPES
 from service.errors import did_you_mean, quote
 from service.http import schemas
 from service.http.errors import NotFoundError
-from service.http.problems import explanations, problem_answers
+from service.http.problems import problem_answers, problem_kinds
 from service.observability.metrics import MEDIA_TYPE, Metrics
 from service.pipeline.service import Service
 from service.registry import Op, Strategy
@@ -80,12 +80,12 @@ def system_router(service: Service, metrics: Metrics) -> APIRouter:
     @router.get("/problems")
     def problems() -> list[schemas.ProblemKind]:
         """Every problem code, with its meaning and its remedy."""
-        return list(explanations().values())
+        return list(problem_kinds().values())
 
     @router.get("/problems/{code}", responses=problem_answers(404))
     def problem(code: str) -> schemas.ProblemKind:
         """Meaning and remedy of a problem code."""
-        known = explanations()
+        known = problem_kinds()
         if code not in known:
             raise NotFoundError(
                 f"no problem has the code {quote(code)}", hint=did_you_mean(code, known)

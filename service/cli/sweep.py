@@ -16,10 +16,10 @@ from service.cli.tables import sweep_table
 from service.compare import PARAMS, Row
 from service.compare.sweep import Sweep, sizes_between, sweep
 from service.core.call import Call
+from service.core.timing import NS_PER_MS
 from service.core.validators import integer
 from service.errors import InvalidFieldError, quote
 from service.http.serializers import report_answer
-from service.planning.planner import NS_PER_MS
 from service.registry import Op, Param
 from service.settings import from_environment
 

@@ -25,7 +25,9 @@ NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
 SHORT_BYTES: Final = 2**20
 # Decoding text of this length holds the GIL for 2 ms.
 THREAD_TEXT_BYTES: Final = 2**20
-UNBOUNDED_BYTES: Final = 2**62  # of formats whose elements are not read
+UNBOUNDED_BYTES: Final = 2**62
+# More elements than any shape can state: 16 axes of 64 bits.
+UNLIMITED_ELEMENTS: Final = 2**1100  # of formats whose elements are not read
 
 
 class Arrays(Protocol):

@@ -17,10 +17,11 @@ from service.compare.report import Report, Row, host
 from service.core.call import AUTO, Call, Spec, StoreTarget, Tensor
 from service.core.devices import CLUSTER, synchronize
 from service.core.dtypes import COMPLEX, FLOATS, INTEGERS
+from service.core.timing import NS_PER_MS
 from service.core.units import time_text
-from service.engine import Engine, is_exhausted, move, out_of_memory, read
+from service.engine import Engine, free_memory_error, is_exhausted, move, read
 from service.errors import InvalidFieldError, Place, UnknownStrategyError
-from service.planning.planner import NS_PER_MS, CallSpec, Plan, Planner
+from service.planning.planner import CallSpec, Plan, Planner
 from service.registry import Inferred, Op
 
 # A run shorter than this is warmed up first; a cold cache does not matter to a longer one.
@@ -50,7 +51,7 @@ class StrategyRun:
         except (MemoryError, RuntimeError) as error:
             if not is_exhausted(error):
                 raise
-            raise out_of_memory(self.plan) from error
+            raise free_memory_error(self.plan) from error
 
     def run_round(self, repeat: int, stop: Callable[[], bool]) -> bool:
         """Run a few times, or until `stop`; return whether another round is due."""

@@ -1,4 +1,4 @@
-"""Execution of calls on threads and in worker processes that can be killed.
+"""Executors: threads, worker processes that can be killed, and the processes of devices.
 
 admission       limits on calls and on bytes in flight: slots, queue length, expected wait
 thread_pool     `ThreadPool`: a fixed number of threads, for work that releases the GIL

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 from time import perf_counter_ns
+from typing import Final
 
+from service.core.timing import NS_PER_MS
 from service.errors import OverloadedError
 
-NS_PER_S = 1_000_000_000
-NS_PER_MS = 1_000_000
-LATE = "the answer was not ready by its deadline (deadline_ms, SERVICE_DEADLINE_MS)"
+NS_PER_S: Final = 1_000_000_000
+LATE: Final = "the answer was not ready by its deadline (deadline_ms, SERVICE_DEADLINE_MS)"
 
 
 @dataclass(slots=True, eq=False)

@@ -39,7 +39,7 @@ PAUSES_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 # Assumed time of a start, before one has been measured.
 GUESSED_START_S: Final = 10.0
 DIED: Final = "its process died"
-log: Final = logging.getLogger("service.core.devices")
+log: Final = logging.getLogger("service.devices")
 
 
 class LostError(Exception):

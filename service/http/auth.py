@@ -14,6 +14,7 @@ from time import monotonic_ns
 from typing import Final
 
 from service.http.errors import RateLimitedError, UnauthorizedError
+from service.http.problems import INFERENCE
 from service.settings import Settings, listed
 
 # The first part of the paths that need no key: health, pages, and the explanations of problems.
@@ -32,7 +33,7 @@ Client = tuple[str, int] | None
 def is_open(path: str) -> bool:
     """Return whether a path is served without a key and outside any quota."""
     first = path[1:].partition("/")[0]
-    return first in OPEN or path == "/" or path.startswith("/v2/health/")
+    return first in OPEN or path == "/" or path.startswith(f"{INFERENCE}/health/")
 
 
 class Authenticator:

@@ -30,10 +30,10 @@ from service.http.errors import NotAcceptableError, UnsupportedMediaTypeError
 FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 IDENTITY: Final = "identity"
 # The media types whose answers are compressed.
-TEXT: Final = re.compile(rb"text/(?!event-stream)|application/([a-z.-]+\+)?json")
+COMPRESSIBLE: Final = re.compile(rb"text/(?!event-stream)|application/([a-z.-]+\+)?json")
 QUALITY: Final = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 # The headers that formats are negotiated by.
-NEGOTIATED: Final = (b"content-type", b"content-encoding", b"accept", b"accept-encoding")
+FORMAT_HEADERS: Final = (b"content-type", b"content-encoding", b"accept", b"accept-encoding")
 Formats = tuple[Reader, tuple[Writer, ...]]
 Ranges = Sequence[tuple[str, float]]
 
@@ -58,17 +58,17 @@ def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 def formats(headers: Mapping[bytes, bytes]) -> Formats:
     """Return the formats of body and answer that raw headers state."""
-    return _formats(*map(headers.get, NEGOTIATED))
+    return _formats(*map(headers.get, FORMAT_HEADERS))
 
 
 @lru_cache(maxsize=256)
 def _formats(*values: bytes | None) -> Formats:
-    given = zip(NEGOTIATED, values, strict=True)
+    given = zip(FORMAT_HEADERS, values, strict=True)
     headers = headers_of((name, value) for name, value in given if value is not None)
-    return request_codec(headers), answer_codecs(headers)
+    return reader_for(headers), writers_for(headers)
 
 
-def request_codec(headers: Mapping[str, str]) -> Reader:
+def reader_for(headers: Mapping[str, str]) -> Reader:
     """Return the codec of the body: JSON unless `Content-Type` names another."""
     media_type = headers.get("content-type", JSON).partition(";")[0].strip().lower()
     reader = READERS.get(media_type)
@@ -81,7 +81,7 @@ def request_codec(headers: Mapping[str, str]) -> Reader:
     return coded_reader(reader, headers.get("content-encoding"))
 
 
-def answer_codecs(headers: Mapping[str, str]) -> tuple[Writer, ...]:
+def writers_for(headers: Mapping[str, str]) -> tuple[Writer, ...]:
     """Return the codecs that the client accepts, those of the highest quality first."""
     names = accepted(headers, tuple(WRITERS))
     return tuple(coded_writer(WRITERS[name], headers.get("accept-encoding")) for name in names)
@@ -144,17 +144,17 @@ def coded_reader(reader: Reader, coding: str | None) -> Reader:
     return InflatingReader(reader, name)
 
 
-def coded_writer(writer: Writer, accepted: str | None) -> Writer:
+def coded_writer(writer: Writer, accept_encoding: str | None) -> Writer:
     """Return the writer itself, or one that compresses by this `Accept-Encoding`."""
-    if accepted is None or not TEXT.match(writer.media_type.encode()):
+    if accept_encoding is None or not COMPRESSIBLE.match(writer.media_type.encode()):
         return writer
-    coding = choose(accepted)
+    coding = choose_coding(accept_encoding)
     return writer if coding == IDENTITY else PackingWriter(writer, coding)
 
 
-def choose(accepted: str) -> str:
+def choose_coding(accept_encoding: str) -> str:
     """Return the coding that the client prefers: the quickest of equals, `identity` for none."""
-    wanted = ranges(accepted)
+    wanted = ranges(accept_encoding)
     best = max(PACKERS, key=lambda name: quality(wanted, name, "*"))
     found = quality(wanted, best, "*")
     return best if found > 0 and found >= quality(wanted, IDENTITY) else IDENTITY
@@ -174,13 +174,13 @@ def ranges(header: str) -> Ranges:
     return found
 
 
-def quality(found: Ranges, *names: str, default: float = 0.0) -> float:
+def quality(found: Ranges, *names: str) -> float:
     """Return the quality of the first of `names` that is listed: the most specific one decides."""
     for wanted in names:
         for name, value in found:
             if name == wanted:
                 return value
-    return default
+    return 0.0
 
 
 def _number(text: str) -> float:

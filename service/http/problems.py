@@ -121,7 +121,7 @@ def _bounded(places: Iterable[Place]) -> list[dict[str, str]]:
     return shown
 
 
-def explanations() -> dict[str, ProblemKind]:
+def problem_kinds() -> dict[str, ProblemKind]:
     """Return the explanation of each code, from the docstrings of the errors."""
     return {
         kind.code: ProblemKind(
@@ -136,7 +136,7 @@ def explanations() -> dict[str, ProblemKind]:
 
 def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of a route's problem documents, by status."""
-    known = explanations().values()
+    known = problem_kinds().values()
     content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         status: {

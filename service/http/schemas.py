@@ -43,7 +43,7 @@ class Timing(BaseModel):
     threads: int = Field(description="Intra-op threads of torch.")
     warm: bool = Field(description="False on the first run of a strategy on a device and dtype.")
     executor: Literal["inline", "thread", "process"] = Field(
-        description="Where it ran: in the event loop, on a thread, or in a worker process."
+        description="Where it ran: in the event loop, on a thread, or in another process."
     )
 
 

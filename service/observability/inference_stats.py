@@ -7,10 +7,11 @@ so nothing is locked.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time
+from typing import Final
 
 from service.core.call import AUTO
 
-MS_PER_S = 1000
+MS_PER_S: Final = 1000
 
 
 @dataclass(slots=True)

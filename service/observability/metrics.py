@@ -5,7 +5,7 @@ The text is written by prometheus-client (`exposition`), which is loaded when it
 
 `service.pipeline.instruments` adds an instrument for each part of the service:
 
-    metrics.gauge("queued_calls", "Calls that wait.", lambda: pool.waiting, executor="thread")
+    metrics.gauge("slots", "Calls that can run at once.", lambda: slots, executor="thread")
 """
 
 import asyncio

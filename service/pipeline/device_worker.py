@@ -23,7 +23,7 @@ def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str,
     service = build_service(
         Settings.model_validate(settings), REGISTRY, CostModel.from_rows(rates), gpus=[own]
     )
-    service.phase = READY
+    service.state = READY
     return DeviceRequestHandler(RequestHandler(service), service.engine, own)
 
 

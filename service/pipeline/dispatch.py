@@ -29,7 +29,7 @@ from service.pipeline.request import PipelineRequest
 from service.pipeline.service import Service
 from service.planning.planner import Plan
 
-# The event loop computes for so long; for a thread that holds the GIL it waits all the same.
+# Up to here a call runs in the event loop: a thread that holds the GIL would stall it as long.
 INLINE_NS: Final = 1_000_000
 # Longer calls have to be killed at their deadline, which a thread cannot be.
 KILLABLE_NS: Final = 250_000_000
@@ -52,8 +52,8 @@ def planned_executor(
         return service.cluster_threads
     keeps_gil = plan.interpreter_ns + encode_ns > INLINE_NS
     is_long = keeps_gil or plan.estimated_ns > KILLABLE_NS
-    if is_long and not may_wait and service.workers is not None:
-        return service.workers
+    if is_long and not may_wait and service.worker_pool is not None:
+        return service.worker_pool
     return service.threads
 
 
@@ -68,7 +68,7 @@ async def dispatch(request: PipelineRequest) -> HttpResponse:
         await prepare(request)
         executor = request.choose_executor()
         if isinstance(executor, ThreadPool):
-            # As text it is twice as large as the tensors.
+            # The call has the tensors: their text, twice as large, need not stay.
             request.body = request.buffer = bytearray()
             if request.emit is not None:
                 loop, emit = asyncio.get_running_loop(), request.emit

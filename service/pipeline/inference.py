@@ -9,7 +9,7 @@ from service.codecs.inference.codec import InferenceCodec
 from service.codecs.media_types import BYTES, JSON
 from service.errors import MalformedBodyError, quote
 from service.http.errors import UnsupportedMediaTypeError
-from service.http.negotiation import IDENTITY, choose, coded_reader
+from service.http.negotiation import IDENTITY, choose_coding, coded_reader
 from service.pipeline.operation import OperationRequest
 from service.pipeline.request import Negotiated
 from service.pipeline.service import Service
@@ -17,7 +17,7 @@ from service.registry import Op
 
 LENGTH: Final = b"inference-header-content-length"
 # The headers that formats are negotiated by, once the media type is one of the two.
-NEGOTIATED: Final = (b"content-encoding", b"accept-encoding", LENGTH)
+INFERENCE_FORMAT_HEADERS: Final = (b"content-encoding", b"accept-encoding", LENGTH)
 LONGEST_LENGTH: Final = 18  # digits; more would be beyond 64 bits
 
 
@@ -37,7 +37,9 @@ class InferenceEndpoint:
         given = headers.get(b"content-encoding")
         coding = None if given is None else given.decode("latin-1")
         coded_reader(codec(), coding)  # refuses a coding that is not read
-        return NegotiatedInference(self, codec, coding, tuple(map(headers.get, NEGOTIATED)))
+        return NegotiatedInference(
+            self, codec, coding, tuple(map(headers.get, INFERENCE_FORMAT_HEADERS))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,5 +89,5 @@ def _header_bytes(given: bytes | None) -> int | None:
 @lru_cache(maxsize=64)
 def _coding(accepted: bytes | None) -> str | None:
     """Return the content coding of an answer in JSON. Binary data hardly get smaller."""
-    coding = IDENTITY if accepted is None else choose(accepted.decode("latin-1"))
+    coding = IDENTITY if accepted is None else choose_coding(accepted.decode("latin-1"))
     return None if coding == IDENTITY else coding

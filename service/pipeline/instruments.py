@@ -9,7 +9,7 @@ from service.pipeline.service import READY, Service
 
 def add_instruments(metrics: Metrics, service: Service) -> None:
     """Add an instrument for each part of the service that is worth watching."""
-    settings, pools = service.settings, (service.workers, service.race_workers)
+    settings, pools = service.settings, (service.worker_pool, service.race_pool)
     workers = [pool for pool in pools if pool is not None]
     readiness = service.engine.planner.devices.readiness
 
@@ -28,11 +28,11 @@ def add_instruments(metrics: Metrics, service: Service) -> None:
         metrics.gauge("device_calls", "Calls that run or wait there.", calls, device=device)
     held = "Bytes of bodies that are received or worked on."
     metrics.gauge("bytes_in_flight", held, lambda: service.inflight.held)
-    metrics.gauge("ready", "1 if calls are taken.", lambda: service.phase == READY)
+    metrics.gauge("ready", "1 if calls are taken.", lambda: service.state == READY)
     for name, pool, slots in (
         ("thread", service.threads, settings.slots),
-        ("race", service.race_workers or service.race_threads, 1),
-        ("process", service.workers, settings.processes),
+        ("race", service.race_pool or service.race_threads, 1),
+        ("process", service.worker_pool, settings.processes),
     ):
         if pool is None:  # without worker processes
             continue

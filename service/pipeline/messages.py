@@ -1,4 +1,4 @@
-"""Messages between the server and its worker processes: JSON beside the bytes of a body."""
+"""Messages between the server and other processes: JSON beside the bytes of a body."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,7 @@ from service.core.timing import Mark, Stopwatch
 from service.planning.cost_model import Row
 from service.planning.planner import Plan
 
-TEXT: Final = "latin-1"  # of headers: each byte is a letter
+HEADER_ENCODING: Final = "latin-1"  # of headers: each byte is a letter
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ class WorkerRequest:
 
 def texts_of(values: Iterable[bytes | None]) -> list[str | None]:
     """Return values of headers as text, which JSON has; None for a header that is not there."""
-    return [None if value is None else value.decode(TEXT) for value in values]
+    return [None if value is None else value.decode(HEADER_ENCODING) for value in values]
 
 
 def headers_from(names: Sequence[bytes], texts: Sequence[str | None]) -> dict[bytes, bytes]:
     """Return the headers of those names, from the result of `texts_of`."""
     pairs = zip(names, texts, strict=True)
-    return {name: value.encode(TEXT) for name, value in pairs if value is not None}
+    return {name: value.encode(HEADER_ENCODING) for name, value in pairs if value is not None}
 
 
 class WrongDeviceError(Exception):
@@ -98,7 +98,10 @@ class WrongDeviceError(Exception):
 
 def response_head(response: HttpResponse, watch: Stopwatch, strategy: str) -> bytes:
     """Return a response but for its body, its stopwatch and strategy, for `response_from`."""
-    headers = [(name.decode(TEXT), value.decode(TEXT)) for name, value in response.headers]
+    headers = [
+        (name.decode(HEADER_ENCODING), value.decode(HEADER_ENCODING))
+        for name, value in response.headers
+    ]
     return orjson.dumps([response.status, headers, watch.marks, watch.phases, strategy])
 
 
@@ -109,12 +112,14 @@ def response_from(
 
     WrongDeviceError if another process has to compute.
     """
-    status, *trim_memory = orjson.loads(head)
-    if isinstance(status, dict):
-        raise WrongDeviceError(Admitted(**status), *trim_memory)
-    headers, marks, phases, strategy = trim_memory
-    raw = tuple((name.encode(TEXT), value.encode(TEXT)) for name, value in headers)
-    response = HttpResponse(status, raw, (memoryview(payload),))
+    first, *rest = orjson.loads(head)
+    if isinstance(first, dict):  # written by WrongDeviceError.to_json
+        raise WrongDeviceError(Admitted(**first), *rest)
+    headers, marks, phases, strategy = rest
+    raw = tuple(
+        (name.encode(HEADER_ENCODING), value.encode(HEADER_ENCODING)) for name, value in headers
+    )
+    response = HttpResponse(first, raw, (memoryview(payload),))
     return response, Stopwatch(marks, phases), strategy
 
 

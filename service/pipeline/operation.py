@@ -8,7 +8,7 @@ from service.codecs import DecodeContext, Writer
 from service.core.response import HttpResponse
 from service.core.timing import DECODE
 from service.executors import AnyExecutor, Channel, ProcessPool
-from service.http.negotiation import NEGOTIATED, formats, writer_for
+from service.http.negotiation import FORMAT_HEADERS, formats, writer_for
 from service.pipeline.dispatch import INLINE_NS, dispatch, planned_executor, with_planning_state
 from service.pipeline.messages import Admitted, WorkerRequest, WrongDeviceError
 from service.pipeline.request import Buffer, Negotiated, PipelineRequest
@@ -26,7 +26,7 @@ class OperationEndpoint:
 
     def negotiate(self, headers: Mapping[bytes, bytes]) -> "NegotiatedOperation":
         """Return what raw headers settle, or raise the error that is known before the body."""
-        given = tuple(map(headers.get, NEGOTIATED))
+        given = tuple(map(headers.get, FORMAT_HEADERS))
         return NegotiatedOperation(self.service, self.op, *formats(headers), headers=given)
 
 
@@ -101,7 +101,7 @@ class OperationRequest(PipelineRequest):
     def decoding_pool(self) -> ProcessPool | None:
         """Return the worker processes, if the text is too long to be decoded here."""
         is_short = len(self.body) <= self.negotiated.reader.thread_bytes
-        return None if self.is_prepared or self.may_wait or is_short else self.service.workers
+        return None if self.is_prepared or self.may_wait or is_short else self.service.worker_pool
 
     def prepare(self) -> None:
         """Decode the body if that is left to do, and plan the call."""

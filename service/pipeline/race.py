@@ -35,7 +35,7 @@ class RaceRequest(PipelineRequest):
     def decoding_pool(self) -> ProcessPool | None:
         """Return the worker process for races, if the text is too long to be decoded here."""
         is_short = len(self.body) <= self.negotiated.reader.thread_bytes
-        return None if self.is_prepared or is_short else self.service.race_workers
+        return None if self.is_prepared or is_short else self.service.race_pool
 
     def prepare(self) -> None:
         """Decode the body, and plan each strategy of the race."""
@@ -48,7 +48,7 @@ class RaceRequest(PipelineRequest):
 
     def choose_executor(self) -> AnyExecutor:
         """Return the process for races, or the thread for them."""
-        return self.service.race_workers or self.service.race_threads
+        return self.service.race_pool or self.service.race_threads
 
     def run(self) -> HttpResponse:
         """Run the race, and return its report."""

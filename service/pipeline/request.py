@@ -32,13 +32,11 @@ from service.executors import (
     ProcessPool,
 )
 from service.http.negotiation import query_fields
-from service.pipeline.messages import TEXT, WorkerRequest, texts_of
-from service.pipeline.service import READY, Service
+from service.pipeline.messages import HEADER_ENCODING, WorkerRequest, texts_of
+from service.pipeline.service import COUNTED_BYTES, READY, Service
 from service.registry import Op
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-# Bodies from here on take a share of the bytes in flight.
-COUNTED_BYTES: Final = 65_536
 # Text that a worker decodes is received in the pool from here on; what is compressed may be short.
 SHARED_BYTES: Final = 2**20
 Buffer = bytearray | memoryview
@@ -98,7 +96,7 @@ class PipelineRequest(ABC):
     def __init__(self, negotiated: Negotiated, request_id: str, length: int = 0):
         """Take a share of the bytes in flight, and memory for a body of `length` bytes."""
         service = negotiated.service
-        if service.phase != READY:
+        if service.state != READY:
             service.check_ready()
         self.negotiated = negotiated
         self.service = service
@@ -112,7 +110,7 @@ class PipelineRequest(ABC):
         self.is_prepared = self.is_over = False
         self.hold: Hold | None = None
         self.block: PoolBlock | None = None
-        if length > COUNTED_BYTES:
+        if length > service.uncounted_bytes:
             self.count(length, f"Content-Length is {length}")
         self.buffer: Buffer = bytearray(length) if length <= COUNTED_BYTES else self._memory(length)
 
@@ -136,9 +134,10 @@ class PipelineRequest(ABC):
 
     def _memory(self, size: int) -> Buffer:
         """Return memory for a large body: in the pool, if a worker is to decode it."""
-        pool = self.service.pool
+        pool = self.service.body_memory
         try:
-            if pool is not None and SHARED_BYTES <= size > self.negotiated.reader.thread_bytes:
+            large = size >= SHARED_BYTES and size > self.negotiated.reader.thread_bytes
+            if pool is not None and large:
                 self.block = pool.take(size)
             return bytearray(size) if self.block is None else self.block.view
         except MemoryError:
@@ -214,7 +213,7 @@ class PipelineRequest(ABC):
             op=self.op_name,
             version=self.version,
             headers=texts_of(negotiated.headers),
-            query=self.query.decode(TEXT),
+            query=self.query.decode(HEADER_ENCODING),
             request_id=self.request_id,
             marks=self.watch.marks,
         )
@@ -225,7 +224,7 @@ class PipelineRequest(ABC):
         self.watch.lap(QUEUE)
         self.executor = PROCESS
         self.body = body
-        self.fields = query_fields(message.query.encode(TEXT))
+        self.fields = query_fields(message.query.encode(HEADER_ENCODING))
         self.prepare_in_worker(message, channel)
         return self.run()
 

@@ -12,6 +12,7 @@ import orjson
 
 from service.bootstrap import make_core
 from service.codecs import DecodeContext
+from service.codecs.base import UNLIMITED_ELEMENTS
 from service.codecs.json.parsers import drop_parsers
 from service.core import host
 from service.core.call import AUTO
@@ -35,10 +36,11 @@ from service.registry import Registry
 from service.settings import Settings
 
 TRIM_S: Final = 0.5
-UNLIMITED: Final = 2**1100
+# Larger bodies take a share of the bytes in flight.
+COUNTED_BYTES: Final = 65_536
 WORKER: Final = "service.pipeline.worker:make"
 DEVICE_WORKER: Final = "service.pipeline.device_worker:make"
-Phase = Literal["warming", "ready", "draining"]
+State = Literal["warming", "ready", "draining"]
 WARMING: Final = "warming"
 READY: Final = "ready"
 DRAINING: Final = "draining"
@@ -50,15 +52,16 @@ class Service:
 
     threads           for calls that release the GIL
     cluster_threads   for calls that wait for a cluster: they take no slot of those that compute
-    workers           processes for calls that hold the GIL or have to be killable; None without a
+    worker_pool       processes for calls that hold the GIL or have to be killable; None without a
                       fork server, and where the registry is not the service's own
-    race_workers      one process for races; else `race_threads`
+    race_pool         one process for races; else `race_threads`
     device_processes  by the names of their devices; `device_reports` is what they have sent
-    pool              memory that is shared with workers; None without them, and where bodies are
+    body_memory       memory that is shared with workers; None without them, and where bodies are
                       searched for names of stored arrays
     context           limits and defaults of decoding; `binary_context` is for answers that have no
                       forms to choose from, `plan_context` for plans, which state themselves that a
                       size is too large
+    uncounted_bytes   of bodies that are neither over a limit nor take a share of those in flight
     """
 
     settings: Settings
@@ -66,30 +69,31 @@ class Service:
     threads: ThreadPool
     cluster_threads: ThreadPool
     race_threads: ThreadPool
-    workers: ProcessPool | None
-    race_workers: ProcessPool | None
+    worker_pool: ProcessPool | None
+    race_pool: ProcessPool | None
     fork_server: ForkServer | None
     inflight: ByteBudget
-    pool: SharedPool | None
+    body_memory: SharedPool | None
     context: DecodeContext
     binary_context: DecodeContext
     plan_context: DecodeContext
     device_processes: Mapping[str, DeviceProcess]
     device_reports: Mapping[str, DeviceReport]
-    phase: Phase = WARMING
+    uncounted_bytes: int
+    state: State = WARMING
     _warming: asyncio.Task[None] = field(init=False, repr=False)
     _trims: bool = field(default=False, repr=False)
 
     def check_ready(self) -> None:
         """Raise WarmingUpError or DrainingError unless calls are taken."""
-        if self.phase == WARMING:
+        if self.state == WARMING:
             raise WarmingUpError("the service has just started and is measuring its strategies")
-        if self.phase == DRAINING:
+        if self.state == DRAINING:
             raise DrainingError("the service is shutting down and finishes the calls it has")
 
     @property
     def _process_pools(self) -> list[ProcessPool]:
-        return [pool for pool in (self.workers, self.race_workers) if pool is not None]
+        return [pool for pool in (self.worker_pool, self.race_pool) if pool is not None]
 
     async def check_devices(self) -> None:
         """Compute a product of 2 x 2 on each device here; a BusyError if `auto` has none."""
@@ -100,7 +104,7 @@ class Service:
         self.engine.planner.devices.candidates(AUTO)
 
     async def start(self) -> None:
-        """Measure the strategies on a thread."""
+        """Begin to warm up: strategies are measured, then the other processes start."""
         self._warming = asyncio.create_task(self._warm_up())
 
     async def warmed_up(self) -> None:
@@ -113,8 +117,8 @@ class Service:
         gc.collect()
         gc.freeze()
         host.trim_memory()
-        if self.phase == WARMING:
-            self.phase = READY
+        if self.state == WARMING:
+            self.state = READY
             if self.fork_server is not None:
                 self.fork_server.warm()
             for process in self.device_processes.values():
@@ -129,7 +133,7 @@ class Service:
     def trim_memory(self) -> None:
         """Return memory that large calls have left to the system, when none computes here."""
         self._trims = False
-        if self.phase == DRAINING:  # its parts may be closed already
+        if self.state == DRAINING:  # its parts may be closed already
             return
         if self.threads.active_calls or any(pool.active_calls for pool in self._process_pools):
             self.trim_memory_later()
@@ -138,14 +142,14 @@ class Service:
                 pool.trim_memory()
             for process in self.device_processes.values():
                 process.trim_memory()
-            if self.pool is not None:
-                self.pool.trim_memory()
+            if self.body_memory is not None:
+                self.body_memory.trim_memory()
             drop_parsers()
             host.trim_memory()
 
     def drain(self) -> None:
         """Take no more calls."""
-        self.phase = DRAINING
+        self.state = DRAINING
 
     async def stop(self) -> None:
         """Take no more calls, and wait for those that run."""
@@ -157,8 +161,8 @@ class Service:
             await pool.close()
         for process in self.device_processes.values():
             await process.close()
-        if self.pool is not None:
-            self.pool.close()
+        if self.body_memory is not None:
+            self.body_memory.close()
         await asyncio.to_thread(self.cluster_threads.close)
         for device in self.engine.planner.devices.members:
             if device.cluster is not None:
@@ -209,7 +213,7 @@ def build_service(
             longest_ms=settings.deadline_ms,
         )
 
-    workers = race_workers = pool = None
+    worker_pool = race_pool = body_memory = None
     processes: dict[str, DeviceProcess] = {}
     reports: dict[str, DeviceReport] = {}
     if fork_server is not None:
@@ -218,9 +222,9 @@ def build_service(
         process_pool = partial(ProcessPool, fork_server.fork, configure, queue=settings.queue)
         if core.context.arrays is None:
             with suppress(OSError):
-                pool = SharedPool(settings.max_inflight_bytes)
-        workers = process_pool(slots=settings.processes, pool=pool)
-        race_workers = process_pool(slots=1)  # two races would measure each other
+                body_memory = SharedPool(settings.max_inflight_bytes)
+        worker_pool = process_pool(slots=settings.processes, pool=body_memory)
+        race_pool = process_pool(slots=1)  # two races would measure each other
         processes = {gpu.name: device_process(gpu) for gpu in gpus}
     return Service(
         settings=settings,
@@ -228,14 +232,15 @@ def build_service(
         threads=ThreadPool(settings.slots, settings.queue),
         cluster_threads=ThreadPool(settings.slots, settings.queue),
         race_threads=ThreadPool(1, settings.queue),
-        workers=workers,
-        race_workers=race_workers,
+        worker_pool=worker_pool,
+        race_pool=race_pool,
         fork_server=fork_server,
         inflight=ByteBudget(settings.max_inflight_bytes),
-        pool=pool,
+        body_memory=body_memory,
         context=core.context,
         binary_context=replace(core.context, has_outputs=False),
-        plan_context=replace(core.context, shapes=True, max_elements=UNLIMITED),
+        plan_context=replace(core.context, shapes=True, max_elements=UNLIMITED_ELEMENTS),
         device_processes=processes,
         device_reports=reports,
+        uncounted_bytes=min(COUNTED_BYTES, settings.max_body_bytes),
     )

@@ -10,11 +10,10 @@ from service.core.response import HttpResponse
 from service.engine import is_exhausted
 from service.errors import ServiceError
 from service.executors import Bytes, Channel, Handler, WorkerResponse
-from service.http.negotiation import NEGOTIATED, headers_of, request_codec
+from service.http.negotiation import FORMAT_HEADERS, headers_of, reader_for
 from service.http.problems import error_response
 from service.operations import REGISTRY
-from service.pipeline.inference import NEGOTIATED as INFERENCE_NEGOTIATED
-from service.pipeline.inference import InferenceEndpoint
+from service.pipeline.inference import INFERENCE_FORMAT_HEADERS, InferenceEndpoint
 from service.pipeline.messages import WorkerRequest, WrongDeviceError, headers_from, response_head
 from service.pipeline.operation import OperationEndpoint
 from service.pipeline.race import RaceRequest
@@ -35,7 +34,7 @@ def make(
     service = build_service(
         Settings.model_validate(settings), REGISTRY, CostModel.from_rows(rates), gpus=known
     )
-    service.phase = READY
+    service.state = READY
     return RequestHandler(service)
 
 
@@ -75,13 +74,13 @@ class RequestHandler:
         """Return the request that the server has begun."""
         service, op = self._service, self._service.engine.registry[message.op]
         if message.streams is not None:
-            given = headers_of(headers_from(NEGOTIATED, message.headers).items())
-            return RaceRequest(Negotiated(service, op, request_codec(given)), message.request_id)
+            given = headers_of(headers_from(FORMAT_HEADERS, message.headers).items())
+            return RaceRequest(Negotiated(service, op, reader_for(given)), message.request_id)
         if message.version:
-            headers = headers_from(INFERENCE_NEGOTIATED, message.headers)
+            headers = headers_from(INFERENCE_FORMAT_HEADERS, message.headers)
             inference = InferenceEndpoint(service, op, message.version).negotiate(headers)
             return inference.begin(message.request_id)
-        headers = headers_from(NEGOTIATED, message.headers)
+        headers = headers_from(FORMAT_HEADERS, message.headers)
         return OperationEndpoint(service, op).negotiate(headers).begin(message.request_id)
 
 

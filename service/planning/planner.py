@@ -14,6 +14,7 @@ import torch
 
 from service.core.call import AUTO, Spec
 from service.core.devices import CLUSTER, Device, Devices
+from service.core.timing import NS_PER_MS
 from service.core.units import time_text
 from service.errors import (
     LimitExceededError,
@@ -26,7 +27,6 @@ from service.planning.cost_model import CostModel
 from service.planning.limits import Limits
 from service.registry import Inferred, Op, Strategy, Work
 
-NS_PER_MS: Final = 1_000_000
 LONGEST: Final = 2**58  # of 16-byte elements, counted in 64 bits
 # A strategy replaces the first choice below this share of its time: rates vary between starts.
 MARGIN: Final = 0.9

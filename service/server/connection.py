@@ -129,7 +129,7 @@ class LastTransport:
 
     def close(self) -> None:
         """Close the transport, now or after the rest of the body."""
-        if self._connection.between:
+        if self._connection.is_between:
             self._connection.transport.close()
         else:
             self._connection.is_last = True
@@ -144,7 +144,7 @@ class Connection(HttpToolsProtocol):
     # uvicorn's cycle, a FastRequest, or None: uvicorn's own type allows the first alone.
     cycle: Any
     # The parser is between two messages, or in the head of one, of which so many bytes have come.
-    between = True
+    is_between = True
     in_head = False
     # The connection is closed when the message that is received has ended.
     is_last = False
@@ -182,7 +182,7 @@ class Connection(HttpToolsProtocol):
         self._stuck_since = None
         if self.flow.read_paused:  # it is we who let it wait
             self._begun_at = now
-        elif not self.between:
+        elif not self.is_between:
             most, what = (limits.head_s, "head") if self.in_head else (limits.request_s, "body")
             if now - self._begun_at > most:
                 self._late(f"the {what} of the request was not complete after {most:g} s")
@@ -204,14 +204,14 @@ class Connection(HttpToolsProtocol):
 
     def is_too_long(self, data: bytes) -> bool:
         """Return whether the head that `data` begins or continues is over its limit."""
-        if not (self.between or self.in_head):
+        if not (self.is_between or self.in_head):
             return False
-        room = self.monitor.limits.head_bytes - (0 if self.between else self.head_bytes)
+        room = self.monitor.limits.head_bytes - (0 if self.is_between else self.head_bytes)
         return len(data) > room and data.find(END_OF_HEAD, 0, room + len(END_OF_HEAD)) < 0
 
     def on_message_begin(self) -> None:
         """Begin a message."""
-        self.between = False
+        self.is_between = False
         self.in_head = True
         self.head_bytes = 0
         self._begun_at = self.loop.time()

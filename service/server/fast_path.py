@@ -59,7 +59,7 @@ class FastPathProtocol(Connection):
     def _repeated(self, data: bytes) -> FastRequest | None:
         """Return a whole request with the same head as the one before, or None."""
         head = self._head
-        if head is None or not self.between or self.is_busy():
+        if head is None or not self.is_between or self.is_busy():
             return None
         body_at = head.body_at(data)
         if not body_at:
@@ -75,14 +75,14 @@ class FastPathProtocol(Connection):
         if self.is_too_long(data):
             self.refuse_head()
             return
-        alone, first = self.between, self._messages + 1
+        alone, first = self.is_between, self._messages + 1
         if not self._feed(data):
             return
         if self.in_head:
             self.head_bytes += len(data)
-        elif self._receiving is not None and not self.between:
+        elif self._receiving is not None and not self.is_between:
             self._receive_past_parser(self._receiving.missing)
-        elif alone and self.between and self._messages == first and self._parsed is not None:
+        elif alone and self.is_between and self._messages == first and self._parsed is not None:
             query, negotiated, length = self._parsed
             self._head = cache_head(data[: len(data) - length], query, negotiated)
 
@@ -205,7 +205,7 @@ class FastPathProtocol(Connection):
 
     def on_message_complete(self) -> None:
         """Answer the whole request."""
-        self.between = True
+        self.is_between = True
         if self.is_last:
             self.transport.close()
         elif self._receiving is not None:

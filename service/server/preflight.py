@@ -20,7 +20,7 @@ EVERY_ADDRESS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  #
 # Files that a server opens besides connections and worker processes: listeners, logs, stored
 # arrays, connections that are being refused.
 RESERVED_FILES: Final = 512
-# For each worker process: its socket, its arena, and its descriptor.
+# For each worker process: its socket, its shared buffer, and its pidfd.
 FILES_PER_WORKER: Final = 3
 
 

@@ -14,7 +14,7 @@ from uvicorn.config import STARTUP_FAILURE
 from service.observability.logs import log_config
 from service.server.fast_path import FastPathProtocol
 from service.server.preflight import raise_file_limit
-from service.server.process import Server
+from service.server.server import Server
 from service.server.supervisor import Heartbeat, Supervisor
 from service.settings import PREFIX, Settings, from_environment
 

@@ -36,7 +36,7 @@ import service
 from service.api.app import create_app
 from service.server import run
 from service.server.connection import ConnectionMonitor
-from service.server.process import Server
+from service.server.server import Server
 from service.settings import Settings
 from tests.rigs.servers import free_port
 

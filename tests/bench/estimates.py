@@ -20,12 +20,12 @@ from rich.table import Table
 
 from service.core.call import Call, Shape, Spec
 from service.core.devices import synchronize
-from service.core.timing import COMPUTE, Stopwatch
+from service.core.timing import COMPUTE, NS_PER_MS, Stopwatch
 from service.engine import Engine
 from service.operations import REGISTRY
 from service.pipeline.service import build_service
 from service.planning.cost_model import CostModel
-from service.planning.planner import NS_PER_MS, CallSpec, Plan
+from service.planning.planner import CallSpec, Plan
 from service.registry import Op, parse_params
 from service.settings import Settings
 from tests.bench.measurements import machine

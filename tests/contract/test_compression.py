@@ -17,7 +17,7 @@ from starlette.types import Message
 from service.api.compression import INLINE_BYTES, CompressingSender
 from service.codecs.compression import inflate
 from service.codecs.zstd import ZstdCompressor
-from service.http.negotiation import choose
+from service.http.negotiation import choose_coding
 from tests.rigs.apps import Serve
 from tests.rigs.request_bodies import (
     JSON,
@@ -213,7 +213,7 @@ def test_bombs_leave_the_memory_of_a_server_alone() -> None:
 )
 def test_the_client_chooses_the_coding(accepted: str, coding: str) -> None:
     """The highest quality wins; the faster coding wins a tie, and any coding wins against none."""
-    assert choose(accepted) == coding
+    assert choose_coding(accepted) == coding
 
 
 @pytest.mark.parametrize("coding", PACK)

@@ -149,7 +149,7 @@ async def test_long_text_is_planned_by_a_worker(gpu: AsyncClient) -> None:
 
 
 async def test_a_large_result(gpu: AsyncClient) -> None:
-    """Megabytes of text come back through the arena of the device process."""
+    """Megabytes of text come back through the shared buffer of the device process."""
     body = {"operands": [[[1]]], "to": [1100, 1000], "device": "cuda"}
     headers = {"Accept-Encoding": "identity"}
     response = await gpu.post("/broadcast", json=body, headers=headers)
@@ -206,7 +206,7 @@ async def test_races_leave_out_gpus(gpu: AsyncClient) -> None:
                 )
         assert {row["device"] for row in rows if "runs" in row} == {"cpu"}
     service = app_of(gpu).state.service
-    assert len(service.race_workers._idle) == 1
+    assert len(service.race_pool._idle) == 1
     assert service.race_threads._pool._threads == set()
 
 
@@ -317,7 +317,7 @@ async def test_a_device_that_fails(
             ("die-9", "lost during the call: its process died"),
         ):
             pid = pid_of(client)
-            with caplog.at_level(logging.ERROR, "service.core.devices"):
+            with caplog.at_level(logging.ERROR, "service.devices"):
                 response = await post(client, NAMED, act)
             refused(response, reason)
             assert "Compile with" not in response.text

@@ -54,7 +54,7 @@ async def test_another_registry_stays_in_the_server(serve: Serve) -> None:
         check(await client.post("/matmul", content=product(strategy="loops")), "thread")
         check(await client.post("/matmul", content=product(2) + PADDING), "thread", 2)
         service = app_of(client).state.service
-        assert service.workers is None
+        assert service.worker_pool is None
         service.trim_memory()
 
 
@@ -136,7 +136,7 @@ async def test_large_calls_leave_nothing(serve: Serve) -> None:
         for path, body in (("/norm", read), ("/broadcast", written)):
             headers = {"Accept-Encoding": "identity"}
             response = await client.post(path, content=body, headers=headers)
-            (worker,) = service.workers._idle
+            (worker,) = service.worker_pool._idle
             assert worker._buffer.size > max(len(body), len(response.content)) > 4_000_000
             for _ in range(1000):
                 if not worker._buffer.size:
@@ -172,7 +172,7 @@ async def test_a_killed_process_is_not_noticed(
 
         coming = asyncio.create_task(mine.post("/matmul", content=body))
         while not coming.done():
-            for worker in app.state.service.workers._busy:
+            for worker in app.state.service.worker_pool._busy:
                 await worker.kill()
             await asyncio.sleep(0.05)
         response = await coming

@@ -556,7 +556,7 @@ async def test_the_limits_are_those_of_the_own_routes(serve: Serve) -> None:
 async def test_a_service_that_is_not_ready(app: FastAPI) -> None:
     """Computes nothing and says when to come again; its metadata are there."""
     async with client_of(app) as client:
-        app.state.service.phase = "draining"
+        app.state.service.state = "draining"
         try:
             for path in ("/v2/health/ready", "/v2/models/matmul/ready"):
                 response = await client.get(path)
@@ -569,7 +569,7 @@ async def test_a_service_that_is_not_ready(app: FastAPI) -> None:
             assert (await client.get("/v2/health/live")).json() == {"live": True}
             assert (await client.get("/v2/models/matmul")).status_code == 200
         finally:
-            app.state.service.phase = "ready"
+            app.state.service.state = "ready"
 
 
 async def test_a_large_call_waits_for_a_slot(client: AsyncClient) -> None:

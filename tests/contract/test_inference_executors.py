@@ -136,7 +136,7 @@ async def test_a_killed_process_is_not_noticed(
         answer, data = parts(await coming)
         expected = square(60) @ square(60, 1)
         assert np.array_equal(values_of(answer["outputs"][0], data), expected)
-        assert app.state.service.workers.exits == 1
+        assert app.state.service.worker_pool.exits == 1
 
 
 async def test_a_client_that_leaves_ends_its_work(

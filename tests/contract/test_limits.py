@@ -321,7 +321,7 @@ async def test_a_service_that_ends_while_it_warms_up_is_never_ready(cost_model: 
         service = app.state.service
         service.drain()
         await service.warmed_up()
-        assert service.phase == "draining"
+        assert service.state == "draining"
 
 
 async def test_no_call_is_taken_after_the_end(cost_model: CostModel) -> None:

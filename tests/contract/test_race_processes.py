@@ -39,9 +39,9 @@ async def mine(
 
 async def until_racing(app: FastAPI) -> int:
     """Wait until a process runs a race, and return its pidfd."""
-    race_workers = app.state.service.race_workers
-    await until(lambda: any(worker._socket is not None for worker in race_workers._busy))
-    (worker,) = race_workers._busy
+    race_pool = app.state.service.race_pool
+    await until(lambda: any(worker._socket is not None for worker in race_pool._busy))
+    (worker,) = race_pool._busy
     pidfd: int = worker._pidfd
     return pidfd
 
@@ -49,7 +49,7 @@ async def until_racing(app: FastAPI) -> int:
 async def until_over(app: FastAPI) -> None:
     """Wait until no race runs or waits, and none holds bytes."""
     service = app.state.service
-    await until(lambda: not service.race_workers.active_calls and not service.inflight.held)
+    await until(lambda: not service.race_pool.active_calls and not service.inflight.held)
 
 
 async def post(client: AsyncClient, body: bytes, headers: dict[str, str]) -> Any:
@@ -72,9 +72,9 @@ async def test_the_report_is_of_the_process(serve: Serve) -> None:
         service = app_of(client).state.service
         for headers in ({}, STREAM):
             assert (await post(client, SHORT, headers))["host"]["threads"] == 2
-        (worker,) = service.race_workers._idle
+        (worker,) = service.race_pool._idle
         assert worker._socket is not None
-        assert service.workers._idle == []
+        assert service.worker_pool._idle == []
         assert service.race_threads._pool._threads == set()
 
 
@@ -94,7 +94,7 @@ async def test_long_text_is_read_by_the_process(
         assert near.headers["content-type"] == far.headers["content-type"]
         assert near.json()["code"] == far.json()["code"]
     await until_over(app)
-    await until(lambda: app.state.service.race_workers._idle[0]._buffer.size == 0)
+    await until(lambda: app.state.service.race_pool._idle[0]._buffer.size == 0)
 
 
 async def test_stored_operands_race_in_the_process(serve: Serve, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ async def test_stored_operands_race_in_the_process(serve: Serve, tmp_path: Path)
     async with serve(data=tmp_path) as client:
         response = await client.post("/norm/compare", content=body)
         assert [row["agrees"] for row in response.json()["rows"]] == [True, True]
-        assert len(app_of(client).state.service.race_workers._idle) == 1
+        assert len(app_of(client).state.service.race_pool._idle) == 1
         answer = await client.post("/matmul", content=product(24, strategy="loops"))
         assert answer.json()["timing"]["executor"] == "process"
 
@@ -116,18 +116,18 @@ async def test_a_client_that_leaves_ends_its_race(
 ) -> None:
     """A running race is killed at once, and a waiting one gives up its place."""
     app, client = mine
-    race_workers = app.state.service.race_workers
+    race_pool = app.state.service.race_pool
     async with listening(app) as url, AsyncClient(base_url=url) as real:
         racing = asyncio.create_task(real.post("/matmul/compare", content=body, headers=headers))
         await until_racing(app)
         waiting = asyncio.create_task(real.post("/matmul/compare", content=LONG, headers=headers))
-        await until(lambda: race_workers.active_calls == 2)
+        await until(lambda: race_pool.active_calls == 2)
         waiting.cancel()
-        await until(lambda: race_workers.active_calls == 1)
-        assert race_workers.exits == 0
+        await until(lambda: race_pool.active_calls == 1)
+        assert race_pool.exits == 0
         racing.cancel()
         await until_over(app)
-    assert race_workers.exits == 1
+    assert race_pool.exits == 1
     await works(app, client)
 
 
@@ -147,7 +147,7 @@ async def test_a_late_race_is_killed(
     ):
         problem = await post(mine, body, headers)
         assert (problem["status"], problem["code"]) == (504, "deadline-exceeded")
-        assert app.state.service.race_workers.exits <= 1
+        assert app.state.service.race_pool.exits <= 1
         await works(app, mine)
 
 
@@ -161,7 +161,7 @@ async def test_a_killed_process_is_not_noticed(
     coming = asyncio.create_task(post(client, body, headers))
     signal.pidfd_send_signal(await until_racing(app), signal.SIGKILL)
     assert [row["runs"] for row in (await coming)["rows"]] == [1]
-    assert app.state.service.race_workers.exits == 1
+    assert app.state.service.race_pool.exits == 1
 
 
 async def test_a_process_that_dies_after_a_row(mine: tuple[FastAPI, AsyncClient]) -> None:
@@ -219,7 +219,7 @@ async def test_a_process_without_memory_for_a_race(serve: Serve) -> None:
         response = await client.post("/broadcast/compare", content=body)
         assert (response.status_code, response.json()["code"]) == (503, "out-of-memory")
         app = app_of(client)
-        assert app.state.service.race_workers.exits == 0
+        assert app.state.service.race_pool.exits == 0
         await works(app, client)
 
 

@@ -44,7 +44,7 @@ def ready(cost_model: CostModel) -> Iterator[ASGIApp]:
     """The service, ready to compute, and deaf to the startup and shutdown of each client."""
     app = create_app(Settings(), cost_model=cost_model)
     app.state.service.engine.warm_up()
-    app.state.service.phase = "ready"
+    app.state.service.state = "ready"
 
     async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

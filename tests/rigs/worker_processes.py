@@ -40,7 +40,7 @@ async def app_with_cheap_loops(
 async def until_idle(app: FastAPI) -> None:
     """Wait until no call runs in a worker process or waits for one."""
     for _ in range(2000):
-        if not app.state.service.workers.active_calls:
+        if not app.state.service.worker_pool.active_calls:
             return
         await asyncio.sleep(0.01)
     pytest.fail("a call is left")
@@ -49,7 +49,7 @@ async def until_idle(app: FastAPI) -> None:
 async def until_busy(app: FastAPI) -> int:
     """Wait until a worker process computes, and return its pidfd."""
     for _ in range(2000):
-        for worker in app.state.service.workers._busy:
+        for worker in app.state.service.worker_pool._busy:
             if worker._socket is not None:
                 pidfd: int = worker._pidfd
                 return pidfd

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from service.codecs.media_types import BYTES, JSON
-from service.http.problems import explanations
+from service.http.problems import problem_kinds
 
 REF: Final = "#/components/schemas/{model}"
 BINARY: Final = {"type": "string", "format": "binary"}
@@ -24,7 +24,7 @@ EXAMPLE: Final = {
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the errors of a route by status, in the protocol's form."""
-    known = explanations().values()
+    known = problem_kinds().values()
     content = {JSON: {"schema": {"$ref": REF.format(model="InferenceError")}}}
     return {
         status: {

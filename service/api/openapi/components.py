@@ -13,7 +13,7 @@ from service.codecs.media_types import JSON
 from service.core.call import OUTPUTS
 from service.core.dtypes import DTYPES
 from service.http.auth import is_open
-from service.http.problems import problem_answers
+from service.http.problems import is_inference_path, problem_answers
 from service.registry import Op
 
 REF: Final = "#/components/schemas/{model}"
@@ -95,7 +95,7 @@ OUTPUT: Final = ref("Output") | {
 Described = dict[str, Any]
 
 BINARY: Final = {"type": "string", "format": "binary"}
-ONLY: Final = "Here, or in a JSON body."
+ALSO_IN_BODY: Final = "Here, or in a JSON body."
 # Annotations that Swagger UI would send as if the reader had typed them.
 PREFILLED: Final = ("default", "examples")
 ANSWER_HEADERS: Final = {
@@ -144,7 +144,7 @@ def _parameter(name: str, field: Described) -> Described:
     kinds = [schema, *schema.get("anyOf", ())]
     is_list = any(kind.get("type") == "array" for kind in kinds)
     form = {"content": {JSON: {"schema": schema}}} if is_list else {"schema": schema}
-    return {"name": name, "in": "query", "description": f"{text} {ONLY}", **form}
+    return {"name": name, "in": "query", "description": f"{text} {ALSO_IN_BODY}", **form}
 
 
 SCHEMES: Final[dict[str, Any]] = {
@@ -178,12 +178,12 @@ REFUSAL_HEADERS: Final = {
 }
 
 
-def describe_entry(document: dict[str, Any]) -> None:
+def describe_security(document: dict[str, Any]) -> None:
     """Add the security schemes, and to each path its requirements and refusals."""
     document["components"]["securitySchemes"] = SCHEMES
     document["security"] = SECURITY
     for path, operations in document["paths"].items():
-        answers = inference_errors if path.startswith("/v2") else problem_answers
+        answers = inference_errors if is_inference_path(path) else problem_answers
         refusals = {
             str(status): {**each, "headers": REFUSAL_HEADERS[str(status)]}
             for status, each in answers(401, 429).items()

@@ -20,7 +20,7 @@ from service.api.openapi.components import (
     answer_content,
     answer_headers,
     body_content,
-    describe_entry,
+    describe_security,
     query_parameters,
     ref,
 )
@@ -211,7 +211,7 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
     found["paths"] = dict(
         sorted(found["paths"].items(), key=lambda item: _place(registry, item[0]))
     )
-    describe_entry(found)
+    describe_security(found)
     return found
 
 

@@ -12,9 +12,9 @@ from service.codecs.base import (
 )
 from service.codecs.envelope import rest_json
 from service.codecs.json.document import read_document, refuse_deep
-from service.codecs.json.fast_path import FAST_PATH_BYTES, plain_call, read_plain_body
 from service.codecs.json.operands import open_operand
 from service.codecs.json.parsers import read_large
+from service.codecs.json.plain import PLAIN_BYTES, plain_call, read_plain_body
 from service.codecs.json.writer import ELEMENT_NS, result_json
 from service.codecs.json_pointer import escape, kind_of
 from service.codecs.media_types import JSON
@@ -49,7 +49,7 @@ class JsonCodec:
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call | None:
         """Decode a small body, or one that has few rows and no error."""
-        if len(body) <= FAST_PATH_BYTES:
+        if len(body) <= PLAIN_BYTES:
             return self.decode(body, op, context, query)
         if len(body) > THREAD_TEXT_BYTES:
             return None

@@ -5,7 +5,7 @@ from typing import Final, NoReturn
 
 import pybase64
 
-from service.codecs.base import DecodeContext
+from service.codecs.base import UNLIMITED_ELEMENTS, DecodeContext
 from service.codecs.json.elements import read_elements
 from service.codecs.json.nested import check_size
 from service.codecs.json_pointer import escape, name_of
@@ -26,7 +26,6 @@ from service.errors import (
 )
 
 KEYS: Final = ("shape", "dtype", "data", "b64", "ref")
-UNLIMITED: Final = 2**1100  # elements of a stored array, whose size the planner checks
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ def _refer(
         )
     tensor = arrays_of(context, f"{pointer}/ref").find(value["ref"], f"{pointer}/ref")
     own_dtype, own_shape = describe(tensor.dtype), tuple(tensor.shape)
-    check_size(own_shape, pointer, replace(context, max_elements=UNLIMITED))
+    check_size(own_shape, pointer, replace(context, max_elements=UNLIMITED_ELEMENTS))
     for key, stated, own in (("dtype", dtype, own_dtype), ("shape", shape, own_shape)):
         if stated not in (None, own):
             raise InvalidFieldError(

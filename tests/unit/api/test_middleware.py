@@ -19,7 +19,7 @@ async def test_a_client_that_leaves_gets_no_response(
 ) -> None:
     """Its body did not come: nothing is sent, and no failure is counted."""
     app = create_app(Settings(), cost_model=cost_model)
-    app.state.service.phase = "ready"
+    app.state.service.state = "ready"
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:

@@ -153,9 +153,9 @@ async def test_by_default_the_log_is_quiet(lines: StringIO, serve: Serve) -> Non
         await client.get("/nothing")
         assert lines.getvalue() == ""
         app = client._transport.app  # type: ignore[attr-defined]  # httpx names no type for it
-        app.state.service.phase = "draining"
+        app.state.service.state = "draining"
         assert (await client.get("/health/ready")).status_code == 503
         assert lines.getvalue() == ""
         await client.post("/matmul", json=PRODUCT, headers={"X-Request-Id": "r-1"})
-        app.state.service.phase = "ready"
+        app.state.service.state = "ready"
     assert "WARNING service.requests POST /matmul 503 request_id=r-1" in lines.getvalue()

@@ -16,8 +16,8 @@ def service(cost_model: CostModel) -> Iterator[Service]:
     """A service whose calls run in this process, with a pool of 16 MiB for bodies."""
     found = build_service(Settings(max_inflight_bytes=2**24), REGISTRY, cost_model)
     found.engine.warm_up()
-    found.phase = READY
-    found.pool = pool = SharedPool(2**24)
+    found.state = READY
+    found.body_memory = pool = SharedPool(2**24)
     yield found
     pool.close()
     for threads in (found.threads, found.race_threads, found.cluster_threads):

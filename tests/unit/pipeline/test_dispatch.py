@@ -122,10 +122,10 @@ class Case:
     [
         pytest.param(Case("threads"), id="short"),
         pytest.param(Case("threads", lasting(KILLABLE_NS)), id="medium"),
-        pytest.param(Case("workers", lasting(KILLABLE_NS + 1)), id="long"),
+        pytest.param(Case("worker_pool", lasting(KILLABLE_NS + 1)), id="long"),
         pytest.param(Case("threads", keeping_gil(INLINE_NS)), id="GIL"),
-        pytest.param(Case("workers", keeping_gil(INLINE_NS), 1), id="more of the GIL"),
-        pytest.param(Case("workers", encode_ns=INLINE_NS + 1), id="long to encode"),
+        pytest.param(Case("worker_pool", keeping_gil(INLINE_NS), 1), id="more of the GIL"),
+        pytest.param(Case("worker_pool", encode_ns=INLINE_NS + 1), id="long to encode"),
         pytest.param(Case("threads", lasting(KILLABLE_NS + 1), may_wait=True), id="stored arrays"),
         pytest.param(Case("device_processes", on(GPU), INLINE_NS, may_wait=True), id="GPU"),
         pytest.param(Case("cluster_threads", on(CLUSTER), INLINE_NS), id="cluster"),
@@ -133,7 +133,7 @@ class Case:
 )
 def test_the_plan_chooses_the_executor(service: Service, plan: Plan, case: Case) -> None:
     """Devices come first, then what has to be killable or holds the GIL, then threads."""
-    service.workers = WORKERS
+    service.worker_pool = WORKERS
     service.device_processes = {"cuda:0": DEVICE_PROCESS}
     changed = case.change(plan)
     found = planned_executor(service, changed, case.encode_ns, may_wait=case.may_wait)
@@ -180,7 +180,7 @@ def elsewhere(service: Service) -> tuple[LocalPool, LocalProcess]:
     row = asdict(replace(GPU, has_process=False, torch_device="cpu"))
     workers = LocalPool(worker.make(settings, rates, gpus=[asdict(GPU)]))
     process: Any = LocalProcess(device_worker.make(settings, rates, row))
-    service.workers = workers
+    service.worker_pool = workers
     service.device_processes = {"cuda:0": process}
     return workers, process
 

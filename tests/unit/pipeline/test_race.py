@@ -84,7 +84,7 @@ def test_long_text_is_decoded_in_the_process(service: Service) -> None:
     short, long = begin(service), begin(service, warnings="x" * 2**20)
     assert short.decoding_pool() is long.decoding_pool() is None
     assert short.choose_executor() is service.race_threads
-    service.race_workers = WORKERS
+    service.race_pool = WORKERS
     assert short.decoding_pool() is None
     assert long.decoding_pool() is WORKERS
     assert short.choose_executor() is WORKERS

@@ -16,8 +16,8 @@ from service.errors import (
 )
 from service.executors import SharedPool
 from service.pipeline.operation import OperationEndpoint, OperationRequest
-from service.pipeline.request import COUNTED_BYTES, SHARED_BYTES, request_id_of
-from service.pipeline.service import DRAINING, WARMING, Service
+from service.pipeline.request import SHARED_BYTES, request_id_of
+from service.pipeline.service import COUNTED_BYTES, DRAINING, WARMING, Service
 from tests.rigs.request_bodies import SAFETENSORS
 
 
@@ -56,7 +56,7 @@ def test_no_request_begins_unless_calls_are_taken(
     service: Service, phase: str, error: type[Exception]
 ) -> None:
     """The error says whether the service starts or ends."""
-    service.phase = phase  # type: ignore[assignment]  # one of its literals
+    service.state = phase  # type: ignore[assignment]  # one of its literals
     with pytest.raises(error):
         begin(service)
 
@@ -96,10 +96,10 @@ def test_text_for_a_worker_is_received_in_the_pool(service: Service) -> None:
     request = begin(service, SHARED_BYTES + 1)
     assert isinstance(request.buffer, memoryview)
     assert len(request.buffer) == SHARED_BYTES + 1
-    assert not is_free(service.pool)
+    assert not is_free(service.body_memory)
     for _ in range(2):
         request.release()
-        assert is_free(service.pool)
+        assert is_free(service.body_memory)
     for others in (
         begin(service, SHARED_BYTES - 1, content_encoding="gzip"),
         begin(service, SHARED_BYTES),
@@ -111,8 +111,8 @@ def test_text_for_a_worker_is_received_in_the_pool(service: Service) -> None:
 
 def test_a_full_pool(service: Service) -> None:
     """Without a free block a body gets memory of its own."""
-    assert service.pool is not None
-    block = service.pool.take(2**24)
+    assert service.body_memory is not None
+    block = service.body_memory.take(2**24)
     assert block is not None
     request = begin(service, 2**21)
     assert isinstance(request.buffer, bytearray)

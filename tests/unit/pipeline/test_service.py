@@ -40,32 +40,32 @@ def trims(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_phases(service: Service) -> None:
+def test_states(service: Service) -> None:
     """Calls are taken after the strategies have been measured, until the service drains."""
-    service.phase = WARMING
+    service.state = WARMING
     with pytest.raises(WarmingUpError):
         service.check_ready()
-    service.phase = READY
+    service.state = READY
     service.check_ready()
     service.drain()
     with pytest.raises(DrainingError):
         service.check_ready()
 
 
-@pytest.mark.parametrize("phase", [WARMING, DRAINING])
+@pytest.mark.parametrize("state", [WARMING, DRAINING])
 async def test_processes_begin_when_all_is_measured(
-    service: Service, cost_model: CostModel, phase: Any
+    service: Service, cost_model: CostModel, state: Any
 ) -> None:
     """They begin unless the service has been told to end meanwhile."""
     fork_server: Any = Part()
     process: Any = Part()
     found = replace(
-        service, phase=phase, fork_server=fork_server, device_processes={"cuda:0": process}
+        service, state=state, fork_server=fork_server, device_processes={"cuda:0": process}
     )
     await found.start()
     await found.warmed_up()
-    starts = phase == WARMING
-    assert found.phase == (READY if starts else DRAINING)
+    starts = state == WARMING
+    assert found.state == (READY if starts else DRAINING)
     assert fork_server.called == (["warm"] if starts else [])
     assert process.called == (["start"] if starts else [])
 
@@ -74,10 +74,10 @@ def test_memory_is_trimmed_in_every_part(service: Service, trims: list[str]) -> 
     """Worker processes, those of devices, the pool of bodies, and this process."""
     workers, races, process, pool = parts = [Part() for _ in range(4)]
     changes: Any = {
-        "workers": workers,
-        "race_workers": races,
+        "worker_pool": workers,
+        "race_pool": races,
         "device_processes": {"cuda:0": process},
-        "pool": pool,
+        "body_memory": pool,
     }
     replace(service, **changes).trim_memory()
     assert [part.called for part in parts] == [["trim_memory"]] * 4
@@ -90,7 +90,7 @@ async def test_memory_is_trimmed_once_and_later(
     """All large calls until then share one trim, which waits while calls run."""
     monkeypatch.setattr(module, "TRIM_S", 0.01)
     workers: Any = Part()
-    service.workers = workers
+    service.worker_pool = workers
     workers.active_calls = 1
     for _ in range(3):
         service.trim_memory_later()
@@ -109,7 +109,7 @@ def test_memory_is_left_alone_at_the_end(service: Service, trims: list[str]) -> 
     service.drain()
     service.trim_memory()
     assert trims == []
-    service.phase, service.pool = READY, None
+    service.state, service.body_memory = READY, None
     service.trim_memory()
     assert trims == ["parsers", "host"]
 
@@ -136,8 +136,8 @@ async def test_processes_of_a_service(cost_model: CostModel, tmp_path: Path) -> 
     """They need a fork server; bodies are not shared where names of arrays are searched in them."""
     fork_server: Any = Part()
     service = build_service(Settings(), REGISTRY, cost_model, fork_server, gpus=[GPU, SECOND])
-    assert service.pool is not None
-    assert None not in (service.workers, service.race_workers)
+    assert service.body_memory is not None
+    assert None not in (service.worker_pool, service.race_pool)
     assert [*service.device_processes] == ["cuda:0", "cuda:1"]
     assert service.device_reports == {}
     found = {device.name for device in service.engine.planner.devices.members}
@@ -146,9 +146,9 @@ async def test_processes_of_a_service(cost_model: CostModel, tmp_path: Path) -> 
     await service.stop()
 
     settings = Settings(data=tmp_path)
-    assert build_service(settings, REGISTRY, cost_model, fork_server, gpus=[]).pool is None
+    assert build_service(settings, REGISTRY, cost_model, fork_server, gpus=[]).body_memory is None
     alone = build_service(settings, REGISTRY, cost_model)
-    assert (alone.workers, alone.race_workers, alone.pool) == (None, None, None)
+    assert (alone.worker_pool, alone.race_pool, alone.body_memory) == (None, None, None)
     assert alone.device_processes == {}
 
 
@@ -159,12 +159,12 @@ async def test_the_end_waits_for_every_part(cost_model: CostModel) -> None:
     pool: Any = Part()
     devices = service.engine.planner.devices
     member = Device("cluster", "cluster", "", None, cluster=cluster)
-    service.pool = pool
+    service.body_memory = pool
     await service.start()
     await service.warmed_up()
     object.__setattr__(devices, "members", (*devices.members, member))
     await service.stop()
-    assert service.phase == DRAINING
+    assert service.state == DRAINING
     assert (pool.called, cluster.called) == (["close"], ["close"])
     for threads in (service.threads, service.race_threads, service.cluster_threads):
         with pytest.raises(RuntimeError, match="shutdown"):

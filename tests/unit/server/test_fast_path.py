@@ -294,7 +294,7 @@ async def test_warming_and_draining_take_no_calls() -> None:
     """The error code names the phase."""
     async with laboratory() as lab:
         for phase, code in (("warming", "warming-up"), ("draining", "draining")):
-            lab.service.phase = phase
+            lab.service.state = phase
             _, (answer,) = await lab.exchange(post())
             assert (answer.status_code, answer.json()["code"]) == (503, code)
             assert int(answer.headers["retry-after"]) >= 1
@@ -313,7 +313,7 @@ async def test_while_the_server_ends_each_response_is_the_last(lab: Lab) -> None
 async def test_a_call_that_is_refused_at_the_end_is_received_whole(lab: Lab, pieces: int) -> None:
     """It is answered at once, and the connection is closed after the body: so it can be read."""
     lab.state["monitor"].is_ending = True
-    lab.service.phase = "draining"
+    lab.service.state = "draining"
     try:
         protocol, transport = lab.connect()
         text = post(BODY + PADDING)
@@ -323,12 +323,25 @@ async def test_a_call_that_is_refused_at_the_end_is_received_whole(lab: Lab, pie
         (answer,) = responses(transport.written)
         assert answer.status_code == 503
         assert answer.headers["connection"] == "close"
-        assert not transport.closed
         for piece in rest:
-            assert not transport.closed
+            assert not transport.is_closing()
             protocol.data_received(piece)
-        assert transport.closed
+        assert transport.is_closing()
         assert len(responses(transport.written)) == 1
     finally:
-        lab.service.phase = "ready"
+        lab.service.state = "ready"
         lab.state["monitor"].is_ending = False
+
+
+@pytest.mark.parametrize("length", [900, 1001, 70_000])
+async def test_a_limit_below_what_is_counted(length: int) -> None:
+    """A small `SERVICE_MAX_BODY_BYTES` holds for the first request and for the same head again."""
+    async with laboratory(max_body_bytes=1000) as lab:
+        body = BODY + b" " * (length - len(BODY))
+        transport, first = lab.connect()[1], 413 if length > 1000 else 200
+        for text in (post(), post(), post(body), post(body)):
+            transport.feed(text)
+            await asyncio.sleep(0.01)
+            await lab.settle()
+        found = [each.status_code for each in responses(transport.written)]
+        assert found == [200, 200, first, first]

@@ -54,7 +54,7 @@ async def test_the_client_leaves_while_its_call_runs(
 
 async def test_the_client_leaves_while_a_process_works(whole: Lab) -> None:
     """The process is killed, so that its core and its slot are free at once."""
-    workers = whole.service.workers
+    workers = whole.service.worker_pool
     protocol, transport = whole.connect()
     protocol.data_received(post(large("loops")))
     await until(lambda: workers.active_calls == 1)
@@ -66,7 +66,7 @@ async def test_the_client_leaves_while_a_process_works(whole: Lab) -> None:
 
 async def test_the_client_leaves_with_a_second_request_behind(whole: Lab) -> None:
     """The process of the first request is killed."""
-    workers = whole.service.workers
+    workers = whole.service.worker_pool
     for behind in (post(), get("/health/live"), post()[:-1]):
         protocol, transport = whole.connect()
         protocol.data_received(post(large("loops")) + behind)
@@ -83,13 +83,13 @@ async def test_shared_memory_of_a_body_is_free_at_once(whole: Lab, leaves: bool)
     protocol, transport = whole.connect()
     protocol.data_received(post(large("loops" if leaves else "torch") + PADDING))
     size = service.settings.max_inflight_bytes
-    assert service.pool.take(size) is None
-    await until(lambda: service.workers.active_calls == 1)
+    assert service.body_memory.take(size) is None
+    await until(lambda: service.worker_pool.active_calls == 1)
     if leaves:
         transport.close()
-    await until(lambda: not service.workers.active_calls)
+    await until(lambda: not service.worker_pool.active_calls)
     await whole.settle()
-    block = service.pool.take(size)
+    block = service.body_memory.take(size)
     assert block is not None
     block.release()
 
@@ -98,7 +98,7 @@ async def test_without_a_pool_bodies_are_copied_to_workers() -> None:
     """A budget of more bytes than there are addresses has no pool, and calls are served."""
     app = create_app(Settings(max_inflight_bytes=2**60))
     async with running(app):
-        assert app.state.service.pool is None
+        assert app.state.service.body_memory is None
         _, (answer,) = await Lab(app).exchange(post(BODY + PADDING))
     assert product(answer) == [[19.0, 22.0], [43.0, 50.0]]
     assert answer.json()["timing"]["executor"] == "process"

@@ -93,10 +93,10 @@ async def test_a_head_like_the_one_before_while_no_call_is_taken(lab: Lab) -> No
     """The request is parsed, and refused as any other."""
     protocol, transport = lab.connect()
     protocol.data_received(post())
-    lab.service.phase = "draining"
+    lab.service.state = "draining"
     protocol.data_received(post())
     await lab.settle()
-    lab.service.phase = "ready"
+    lab.service.state = "ready"
     assert [each.status_code for each in responses(transport.written)] == [200, 503]
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from uvicorn.config import STARTUP_FAILURE
 
-from service.server.process import Server
 from service.server.run import serve
+from service.server.server import Server
 from service.server.supervisor import Supervisor
 from service.settings import Settings
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from service.codecs import DecodeContext
 from service.codecs.json.codec import take_operands
 from service.codecs.json.document import read_document
-from service.codecs.json.fast_path import FAST_PATH_BYTES, plain_call, read_plain_body
+from service.codecs.json.plain import PLAIN_BYTES, plain_call, read_plain_body
 from service.codecs.request import build_call
 from service.core.dtypes import DTYPES
 from service.operations import REGISTRY
@@ -88,7 +88,7 @@ def test_both_paths_give_the_same_call(operands: list[Any], fields: dict[str, st
         pytest.param(EINSUM, b'{"operands": [[1]]}', id="a field missing"),
         pytest.param(EINSUM, b'{"operands": {}, "equation": "i"}', id="operands of no list"),
         pytest.param(NORM, b'{"x": [%b]}' % b",".join([b"1"] * 101), id="too many elements"),
-        pytest.param(NORM, b'{"x": [1]%b}' % (b" " * FAST_PATH_BYTES), id="a large body"),
+        pytest.param(NORM, b'{"x": [1]%b}' % (b" " * PLAIN_BYTES), id="a large body"),
     ],
 )
 def test_other_requests_are_left_to_the_general_path(op: Op[Any], body: bytes) -> None:

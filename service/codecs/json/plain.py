@@ -22,7 +22,7 @@ from service.errors import ServiceError
 from service.registry import Op
 
 # Larger bodies cost no more on the general way; errors of smaller ones are worded in a millisecond.
-FAST_PATH_BYTES: Final = 2048
+PLAIN_BYTES: Final = 2048
 # Smaller whole numbers are exact in float32, and do not become infinite.
 MODERATE: Final = 2**24
 FLOATS: Final = ("float32", "float64")
@@ -36,7 +36,7 @@ Items = tuple[tuple[str, object], ...]
 
 def read_plain_body(body: Body, op: Op[Any], context: DecodeContext) -> Call | None:
     """Return the call of a small plain body, or None."""
-    if len(body) > FAST_PATH_BYTES or isinstance(body, memoryview) or b"\\" in body:
+    if len(body) > PLAIN_BYTES or isinstance(body, memoryview) or b"\\" in body:
         return None
     try:
         document = orjson.loads(body)

@@ -23,9 +23,9 @@ from service.observability.inference_stats import InferenceStatistics
 from service.observability.record import Recorder
 from service.pipeline.application import Application
 from service.pipeline.service import DRAINING
-from service.server import process
+from service.server import server as server_module
 from service.server.fast_path import FastPathProtocol
-from service.server.process import Server
+from service.server.server import Server
 from service.settings import Settings
 from tests.rigs.connections import post, product, responses
 from tests.rigs.laboratory import WAITING, Gate, gated_app
@@ -58,7 +58,7 @@ async def empty_app(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def test_the_event_loop_beats(monkeypatch: pytest.MonkeyPatch) -> None:
     """The heartbeat goes on during the shutdown."""
-    monkeypatch.setattr(process, "BEAT_S", 0.001)
+    monkeypatch.setattr(server_module, "BEAT_S", 0.001)
     beats = asyncio.Semaphore(0)
     server = Server(Config(empty_app, log_config=None), Settings(), beats.release)
     with socket.socket() as listener:
@@ -143,7 +143,7 @@ async def use(gate: Gate) -> None:
         writer.write(post(WAITING))
         await gate.wait()
         server.should_exit = True
-        await until(lambda: app.state.service.phase == DRAINING)
+        await until(lambda: app.state.service.state == DRAINING)
         gate.open.set()
         last = await next_response(reader)
         assert product(last) == [[3.0] * 3] * 3

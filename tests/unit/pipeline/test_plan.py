@@ -14,17 +14,17 @@ from service.codecs.media_types import JSON
 from service.codecs.stored_arrays import ArrayFolder
 from service.core.response import HttpResponse
 from service.errors import MissingFieldError
-from service.pipeline.explanation import ExplanationRequest
+from service.pipeline.plan import PlanRequest
 from service.pipeline.request import Negotiated
 from service.pipeline.service import Service
 
 BODY = b'{"a": [[1, 2]], "b": [[3], [4]], "device": "cpu"}'
 
 
-def begin(service: Service) -> ExplanationRequest:
+def begin(service: Service) -> PlanRequest:
     """Return the plan of a product."""
     op = service.engine.registry["matmul"]
-    return ExplanationRequest(Negotiated(service, op, READERS[JSON]), "mine")
+    return PlanRequest(Negotiated(service, op, READERS[JSON]), "mine")
 
 
 async def plan_of(response: HttpResponse | Awaitable[HttpResponse]) -> dict[str, Any]:

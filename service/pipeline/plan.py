@@ -11,7 +11,7 @@ from service.pipeline.dispatch import dispatch
 from service.pipeline.request import PipelineRequest
 
 
-class ExplanationRequest(PipelineRequest):
+class PlanRequest(PipelineRequest):
     """A request of `/{op}/plan`."""
 
     __slots__ = ()
