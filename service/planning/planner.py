@@ -146,8 +146,9 @@ class Planner:
 
     def plan(self, call: CallSpec) -> Plan:
         """Return the plan of a call, or raise the error of the limit that it exceeds."""
+        devices = self.devices.candidates(call.device)  # an absent device is the first error
         inferred = call.op.infer(call.specs, **call.params)
-        return self._admit(call, inferred, Sizes.of(inferred))
+        return self._admit(call, inferred, Sizes.of(inferred), devices)
 
     def admitted(self, call: CallSpec, estimated_ns: int) -> Plan:
         """Return the plan of a call that is admitted already, for its strategy and its device."""
@@ -169,7 +170,7 @@ class Planner:
             if device.kind != CLUSTER or strategy.cluster
         )
         try:
-            chosen, reason = self._admit(call, inferred, sizes), None
+            chosen, reason = self._admit(call, inferred, sizes, devices), None
         except (LimitExceededError, WorkExceededError, UnsuitableStrategyError) as error:
             chosen, reason = None, error.detail
         return Explanation(inferred, sizes, chosen, reason, estimates)
@@ -201,9 +202,10 @@ class Planner:
             f"{plan.inferred.multiply_adds} multiply-adds; the deadline is {limit_ms} ms ({name})"
         )
 
-    def _admit(self, call: CallSpec, inferred: Inferred, sizes: Sizes) -> Plan:
+    def _admit(
+        self, call: CallSpec, inferred: Inferred, sizes: Sizes, devices: Sequence[Device]
+    ) -> Plan:
         """Return the first plan that is admitted, or raise the error of the best one."""
-        devices = self.devices.candidates(call.device)
         strategies = call.op.resolve(call.strategy)
         plans = self._plans(call, inferred, sizes, strategies, devices)
         if call.strategy == AUTO and call.op.is_heavy(inferred):

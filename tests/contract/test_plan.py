@@ -587,3 +587,22 @@ async def test_estimates_are_two_rates_times_two_counts(app: FastAPI) -> None:
         assert limit.device == cpu
         spent_ms = limit.multiply_adds * limit.ns_per_multiply_add / 1e6
         assert spent_ms == pytest.approx(planner.limits.deadline_ms, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/matmul", {"a": [1, 2], "b": [1, 2, 3]}),
+        ("/norm", {"x": [[1, 2], [3, 4]], "dim": 5}),
+        ("/einsum", {"equation": "ij,jk>ik", "operands": [[[1]], [[1]]]}),
+        ("/broadcast", {"operands": [[1, 2], [1, 2, 3]], "op": "add"}),
+    ],
+)
+async def test_an_absent_device_is_the_first_error(
+    client: AsyncClient, path: str, body: dict[str, Any]
+) -> None:
+    """A run names the device before it infers shapes; a plan explains the shapes."""
+    asked = {**body, "device": "cuda:7"}
+    assert (await client.post(path, json=asked)).json()["code"] == "device-unavailable"
+    refused = (await client.post(f"{path}/plan", json=asked)).json()
+    assert refused["code"] != "device-unavailable"
