@@ -20,7 +20,7 @@ def is_on(environment: Mapping[str, str] = os.environ) -> bool:
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
     named = any(
-        name.startswith(EXPORTER_PREFIX) and name.endswith("EXPORTER_PREFIX") and value
+        name.startswith(EXPORTER_PREFIX) and name.endswith("ENDPOINT") and value
         for name, value in environment.items()
     )
     return named or not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
