@@ -33,7 +33,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def bench(folder: Path, *options: str) -> str:
-    """What it prints; its files are in `folder`."""
+    """The printed report; its files are in `folder`."""
     command = [sys.executable, "-m", "tests.bench.scale", *options]
     return subprocess.run(
         [*command, "--rounds", "1", "--files", str(folder)],
@@ -121,7 +121,7 @@ def test_product() -> None:
 
 
 def test_steady_rate() -> None:
-    """What is answered while the load runs out does not count, unless it is nearly all."""
+    """Answers while the load runs out do not count, unless they are nearly all."""
     second = 1_000_000_000
     found = Load(9 * second, [second] * 4, [second, 2 * second, 3 * second, 9 * second])
     assert found.steady_rate(4 * second) == 1.0

@@ -1,4 +1,4 @@
-"""What is checked and printed before there is a server."""
+"""Tests of the checks and the banner before the server starts."""
 
 import errno
 import os
