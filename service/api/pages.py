@@ -62,8 +62,6 @@ class Page:
         etag = f'W/"{self.digest}"'
         headers = {
             "Content-Security-Policy": self.policy,
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
             "Cache-Control": cache_control,
             "ETag": etag,
         }

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from service.executors.forkserver import START_S
 from service.executors.shared_memory import Bytes, PoolBlock, SharedBuffer, SharedPool
 from service.executors.worker_loop import (
     DEADLINE,
@@ -22,7 +23,6 @@ from service.executors.worker_loop import (
 
 # Bytes that the event loop copies in one step: about 0.2 ms.
 STEP_BYTES: Final = 2**20
-START_S: Final = 60.0
 
 RawResponse = tuple[int, bytearray, bytearray]  # status, head, payload
 # Starts a process with the worker's end of a socket and its shared buffer. Returns a pidfd, or

@@ -1,8 +1,11 @@
 """Models of the answers, for the OpenAPI document. Elements of tensors do not pass through them."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+REF: Final = "#/components/schemas/{model}"
+BINARY: Final = {"type": "string", "format": "binary"}
 
 
 class Summary(BaseModel):

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.core.response import SECURITY_HEADERS, HttpResponse
+from service.core.response import JOINED_BYTES, SECURITY_HEADERS, HttpResponse
 from service.errors import OverloadedError
 from service.http.errors import HeadTooLargeError, MalformedRequestError, RequestTimeoutError
 from service.http.problems import error_response
@@ -110,8 +110,6 @@ STATUS_LINES: Final = {
 }
 COMMON: Final = b"".join(b"%b: %b\r\n" % header for header in SECURITY_HEADERS)
 END_OF_HEAD: Final = b"\r\n\r\n"
-# Up to here one write of joined chunks is quicker than several.
-JOINED_BYTES: Final = 65_536
 
 
 class LastTransport:

@@ -187,7 +187,10 @@ async def test_options_of_nothing_is_not_found(client: AsyncClient) -> None:
     assert (await client.options("/nothing")).status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/nothing", "/openapi.json", "/docs", "/"])
+@pytest.mark.parametrize(
+    "path",
+    ["/health/live", "/nothing", "/openapi.json", "/docs", "/docs/assets/docs.js", "/", "/lab"],
+)
 async def test_every_answer_guards_the_browser(client: AsyncClient, path: str) -> None:
     """No sniffing, no referrer."""
     headers = (await client.get(path)).headers

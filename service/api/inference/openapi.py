@@ -4,9 +4,8 @@ from typing import Any, Final
 
 from service.codecs.media_types import BYTES, JSON
 from service.http.problems import problem_kinds
+from service.http.schemas import BINARY, REF
 
-REF: Final = "#/components/schemas/{model}"
-BINARY: Final = {"type": "string", "format": "binary"}
 LENGTH: Final = "Inference-Header-Content-Length"
 LENGTH_TEXT: Final = "How many bytes of JSON the body begins with, when binary data follow."
 EXAMPLE: Final = {

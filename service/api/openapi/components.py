@@ -14,9 +14,9 @@ from service.core.call import OUTPUTS
 from service.core.dtypes import DTYPES
 from service.http.auth import is_open
 from service.http.problems import is_inference_path, problem_answers
+from service.http.schemas import BINARY, REF
 from service.registry import Op
 
-REF: Final = "#/components/schemas/{model}"
 DTYPE_NAMES: Final = [*DTYPES, *(d.protocol for d in DTYPES.values() if d.protocol)]
 SIZES: Final = {"type": "array", "items": {"type": "integer", "minimum": 0}}
 NAME: Final = {"type": "string", "maxLength": 255, "examples": ["weights.npy"]}
@@ -94,7 +94,6 @@ OUTPUT: Final = ref("Output") | {
 
 Described = dict[str, Any]
 
-BINARY: Final = {"type": "string", "format": "binary"}
 ALSO_IN_BODY: Final = "Here, or in a JSON body."
 # Annotations that Swagger UI would send as if the reader had typed them.
 PREFILLED: Final = ("default", "examples")

@@ -15,7 +15,6 @@ from service.api.inference.schemas import InferenceError, InferenceRequest, Infe
 from service.api.openapi.components import (
     DTYPE,
     OUTPUT,
-    REF,
     SCHEMAS,
     answer_content,
     answer_headers,
@@ -198,7 +197,7 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
         (InferenceRequest, "validation"),
         (InferenceResponse, "validation"),
     ]
-    _, models = models_json_schema(shown, ref_template=REF)
+    _, models = models_json_schema(shown, ref_template=schemas.REF)
     components |= models["$defs"]
     found["paths"] |= infer_paths()
     components |= SCHEMAS

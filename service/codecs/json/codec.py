@@ -21,13 +21,11 @@ from service.codecs.media_types import JSON
 from service.codecs.query import read_query
 from service.codecs.request import Operand, build_call
 from service.core.call import Call, Outcome, Output
-from service.core.response import Chunks, HttpResponse
+from service.core.response import JOINED_BYTES, Chunks, HttpResponse
 from service.core.timing import SERVER_TIMING, Stopwatch
 from service.errors import DuplicateKeyError, InvalidFieldError, Place, RequestError, quote
 from service.registry import Op
 
-# One small write is quicker than three; one large one costs a copy.
-JOINED_BYTES: Final = 65_536
 # Names of fields, and words in them: einsum's equations are the longest.
 LONGEST: Final = 256
 # The most rows that the event loop reads: 0.3 ms.

@@ -8,9 +8,10 @@ import torch
 
 from service.codecs.base import THREAD_TEXT_BYTES
 from service.codecs.json import plain
-from service.codecs.json.codec import INLINE_ROWS, JOINED_BYTES
+from service.codecs.json.codec import INLINE_ROWS
 from service.codecs.json.parsers import LARGE_BYTES
 from service.core.call import Outcome
+from service.core.response import JOINED_BYTES
 from service.core.timing import PHASES
 from service.errors import DuplicateKeyError
 from service.operations.matmul.strategies import op as matmul
