@@ -189,7 +189,7 @@ async def test_options_of_nothing_is_not_found(client: AsyncClient) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/health/live", "/nothing", "/openapi.json", "/docs", "/docs/assets/docs.js", "/", "/lab"],
+    ["/health/live", "/nothing", "/openapi.json", "/docs", "/docs/assets/docs.js", "/"],
 )
 async def test_every_answer_guards_the_browser(client: AsyncClient, path: str) -> None:
     """No sniffing, no referrer."""
