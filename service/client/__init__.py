@@ -21,6 +21,7 @@ from service.client.clients import AsyncClient, Client
 from service.client.errors import (
     AnswerError,
     ClientError,
+    InvalidArgumentError,
     ProblemError,
     TimedOutError,
     UnexpectedAnswerError,
@@ -35,6 +36,7 @@ __all__ = [
     "Call",
     "Client",
     "ClientError",
+    "InvalidArgumentError",
     "Operation",
     "Plan",
     "ProblemError",

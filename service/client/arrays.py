@@ -5,12 +5,13 @@ an import: its library is in `sys.modules` already.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeGuard, TypeVar
 
-from service.client.errors import UnexpectedAnswerError
+from service.client.errors import InvalidArgumentError, UnexpectedAnswerError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 Kind = Literal["plain", "numpy", "torch", "shape"]
 # Nested lists, or a number for rank 0.
 Plain: TypeAlias = "list[Any] | tuple[Any, ...] | float"
-Operand: TypeAlias = "np.ndarray[Any, Any] | np.generic | torch.Tensor | Plain | Shape"
+Array: TypeAlias = "np.ndarray[Any, Any] | np.generic | torch.Tensor"
+Operand: TypeAlias = "Array | Plain | Shape"
+DtypeLike: TypeAlias = "str | type[Any] | np.dtype[Any] | torch.dtype"
+DeviceLike: TypeAlias = "str | torch.device"
 # The kind of the first operand, which is that of the result.
 Tensor = TypeVar("Tensor", "np.ndarray[Any, Any]", "torch.Tensor", Plain, "Shape")
 
@@ -39,6 +43,17 @@ CODES: Final[Mapping[str, tuple[str | None, str | None]]] = {
     "complex64": ("C64", "<c8"),
     "complex128": (None, "<c16"),
 }
+# By the start of another dtype: the one that holds its values, or nearly; else it is float64.
+NEAR: Final[Mapping[str, str]] = {
+    "uint16": "int32",
+    "uint32": "int64",
+    "datetime": "int64",
+    "timedelta": "int64",
+    "float8": "float32",
+    "complex32": "complex64",
+    "complex": "complex128",
+}
+PYTHON: Final[Mapping[str, str]] = {"float": "float64", "int": "int64", "complex": "complex128"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +61,7 @@ class Shape:
     """An operand of a plan, without data: sizes, and a dtype other than the default float32."""
 
     sizes: tuple[int, ...]
-    dtype: str | None = None
+    dtype: "DtypeLike | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +73,66 @@ class Packed:
     data: memoryview
 
 
-def kind_of(operand: object) -> Kind:
-    """Return the kind of an operand, or raise a TypeError that lists the kinds."""
-    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
-    if torch is not None and isinstance(operand, torch.Tensor):
+def is_tensor(value: object) -> "TypeGuard[torch.Tensor]":
+    """Return whether a value is a tensor of torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_scalar(value: object) -> "TypeGuard[np.generic]":
+    """Return whether a value is a scalar of numpy."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.generic)
+
+
+def is_numpy(value: object) -> "TypeGuard[np.ndarray[Any, Any] | np.generic]":
+    """Return whether a value is an array or a scalar of numpy."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.ndarray | numpy.generic)
+
+
+def kind_of(operand: Operand) -> Kind:
+    """Return the kind of an operand."""
+    if is_tensor(operand):
         return "torch"
-    if numpy is not None and isinstance(operand, numpy.ndarray | numpy.generic):
+    if is_numpy(operand):
         return "numpy"
-    if isinstance(operand, Shape):
-        return "shape"
-    if isinstance(operand, list | tuple | int | float):
-        return "plain"
-    raise TypeError(
-        "an operand is a numpy array, a torch tensor, a nested list or a number; this is a "
-        f"{type(operand).__name__}; numpy.asarray may make an array of it"
+    return "shape" if isinstance(operand, Shape) else "plain"
+
+
+def dtype_name(dtype: object) -> str:
+    """Return the name of a dtype of numpy or torch, or of a class of numbers."""
+    name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype)
+    return PYTHON.get(name, name.removeprefix("torch."))
+
+
+def spec_of(operand: Array) -> tuple[str, tuple[int, ...]]:
+    """Return dtype and sizes of an array, or raise for a dtype that the service does not have."""
+    with reading(operand):
+        dtype, shape = dtype_name(operand.dtype), tuple(operand.shape)
+    if dtype in CODES:
+        return dtype, shape
+    near = next((near for start, near in NEAR.items() if dtype.startswith(start)), "float64")
+    call = f".to(torch.{near})" if is_tensor(operand) else f'.astype("{near}")'
+    advice = 'x["name"] for one of its fields' if getattr(operand.dtype, "names", None) else call
+    raise InvalidArgumentError(
+        f"the service has no dtype {dtype}; call {advice} first; it has {', '.join(CODES)}"
     )
 
 
-def spec_of(operand: "np.ndarray[Any, Any] | torch.Tensor") -> tuple[str, tuple[int, ...]]:
-    """Return dtype and sizes of an array, or raise a TypeError for an unsupported dtype."""
-    dtype = getattr(operand.dtype, "name", None) or str(operand.dtype).removeprefix("torch.")
-    if dtype not in CODES:
-        raise TypeError(f"the service has no dtype {dtype}; it has {', '.join(CODES)}")
-    return dtype, tuple(operand.shape)
+@contextmanager
+def reading(value: object) -> Iterator[None]:
+    """Raise an InvalidArgumentError if a library cannot give the elements of its own array."""
+    try:
+        yield
+    except (ValueError, RuntimeError, BufferError, TypeError) as error:
+        if isinstance(error, InvalidArgumentError):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise InvalidArgumentError(
+            f"the elements of this {type(value).__name__} cannot be read; call what makes a numpy "
+            f"array or a plain tensor of it first ({reason})"
+        ) from error
 
 
 def pack(operand: Any) -> Packed:
@@ -88,10 +140,12 @@ def pack(operand: Any) -> Packed:
     import numpy as np
 
     dtype, shape = spec_of(operand)
-    if kind_of(operand) == "torch":
-        tensor = operand.detach().cpu().resolve_conj().resolve_neg().contiguous()
-        raw = tensor.reshape(-1).view(sys.modules["torch"].uint8).numpy()
-        return Packed(dtype, shape, raw.data)
+    if is_tensor(operand):
+        with reading(operand):
+            tensor = operand.detach().cpu().resolve_conj().resolve_neg().contiguous()
+            # One element is contiguous with any strides, and a view as bytes needs a stride of 1.
+            flat = tensor.as_strided((tensor.numel(),), (1,))
+            return Packed(dtype, shape, flat.view(sys.modules["torch"].uint8).numpy().data)
     array = np.asarray(operand, operand.dtype.newbyteorder("<"), order="C")
     return Packed(dtype, shape, array.reshape(-1).view(np.uint8).data)
 

@@ -3,13 +3,24 @@
 A call is a value: it can be run, summarized, planned and raced, by several clients too.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypedDict, Unpack
+from typing import (
+    Any,
+    Final,
+    Generic,
+    Literal,
+    SupportsFloat,
+    SupportsIndex,
+    TypedDict,
+    Unpack,
+)
 
 from service.client.answers import Result
-from service.client.arrays import Kind, Operand, Tensor, kind_of
+from service.client.arrays import DeviceLike, DtypeLike, Kind, Operand, Tensor, kind_of
+from service.client.operands import field_value, named, operand_of
+
+INFINITE: Final = {"Infinity": "inf", "-Infinity": "-inf"}  # words of torch.linalg
 
 
 class Options(TypedDict, total=False):
@@ -19,9 +30,9 @@ class Options(TypedDict, total=False):
     """
 
     strategy: str
-    device: str
-    dtype: str
-    deadline_ms: int
+    device: DeviceLike
+    dtype: DtypeLike
+    deadline_ms: SupportsIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +49,10 @@ class Call(Generic[Result]):
     kinds: tuple[Kind, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Find the kinds of the operands, or raise a TypeError."""
-        object.__setattr__(self, "kinds", tuple(map(kind_of, self.operands.values())))
+        """Convert the operands and find their kinds, or raise an InvalidArgumentError."""
+        found = named(operand_of, self.operands)
+        object.__setattr__(self, "operands", found)
+        object.__setattr__(self, "kinds", tuple(map(kind_of, found.values())))
 
     @property
     def first(self) -> Operand:
@@ -49,7 +62,7 @@ class Call(Generic[Result]):
 
 def matmul(a: Tensor, b: Operand, **options: Unpack[Options]) -> Call[Tensor]:
     """Product of two matrices, or of batches of them, by the rules of `torch.matmul`."""
-    return Call("matmul", {"a": a, "b": b}, _given(options))
+    return Call("matmul", {"a": a, "b": b}, given(options))
 
 
 def einsum(
@@ -63,23 +76,24 @@ def einsum(
 
     `optimize` is `auto`, `greedy`, `optimal`, `none`, or a path: pairs of positions.
     """
-    fields = _given(options, equation=equation, optimize=optimize)
+    fields = given(options, equation=equation, optimize=optimize)
     return Call("einsum", _numbered(first, *others), fields, listed=True)
 
 
 def norm(
     x: Tensor,
     *,
-    ord: float | str | None = None,  # its name in torch and numpy
-    dim: int | Sequence[int] | None = None,
+    ord: SupportsFloat | str | None = None,  # its name in torch and numpy
+    dim: SupportsIndex | Sequence[SupportsIndex] | None = None,
     keepdim: bool | None = None,
     kind: Literal["auto", "vector", "matrix"] | None = None,
     **options: Unpack[Options],
 ) -> Call[Tensor]:
     """Norm of vectors or matrices, by the rules of `torch.linalg.norm`; `ord` may be infinite."""
-    if isinstance(ord, float) and math.isinf(ord):
-        ord = "inf" if ord > 0 else "-inf"
-    return Call("norm", {"x": x}, _given(options, ord=ord, dim=dim, keepdim=keepdim, kind=kind))
+    fields = given(options, ord=ord, dim=dim, keepdim=keepdim, kind=kind)
+    if isinstance(order := fields.get("ord"), str):
+        fields["ord"] = INFINITE.get(order, order)
+    return Call("norm", {"x": x}, fields)
 
 
 def broadcast(
@@ -87,14 +101,14 @@ def broadcast(
     *others: Operand,
     op: str | None = None,
     views: Sequence[str | None] | None = None,
-    to: Sequence[int] | None = None,
+    to: Sequence[SupportsIndex] | None = None,
     **options: Unpack[Options],
 ) -> Call[Tensor]:
     """Elementwise `op` (`add`, `div`, `lt`, ...) of operands that are aligned from the right.
 
     `views` indexes each operand first (`":,None"`); `to` expands the result.
     """
-    fields = _given(options, op=op, views=views, to=to)
+    fields = given(options, op=op, views=views, to=to)
     return Call("broadcast", _numbered(first, *others), fields, listed=True)
 
 
@@ -103,6 +117,7 @@ def _numbered(*operands: Operand) -> dict[str, Operand]:
     return {str(position): operand for position, operand in enumerate(operands)}
 
 
-def _given(options: Options, **fields: object) -> dict[str, object]:
-    """Return the fields that are not None."""
-    return {name: value for name, value in {**options, **fields}.items() if value is not None}
+def given(options: Mapping[str, Any], **fields: object) -> dict[str, Any]:
+    """Return the fields that are not None, as JSON has them."""
+    chosen = {**options, **fields}.items()
+    return named(field_value, {name: value for name, value in chosen if value is not None})

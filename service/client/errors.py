@@ -1,6 +1,7 @@
 """Errors of the client.
 
 ClientError
+├── InvalidArgumentError          an operand or a field cannot be sent; no request was
 ├── UnreachableError              no complete response arrived
 │   └── TimedOutError             no response arrived in time
 └── AnswerError                   a response with a status arrived
@@ -21,6 +22,10 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 class ClientError(Exception):
     """Base of all errors of a call."""
+
+
+class InvalidArgumentError(ClientError, TypeError):
+    """An operand or a field that cannot be sent exactly; the message says what to call first."""
 
 
 class UnreachableError(ClientError):

@@ -5,7 +5,6 @@ nested lists, which safetensors does not have, are sent in JSON, arrays there as
 """
 
 import json
-import math
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,9 @@ from typing import Any, Final, Generic, TypedDict, TypeVar
 
 from service.client.answers import Answer, Operation, Plan, Report, Summary
 from service.client.arrays import CODES, Packed, Shape, kind_of, pack, spec_of
-from service.client.calls import Call
+from service.client.calls import Call, given
+from service.client.errors import InvalidArgumentError
+from service.client.operands import json_value, named
 from service.client.responses import (
     EVENTS,
     JSON,
@@ -92,8 +93,7 @@ def plan(call: Call[Any]) -> PreparedRequest[Plan]:
 
 def compare(call: Call[Any], options: RaceOptions) -> PreparedRequest[Report]:
     """Race the strategies; the rows arrive one by one."""
-    fields = {name: value for name, value in options.items() if value is not None}
-    return _post(call, "/compare", EVENTS, EventReader, fields)
+    return _post(call, "/compare", EVENTS, EventReader, given(options))
 
 
 def get(path: str) -> PreparedRequest[Any]:
@@ -120,10 +120,10 @@ def _post(
 ) -> PreparedRequest[Value_co]:
     """Return the request with the data of the call, as bytes if possible."""
     if "shape" in call.kinds:
-        raise TypeError("a Shape has no data: it can be planned, and nothing else")
+        raise InvalidArgumentError("a Shape has no data: it can be planned, and nothing else")
     path, fields = f"/{call.op}{more}", fields or {}
     if "plain" not in call.kinds:
-        packed = {name: pack(each) for name, each in call.operands.items()}
+        packed: dict[str, Packed] = named(pack, call.operands)
         if all(CODES[each.dtype][0] for each in packed.values()):
             params = {name: _text(value) for name, value in {**call.fields, **fields}.items()}
             return PreparedRequest(
@@ -136,7 +136,23 @@ def _post(
 
 def _text(value: Any) -> str:
     """Return a field for the query string: strings as they are, other values as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return value if isinstance(value, str) else _json(value).decode()
+
+
+def _json(value: Any) -> bytes:
+    """Return JSON text, without the words that only Python reads."""
+    try:
+        return _dump(value)
+    except (TypeError, ValueError, RecursionError):  # among others, for NaN and numpy's scalars
+        pass
+    try:
+        return _dump(json_value(value))
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgumentError(f"there is no JSON text of it: {error}") from None
+
+
+def _dump(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _safetensors(tensors: Mapping[str, Packed]) -> bytes:
@@ -156,10 +172,7 @@ def _body(call: Call[Any], fields: Mapping[str, Any], write: Callable[[Any], Any
     written = {name: write(each) for name, each in call.operands.items()}
     operands = {"operands": list(written.values())} if call.listed else written
     body = {**operands, **call.fields, **fields}
-    try:
-        return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError:
-        return json.dumps(_worded(body), separators=(",", ":"), allow_nan=False).encode()
+    return _json(body)
 
 
 def _planned(operand: Any) -> Any:
@@ -179,14 +192,3 @@ def _written(operand: Any) -> Any:
     packed = pack(operand)
     text = b64encode(packed.data).decode()
     return {"shape": packed.shape, "dtype": packed.dtype, "b64": text}
-
-
-def _worded(value: Any) -> Any:
-    """Replace NaN and infinities, which JSON does not have, by strings."""
-    if isinstance(value, dict):
-        return {name: _worded(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_worded(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value

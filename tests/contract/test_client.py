@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -104,12 +105,14 @@ async def test_arrays_come_back_bit_for_bit(
 async def test_memory_in_any_order_is_sent_as_it_is_read(api: AsyncClient) -> None:
     """Transposed, reversed, stretched, conjugated, on a tape."""
     x = np.arange(24.0).reshape(4, 6)
-    for each in (x.T, x[::-2, 1::2], np.broadcast_to(x[0], (3, 6))):
+    for each in (x.T, x[::-2, 1::2], x[:1, 2:3], np.broadcast_to(x[0], (3, 6))):
         answer = await api.broadcast(each, to=each.shape)
         np.testing.assert_array_equal(answer.result, each)
     t = torch.from_numpy(x)
     z = torch.complex(t, t + 1)
-    for tensor in (t.T, t[0].expand(3, 6), t.clone().requires_grad_(), z.conj(), z.conj().imag):
+    one = torch.arange(4.0)[::2][:1]
+    parts = (z.conj(), z.conj().imag, z[0, 0].imag, z[:1, :1].real)
+    for tensor in (t.T, t[0].expand(3, 6), one, t.clone().requires_grad_(), *parts):
         found = await api.broadcast(tensor, to=tensor.shape)
         assert torch.equal(found.result, tensor.detach())
 
@@ -137,6 +140,11 @@ async def test_the_first_operand_decides_the_kind(api: AsyncClient) -> None:
     scalar: Any = await api.broadcast(number, t, op="mul")
     assert isinstance(scalar.result, np.ndarray)
     assert scalar.dtype == "float64"
+    table: Any = pd.DataFrame({"a": [1, 2], "b": [3, 4]})
+    product: Any = await api.matmul(table, table.to_numpy(), dtype=torch.float32)
+    assert isinstance(product.result, np.ndarray)
+    assert product.result.tolist() == [[7, 15], [10, 22]]
+    assert product.dtype == "int64"
 
 
 async def test_lists_hold_what_json_does_not(api: AsyncClient) -> None:
