@@ -70,8 +70,10 @@ def operand_of(value: object) -> Operand:
         return replace(value, sizes=field_value(value.sizes), dtype=field_value(value.dtype))
     if _is_array(value):
         found = _array(value)
-        dtype, shape = spec_of(found)
-        return Shape(shape, dtype) if is_tensor(found) and found.is_meta else found
+        if is_tensor(found) and found.is_meta:
+            dtype, shape = spec_of(found)
+            return Shape(shape, dtype)
+        return found
     if isinstance(value, list | tuple | int | float):
         return value
     if _is_sequence(value):

@@ -169,7 +169,7 @@ def _safetensors(tensors: Mapping[str, Packed]) -> bytes:
 
 def _body(call: Call[Any], fields: Mapping[str, Any], write: Callable[[Any], Any]) -> bytes:
     """Return the call as a JSON document."""
-    written = {name: write(each) for name, each in call.operands.items()}
+    written = named(write, call.operands)
     operands = {"operands": list(written.values())} if call.listed else written
     body = {**operands, **call.fields, **fields}
     return _json(body)
