@@ -1,18 +1,26 @@
 // A call as an HTTP request: address, headers and body, in JSON or as bytes.
 
 import { elements } from "./format.js";
-import { DTYPES } from "./npy.js";
+import { DTYPES, promote } from "./npy.js";
 import { wireFields } from "./operations.js";
 
 const JSON_TYPE = "application/json";
 const BYTES_TYPE = "application/x-safetensors";
 const SHORT = 4096; // elements up to which operands and results are sent as JSON, unless it is chosen otherwise
 
-/** Returns whether a call is sent as bytes: by choice, or because its operands are large. */
+/** Returns whether a call is sent as bytes: by choice, or because its operands are large, if bytes hold them. */
 export function asBytes(state, tensors) {
-  if (!tensors.every((tensor) => tensor.bytes && DTYPES[tensor.stated].tensors)) return false;
-  if (state.body !== "auto") return state.body === "bytes";
-  return tensors.reduce((sum, tensor) => sum + elements(tensor.shape), 0) > SHORT;
+  if (state.body === "json") return false;
+  if (state.body === "auto" && tensors.reduce((sum, tensor) => sum + elements(tensor.shape), 0) <= SHORT) return false;
+  const dtypes = dtypesOf(state, tensors);
+  return tensors.every((tensor, index) => DTYPES[dtypes[index]]?.tensors && tensor.holds(dtypes[index]));
+}
+
+/** The dtype of each operand: as it states, else that of the call, else what the others are promoted to. */
+export function dtypesOf(state, tensors) {
+  const stated = tensors.flatMap((tensor) => tensor?.dtype ?? []);
+  const plain = state.dtype || (stated.length > 0 ? promote(stated) : "float32");
+  return tensors.map((tensor) => tensor?.dtype ?? plain);
 }
 
 /** The body of a plan, with shapes for operands. */
@@ -47,7 +55,9 @@ export function request(state, tensors, suffix = "", extra = {}) {
 function jsonBody(state, tensors, fields) {
   const operands = tensors.map((tensor) => {
     const data = tensor.json();
-    return tensor.dtype ? `{"shape":${JSON.stringify(tensor.shape)},"dtype":"${tensor.dtype}","data":${data}}` : data;
+    const shape = `"shape":${JSON.stringify(tensor.shape)}`;
+    if (tensor.dtype) return `{${shape},"dtype":"${tensor.dtype}","data":${data}}`;
+    return elements(tensor.shape) === 0 ? `{${shape},"data":[]}` : data; // lists end at an axis of size 0
   });
   const parts = state.op === "matmul" ? [`"a":${operands[0]}`, `"b":${operands[1]}`]
     : state.op === "norm" ? [`"x":${operands[0]}`] : [`"operands":[${operands.join(",")}]`];
@@ -58,17 +68,18 @@ function jsonBody(state, tensors, fields) {
 /** The operands as one safetensors file: length of the header, header, bytes. */
 function safetensors(state, tensors) {
   const names = state.op === "matmul" ? ["a", "b"] : state.op === "norm" ? ["x"] : tensors.map((_, index) => String(index));
+  const dtypes = dtypesOf(state, tensors);
   const header = {};
   let end = 0;
   tensors.forEach((tensor, index) => {
     const from = end;
-    end += elements(tensor.shape) * DTYPES[tensor.stated].size;
-    header[names[index]] = { dtype: DTYPES[tensor.stated].tensors, shape: tensor.shape, data_offsets: [from, end] };
+    end += elements(tensor.shape) * DTYPES[dtypes[index]].size;
+    header[names[index]] = { dtype: DTYPES[dtypes[index]].tensors, shape: tensor.shape, data_offsets: [from, end] };
   });
   const text = JSON.stringify(header);
   const head = new TextEncoder().encode(text.padEnd(Math.ceil(text.length / 8) * 8));
   const length = new BigUint64Array([BigInt(head.length)]);
-  return new Blob([length, head, ...tensors.map((tensor) => tensor.bytes())]);
+  return new Blob([length, head, ...tensors.map((tensor, index) => tensor.bytes(dtypes[index]))]);
 }
 
 /** The media type to ask for: bytes if the result is large, else JSON. */

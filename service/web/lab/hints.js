@@ -3,7 +3,7 @@
 
 import { operandPointer } from "./operations.js";
 import { parse, TextError } from "./text.js";
-import { transposedOperand, typed } from "./operand.js";
+import { transposedOperand } from "./operand.js";
 
 /** The operand that a pointer such as /a/0/1 or /operands/1 names, and the rest of it; null for another. */
 function operandAt(state, pointer) {
@@ -71,14 +71,13 @@ function meant(state, word, problem) {
 export function literalAt(state, pointer) {
   const found = operandAt(state, pointer);
   const operand = found && state.operands[found.index];
-  if (!operand || operand.kind !== "text") return null;
+  if (!operand || !["text", "long"].includes(operand.kind)) return null;
   try {
-    const { shape, literals, starts } = parse(operand.text);
+    const { shape, starts, ends } = parse(operand.text);
     const place = [...found.place, ...new Array(Math.max(0, shape.length - found.place.length)).fill(0)];
     const at = place.reduce((sum, position, axis) => sum * (shape[axis] ?? 1) + position, 0);
     if (found.place.length === 0 || starts[at] === undefined) return null;
-    const length = /^[^\s,;[\]]+/.exec(operand.text.slice(starts[at]))?.[0].length ?? literals[at].length;
-    return { ...found, start: starts[at], end: starts[at] + length };
+    return { ...found, start: starts[at], end: ends[at] };
   } catch (error) {
     if (error instanceof TextError) return null;
     throw error;
@@ -88,8 +87,8 @@ export function literalAt(state, pointer) {
 function replaced(state, problem, word) {
   const at = literalAt(state, problem.errors?.[0]?.pointer ?? "");
   if (!at) return null;
-  const { text } = state.operands[at.index];
-  return withOperand(state, at.index, typed(text.slice(0, at.start) + word + text.slice(at.end)));
+  const operand = state.operands[at.index];
+  return withOperand(state, at.index, { ...operand, text: operand.text.slice(0, at.start) + word + operand.text.slice(at.end) });
 }
 
 function unquoted(state, problem) {

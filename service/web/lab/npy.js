@@ -18,6 +18,19 @@ export const DTYPES = {
   complex128: { code: "<c16", size: 16, view: Float64Array, tensors: null, pairs: true },
 };
 
+const BY_PROMOTION = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "complex64", "complex128"];
+
+/** The dtype that dtypes are promoted to, as torch.promote_types has it. */
+export function promote(dtypes) {
+  return dtypes.reduce((one, other) => {
+    const [a, b] = [one, other].sort((x, y) => BY_PROMOTION.indexOf(x) - BY_PROMOTION.indexOf(y));
+    if (a === b || a === "bool") return b;
+    if (a === "uint8" && b === "int8") return "int16";
+    if (a === "float16" && b === "bfloat16") return "float32";
+    return b === "complex64" && a === "float64" ? "complex128" : b;
+  });
+}
+
 function half(bits) {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 31;

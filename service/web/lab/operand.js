@@ -2,10 +2,11 @@
 //
 // The URL has the description; the tensor is drawn and sent.
 
-import { crossed, elements } from "./format.js";
+import { crossed, elements, tuple } from "./format.js";
 import { DTYPES, elementsOf, transposed } from "./npy.js";
 import { Generator } from "./random.js";
 import { bracketed, parse, TextError, write } from "./text.js";
+import { typedTensor } from "./typed.js";
 
 /** Kinds of generated operands: their title, and their line of numpy. */
 export const GENERATED = {
@@ -27,6 +28,9 @@ export function readShape(text) {
 /** A typed operand. */
 export const typed = (text) => ({ kind: "text", text });
 
+/** An operand of a text that is too long to be edited, with the name of its source. */
+export const long = (name, text) => ({ kind: "long", name, text });
+
 /** A generated operand. */
 export const generated = (kind, shape, seed = 0, swapped = false) => ({ kind, shape: crossed(shape), seed: String(seed), swapped });
 
@@ -39,8 +43,28 @@ export function describe(operand) {
   if (operand.kind in GENERATED) {
     return `${operand.kind}:${operand.shape}:${operand.seed}${operand.swapped ? ":T" : ""}`;
   }
-  if (operand.kind === "absent" || operand.bytes.length > IN_LINK) return `file:${operand.name}`;
+  if (!inLink(operand)) return `file:${operand.name}`;
   return `bytes:${operand.dtype}:${crossed(operand.shape)}:${btoa(String.fromCharCode(...operand.bytes))}:${operand.name}`;
+}
+
+const inLink = (operand) => operand.kind !== "absent" && operand.kind !== "long" && !(operand.kind === "bytes" && operand.bytes.length > IN_LINK);
+
+const serials = new WeakMap();
+let lastSerial = 0;
+
+/** A number that tells apart operands that are not in a link; "" for those that are. */
+export function serial(operand) {
+  if (inLink(operand)) return "";
+  if (!serials.has(operand)) serials.set(operand, (lastSerial += 1));
+  return String(serials.get(operand));
+}
+
+const readings = new WeakMap();
+
+/** The reading of a text operand, which is parsed once. */
+function reading(operand) {
+  if (!readings.has(operand)) readings.set(operand, parse(operand.text));
+  return readings.get(operand);
 }
 
 /** The operand of a description. */
@@ -62,36 +86,19 @@ export function undescribe(text) {
   return typed(text);
 }
 
+const isText = ({ kind }) => kind === "text" || kind === "long";
+
 /**
- * The tensor of an operand in a call of `dtype`: `{shape, dtype, count, values(), literals(), bytes()}`.
- * `dtype` is null for plain numbers, which take that of the call; functions compute lazily.
+ * The tensor of an operand in a call of `dtype`: `{shape, dtype, values(), json(), holds(kind), bytes(kind)}`.
+ * `dtype` is null for plain numbers, which take that of the call; functions compute lazily. `holds` returns whether
+ * bytes of a dtype are the same numbers as the JSON.
  * Throws a TextError, or an Error that has a hint.
  */
 export function tensorOf(operand, dtype) {
-  if (operand.kind === "text") return typedTensor(parse(operand.text), dtype);
+  if (isText(operand)) return typedTensor(reading(operand), dtype);
   if (operand.kind === "absent") throw new Error(`${operand.name} is not in this link: choose the file again`);
   if (operand.kind === "bytes") return bytesTensor(operand.shape, operand.dtype, () => operand.bytes);
   return generatedTensor(operand, dtype);
-}
-
-function typedTensor({ shape, literals, starts }, dtype) {
-  const pairs = DTYPES[dtype]?.pairs && shape.at(-1) === 2;
-  const own = pairs ? shape.slice(0, -1) : shape;
-  const numbers = () => literals.map((each) => (each === "true" ? true : each === "false" ? false : Number(each.replaceAll('"', ""))));
-  return {
-    shape: own,
-    dtype: null,
-    starts,
-    values: once(() => {
-      const flat = numbers();
-      return pairs ? Array.from({ length: flat.length / 2 }, (_, i) => flat.slice(2 * i, 2 * i + 2)) : flat;
-    }),
-    json: () => bracketed(shape, literals),
-    bytes: ["", "float32", "float64"].includes(dtype)
-      ? () => new Uint8Array(DTYPES[dtype || "float32"].view.from(numbers()).buffer)
-      : null,
-    stated: dtype || "float32",
-  };
 }
 
 function generatedTensor(operand, dtype) {
@@ -119,7 +126,8 @@ function generatedTensor(operand, dtype) {
   const shape = operand.swapped ? [...drawn.slice(0, -2), ...drawn.slice(-2).reverse()] : drawn;
   if (fits) return bytesTensor(shape, kind, bytes);
   const plain = operand.kind === "random" ? (kind === "float64" ? "float64" : "float32") : "int32";
-  return { ...bytesTensor(shape, plain, bytes), dtype: null, bytes: null };
+  if (DTYPES[kind]?.pairs) return bytesTensor(shape, kind, once(() => complexOf(kind, elementsOf(plain, bytes()))));
+  return { ...bytesTensor(shape, plain, bytes), dtype: null, holds: () => false };
 }
 
 function bytesTensor(shape, dtype, bytes) {
@@ -131,9 +139,16 @@ function bytesTensor(shape, dtype, bytes) {
     dtype,
     values,
     json: () => bracketed(pairs ? [...shape, 2] : shape, Array.from(flat(), jsonOf)),
+    holds: (kind) => kind === dtype,
     bytes,
-    stated: dtype,
   };
+}
+
+/** Bytes of complex numbers with these real parts. */
+function complexOf(kind, values) {
+  const flat = new DTYPES[kind].view(2 * values.length);
+  values.forEach((value, index) => (flat[2 * index] = value));
+  return new Uint8Array(flat.buffer);
 }
 
 function jsonOf(value) {
@@ -156,19 +171,45 @@ export function transposedOperand(operand) {
     return stored(name, dtype, own, transposed(bytes, shape, DTYPES[dtype].size));
   }
   if (operand.kind in GENERATED) return { ...operand, swapped: !operand.swapped };
-  if (operand.kind !== "text") return null;
+  if (!isText(operand)) return null;
   try {
-    const { shape, literals } = parse(operand.text);
+    const { shape: full, literals, complex, dtype } = reading(operand);
+    const shape = complex ? full.slice(0, -1) : full;
     if (shape.length < 2) return null;
+    const words = complex ? joined(literals) : literals;
     const [rows, columns] = shape.slice(-2);
     const from = (i) => {
       const block = i - (i % (rows * columns));
       const at = i - block;
       return block + (at % rows) * columns + Math.floor(at / rows);
     };
-    return typed(write([...shape.slice(0, -2), columns, rows], literals.map((_, i) => literals[from(i)])));
+    return { ...operand, text: spell([...shape.slice(0, -2), columns, rows], words.map((_, i) => words[from(i)]), dtype) };
   } catch (error) {
     if (error instanceof TextError) return null;
     throw error;
   }
+}
+
+/** Words of complex numbers, such as 1+2j, from literals of their parts. */
+function joined(literals) {
+  const word = (literal) => literal.replaceAll('"', "").replace("Infinity", "inf").replace("NaN", "nan");
+  return Array.from({ length: literals.length / 2 }, (_, i) => {
+    const [re, im] = [word(literals[2 * i]), word(literals[2 * i + 1])];
+    return `${re}${im.startsWith("-") ? "" : "+"}${im}j`;
+  });
+}
+
+/** A text of numbers; one that states its dtype if that is not null. */
+function spell(shape, words, dtype) {
+  if (dtype === null) return write(shape, words);
+  const bare = words.map((word) => word.replaceAll('"', "").replace("Infinity", "inf").replace("NaN", "nan"));
+  return `array(${shape.includes(0) ? "[]" : bracketed(shape, bare)}${shape.includes(0) ? `, shape=${tuple(shape)}` : ""}, dtype=${dtype})`;
+}
+
+/** A small tensor as a text operand that means the same in a call of `dtype`. */
+export function spelled(tensor, dtype) {
+  const { literals } = parse(`[${tensor.json()}]`);
+  const plain = tensor.dtype === null || tensor.dtype === (dtype || "float32");
+  const words = DTYPES[tensor.dtype]?.pairs ? joined(literals) : literals;
+  return typed(spell(tensor.shape, words, plain ? null : tensor.dtype));
 }

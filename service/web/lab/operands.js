@@ -2,12 +2,12 @@
 
 import { shapeMark } from "./axes.js";
 import { choice, fill, h, refill } from "./dom.js";
+import { dtypesOf } from "./body.js";
 import { crossed, elements } from "./format.js";
 import { heatMap } from "./heat.js";
-import { DTYPES, readNpy } from "./npy.js";
-import { GENERATED, generated, readShape, stored, transposedOperand, typed } from "./operand.js";
+import { readNpy } from "./npy.js";
+import { GENERATED, generated, long, readShape, spelled, stored, transposedOperand, typed } from "./operand.js";
 import { operandNames, operandPointer, operandRange, sign } from "./operations.js";
-import { parse, write } from "./text.js";
 
 const EDITABLE = 20_000; // characters up to which a text area is fast and a link is short
 const PREVIEWED = 2 ** 21; // most elements that are generated for a preview
@@ -28,14 +28,15 @@ export function operandCards(root, store) {
       );
     }
     for (const mark of root.querySelectorAll(".sign")) mark.textContent = sign(state);
-    cards.forEach((card, index) => card.update(state, state.operands[index], tensors[index], letters, index));
+    const dtypes = dtypesOf(state, tensors);
+    cards.forEach((card, index) => card.update(state, state.operands[index], tensors[index], letters, dtypes[index]));
   }
 
   return { update };
 }
 
 function kindOf(operand) {
-  return operand.kind in GENERATED ? "generated" : operand.kind === "absent" ? "bytes" : operand.kind;
+  return operand.kind in GENERATED ? "generated" : operand.kind === "text" ? "text" : "bytes";
 }
 
 function makeCard(first, index, key, store) {
@@ -43,6 +44,7 @@ function makeCard(first, index, key, store) {
   const kind = kindOf(first);
   const shape = h("output", { class: "card-shape" });
   const preview = h("div", { class: "preview" });
+  const reading = h("p", { class: "reading", id: `reading-${index}` });
   const note = h("p", { class: "note" });
   const file = h("input", { type: "file", tabindex: "-1", accept: ".npy,.csv,.tsv,.txt", class: "visually-hidden", "aria-label": `file for ${name}`, on: { change: () => file.files[0] && load(file.files[0]) } });
   const editor = { text: textEditor, generated: generator, bytes: fileNote }[kind](name, index, store);
@@ -61,22 +63,24 @@ function makeCard(first, index, key, store) {
       file,
     ),
     h("div", { class: "card-body" }, editor.root, preview),
+    reading,
     view && view.root,
     note,
     h("div", { class: "place", "data-place": operandPointer(store.state, index) }),
   );
   let drawn = null;
 
-  function update(state, operand, tensor, letters) {
+  function update(state, operand, tensor, letters, dtype) {
     editor.update(operand);
     view?.update(state.views[index] ?? "");
+    reading.textContent = sentence(tensor?.said ?? []);
     if (!tensor) {
       fill(shape, "");
       if (drawn !== null) fill(preview);
       drawn = null;
       return;
     }
-    fill(shape, shapeMark(tensor.shape, letters.operands[index] ?? [], state.op === "broadcast" ? [] : letters.summed), " ", h("span", { class: "dtype" }, tensor.dtype ?? (state.dtype || "float32")));
+    fill(shape, shapeMark(tensor.shape, letters.operands[index] ?? [], state.op === "broadcast" ? [] : letters.summed), " ", h("span", { class: "dtype" }, dtype));
     if (drawn?.tensor !== tensor) {
       const size = elements(tensor.shape);
       fill(preview, size > 1 && size <= PREVIEWED && heatMap({ shape: tensor.shape, values: tensor.values(), small: true, name }));
@@ -88,7 +92,7 @@ function makeCard(first, index, key, store) {
   function become(wanted) {
     if (wanted === "bytes") file.click();
     else if (wanted === "generated" && kind !== "generated") store.setOperand(index, generated("random", shapeNow() ?? [4, 4], index));
-    else if (wanted === "text" && kind !== "text") store.setOperand(index, spelled());
+    else if (wanted === "text" && kind !== "text") store.setOperand(index, asText());
   }
 
   function shapeNow() {
@@ -96,11 +100,9 @@ function makeCard(first, index, key, store) {
   }
 
   /** The operand as text to edit, if it is small enough. */
-  function spelled() {
+  function asText() {
     const tensor = drawn?.tensor;
-    if (!tensor || elements(tensor.shape) > 2048) return typed("1 2\n3 4");
-    const { shape: own, literals } = parse(`[${tensor.json()}]`);
-    return typed(write(own.slice(1), literals));
+    return !tensor || elements(tensor.shape) > 2048 ? typed("1 2\n3 4") : spelled(tensor, store.state.dtype);
   }
 
   function transpose() {
@@ -121,7 +123,7 @@ function makeCard(first, index, key, store) {
 
   async function load(chosen) {
     try {
-      store.setOperand(index, await readFile(chosen, store.state.dtype));
+      store.setOperand(index, await readFile(chosen));
     } catch (error) {
       note.textContent = `${chosen.name}: ${error.message}.`;
     }
@@ -131,36 +133,39 @@ function makeCard(first, index, key, store) {
   return { key, root: card, update };
 }
 
+function sentence(words) {
+  const text = words.join("; ");
+  return text && `${text[0].toUpperCase()}${text.slice(1)}.`;
+}
+
 /** The operand of a file: bytes of an npy file, or rows of numbers of a text file. */
-async function readFile(file, dtype) {
+async function readFile(file) {
   if (/\.npy$/i.test(file.name)) {
     const { shape, dtype: own, bytes } = readNpy(await file.arrayBuffer());
     return stored(file.name, own, shape, bytes);
   }
-  return fromText(await file.text(), file.name, dtype);
+  return fromText(decoded(await file.arrayBuffer()), file.name);
 }
 
-/** The operand of a text: text to edit if it is short, else float32 or float64 bytes. */
-function fromText(text, name, dtype) {
-  if (text.length <= EDITABLE) return typed(text.replaceAll("\r", "").trimEnd());
-  const { shape, literals } = parse(text);
-  const kind = dtype === "float64" ? "float64" : "float32";
-  const values = DTYPES[kind].view.from(literals, (each) => Number(each.replaceAll('"', "")));
-  return stored(name, kind, shape, new Uint8Array(values.buffer));
+/** The text of a file: UTF-16 if it begins with its mark, as spreadsheets may write it, else UTF-8. */
+function decoded(buffer) {
+  const [first, second] = new Uint8Array(buffer);
+  const coding = first === 0xff && second === 0xfe ? "utf-16le" : first === 0xfe && second === 0xff ? "utf-16be" : "utf-8";
+  return new TextDecoder(coding).decode(buffer);
+}
+
+/** The operand of a text, which can be edited if it is short. */
+function fromText(text, name) {
+  return text.length <= EDITABLE ? typed(text.replace(/\r\n?/g, "\n").replace(/\n+$/, "")) : long(name, text);
 }
 
 function textEditor(name, index, store) {
-  const area = h("textarea", { "aria-label": `numbers of ${name}`, spellcheck: "false", autocomplete: "off", autocapitalize: "off", on: { input: () => store.setOperand(index, typed(area.value)), paste: pasted } });
+  const area = h("textarea", { "aria-label": `numbers of ${name}`, "aria-describedby": `reading-${index}`, spellcheck: "false", autocomplete: "off", autocapitalize: "off", on: { input: () => store.setOperand(index, typed(area.value)), paste: pasted } });
   function pasted(event) {
     const text = event.clipboardData.getData("text");
     if (text.length <= EDITABLE) return;
     event.preventDefault();
-    try {
-      store.setOperand(index, fromText(text, "pasted", store.state.dtype));
-    } catch {
-      area.value = text.slice(0, EDITABLE); // the mistake is shown in the text
-      store.setOperand(index, typed(area.value));
-    }
+    store.setOperand(index, long("pasted", text));
   }
   return {
     root: area,

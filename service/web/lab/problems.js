@@ -68,7 +68,7 @@ export function showUnread(error, index, pointer, store) {
       "div",
       { class: "problem", role: "status", tabindex: "-1" },
       h("p", {}, error.message, "."),
-      error instanceof TextError && operand.text.trim() !== "" && [caret(operand.text, error.start, error.end), h("p", { class: "ways" }, h("button", { type: "button", class: "quiet-button", on: { click: select } }, "Go there"))],
+      error instanceof TextError && operand.text.trim() !== "" && [caret(operand.text, error.start, error.end), operand.kind === "text" && h("p", { class: "ways" }, h("button", { type: "button", class: "quiet-button", on: { click: select } }, "Go there"))],
     ),
   );
 }

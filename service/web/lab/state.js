@@ -3,7 +3,7 @@
 // It is the part after the #, so it is never sent to the service, and may be long.
 
 import { FIELDS } from "./operations.js";
-import { describe, generated, typed, undescribe } from "./operand.js";
+import { describe, generated, serial, typed, undescribe } from "./operand.js";
 
 /** First operands of each operation. */
 const STARTS = {
@@ -72,7 +72,7 @@ export function decode(text, ops) {
 
 /** The part of the state that identifies the call: a result with another key is out of date. */
 export function callKey(state) {
-  return encode({ ...state, view: "", tour: 0, race: RACE });
+  return `${encode({ ...state, view: "", tour: 0, race: RACE })} ${state.operands.map(serial)}`;
 }
 
 /** The state, and listeners that are called after each change. */

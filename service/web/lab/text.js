@@ -1,137 +1,42 @@
-// Parser of typed and pasted tensors: nested brackets as in JSON or Python, or plain rows of numbers.
-//
-// Literals stay as they were typed, so that 9007199254740993 and 0.1 reach the service unchanged.
+// Reader of typed and pasted tensors, and writer of tensors as text to edit.
 
-const JSON_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
-const LOOSE_NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
-const WORDS = new Map([
-  ["nan", '"NaN"'], ["inf", '"Infinity"'], ["+inf", '"Infinity"'], ["-inf", '"-Infinity"'],
-  ["infinity", '"Infinity"'], ["-infinity", '"-Infinity"'], ["∞", '"Infinity"'], ["-∞", '"-Infinity"'],
-  ["true", "true"], ["false", "false"],
-]);
+import { literal, isLiteral } from "./nested.js";
+import { TextError } from "./numbers.js";
+import { printed, withoutSize } from "./printed.js";
+import { call, isCall } from "./rcalls.js";
+import { table } from "./table.js";
 
-/** A mistake in a text, with its start and end. */
-export class TextError extends Error {
-  constructor(message, start, end) {
-    super(message);
-    this.start = start;
-    this.end = end;
-  }
-}
+export { TextError };
+
+const ABRIDGED = /\.\.\.|[…⋮⋯⋱]/;
+const PROMPT = /^\s*(?:(?:Out|In) ?\[\d+\]:|>>>|>>|julia>|>)/;
+const SEP = /^sep=.[^\S\n]*(?=\n)/i; // a first line that Excel reads
+const ASSIGNED = /^(\s*)[A-Za-z_.][\w.]*[^\S\n]*(?:=|<-)[^\S\n]*(?=[^\s=])(?![\d]+[×x]\d)/;
+const blank = (found) => " ".repeat(found.length);
 
 /**
- * Parses a tensor to `{shape, literals, starts}` in row-major order; `literals` are JSON, `starts` are
- * their positions in the text. Throws a TextError with the position.
+ * Parses a tensor to `{shape, literals, starts, ends, complex, dtype, said}` in row-major order; `literals` are JSON,
+ * `starts` and `ends` their places in the text, `dtype` is what the text states, `said` how it was read.
+ * Complex numbers are pairs on a last axis. Throws a TextError with the position of a mistake.
  * @param {string} text
  */
 export function parse(text) {
-  if (text.trim() === "") throw new TextError("nothing here yet: type rows of numbers, such as 1 2 3", 0, 0);
-  return text.trimStart().startsWith("[") ? nested(text) : rows(text);
+  const plain = tidy(text);
+  if (plain.trim() === "") throw new TextError("nothing here yet: type rows of numbers, such as 1 2 3", 0, 0);
+  const gap = ABRIDGED.exec(plain);
+  if (gap) throw new TextError(`the text is abridged: '${gap[0]}' stands for numbers that it does not have`, gap.index, gap.index + gap[0].length);
+  const own = plain.replace(SEP, blank).replace(PROMPT, blank).replace(ASSIGNED, blank);
+  if (isCall(own)) return call(own);
+  return printed(own) ?? (isLiteral(own) ? literal(own) : table(withoutSize(own)));
 }
 
-/** A literal as JSON; throws a TextError if it is not a number. */
-function literal(token, start) {
-  if (JSON_NUMBER.test(token)) return token;
-  const bare = token.replace(/^(["'])(.*)\1$/, "$2").replace(/^\u2212/, "-");
-  const word = WORDS.get(bare.toLowerCase());
-  if (word) return word;
-  if (LOOSE_NUMBER.test(bare)) {
-    if (bare !== token) return JSON.stringify(bare); // integers may be strings; the service decides
-    return token.replace(/^\+/, "").replace(/^(-?)0+(?=\d)/, "$1").replace(/^(-?)\./, "$10.").replace(/\.(?!\d)/, "");
-  }
-  const missing = /^(null|none|na|n\/a)$/i.test(token) ? "; a number that is missing can be NaN" : "";
-  throw new TextError(`'${clip(token)}' is not a number${missing}`, start, start + token.length);
-}
-
-function clip(token) {
-  return token.length > 24 ? `${token.slice(0, 24)}…` : token;
-}
-
-/** Parses rows: lines or semicolons end them; commas, tabs and spaces separate numbers. */
-function rows(text) {
-  const literals = [];
-  const starts = [];
-  let columns = null;
-  let height = 0;
-  for (const line of text.matchAll(/[^\n;]+/g)) {
-    if (line[0].trim() === "") continue;
-    const before = literals.length;
-    for (const token of line[0].matchAll(/[^\s,]+/g)) {
-      const start = line.index + token.index;
-      literals.push(literal(token[0], start));
-      starts.push(start);
-    }
-    const width = literals.length - before;
-    if (columns !== null && width !== columns) {
-      throw new TextError(ragged(height, width, columns), line.index, line.index + line[0].trimEnd().length);
-    }
-    columns = width;
-    height += 1;
-  }
-  if (height === 1 && columns === 1 && !/[,;]/.test(text)) return { shape: [], literals, starts };
-  const flat = height === 1 && !text.includes(";");
-  return { shape: flat ? [columns] : [height, columns], literals, starts };
-}
-
-function ragged(row, found, first) {
-  return `row ${row} has ${found} ${found === 1 ? "item" : "items"}, row 0 has ${first}`;
-}
-
-/** Parses nested brackets. */
-function nested(text) {
-  const literals = [];
-  const starts = [];
-  const shape = [];
-  const open = []; // for each open bracket, its position and its items so far
-  let depth = null; // of the numbers
-  let expectItem = true;
-  let done = false;
-  const token = /\s+|[[\](),]|"[^"]*"|'[^']*'|[^\s[\](),]+/y;
-  for (let at = 0; at < text.length; at = token.lastIndex) {
-    token.lastIndex = at;
-    const found = token.exec(text)?.[0] ?? text[at];
-    if (token.lastIndex === 0) token.lastIndex = at + 1;
-    if (found.trim() === "") continue;
-    if (done) throw new TextError(`nothing may follow the last bracket: '${clip(found)}'`, at, at + found.length);
-    if (found === "[") {
-      if (!expectItem) throw new TextError("a comma is missing here", at, at + 1);
-      if (depth !== null && open.length >= depth) throw new TextError("a row where a number should be", at, at + 1);
-      if (open.length > 0) open.at(-1).items += 1;
-      open.push({ at, items: 0 });
-    } else if (found === "]") {
-      const closed = open.pop();
-      close(closed, at);
-      expectItem = false;
-      done = open.length === 0;
-      continue;
-    } else if (found === ",") {
-      if (expectItem) throw new TextError("a number is missing before this comma", at, at + 1);
-      expectItem = true;
-      continue;
-    } else {
-      if (!expectItem) throw new TextError("a comma is missing here", at, at + found.length);
-      literals.push(literal(found, at));
-      starts.push(at);
-      if (depth !== null && depth !== open.length) throw new TextError("a number where a row should be", at, at + found.length);
-      depth = open.length;
-      open.at(-1).items += 1;
-      expectItem = false;
-      continue;
-    }
-    expectItem = true;
-  }
-  if (!done) throw new TextError(`${open.length} closing ${open.length === 1 ? "bracket is" : "brackets are"} missing`, text.length, text.length);
-  return { shape, literals, starts };
-
-  function close({ at, items }, end) {
-    const level = open.length;
-    if (level < (depth ?? 0) && items === 0) throw new TextError("a row is missing here", at, end + 1);
-    if (shape[level] === undefined) shape[level] = items;
-    else if (shape[level] !== items) {
-      const row = open.length > 0 ? open.at(-1).items - 1 : 0;
-      throw new TextError(ragged(row, items, shape[level]), at, end + 1);
-    }
-  }
+/** The text with one kind of line end, blank and minus, each character at its place. */
+function tidy(text) {
+  return text
+    .replace(/\r\n/g, " \n")
+    .replace(/[\r\v\f\u0085\u2028\u2029]/g, "\n")
+    .replace(/\u2212/g, "-")
+    .replace(/(?<!\d)[\u00a0\u2007\u2009\u202f]|[\u00a0\u2007\u2009\u202f](?!\d{3}(?!\d))|\ufeff/g, " "); // not 1 000
 }
 
 /** A tensor as text to edit: lines up to rank 2, brackets for higher ranks. */
