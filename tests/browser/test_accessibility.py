@@ -24,6 +24,7 @@ STATES = {
     "broadcast": "#op=broadcast&x=10+20+30&x=10+20+30&view=&view=:,None&show=run&tour=6",
     "path": "#op=einsum&p.equation=ij,jk,kl->il&x=random:10x1000:0&x=random:1000x10:1"
     "&x=random:10x500:2&show=run",
+    "paste": "#op=norm&x=1,5%09%092%0A3%094%095&dtype=float64",
     "error": "#op=matmul&x=1+2+3%0A4+5+6&x=1+2+3%0A4+5+6&tour=8",
     "batch": "#op=einsum&p.equation=bij,bjk->bik&x=integers:3x4x5:0&x=integers:3x5x2:1&show=run",
 }

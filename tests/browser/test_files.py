@@ -57,19 +57,24 @@ async def test_a_file_that_cannot_be_read_says_why(visit: Visit) -> None:
     await expect(note).to_contain_text("dtype '<U1' is not read")
 
 
-async def test_a_long_paste_becomes_bytes(visit: Visit) -> None:
-    """A text area with 100 000 numbers would stand still."""
-    page = await visit.open("#op=norm")
-    rows = "\n".join(" ".join("1" for _ in range(100)) for _ in range(1000))
-    await page.get_by_label("numbers of x").evaluate(
+async def paste(page: Page, label: str, text: str) -> None:
+    """Paste a text into the editor of that label."""
+    await page.get_by_label(label).evaluate(
         """(area, text) => {
             const data = new DataTransfer();
             data.setData("text", text);
             const paste = { clipboardData: data, cancelable: true };
             area.dispatchEvent(new ClipboardEvent("paste", paste));
         }""",
-        rows,
+        text,
     )
+
+
+async def test_a_long_paste_becomes_bytes(visit: Visit) -> None:
+    """A text area with 100 000 numbers would stand still."""
+    page = await visit.open("#op=norm")
+    rows = "\n".join(" ".join("1" for _ in range(100)) for _ in range(1000))
+    await paste(page, "numbers of x", rows)
     await expect(page.locator(".card-shape")).to_contain_text("i1000 × j100")
     await page.get_by_role("button", name="Run it once").click()
     await expect(page.locator(".lone")).to_contain_text("316.2277")
@@ -88,6 +93,7 @@ CALLS = {
         "op=norm&x=integers:2x3:5:T&p.dim=1&p.keepdim=true",
         np.linalg.norm(np.random.default_rng(5).integers(-9, 10, (2, 3)), axis=0),
     ),
+    "wide": (f"op=norm&x={'+'.join(['1'] * 441)}&dtype=bfloat16", [21.0]),
     "views": ("op=broadcast&p.op=mul&x=1+20+30&x=1+20+30&view=&view=:,None", [1, 20, 30, 20, 400]),
 }
 
@@ -100,6 +106,7 @@ CALLS = {
         ("curl", "views"),
         ("httpx", "generated"),
         ("httpx", "transposed"),
+        ("httpx", "wide"),
         ("fetch", "generated"),
         ("fetch", "views"),
         ("torch", "generated"),

@@ -1,7 +1,6 @@
 """The call of the page as a program of torch: run, it gives what the service answers."""
 
 import base64
-import io
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 from service.core.dtypes import DTYPES
 from tests.browser.conftest import Visit
+from tests.browser.test_files import npy
 
 Operand = str | dict[str, str]
 Call = tuple[str, list[Operand], dict[str, Any]]
@@ -61,11 +61,9 @@ COMPUTE = """async (calls) => {
 }"""
 
 
-def npy(array: np.ndarray[Any, Any], **more: str) -> dict[str, str]:
+def saved(array: np.ndarray[Any, Any], **more: str) -> dict[str, str]:
     """An operand of an npy file."""
-    file = io.BytesIO()
-    np.save(file, array)
-    return {"npy": base64.b64encode(file.getvalue()).decode(), **more}
+    return {"npy": base64.b64encode(npy(array)).decode(), **more}
 
 
 def result(tensor: torch.Tensor) -> dict[str, str]:
@@ -109,7 +107,7 @@ CALLS: dict[str, Call] = {
     "one pair": ("broadcast", ["[1, 2]", "[3, 4]"], {"dtype": "complex64"}),
     "complex": ("einsum", [COMPLEX, "[2j, 1]"], {"params": {"equation": "i,i->"}}),
     "complex and real": ("broadcast", ["[nan+2j, 1-infj]", "count:2:0"], {}),
-    "complex and double": ("broadcast", [COMPLEX, npy(np.array([0.1, 0.2]))], {}),
+    "complex and double": ("broadcast", [COMPLEX, saved(np.array([0.1, 0.2]))], {}),
     "random": ("matmul", ["random:5x7:0", "random:7x2:1"], {}),
     "integers": ("matmul", ["integers:5x7:0", "count:7x2:1"], {"dtype": "int32"}),
     "count": ("broadcast", ["count:2x3:0", "count:3:0"], {"dtype": "uint8"}),
@@ -118,23 +116,27 @@ CALLS: dict[str, Call] = {
     "drawn float16": ("broadcast", ["random:3x3:4", "integers:3:5"], {"dtype": "float16"}),
     "drawn bfloat16": ("broadcast", ["random:3x3:4", "integers:3:5"], {"dtype": "bfloat16"}),
     "drawn complex": ("matmul", ["random:3x4:4:T", "integers:3x5:5"], {"dtype": "complex64"}),
-    "drawn and a file": ("matmul", ["random:30x30:0", npy(WIDE)], {}),
-    "files": ("matmul", [npy(WIDE), npy(np.asfortranarray(WIDE))], {}),
-    "a file transposed": ("matmul", [npy(WIDE[:, :20], transposed="T"), npy(WIDE)], {}),
-    "a small file": ("norm", [npy(np.arange(4, dtype=np.int16))], {}),
-    "a file of integers": ("matmul", [npy(WIDE.astype(np.int64)), "random:30x2:0"], {}),
-    "a file of booleans": ("broadcast", [npy(WIDE > 0), npy(WIDE > 1)], {"params": {"op": "ne"}}),
-    "files of complex": ("matmul", [npy(WIDE * 1j), npy((WIDE + 1j).astype(np.complex64))], {}),
-    "a short float": ("broadcast", [npy(WIDE.astype(np.float16)), "0.1"], {}),
+    "drawn and a file": ("matmul", ["random:30x30:0", saved(WIDE)], {}),
+    "files": ("matmul", [saved(WIDE), saved(np.asfortranarray(WIDE))], {}),
+    "a file transposed": ("matmul", [saved(WIDE[:, :20], transposed="T"), saved(WIDE)], {}),
+    "a small file": ("norm", [saved(np.arange(4, dtype=np.int16))], {}),
+    "a file of integers": ("matmul", [saved(WIDE.astype(np.int64)), "random:30x2:0"], {}),
+    "a file of booleans": (
+        "broadcast",
+        [saved(WIDE > 0), saved(WIDE > 1)],
+        {"params": {"op": "ne"}},
+    ),
+    "files of complex": ("matmul", [saved(WIDE * 1j), saved((WIDE + 1j).astype(np.complex64))], {}),
+    "a short float": ("broadcast", [saved(WIDE.astype(np.float16)), "0.1"], {}),
     "a result": ("matmul", [result(BRAIN), result(BRAIN)], {}),
-    "two short floats": ("broadcast", [npy(WIDE.astype(np.float16)), result(BRAIN)], {}),
+    "two short floats": ("broadcast", [saved(WIDE.astype(np.float16)), result(BRAIN)], {}),
     "long texts": ("matmul", [text(70, 60), text(60, 70)], {}),
     "a long text of integers": (
         "broadcast",
         [text(70, 60, fraction=False), "3"],
         {"dtype": "int64"},
     ),
-    "a long text beside a file": ("matmul", [text(70, 30), npy(WIDE)], {}),
+    "a long text beside a file": ("matmul", [text(70, 30), saved(WIDE)], {}),
     "a long text float16": ("broadcast", [text(70, 60), "1"], {"dtype": "float16"}),
     "a long text bfloat16": ("broadcast", [text(70, 60), "1"], {"dtype": "bfloat16"}),
     "a long text of pairs": ("norm", [text(2500, 2)], {"dtype": "complex64"}),
@@ -186,9 +188,9 @@ CALLS: dict[str, Call] = {
 }
 
 
-def computed(code: str, saved: dict[str, str], folder: Path) -> torch.Tensor:
+def computed(code: str, files: dict[str, str], folder: Path) -> torch.Tensor:
     """What a snippet prints, run in a folder with the files that it reads."""
-    for name, content in saved.items():
+    for name, content in files.items():
         (folder / name).write_bytes(base64.b64decode(content))
     printed: list[torch.Tensor] = []
     exec(code, {"print": printed.append})

@@ -32,7 +32,7 @@ export function literal(text) {
   const size = options.get("shape") ?? options.get("size");
   const shape = size && found.elements.length === 0 ? size.match(/\d+/g).map(Number) : found.shape;
   const known = !dtype || dtype in KNOWN;
-  const said = [...(open ? [`${open[1]}(…)`] : []), ...found.said, ...(known ? [] : [`dtype ${dtype} not kept`])];
+  const said = [...(open ? [`from ${open[1]}(…)`] : []), ...found.said, ...(known ? [] : [`dtype ${dtype} not kept`])];
   return found.elements.reading(shape, said, known ? dtype : null);
 }
 

@@ -102,11 +102,17 @@ export class Elements {
     return this.literals.length;
   }
 
+  /** Adds the number of a token; returns whether it is one. */
+  tryAdd(token, start, end, power = 0) {
+    const value = number(token);
+    if (value === null) return false;
+    this.#push(value, start, end, power);
+    return true;
+  }
+
   /** Adds the number of a token; throws a TextError, with the name of its cell, if it is none. */
   add(token, start, end, where = "", power = 0) {
-    const value = number(token);
-    if (value === null) throw new TextError(`${where}${whyNot(token)}`, start, end);
-    this.#push(value, start, end, power);
+    if (!this.tryAdd(token, start, end, power)) throw new TextError(`${where}${whyNot(token)}`, start, end);
   }
 
   /** Adds a string or number of JSON; a string stays one, because the service decides on it. */
@@ -123,6 +129,12 @@ export class Elements {
   }
 
   #push(value, start, end, power) {
+    this.starts.push(start);
+    this.ends.push(end);
+    if (typeof value === "string" && power === 0 && this.imaginary === null) {
+      this.literals.push(value); // nearly all are such
+      return;
+    }
     const times = (literal) => (power === 0 ? literal : scaled(literal, power));
     if (value.missing) this.missing.push(this.length);
     if (value.percent) this.percent = true;
@@ -130,8 +142,6 @@ export class Elements {
     const own = value.missing ? '"NaN"' : value.percent ?? value.re ?? value;
     this.literals.push(times(own));
     this.imaginary?.push(value.im === undefined ? "0" : times(value.im));
-    this.starts.push(start);
-    this.ends.push(end);
   }
 
   /** The elements in another order. */

@@ -31,7 +31,9 @@ export function printed(text) {
 
 /** The text without the last line of a printed data frame, which says its size. */
 export function withoutSize(text) {
-  return text.replace(/[^\n]*\s*$/, (last) => (FRAME_END.test(last) ? " ".repeat(last.length) : last));
+  const kept = text.trimEnd();
+  const last = kept.lastIndexOf("\n") + 1;
+  return FRAME_END.test(kept.slice(last)) ? text.slice(0, last) : text;
 }
 
 const wordsOf = ({ line, at }) => [...line.matchAll(WORD)].map((word) => ({ text: word[0], at: at + word.index, end: at + word.index + word[0].length }));

@@ -25,7 +25,7 @@ export function call(text) {
   const { name, args } = made;
   if (name === "c" || name === undefined) {
     const elements = filled(made);
-    return elements.reading([elements.length], ["vector of R"]);
+    return elements.reading([elements.length], ["from c(…) of R"]);
   }
   const { data, sizes, byrow } = sizesOf(name, args);
   const elements = filled(data);
@@ -42,7 +42,7 @@ export function call(text) {
     }
     return from;
   });
-  return elements.ordered(order).reading(sizes, [`${name}(…) of R, ${byrow ? "rows first" : "columns first"}`]);
+  return elements.ordered(order).reading(sizes, [`from ${name}(…) of R, ${byrow ? "rows first" : "columns first"}`]);
 }
 
 /** Data, sizes and order of matrix(), array() or structure(). */

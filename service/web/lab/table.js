@@ -121,10 +121,11 @@ function decimalComma(rows) {
 }
 
 function add(elements, { text, at, end }, row, column, comma, separator) {
-  if (text === "") return elements.addEmpty(at, end);
-  const where = `row ${row}, column ${column}: `;
-  const token = comma ? text.replace(",", ".") : text;
-  if (number(token) !== null) return elements.add(token, at, end);
+  if (text === "") {
+    elements.addEmpty(at, end);
+    return;
+  }
+  if (elements.tryAdd(comma ? text.replace(",", ".") : text, at, end)) return;
   const mixed = separator === "," && /\d\s+\S/.test(text) ? "; commas separate the numbers of this text" : "";
-  throw new TextError(`${where}${whyNot(text)}${mixed}`, at, end);
+  throw new TextError(`row ${row}, column ${column}: ${whyNot(text)}${mixed}`, at, end);
 }
