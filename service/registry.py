@@ -86,9 +86,14 @@ class Param:
 
 
 def parse_params(params: Sequence[Param], raw: Mapping[str, object]) -> dict[str, object]:
-    """Return the value of each parameter, parsed from `raw`, or its default."""
+    """Return the value of each parameter, parsed from `raw`, or its default.
+
+    An optional parameter that is null has its default, too.
+    """
     return {
-        param.name: param.parse(raw[param.name]) if param.name in raw else param.default
+        param.name: param.default
+        if raw.get(param.name) is None and not param.required
+        else param.parse(raw[param.name])
         for param in params
     }
 

@@ -12,7 +12,7 @@ from service.bootstrap import Core
 from service.cli.arguments import request_fields
 from service.codecs import DecodeContext
 from service.codecs.json.nested import check_size
-from service.codecs.request import Operand, ShapeOperand, build_call
+from service.codecs.request import Operand, ShapeOperand, WholeOperand, build_call
 from service.core.call import Call, Shape, Tensor
 from service.core.dtypes import BOOL, COMPLEX, INTEGERS, Dtype, describe
 from service.core.units import shape_text
@@ -92,7 +92,7 @@ def call_title(op: Op[Any], call: Call, shapes: Sequence[str] = ()) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class RandomOperand:
+class RandomOperand(WholeOperand):
     """Operand of random elements: from 0 to 1, integers from 0 to 9, or true and false."""
 
     pointer: str

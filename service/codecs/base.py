@@ -53,7 +53,8 @@ class DecodeContext:
 
     `has_outputs` is that of the response's format. `params` are fields of the route, beside those
     of the operation. With `shapes` a call has the shapes of its operands and no elements. `arrays`
-    are the stored arrays, if the service has a folder of them.
+    are the stored arrays, if the service has a folder of them. With `exact` the numbers of JSON are
+    read by their text, where float64 is not enough to round them to their dtype.
     """
 
     max_elements: int
@@ -66,6 +67,7 @@ class DecodeContext:
     params: tuple[Param, ...] = ()
     shapes: bool = False
     arrays: Arrays | None = None
+    exact: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError for a nesting that would reach Python's recursion limit."""

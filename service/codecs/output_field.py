@@ -39,7 +39,8 @@ def _parse_store_target(value: dict[str, object], context: DecodeContext) -> Out
             hint=did_you_mean(unknown[0], STORE_KEYS),
             places=[Place(f"/output/{escape(unknown[0])}", "unknown field")],
         )
-    overwrite = _OVERWRITE(value.get("overwrite", False))
+    overwrite = value.get("overwrite")
+    overwrite = False if overwrite is None else _OVERWRITE(overwrite)
     pointer = "/output/store"
     return arrays_of(context, pointer).store_target(
         value.get("store"), pointer, overwrite=overwrite

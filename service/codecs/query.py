@@ -18,7 +18,7 @@ from service.registry import Op
 
 LITERALS: Final = {"true": True, "false": False, "null": None}
 NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
-# Fields whose values are always words, even those that read as numbers.
+# Fields whose values are always words, even those that read as numbers. None is named `null`.
 WORDS: Final = ("strategy", "device", "dtype", "output")
 
 
@@ -38,8 +38,12 @@ def read_query(query: Mapping[str, str], op: Op[Any], context: DecodeContext) ->
         )
     params = (*op.params, *context.params)
     words = {*WORDS, *(each.name for each in params if each.schema.get("type") == "string")}
+    required = {each.name for each in params if each.required}
     return {
-        name: text if name in words else _value(name, text, context) for name, text in query.items()
+        name: text
+        if name in words and (text != "null" or name in required)
+        else _value(name, text, context)
+        for name, text in query.items()
     }
 
 

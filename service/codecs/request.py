@@ -50,9 +50,25 @@ class Operand(Protocol):
         """
         ...
 
+    def element_pointer(self, index: int) -> str:
+        """Return the pointer of an element by its position, or that of the data if they are one."""
+        ...
+
+
+class WholeOperand:
+    """Base of operands whose elements have no pointers of their own, such as bytes."""
+
+    __slots__ = ()
+
+    pointer: str
+
+    def element_pointer(self, _: int) -> str:
+        """Return the pointer of the data."""
+        return self.pointer
+
 
 @dataclass(frozen=True, slots=True)
-class ShapeOperand:
+class ShapeOperand(WholeOperand):
     """An operand of a plan given by its shape alone."""
 
     pointer: str
@@ -139,21 +155,25 @@ class Fields:
 
 
 def parse_fields(op: Op[Any], fields: Mapping[str, object], context: DecodeContext) -> Fields:
-    """Return all fields but the operands, checked; RequestError for the first wrong one."""
+    """Return all fields but the operands, checked; RequestError for the first wrong one.
+
+    A field that is null is not given.
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
     strategy = AUTO
-    if "strategy" in fields:
-        strategy = _STRATEGY(fields["strategy"])
+    if "strategy" in given:
+        strategy = _STRATEGY(given["strategy"])
         op.resolve(strategy)
     deadline_ms = None
-    if "deadline_ms" in fields:
+    if "deadline_ms" in given:
         parse = integer("deadline_ms", least=1, most=context.max_deadline_ms)
-        deadline_ms = parse(fields["deadline_ms"])
+        deadline_ms = parse(given["deadline_ms"])
     return Fields(
         strategy=strategy,
-        device=_DEVICE(fields["device"]) if "device" in fields else AUTO,
-        output=parse_output(fields["output"], context) if "output" in fields else OUTPUTS[0],
+        device=_DEVICE(given["device"]) if "device" in given else AUTO,
+        output=parse_output(given["output"], context) if "output" in given else OUTPUTS[0],
         deadline_ms=deadline_ms,
-        dtype=parse_dtype_at(fields["dtype"], "/dtype") if "dtype" in fields else None,
+        dtype=parse_dtype_at(given["dtype"], "/dtype") if "dtype" in given else None,
         params=parse_params(op.params, fields),
         options=parse_params(context.params, fields),
     )
@@ -180,7 +200,7 @@ def _read_all(
         target = promote(tensor.dtype for tensor in tensors)
         for index, operand in enumerate(operands):
             if tensors[index].dtype != target:
-                tensors[index], lost = _promote(tensors[index], target, operand.pointer)
+                tensors[index], lost = _promote(tensors[index], target, operand)
                 if lost:
                     losses.append((operand, lost))
     warnings = tuple(f"{name_of(operand.pointer)}: {lost}" for operand, lost in losses)
@@ -214,9 +234,10 @@ def _read_specs(
     return tuple(Spec(spec.shape, target) for spec in specs)
 
 
-def _promote(tensor: Tensor, target: torch.dtype, pointer: str) -> tuple[Tensor, str | None]:
+def _promote(tensor: Tensor, target: torch.dtype, operand: Operand) -> tuple[Tensor, str | None]:
     """Return the tensor in the promoted dtype, and a warning if an integer lost digits."""
     if isinstance(tensor, Stored):
+        pointer = operand.pointer
         found, wanted = describe(tensor.dtype).name, describe(target).name
         raise InvalidFieldError(
             f"{name_of(pointer)} is stored as {found}, and beside the other operands it would "
@@ -228,7 +249,7 @@ def _promote(tensor: Tensor, target: torch.dtype, pointer: str) -> tuple[Tensor,
         return tensor.to(target), None
     dtype = describe(target)
     items = tensor.to(torch.int64).numpy().reshape(-1)
-    flat, lost = convert(items, PART_DTYPES.get(dtype.name, dtype), lambda _: pointer)
+    flat, lost = convert(items, PART_DTYPES.get(dtype.name, dtype), operand.element_pointer)
     return flat.to(target).reshape(tensor.shape), lost
 
 

@@ -24,6 +24,7 @@ import torch
 from service.codecs.base import Body
 from service.codecs.binary.npy import CODES, read_slice, write_header
 from service.codecs.binary.slices import TensorSlice
+from service.codecs.request import WholeOperand
 from service.core.array_files import Sink, Source, map_file, open_zarr, stamp
 from service.core.call import Spec, Stored, StoreTarget, Tensor, stored
 from service.core.dtypes import Dtype, describe
@@ -41,11 +42,13 @@ from service.errors import (
 NAME_PART: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 NAME: Final = re.compile(rf"{NAME_PART}(/{NAME_PART})*", re.ASCII)
 MAX_NAME_LENGTH: Final = 255
+# pathlib raises RuntimeError for a loop of links.
+UNRESOLVED: Final = (OSError, RuntimeError)
 NAME_HINT: Final = "names are those of files, such as weights.npy or layers/first.zarr"
 
 
 @dataclass(frozen=True, slots=True)
-class StoredOperand:
+class StoredOperand(WholeOperand):
     """An operand by reference, whose elements stay in its file."""
 
     tensor: Stored
@@ -76,7 +79,7 @@ class ArrayFolder:
         try:
             found = path.resolve(strict=True)
             mode = found.stat().st_mode
-        except OSError:
+        except UNRESOLVED:
             self._refuse_absent(path, pointer)
         if not found.is_relative_to(self.root):
             self._refuse_absent(path, pointer)
@@ -103,7 +106,7 @@ class ArrayFolder:
             _refuse(f"{quote(name)}: results are stored as npy files", pointer, hint="end it .npy")
         try:
             parent = path.parent.resolve(strict=True)
-        except OSError:
+        except UNRESOLVED:
             parent = self.root.parent
         if not parent.is_relative_to(self.root):
             _refuse(f"there is no folder {quote(name)} could lie in", pointer, hint=NAME_HINT)
@@ -127,15 +130,28 @@ class ArrayFolder:
         return self.root / name
 
     def _refuse_absent(self, path: Path, pointer: str) -> NoReturn:
-        near = []
+        hint = None
         with suppress(OSError):
-            if path.parent.resolve(strict=True).is_relative_to(self.root):
-                near = [each.name for each in path.parent.iterdir() if NAME.fullmatch(each.name)]
+            if self._holds(path.parent):
+                names = [each.name for each in path.parent.iterdir() if NAME.fullmatch(each.name)]
+                if path.name in names:
+                    hint = "a link of that name leads to nothing in the folder of stored arrays"
+                else:
+                    hint = did_you_mean(
+                        path.name, (each for each in names if self._holds(path.parent / each))
+                    )
         _refuse(
             f"no stored array is named {quote(str(path.relative_to(self.root)))}",
             pointer,
-            hint=did_you_mean(path.name, near) or NAME_HINT,
+            hint=hint or NAME_HINT,
         )
+
+    def _holds(self, path: Path) -> bool:
+        """Return whether a path, with links resolved, exists in the folder."""
+        try:
+            return path.resolve(strict=True).is_relative_to(self.root)
+        except UNRESOLVED:
+            return False
 
     @contextmanager
     def _create(

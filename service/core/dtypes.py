@@ -8,7 +8,7 @@ from typing import Final, Literal
 import numpy as np
 import torch
 
-from service.errors import UnknownDtypeError, nearest, quote
+from service.errors import UnknownDtypeError, did_you_mean, quote
 
 Kind = Literal["float", "integer", "bool", "complex"]
 
@@ -75,6 +75,19 @@ _BY_TORCH: Final = {dtype.torch: dtype for dtype in DTYPES.values()}
 _BY_NAME: Final = DTYPES | {d.protocol: d for d in DTYPES.values() if d.protocol}
 
 
+# Of numpy and other clients, which this table does not have: the narrowest that holds their values.
+_UNSIGNED: Final = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
+
+
+def unsigned_hint(name: str) -> str | None:
+    """Return the hint for an unsigned dtype that is not in the table, or None."""
+    holding = _UNSIGNED.get(name.lower())
+    if holding is None:
+        return None
+    below = " below 2^63" if name.lower() == "uint64" else ""
+    return f"{holding} holds all values of {name}{below}"
+
+
 def describe(dtype: torch.dtype) -> Dtype:
     """Return the row of a torch dtype."""
     return _BY_TORCH[dtype]
@@ -84,10 +97,11 @@ def parse_dtype(name: object) -> Dtype:
     """Return the dtype of a name or protocol name; UnknownDtypeError lists the choices."""
     found = _BY_NAME.get(name) if isinstance(name, str) else None
     if found is None:
-        near = nearest(name, _BY_NAME) if isinstance(name, str) else None
+        hint = None
+        if isinstance(name, str):
+            hint = unsigned_hint(name) or did_you_mean(name, _BY_NAME)
         raise UnknownDtypeError(
-            f"no dtype is named {quote(name)}; choose one of {', '.join(DTYPES)}",
-            hint=near and f"did you mean {near!r}?",
+            f"no dtype is named {quote(name)}; choose one of {', '.join(DTYPES)}", hint=hint
         )
     return found
 

@@ -57,8 +57,9 @@ def integer(name: str, *, least: int, most: int) -> Callable[[object], int]:
     """Return a parser of an integer in `least..most`."""
 
     def parse(value: object) -> int:
-        if is_integer(value) and least <= value <= most:
-            return value
+        whole = as_integer(value)
+        if whole is not None and least <= whole <= most:
+            return whole
         refuse(name, value, f"an integer from {least} to {most}")
 
     return parse
@@ -66,13 +67,24 @@ def integer(name: str, *, least: int, most: int) -> Callable[[object], int]:
 
 def integers(value: object, *, longest: int = 64) -> tuple[int, ...] | None:
     """Return `value` as a tuple if it is a list of at most `longest` integers, else None."""
-    if isinstance(value, list) and len(value) <= longest and all(map(is_integer, value)):
-        return tuple(value)
-    return None
+    if not isinstance(value, list) or len(value) > longest:
+        return None
+    whole = tuple(each for each in map(as_integer, value) if each is not None)
+    return whole if len(whole) == len(value) else None
+
+
+def as_integer(value: object) -> int | None:
+    """Return `value` as an int if it is an integer of JSON Schema, as 1.0 and 1e3 are, else None.
+
+    Beyond 64 bits a float may have been written as another integer.
+    """
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**64:
+        return int(value)
+    return value if is_integer(value) else None
 
 
 def is_integer(value: object) -> TypeGuard[int]:
-    """Return whether `value` is a JSON integer; booleans are not."""
+    """Return whether `value` is an int; booleans are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

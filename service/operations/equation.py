@@ -15,6 +15,7 @@ from typing import Final
 import opt_einsum
 
 from service.core.call import Shape
+from service.core.validators import integers
 from service.errors import InvalidEquationError, InvalidFieldError, Place, ShapeMismatchError, quote
 
 LETTERS: Final = frozenset(string.ascii_letters)
@@ -193,8 +194,8 @@ def parse_optimize(value: object) -> str | Path:
     if isinstance(value, str) and value in OPTIMIZERS:
         return value
     if isinstance(value, list) and 0 < len(value) <= 64:
-        steps = tuple(tuple(step) if isinstance(step, list) else () for step in value)
-        if all(s and all(type(i) is int for i in s) for s in steps):
+        steps = tuple(step for step in map(integers, value) if step)
+        if len(steps) == len(value):
             return steps
     raise InvalidFieldError(
         f"optimize is one of {', '.join(OPTIMIZERS)}, or a path such as [[0, 1], [0, 1]]; "

@@ -24,7 +24,7 @@ from service.codecs.envelope import envelope_headers, envelope_json
 from service.codecs.media_types import NPY
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output
-from service.core.dtypes import DTYPES, IN_NUMPY, Dtype, describe
+from service.core.dtypes import DTYPES, IN_NUMPY, Dtype, describe, unsigned_hint
 from service.core.response import HttpResponse
 from service.core.timing import Stopwatch
 from service.errors import MalformedBodyError, MissingFieldError, Place, UnknownDtypeError, quote
@@ -131,6 +131,8 @@ def _dtype(code: str | None, name: str) -> Dtype:
     hint = None
     if dtype is not None:
         hint = f"send it as little-endian: x.astype({plain!r})"
+    elif kind[:1] == "u":
+        hint = unsigned_hint(f"uint{8 * int(kind[1:])}") if kind[1:].isdecimal() else None
     elif code is None or kind.startswith("V"):
         hint = "records are not read; bfloat16 can be sent as safetensors"
     elif kind == "O":

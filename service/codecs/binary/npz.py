@@ -6,8 +6,9 @@ never writes is refused: encryption, sizes of 4 GB and more, comments, and metho
 stored and deflated.
 """
 
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from struct import Struct
@@ -15,7 +16,7 @@ from typing import Any, Final, NoReturn
 
 from service.codecs.base import NO_FIELDS, UNBOUNDED_BYTES, Body, Buffer, DecodeContext
 from service.codecs.binary.npy import read_slice
-from service.codecs.binary.slices import TensorSlice, call_from_slices
+from service.codecs.binary.slices import TensorSlice, call_from_slices, pointer_of
 from service.codecs.compression import DEFLATE_WBITS, zlib_pieces
 from service.codecs.media_types import NPZ
 from service.codecs.request import MAX_OPERANDS
@@ -25,6 +26,8 @@ from service.errors import (
     DuplicateKeyError,
     LimitExceededError,
     MalformedBodyError,
+    Place,
+    UnknownFieldError,
     quote,
 )
 from service.registry import Op
@@ -45,6 +48,7 @@ FLAGS: Final = 0x080E
 MAX_VERSION: Final = 45  # 4.5, which numpy writes; it introduced sizes of 64 bits
 ZIP64: Final = 0xFFFFFFFF  # in place of a size that stands in a zip64 record
 SUFFIX: Final = ".npy"
+POSITION: Final = re.compile(r"arr_\d+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,25 @@ class NpzCodec:
             if name == member.name:
                 raise MalformedBodyError(f"the member {quote(name)} is no npy file by its name")
             slices[name] = _read_member(body, member)
+        _refuse_positions(slices, op)
         return call_from_slices(slices, op, context, query)
+
+
+def _refuse_positions(names: Iterable[str], op: Op[Any]) -> None:
+    """Raise UnknownFieldError for the names that numpy.savez gives to arrays without one."""
+    unnamed = [name for name in names if POSITION.fullmatch(name)]
+    if not unnamed:
+        return
+    named = (
+        '**{"0": x, "1": y}'
+        if op.operands is None
+        else ", ".join(f"{name}=..." for name in op.operands)
+    )
+    raise UnknownFieldError(
+        f"{op.name} has no operand {quote(unnamed[0])}, as numpy.savez names an array by itself",
+        hint=f"numpy.savez(file, {named}) names them as the operation does",
+        places=[Place(pointer_of(name, op), "unknown operand") for name in unnamed],
+    )
 
 
 def _read_member(body: Body, member: ArchiveMember) -> tuple[TensorSlice, Buffer]:

@@ -31,7 +31,7 @@ from service.codecs.json.document import depth_of
 from service.codecs.media_types import SAFETENSORS
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output
-from service.core.dtypes import DTYPES, Dtype, describe
+from service.core.dtypes import DTYPES, Dtype, describe, unsigned_hint
 from service.core.response import HttpResponse
 from service.core.timing import Stopwatch
 from service.core.validators import integers
@@ -135,21 +135,28 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
+def _sizes(value: Any) -> tuple[int, ...] | None:
+    """Return a list of integers as a tuple, else None; the format has no 1.0 for 1."""
+    sizes = integers(value)
+    return None if sizes is None or float in map(type, value) else sizes
+
+
 def _read_entry(name: str, entry: Any) -> tuple[Dtype, tuple[int, ...], int, int]:
     """Return dtype and shape of a tensor, and its begin and end in the data."""
     if not isinstance(entry, dict) or entry.keys() != KEYS:
         _refuse(f"{quote(name)} is no object of {', '.join(sorted(KEYS))}")
-    code, shape = entry["dtype"], integers(entry["shape"])
+    code, shape = entry["dtype"], _sizes(entry["shape"])
     if shape is None or min(shape, default=0) < 0:
         _refuse(f"the shape of {quote(name)} is {quote(entry['shape'])}, no list of sizes")
-    offsets = integers(entry["data_offsets"], longest=2)
+    offsets = _sizes(entry["data_offsets"])
     if offsets is None or len(offsets) != 2 or not 0 <= offsets[0] <= offsets[1]:
         _refuse(f"the data_offsets of {quote(name)} are {quote(entry['data_offsets'])}")
     dtype = CODES.get(code) if isinstance(code, str) else None
     if dtype is None:
         raise UnknownDtypeError(
             f"{quote(name)} has the safetensors dtype {quote(code)}; "
-            f"choose one of {', '.join(CODES)}"
+            f"choose one of {', '.join(CODES)}",
+            hint=unsigned_hint(f"uint{code[1:]}") if str(code).startswith("U") else None,
         )
     begin, end = offsets
     wanted = prod(shape) * dtype.itemsize

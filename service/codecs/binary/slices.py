@@ -11,7 +11,7 @@ from service.codecs.base import Buffer, DecodeContext
 from service.codecs.json.nested import check_size
 from service.codecs.json_pointer import escape
 from service.codecs.query import read_query
-from service.codecs.request import Fields, check_fields, complete_call
+from service.codecs.request import Fields, WholeOperand, check_fields, complete_call
 from service.codecs.tensor_bytes import from_buffer
 from service.core.call import Call, Shape, Tensor
 from service.core.dtypes import Dtype
@@ -47,7 +47,7 @@ class TensorSlice:
 
 
 @dataclass(slots=True)
-class SliceOperand:
+class SliceOperand(WholeOperand):
     """An operand over a part of a buffer, copied only if it is not aligned."""
 
     tensor_slice: TensorSlice

@@ -25,6 +25,7 @@ from service.codecs.base import (
 from service.codecs.binary.slices import CACHED_HEADER_BYTES
 from service.codecs.compression import pack
 from service.codecs.inference.request import DATATYPES, RESULT, ParsedRequest, read_request
+from service.codecs.json.rounding import TieError
 from service.codecs.json.writer import ELEMENT_NS, data_json
 from service.codecs.media_types import BYTES, JSON
 from service.codecs.tensor_bytes import to_bytes
@@ -103,7 +104,13 @@ class InferenceCodec:
             )
         parsed = self._read(body, op, context)
         self._id, self._is_binary = parsed.id, parsed.is_binary
-        return parsed.call(body, op, context)
+        try:
+            return parsed.call(body, op, context)
+        except TieError:
+            context, length = replace(context, exact=True), self._header_bytes
+            text = bytes(memoryview(body)[:length])
+            parsed = read_request(text, op, context, self._version, data_begin=length)
+            return parsed.call(body, op, context)
 
     def _read(self, body: Body, op: Op[Any], context: DecodeContext) -> ParsedRequest:
         """Return the parsed JSON of the body, from the cache if it is short and was read before."""

@@ -24,8 +24,8 @@ from service.codecs.json.operands import ArrayOperand
 from service.codecs.query import read_query
 from service.codecs.request import check_fields, complete_call
 from service.core.call import AUTO, Call, Shape
-from service.core.dtypes import DTYPES, Dtype
-from service.core.validators import boolean, integers, is_integer, refuse
+from service.core.dtypes import DTYPES, Dtype, unsigned_hint
+from service.core.validators import as_integer, boolean, integers, refuse
 from service.errors import (
     DuplicateKeyError,
     InvalidFieldError,
@@ -151,20 +151,22 @@ def _described(entry: dict[str, Any], where: str) -> tuple[str, Dtype, Shape, in
         raise UnknownDtypeError(
             f"input {quote(name)} has the datatype {quote(datatype)}; "
             f"choose one of {', '.join(DATATYPES)}",
+            hint=unsigned_hint(datatype) if isinstance(datatype, str) else None,
             places=[Place(f"/{where}/datatype", "no such datatype")],
         )
     parameters = _object(entry.get("parameters"), f"{where}/parameters")
     if parameters:
         _refuse_unknown(f"parameters of input {quote(name)}", parameters, INPUT_PARAMETERS)
-    size = parameters.get(SIZE)
-    if (size is None) == ("data" not in entry):
-        both = "neither data nor a" if size is None else "both data and a"
+    stated = parameters.get(SIZE)
+    size = as_integer(stated)
+    if (stated is None) == ("data" not in entry):
+        both = "neither data nor a" if stated is None else "both data and a"
         _refuse(where, f"input {quote(name)} has {both} {SIZE}; it needs one of them")
     wanted = prod(shape) * dtype.itemsize
-    if size is not None and (not is_integer(size) or size != wanted):
+    if stated is not None and size != wanted:
         raise ShapeMismatchError(
             f"input {quote(name)} of shape {quote(list(shape))} and datatype {datatype} takes "
-            f"{quote(wanted)} bytes; its {SIZE} is {quote(size)}",
+            f"{quote(wanted)} bytes; its {SIZE} is {quote(stated)}",
             places=[Place(f"/{where}/parameters/{SIZE}", "not the size of the tensor")],
         )
     return name, dtype, shape, size or 0
@@ -208,9 +210,10 @@ def _fields(
     if TIMEOUT in fields:
         if "deadline_ms" in fields:
             _refuse("parameters/timeout", "timeout and deadline_ms say the same; send one")
-        timeout = fields.pop(TIMEOUT)
-        if not is_integer(timeout) or timeout < 0:
-            refuse(TIMEOUT, timeout, "an integer of microseconds from 0")
+        stated = fields.pop(TIMEOUT)
+        timeout = as_integer(stated)
+        if timeout is None or timeout < 0:
+            refuse(TIMEOUT, stated, "an integer of microseconds from 0")
         if timeout:  # 0 means no timeout
             fields["deadline_ms"] = min(-(-timeout // 1000), context.max_deadline_ms)
     return fields

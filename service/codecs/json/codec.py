@@ -1,6 +1,7 @@
 """JSON requests and responses."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from service.codecs.base import (
@@ -15,6 +16,7 @@ from service.codecs.json.document import read_document, refuse_deep
 from service.codecs.json.operands import open_operand
 from service.codecs.json.parsers import read_large
 from service.codecs.json.plain import PLAIN_BYTES, plain_call, read_plain_body
+from service.codecs.json.rounding import TieError
 from service.codecs.json.writer import ELEMENT_NS, result_json
 from service.codecs.json_pointer import escape, kind_of
 from service.codecs.media_types import JSON
@@ -56,7 +58,7 @@ class JsonCodec:
             return None
         try:
             return _call(fields, op, context, query)
-        except RequestError:  # `decode` raises it again, on a thread
+        except (RequestError, TieError):  # left to `decode`, on a thread
             return None
 
     def decode(
@@ -70,13 +72,10 @@ class JsonCodec:
         plain = None if query else read_plain_body(body, op, context)
         if plain is not None:
             return plain
-        fields = read_document(body, op.operands, context)
         try:
-            return _call(fields, op, context, query)
-        except RequestError:
-            # An error of nesting comes first: it is about the document, not about its fields.
-            refuse_deep(body, context)
-            raise
+            return _decode(body, op, context, query)
+        except TieError:
+            return _decode(body, op, replace(context, exact=True), query)
 
     def encode(
         self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
@@ -92,6 +91,17 @@ class JsonCodec:
         # Not by `HttpResponse.of`: this is on the path of every small request.
         headers = (CONTENT_TYPE, (b"content-length", b"%d" % size))
         return HttpResponse(200, (*headers, (b"server-timing", SERVER_TIMING % texts)), chunks)
+
+
+def _decode(body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str]) -> Call:
+    """Return the call of any body by the general way; TieError if it has to be read exactly."""
+    fields = read_document(body, op.operands, context)
+    try:
+        return _call(fields, op, context, query)
+    except RequestError:
+        # An error of nesting comes first: it is about the document, not about its fields.
+        refuse_deep(body, context)
+        raise
 
 
 def _call(
@@ -112,7 +122,9 @@ def _call(
 def _join(fields: dict[str, object], query: dict[str, object]) -> None:
     """Add the fields of a query string; DuplicateKeyError if the body has one of them, too."""
     for name, value in query.items():
-        if name in fields:
+        if value is None and name in fields:
+            continue
+        if fields.get(name) is not None:
             raise DuplicateKeyError(
                 f"{quote(name)} stands in the body and in the query string",
                 hint="send it once",

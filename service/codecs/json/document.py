@@ -14,8 +14,10 @@ import numpy as np
 import orjson
 
 from service.codecs.base import Body, DecodeContext, Text
+from service.codecs.json.negative_zeros import STRING
 from service.codecs.json.nested import nesting_error
 from service.codecs.json.parsers import BOM, LARGE_BYTES, OverflowedFloat, read_large, read_small
+from service.codecs.json.rounding import WrittenFloat
 from service.codecs.json_pointer import escape, kind_of
 from service.errors import (
     DuplicateKeyError,
@@ -26,7 +28,6 @@ from service.errors import (
     quote,
 )
 
-STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 NONFINITE_TOKEN: Final = re.compile(STRING.pattern.decode() + "|(-?(?:NaN|Infinity))", re.DOTALL)
 NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -45,6 +46,8 @@ def read_document(
     in the field `list_field`. No field but the data of an operand is nested deeper than the limit:
     the depth of data is checked when they are read.
     """
+    if context.exact:
+        return _reread_exactly(body)
     if len(body) >= LARGE_BYTES and body[: len(BOM)] != BOM:
         fields = read_large(body, operands, list_field)
         if fields is not None:
@@ -170,13 +173,26 @@ def _refuse_constant(_: str) -> NoReturn:
     raise _ConstantError
 
 
+def _reread_exactly(body: Body) -> dict[str, object]:
+    """Return the fields of a document that was read before, with the text of each number.
+
+    Integers within 64 bits are exact without it.
+    """
+    found: dict[str, object] = json.loads(
+        bytes(body).decode(), parse_float=_number, parse_int=_integer
+    )
+    return found
+
+
 def _number(text: str) -> float:
-    value = float(text)
+    value = WrittenFloat(text)
     return OverflowedFloat(value) if math.isinf(value) else value
 
 
 def _integer(text: str) -> int | float:
-    """Return an integer as orjson reads it: a float if it is beyond 64 bits."""
+    """Return an integer as orjson reads it, a float if it is beyond 64 bits; `-0` is -0.0."""
+    if text == "-0":
+        return -0.0
     value = int(text) if len(text) <= 20 else _number(text)
     return value if -(2**63) <= value < 2**64 else _number(text)
 

@@ -17,7 +17,6 @@ from service.codecs.json.nested import NestedArray, check_size, flatten, nesting
 from service.codecs.json.numbers import (
     MAX_EXACT_INTEGER,
     PART_DTYPES,
-    Array,
     PointerAt,
     convert,
     is_ambiguous,
@@ -28,6 +27,7 @@ from service.codecs.json.numbers import (
     to_floats,
 )
 from service.codecs.json.parsers import OverflowedFloat
+from service.codecs.json.rounding import Array, WrittenFloat, settle_ties
 from service.codecs.json_pointer import kind_of, name_of, pointer_to
 from service.core.call import Shape, Tensor
 from service.core.dtypes import Dtype
@@ -57,7 +57,7 @@ def read_elements(
     shape = _shape(nested.shape, stated, parts, pointer)
     pointer_at = partial(pointer_to, pointer, shape=nested.shape)
     if isinstance(nested, NestedArray):
-        tensor, lost = _read_list(nested, dtype, pointer_at)
+        tensor, lost = _read_list(nested, dtype, pointer_at, is_exact=context.exact)
     else:
         tensor, lost = convert(nested, dtype, pointer_at)
     if parts == 2:
@@ -111,11 +111,12 @@ def _numbers(nested: NestedArray) -> Array | None:
 
 
 def _read_list(
-    nested: NestedArray, dtype: Dtype, pointer_at: PointerAt
+    nested: NestedArray, dtype: Dtype, pointer_at: PointerAt, *, is_exact: bool
 ) -> tuple[Tensor, str | None]:
     """Convert the elements at once if they are plain numbers, else one by one.
 
-    The latter are strings, booleans, large integers, and wrong elements.
+    The latter are strings, booleans, large integers, numbers with their text, and wrong elements.
+    With `is_exact` all floats have their text.
     """
     numbers = _numbers(nested)
     if numbers is not None:
@@ -138,7 +139,10 @@ def _read_list(
         for i, item in enumerate(nested.items)
         if isinstance(item, int) and abs(item) > MAX_EXACT_INTEGER["float64"]
     }
-    return to_floats(np.array(floats, np.float64), part, pointer_at, written=written)
+    items = np.array(floats, np.float64)
+    if is_exact and part.name != "float64":
+        settle_ties(items, nested.items, part)
+    return to_floats(items, part, pointer_at, written=written, is_settled=is_exact)
 
 
 def _check_booleans(nested: NestedArray, dtype: Dtype, pointer_at: PointerAt) -> None:
@@ -155,7 +159,7 @@ def _integer(
         value = item
     elif isinstance(item, str) and DECIMAL.fullmatch(item):
         value = int(item[:100])  # out of range, as more digits would be
-    elif type(item) is float:
+    elif isinstance(item, float) and not isinstance(item, OverflowedFloat):
         if not item.is_integer() or abs(item) >= MAX_EXACT_INTEGER["float64"]:
             refuse_fraction(pointer_at(index), item, dtype)
         value = int(item)
@@ -170,11 +174,18 @@ def _float(
     item: object, index: int, nested: NestedArray, dtype: Dtype, pointer_at: PointerAt
 ) -> float:
     """Return an integer, or the word for a nonfinite number, as a float64."""
-    if type(item) is int:
+    if type(item) is int or isinstance(item, WrittenFloat):
         return float(item)
     if not isinstance(item, str) or item not in NONFINITE_WORDS:
         _refuse(item, index, nested, dtype, pointer_at)
     return NONFINITE_WORDS[item]
+
+
+def typed_array_hint(value: dict[str, object]) -> str | None:
+    """Return the hint for an object that JSON.stringify makes of a Float32Array, or None."""
+    if "0" not in value:
+        return None
+    return "Array.from(x) makes a list of a typed array, which JSON.stringify writes as an object"
 
 
 def _refuse(
@@ -188,7 +199,9 @@ def _refuse(
         refuse_value(
             pointer_at(index), "a number beyond 1.8e308", "is in no dtype's range", hint=None
         )
-    if isinstance(item, str):
+    if isinstance(item, dict):
+        hint = typed_array_hint(item)
+    elif isinstance(item, str):
         found = f"the string {quote(item)}"
         if numeric:
             hint = 'numbers stand without quotes; the others are "NaN", "Infinity", "-Infinity"'

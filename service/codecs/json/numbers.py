@@ -4,18 +4,17 @@ Numbers are rounded once, and never to infinity. Integer dtypes take exact value
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import torch
 
+from service.codecs.json.rounding import Array, round_parsed, round_to
 from service.core.call import Tensor
 from service.core.dtypes import DTYPES, Dtype
 from service.errors import InvalidElementError, Place, ValueOutOfRangeError
 
-Array = npt.NDArray[Any]
 # A function from the position of an element to its pointer.
 PointerAt = Callable[[int], str]
 
@@ -121,21 +120,28 @@ def refuse_fraction(pointer: str, value: float, dtype: Dtype) -> NoReturn:
 
 
 def to_floats(
-    items: Array, dtype: Dtype, pointer_at: PointerAt, *, written: Mapping[int, int] | None = None
+    items: Array,
+    dtype: Dtype,
+    pointer_at: PointerAt,
+    *,
+    written: Mapping[int, int] | None = None,
+    is_settled: bool = False,
 ) -> tuple[Tensor, str | None]:
     """Return numbers rounded to a float dtype, and a warning if a whole one changes by it.
 
-    `written` has the integers, by position, that are rounded to float64 in `items`.
+    `written` has the integers, by position, that are rounded to float64 in `items`. Raises TieError
+    if the text of a number has to decide how it is rounded, unless the ties are settled.
     """
+    rounded = round_to if is_settled else round_parsed
     limit = MAX_EXACT_INTEGER[dtype.name]
     if not written:
         if items.size == 0 or items.dtype == dtype.numpy:
-            return _round(items, dtype), None
+            return round_to(items, dtype), None
         least, greatest = extremes(items)
         if -limit <= least and greatest <= limit:
-            return _round(items, dtype), None
+            return rounded(items, dtype), None
     with np.errstate(over="ignore", under="ignore"):
-        tensor = _round(items, dtype)
+        tensor = rounded(items, dtype)
     held = tensor.to(torch.float64).numpy()
     infinite = np.isinf(held) & np.isfinite(items)
     if infinite.any():
@@ -174,26 +180,6 @@ def _to_integers(items: Array, dtype: Dtype, pointer_at: PointerAt) -> Array:
         index = int(((items > dtype.high) | (items < dtype.low)).argmax())
         refuse_integer(pointer_at(index), int(items.flat[index]), dtype)
     return items.astype(dtype.numpy, copy=False)
-
-
-def _round(items: Array, dtype: Dtype) -> Tensor:
-    """Round each number to the nearest of the dtype, ties to even."""
-    if dtype.name == "bfloat16":
-        return torch.from_numpy(_round_to_odd(items.astype(np.float64))).to(torch.bfloat16)
-    return torch.from_numpy(items.astype(dtype.numpy, copy=False))
-
-
-def _round_to_odd(items: Array) -> Array:
-    """Round to float32 with the last bit set if a number is inexact (round to odd).
-
-    Such a number is no tie of a shorter format. numpy has no bfloat16, and torch rounds twice
-    from float64 to it: 1 + 2^-8 + 2^-40 would first become the tie 1 + 2^-8, and then 1.
-    """
-    near = items.astype(np.float32)
-    bits = near.view(np.uint32)
-    bits -= np.abs(near) > np.abs(items)
-    bits |= (near != items) & ~np.isnan(near)
-    return near
 
 
 def _first_loss(items: Array, held: Array, written: Mapping[int, int]) -> int | None:

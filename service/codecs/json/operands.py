@@ -3,19 +3,20 @@
 from dataclasses import dataclass, replace
 from typing import Final, NoReturn
 
+import numpy as np
 import pybase64
 
 from service.codecs.base import UNLIMITED_ELEMENTS, DecodeContext
-from service.codecs.json.elements import read_elements
-from service.codecs.json.nested import check_size
-from service.codecs.json_pointer import escape, name_of
+from service.codecs.json.elements import read_elements, typed_array_hint
+from service.codecs.json.nested import check_size, flatten
+from service.codecs.json_pointer import escape, name_of, pointer_to
 from service.codecs.output_field import arrays_of
-from service.codecs.request import Operand, ShapeOperand, parse_dtype_at
+from service.codecs.request import Operand, ShapeOperand, WholeOperand, parse_dtype_at
 from service.codecs.stored_arrays import StoredOperand
 from service.codecs.tensor_bytes import from_bytes
 from service.core.call import Shape, Tensor
 from service.core.dtypes import Dtype, describe
-from service.core.validators import is_integer
+from service.core.validators import as_integer
 from service.errors import (
     InvalidFieldError,
     MissingFieldError,
@@ -45,9 +46,15 @@ class ArrayOperand:
         """Return the tensor, and a warning if a whole number lost digits."""
         return read_elements(self.value, dtype, self.pointer, self.context, stated=self.shape)
 
+    def element_pointer(self, index: int) -> str:
+        """Return the pointer of an element in the lists, which may be flat."""
+        value = self.value
+        lists = value if isinstance(value, np.ndarray) else flatten(value, self.pointer)
+        return pointer_to(self.pointer, index, lists.shape)
+
 
 @dataclass(frozen=True, slots=True)
-class Base64Operand:
+class Base64Operand(WholeOperand):
     """An operand of base64 text."""
 
     text: str
@@ -72,9 +79,10 @@ def open_operand(value: object, pointer: str, context: DecodeContext) -> Operand
     if unknown := [key for key in value if key not in KEYS]:
         raise UnknownFieldError(
             f"a tensor object has {', '.join(KEYS)}; {name} has {quote(unknown[0])}",
-            hint=did_you_mean(unknown[0], KEYS),
+            hint=typed_array_hint(value) or did_you_mean(unknown[0], KEYS),
             places=(Place(f"{pointer}/{escape(key)}", "unknown field") for key in unknown),
         )
+    value = {key: each for key, each in value.items() if each is not None}
     dtype = parse_dtype_at(value["dtype"], f"{pointer}/dtype") if "dtype" in value else None
     shape = _parse_shape(value["shape"], pointer, context) if "shape" in value else None
     if "ref" in value:
@@ -132,12 +140,13 @@ def _refer(
 
 def _parse_shape(value: object, pointer: str, context: DecodeContext) -> Shape:
     """Return the sizes of the axes, checked against the limits."""
-    sizes = value if isinstance(value, list) else []
-    wrong = next((i for i, size in enumerate(sizes) if not is_integer(size) or size < 0), None)
-    if wrong is not None or sizes is not value:
+    given = value if isinstance(value, list) else []
+    sizes = [-1 if (size := as_integer(each)) is None else size for each in given]
+    wrong = next((i for i, size in enumerate(sizes) if size < 0), None)
+    if wrong is not None or given is not value:
         raise InvalidFieldError(
             f"shape is a list of integers from 0; in {name_of(pointer)} "
-            + (f"it is {quote(value)}" if wrong is None else f"it has {quote(sizes[wrong])}"),
+            + (f"it is {quote(value)}" if wrong is None else f"it has {quote(given[wrong])}"),
             places=[
                 Place(
                     f"{pointer}/shape" + ("" if wrong is None else f"/{wrong}"),

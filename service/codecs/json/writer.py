@@ -15,7 +15,7 @@ import orjson
 import pybase64
 import torch
 
-from service.codecs.json.numbers import Array
+from service.codecs.json.rounding import Array
 from service.codecs.tensor_bytes import PLAIN, to_bytes
 from service.core.call import Output, StoreTarget, Tensor
 from service.core.dtypes import describe

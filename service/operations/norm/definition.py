@@ -10,7 +10,7 @@ import torch
 
 from service.core.call import Spec, Tensor
 from service.core.dtypes import INTEGERS, describe
-from service.core.validators import boolean, choice, integers, is_integer, is_number, refuse
+from service.core.validators import boolean, choice, integers, is_number, refuse
 from service.errors import InvalidFieldError, Place, ShapeMismatchError, UnsupportedDtypeError
 from service.registry import ErrorSample, Inferred, Op, Param, Sample
 
@@ -53,7 +53,7 @@ def parse_ord(value: object) -> Ord | None:
     """Parse the order: a number, or one of the words of torch.linalg."""
     words: dict[object, Ord] = {"fro": "fro", "nuc": "nuc", "inf": math.inf, "-inf": -math.inf}
     if value is None or is_number(value):
-        return value
+        return 0 if value == 0 else value  # -0 is the same order
     if not isinstance(value, str) or value not in words:
         refuse("ord", value, 'a number or one of "fro", "nuc", "inf", "-inf"')
     return words[value]
@@ -63,9 +63,7 @@ def parse_dim(value: object) -> tuple[int, ...] | None:
     """Parse the axes: an integer or a list of integers."""
     if value is None:
         return None
-    if is_integer(value):
-        return (value,)
-    axes = integers(value)
+    axes = integers(value if isinstance(value, list) else [value])
     if axes is None:
         refuse("dim", value, "an integer or a list of integers")
     return axes

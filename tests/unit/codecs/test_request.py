@@ -17,6 +17,7 @@ from service.core.call import Call, Spec
 from service.core.dtypes import DTYPES
 from service.core.validators import integer
 from service.errors import ServiceError
+from service.operations.einsum.strategies import op as einsum
 from service.operations.matmul.strategies import op as matmul
 from service.operations.norm.strategies import op as norm
 from service.registry import Op, Param
@@ -57,7 +58,7 @@ def test_fields_are_in_the_call() -> None:
     [
         ("strategy", 5, "invalid-field"),
         ("strategy", "no", "unknown-strategy"),
-        ("device", None, "invalid-field"),
+        ("device", 1, "invalid-field"),
         ("device", "x" * 65, "invalid-field"),
         ("output", "nestd", "invalid-field"),
         ("deadline_ms", 0, "invalid-field"),
@@ -210,13 +211,64 @@ def test_an_integer_that_loses_digits_by_promotion_adds_a_warning(
     call = decode({"a": stated("int64", 1, number), "b": stated(other, value)})
     assert call.operands[0].tolist() == [1, used]
     (warning,) = call.warnings
-    assert warning.endswith(f"the whole number {number} at /a/data: {used} was used instead")
+    assert warning.endswith(f"the whole number {number} at /a/data/1: {used} was used instead")
 
 
 def test_an_integer_that_becomes_infinite_by_promotion_is_refused() -> None:
     """70000 is over the greatest float16."""
-    error = error_of({"a": stated("int64", 70000), "b": stated("float16", 1)})
-    assert (error.code, error.places[0].pointer) == ("value-out-of-range", "/a/data")
+    error = error_of({"a": stated("int64", 1, 70000), "b": stated("float16", 1)})
+    assert (error.code, error.places[0].pointer) == ("value-out-of-range", "/a/data/1")
+
+
+@pytest.mark.parametrize(
+    ("operand", "pointer"),
+    [
+        pytest.param({"shape": [2, 2], "data": [1, 70000, 2, 3]}, "/a/data/1", id="flat"),
+        pytest.param({"shape": [2, 2], "data": [[1, 2], [70000, 3]]}, "/a/data/1/0", id="nested"),
+        pytest.param({"data": ["1", "70000"]}, "/a/data/1", id="strings"),
+        pytest.param({"shape": [1], "b64": "cBEBAA=="}, "/a/b64", id="bytes"),
+    ],
+)
+@pytest.mark.parametrize("padding", ["", " " * LARGE_BYTES], ids=["small", "large"])
+def test_the_place_of_an_integer_is_the_one_that_was_sent(
+    operand: dict[str, Any], pointer: str, padding: str
+) -> None:
+    """An element of the lists, flat or nested; bytes have no elements in JSON."""
+    body = json.dumps({"a": {"dtype": "int32", **operand}, "b": stated("float16", 1)}) + padding
+    with pytest.raises(ServiceError) as caught:
+        CODEC.decode(body.encode(), matmul, CONTEXT)
+    assert (caught.value.code, caught.value.places[0].pointer) == ("value-out-of-range", pointer)
+
+
+@pytest.mark.parametrize(
+    "field", ["strategy", "device", "dtype", "output", "deadline_ms", "ord", "dim", "keepdim", "q"]
+)
+def test_a_field_that_is_null_is_not_given(field: str) -> None:
+    """All optional fields, also those of a route; an unknown one is still unknown."""
+    if field == "q":
+        assert error_of({"x": [3, 4], "q": None}, norm).code == "unknown-field"
+        return
+    found, expected = decode({"x": [3, 4], field: None}, norm), decode({"x": [3, 4]}, norm)
+    assert repr(found) == repr(expected)
+
+
+def test_a_required_field_that_is_null_is_refused() -> None:
+    """An equation, and an operand."""
+    error = error_of({"operands": [[1]], "equation": None}, einsum)
+    assert (error.code, error.places[0].pointer) == ("invalid-field", "/equation")
+    assert error_of({"x": None}, norm).code == "invalid-element"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "whole"),
+    [("dim", 0.0, 0), ("dim", [-1.0], [-1]), ("deadline_ms", 1e3, 1000), ("ord", -0.0, 0)],
+)
+def test_a_number_without_a_fraction_is_an_integer(
+    field: str, value: object, whole: object
+) -> None:
+    """The call is that of the integer, and of no float."""
+    found, expected = (decode({"x": [3, 4], field: each}, norm) for each in (value, whole))
+    assert repr((found.params, found.deadline_ms)) == repr((expected.params, expected.deadline_ms))
 
 
 def test_each_operand_that_loses_digits_has_its_warning() -> None:

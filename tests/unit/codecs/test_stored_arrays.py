@@ -85,3 +85,40 @@ def test_without_the_zarr_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "x.zarr").mkdir()
     with pytest.raises(ArrayUnavailableError, match=r"the extra \[zarr\]"):
         ArrayFolder(tmp_path).find("x.zarr", "/x/ref")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        pytest.param("out.npy", "a link of that name", id="out of the folder"),
+        pytest.param("loop.npy", "a link of that name", id="to itself"),
+        pytest.param("gone.npy", "a link of that name", id="to no file"),
+        pytest.param("up/x.npy", "names are those of files", id="in a folder elsewhere"),
+        pytest.param("outt.npy", "names are those of files", id="near a link that leads out"),
+        pytest.param("herre.npy", "did you mean 'here.npy'?", id="near a link that stays"),
+    ],
+)
+def test_links(tmp_path: Path, name: str, hint: str) -> None:
+    """No hint proposes a name that cannot be found."""
+    folder = tmp_path / "arrays"
+    folder.mkdir()
+    np.save(tmp_path / "x.npy", np.ones(3))
+    np.save(folder / "zzzz.npy", np.ones(3))
+    (folder / "here.npy").symlink_to("zzzz.npy")
+    (folder / "out.npy").symlink_to(tmp_path / "x.npy")
+    (folder / "loop.npy").symlink_to("loop.npy")
+    (folder / "gone.npy").symlink_to("nothing.npy")
+    (folder / "up").symlink_to(tmp_path)
+    arrays = ArrayFolder(folder)
+    assert tuple(arrays.find("here.npy", "/x/ref").shape) == (3,)
+    with pytest.raises(ArrayUnavailableError, match="no stored array is named") as caught:
+        arrays.find(name, "/x/ref")
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith(hint)
+
+
+def test_a_result_in_a_folder_that_is_a_loop(tmp_path: Path) -> None:
+    """There is no such folder."""
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ArrayUnavailableError, match="there is no folder"):
+        ArrayFolder(tmp_path).store_target("loop/x.npy", "/output/store", overwrite=False)

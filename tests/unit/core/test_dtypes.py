@@ -69,6 +69,9 @@ def test_parse(dtype: Dtype) -> None:
     [
         pytest.param("float31", "did you mean 'float32'?", id="near"),
         pytest.param("FP31", "did you mean 'FP32'?", id="near a protocol name"),
+        pytest.param("uint16", "int32 holds all values of uint16", id="uint16"),
+        pytest.param("uint32", "int64 holds all values of uint32", id="uint32"),
+        pytest.param("UINT64", "int64 holds all values of UINT64 below 2^63", id="uint64"),
         pytest.param("quaternion", None, id="far"),
         pytest.param(32, None, id="number"),
         pytest.param(["float32"], None, id="list"),

@@ -66,7 +66,8 @@ def test_taken(parse: Parser, value: object) -> None:
         pytest.param(COUNT, 0, "count is an integer from 1 to 9; it was 0", None, id="too small"),
         pytest.param(COUNT, 10, "count is an integer from 1 to 9; it was 10", None, id="too large"),
         pytest.param(COUNT, True, "count is an integer from 1 to 9; it was True", None, id="true"),
-        pytest.param(COUNT, 2.0, "count is an integer from 1 to 9; it was 2.0", None, id="float"),
+        pytest.param(COUNT, 2.5, "count is an integer from 1 to 9; it was 2.5", None, id="float"),
+        pytest.param(COUNT, 1e3, "count is an integer from 1 to 9; it was 1000.0", None, id="1e3"),
         pytest.param(COUNT, "2", "count is an integer from 1 to 9; it was '2'", None, id="string"),
         pytest.param(
             COUNT,
@@ -103,7 +104,10 @@ def test_refuse_with_hint() -> None:
         pytest.param([0] * 64, (0,) * 64, id="as many as may be"),
         pytest.param([0] * 65, None, id="too many"),
         pytest.param([1, True], None, id="boolean"),
-        pytest.param([1.0], None, id="float"),
+        pytest.param([1.0, -2e2], (1, -200), id="without a fraction"),
+        pytest.param([1.5], None, id="float"),
+        pytest.param([1, 2.0**64], None, id="beyond 64 bits"),
+        pytest.param([math.inf], None, id="infinity"),
         pytest.param([[1]], None, id="nested"),
         pytest.param(1, None, id="number"),
         pytest.param("12", None, id="text"),
@@ -111,7 +115,16 @@ def test_refuse_with_hint() -> None:
 )
 def test_integers(value: object, found: tuple[int, ...] | None) -> None:
     """A short list of integers becomes a tuple."""
-    assert integers(value) == found
+    axes = integers(value)
+    assert axes == found
+    assert all(type(axis) is int for axis in axes or ())
+
+
+def test_an_integer_without_a_fraction() -> None:
+    """JSON Schema has 1.0 and 1e0 as integers, and the value is an int."""
+    for value in (1.0, 9e0):
+        assert COUNT(value) == value
+        assert type(COUNT(value)) is int
 
 
 @pytest.mark.parametrize(

@@ -324,7 +324,7 @@ def test_path_of_positions() -> None:
         pytest.param([[]], id="empty step"),
         pytest.param([0, 1], id="no list in it"),
         pytest.param([[0, True]], id="boolean"),
-        pytest.param([[0, 1.0]], id="float"),
+        pytest.param([[0, 1.5]], id="float"),
         pytest.param([[0]] * 65, id="too many steps"),
         pytest.param(None, id="null"),
     ],

@@ -257,3 +257,24 @@ def test_one_changed_byte_is_refused_or_harmless(position: int, value: int) -> N
     body[position % len(body)] = value
     with suppress(ServiceError):
         operands(bytes(body))
+
+
+@pytest.mark.parametrize(
+    ("op", "pointer", "hint"),
+    [
+        pytest.param("matmul", "/arr_0", "numpy.savez(file, a=..., b=...)", id="two operands"),
+        pytest.param("norm", "/arr_0", "numpy.savez(file, x=...)", id="one operand"),
+        pytest.param(
+            "broadcast", "/operands/arr_0", 'numpy.savez(file, **{"0": x, "1": y})', id="a list"
+        ),
+    ],
+)
+def test_arrays_without_names(op: str, pointer: str, hint: str) -> None:
+    """numpy.savez(file, x) names an array arr_0; the hint has the call that names it."""
+    file = io.BytesIO()
+    np.savez(file, np.ones(2))
+    with pytest.raises(UnknownFieldError, match="as numpy") as caught:
+        operands(file.getvalue(), op)
+    assert caught.value.places[0].pointer == pointer
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith(hint)

@@ -179,9 +179,12 @@ def test_names_with_colons_and_escapes_are_no_duplicates() -> None:
 
 @pytest.mark.parametrize("code", ["U16", "U32", "U64", "F8_E4M3", "f32", "", None, 32, [], "C128"])
 def test_other_dtypes_are_refused(code: Any) -> None:
-    """The error lists the dtypes that are read."""
-    with pytest.raises(UnknownDtypeError, match="BF16"):
+    """The error lists the dtypes that are read, and the one that holds unsigned integers."""
+    with pytest.raises(UnknownDtypeError, match="BF16") as caught:
         read_slices(bytearray(safetensors({"a": entry(code, [1], 0, 4)}, b"\0" * 4)))
+    holding = {"U16": "int32", "U32": "int64", "U64": "int64"}.get(str(code))
+    assert (caught.value.hint is None) == (holding is None)
+    assert (caught.value.hint or "").startswith(f"{holding} holds" if holding else "")
 
 
 @pytest.mark.parametrize(
@@ -208,6 +211,7 @@ def test_other_dtypes_are_refused(code: Any) -> None:
         (safetensors({"a": entry("F32", 1, 0, 4)}, b"\0" * 4), "shape"),
         (safetensors({"a": entry("F32", [-1], 0, 4)}, b"\0" * 4), "shape"),
         (safetensors({"a": entry("F32", [1.0], 0, 4)}, b"\0" * 4), "shape"),
+        (safetensors({"a": entry("F32", [1], 0, 4.0)}, b"\0" * 4), "data_offsets"),
         (safetensors({"a": entry("F32", [True], 0, 4)}, b"\0" * 4), "shape"),
         (safetensors({"a": entry("F32", [1] * 65, 0, 4)}, b"\0" * 4), "shape"),
         (safetensors({"a": {**ONE["a"], "data_offsets": [0]}}, b"\0" * 4), "data_offsets"),

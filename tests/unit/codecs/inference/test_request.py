@@ -69,12 +69,29 @@ def test_the_version_is_the_strategy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("timeout", "deadline"), [(0, None), (1, 1), (1000, 1), (1001, 2), (10**9, 1000)]
+    ("timeout", "deadline"), [(0, None), (1, 1), (1e3, 1), (1001, 2), (10**9, 1000)]
 )
-def test_a_timeout_is_in_microseconds(timeout: int, deadline: int | None) -> None:
+def test_a_timeout_is_in_microseconds(timeout: float, deadline: int | None) -> None:
     """It is rounded up to milliseconds, and limited by the longest deadline."""
     request = parse({"inputs": [X], "parameters": {"timeout": timeout}})
     assert request.header.fields.deadline_ms == deadline
+
+
+@pytest.mark.parametrize("name", ["UINT16", "UINT32", "UINT64"])
+def test_a_datatype_of_unsigned_integers_has_a_hint(name: str) -> None:
+    """The dtype that holds its values."""
+    hint = error_of({"inputs": [{**X, "datatype": name}]}).hint
+    assert hint is not None
+    assert f"holds all values of {name}" in hint
+
+
+def test_sizes_without_a_fraction_are_integers() -> None:
+    """Those of the axes, and that of the data."""
+    entry = {**X, "shape": [2.0]}
+    assert parse({"inputs": [entry]}).header.operands[0][2].shape == (2,)
+    sized = {**BINARY, "name": "x", "parameters": {"binary_data_size": 8.0}}
+    request = read_request(orjson.dumps({"inputs": [sized]}), NORM, CONTEXT, "auto", data_begin=0)
+    assert request.end == 8
 
 
 @pytest.mark.parametrize("default", [False, True])
@@ -101,6 +118,7 @@ def test_the_form_of_the_result(*, default: bool, wanted: bool | None) -> None:
         ({"inputs": [BINARY]}, "/inputs/0/parameters/binary_data_size"),
         ({"inputs": [X], "outputs": [{"name": "y"}]}, "/outputs/0/name"),
         ({"inputs": [X], "parameters": []}, "/parameters"),
+        ({"inputs": [X], "parameters": {"timeout": 1.5}}, "/timeout"),
         (
             {"inputs": [X], "parameters": {"timeout": 1, "deadline_ms": 1}},
             "/parameters/timeout",

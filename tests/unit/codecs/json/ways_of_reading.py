@@ -1,0 +1,148 @@
+"""Every way that JSON text becomes a tensor: the parsers, their thresholds, and kinds of buffers.
+
+A way takes the text of a list of one number and the name of a dtype, and returns the tensor. What
+RFC 8259 says of a number holds in each of them. A reader that is added gets an entry in `WAYS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from service.codecs import Body, DecodeContext
+from service.codecs.base import THREAD_TEXT_BYTES
+from service.codecs.inference.codec import InferenceCodec
+from service.codecs.json.codec import JsonCodec
+from service.codecs.json.negative_zeros import CHUNK_BYTES, SMALL_BYTES
+from service.codecs.json.parsers import CACHED_BYTES, LARGE_BYTES
+from service.codecs.json.plain import PLAIN_BYTES
+from service.core.call import Tensor
+from service.core.dtypes import DTYPES
+from service.operations.broadcast.strategies import op as broadcast
+from service.operations.matmul.strategies import op as matmul
+from service.operations.norm.strategies import op as norm
+
+Way = Callable[[str, str], Tensor]
+CODEC: Final = JsonCodec()
+CONTEXT: Final = DecodeContext(max_elements=10**6, dtype=DTYPES["float32"], max_deadline_ms=1000)
+# Sizes of a body at which another way begins.
+THRESHOLDS: Final = sorted(
+    {PLAIN_BYTES, LARGE_BYTES, SMALL_BYTES, CHUNK_BYTES, CACHED_BYTES, THREAD_TEXT_BYTES}
+)
+
+
+def _body(operand: str, dtype: str) -> str:
+    return f'{{"dtype": "{dtype}", "x": {operand}}}'
+
+
+def _decode(body: Body | str, context: DecodeContext = CONTEXT) -> Tensor:
+    return CODEC.decode(body.encode() if isinstance(body, str) else body, norm, context).operands[0]
+
+
+def _of_size(size: int) -> Way:
+    """Return the way of a body of so many bytes; white space before the operand is a part of it."""
+
+    def read(operand: str, dtype: str) -> Tensor:
+        text = _body(operand, dtype)
+        return _decode(text.replace(operand, " " * (size - len(text)) + operand))
+
+    return read
+
+
+def _across_chunks(offset: int) -> Way:
+    """Return the way of an operand that begins so many bytes before a chunk ends."""
+
+    def read(operand: str, dtype: str) -> Tensor:
+        text = _body(operand, dtype)
+        spaces = " " * (CHUNK_BYTES - offset - text.index(operand))
+        return _decode(text.replace(operand, spaces + operand))
+
+    return read
+
+
+def _in_an_object(size: int) -> Way:
+    """Return the way of data in an object with their dtype."""
+    return lambda operand, dtype: _decode(
+        f'{{"x": {{"dtype": "{dtype}", "data": {operand}}}}}'.ljust(size)
+    )
+
+
+def _one_by_one(size: int) -> Way:
+    """Return the way of elements beside a list of strings, which the parsers make no arrays of."""
+
+    def read(operand: str, dtype: str) -> Tensor:
+        word = "0" if DTYPES[dtype].kind == "integer" else "NaN"
+        body = f'{{"dtype": "{dtype}", "a": {operand}, "b": ["{word}"]}}'.ljust(size)
+        return CODEC.decode(body.encode(), matmul, CONTEXT).operands[0]
+
+    return read
+
+
+def _without_arrays(operand: str, dtype: str) -> Tensor:
+    """Read a small document with a boolean, in which lists stay lists."""
+    return _decode(f'{{"keepdim": true, "dtype": "{dtype}", "x": {operand}}}')
+
+
+def _with_an_escape(operand: str, dtype: str) -> Tensor:
+    return _decode(_body(operand, dtype).replace('"x"', r'"\u0078"'))
+
+
+def _with_a_query(operand: str, dtype: str) -> Tensor:
+    return CODEC.decode(f'{{"x": {operand}}}'.encode(), norm, CONTEXT, {"dtype": dtype}).operands[0]
+
+
+def _in_shared_memory(operand: str, dtype: str) -> Tensor:
+    return _decode(memoryview(_body(operand, dtype).ljust(LARGE_BYTES).encode()))
+
+
+def _in_a_bytearray(operand: str, dtype: str) -> Tensor:
+    return _decode(bytearray(_body(operand, dtype).encode()))
+
+
+def _in_the_event_loop(operand: str, dtype: str) -> Tensor:
+    body = _body(operand, dtype).ljust(LARGE_BYTES + 1).encode()
+    call = CODEC.try_decode(body, norm, CONTEXT)
+    return _decode(body) if call is None else call.operands[0]
+
+
+def _by_the_text(operand: str, dtype: str) -> Tensor:
+    """Read a document again with the text of each number, as after a tie."""
+    _decode(_body(operand, dtype))  # checks it
+    return _decode(_body(operand, dtype), replace(CONTEXT, exact=True))
+
+
+def _inference(*, has_length: bool) -> Way:
+    """Return the way of the Open Inference Protocol; with a length, the JSON is cached."""
+
+    def read(operand: str, dtype: str) -> Tensor:
+        datatype = DTYPES[dtype].protocol
+        entry = f'{{"name": "0", "shape": [1], "datatype": "{datatype}", "data": {operand}}}'
+        body = f'{{"inputs": [{entry}], "parameters": {{"to": "[1]"}}}}'.encode()
+        codec = InferenceCodec("auto", len(body) if has_length else None)
+        return codec.decode(body, broadcast, CONTEXT).operands[0]
+
+    return read
+
+
+WAYS: Final[dict[str, Way]] = {
+    "small": lambda operand, dtype: _decode(_body(operand, dtype)),
+    **{f"{size + more} bytes": _of_size(size + more) for size in THRESHOLDS for more in (-1, 0, 1)},
+    **{f"{offset} before a chunk ends": _across_chunks(offset) for offset in range(5)},
+    "small object": _in_an_object(0),
+    "large object": _in_an_object(LARGE_BYTES),
+    "small, one by one": _one_by_one(0),
+    "large, one by one": _one_by_one(LARGE_BYTES),
+    "without arrays": _without_arrays,
+    "with an escape": _with_an_escape,
+    "with a query": _with_a_query,
+    "in shared memory": _in_shared_memory,
+    "in a bytearray": _in_a_bytearray,
+    "in the event loop": _in_the_event_loop,
+    "by the text": _by_the_text,
+    "inference": _inference(has_length=False),
+    "inference with a length": _inference(has_length=True),
+}
+EACH_WAY: Final = pytest.mark.parametrize(
+    "way", [pytest.param(way, id=name) for name, way in WAYS.items()]
+)
