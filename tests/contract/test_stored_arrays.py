@@ -119,7 +119,6 @@ async def test_every_dtype_of_npy(client: AsyncClient, data: Path, dtype: str) -
         "layers",
         "big-endian.npy",
         7,
-        None,
         ["a.npy"],
     ],
 )

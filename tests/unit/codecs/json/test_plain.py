@@ -23,7 +23,8 @@ CONTEXT = DecodeContext(max_elements=100, dtype=DTYPES["float32"], max_deadline_
 MATMUL, EINSUM, NORM = (REGISTRY[name] for name in ("matmul", "einsum", "norm"))
 PAIR = {"a": [[1, 2.5]], "b": [[3.0], [-4]]}
 
-numbers = st.floats(-1e7, 1e7) | st.integers(-1000, 1000)
+# Numbers of float32: the text of no other number has to decide how it is rounded.
+numbers = st.floats(-1e7, 1e7, width=32) | st.integers(-1000, 1000)
 vectors = st.lists(numbers, min_size=1, max_size=4)
 
 
