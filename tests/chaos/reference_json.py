@@ -52,6 +52,8 @@ def _refuse(text: str) -> NoReturn:
 
 
 def _integer(text: str) -> int | float:
+    if text == "-0":
+        return -0.0
     return int(text) if len(text) < 1000 else math.inf
 
 
@@ -65,8 +67,11 @@ def dtype_named(name: Json) -> str:
 
 def shape_of(value: Json) -> list[int]:
     """Sizes of axes."""
-    if not isinstance(value, list) or not all(type(x) is int and x >= 0 for x in value):
+    if not isinstance(value, list) or not all(type(x) in (int, float) for x in value):
         raise RefusedError(f"shape {value}"[:SHOWN])
+    if not all(x >= 0 and x % 1 == 0 for x in value):
+        raise RefusedError(f"shape {value}"[:SHOWN])
+    value = list(map(int, value))
     if math.prod(value) > 2**20 or math.prod(max(x, 1) for x in value) > 2**40:
         raise UndecidedError("size")
     return value
@@ -76,8 +81,11 @@ def operand(value: Json, dtype: str) -> torch.Tensor:
     """Return the tensor of a JSON value, in `dtype`."""
     if not isinstance(value, dict):
         return _of_lists(value, dtype, None)
-    if value.keys() - {"shape", "dtype", "data", "b64"} or {"data", "b64"} <= value.keys():
+    if value.keys() - {"shape", "dtype", "data", "b64"}:
         raise RefusedError(f"keys {sorted(value)}"[:SHOWN])
+    value = {key: each for key, each in value.items() if each is not None}
+    if {"data", "b64"} <= value.keys():
+        raise RefusedError("data twice")
     shape = shape_of(value["shape"]) if "shape" in value else None
     if "data" in value:
         return _of_lists(value["data"], dtype, shape)

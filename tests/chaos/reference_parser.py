@@ -95,6 +95,8 @@ def _of_fields(op: str, fields: dict[str, Json]) -> ParsedCall:
     params = {param.name for param in REGISTRY[op].params}
     if unknown := fields.keys() - params - {*COMMON, *(names or ("operands",))}:
         raise RefusedError(f"unknown fields {sorted(unknown)}"[:SHOWN])
+    required = {"equation", *(names or ("operands",))}
+    fields = {name: x for name, x in fields.items() if x is not None or name in required}
     if names is None:
         given = fields.get("operands")
         if not isinstance(given, list):
@@ -105,7 +107,8 @@ def _of_fields(op: str, fields: dict[str, Json]) -> ParsedCall:
         given = [fields[name] for name in names]
     asked = dtype_named(fields["dtype"]) if "dtype" in fields else None
     stated = [
-        dtype_named(x["dtype"]) if isinstance(x, dict) and "dtype" in x else None for x in given
+        dtype_named(x["dtype"]) if isinstance(x, dict) and x.get("dtype") is not None else None
+        for x in given
     ]
     known = [DTYPES[name].torch for name in stated if name]
     plain = asked or (_name(reduce(torch.promote_types, known)) if known else "float32")
