@@ -71,10 +71,10 @@ def shape_of(value: Json) -> list[int]:
         raise RefusedError(f"shape {value}"[:SHOWN])
     if not all(x >= 0 and x % 1 == 0 for x in value):
         raise RefusedError(f"shape {value}"[:SHOWN])
-    value = list(map(int, value))
-    if math.prod(value) > 2**20 or math.prod(max(x, 1) for x in value) > 2**40:
+    sizes = list(map(int, value))
+    if math.prod(sizes) > 2**20 or math.prod(max(x, 1) for x in sizes) > 2**40:
         raise UndecidedError("size")
-    return value
+    return sizes
 
 
 def operand(value: Json, dtype: str) -> torch.Tensor:

@@ -71,7 +71,7 @@ def round_to_float32(items: Array) -> Array:
     """
     bits = items.reshape(-1).view(np.int64)
     for start in range(0, bits.size, CHUNK):
-        if ((bits[start : start + CHUNK] & REST_MASK) == HALF).any():
+        if np.count_nonzero((bits[start : start + CHUNK] & REST_MASK) == HALF):
             raise TieError
     try:
         with np.errstate(over="ignore", under="raise"):
