@@ -22,6 +22,10 @@ FLOAT32: Final = DTYPES["float32"]
 # The last 29 bits of a float64 that is a tie of float32.
 REST_MASK: Final = (1 << 29) - 1
 HALF: Final = 1 << 28
+# The bits without the sign, and those of the least float32 that is not subnormal.
+MAGNITUDE: Final = (1 << 63) - 1
+LEAST_NORMAL: Final = (1023 - 126) << 52
+FEW: Final = 32
 CHUNK: Final = 32_768  # fits in the processor's cache, with its temporary array
 # The first power of two that is out of range.
 OVERFLOW: Final = {"float32": 2.0**128, "bfloat16": 2.0**128, "float16": 2.0**16}
@@ -70,6 +74,11 @@ def round_to_float32(items: Array) -> Array:
     The search for ties takes 0.15 ms in 512 x 512 numbers, whose text takes 10.
     """
     bits = items.reshape(-1).view(np.int64)
+    # 2 us for four numbers, of which the search below takes 9.
+    if bits.size <= FEW and not any(
+        each & REST_MASK == HALF or 0 < each & MAGNITUDE < LEAST_NORMAL for each in bits.tolist()
+    ):
+        return items.astype(np.float32)
     for start in range(0, bits.size, CHUNK):
         if np.count_nonzero((bits[start : start + CHUNK] & REST_MASK) == HALF):
             raise TieError
