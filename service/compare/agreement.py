@@ -1,22 +1,36 @@
-"""Agreement of a result with its float64 reference."""
+"""Agreement of a result with its reference."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+
+from service.compare.reference import Basis, Reference
+from service.core.call import Tensor
+from service.core.dtypes import BOOL, INTEGERS
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Errors of a result against its float64 reference, and the elements beyond rtol and atol."""
+    """Errors of the checked elements of a result, and how many are beyond rtol and atol.
+
+    An error in ulp is in units in the last place: multiples of the distance between two numbers of
+    the result's dtype at the reference.
+    """
 
     max_abs_error: float
     max_rel_error: float
     disagreeing: int
     worst: tuple[int, ...] | None  # the largest error, among those that disagree if any do
+    max_ulp_error: float = 0.0
+    median_abs_error: float = 0.0
+    median_rel_error: float = 0.0
+    median_ulp_error: float = 0.0
+    basis: Basis | None = None
 
     @property
     def agrees(self) -> bool:
@@ -24,35 +38,60 @@ class Agreement:
         return self.disagreeing == 0
 
 
-def agreement(result: Array, reference: Array, *, rtol: float, atol: float) -> Agreement:
+def agreement(result: Tensor, reference: Reference, *, rtol: float, atol: float) -> Agreement:
     """Compare a result with its reference, element by element; NaN agrees with NaN.
 
     An element disagrees where |result - reference| > atol + rtol * |reference|.
     """
-    if reference.size == 0:
-        return Agreement(0.0, 0.0, 0, None)
+    if reference.high.size == 0:
+        return Agreement(0.0, 0.0, 0, None, basis=reference.basis)
+    found, high = reference.pick(result), reference.high
     with np.errstate(all="ignore"):
-        same = (result == reference) | (np.isnan(result) & np.isnan(reference))
-        error = np.where(same, 0.0, _distance(result, reference))
+        same = (found == high) & (reference.low == 0) | (np.isnan(found) & np.isnan(high))
+        error = np.where(same, 0.0, _distance(found, high, reference.low))
         error = np.where(np.isnan(error), np.inf, error)
-        size = np.abs(reference * 1.0)
-        relative = np.where(same, 0.0, error / size)
+        size = np.abs(high * 1.0)
+        relative, units = (
+            np.where(same | (error == 0), 0.0, error / unit)
+            for unit in (size, _ulp(size, reference.dtype))
+        )
         relative = np.where(np.isnan(relative), np.inf, relative)
+        units = np.where(np.isnan(units), np.inf, units)
         # An infinite reference has an infinite tolerance: only the same infinity agrees with it.
         wrong = ~same & ~(np.isfinite(error) & (error <= atol + rtol * size))
     suspects = np.where(wrong, error, 0.0) if wrong.any() else error
     index = np.unravel_index(int(suspects.argmax()), error.shape)
+    worst = tuple(int(axis[i]) for axis, i in zip(reference.grid, index, strict=True))
     return Agreement(
         max_abs_error=float(error.max()),
         max_rel_error=float(relative.max()),
         disagreeing=int(wrong.sum()),
-        worst=tuple(map(int, index)) if error.max() > 0 else None,
+        worst=worst if error.max() > 0 else None,
+        max_ulp_error=float(units.max()),
+        median_abs_error=float(np.median(error)),
+        median_rel_error=float(np.median(relative)),
+        median_ulp_error=float(np.median(units)),
+        basis=reference.basis,
     )
 
 
-def _distance(x: Array, y: Array) -> Array:
-    """Return |x - y| in float64; for integers the difference is exact before it is rounded."""
-    if x.dtype.kind == y.dtype.kind == "i":
-        a, b = x.astype(np.uint64), y.astype(np.uint64)
-        return np.where(x > y, a - b, b - a).astype(np.float64)
-    return np.asarray(np.abs(x - y))
+def _distance(x: Array, high: Array, low: Array) -> Array:
+    """Return |x - (high + low)|; for integers the difference is exact before it is rounded."""
+    if x.dtype.kind == high.dtype.kind == "i":
+        a, b = x.astype(np.uint64), high.astype(np.uint64)
+        return np.where(x > high, a - b, b - a).astype(np.float64)
+    if x.dtype.kind == "b":
+        return (x != high).astype(np.float64)
+    return np.asarray(np.abs((x - high) - low))
+
+
+def _ulp(size: Array, dtype: torch.dtype) -> Array:
+    """Return the distance of two numbers of `dtype` at a magnitude; 1 for integers and bool.
+
+    That of complex numbers is the distance of two real ones.
+    """
+    if dtype in INTEGERS | BOOL:
+        return np.ones_like(size)
+    kind = torch.finfo(dtype.to_real() if dtype.is_complex else dtype)
+    exponents = np.frexp(np.maximum(size, kind.smallest_normal))[1]
+    return np.asarray(np.ldexp(kind.eps, exponents - 1))

@@ -1,4 +1,4 @@
-"""Race of the strategies of an operation on the same inputs, with a check against float64.
+"""Race of the strategies of an operation on the same inputs, with a check against a reference.
 
 Strategies run in rounds of a few runs each, so that a disturbance of the host affects all of them.
 Each runs at least once, and until `repeat` runs or the time budget are used up.
@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any, Final
 
-import torch
-
-from service.compare.agreement import Array, agreement
+from service.compare.agreement import agreement
 from service.compare.options import CompareOptions
+from service.compare.reference import Reference, judge
 from service.compare.report import Report, Row, host
-from service.core.call import AUTO, Call, Spec, StoreTarget, Tensor
+from service.core.call import AUTO, Call, StoreTarget, Tensor
 from service.core.devices import CLUSTER, synchronize
-from service.core.dtypes import COMPLEX, FLOATS, INTEGERS
 from service.core.timing import NS_PER_MS
 from service.core.units import time_text
 from service.engine import Engine, free_memory_error, is_exhausted, move, read
@@ -84,10 +82,10 @@ class Race:
         op, options = self.engine.registry[self.call.op], self.options
         yield from (entry for entry in self.entries if isinstance(entry, Row))
         racing = self._strategy_runs()
-        # A call that is too expensive for every strategy is so for the reference too.
         if not racing or stop():
             return
-        reference = _reference(op, self.call)
+        operands = read(self.call.operands)
+        reference = judge(op, self.inferred, self.call.params, operands)
         for entrant in racing:
             entrant.warm_up()
         while racing:
@@ -213,29 +211,12 @@ def _plan_or_row(planner: Planner, request: CallSpec) -> Plan | Row:
     return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=estimate.reason)
 
 
-def _reference(op: Op[Any], call: Call) -> Array:
-    """Compute the result in float64 or complex128; integers, which are exact, keep their dtype."""
-    wide = {**dict.fromkeys(FLOATS, torch.float64), **dict.fromkeys(COMPLEX, torch.complex128)}
-    operands = [x.to(wide.get(x.dtype, x.dtype)) for x in read(call.operands)]
-    specs = tuple(Spec(tuple(x.shape), x.dtype) for x in operands)
-    inferred = op.infer(specs, **call.params)
-    strategy = next(each for each in op.resolve(AUTO) if each.unsuitable(inferred, "cpu") is None)
-    return _wide(strategy.run(inferred, operands))
-
-
-def _wide(x: Tensor) -> Array:
-    """Return the tensor in int64, float64 or complex128."""
-    dtype = torch.complex128 if x.is_complex() else torch.float64
-    array: Array = x.cpu().to(torch.int64 if x.dtype in INTEGERS else dtype).numpy()
-    return array
-
-
-def _row(run: StrategyRun, reference: Array, options: CompareOptions) -> Row:
+def _row(run: StrategyRun, reference: Reference, options: CompareOptions) -> Row:
     """Return the row of a finished strategy."""
     return Row(
         run.plan.strategy.name,
         run.plan.device.name,
         run.plan.estimated_ns,
         tuple(run.times_ns),
-        agreement(_wide(run.result), reference, rtol=options.rtol, atol=options.atol),
+        agreement(run.result, reference, rtol=options.rtol, atol=options.atol),
     )
