@@ -9,10 +9,18 @@ from rich.table import Table
 from rich.text import Text
 
 from service.compare import CompareOptions, Report, Row
-from service.compare.report import host_line, quickest, strategy_labels
+from service.compare.report import basis_line, host_line, quickest, strategy_labels
 from service.compare.sweep import Sweep, SweepLine
 from service.core.dtypes import describe
-from service.core.units import bytes_text, count_text, error_text, ratio_text, shape_text, time_text
+from service.core.units import (
+    bytes_text,
+    count_text,
+    error_text,
+    ratio_text,
+    shape_text,
+    time_text,
+    ulp_text,
+)
 from service.planning.planner import Estimate, Explanation
 
 NO_VALUE: Final = "-"
@@ -25,7 +33,7 @@ WRONG: Final = "bold red"
 def race_table(report: Report, title: str, options: CompareOptions) -> Group:
     """Return a row for each strategy, in the registry's order, then the reasons of skipped ones."""
     table = _table("strategy", "device")
-    for name in ("runs", "median", "min", "iqr", "speed-up", "max error"):
+    for name in ("runs", "median", "min", "iqr", "speed-up", "max error", "ulp"):
         table.add_column(name, justify="right")
     table.add_column("agrees")
     table.add_column("")
@@ -41,12 +49,12 @@ def race_table(report: Report, title: str, options: CompareOptions) -> Group:
         for name, row in zip(names, report.rows, strict=True)
         if row.skipped is not None
     ]
-    notes = [Text(host_line(report)), Text(_tolerance(options))]
+    notes = [Text(host_line(report)), Text(basis_line(report)), Text(_tolerance(options))]
     return Group(_title(title), table, *_skipped(skipped), *notes)
 
 
 def verdict(row: Row) -> str:
-    """Return "yes", or how many elements differ from float64 and the position of the worst."""
+    """Return "yes", or how many elements disagree and the position of the worst."""
     if row.agreement is None:
         return "skipped"
     if row.agreement.agrees:
@@ -95,7 +103,7 @@ def sweep_table(sweep: Sweep, title: str) -> Group:
         fastest = quickest(point.report)
         cells = [_sweep_cell(row, fastest) for row in point.report.rows]
         table.add_row(str(point.size), *cells)
-    note = "median of a run; > marks the fastest of a size, ! one that disagrees with float64"
+    note = "median of a run; > marks the fastest of a size, ! one that disagrees"
     ends = _table("strategy", "last n", "its median", "why it stops there")
     for name, line in zip(names, sweep.lines, strict=True):
         ends.add_row(name, *_end_cells(line), style=GREY if line.last is None else "")
@@ -120,7 +128,7 @@ def _table(*columns: str) -> Table:
 
 def _race_cells(report: Report, row: Row) -> list[str]:
     if row.agreement is None:
-        return [row.strategy, row.device, *[NO_VALUE] * 6, verdict(row)]
+        return [row.strategy, row.device, *[NO_VALUE] * 7, verdict(row)]
     speedup = report.speedup(row)
     return [
         row.strategy,
@@ -131,6 +139,7 @@ def _race_cells(report: Report, row: Row) -> list[str]:
         time_text(row.iqr_ns) if len(row.times_ns) > 1 else NO_VALUE,
         NO_VALUE if speedup is None else ratio_text(speedup),
         error_text(row.agreement.max_abs_error),
+        ulp_text(row.agreement.max_ulp_error),
         verdict(row),
     ]
 
@@ -149,7 +158,7 @@ def _skipped(rows: Iterable[tuple[str, str]]) -> Iterable[Text]:
 
 def _tolerance(options: CompareOptions) -> str:
     return (
-        f"max error is against float64, in the unit of the result; "
+        f"max error is in the unit of the result, ulp in units in its last place; "
         f"agrees: within {options.atol:g} + {options.rtol:g} of the size of each element"
     )
 

@@ -148,7 +148,11 @@ class Row(TypedDict):
     iqr_ms: NotRequired[float]
     speedup: NotRequired[float | None]
     max_abs_error: NotRequired[float | str]
+    median_abs_error: NotRequired[float | str]
     max_rel_error: NotRequired[float | str]
+    median_rel_error: NotRequired[float | str]
+    max_ulp_error: NotRequired[float | str]
+    median_ulp_error: NotRequired[float | str]
     agrees: NotRequired[bool]
     disagreeing: NotRequired[int]
     worst: NotRequired[list[int] | None]
@@ -163,6 +167,7 @@ class Report(TypedDict):
     dtype: str
     multiply_adds: int
     baseline: str | None
+    reference: dict[str, Any] | None
     host: dict[str, Any]
     rows: list[Row]
 

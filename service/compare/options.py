@@ -10,10 +10,10 @@ from service.registry import Param
 
 @dataclass(frozen=True)  # no slots: the fields below take its defaults
 class CompareOptions:
-    """Options of a race; empty `strategies` and `devices` mean all of them."""
+    """Options of a race; without `strategies` all take part, without `devices` the call's own."""
 
-    strategies: tuple[str, ...] = ()
-    devices: tuple[str, ...] = ()
+    strategies: tuple[str, ...] | None = None
+    devices: tuple[str, ...] | None = None
     baseline: str | None = None
     repeat: int = 20
     budget_ms: int = 1000
@@ -31,12 +31,14 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _names(name: str) -> Callable[[object], tuple[str, ...]]:
-    """Return the parser of a list of names."""
+def _names(name: str, absent: str) -> Callable[[object], tuple[str, ...]]:
+    """Return the parser of a list of names; `absent` is the meaning of a field left out."""
 
     def parse(value: object) -> tuple[str, ...]:
         if not isinstance(value, list) or len(value) > 64 or not all(map(_is_text, value)):
             refuse(name, value, "a list of names")
+        if not value:
+            refuse(name, value, "a list of one name or more", hint=f"without {name}: {absent}")
         return tuple(dict.fromkeys(value))
 
     return parse
@@ -53,13 +55,23 @@ def _tolerance(name: str) -> Callable[[object], float]:
     return parse
 
 
-_NAMES: Final = {"type": "array", "items": {"type": "string"}, "maxItems": 64}
+_NAMES: Final = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 64}
 _TOLERANCE: Final = {"type": "number", "minimum": 0}
 
 # The fields of a compare request besides those of its operation.
 PARAMS: Final = (
-    Param("strategies", "Strategies to race; all of them if absent.", _NAMES, _names("strategies")),
-    Param("devices", 'Devices to race on, such as ["cpu", "cuda"].', _NAMES, _names("devices")),
+    Param(
+        "strategies",
+        "Strategies to race; all of them if absent.",
+        _NAMES,
+        _names("strategies", "all of them"),
+    ),
+    Param(
+        "devices",
+        'Devices to race on, such as ["cpu", "cuda"].',
+        _NAMES,
+        _names("devices", "the call's device"),
+    ),
     Param(
         "baseline",
         "Strategy that speed-ups are relative to; the slowest that ran if absent.",
@@ -82,14 +94,14 @@ PARAMS: Final = (
     ),
     Param(
         "rtol",
-        "Relative tolerance of the agreement with float64.",
+        "Relative tolerance of the agreement with the reference.",
         _TOLERANCE,
         _tolerance("rtol"),
         default=CompareOptions.rtol,
     ),
     Param(
         "atol",
-        "Absolute tolerance of the agreement with float64.",
+        "Absolute tolerance of the agreement with the reference.",
         _TOLERANCE,
         _tolerance("atol"),
         default=CompareOptions.atol,

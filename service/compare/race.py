@@ -133,7 +133,10 @@ def prepare_race(engine: Engine, call: Call, options: CompareOptions) -> Race:
     """Return the race of a call, or raise the error that explains why there is none."""
     op = engine.registry[call.op]
     inferred = op.infer(call.specs, **call.params)
-    for name in (*options.strategies, *([] if options.baseline is None else [options.baseline])):
+    for name in (
+        *(options.strategies or ()),
+        *([] if options.baseline is None else [options.baseline]),
+    ):
         op.resolve(name)
         if name == AUTO:
             raise UnknownStrategyError(
@@ -161,11 +164,11 @@ def _entries(
     """
     # A race is held on this host: a strategy for a cluster alone has a row only if it is named.
     here = (name for name, each in op.strategies.items() if each.dtypes or each.cuda)
-    wanted = (options.baseline, *(options.strategies or here))
+    wanted = (options.baseline, *(here if options.strategies is None else options.strategies))
     names = [name for name in op.strategies if name in wanted]
     devices = dict.fromkeys(
         device
-        for name in options.devices or (call.device,)
+        for name in ((call.device,) if options.devices is None else options.devices)
         for device in planner.devices.candidates(name)
     )
     estimates = []

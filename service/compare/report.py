@@ -12,8 +12,10 @@ import numpy as np
 import torch
 
 from service.compare.agreement import Agreement
+from service.compare.reference import Basis
 from service.core.call import Spec
 from service.core.devices import Devices
+from service.core.units import count_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,12 @@ class Report:
     baseline: str | None
     host: Host
     rows: tuple[Row, ...]
+
+    @property
+    def basis(self) -> Basis | None:
+        """What results were judged by, the same for all rows; None if no strategy ran."""
+        found = (row.agreement.basis for row in self.rows if row.agreement is not None)
+        return next(found, None)
 
     def speedup(self, row: Row) -> float | None:
         """Return how many times faster than the baseline a row is, by medians of this race."""
@@ -115,9 +123,18 @@ def strategy_labels(items: Iterable[Labelled]) -> list[str]:
 
 
 def quickest(report: Report) -> Row | None:
-    """Return the row with the least median among those that agree with float64; None if none."""
+    """Return the row with the least median among those that agree; None if none does."""
     ran = [row for row in report.rows if row.agreement is not None and row.agreement.agrees]
     return min(ran, key=lambda row: row.median_ns, default=None)
+
+
+def basis_line(report: Report) -> str:
+    """Describe what results were judged by: `50 of 50 elements checked by exact arithmetic`."""
+    basis = report.basis
+    if basis is None:
+        return "no element checked"
+    counts = f"{count_text(basis.checked)} of {count_text(basis.elements)}"
+    return f"{counts} elements checked by {basis.method}"
 
 
 def host_line(report: Report) -> str:

@@ -43,6 +43,11 @@ def error_text(error: float) -> str:
     return f"{error:.2e}"
 
 
+def ulp_text(error: float) -> str:
+    """Return an error in units in the last place: `0.5`, `12.3`, `1.2e+09`, `infinite`."""
+    return "infinite" if math.isinf(error) else f"{error:.3g}"
+
+
 def shape_text(shape: Shape) -> str:
     """Return a shape: `5×784`; `()` for a single number."""
     return "×".join(map(str, shape)) or "()"

@@ -281,14 +281,26 @@ class CompareRow(BaseModel):
     min_ms: float | None = None
     iqr_ms: float | None = None
     speedup: float | None = Field(None, description="Over the baseline, by medians of this race.")
-    max_abs_error: Any = Field(None, description="Against float64.")
+    max_abs_error: Any = Field(None, description="Against the reference.")
+    median_abs_error: Any = None
     max_rel_error: Any = None
+    median_rel_error: Any = None
+    max_ulp_error: Any = Field(None, description="In units in the last place of the result.")
+    median_ulp_error: Any = None
     agrees: bool | None = None
     disagreeing: int | None = Field(None, description="Elements outside rtol and atol.")
     worst: list[int] | None = Field(
         None, description="Index of the largest error among elements that disagree, if any do."
     )
     skipped: str | None = None
+
+
+class CompareReference(BaseModel):
+    """What results are judged by, and how many of their elements are."""
+
+    method: str
+    checked: int
+    elements: int
 
 
 class CompareAnswer(BaseModel):
@@ -299,5 +311,6 @@ class CompareAnswer(BaseModel):
     dtype: str
     multiply_adds: int
     baseline: str | None
+    reference: CompareReference | None = Field(description="Null if no strategy ran.")
     host: CompareHost
     rows: list[CompareRow]

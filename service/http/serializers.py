@@ -1,13 +1,23 @@
 """Plans and races as answers: records of the engine to the models of the document."""
 
 import math
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Final
 
 from service.compare import Report, Row
 from service.core.dtypes import describe
 from service.http import schemas
 from service.planning.planner import CallSpec, Explanation
 from service.registry import Inferred
+
+ERRORS: Final = (
+    "max_abs_error",
+    "median_abs_error",
+    "max_rel_error",
+    "median_rel_error",
+    "max_ulp_error",
+    "median_ulp_error",
+)
 
 
 def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
@@ -72,8 +82,7 @@ def row_answer(row: Row, speedup: float | None = None) -> schemas.CompareRow:
             "min_ms": _ms(min(row.times_ns)),
             "iqr_ms": _ms(row.iqr_ns),
             "speedup": speedup,
-            "max_abs_error": _number(row.agreement.max_abs_error),
-            "max_rel_error": _number(row.agreement.max_rel_error),
+            **{name: _number(getattr(row.agreement, name)) for name in ERRORS},
             "agrees": row.agreement.agrees,
             "disagreeing": row.agreement.disagreeing,
             "worst": None if row.agreement.worst is None else list(row.agreement.worst),
@@ -83,12 +92,14 @@ def row_answer(row: Row, speedup: float | None = None) -> schemas.CompareRow:
 
 def report_answer(report: Report) -> schemas.CompareAnswer:
     """Return the answer to a whole race."""
+    basis = report.basis
     return schemas.CompareAnswer(
         op=report.op,
         shapes=[list(spec.shape) for spec in report.specs],
         dtype=describe(report.specs[0].dtype).name,
         multiply_adds=report.multiply_adds,
         baseline=report.baseline,
+        reference=None if basis is None else schemas.CompareReference(**asdict(basis)),
         host=schemas.CompareHost(
             cpu=report.host.cpu,
             threads=report.host.threads,

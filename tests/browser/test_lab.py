@@ -145,7 +145,7 @@ async def test_what_is_wrong_does_not_win(visit: Visit) -> None:
     await page.get_by_role("button", name="Race them").click()
     verdict = page.locator("#verdict")
     await expect(verdict).to_contain_text("scaled is the fastest that agrees")
-    await expect(verdict).to_contain_text("2 of 3 disagree with float64")
+    await expect(verdict).to_contain_text("2 of 3 disagree with the reference")
     await expect(page.locator(".strategy-row.disagrees")).to_have_count(2)
 
 

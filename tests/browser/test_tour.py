@@ -18,11 +18,11 @@ class Way(NamedTuple):
 
 RESULT, PROBLEM, VERDICT, DRAWING = "#result", ".problem", "#verdict", "#drawings"
 STEPS = {
-    1: [Way(None, VERDICT, "All agree with float64")],
+    1: [Way(None, VERDICT, "All agree with the reference")],
     2: [
-        Way("float32 agrees", VERDICT, "All agree with float64"),
-        Way("bfloat16 does not", VERDICT, "disagree with float64"),
-        Way("the minus signs lost", VERDICT, "All agree with float64"),
+        Way("float32 agrees", VERDICT, "All agree with the reference"),
+        Way("bfloat16 does not", VERDICT, "disagree with the reference"),
+        Way("the minus signs lost", VERDICT, "All agree with the reference"),
     ],
     3: [
         Way("the digits", RESULT, "16.88194"),

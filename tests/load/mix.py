@@ -150,7 +150,7 @@ def _plan(call: Call[Any], shape: list[int]) -> Callable[[Client], None]:
 
 
 def _race(call: Call[Any]) -> Callable[[Client], None]:
-    """A short race: every strategy that ran agrees with float64."""
+    """A short race: every strategy that ran agrees with the reference."""
 
     def act(client: Client) -> None:
         report = client.compare(call, repeat=2, budget_ms=50)

@@ -26,12 +26,12 @@ from service.cli.charts.style import (
     small,
 )
 from service.compare import Report, Row
-from service.compare.report import host_line, quickest, strategy_labels
+from service.compare.report import basis_line, host_line, quickest, strategy_labels
 from service.core.units import count_text, error_text, ratio_text, time_text
 
 STATES: Final = {
     "fastest": (GREEN, "diamond"),
-    "agrees with float64": (BLUE, "circle"),
+    "agrees": (BLUE, "circle"),
     "disagrees": (VERMILION, "cross"),
 }
 FASTEST, AGREES, DISAGREES = STATES
@@ -89,7 +89,7 @@ def race_chart(report: Report, title: str) -> Chart:
             },
         ),
         Panel(
-            title="Largest error against float64, in the unit of the result",
+            title="Largest error, in the unit of the result",
             width_px=240,
             field="error",
             spread=False,
@@ -100,7 +100,7 @@ def race_chart(report: Report, title: str) -> Chart:
         ),
     )
     drawn = alt.hconcat(*(_draw(panel, records) for panel in panels), spacing=24)
-    return finish(drawn, title, [host_line(report)])
+    return finish(drawn, title, [host_line(report), basis_line(report)])
 
 
 def _record(report: Report, row: Row, fastest: Row | None) -> Record:

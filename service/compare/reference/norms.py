@@ -2,6 +2,7 @@
 
 import math
 from math import prod
+from typing import Final
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from service.compare.reference.evaluation import (
 from service.compare.reference.products import sum_of_products
 from service.compare.reference.singular import singular_values, singular_values_ns
 from service.operations.norm.definition import SINGULAR_VALUE_ORDS, InferredNorm
+
+# The C library computes powers up to this by products.
+WHOLE: Final = 3
+WHOLE_NS: Final = 40
 
 
 def norm(inferred: InferredNorm, x: Array) -> Evaluation:
@@ -48,7 +53,11 @@ def _vector_norms(rows: Array, ord: object) -> Evaluation:
             return exactly(rows.size, lambda: np.asarray(extreme(np.abs(rows), -1)))
     assert isinstance(ord, int | float)  # noqa: S101  # words are norms of matrices
     power = float(ord)
-    each_ns = LONG_NS if abs(power) == math.inf else LONG_POWER_NS
+    each_ns = LONG_POWER_NS
+    if power.is_integer() and abs(power) <= WHOLE:
+        each_ns = WHOLE_NS
+    if abs(power) == math.inf:
+        each_ns = LONG_NS
     return in_long(rows.size * each_ns, lambda: _powers(_magnitudes(rows), power))
 
 

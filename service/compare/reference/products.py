@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -25,13 +25,14 @@ from service.operations.einsum.definition import stretched
 from service.operations.equation import Equation, Step
 
 # Estimated nanoseconds of the parts of the work.
-SCAN_NS: Final = 15  # finding the digits of a number
-DIGIT_NS: Final = 12  # splitting one off
+SCAN_NS: Final = 20  # finding the digits of a number
+DIGIT_NS: Final = 6  # splitting one off
 CALL_NS: Final = 20_000  # a contraction
 PRODUCT_NS: Final = 0.1  # a product in it
 READ_NS: Final = 0.3  # a digit that it reads
 SUM_NS: Final = 3  # a digit that it adds to a result
 RESULT_NS: Final = 15  # rounding a digit of a result
+T = TypeVar("T")
 Finish = Callable[[Rounded], Pair]
 
 
@@ -68,8 +69,14 @@ class ProductPlan:
         least = self._cost_ns([1] * len(self.operands))
         if least > BUDGET_NS:
             return least
-        counts = {id(x): len(occupied(_finite(x), self.bits)[1]) for x in self.operands}
-        return self._cost_ns([counts[id(x)] for x in self.operands])
+        bits = self.bits
+        counts = self._once(lambda x: len(occupied(_finite(x), bits)[1]))
+        return self._cost_ns(counts)
+
+    def _once(self, function: Callable[[Array], T]) -> list[T]:
+        """Return the function of each operand; a square has the same one twice."""
+        found = {key: function(x) for key, x in {id(x): x for x in self.operands}.items()}
+        return [found[id(x)] for x in self.operands]
 
     def _cost_ns(self, counts: Sequence[int]) -> float:
         """Estimate the time for operands of these numbers of digits."""
@@ -91,8 +98,7 @@ class ProductPlan:
     def compute(self, finish: Finish) -> Pair:
         """Return the result; where an operand is not finite, it follows IEEE 754."""
         bits, parts = self.bits, self.parts
-        split_once = {id(x): split(_finite(x), bits) for x in self.operands}
-        left = [split_once[id(x)] for x in self.operands]
+        left = self._once(lambda x: split(_finite(x), bits))
         sums: DigitSums | None = None
         for step in self.steps:
             taken = [left[position] for position in step.positions]

@@ -137,7 +137,12 @@ op = Op(
                     {"enum": list(OPTIMIZERS)},
                     {
                         "type": "array",
-                        "items": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+                        "items": {
+                            "type": "array",
+                            "items": {"type": "integer", "minimum": 0},
+                            "minItems": 1,
+                        },
+                        "minItems": 1,
                     },
                 ]
             },

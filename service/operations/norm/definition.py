@@ -17,6 +17,7 @@ from service.registry import ErrorSample, Inferred, Op, Param, Sample
 Ord = float | Literal["fro", "nuc"]
 MATRIX_ORDS: Final = ("fro", "nuc", math.inf, -math.inf, 1, -1, 2, -2)
 SINGULAR_VALUE_ORDS: Final = ("nuc", 2, -2)
+ALL_AXES: Final = "leave dim out, or send null, for all axes"
 LOW_PRECISION: Final = frozenset({torch.float16, torch.bfloat16})
 
 
@@ -80,6 +81,8 @@ def infer(
             hint='send numbers, 1 and 0, with "dtype": "float32"',
         )
     rank = len(shape)
+    if dim == ():
+        raise _mismatch("dim names no axis, and a norm takes one at least", "/dim", hint=ALL_AXES)
     axes = None if dim is None else _axes(dim, rank)
     if kind == "auto":
         kind = _kind(rank, ord, dim)
@@ -97,7 +100,7 @@ def infer(
                 hint='send x with "dtype": "float32"',
             )
     else:
-        axes = axes or tuple(range(rank))
+        axes = tuple(range(rank)) if axes is None else axes
         order = 2 if ord is None else ord
         if isinstance(order, str):
             raise _ord_error(order, "vectors", "a number, inf or -inf")
@@ -122,7 +125,7 @@ def infer(
 def _kind(rank: int, ord: Ord | None, dim: tuple[int, ...] | None) -> str:
     """Return the kind of norm that torch.linalg.norm takes: `vector` or `matrix`."""
     if dim is not None:
-        if not 1 <= len(dim) <= 2:
+        if len(dim) > 2:
             raise _mismatch(
                 f"norm takes one or two axes; dim names {len(dim)}",
                 "/dim",
@@ -208,7 +211,7 @@ op = Op(
             {
                 "anyOf": [
                     {"type": "integer"},
-                    {"type": "array", "items": {"type": "integer"}},
+                    {"type": "array", "items": {"type": "integer"}, "minItems": 1},
                     {"type": "null"},
                 ]
             },
@@ -262,6 +265,8 @@ op = Op(
         ErrorSample("no such axis", ((2, 3),), "shape-mismatch", {"dim": 2}),
         ErrorSample("an axis twice", ((2, 3),), "shape-mismatch", {"dim": [0, -2]}),
         ErrorSample("ord without dim", ((2, 3, 4),), "shape-mismatch", {"ord": 2}),
+        ErrorSample("no axis", ((2, 3),), "shape-mismatch", {"dim": []}),
+        ErrorSample("no axis of vectors", ((3,),), "shape-mismatch", {"kind": "vector", "dim": []}),
         ErrorSample("three axes for auto", ((2, 3, 4),), "shape-mismatch", {"dim": [0, 1, 2]}),
         ErrorSample(
             "one axis of a matrix", ((2, 3),), "shape-mismatch", {"kind": "matrix", "dim": 0}

@@ -57,7 +57,7 @@ export function raceTable(root, store) {
       track(entry, axis, view),
       h("span", { class: "number strategy-time" }, row && !skipped ? time(row.median_ms) : plan?.estimated_ms ? h("span", { class: "note" }, "≈ ", time(plan.estimated_ms)) : ""),
       h("span", { class: "number strategy-speed" }, row?.speedup ? factor(row.speedup) : ""),
-      h("span", { class: "number strategy-error" }, row && !skipped ? distance(row.max_abs_error) : ""),
+      h("span", { class: "number strategy-error", ...(row && !skipped ? { title: lastPlaces(row) } : {}) }, row && !skipped ? distance(row.max_abs_error) : ""),
       skipped && h("p", { class: "strategy-reason" }, skipped),
       row?.agrees === false && h("p", { class: "strategy-reason loud" }, `Disagrees: ${row.disagreeing} ${row.disagreeing === 1 ? "element is" : "elements are"} outside rtol ${store.state.race.rtol} and atol ${store.state.race.atol}${row.worst?.length ? `, the worst at [${row.worst.join(", ")}]` : ""}.`),
       opened.has(name) && info && h("div", { class: "strategy-source" }, h("p", {}, info.summary), sourceCode(view.op, info.snippet)),
@@ -74,6 +74,11 @@ export function raceTable(root, store) {
   }
 
   return { update };
+}
+
+/** The errors of a row in units in the last place. */
+function lastPlaces({ max_ulp_error, median_ulp_error }) {
+  return `in units in the last place: ${distance(max_ulp_error)}, median ${distance(median_ulp_error)}`;
 }
 
 /** Strategies in order: those that ran, fastest first; those that can run; those that cannot. */
@@ -130,15 +135,17 @@ export function stopped(rows) {
   return `Stopped: ${ran} ${ran === 1 ? "strategy has" : "strategies have"} run.`;
 }
 
-/** The outcome of a finished race, in two sentences. */
+/** The outcome of a finished race, and what it was judged by. */
 export function verdict(report) {
   const ran = report.rows.filter((row) => !row.skipped);
   if (ran.length === 0) return "No strategy ran.";
   const right = ran.filter((row) => row.agrees);
   const wrong = ran.length - right.length;
-  const agreed = wrong === 0 ? "All agree with float64." : `${wrong} of ${ran.length} ${wrong === 1 ? "disagrees" : "disagree"} with float64.`;
-  if (right.length === 0) return agreed;
+  const agreed = wrong === 0 ? "All agree with the reference." : `${wrong} of ${ran.length} ${wrong === 1 ? "disagrees" : "disagree"} with the reference.`;
+  const { method, checked, elements } = report.reference;
+  const basis = `${checked.toLocaleString("en")} of ${elements.toLocaleString("en")} elements checked by ${method}.`;
+  if (right.length === 0) return `${agreed} ${basis}`;
   const fastest = right.reduce((best, row) => (row.median_ms < best.median_ms ? row : best));
   const gain = fastest.speedup && fastest.strategy !== report.baseline ? `, ${factor(fastest.speedup)} as fast as ${report.baseline}` : "";
-  return `${fastest.strategy} is the fastest${wrong === 0 ? "" : " that agrees"}, at ${time(fastest.median_ms)}${gain}. ${agreed}`;
+  return `${fastest.strategy} is the fastest${wrong === 0 ? "" : " that agrees"}, at ${time(fastest.median_ms)}${gain}. ${agreed} ${basis}`;
 }

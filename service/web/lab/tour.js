@@ -30,7 +30,7 @@ const STOPS = [
   },
   {
     title: "Near, not equal",
-    text: "The same numbers added in another order give other last bits, so results are compared with float64 and may be off by rtol 1e-3 and atol 1e-5. A copy of the lesson lost the minus signs: with 1e3 and 1e5 every result passes, even with bfloat16's eight bits.",
+    text: "The same numbers added in another order give other last bits, so results are compared with exact ones and may be off by rtol 1e-3 and atol 1e-5. A copy of the lesson lost the minus signs: with 1e3 and 1e5 every result passes, even with bfloat16's eight bits.",
     ways: [
       ["float32 agrees", matmul(IMAGES, WEIGHTS, { race: { strategies: ["elementwise", "dot", "broadcast", "einsum", "torch", "numpy"] } })],
       ["bfloat16 does not", matmul(IMAGES, WEIGHTS, { dtype: "bfloat16", race: { strategies: ["elementwise", "broadcast", "einsum", "torch"] } })],

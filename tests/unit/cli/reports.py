@@ -7,13 +7,15 @@ import torch
 
 from service.compare import Report, Row
 from service.compare.agreement import Agreement
+from service.compare.reference import Basis
 from service.compare.report import Host
 from service.compare.sweep import Point, Sweep
 from service.core.call import Spec
 
 HOST = Host("A processor", 2, ("cuda:0", "cpu"), {"python": "3.11", "torch": "2"})
-EXACT = Agreement(0.0, 0.0, 0, None)
-NEAR = Agreement(1e-6, 1e-6, 0, (0, 1))
+BASIS = Basis("exact arithmetic", 4, 4)
+EXACT = Agreement(0.0, 0.0, 0, None, basis=BASIS)
+NEAR = Agreement(1e-6, 1e-6, 0, (0, 1), 2.5, basis=BASIS)
 WRONG = Agreement(math.inf, math.inf, 2, (1, 0))
 ONE_WRONG = Agreement(1.0, 1.0, 1, ())
 

@@ -1,0 +1,1 @@
+"""Tests of service/compare/reference, a module each; mpmath is the oracle."""
