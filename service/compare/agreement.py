@@ -79,9 +79,9 @@ def _distance(x: Array, high: Array, low: Array) -> Array:
     """Return |x - (high + low)|; for integers the difference is exact before it is rounded."""
     if x.dtype.kind == high.dtype.kind == "i":
         a, b = x.astype(np.uint64), high.astype(np.uint64)
-        return np.where(x > high, a - b, b - a).astype(np.float64)
+        return np.asarray(np.where(x > high, a - b, b - a), np.float64)
     if x.dtype.kind == "b":
-        return (x != high).astype(np.float64)
+        return np.asarray(x != high, np.float64)
     return np.asarray(np.abs((x - high) - low))
 
 

@@ -189,7 +189,7 @@ def _remainder(x: Array, root: Array) -> Array:
     lower = root - upper
     square = root * root
     error = ((upper * upper - square) + 2 * upper * lower) + lower * lower
-    return (x - square) - error
+    return np.asarray((x - square) - error)
 
 
 def rounded(sums: DigitSums, bits: int) -> Rounded:
@@ -214,7 +214,6 @@ def rounded(sums: DigitSums, bits: int) -> Rounded:
 def integers(sums: DigitSums, bits: int) -> Array:
     """Return sums of digits of integers, which fit into int64, modulo 2**64."""
     total = np.zeros(sums.values.shape[1:], np.int64)
-    for position, value in enumerate(sums.values[: 64 // bits + 1]):
-        if bits * position < 64:
-            total += value << bits * position
+    for position, value in enumerate(sums.values[: ceil(64 / bits)]):
+        total += value << bits * position
     return total

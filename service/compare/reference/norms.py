@@ -44,13 +44,12 @@ def _vector_norms(rows: Array, ord: object) -> Evaluation:
         parts = _parts(rows)
         return sum_of_products("ij,ij->i", [parts, parts], lambda sums: sums.root().floats())
     if ord == 0:
-        return exactly(rows.size, lambda: np.sum(rows != 0, -1, dtype=np.float64))
+        return exactly(rows.size, lambda: np.asarray(np.sum(rows != 0, -1, dtype=np.float64)))
     if rows.dtype.kind == "f":
         if ord == 1:
             return sum_of_products("ij->i", [np.abs(rows)])
         if ord in (math.inf, -math.inf):
-            extreme = np.max if ord == math.inf else np.min
-            return exactly(rows.size, lambda: np.asarray(extreme(np.abs(rows), -1)))
+            return exactly(rows.size, lambda: _extremes(np.abs(rows), greatest=ord == math.inf))
     assert isinstance(ord, int | float)  # noqa: S101  # words are norms of matrices
     power = float(ord)
     each_ns = LONG_POWER_NS
@@ -79,7 +78,7 @@ def _magnitudes(x: Array) -> Array:
 def _powers(rows: Array, ord: float) -> Array:
     """Return the norms of long magnitudes; divided by the one that matters most first."""
     if abs(ord) == math.inf:
-        return np.asarray(np.max(rows, -1) if ord > 0 else np.min(rows, -1))
+        return _extremes(rows, greatest=ord > 0)
     if rows.size == 0:
         return np.zeros(len(rows), np.longdouble)
     scale = (np.max if ord > 0 else np.min)(rows, -1, keepdims=True)
@@ -96,7 +95,12 @@ def _of_singular_values(matrices: Array, ord: object) -> Array:
     values = singular_values(matrices)
     if ord == "nuc":
         return np.asarray(np.sum(values, -1))
-    return np.asarray(np.max(values, -1, initial=0) if ord == 2 else np.min(values, -1))
+    return _extremes(values, greatest=ord == 2)
+
+
+def _extremes(rows: Array, *, greatest: bool) -> Array:
+    """Return the greatest of each row of magnitudes, 0 if it is empty; or the least."""
+    return np.asarray(np.max(rows, -1, initial=0) if greatest else np.min(rows, -1))
 
 
 def _matrix_norms(matrices: Array, ord: object) -> Evaluation:
@@ -106,18 +110,15 @@ def _matrix_norms(matrices: Array, ord: object) -> Evaluation:
     if matrices.dtype.kind == "f":
         sums = sum_of_products("bij->bj" if columns else "bij->bi", [np.abs(matrices)])
         return Evaluation(
-            sums.method, sums.cost_ns, lambda: _extreme(sums.compute(), greatest=greatest)
+            sums.method, sums.cost_ns, lambda: _extreme_sums(sums.compute(), greatest=greatest)
         )
-    extreme = np.max if greatest else np.min
-
-    def compute() -> Array:
-        sums = np.sum(_magnitudes(matrices), 1 if columns else 2)
-        return np.asarray(extreme(sums, -1, **({"initial": 0} if greatest else {})))
-
-    return in_long(matrices.size * LONG_NS * 2, compute)
+    return in_long(
+        matrices.size * LONG_NS * 2,
+        lambda: _extremes(np.sum(_magnitudes(matrices), 1 if columns else 2), greatest=greatest),
+    )
 
 
-def _extreme(sums: Pair, *, greatest: bool) -> Pair:
+def _extreme_sums(sums: Pair, *, greatest: bool) -> Pair:
     """Return the greatest or the least of each row; NaN if there is one."""
     high, low = sums
     if high.shape[1] == 0:

@@ -6,6 +6,7 @@ from math import prod
 from typing import Final, TypeVar
 
 import numpy as np
+import torch
 
 from service.compare.reference.evaluation import BUDGET_NS, EXACT, Array, Evaluation, Pair
 from service.compare.reference.exact import (
@@ -82,7 +83,8 @@ class ProductPlan:
         """Estimate the time for operands of these numbers of digits."""
         times = 1 + self.parts
         digits = {id(x): x.size * k for x, k in zip(self.operands, counts, strict=True)}
-        cost = sum(digits.values()) * DIGIT_NS + sum(x.size for x in self.operands) * SCAN_NS
+        cost = float(sum(digits.values()) * DIGIT_NS)
+        cost += sum(x.size for x in self.operands) * SCAN_NS
         left = list(counts)
         for step in self.steps:
             taken = [left[position] for position in step.positions]
@@ -122,9 +124,9 @@ class ProductPlan:
         """
         if all(np.isfinite(x).all() for x in self.operands):
             return high, low
-        with np.errstate(all="ignore"):
-            arrays = stretched(self.equation, [*map(_signs, self.operands)], np.broadcast_to)
-            found = follow(self.steps, lambda step, *taken: np.einsum(str(step), *taken), arrays)
+        signs = [torch.from_numpy(_signs(x)) for x in self.operands]
+        tensors = stretched(self.equation, signs, torch.Tensor.expand)
+        found = follow(self.steps, lambda step, *x: torch.einsum(str(step), *x), tensors).numpy()
         if not self.parts:
             special = ~np.isfinite(found)
             return np.where(special, found, high), np.where(special, 0, low)

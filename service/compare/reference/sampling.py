@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from math import prod
+from typing import Final
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from service.core.call import Shape
 
 # For each axis of the result the indices that are checked, in rising order.
 Grid = tuple[Array, ...]
+
+# More elements than this are not read, because the copies of operands would take much memory.
+MOST_CHECKED: Final = 2**20
 
 
 def spread(shape: Shape, counts: Sequence[int]) -> Grid:
@@ -24,7 +28,7 @@ def affordable(
     shape: Shape, evaluate: Callable[[Grid], Evaluation]
 ) -> tuple[Grid, Evaluation] | None:
     """Return the largest grid whose evaluation is quick enough; None if there is none."""
-    counts = list(shape)
+    counts = _fewer(shape, min(1.0, MOST_CHECKED / max(prod(shape), 1)))
     while True:
         grid = spread(shape, counts)
         evaluation = evaluate(grid)

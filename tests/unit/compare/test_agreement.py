@@ -104,8 +104,7 @@ def test_a_rounded_result_is_off_by_half_a_unit_at_most() -> None:
 def test_a_unit_in_the_last_place_is_of_the_result(dtype: str, ulp: float) -> None:
     """Of its dtype, at the reference: numbers from 2 to 4 are apart by 2**-51 in float64."""
     kind = DTYPES[dtype]
-    wide = np.int64 if kind.kind == "integer" else np.complex128
-    wide = wide if kind.kind in ("integer", "complex") else np.float64
+    wide = {"integer": "int64", "complex": "complex128"}.get(kind.kind, "float64")
     result = torch.tensor([3, 3, 3, 7], dtype=kind.torch)
     found = agreement(
         result, reference_of(np.array([3, 3, 3, 6], wide), 0, kind.torch), rtol=0, atol=0

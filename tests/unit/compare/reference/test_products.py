@@ -1,6 +1,6 @@
 """Tests of sums of products: exact for all numbers, orders and equations."""
 
-from math import inf, isnan, nan
+from math import inf, isnan, nan, prod
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def calls(draw: Any, dtype: type = np.float64) -> tuple[str, list[Array]]:
     return equation, operands
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(calls())
 def test_sums_of_products_are_exact(call: tuple[str, list[Array]]) -> None:
     """Of any exponents, and however much of them cancels."""
@@ -65,7 +65,7 @@ def test_sums_of_products_are_exact(call: tuple[str, list[Array]]) -> None:
         assert_holds(high, whole, expected[index], bits=100)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(calls(np.complex128))
 def test_sums_of_complex_products_are_exact(call: tuple[str, list[Array]]) -> None:
     """In each of their parts."""
@@ -79,7 +79,7 @@ def test_sums_of_complex_products_are_exact(call: tuple[str, list[Array]]) -> No
             assert_holds(value, whole, getattr(expected[index], part), bits=100)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_products_of_integers_are_exact(data: st.DataObject) -> None:
     """Up to the ends of int64."""
@@ -118,7 +118,7 @@ def test_every_dtype_has_a_reference(dtype: str) -> None:
 )
 def test_a_product_broadcasts_its_batches(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     """As torch.matmul does."""
-    operands = [torch.arange(np.prod(shape)).reshape(shape).double() for shape in (a, b)]
+    operands = [torch.arange(prod(shape)).reshape(shape).double() for shape in (a, b)]
     assert reference("matmul", operands).high.tolist() == (operands[0] @ operands[1]).tolist()
 
 
@@ -154,7 +154,7 @@ def test_parts_of_complex_numbers_are_special_alone() -> None:
     """An infinite real part leaves the imaginary part as it is."""
     x = torch.tensor([complex(inf, 2), complex(1, 3)], dtype=torch.complex128)
     found = reference("einsum", [x], equation="i->").high
-    assert (found.real, found.imag) == (inf, 5)
+    assert complex(found) == complex(inf, 5)
 
 
 def test_nothing_to_add_is_zero() -> None:
