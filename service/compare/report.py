@@ -64,7 +64,7 @@ class Report:
 
     @property
     def basis(self) -> Basis | None:
-        """What results were judged by, the same for all rows; None if no strategy ran."""
+        """Basis of the agreement of all rows; None if no strategy ran."""
         found = (row.agreement.basis for row in self.rows if row.agreement is not None)
         return next(found, None)
 

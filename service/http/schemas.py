@@ -296,7 +296,7 @@ class CompareRow(BaseModel):
 
 
 class CompareReference(BaseModel):
-    """What results are judged by, and how many of their elements are."""
+    """Method that results are judged by, and the number of their elements that it checks."""
 
     method: str
     checked: int

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -219,6 +220,68 @@ async def test_an_overflow_is_loud(client: AsyncClient) -> None:
         else:
             assert row["disagreeing"] == 0
             assert 0 < row["max_rel_error"] < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("size", "fields"), [(1e200, {}), (1e-200, {"atol": 0}), (1.5e308, {"strategies": ["scaled"]})]
+)
+async def test_the_reference_is_the_truth(
+    client: AsyncClient, size: float, fields: dict[str, Json]
+) -> None:
+    """In float64 as well: squares that overflow or underflow are wrong, `scaled` alone is right."""
+    body = {"x": [size / 2, size / 2], "dtype": "float64", "device": "cpu", **fields}
+    report = await race(client, "norm", body)
+    assert {row["strategy"] for row in report["rows"] if row["agrees"]} == {"scaled"}
+    assert report["reference"] == {"method": "exact arithmetic", "checked": 1, "elements": 1}
+    for row in report["rows"]:
+        if row["strategy"] == "scaled":
+            assert row["max_rel_error"] < 1e-15
+            assert row["max_ulp_error"] <= 2
+        else:
+            assert row["max_rel_error"] in (1, "Infinity")
+
+
+def fsum(a: Tensor, b: Tensor) -> Tensor:
+    """An inner product of three numbers, exact if the products are."""
+    if a.shape != (1, 3):
+        return a @ b
+    return torch.tensor([[math.fsum((a * b.T).flatten().tolist())]], dtype=a.dtype)
+
+
+async def test_the_exact_strategy_of_a_sum_that_cancels_is_right(serve: Serve) -> None:
+    """1e16 + 1 - 1e16 is 1; from left to right it is 0 in float64."""
+    op = with_strategy(ladder("loops", "torch"), "fsum", fsum)
+    body = {"a": [[1e16, 1, -1e16]], "b": [[1], [1], [1]], "dtype": "float64"}
+    async with serve(Registry(op)) as client:
+        report = await race(client, "matmul", body)
+    rows = {row["strategy"]: row for row in report["rows"]}
+    assert (rows["fsum"]["agrees"], rows["fsum"]["max_ulp_error"]) == (True, 0)
+    loops = rows["loops"]
+    assert (loops["agrees"], loops["max_abs_error"], loops["max_rel_error"]) == (False, 1, 1)
+    assert loops["max_ulp_error"] == 2.0**52
+
+
+async def test_a_rounded_result_is_off_by_half_a_unit(client: AsyncClient) -> None:
+    """0.1 * 0.1 in float64 has an error, though no float64 is nearer; medians are beside it."""
+    body = {"operands": [[0.1, 0.5], [0.1, 0.5]], "op": "mul", "dtype": "float64"}
+    for row in (await race(client, "broadcast", {**body, "device": "cpu"}))["rows"]:
+        assert row["agrees"]
+        assert 0 < row["max_ulp_error"] <= 0.5
+        assert 0 < row["max_abs_error"] < 1e-17
+        assert row["median_abs_error"] == row["max_abs_error"] / 2
+        assert row["median_ulp_error"] == row["max_ulp_error"] / 2
+        assert row["median_rel_error"] == row["max_rel_error"] / 2
+
+
+async def test_a_large_result_is_checked_in_part(client: AsyncClient) -> None:
+    """The report says how many elements were checked, and by what."""
+    numbers = (np.arange(1200) / 7).tolist()
+    body = {"equation": "i,j->ij", "operands": [numbers, numbers], "strategies": ["torch"]}
+    report = await race(client, "einsum", {**body, "repeat": 1, "device": "cpu"})
+    reference = report["reference"]
+    assert (reference["method"], reference["elements"]) == ("exact arithmetic", 1200**2)
+    assert 1000 < reference["checked"] < 1200**2
+    assert report["rows"][0]["agrees"]
 
 
 def off_by_one(a: Tensor, b: Tensor) -> Tensor:

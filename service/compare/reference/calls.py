@@ -32,7 +32,7 @@ Evaluate = Callable[[Any, Sequence[Array], Grid], Evaluation]
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What results were judged by: the method, and how many of their elements."""
+    """Method that results are judged by, and the number of their elements that it checks."""
 
     method: str
     checked: int
