@@ -4,7 +4,15 @@ import math
 
 import pytest
 
-from service.core.units import bytes_text, count_text, error_text, ratio_text, shape_text, time_text
+from service.core.units import (
+    bytes_text,
+    count_text,
+    error_text,
+    ratio_text,
+    shape_text,
+    time_text,
+    ulp_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +50,13 @@ def test_counts_ratios_and_errors() -> None:
     assert [count_text(39_200), count_text(10**18)] == ["39,200", "1.00e+18"]
     assert [ratio_text(1), ratio_text(86_045)] == ["1.00×", "86,000×"]
     assert [error_text(x) for x in (0, 1.9073e-6, math.inf)] == ["0", "1.91e-06", "infinite"]
+    assert [ulp_text(x) for x in (0, 0.5, 12.345, 1.2e9, math.inf)] == [
+        "0",
+        "0.5",
+        "12.3",
+        "1.2e+09",
+        "infinite",
+    ]
 
 
 def test_shapes() -> None:
