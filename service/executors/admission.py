@@ -126,22 +126,22 @@ class ByteBudget:
 class Hold:
     """One call's share of a ByteBudget; it has to be released at the end of the call."""
 
-    __slots__ = ("_budget", "_size")
+    __slots__ = ("_budget", "size")
 
     def __init__(self, budget: ByteBudget):
         """Begin with no bytes."""
         self._budget = budget
-        self._size = 0
+        self.size = 0
 
     def grow(self, size: int) -> None:
         """Hold `size` bytes in total, if that is more than now; OverloadedError over the limit."""
-        if size > self._size:
-            self._budget.take(size - self._size)
-            self._size = size
+        if size > self.size:
+            self._budget.take(size - self.size)
+            self.size = size
 
     def release(self) -> None:
         """Return all bytes to the budget; a second call has no effect."""
-        size, self._size = self._size, 0
+        size, self.size = self.size, 0
         self._budget.give(size)
 
 

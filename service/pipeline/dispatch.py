@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from service.core.response import HttpResponse
 from service.core.timing import DECODE, QUEUE, Stopwatch
+from service.errors import BodyTooLargeError
 from service.executors import (
     PROCESS,
     THREAD,
@@ -26,16 +27,13 @@ from service.executors import (
 )
 from service.pipeline.messages import WorkerRequest, WrongDeviceError, response_from
 from service.pipeline.request import PipelineRequest
-from service.pipeline.service import Service
+from service.pipeline.service import TRIM_BYTES, Service
 from service.planning.planner import Plan
 
 # Up to here a call runs in the event loop: a thread that holds the GIL would stall it as long.
 INLINE_NS: Final = 1_000_000
 # Longer calls have to be killed at their deadline, which a thread cannot be.
 KILLABLE_NS: Final = 250_000_000
-# Bodies and answers from here on leave so much memory behind that it is worth some milliseconds to
-# return it.
-TRIM_BYTES: Final = 4_000_000
 T = TypeVar("T")
 
 
@@ -59,8 +57,6 @@ def planned_executor(
 
 async def dispatch(request: PipelineRequest) -> HttpResponse:
     """Return the response of a request that an executor makes."""
-    if len(request.body) > TRIM_BYTES:
-        request.service.trim_memory_later()
     pool = request.decoding_pool()
     if pool is not None:
         return await _run_in_process(request, pool)
@@ -75,6 +71,9 @@ async def dispatch(request: PipelineRequest) -> HttpResponse:
                 request.emit = lambda part: loop.call_soon_threadsafe(emit, part)
             return await _run_on_thread(request, executor, request.run, request.estimated_ns)
         return await _run_in_process(request, executor)
+    except BodyTooLargeError:  # a short one that was inflated
+        request.service.trim_memory_later()
+        raise
     finally:
         request.is_over = True
 

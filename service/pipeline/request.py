@@ -33,7 +33,7 @@ from service.executors import (
 )
 from service.http.negotiation import query_fields
 from service.pipeline.messages import HEADER_ENCODING, WorkerRequest, texts_of
-from service.pipeline.service import COUNTED_BYTES, READY, Service
+from service.pipeline.service import COUNTED_BYTES, READY, TRIM_BYTES, Service
 from service.registry import Op
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -148,6 +148,9 @@ class PipelineRequest(ABC):
         """Give back the share of bytes in flight and the memory; the request is over."""
         hold, self.hold = self.hold, None
         if hold is not None:
+            # Also after a body that was refused, or whose client left before its end.
+            if hold.size > TRIM_BYTES:
+                self.service.trim_memory_later()
             hold.release()
         block, self.block = self.block, None
         if block is not None:

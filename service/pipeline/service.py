@@ -36,6 +36,9 @@ from service.registry import Registry
 from service.settings import Settings
 
 TRIM_S: Final = 0.5
+# Bodies and answers from here on leave so much memory behind that it is worth some milliseconds to
+# return it.
+TRIM_BYTES: Final = 4_000_000
 # Larger bodies take a share of the bytes in flight.
 COUNTED_BYTES: Final = 65_536
 WORKER: Final = "service.pipeline.worker:make"

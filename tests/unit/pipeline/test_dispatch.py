@@ -1,8 +1,10 @@
 """The choice of an executor, and what a process is sent beside a body."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from service.core.call import Call
 from service.core.devices import Device
 from service.core.response import HttpResponse
+from service.errors import BodyTooLargeError
 from service.executors import Bytes, Channel, Emit, Handler, PoolBlock, ProcessPool
 from service.pipeline import device_worker, worker
 from service.pipeline import dispatch as module
@@ -161,15 +164,19 @@ def test_planning_state(service: Service) -> None:
     assert call.absences == race.absences == {"cuda:0": ("it died", 3)}
 
 
-async def test_large_bodies_are_followed_by_a_trim(
-    product: OperationRequest, trims: list[None]
+async def test_a_body_that_inflates_to_too_much_is_followed_by_a_trim(
+    service: Service, trims: list[None]
 ) -> None:
-    """Their memory is returned to the system; small ones leave too little behind."""
-    for size, expected in ((0, 0), (module.TRIM_BYTES, 1)):
-        product.start(BODY + b" " * size, b"")
-        assert (await module.dispatch(product)).status == 200
+    """It is short itself, and leaves as much memory behind as a body may have."""
+    service = replace(service, context=replace(service.context, max_body_bytes=1000))
+    coded = {b"content-encoding": b"gzip"}
+    for size, expected in ((1000, 0), (1001, 1)):
+        endpoint = OperationEndpoint(service, service.engine.registry["matmul"])
+        request = endpoint.negotiate(coded).begin("mine")
+        request.start(gzip.compress(BODY.ljust(size)), b"")
+        with suppress(BodyTooLargeError):
+            await module.dispatch(request)
         assert len(trims) == expected
-        product.is_prepared, product.call = False, None
 
 
 @pytest.fixture

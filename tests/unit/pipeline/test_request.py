@@ -1,5 +1,6 @@
 """Requests of any kind: their ids, the memory of their bodies, and their deadlines."""
 
+import tracemalloc
 from time import perf_counter_ns
 
 import pytest
@@ -17,7 +18,7 @@ from service.errors import (
 from service.executors import SharedPool
 from service.pipeline.operation import OperationEndpoint, OperationRequest
 from service.pipeline.request import SHARED_BYTES, request_id_of
-from service.pipeline.service import COUNTED_BYTES, DRAINING, WARMING, Service
+from service.pipeline.service import COUNTED_BYTES, DRAINING, TRIM_BYTES, WARMING, Service
 from tests.rigs.request_bodies import SAFETENSORS
 
 
@@ -77,6 +78,23 @@ def test_bytes_in_flight(service: Service) -> None:
     assert service.inflight.held == 0
 
 
+def test_large_bodies_are_followed_by_a_trim(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answered, refused or left: their memory is returned. Small ones leave too little behind."""
+    trims: list[None] = []
+    monkeypatch.setattr(Service, "trim_memory_later", lambda _: trims.append(None))
+    begin(service, TRIM_BYTES).release()
+    assert not trims
+    begin(service, TRIM_BYTES + 1).release()
+    assert len(trims) == 1
+    chunks = begin(service)
+    chunks.count(TRIM_BYTES + 1, "more was sent")
+    with pytest.raises(BodyTooLargeError):
+        chunks.count(2**40, "more was sent")
+    assert len(trims) == 2
+
+
 def test_a_body_over_the_limit(service: Service) -> None:
     """The error states the limit and what was found, and nothing is held any more."""
     service.settings = service.settings.model_copy(update={"max_body_bytes": 100_000})
@@ -91,7 +109,19 @@ def test_a_body_over_the_limit(service: Service) -> None:
     assert service.inflight.held == 0
 
 
-def test_text_for_a_worker_is_received_in_the_pool(service: Service) -> None:
+def test_a_refused_body_takes_no_memory(service: Service) -> None:
+    """Its length is compared before there is a buffer."""
+    size = service.settings.max_body_bytes + 1
+    tracemalloc.start()
+    try:
+        with pytest.raises(BodyTooLargeError):
+            begin(service, size)
+        assert tracemalloc.get_traced_memory()[1] < size / 10
+    finally:
+        tracemalloc.stop()
+
+
+async def test_text_for_a_worker_is_received_in_the_pool(service: Service) -> None:
     """Bytes of tensors, and shorter text, are decoded here and get memory of their own."""
     request = begin(service, SHARED_BYTES + 1)
     assert isinstance(request.buffer, memoryview)
