@@ -39,11 +39,19 @@ class UnsupportedMediaTypeError(TransportError):
 class MalformedRequestError(ServiceError):
     """The bytes on the connection are no HTTP request (RFC 9112), so it was closed.
 
-    Content-Length must be one number, the method one that HTTP has, and a chunk as long as it says.
+    Content-Length must be one number, Host one address, the method one that HTTP has, and a chunk
+    as long as it says.
     """
 
     code = "malformed-request"
     title = "Not an HTTP request"
+
+
+class UnsupportedTransferCodingError(ServiceError):
+    """Bodies in chunks are read, and no other `Transfer-Encoding`; the connection was closed."""
+
+    code = "unsupported-transfer-coding"
+    title = "Unsupported transfer coding"
 
 
 class HeadTooLargeError(ServiceError):

@@ -22,6 +22,7 @@ from service.http.errors import (
     RequestTimeoutError,
     UnauthorizedError,
     UnsupportedMediaTypeError,
+    UnsupportedTransferCodingError,
 )
 from service.http.schemas import ProblemKind
 
@@ -45,6 +46,7 @@ STATUSES: Final[Mapping[type[ServiceError], int]] = {
     RateLimitedError: 429,
     HeadTooLargeError: 431,
     errors.InternalError: 500,
+    UnsupportedTransferCodingError: 501,
     errors.BusyError: 503,
     errors.DeadlineExceededError: 504,
 }

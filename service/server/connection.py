@@ -19,6 +19,7 @@ from service.observability.record import RequestRecord
 from service.pipeline.application import Application
 from service.pipeline.request import request_id_of
 from service.server.fast_request import ResponseBatch
+from service.server.receivers import Drain
 from service.settings import Settings
 
 TICK_S: Final = 1.0
@@ -112,27 +113,6 @@ COMMON: Final = b"".join(b"%b: %b\r\n" % header for header in SECURITY_HEADERS)
 END_OF_HEAD: Final = b"\r\n\r\n"
 
 
-class LastTransport:
-    """Transport of the last response: it is closed once the request has been received whole.
-
-    Closed before that, the connection would be reset, and the response perhaps not read.
-    """
-
-    def __init__(self, connection: "Connection"):
-        """Delegate to the transport of `connection`."""
-        self._connection = connection
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection.transport, name)
-
-    def close(self) -> None:
-        """Close the transport, now or after the rest of the body."""
-        if self._connection.is_between:
-            self._connection.transport.close()
-        else:
-            self._connection.is_last = True
-
-
 class Connection(HttpToolsProtocol):
     """A connection that ends when its client takes too much, in time or in bytes."""
 
@@ -144,9 +124,11 @@ class Connection(HttpToolsProtocol):
     # The parser is between two messages, or in the head of one, of which so many bytes have come.
     is_between = True
     in_head = False
-    # The connection is closed when the message that is received has ended.
-    is_last = False
+    # Nothing more is written, and what is received is dropped.
+    is_ended = False
     head_bytes = 0
+    # The connection is kept after the message that is received, if that is whole in time.
+    is_kept = False
     # When the message that is received began, when the last answer was complete, and since when
     # the client does not take what was written.
     _begun_at = 0.0
@@ -162,17 +144,63 @@ class Connection(HttpToolsProtocol):
         self._idle_since = self.loop.time()
         if not self.monitor.add(self):
             most = self.monitor.limits.connections
-            self.refuse(OverloadedError(f"{most} connections are open (SERVICE_MAX_CONNECTIONS)"))
+            error = OverloadedError(f"{most} connections are open (SERVICE_MAX_CONNECTIONS)")
+            self.answer_error(error)
+            # Now: each one that waits for its client is a file more than there may be.
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Remove the connection from the monitor."""
         super().connection_lost(exc)
+        self.drop_request()
         self.monitor.discard(self)
+
+    def drop_request(self) -> None:
+        """Have the request that is received or answered end: its client gets no response."""
+        cycle = self.cycle
+        if cycle is not None:
+            cycle.disconnected = not cycle.response_complete
+            cycle.message_event.set()
+
+    def has_ended(self) -> bool:
+        """Return whether nothing more may be written."""
+        return self.is_ended or self.transport.is_closing()
+
+    def close(self) -> None:
+        """Close the connection after its last response."""
+        if self.is_between and not self.is_ended:
+            self.transport.close()
+        else:
+            self.end()
+
+    def end(self) -> None:
+        """Send no more, and close when the client does, or soon.
+
+        Closed at once, the connection would be reset by what the client still sends, and the
+        response perhaps not read.
+        """
+        if not self.has_ended():
+            self.is_ended = True
+            self.transport.write_eof()
+            self.pass_data_to(Drain(self, self.transport, self.loop))
+            # Not before calls that have been received in this iteration are answered.
+            self.loop.call_soon(self.drop_request)
+
+    def pass_data_to(self, protocol: asyncio.BaseProtocol) -> None:
+        """Have another protocol receive data; a transport notices when it begins to read."""
+        self.transport.pause_reading()
+        self.transport.set_protocol(protocol)
+        self.transport.resume_reading()
+
+    def shutdown(self) -> None:
+        """Close the connection, after the response to the request that has begun."""
+        self.is_kept = False
+        super().shutdown()
 
     def check(self, now: float) -> None:
         """End the connection if its client has taken too long."""
         limits = self.monitor.limits
-        if self.transport.is_closing() or self.flow.write_paused:
+        if self.has_ended() or self.flow.write_paused:
             self._stuck_since = self._stuck_since or now
             if now - self._stuck_since > limits.write_s:
                 self.transport.abort()
@@ -188,10 +216,9 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _late(self, detail: str) -> None:
-        cycle = self.cycle
-        begun = cycle is not None and not cycle.response_complete
-        if begun and (self.in_head or getattr(cycle, "response_started", False)):
-            self.transport.close()  # another answer is under way, which this one must not precede
+        is_begun = getattr(self.cycle, "response_started", False)
+        if self.is_busy() if self.in_head else is_begun:
+            self.end()  # this answer must not precede that of another request, nor follow its own
         else:
             self.refuse(RequestTimeoutError(detail))
 
@@ -219,13 +246,19 @@ class Connection(HttpToolsProtocol):
         """Be ready for the next request. The monitor ends a connection that idles."""
         self._idle_since = self.loop.time()
         self.server_state.total_requests += 1
-        if not self.transport.is_closing():
+        if not (self.is_ended or self.transport.is_closing()):
             self.flow.resume_reading()
             if self.pipeline:
                 self._start_asgi_task(*self.pipeline.pop())
 
     def refuse(self, error: Exception) -> None:
-        """Answer with an error that is not about a request, and close the connection."""
+        """Answer with an error that is not about a request, and end the connection."""
+        if not self.has_ended():
+            self.answer_error(error)
+            self.end()
+
+    def answer_error(self, error: Exception) -> None:
+        """Write the last response of the connection, about no request in particular."""
         request_id = request_id_of(None)
         response = error_response(error, request_id)
         self.write(response, request_id, keep_alive=False)
@@ -255,8 +288,6 @@ class Connection(HttpToolsProtocol):
             self.transport.write(b"".join(head))
             for chunk in response.chunks:
                 self.transport.write(chunk)
-        if not keep_alive:
-            self.transport.close()
 
 
 def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -26,12 +26,39 @@ from service.observability.record import CLIENT_CLOSED
 from service.pipeline.application import AnyNegotiated
 from service.pipeline.operation import OperationRequest
 from service.pipeline.request import request_id_of
-from service.server.connection import Connection, LastTransport, header_lines
-from service.server.fast_request import BodyReceiver, FastRequest
+from service.server.connection import Connection, header_lines
+from service.server.fast_request import FastRequest
 from service.server.head_cache import CachedHead, cache_head
+from service.server.head_checks import check_head, origin_form
+from service.server.receivers import BodyReceiver
 
 # The rest of a body is received past the parser from here on: uvloop reads 256 KB at a time.
 BULK_BYTES: Final = 2**18
+# A body up to here is received to its end after an early answer, and the connection is kept: many
+# clients send head and body one after the other. The rest of a longer one is not waited for.
+KEPT_BYTES: Final = 65_536
+
+
+class CycleTransport:
+    """Transport of uvicorn's responses: nothing follows the last one, which can be read."""
+
+    def __init__(self, connection: Connection):
+        """Delegate to the transport of `connection`."""
+        self._connection = connection
+
+    def is_closing(self) -> bool:
+        """Return whether nothing more is sent."""
+        return self._connection.has_ended()
+
+    def write(self, data: bytes) -> None:
+        """Send a part of a response, unless the connection has ended."""
+        connection = self._connection
+        if not connection.is_ended:
+            connection.transport.write(data)
+
+    def close(self) -> None:
+        """Close the connection after its last response."""
+        self._connection.close()
 
 
 class FastPathProtocol(Connection):
@@ -105,8 +132,10 @@ class FastPathProtocol(Connection):
 
     def _refuse_unread(self, error: HttpParserError) -> None:
         """Answer what could not be read: an error of the client, or a fault in a callback."""
-        is_callback = isinstance(error, HttpParserCallbackError)
-        if is_callback and not isinstance(error.__context__, HttpParserError):
+        cause = error.__context__
+        if isinstance(cause, ServiceError):
+            self.refuse(cause)
+        elif isinstance(error, HttpParserCallbackError) and not isinstance(cause, HttpParserError):
             self.refuse(error)
         else:
             self.send_400_response("Invalid HTTP request received.")
@@ -115,26 +144,20 @@ class FastPathProtocol(Connection):
         """Receive the rest of a large body without the parser."""
 
         def go_on() -> None:
-            self._pass_data_to(self)
+            self.pass_data_to(self)
             self._renew_parser()
             self.on_message_complete()
 
         if len(missing) >= BULK_BYTES:
-            self._pass_data_to(BodyReceiver(self, missing, go_on))
-
-    def _pass_data_to(self, protocol: asyncio.BaseProtocol) -> None:
-        """Have another protocol receive data; a transport notices when it begins to read."""
-        self.transport.pause_reading()
-        self.transport.set_protocol(protocol)
-        self.transport.resume_reading()
+            self.pass_data_to(BodyReceiver(self, missing, go_on))
 
     def _renew_parser(self) -> None:
         self.parser = HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def drop_request(self) -> None:
         """Drop the request: its body would stay until Python collects cycles."""
-        super().connection_lost(exc)
+        super().drop_request()
         if self._last is not None:
             self._last.leave()
         self._receiving = self._last = self.cycle = None
@@ -162,14 +185,25 @@ class FastPathProtocol(Connection):
         self._receiving = None
         if self._offers_upgrade():
             return  # it comes again
+        check_head(self.parser.get_http_version(), self.headers)
+        if not self.url.startswith(b"/"):
+            self.url = origin_form(self.url)
         self._receiving = self._plain_post()
         if self._receiving is None:
             super().on_headers_complete()
-            if self.monitor.is_ending:
-                self.cycle.keep_alive = False
-                self.cycle.transport = LastTransport(self)
+            self._prepare_cycle()
         else:
             self.cycle = self._last = self._receiving
+
+    def _prepare_cycle(self) -> None:
+        """Have an answer be the last one if the body, of which much is missing, is not whole."""
+        cycle, headers = self.cycle, dict(self.headers)
+        cycle.transport = CycleTransport(self)
+        self.is_kept = cycle.keep_alive and not self.monitor.is_ending
+        # A client that waits for `100 Continue` may send the body after an error, or not.
+        is_near = b"transfer-encoding" not in headers and not self.expect_100_continue
+        length = int(headers.get(b"content-length", b"0"))
+        cycle.keep_alive = self.is_kept and is_near and length <= KEPT_BYTES
 
     def _plain_post(self) -> FastRequest | None:
         """Return the request of an operation that the fast path takes, or None."""
@@ -206,11 +240,11 @@ class FastPathProtocol(Connection):
     def on_message_complete(self) -> None:
         """Answer the whole request."""
         self.is_between = True
-        if self.is_last:
-            self.transport.close()
-        elif self._receiving is not None:
+        if self._receiving is not None:
             self.batch.add(self._receiving, self.loop)
         elif not self._offers_upgrade():
+            if not self.cycle.response_started:
+                self.cycle.keep_alive = self.is_kept
             super().on_message_complete()
 
     def start(self, work: Any) -> asyncio.Task[None]:
@@ -225,10 +259,12 @@ class FastPathProtocol(Connection):
     ) -> None:
         """Send and record the response to a POST, and be ready for the next request."""
         # A client that left, or has sent rubbish since, gets no answer.
-        has_left = self.transport.is_closing()
+        has_left = self.is_ended or self.transport.is_closing()
         if not has_left:
             self.write(response, request.request_id, keep_alive=keep_alive)
         status = CLIENT_CLOSED if has_left else response.status
         self.application.recorder.record_call(request, status)
         if not has_left:
+            if not keep_alive:
+                self.close()
             self.on_response_complete()

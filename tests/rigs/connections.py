@@ -26,12 +26,15 @@ class MemoryTransport(asyncio.Transport):
         self.written = bytearray()
         self.writes = 0
         self.closed = False
+        self.is_half_closed = False
         self.aborted = False
         self.paused = False
+        # How much of it the client does not take.
+        self.unsent = 0
 
     def write(self, data: Any) -> None:
         """Keep the data."""
-        assert not self.closed, "nothing may be written after the end"
+        assert not self.has_ended, "nothing may be written after the end"
         self.written += data
         self.writes += 1
 
@@ -49,6 +52,19 @@ class MemoryTransport(asyncio.Transport):
     def is_closing(self) -> bool:
         """Return whether the connection was closed."""
         return self.closed
+
+    def write_eof(self) -> None:
+        """Note that nothing more is sent."""
+        self.is_half_closed = True
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the client sees the end of the connection."""
+        return self.closed or self.is_half_closed
+
+    def get_write_buffer_size(self) -> int:
+        """Return the bytes that the client does not take."""
+        return self.unsent
 
     def feed(self, data: bytes) -> None:
         """Pass data of a client to the protocol in charge, as uvloop does."""

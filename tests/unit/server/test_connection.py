@@ -23,7 +23,7 @@ def code_of(transport: MemoryTransport) -> str:
     """Return the code of the one problem that was sent before the connection closed."""
     (answer,) = responses(transport.written)
     assert answer.headers["connection"] == "close"
-    assert transport.is_closing()
+    assert transport.has_ended
     code: str = answer.json()["code"]
     return code
 
@@ -83,7 +83,7 @@ async def test_a_late_head_does_not_overtake_a_response() -> None:
         assert not transport.is_closing(), "a call has a deadline of its own"
         protocol.data_received(post()[:40])
         protocol.check(later(HEAD_S))
-        assert transport.is_closing()
+        assert transport.has_ended
         assert not transport.written
 
 
@@ -121,7 +121,7 @@ async def test_a_close_that_waits_for_its_client_is_aborted() -> None:
     async with laboratory(**TIMES) as lab:
         protocol, transport = lab.connect()
         protocol.data_received(b"rubbish\r\n\r\n")
-        assert transport.is_closing()
+        assert transport.has_ended
         protocol.check(later(0))
         protocol.check(later(WRITE_S + 2))
         assert transport.aborted
@@ -134,7 +134,7 @@ async def test_a_head_that_is_too_large_is_refused(size: int) -> None:
         text = post(padding="x" * 5000)
         protocol, transport = lab.connect()
         for start in range(0, len(text), size):
-            if not transport.is_closing():
+            if not transport.has_ended:
                 protocol.data_received(text[start : start + size])
         (answer,) = responses(transport.written)
         assert (answer.status_code, code_of(transport)) == (431, "head-too-large")

@@ -10,7 +10,8 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service.api.app import create_app
 from service.server.fast_path import FastPathProtocol
-from service.server.fast_request import BodyReceiver, FastRequest, ResponseBatch
+from service.server.fast_request import FastRequest, ResponseBatch
+from service.server.receivers import BodyReceiver
 from service.settings import Settings
 from tests.rigs.apps import running
 from tests.rigs.connections import (

@@ -1,0 +1,60 @@
+"""Checks of a head that the parser leaves to its server: Host, codings, target (RFC 9112)."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from httptools import parse_url
+
+from service.errors import quote
+from service.http.errors import MalformedRequestError, UnsupportedTransferCodingError
+
+# A name, an IPv4 address or an IPv6 address in brackets, and a port (RFC 3986, section 3.2).
+HOST: Final = re.compile(rb"(\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+)(:[0-9]*)?")
+BEFORE_HOST: Final = ("0.9", "1.0")
+CHUNKED: Final = "chunked"
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+
+def check_head(version: str, headers: RawHeaders) -> None:
+    """Raise MalformedRequestError for an unclear host, and for a body without a clear end.
+
+    UnsupportedTransferCodingError for a body that is coded otherwise than in chunks. A proxy in
+    front of this server might take such a request for another one.
+    """
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(hosts) != 1:
+        if hosts or version not in BEFORE_HOST:
+            raise MalformedRequestError(f"the request has {len(hosts)} Host headers; send one")
+    elif not HOST.fullmatch(hosts[0].strip(b" \t")):
+        raise MalformedRequestError(
+            f"Host {_quoted(hosts[0])} is not a name or an address, with a port or without"
+        )
+    codings = [value for name, value in headers if name == b"transfer-encoding"]
+    if codings:
+        _check_codings(b",".join(codings))
+
+
+def _check_codings(given: bytes) -> None:
+    names = [name.strip().lower() for name in given.decode("latin-1").split(",")]
+    *others, last = [name for name in names if name] or [""]
+    if last != CHUNKED or CHUNKED in others:
+        raise MalformedRequestError(
+            f"Transfer-Encoding {_quoted(given)} does not end with its one {CHUNKED}, so that the "
+            "end of the body is unknown"
+        )
+    if others:
+        raise UnsupportedTransferCodingError(
+            f"Transfer-Encoding {_quoted(given)} is not read; {CHUNKED} alone is",
+            hint="compress by Content-Encoding instead",
+        )
+
+
+def _quoted(value: bytes) -> str:
+    return quote(value.decode("latin-1"))
+
+
+def origin_form(target: bytes) -> bytes:
+    """Return an absolute target without an empty path, which is `/`; others as they are."""
+    url = parse_url(target)
+    return target if url.path else b"/" + (b"?" + url.query if url.query else b"")
