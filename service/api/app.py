@@ -121,6 +121,7 @@ def create_app(
         version=version("tensor-service"),
         generate_unique_id_function=_operation_id,
         docs_url=None,
+        redirect_slashes=False,
         redoc_url=None,
         lifespan=lifespan,
         # Its log records would repeat the texts of exceptions; ours do not.

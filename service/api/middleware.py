@@ -70,6 +70,7 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = without_slash(scope)
         started_ns = perf_counter_ns()
         request_id = request_id_of(dict(scope["headers"]).get(b"x-request-id"))
         state = scope.setdefault("state", {})
@@ -121,6 +122,19 @@ class RequestMiddleware:
         self._recorder.record_request(
             RequestRecord(scope["method"], path, route, state["request_id"], status, elapsed_ns)
         )
+
+
+def without_slash(scope: Scope) -> Scope:
+    """Return the scope of the same path without a slash at its end.
+
+    So each route is served at both paths, with one name in metrics. A redirect would name a scheme
+    and a path that a proxy in front may have changed, and not every client repeats a POST. Relative
+    links of a page hold at one path only: `service.api.pages` redirects.
+    """
+    path: str = scope["path"]
+    if not path.endswith("/") or path.endswith("//") or path == scope.get("root_path", "") + "/":
+        return scope
+    return {**scope, "path": path[:-1]}
 
 
 class ResponseSender:

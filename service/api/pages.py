@@ -94,6 +94,9 @@ def docs_routes(package: str = "fastapi_swagger") -> list[Route]:
         return page(html.encode(), ".html", SWAGGER_POLICY)
 
     async def get_front(request: Request) -> Response:
+        if request.scope.get("raw_path", b"").endswith(b"/"):
+            # Its links are relative to the path without the slash, and so is this one.
+            return Response(status_code=308, headers={"Location": "../docs"})
         return front().answer(request, cache_control=FRESH)
 
     async def get_asset(request: Request) -> Response:

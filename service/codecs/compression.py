@@ -33,6 +33,10 @@ from service.registry import Op
 
 STEP_IN: Final = 65_536
 STEP_OUT: Final = 2**18
+# Members of gzip (RFC 1952, section 2.2) or frames of zstd (RFC 8878, section 3) in one body: empty
+# ones take time, and count for no other limit.
+MOST_STREAMS: Final = 10_000
+_Decompress = Callable[[Buffer], tuple[bytes, Buffer]]
 # The argument `wbits` of zlib: a window of 32 KB, and the kind of header.
 GZIP_WBITS: Final = 31
 ZLIB_WBITS: Final = 15  # the content coding deflate (RFC 9110, section 8.4.1.2)
@@ -60,22 +64,28 @@ def inflate(body: Body, coding: str, limit: int) -> bytearray:
     return inflated
 
 
-def zlib_pieces(data: memoryview, wbits: int, name: str) -> Iterator[bytes]:
-    """Iterate over the pieces of one zlib stream, which has to take up all of the data.
+def zlib_pieces(
+    data: memoryview, wbits: int, name: str, *, most_streams: int = 1
+) -> Iterator[bytes]:
+    """Iterate over the pieces of zlib streams, which have to take up all of the data.
 
     `wbits` is the window and the kind of header, `name` the beginning of errors.
     """
-    decompressor = zlib.decompressobj(wbits)
 
-    def decompress(rest: Buffer) -> tuple[bytes, Buffer]:
-        piece = decompressor.decompress(rest, STEP_OUT)
-        return piece, decompressor.unconsumed_tail
+    def start() -> tuple[_Decompressor, _Decompress]:
+        decompressor = zlib.decompressobj(wbits)
 
-    return _pieces(data, decompressor, decompress, name, zlib.error)
+        def decompress(rest: Buffer) -> tuple[bytes, Buffer]:
+            piece = decompressor.decompress(rest, STEP_OUT)
+            return piece, decompressor.unconsumed_tail
+
+        return decompressor, decompress
+
+    return _pieces(data, start, name, zlib.error, most_streams)
 
 
 def _gzip_pieces(data: memoryview) -> Iterator[bytes]:
-    return zlib_pieces(data, GZIP_WBITS, "the body is not gzip")
+    return zlib_pieces(data, GZIP_WBITS, "the body is not gzip", most_streams=MOST_STREAMS)
 
 
 def _deflate_pieces(data: memoryview) -> Iterator[bytes]:
@@ -85,12 +95,15 @@ def _deflate_pieces(data: memoryview) -> Iterator[bytes]:
 def _zstd_pieces(data: memoryview) -> Iterator[bytes]:
     from service.codecs.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
 
-    decompressor = ZstdDecompressor(options={DecompressionParameter.window_log_max: WINDOW_LOG})
+    def start() -> tuple[_Decompressor, _Decompress]:
+        decompressor = ZstdDecompressor(options={DecompressionParameter.window_log_max: WINDOW_LOG})
 
-    def decompress(rest: Buffer) -> tuple[bytes, Buffer]:
-        return decompressor.decompress(rest, STEP_OUT), b""
+        def decompress(rest: Buffer) -> tuple[bytes, Buffer]:
+            return decompressor.decompress(rest, STEP_OUT), b""
 
-    return _pieces(data, decompressor, decompress, "the body is not zstd", ZstdError)
+        return decompressor, decompress
+
+    return _pieces(data, start, "the body is not zstd", ZstdError, MOST_STREAMS)
 
 
 class _Decompressor(Protocol):
@@ -105,36 +118,42 @@ class _Decompressor(Protocol):
 
 def _pieces(
     data: memoryview,
-    decompressor: _Decompressor,
-    decompress: Callable[[Buffer], tuple[bytes, Buffer]],
+    start: Callable[[], tuple[_Decompressor, _Decompress]],
     name: str,
     error_type: type[Exception],
+    most_streams: int,
 ) -> Iterator[bytes]:
-    """Iterate over the pieces of a stream, which has to take up all of the data.
+    """Iterate over the pieces of one stream or several, which have to take up all of the data.
 
-    `decompress` returns a piece of at most STEP_OUT bytes, and the input that it has not used.
+    `start` begins a stream. Its second value returns a piece of at most STEP_OUT bytes, and the
+    input that it has not used.
     """
     position = 0
-    while position < len(data):
-        rest: Buffer = data[position : position + STEP_IN]
-        position += len(rest)
-        full = False
-        # A decompressor may hold back output after it has taken all input: a full piece is
-        # followed by another attempt.
-        while (len(rest) or full) and not decompressor.eof:
-            try:
-                piece, rest = decompress(rest)
-            except error_type as error:
-                raise MalformedBodyError(f"{name}: {error}") from None
-            yield piece
-            full = len(piece) == STEP_OUT
-        if decompressor.eof:
-            break
-    if not decompressor.eof:
-        raise MalformedBodyError(f"{name}: it ends after {len(data)} bytes, within its stream")
-    left = len(decompressor.unused_data) + len(data) - position
-    if left:
-        raise MalformedBodyError(f"{name}: {left} bytes are left after the end of its stream")
+    for _ in range(most_streams):
+        decompressor, decompress = start()
+        while position < len(data) and not decompressor.eof:
+            rest: Buffer = data[position : position + STEP_IN]
+            position += len(rest)
+            full = False
+            # A decompressor may hold back output after it has taken all input: a full piece is
+            # followed by another attempt.
+            while (len(rest) or full) and not decompressor.eof:
+                try:
+                    piece, rest = decompress(rest)
+                except error_type as error:
+                    raise MalformedBodyError(f"{name}: {error}") from None
+                yield piece
+                full = len(piece) == STEP_OUT
+        if not decompressor.eof:
+            raise MalformedBodyError(f"{name}: it ends after {len(data)} bytes, within its stream")
+        position -= len(decompressor.unused_data)
+        if position == len(data):
+            return
+    left, end = (
+        len(data) - position,
+        "its stream" if most_streams == 1 else f"{most_streams} streams",
+    )
+    raise MalformedBodyError(f"{name}: {left} bytes are left after the end of {end}")
 
 
 CODINGS: Final[Mapping[str, Callable[[memoryview], Iterator[bytes]]]] = {

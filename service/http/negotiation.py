@@ -1,6 +1,7 @@
 """Content negotiation: query strings, formats of body and answer, content codings.
 
-Lists with quality values are those of RFC 9110, section 12.4.2.
+Lists with quality values are those of RFC 9110, section 12.4.2, and what clients make of them: a
+quality that cannot be read is 1, and one out of range the nearest end of the range.
 """
 
 import re
@@ -31,11 +32,14 @@ FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 IDENTITY: Final = "identity"
 # The media types whose answers are compressed.
 COMPRESSIBLE: Final = re.compile(rb"text/(?!event-stream)|application/([a-z.-]+\+)?json")
-QUALITY: Final = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
+QUALITY: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
+# A parameter may hold a comma or a semicolon within quotes.
+QUOTED: Final = re.compile(r'"[^"]*"')
 # The headers that formats are negotiated by.
 FORMAT_HEADERS: Final = (b"content-type", b"content-encoding", b"accept", b"accept-encoding")
 Formats = tuple[Reader, tuple[Writer, ...]]
 Ranges = Sequence[tuple[str, float]]
+EVERYTHING: Final[Ranges] = (("*/*", 1.0),)
 
 
 def query_fields(query: bytes) -> Mapping[str, str]:
@@ -110,8 +114,8 @@ def accepted(headers: Mapping[str, str], served: tuple[str, ...]) -> list[str]:
 
     NotAcceptableError lists what is served.
     """
-    accept = headers.get("accept", "*/*")
-    wanted = ranges(accept)
+    accept = headers.get("accept", "")
+    wanted = ranges(accept) or EVERYTHING
     qualities = {name: _quality(name, wanted) for name in served}
     found = sorted((name for name in served if qualities[name] > 0), key=lambda n: -qualities[n])
     if not found:
@@ -124,7 +128,8 @@ def accepted(headers: Mapping[str, str], served: tuple[str, ...]) -> list[str]:
 
 def _quality(media_type: str, wanted: Ranges) -> float:
     family = media_type.partition("/")[0]
-    return quality(wanted, media_type, f"{family}/*", "*/*")
+    # Java's URLConnection writes `*` for `*/*`.
+    return quality(wanted, media_type, f"{family}/*", "*/*", "*")
 
 
 def coded_reader(reader: Reader, coding: str | None) -> Reader:
@@ -161,16 +166,17 @@ def choose_coding(accept_encoding: str) -> str:
 
 
 def ranges(header: str) -> Ranges:
-    """Return each name of a list and its quality; a malformed quality is 0."""
+    """Return each name of a list and its quality, which is 1 unless it is stated."""
     found = []
-    for item in header.lower().split(","):
+    for item in QUOTED.sub("", header.lower()).split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
         value = 1.0
         for parameter in parameters:
             key, _, text = parameter.partition("=")
             if key.strip() == "q":
                 value = _number(text.strip())
-        found.append((name, value))
+        if name:
+            found.append((name, value))
     return found
 
 
@@ -184,4 +190,4 @@ def quality(found: Ranges, *names: str) -> float:
 
 
 def _number(text: str) -> float:
-    return float(text) if QUALITY.fullmatch(text) else 0.0
+    return min(1.0, max(0.0, float(text))) if QUALITY.fullmatch(text) else 1.0

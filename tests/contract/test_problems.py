@@ -587,7 +587,7 @@ TABLE = [
     sent("nothing wanted", {"Accept": "*/*;q=0"}, 406, "not-acceptable", hint=JSON),
     sent("all but JSON wanted", {"Accept": "application/json;q=0, text/*"}, 406, "not-acceptable"),
     sent("a long Accept", {"Accept": "x/y," * 2000}, 406, "not-acceptable"),
-    sent("a quality of words", {"Accept": "application/json;q=high"}, 406, "not-acceptable"),
+    sent("a quality below 0", {"Accept": "application/json;q=-1"}, 406, "not-acceptable"),
     # Methods and paths
     *(
         Hostile(

@@ -164,6 +164,27 @@ def test_a_request_that_comes_too_slowly(deployment: Deployment, start: bytes) -
         assert monotonic() - started < 5
 
 
+def test_a_prefix_that_the_proxy_takes_off(
+    deployment: Deployment, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Paths with a slash at the end keep it, as all relative addresses do, without a redirect."""
+    port = free_port()
+    prefixed = {"location / {\n            proxy_pass http://service;": "location /tensors/ {\n"
+                "            proxy_pass http://service/;"}  # fmt: skip
+    ports = [instance.port for instance in deployment.instances]
+    configuration = tmp_path_factory.mktemp("prefix") / "nginx.conf"
+    configuration.write_text(configured(port, ports, prefixed), encoding="utf-8")
+    url = f"http://127.0.0.1:{port}/tensors"
+    with nginx(configuration) as process, httpx.Client(timeout=20) as client:
+        until_ready(f"{url}/health/live", process)
+        answer = client.post(f"{url}/matmul/", json=MATMUL)
+        assert answer.json()["result"]["data"] == PRODUCT
+        assert client.get(f"{url}/health/live/").status_code == 200
+        page = client.get(f"{url}/docs/", follow_redirects=True)
+        assert (page.status_code, str(page.url)) == (200, f"{url}/docs")
+        assert client.get(str(page.url.join("docs/assets/docs.css"))).status_code == 200
+
+
 def test_keep_alive(deployment: Deployment) -> None:
     """A hundred requests take one connection to the proxy, and few to the instances."""
     with httpx.Client(base_url=deployment.url) as client:

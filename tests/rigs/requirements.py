@@ -7,6 +7,7 @@ must not be missing, separated by commas: without one of them, the tests fail.
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Final
 
@@ -14,7 +15,15 @@ import pytest
 
 from tests.rigs.paths import NPM
 
+
+def is_program(name: str) -> bool:
+    """Return whether this host has a program."""
+    return shutil.which(name) is not None
+
+
+PROGRAMS: Final = ("curl", "java", "node", "wget")
 PRESENT: Final[dict[str, Callable[[], bool]]] = {
+    **{name: partial(is_program, name) for name in PROGRAMS},
     "axe-core": (NPM.parent / "axe-core").exists,
     "dask": lambda: bool(find_spec("dask") and find_spec("distributed")),
     "nginx": lambda: shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is not None,

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from service.codecs import READERS, WRITERS, DecodeContext, InflatingReader, PackingWriter
 from service.codecs.compression import (
     CODINGS,
+    MOST_STREAMS,
     PACKERS,
     SHORTEST_BYTES,
     STEP_IN,
@@ -93,9 +94,9 @@ def test_a_bomb_costs_no_more_than_the_limit(coding: str) -> None:
         (lambda body: b"", "within its stream"),
         (lambda body: body[:-1], "within its stream"),
         (lambda body: body[: len(body) // 2], "within its stream"),
-        (lambda body: body + b"\0", "1 bytes are left"),
-        (lambda body: body + body, "are left"),
-        (lambda body: body + b"\0" * STEP_IN * 3, "bytes are left"),
+        (lambda body: body + b"\0", ""),
+        (lambda body: body + body[:-1], "stream"),
+        (lambda body: body + b"\0" * STEP_IN * 3, "is not"),
         (lambda body: b"x" + body, "is not"),
         (lambda body: b"{}", "is not"),
         (lambda body: bytes(40), "is not"),
@@ -110,6 +111,39 @@ def test_a_malformed_stream_is_refused(
     with pytest.raises(MalformedBodyError) as caught:
         inflate(change(PACK[coding](NOISE)), coding, 2**30)
     assert why in caught.value.detail
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+@pytest.mark.parametrize("count", [2, 1000])
+def test_several_streams_are_one_body(coding: str, count: int) -> None:
+    """Members of gzip and frames of zstd, empty ones too, whatever their sizes."""
+    parts = [b"", b"a", b"\0" * 2 * STEP_OUT, NOISE][:: -1 if count == 2 else 1] * (count // 2)
+    parts = parts[:count]
+    body = b"".join(map(PACK[coding], parts))
+    assert inflate(body, coding, 2**30) == b"".join(parts)
+    with pytest.raises(BodyTooLargeError):
+        inflate(body, coding, sum(map(len, parts)) - 1)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_too_many_streams_are_refused(coding: str) -> None:
+    """Empty ones would take time without end."""
+    empty = PACK[coding](b"")
+    assert inflate(empty * MOST_STREAMS, coding, 10) == b""
+    with pytest.raises(MalformedBodyError, match=f"{len(empty)} bytes are left after the end of"):
+        inflate(empty * (MOST_STREAMS + 1), coding, 10)
+
+
+def test_deflate_is_one_stream() -> None:
+    """Its format (RFC 1950) has no members."""
+    with pytest.raises(MalformedBodyError, match="bytes are left after the end of its stream"):
+        inflate(zlib.compress(NOISE) * 2, "deflate", 2**30)
+
+
+def test_a_frame_to_be_skipped_is_skipped() -> None:
+    """A frame of zstd with metadata (RFC 8878, section 3.1.2) has no content."""
+    frame = (0x184D2A50).to_bytes(4, "little") + (4).to_bytes(4, "little") + b"meta"
+    assert inflate(frame + PACK["zstd"](NOISE) + frame, "zstd", 2**30) == NOISE
 
 
 def test_the_checksum_is_verified() -> None:
