@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from time import sleep
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from service.http.auth import key_hash
+from tests.rigs.raw_http import parse_responses, received
 from tests.rigs.servers import serving
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +52,39 @@ def test_a_server_answers_what_is_no_http(base_url: str) -> None:
         rubbish.sendall(b"\x16\x03\x01rubbish\r\n\r\n")
         assert rubbish.recv(100).startswith(b"HTTP/1.1 400")
     assert httpx.get(f"{base_url}/health/live").status_code == 200
+
+
+STATED, CHUNKED = f"Content-Length: {2**40}", "Transfer-Encoding: chunked"
+
+
+@pytest.mark.parametrize(
+    ("path", "lines", "status"),
+    [
+        ("/matmul", ("Host: here", STATED), 413),
+        ("/matmul", ("Host: here", CHUNKED), 413),
+        ("/matmul/plan", ("Host: here", CHUNKED), 413),
+        ("/nothing", ("Host: here", CHUNKED), 404),
+        ("/matmul", (STATED,), 400),
+        ("/matmul", ("Host: here", "Host: here", CHUNKED), 400),
+        ("/matmul", ("Host:", CHUNKED), 400),
+        ("/matmul", ("Host: here", "Transfer-Encoding: gzip, chunked"), 501),
+    ],
+)
+def test_nothing_goes_on_after_a_refusal(
+    base_url: str, path: str, lines: tuple[str, ...], status: int
+) -> None:
+    """The answer can be read, though its client goes on sending, and the connection ends soon."""
+    host, port = base_url.removeprefix("http://").split(":")
+    chunk = b"10000\r\n" + b" " * 65_536 + b"\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall("\r\n".join([f"POST {path} HTTP/1.1", *lines, "", ""]).encode())
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 400 * 2**20:  # three times what a body may have
+                sent += client.send(chunk[sent % len(chunk) :])
+        (answer,) = parse_responses(received(client))
+    assert sent < 200 * 2**20
+    assert (answer.status, answer.headers["connection"]) == (status, "close")
 
 
 def test_a_client_that_leaves_does_no_harm(base_url: str) -> None:
