@@ -23,7 +23,7 @@ def zstd(data: bytes) -> bytes:
 
 GZIP: Final = gzip.compress(GOOD)
 GZIPS: Final[tuple[bytes, ...]] = (
-    b"", b"\x1f", b"\x1f\x8b", GZIP[:10], GZIP[:-1], GZIP[:-8], GZIP + b"\x00", GZIP + GZIP,
+    b"", b"\x1f", b"\x1f\x8b", GZIP[:10], GZIP[:-1], GZIP[:-8], GZIP + b"\x00", GZIP + GZIP[:-1],
     GZIP[:-8] + b"\x00" * 8, GZIP[:-4] + b"\xff" * 4, GOOD, zlib.compress(GOOD), zstd(GOOD),
     b"\x00" * 100, GZIP[:3] + b"\xff" + GZIP[4:], GZIP[:2] + b"\x07" + GZIP[3:],
 )  # fmt: skip
@@ -37,7 +37,7 @@ SKIPPED: Final = b"\x50\x2a\x4d\x18\x00\x00\x00\x00"
 ZSTD: Final = zstd(GOOD)
 # Its descriptor asks for a window of 2^41 bytes, and the last one for a dictionary.
 ZSTDS: Final[tuple[bytes, ...]] = (
-    b"", ZSTD[:4], ZSTD[:-1], ZSTD[1:], ZSTD + b"\x00", ZSTD + ZSTD, GZIP, GOOD, b"\x00" * 100,
+    b"", ZSTD[:4], ZSTD[:-1], ZSTD[1:], ZSTD + b"\x00", ZSTD + ZSTD[:-1], GZIP, GOOD, b"\x00" * 100,
     ZSTD[:4] + b"\x00\xf8" + ZSTD[6:], ZSTD[:4] + b"\x03\xff\xff\xff\xff\xff",
     b"\x50\x2a\x4d\x18\xff\xff\xff\xff", ZSTD[:4] + b"\xff" * 50,
 )  # fmt: skip
@@ -77,9 +77,19 @@ TOO_LARGE: Final = "body-too-large"
 PACKED_RECORDS: Final[tuple[Hostile, ...]] = (
     *posts("gzip", "/norm", {"malformed-body": GZIPS}, 400, content_encoding="gzip"),
     *posts(
-        "gzip", "/norm", {"malformed-json": (gzip.compress(b""),)}, 400, content_encoding="gzip"
+        "gzip",
+        "/norm",
+        {"malformed-json": (gzip.compress(b""), GZIP + GZIP)},
+        400,
+        content_encoding="gzip",
     ),
-    *posts("zstd", "/norm", {"malformed-json": (SKIPPED, zstd(b""))}, 400, content_encoding="zstd"),
+    *posts(
+        "zstd",
+        "/norm",
+        {"malformed-json": (SKIPPED, zstd(b""), ZSTD + ZSTD)},
+        400,
+        content_encoding="zstd",
+    ),
     *posts("deflate", "/norm", {"malformed-body": DEFLATES}, 400, content_encoding="deflate"),
     *posts("zstd", "/norm", {"malformed-body": ZSTDS}, 400, content_encoding="zstd"),
     *posts("bombs", "/norm", {TOO_LARGE: (_bomb(), _many())}, 413, kind=NPZ),

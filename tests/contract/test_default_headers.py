@@ -80,7 +80,7 @@ async def test_what_cannot_be_read_admits_json(client: AsyncClient, accept: str)
     ("accept", "kind"),
     [
         ("application/json;q=.2, application/octet-stream;q=.3", "application/octet-stream"),
-        ("application/json;q=9, application/octet-stream;q=0.9", "application/json"),
+        ("application/octet-stream;q=9, application/json;q=1", "application/json"),
         ("application/json;q=-1, application/octet-stream;q=0.1", "application/octet-stream"),
         ("application/json;q=0.9, application/octet-stream;q=?", "application/octet-stream"),
         ("*;q=0.9, application/json;q=0.1", "application/x-safetensors"),
@@ -107,7 +107,11 @@ async def test_a_slash_at_the_end_of_a_path(client: AsyncClient) -> None:
             {"name": name, "shape": [1], "datatype": "FP32", "data": [2]} for name in ("a", "b")
         ]
     }
-    posts = {"/matmul": MATMUL, "/matmul/plan": MATMUL, "/matmul/compare": MATMUL}
+    posts: dict[str, object] = {
+        "/matmul": MATMUL,
+        "/matmul/plan": MATMUL,
+        "/matmul/compare": MATMUL,
+    }
     posts |= {"/v2/models/matmul/infer": infer, "/v2/models/matmul/versions/torch/infer": infer}
     for path, body in posts.items():
         response = await client.post(path + "/", json=body)
