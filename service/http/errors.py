@@ -15,7 +15,7 @@ class NotFoundError(TransportError):
 
 
 class MethodNotAllowedError(TransportError):
-    """The path exists and does not take this method; `Allow` lists those that it takes."""
+    """The path exists and does not take this method; `Allow` lists those it takes."""
 
     code = "method-not-allowed"
     title = "The method is not allowed here"
@@ -30,7 +30,7 @@ class NotAcceptableError(TransportError):
 
 
 class UnsupportedMediaTypeError(TransportError):
-    """The service does not read bodies of this `Content-Type` or `Content-Encoding`."""
+    """Bodies of this `Content-Type` or `Content-Encoding` are not read."""
 
     code = "unsupported-media-type"
     title = "Unsupported media type"
@@ -48,7 +48,7 @@ class MalformedRequestError(ServiceError):
 
 
 class UnsupportedTransferCodingError(ServiceError):
-    """Bodies in chunks are read, and no other `Transfer-Encoding`; the connection was closed."""
+    """Of `Transfer-Encoding`, `chunked` alone is read."""
 
     code = "unsupported-transfer-coding"
     title = "Unsupported transfer coding"
