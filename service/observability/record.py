@@ -96,16 +96,23 @@ class Recorder:
 
 
 def call_fields(call: OperationCall) -> dict[str, str | float]:
-    """Return the fields of a call in logs and spans: names, and milliseconds of each phase."""
+    """Return the fields of a call in logs and spans: names, and milliseconds of each phase.
+
+    The total of a call that failed is the time until now: it may have been given up in a phase
+    whose end is not marked, such as that of a late call.
+    """
     watch: Stopwatch | None = getattr(call, "watch", None)
     phases = NO_PHASES if watch is None else watch.sum_up()
+    total_ns = sum(phases)
+    if watch is not None and not any(watch.phases):
+        total_ns = perf_counter_ns() - watch.marks[0][1]
     return {
         "request_id": call.request_id,
         "op": call.op_name,
         "strategy": call.strategy,
         "executor": call.executor if call.strategy else "",
         **{f"{phase}_ms": ns / 1e6 for phase, ns in zip(PHASES, phases, strict=True)},
-        "total_ms": sum(phases) / 1e6,
+        "total_ms": total_ns / 1e6,
     }
 
 

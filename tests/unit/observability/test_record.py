@@ -7,7 +7,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.observability.counters import Counters
 from service.server.fast_path import FastPathProtocol
-from tests.rigs.connections import post
+from tests.rigs.connections import PADDING, post
 from tests.rigs.laboratory import WAITING, Lab, laboratory, square
 
 KINDS = pytest.mark.parametrize("kind", [FastPathProtocol, HttpToolsProtocol], ids=["fast", "asgi"])
@@ -50,6 +50,19 @@ async def test_calls_are_counted_and_logged(kind: Kind, caplog: pytest.LogCaptur
         assert [each.levelname for each in lines] == ["INFO", "INFO", "WARNING", "INFO"]
         assert lines[0].fields["request_id"] == "r-1"  # type: ignore[attr-defined]  # as logs has it
         assert lines[0].fields["strategy"] == "torch"  # type: ignore[attr-defined]  # as logs has it
+
+
+async def test_a_late_call_is_logged_with_its_wait(caplog: pytest.LogCaptureFixture) -> None:
+    """The total is the time until the refusal, though no phase has ended meanwhile."""
+    late = square("wait", deadline_ms=300) + PADDING
+    async with laboratory() as lab:
+        with caplog.at_level(logging.INFO, "service.requests"):
+            _, responses = await lab.exchange(post(late))
+        lab.gate.open.set()
+    assert [each.status_code for each in responses] == [504]
+    (line,) = (each for each in caplog.records if each.name == "service.requests")
+    fields = line.fields  # type: ignore[attr-defined]  # as logs has it
+    assert 300 <= fields["total_ms"] < 10_000
 
 
 async def test_a_client_that_left_is_counted() -> None:
