@@ -1,7 +1,7 @@
 """Execution of planned calls: upload, compute, synchronise, download, each phase timed."""
 
 import gc
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter_ns
 from typing import Any, Final
@@ -11,9 +11,11 @@ import torch
 from service.core.call import Call, Outcome, Spec, Stored, StoreTarget, Tensor
 from service.core.dask_cluster import Cluster
 from service.core.devices import Device, check_here, synchronize
-from service.core.dtypes import IN_NUMPY, describe
+from service.core.dtypes import DTYPES, IN_NUMPY, describe
 from service.core.timing import COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
 from service.errors import DeviceFailedError, OutOfMemoryError, UnsupportedDtypeError
+from service.planning.calibration import Clock, calibrate
+from service.planning.cost_model import Row
 from service.planning.planner import CallSpec, Plan, Planner
 from service.registry import Op, Registry, Strategy
 
@@ -35,35 +37,58 @@ WarmKey = tuple[Strategy[Any], str, torch.dtype]
 class Engine:
     """The registry, joined to the devices and limits of this host.
 
-    `scratch` gives a file for a cluster's result of which only a summary is wanted.
+    `scratch` gives a file for a cluster's result of which only a summary is wanted. `clock` returns
+    nanoseconds, and times the strategies that are measured.
     """
 
     registry: Registry
     planner: Planner
     scratch: StoreTarget | None = None
+    clock: Clock = perf_counter_ns
     _warm: set[WarmKey] = field(default_factory=set)
     _plans: dict[Hashable, Plan] = field(default_factory=dict)
-    _measured: set[tuple[str, torch.dtype]] = field(default_factory=set)
 
     def warm_up(self) -> None:
-        """Measure every operation in float32."""
-        for op in self.registry.values():
-            self.measure(op, torch.float32)
+        """Measure in float32 what is computed here and is not measured yet: about a second."""
+        for op, dtype, device in self.unmeasured():
+            if dtype == torch.float32 and not device.has_process:
+                self.measure(op, dtype, device)
 
-    def measure(self, op: Op[Any], dtype: torch.dtype) -> None:
-        """Measure every strategy on every device that runs it here with `dtype`: up to 0.3 s."""
+    def measure(self, op: Op[Any], dtype: torch.dtype, device: Device) -> None:
+        """Measure strategies with `dtype` on a device that are not measured yet: up to 2 s."""
+        measured = self.planner.cost_model.measured()
         for strategy in op.strategies.values():
-            for device in self.planner.devices.members:
-                if dtype in strategy.dtypes_on(device.kind) and not device.has_process:
-                    self.planner.cost_model.rate(op, strategy, device, dtype)
-        self._measured.add((op.name, dtype))
+            is_new = (op.name, strategy.name, device.name, dtype) not in measured
+            if is_new and dtype in strategy.dtypes_on(device.kind):
+                curves = calibrate(op, strategy, device, dtype, self.clock)
+                for kind, curve in curves.items():
+                    key = (op.name, strategy.name, device.name, dtype, kind)
+                    self.planner.cost_model.add(key, curve)
+        self._plans.clear()
 
-    def measure_device(self, device: Device) -> None:
-        """Measure every strategy and dtype of a device."""
-        for op in self.registry.values():
-            for strategy in op.strategies.values():
-                for dtype in strategy.dtypes_on(device.kind):
-                    self.planner.cost_model.rate(op, strategy, device, dtype)
+    def unmeasured(self) -> list[tuple[Op[Any], torch.dtype, Device]]:
+        """Return operations, dtypes and devices with strategies that are not measured yet.
+
+        Those of clusters follow from what is measured here.
+        """
+        measured = self.planner.cost_model.measured()
+        return [
+            (op, dtype.torch, device)
+            for device in self.planner.devices.members
+            if device.cluster is None
+            for dtype in DTYPES.values()
+            for op in self.registry.values()
+            if any(
+                (op.name, strategy.name, device.name, dtype.torch) not in measured
+                for strategy in op.strategies.values()
+                if dtype.torch in strategy.dtypes_on(device.kind)
+            )
+        ]
+
+    def learn(self, rows: Iterable[Row]) -> None:
+        """Take over what another process on this host has measured."""
+        self.planner.cost_model.update(rows)
+        self._plans.clear()
 
     def check_devices(self) -> None:
         """Compute a product of 2 x 2 on each device that this process computes on.
@@ -88,33 +113,17 @@ class Engine:
     def prepare(self, call: Call) -> Plan | None:
         """Return the plan of `call` if that takes less than a millisecond, else None.
 
-        None leaves the call to `plan`, on a thread: strategies have to be measured first, or an
-        order of contraction has to be searched.
+        None leaves the call to `plan`, on a thread: an order of contraction has to be searched.
         """
         key = self._key(call)
         plan = self._plans.get(key)
-        if plan is None and self.plans_at_once(call.op, call.operands):
+        if plan is None and plans_at_once(call.operands):
             return self._new_plan(call, key)
         return plan
 
     def plan(self, call: Call) -> Plan:
-        """Return the plan of `call`, or raise the error that says why it is not admitted.
-
-        The strategies are measured first, if they have not been with this dtype: up to 0.3 s.
-        """
-        key = self._key(call)  # first: a device may be lost in the meantime
-        self.measure_once(self.registry[call.op], call.operands)
-        return self._new_plan(call, key)
-
-    def measure_once(self, op: Op[Any], specs: Sequence[Spec | Tensor]) -> None:
-        """Measure every strategy with the dtype of `specs`, unless that has been done."""
-        dtype = specs[0].dtype
-        if (op.name, dtype) not in self._measured:
-            self.measure(op, dtype)
-
-    def plans_at_once(self, op: str, specs: Sequence[Spec | Tensor]) -> bool:
-        """Return whether a plan takes less than a millisecond."""
-        return len(specs) <= MAX_OPERANDS_AT_ONCE and (op, specs[0].dtype) in self._measured
+        """Return the plan of `call`, or raise the error that says why it is not admitted."""
+        return self._new_plan(call, self._key(call))
 
     def admitted_plan(self, call: Call, estimated_ns: int) -> Plan:
         """Return the plan of a call that another process has admitted, with its estimate."""
@@ -238,6 +247,11 @@ def _with_explanation(plan: Plan) -> Plan:
     """Return the plan with the explanation that each answer repeats."""
     explanation = plan.inferred.explanation
     return plan if explanation is None else replace(plan, explanation=explanation)
+
+
+def plans_at_once(specs: Sequence[Spec | Tensor]) -> bool:
+    """Return whether a plan takes less than a millisecond."""
+    return len(specs) <= MAX_OPERANDS_AT_ONCE
 
 
 def read(operands: Sequence[Tensor]) -> list[Tensor]:

@@ -63,14 +63,20 @@ M = TypeVar("M", bound=Inferred)
 class Work:
     """The work of a strategy for one call, from which its time is estimated.
 
-    `steps` counts steps of the Python interpreter, each at least one call into native code; `flops`
-    counts the multiply-adds in native code; `peak_elements` is the size of the largest
-    intermediate.
+    steps           steps of the Python interpreter, each at least one call into native code
+    flops           multiply-adds in native code
+    peak_elements   elements of the largest intermediate
+    calls           calls of the strategy's function, one for each pair of matrices in a batch
+    repeats         parts of equal size of each step, such as the matrices of a batch
+    kind            of the work: times of one kind follow from the counts above
     """
 
     steps: int
     flops: int
     peak_elements: int = 0
+    calls: int = 1
+    repeats: int = 1
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

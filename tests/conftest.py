@@ -9,6 +9,8 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 
 from service.api.app import create_app
+from service.bootstrap import make_core
+from service.core.dtypes import DTYPES
 from service.executors import ForkServer
 from service.operations import REGISTRY
 from service.planning.cost_model import CostModel
@@ -25,8 +27,15 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def cost_model() -> CostModel:
-    """The costs of each strategy on this host, measured once for all apps."""
-    return CostModel()
+    """The costs of each strategy on this host, measured once for all apps.
+
+    Those of float32 stand for all dtypes, so that no app measures in the background.
+    """
+    model = CostModel()
+    make_core(Settings(), cost_model=model, gpus=()).engine.warm_up()
+    for row in model.to_rows():
+        model.update((*row[:3], name, *row[4:]) for name in DTYPES)
+    return model
 
 
 @pytest.fixture(scope="session")

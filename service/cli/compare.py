@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from service.bootstrap import make_core
 from service.cli.arguments import SHAPES, find_op, op_parser
 from service.cli.output import add_output_options, parse_output_options, progress_bar
-from service.cli.request import DEADLINE, DTYPE, SEED, call_title, parse_shapes, random_call
+from service.cli.request import (
+    DEADLINE,
+    DTYPE,
+    SEED,
+    call_title,
+    measure_costs,
+    parse_shapes,
+    random_call,
+)
 from service.cli.sweep import LIMIT, race_sizes
 from service.cli.tables import race_table
 from service.compare import PARAMS, CompareOptions, Race, Report, prepare_race
@@ -38,6 +46,7 @@ def compare(arguments: Sequence[str]) -> None:
         raise MissingFieldError(f"compare {op.name} needs --shapes or --sweep", hint=SHAPES)
     core = make_core(from_environment())
     call = random_call(core, op, parse_shapes(options.shapes), options, PARAMS)
+    measure_costs(core, op, call)
     race_options = CompareOptions.of(call.options)
     report = run_with_progress(prepare_race(core.engine, call, race_options))
     title = call_title(op, call)

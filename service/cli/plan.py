@@ -11,6 +11,7 @@ from service.cli.request import (
     DTYPE,
     STRATEGY,
     call_title,
+    measure_costs,
     parse_shapes,
     shape_call,
 )
@@ -30,6 +31,7 @@ def plan(arguments: Sequence[str]) -> None:
         raise MissingFieldError(f"plan {op.name} needs --shapes", hint=SHAPES)
     core = make_core(from_environment())
     call = shape_call(core, op, parse_shapes(options.shapes), options)
+    measure_costs(core, op, call)
     request = core.engine.call_spec(call)
     found = core.engine.planner.explain(request)
     if options.json:

@@ -74,6 +74,13 @@ def shape_call(
     return build_call(op, fields, shape_operands(op, shapes), context)
 
 
+def measure_costs(core: Core, op: Op[Any], call: Call) -> None:
+    """Measure the strategies of an operation with the dtype of a call: about a second."""
+    for device in core.engine.planner.devices.members:
+        if device.cluster is None:
+            core.engine.measure(op, call.specs[0].dtype, device)
+
+
 def call_title(op: Op[Any], call: Call, shapes: Sequence[str] = ()) -> str:
     """Return a line with the operation, its parameters, the shapes and the dtype.
 

@@ -11,7 +11,7 @@ import orjson
 from service.bootstrap import Core, make_core
 from service.cli.arguments import request_fields
 from service.cli.output import OutputOptions, progress_bar
-from service.cli.request import SIZE_NAME, call_title, parse_shapes, random_call
+from service.cli.request import SIZE_NAME, call_title, measure_costs, parse_shapes, random_call
 from service.cli.tables import sweep_table
 from service.compare import PARAMS, Row
 from service.compare.sweep import Sweep, sizes_between, sweep
@@ -58,7 +58,9 @@ def race_sizes(op: Op[Any], options: argparse.Namespace, output: OutputOptions) 
     def call_at(size: int) -> Call:
         return random_call(core, op, parse_shapes(shapes, size), options, PARAMS)
 
-    title = call_title(op, call_at(sizes[0]), shapes)
+    first = call_at(sizes[0])
+    measure_costs(core, op, first)
+    title = call_title(op, first, shapes)
     found = _run_with_progress(core, sizes, call_at, limit_ns)
     output.show(
         title,

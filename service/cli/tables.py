@@ -173,6 +173,8 @@ def _estimates(estimates: Sequence[Estimate]) -> Table:
     table.add_column("accepted")
     for each in estimates:
         time = NO_VALUE if each.estimated_ns is None else time_text(each.estimated_ns)
+        if each.plan is not None and not each.plan.is_measured:
+            time += " (prior)"
         accepted = "yes" if each.reason is None else f"NO: {each.reason}"
         style = "" if each.reason is None else GREY
         table.add_row(each.strategy, each.device, time, Text(accepted), style=style)

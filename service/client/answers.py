@@ -6,7 +6,7 @@ and compare.md explain the fields.
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, NotRequired, TypedDict, TypeVar
+from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 
 Result = TypeVar("Result")
 Rows = TypeVar("Rows")
@@ -114,6 +114,7 @@ class PlannedStrategy(TypedDict):
     available: bool
     accepted: bool
     estimated_ms: float | None
+    basis: Literal["measured", "prior"] | None
     reason: str | None
 
 

@@ -50,6 +50,7 @@ class ProcessPool:
         self._free = asyncio.Semaphore(slots)
         self._idle: list[WorkerHandle] = []
         self._busy: set[WorkerHandle] = set()
+        self._outdated: set[WorkerHandle] = set()
         self._stopping: set[asyncio.Task[None]] = set()
         self._closed = False
         self.exits = 0
@@ -115,6 +116,9 @@ class ProcessPool:
         self._busy.add(worker)
         hold(body)
         try:
+            if worker in self._outdated:
+                self._outdated.discard(worker)
+                await worker.stop()
             response = await self._run_on(worker, head, body, channel)
         except BaseException:
             # The process is stopped by a task, so that the error does not wait for its exit. The
@@ -160,6 +164,17 @@ class ProcessPool:
         self._idle.append(worker)
         self._free.release()
         self._admission.leave(reservation)
+
+    async def renew_workers(self) -> None:
+        """End the workers, whose configuration is outdated: busy ones before their next request."""
+        self._outdated.update(self._busy)
+        for _ in range(len(self._idle)):
+            async with self._free:  # so that the worker which is taken here stays idle
+                worker = self._idle.pop(0)
+                try:
+                    await worker.stop()
+                finally:
+                    self._idle.append(worker)
 
     def trim_memory(self) -> None:
         """Return buffers of idle workers to the system; they may be large after large calls."""

@@ -233,6 +233,10 @@ class PlannedStrategy(BaseModel):
     available: bool = Field(description="Whether it takes the call.")
     accepted: bool
     estimated_ms: float | None
+    basis: Literal["measured", "prior"] | None = Field(
+        description="Whether the estimate follows from measurements of this dtype on this host, "
+        "or still from those of float32."
+    )
     reason: str | None
 
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from service.compare import Report, Row
 from service.core.dtypes import describe
@@ -18,6 +18,7 @@ ERRORS: Final = (
     "max_ulp_error",
     "median_ulp_error",
 )
+BASES: Final[tuple[Literal["prior"], Literal["measured"]]] = ("prior", "measured")
 
 
 def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
@@ -49,6 +50,7 @@ def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
                 available=each.plan is not None,
                 accepted=each.reason is None,
                 estimated_ms=_ms(each.estimated_ns),
+                basis=None if each.plan is None else BASES[each.plan.is_measured],
                 reason=each.reason,
             )
             for each in found.estimates

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
+import torch
 
 from service.core.devices import Device, properties_of, settle_on
 from service.engine import Engine
@@ -56,12 +57,17 @@ class DeviceRequestHandler:
         self._worker.trim_memory()
 
     def _report(self) -> bytes:
-        """Return the description of the device and measured costs, after a product of 2 x 2."""
+        """Return the description of the device, and costs in float32, after a product of 2 x 2.
+
+        Costs in other dtypes are asked for later, when the device is in use already.
+        """
         try:
             settle_on(self._device)
             device = properties_of(self._device)
             self._engine.check_devices()
-            self._engine.measure_device(device)
+            for op, dtype, measured in self._engine.unmeasured():
+                if measured.name == device.name and dtype == torch.float32:
+                    self._engine.measure(op, dtype, device)
         except Exception as error:
             raise FatalError(_first_line(error)) from error
         rates = [row for row in self._engine.planner.cost_model.to_rows() if row[2] == device.name]

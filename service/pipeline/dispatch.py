@@ -84,20 +84,14 @@ async def prepare(request: PipelineRequest) -> None:
         await _run_on_thread(request, request.service.threads, request.prepare, None)
 
 
-def with_planning_state(
-    message: WorkerRequest, service: Service, *, op: str | None = None
-) -> WorkerRequest:
+def with_planning_state(message: WorkerRequest, service: Service) -> WorkerRequest:
     """Return the message with what a plan in a worker depends on, beside the host.
 
-    These are the devices that are absent now, and measured costs: those of `op`, or else those of
-    devices that have processes of their own.
+    These are the devices that are absent now, and the costs of devices that have processes of
+    their own, which may have started since.
     """
     planner, processes = service.engine.planner, service.device_processes
-    rows = [
-        row
-        for row in planner.cost_model.to_rows()
-        if (row[2] in processes if op is None else row[0] == op)
-    ]
+    rows = [row for row in planner.cost_model.to_rows() if row[2] in processes] if processes else []
     return replace(message, absences=planner.devices.readiness.absences, rates=rows)
 
 

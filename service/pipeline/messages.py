@@ -12,6 +12,8 @@ from service.core.timing import Mark, Stopwatch
 from service.planning.cost_model import Row
 from service.planning.planner import Plan
 
+# Begins the head of a message that asks a worker process for measurements.
+CALIBRATE: Final = b"calibrate "
 HEADER_ENCODING: Final = "latin-1"  # of headers: each byte is a letter
 
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from service.codecs import DecodeContext
 from service.codecs.media_types import JSON
 from service.core.response import HttpResponse
+from service.engine import plans_at_once
 from service.executors import AnyExecutor, Bytes, ProcessPool
 from service.http.serializers import plan_answer
 from service.pipeline.dispatch import dispatch
@@ -25,7 +26,7 @@ class PlanRequest(PipelineRequest):
         if self.call is None:
             return dispatch(self)
         self.is_prepared = True
-        if self.service.engine.plans_at_once(negotiated.op.name, self.call.specs):
+        if plans_at_once(self.call.specs):
             return self.run()
         return dispatch(self)
 
@@ -49,7 +50,7 @@ class PlanRequest(PipelineRequest):
         self.is_prepared = True
 
     def choose_executor(self) -> AnyExecutor:
-        """Return the threads: strategies may have to be measured first."""
+        """Return the threads: an order of contraction may have to be searched."""
         return self.service.threads
 
     def run(self) -> HttpResponse:
@@ -57,6 +58,5 @@ class PlanRequest(PipelineRequest):
         engine, call = self.service.engine, self.call
         assert call is not None  # noqa: S101  # it has been prepared
         spec = engine.call_spec(call)
-        engine.measure_once(spec.op, spec.specs)
         answer = plan_answer(spec, engine.planner.explain(spec))
         return HttpResponse.of(JSON, (answer.model_dump_json(exclude_unset=True).encode(),))

@@ -63,4 +63,4 @@ class RaceRequest(PipelineRequest):
     def message(self) -> WorkerRequest:
         """Return the message to a worker, which plans by the server's cost model."""
         message = replace(super().message(), streams=self.emit is not None)
-        return with_planning_state(message, self.service, op=message.op)
+        return with_planning_state(message, self.service)

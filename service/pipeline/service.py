@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final, Literal
 
 import orjson
+import torch
 
 from service.bootstrap import make_core
 from service.codecs import DecodeContext
@@ -17,8 +18,9 @@ from service.codecs.json.parsers import drop_parsers
 from service.core import host
 from service.core.call import AUTO
 from service.core.devices import Device, named_gpus
+from service.core.dtypes import describe
 from service.engine import Engine
-from service.errors import DeviceUnreadyError, DrainingError, WarmingUpError
+from service.errors import DeviceUnreadyError, DrainingError, ServiceError, WarmingUpError
 from service.executors import (
     NICE,
     ByteBudget,
@@ -28,17 +30,23 @@ from service.executors import (
     ProcessPool,
     SharedPool,
     ThreadPool,
+    WorkerFaultError,
     spawn,
 )
-from service.pipeline.messages import DeviceReport
+from service.pipeline.messages import CALIBRATE, DeviceReport
 from service.planning.cost_model import CostModel
-from service.registry import Registry
+from service.registry import Op, Registry
 from service.settings import Settings
 
 TRIM_S: Final = 0.5
 # Bodies and answers from here on leave so much memory behind that it is worth some milliseconds to
 # return it.
 TRIM_BYTES: Final = 4_000_000
+# The most time that measuring an operation with a dtype may take; usual are up to 2 s.
+CALIBRATE_MS: Final = 60_000
+# What could not be measured is tried again: a device may take some time to be ready.
+CALIBRATION_ROUNDS: Final = 4
+CALIBRATION_PAUSE_S: Final = 20.0
 # Larger bodies take a share of the bytes in flight.
 COUNTED_BYTES: Final = 65_536
 WORKER: Final = "service.pipeline.worker:make"
@@ -85,6 +93,7 @@ class Service:
     uncounted_bytes: int
     state: State = WARMING
     _warming: asyncio.Task[None] = field(init=False, repr=False)
+    _calibrating: asyncio.Task[None] = field(init=False, repr=False)
     _trims: bool = field(default=False, repr=False)
 
     def check_ready(self) -> None:
@@ -107,8 +116,9 @@ class Service:
         self.engine.planner.devices.candidates(AUTO)
 
     async def start(self) -> None:
-        """Begin to warm up: strategies are measured, then the other processes start."""
+        """Begin to warm up; then other processes start, and the other dtypes are measured."""
         self._warming = asyncio.create_task(self._warm_up())
+        self._calibrating = asyncio.create_task(self._calibrate())
 
     async def warmed_up(self) -> None:
         """Wait until the service is ready."""
@@ -126,6 +136,36 @@ class Service:
                 self.fork_server.warm()
             for process in self.device_processes.values():
                 process.start()
+
+    async def _calibrate(self) -> None:
+        """Measure all other dtypes, an operation at a time; until then, plans have priors.
+
+        Worker processes that have started meanwhile are replaced, so that they plan as this
+        process does.
+        """
+        await self._warming
+        for _ in range(CALIBRATION_ROUNDS):
+            for op, dtype, device in self.engine.unmeasured():
+                if self.state != READY:
+                    return
+                with suppress(ServiceError, WorkerFaultError):  # it keeps its prior for now
+                    await self._measure(op, dtype, device)
+            for pool in self._process_pools:
+                await pool.renew_workers()
+            if not self.engine.unmeasured():
+                return
+            await asyncio.sleep(CALIBRATION_PAUSE_S)
+
+    async def _measure(self, op: Op[Any], dtype: torch.dtype, device: Device) -> None:
+        """Measure an operation where that keeps no calls waiting but races, and on its device."""
+        if self.race_pool is None:
+            job = partial(self.engine.measure, op, dtype, device)
+            await self.race_threads.run(job, deadline_ms=CALIBRATE_MS)
+            return
+        executor = self.device_processes.get(device.name, self.race_pool)
+        head = CALIBRATE + f"{op.name} {describe(dtype).name} {device.name}".encode()
+        rows, _ = await executor.run(head, b"", estimated_ns=None, deadline_ms=CALIBRATE_MS)
+        self.engine.learn(orjson.loads(rows))
 
     def trim_memory_later(self) -> None:
         """Return memory to the system soon, once for all large calls until then."""
@@ -158,6 +198,7 @@ class Service:
         """Take no more calls, and wait for those that run."""
         self.drain()
         await self._warming
+        self._calibrating.cancel()
         await asyncio.to_thread(self.threads.close)
         await asyncio.to_thread(self.race_threads.close)
         for pool in self._process_pools:
@@ -202,7 +243,7 @@ def build_service(
     def device_process(gpu: Device) -> DeviceProcess:
         def receive(text: bytearray) -> None:
             reports[gpu.name] = report = DeviceReport(**orjson.loads(text))
-            cost_model.update(report.rates)
+            core.engine.learn(report.rates)
 
         row = asdict(replace(gpu, has_process=False))
         return DeviceProcess(

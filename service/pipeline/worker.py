@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import orjson
+
 from service.codecs.json.parsers import drop_parsers
 from service.core import host
 from service.core.devices import Device
+from service.core.dtypes import parse_dtype
 from service.core.response import HttpResponse
 from service.engine import is_exhausted
 from service.errors import ServiceError
@@ -14,7 +17,13 @@ from service.http.negotiation import FORMAT_HEADERS, headers_of, reader_for
 from service.http.problems import error_response
 from service.operations import REGISTRY
 from service.pipeline.inference import INFERENCE_FORMAT_HEADERS, InferenceEndpoint
-from service.pipeline.messages import WorkerRequest, WrongDeviceError, headers_from, response_head
+from service.pipeline.messages import (
+    CALIBRATE,
+    WorkerRequest,
+    WrongDeviceError,
+    headers_from,
+    response_head,
+)
 from service.pipeline.operation import OperationEndpoint
 from service.pipeline.race import RaceRequest
 from service.pipeline.request import Negotiated, PipelineRequest
@@ -46,7 +55,12 @@ class RequestHandler:
         self._service = service
 
     def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
-        """Return the response to a request: a result, a report or a problem."""
+        """Return the response to a request: a result, a report or a problem.
+
+        The response to CALIBRATE with an operation, a dtype and a device has measured costs.
+        """
+        if head.startswith(CALIBRATE):
+            return WorkerResponse(self._measure(*head.removeprefix(CALIBRATE).decode().split()))
         message = WorkerRequest.from_json(head)
         planner = self._service.engine.planner
         planner.devices.readiness.update(message.absences)
@@ -64,6 +78,15 @@ class RequestHandler:
             raise
         head = response_head(response, request.watch, request.strategy)
         return WorkerResponse(head, response.chunks)
+
+    def _measure(self, name: str, dtype: str, device: str) -> bytes:
+        """Return the costs of an operation in a dtype on a device, measured now, as JSON."""
+        engine = self._service.engine
+        (here,) = engine.planner.devices.candidates(device)
+        engine.measure(engine.registry[name], parse_dtype(dtype).torch, here)
+        rows = engine.planner.cost_model.to_rows()
+        wanted = name, device, dtype
+        return orjson.dumps([row for row in rows if (row[0], row[2], row[3]) == wanted])
 
     def trim_memory(self) -> None:
         """Return memory that large calls have left to the system."""

@@ -1,150 +1,152 @@
 """Cost model: estimated time of each strategy on this host, from measurements.
 
-The time of a strategy is taken as `steps * ns_per_step + flops * ns_per_flop`. Its Work has the
-counts. The two rates come from timing the calibration samples of its operation, once for each
-device and dtype.
+The time of a strategy is that of a call and of its steps. How long a step takes depends on its
+multiply-adds: between measured points it is interpolated, beyond the last one extrapolated. A
+strategy has one such curve for each kind of its work, on each device and for each dtype.
+
+`service.planning.calibration` measures the curves, outside of any call. Until then an estimate is
+a prior: the curve of float32 on the same device, slowed down by a factor for the dtype.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from threading import Lock
-from time import perf_counter_ns
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 import torch
 
-from service.core.dask_cluster import Cluster
-from service.core.devices import CPU, Device, check_here, synchronize
-from service.core.dtypes import describe, parse_dtype
-from service.registry import Inferred, Op, Strategy, Work
+from service.core.devices import CPU, Device
+from service.core.dtypes import COMPLEX, INTEGERS, describe, parse_dtype
+from service.registry import Inferred, Strategy, Work
 
-# Longer samples are skipped, so that all of them together take about a second.
-MAX_SAMPLE_NS: Final = 20_000_000
-REPEATS: Final = 3
-# Operation, strategy, device, dtype, and the two numbers of a Rate.
-Row = tuple[str, str, str, str, float, float]
+# Operation, strategy, device, dtype, kind of work, and the fields of a Curve.
+Row = tuple[str, str, str, str, str, float, Sequence[float], Sequence[float]]
 # More than a century of work. Counts that follow from shapes alone may exceed any float.
 UNBOUNDED: Final = 10**19
+# Of a multiply-add in native code, as long as it is not known.
+NS_PER_FLOP: Final = 1.0
 # The smallest call to a Dask scheduler on the same host takes 20 ms.
 ROUND_TRIP_NS: Final = 20_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """Nanoseconds of an interpreter step, and of a multiply-add in native code."""
+# Operation, strategy, device, dtype, and kind of work.
+Key = tuple[str, str, str, torch.dtype, str]
 
-    ns_per_step: float
-    ns_per_flop: float
+
+# Estimated nanoseconds of a call, and those of them that hold the GIL; whether it is no prior.
+Cost = tuple[int, int, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Nanoseconds of a call, and of one of its steps by the multiply-adds of the step.
+
+    `step_ns` has one time for each of `flops`, which ascend.
+    """
+
+    call_ns: float
+    flops: Sequence[float]
+    step_ns: Sequence[float]
+
+    def times_ns(self, work: Work) -> tuple[int, int]:
+        """Return the time of work, and the part of it that holds the GIL.
+
+        A step is interpolated between points, and extrapolated by the last two. The GIL is held in
+        calls, and in each step in the interpreter for as long as a smallest step takes.
+        """
+        steps = min(work.steps, UNBOUNDED)
+        parts = max(1, steps * min(work.repeats, UNBOUNDED))
+        flops = min(work.flops, UNBOUNDED) / parts
+        above = min(bisect_left(self.flops, flops), len(self.flops) - 1)
+        x, ns = self.flops[above], self.step_ns[above]
+        if above == 0:
+            ns += max(0.0, flops - x) * NS_PER_FLOP
+        else:
+            slope = (ns - self.step_ns[above - 1]) / (x - self.flops[above - 1])
+            ns += (max(0.0, slope) if flops > x else slope) * (flops - x)
+        call_ns = min(work.calls, UNBOUNDED) * self.call_ns
+        total = call_ns + parts * ns
+        return round(total), round(min(total, call_ns + steps * self.step_ns[0]))
+
+    def slower(self, factor: float) -> "Curve":
+        """Return the curve of calls whose multiply-adds take longer by a factor."""
+        smallest = self.step_ns[0]
+        step_ns = [smallest + max(0.0, ns - smallest) * factor for ns in self.step_ns]
+        return Curve(self.call_ns, self.flops, step_ns)
+
+
+# Of a host that has not been measured: an interpreted step takes about a microsecond.
+UNMEASURED: Final = Curve(10_000.0, (0.0,), (1_000.0,))
+
+# How many times as long multiply-adds of a dtype take as those of float32, until it is measured.
+PRIOR_FACTORS: Final[Mapping[torch.dtype, float]] = {
+    torch.float64: 2.0,
+    torch.bool: 1.0,
+    **dict.fromkeys(COMPLEX, 8.0),
+    **dict.fromkeys((torch.float16, torch.bfloat16), 8.0),
+    **dict.fromkeys(INTEGERS, 32.0),
+}
 
 
 class CostModel:
-    """Rates by strategy, device and dtype, each measured on first use."""
+    """Curves by operation, strategy, device, dtype and kind of work."""
 
-    def __init__(self, clock: Callable[[], int] = perf_counter_ns):
-        """Begin without measurements; `clock` returns nanoseconds."""
-        self._clock = clock
-        self._rates: dict[tuple[str, str, str, torch.dtype], Rate] = {}
-        self._lock = Lock()
+    def __init__(self) -> None:
+        """Begin without measurements."""
+        self._curves: dict[Key, Curve] = {}
 
-    def estimate_ns(
-        self, op: Op[Any], strategy: Strategy[Any], device: Device, inferred: Inferred
-    ) -> int:
+    def estimate_ns(self, strategy: Strategy[Any], device: Device, inferred: Inferred) -> int:
         """Return the estimated time of a strategy on a device, in nanoseconds."""
         dtype, work = inferred.specs[0].dtype, strategy.work(inferred)
-        return self.times_ns(op, strategy, device, dtype, work)[0]
+        return self.cost(strategy, device, dtype, work)[0]
 
-    def times_ns(
-        self,
-        op: Op[Any],
-        strategy: Strategy[Any],
-        device: Device,
-        dtype: torch.dtype,
-        work: Work,
-    ) -> tuple[int, int]:
-        """Return the estimated time of work in nanoseconds, and the part in interpreter steps.
+    def cost(self, strategy: Strategy[Any], device: Device, dtype: torch.dtype, work: Work) -> Cost:
+        """Return the estimated cost of work."""
+        curve = self._curves.get((strategy.op, strategy.name, device.name, dtype, work.kind))
+        if curve is not None:
+            return *curve.times_ns(work), True
+        return *self.prior(strategy, device, dtype, work.kind).times_ns(work), False
 
-        That part holds the GIL.
+    def prior(
+        self, strategy: Strategy[Any], device: Device, dtype: torch.dtype, kind: str
+    ) -> Curve:
+        """Return the curve that applies to work that has not been measured.
+
+        Threads of a cluster are taken to be as fast as those of this host. Its blocks are computed
+        by numpy, so the curve of strategy `numpy` applies.
         """
-        rate = self._rates.get((strategy.op, strategy.name, device.name, dtype))
-        if rate is None:
-            rate = self.rate(op, strategy, device, dtype)
-        steps, flops = min(work.steps, UNBOUNDED), min(work.flops, UNBOUNDED)
-        interpreter_ns = steps * rate.ns_per_step
-        return round(interpreter_ns + flops * rate.ns_per_flop), round(interpreter_ns)
+        if device.cluster is not None:
+            key = (strategy.op, "numpy", CPU.name, dtype, kind)
+            here = self._curves.get(key, UNMEASURED)
+            share = torch.get_num_threads() / device.cluster.threads
+            return Curve(ROUND_TRIP_NS, here.flops, [ns * share for ns in here.step_ns])
+        key = (strategy.op, strategy.name, device.name, torch.float32, kind)
+        return self._curves.get(key, UNMEASURED).slower(PRIOR_FACTORS.get(dtype, 1.0))
+
+    def measured(self) -> set[tuple[str, str, str, torch.dtype]]:
+        """Return the operations, strategies, devices and dtypes that have curves."""
+        return {key[:4] for key in tuple(self._curves)}
+
+    def add(self, key: Key, curve: Curve) -> None:
+        """Add a measured curve; it replaces an earlier one."""
+        self._curves[key] = curve
 
     def to_rows(self) -> list[Row]:
-        """Return all measured rates as values that JSON can represent."""
+        """Return all curves as values that JSON can represent."""
         return [
-            (op, strategy, device, describe(dtype).name, rate.ns_per_step, rate.ns_per_flop)
-            for (op, strategy, device, dtype), rate in tuple(self._rates.items())
+            (op, strategy, device, describe(dtype).name, kind, *astuple(curve))
+            for (op, strategy, device, dtype, kind), curve in tuple(self._curves.items())
         ]
 
     @classmethod
     def from_rows(cls, rows: Iterable[Row]) -> "CostModel":
-        """Make a cost model from the rates of another process on this host."""
+        """Make a cost model from the curves of another process on this host."""
         model = cls()
         model.update(rows)
         return model
 
     def update(self, rows: Iterable[Row]) -> None:
-        """Add the rates of another process on this host, which replace own measurements."""
-        for op, strategy, device, dtype, step, flop in rows:
-            self._rates[op, strategy, device, parse_dtype(dtype).torch] = Rate(step, flop)
-
-    def rate(
-        self, op: Op[Any], strategy: Strategy[Any], device: Device, dtype: torch.dtype
-    ) -> Rate:
-        """Return the measured rate; the first call for a key takes a few milliseconds."""
-        if device.cluster is not None:
-            return self._cluster_rate(op, device.cluster, dtype)
-        key = (strategy.op, strategy.name, device.name, dtype)
-        found = self._rates.get(key)
-        if found is None:
-            with self._lock:
-                found = self._rates.get(key) or self._measure(op, strategy, device, dtype)
-                self._rates[key] = found
-        return found
-
-    def _cluster_rate(self, op: Op[Any], cluster: Cluster, dtype: torch.dtype) -> Rate:
-        """Return the rate of a cluster, assuming that its threads are as fast as this host's.
-
-        Blocks are computed by numpy, so the rate of strategy `numpy` applies.
-        """
-        here = self.rate(op, op.strategies["numpy"], CPU, dtype)
-        share = torch.get_num_threads() / cluster.threads
-        return Rate(ROUND_TRIP_NS, here.ns_per_flop * share)
-
-    def _measure(
-        self, op: Op[Any], strategy: Strategy[Any], device: Device, dtype: torch.dtype
-    ) -> Rate:
-        """Time the calibration samples, from small to large, as long as they stay short.
-
-        The smallest gives the cost of a step, since it has next to nothing to compute. The largest
-        gives the cost of a flop, or a better cost of a step where there are no flops.
-        """
-        check_here(device)
-        rate = Rate(0.0, 0.0)
-        for sample in op.calibration_samples:
-            inferred = op.infer_sample(sample, dtype)
-            work = strategy.work(inferred)
-            expected = work.steps * rate.ns_per_step + work.flops * rate.ns_per_flop
-            if expected > MAX_SAMPLE_NS:
-                break
-            elapsed = min(self._times(strategy, device, inferred))
-            if not work.flops or not rate.ns_per_step:
-                rate = Rate(elapsed / max(1, work.steps), rate.ns_per_flop)
-            else:
-                spent = elapsed - work.steps * rate.ns_per_step
-                rate = Rate(rate.ns_per_step, max(0.0, spent / work.flops))
-        return rate
-
-    def _times(self, strategy: Strategy[Any], device: Device, inferred: Inferred) -> Iterator[int]:
-        place = device.torch_device
-        operands = [torch.ones(s.shape, dtype=s.dtype, device=place) for s in inferred.specs]
-        strategy.run(inferred, operands)
-        for _ in range(REPEATS):
-            synchronize(device)
-            started = self._clock()
-            strategy.run(inferred, operands)
-            synchronize(device)
-            yield self._clock() - started
+        """Add the curves of another process on this host, which replace own measurements."""
+        for op, strategy, device, dtype, kind, call_ns, flops, step_ns in rows:
+            key = (op, strategy, device, parse_dtype(dtype).torch, kind)
+            self.add(key, Curve(call_ns, flops, step_ns))

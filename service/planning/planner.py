@@ -50,6 +50,7 @@ class Plan:
     """A call with the strategy and the device that run it, and its estimated cost.
 
     `interpreter_ns` is the part of the estimated time in Python's interpreter, which holds the GIL.
+    Without `is_measured` the estimate is a prior.
     With `writes_to_store` a cluster writes the result to a file.
     """
 
@@ -58,9 +59,10 @@ class Plan:
     strategy: Strategy[Any]
     device: Device
     work: Work
-    estimated_ns: int
     sizes: "Sizes"
+    estimated_ns: int
     interpreter_ns: int = 0
+    is_measured: bool = True
     writes_to_store: bool = False
     explanation: Mapping[str, object] | None = None  # set in the plan of a call that runs
 
@@ -156,7 +158,7 @@ class Planner:
         (device,) = self.devices.candidates(call.device)
         inferred = call.op.infer(call.specs, **call.params)
         work, sizes = strategy.work(inferred), Sizes.of(inferred)
-        return Plan(call.op, inferred, strategy, device, work, estimated_ns, sizes)
+        return Plan(call.op, inferred, strategy, device, work, sizes, estimated_ns)
 
     def explain(self, call: CallSpec) -> Explanation:
         """Return the inferred result, the cost of each strategy, and the plan if admitted."""
@@ -264,9 +266,9 @@ class Planner:
 
     def work_limit(self, strategy: Strategy[Any], op: Op[Any], device: Device) -> WorkBound:
         """Return the multiply-adds that fit in the deadline, by the cost of the largest sample."""
-        inferred = op.infer_sample(op.calibration_samples[-1], torch.float32)
-        estimated_ns = self.cost_model.estimate_ns(op, strategy, device, inferred)
-        cost = estimated_ns / inferred.multiply_adds
+        samples = [op.infer_sample(each, torch.float32) for each in op.calibration_samples]
+        largest = max(samples, key=lambda inferred: inferred.multiply_adds)
+        cost = self.cost_model.estimate_ns(strategy, device, largest) / largest.multiply_adds
         return WorkBound(device, int(self.limits.deadline_ms * NS_PER_MS / cost), cost)
 
     def _plan_by(
@@ -283,9 +285,9 @@ class Planner:
             return reason
         op, work = call.op, strategy.work(inferred)
         dtype = inferred.specs[0].dtype
-        total_ns, interpreter_ns = self.cost_model.times_ns(op, strategy, device, dtype, work)
+        cost = self.cost_model.cost(strategy, device, dtype, work)
         to_store = call.writes_to_store and device.kind == CLUSTER
-        return Plan(op, inferred, strategy, device, work, total_ns, sizes, interpreter_ns, to_store)
+        return Plan(op, inferred, strategy, device, work, sizes, *cost, to_store)
 
     def _size_error(self, plan: Plan) -> RequestError | None:
         """Return the error of a limit on shapes, which is the same for all strategies."""

@@ -1,17 +1,17 @@
 """`make bench-estimates`: estimated times against measured ones, for each strategy.
 
-Sizes are drawn so that their logarithms are uniform, up to what a request may have; what would take
-longer than the limit is left out. A ratio is measured over estimated: above 1, it took longer.
+Sizes are powers of two, and random ones whose logarithms are uniform; what would take longer than
+the limit is left out. A ratio is measured over estimated: above 1, it took longer.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import median, quantiles
 from time import perf_counter_ns
 from timeit import repeat
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -19,11 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from service.core.call import Call, Shape, Spec
-from service.core.devices import synchronize
+from service.core.devices import CPU, synchronize
 from service.core.timing import COMPUTE, NS_PER_MS, Stopwatch
 from service.engine import Engine
+from service.errors import ServiceError
 from service.operations import REGISTRY
 from service.pipeline.service import build_service
+from service.planning.calibration import operand
 from service.planning.cost_model import CostModel
 from service.planning.planner import CallSpec, Plan
 from service.registry import Op, parse_params
@@ -62,9 +64,31 @@ def cases(op: Op[Any], count: int, seed: int) -> Iterator[Case]:
             yield Case(((m, n), (n,)), {"op": "mul"})
 
 
+SQUARES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+def square(op: Op[Any], n: int) -> Iterator[Case]:
+    """Calls of an operation on n by n matrices."""
+    if op.name == "matmul":
+        yield Case(((n, n), (n, n)), {})
+        yield Case(((n, n), (n,)), {})
+    elif op.name == "einsum":
+        for equation in ("ik,kj->ij", "ij,ij->i"):
+            yield Case(((n, n), (n, n)), {"equation": equation})
+        for equation in ("ij->ji", "ij->i", "ij->"):
+            yield Case(((n, n),), {"equation": equation})
+    elif op.name == "norm":
+        for order in (None, 1, "nuc"):
+            yield Case(((n, n),), {"ord": order})
+        yield Case(((n, n),), {"ord": 3, "dim": 1})
+    else:
+        for name in ("mul", "div", "pow", "lt"):
+            yield Case(((n, n), (n,)), {"op": name})
+
+
 def ratio(plan: Plan) -> float:
     """Measured over estimated time of one plan."""
-    operands = [torch.rand(s.shape).to(s.dtype) for s in plan.inferred.specs]
+    operands = [operand(spec) for spec in plan.inferred.specs]
     plan.strategy.run(plan.inferred, operands)
     times = []
     for _ in range(1 if plan.estimated_ns > 50 * NS_PER_MS else RUNS):
@@ -72,6 +96,25 @@ def ratio(plan: Plan) -> float:
         plan.strategy.run(plan.inferred, operands)
         times.append(perf_counter_ns() - started)
     return median(times) / max(1, plan.estimated_ns)
+
+
+def ratios(
+    engine: Engine, op: Op[Any], name: str, found: Iterable[Case], options: argparse.Namespace
+) -> list[float]:
+    """Ratios of a strategy for the calls that it takes and that are short enough."""
+    dtype, results = getattr(torch, options.dtype), []
+    for case in found:
+        specs = tuple(Spec(shape, dtype) for shape in case.shapes)
+        try:
+            request = CallSpec(op, specs, parse_params(op.params, case.params), name)
+            plan = engine.planner.estimate(request).plan
+        except ServiceError:  # such as singular values of half precision
+            continue
+        if plan is None or plan.estimated_ns > options.limit_ms * NS_PER_MS:
+            continue
+        if engine.planner.limit_error(plan) is None:
+            results.append(ratio(plan))
+    return results
 
 
 def overhead_us(engine: Engine) -> float:
@@ -94,40 +137,47 @@ def overhead_us(engine: Engine) -> float:
 
 
 def main() -> int:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser("python -m tests.bench.estimates", description=__doc__)
-    parser.add_argument("--count", type=int, default=60, help="calls of each operation")
+    parser.add_argument("--count", type=int, default=60, help="random calls of each operation")
     parser.add_argument("--limit-ms", type=int, default=300, help="the longest run")
     parser.add_argument("--dtype", default="float32")
     options = parser.parse_args()
-    dtype = getattr(torch, options.dtype)
     engine = build_service(Settings(), REGISTRY, CostModel()).engine
-    table = Table(title="Measured over estimated time", caption="quartiles over calls")
-    for column in ("operation", "strategy", "calls", "lower", "median", "upper", "within 2x"):
-        table.add_column(column, justify="left" if column in ("operation", "strategy") else "right")
-    wrong = 0
+    by_size = Table(title="Measured over estimated time, by size n of n x n: medians, and extremes")
+    at_random = Table(title="The same of calls of random shapes: quartiles, and extremes")
+    for table in (by_size, at_random):
+        table.add_column("operation")
+        table.add_column("strategy")
+    for column in (*map(str, SQUARES), "least", "median", "most"):
+        by_size.add_column(column, justify="right")
+    for column in ("calls", "least", "lower", "median", "upper", "most", "within 2x"):
+        at_random.add_column(column, justify="right")
+    medians, extremes = [], []
     for op in REGISTRY.values():
-        engine.measure(op, dtype)
-        found: dict[str, list[float]] = {name: [] for name in op.strategies}
-        for case in cases(op, options.count, seed=1):
-            specs = tuple(Spec(shape, dtype) for shape in case.shapes)
-            for name in op.strategies:
-                request = CallSpec(op, specs, parse_params(op.params, case.params), name)
-                plan = engine.planner.estimate(request).plan
-                if plan is None or plan.estimated_ns > options.limit_ms * NS_PER_MS:
-                    continue
-                if engine.planner.limit_error(plan) is None:
-                    found[name].append(ratio(plan))
-        for name, ratios in found.items():
-            low, middle, high = quantiles(ratios, n=4)
-            near = sum(0.5 <= each <= 2 for each in ratios) / len(ratios)
-            wrong += not 0.5 <= middle <= 2
-            cells = [op.name, name, str(len(ratios))]
-            table.add_row(*cells, *(f"{x:.2f}" for x in (low, middle, high)), f"{near:.0%}")
-    console = Console(width=110)
+        engine.measure(op, getattr(torch, options.dtype), CPU)
+        for name, strategy in op.strategies.items():
+            if getattr(torch, options.dtype) not in strategy.dtypes:
+                continue
+            sizes = [ratios(engine, op, name, square(op, n), options) for n in SQUARES]
+            every = [each for size in sizes for each in size]
+            medians.append(median(every))
+            extremes += [min(every), max(every)]
+            cells = [f"{median(size):.2f}" if size else "" for size in sizes]
+            ends = (min(every), median(every), max(every))
+            by_size.add_row(op.name, name, *cells, *(f"{x:.2f}" for x in ends))
+            every = ratios(engine, op, name, cases(op, options.count, seed=1), options)
+            near = sum(0.5 <= each <= 2 for each in every) / len(every)
+            parts = (min(every), *quantiles(every, n=4), max(every))
+            cells = [str(len(every)), *(f"{x:.2f}" for x in parts), f"{near:.0%}"]
+            at_random.add_row(op.name, name, *cells)
+    console = Console(width=130)
     console.print(machine())
-    console.print(table)
-    console.print(f"{wrong} medians outside 0.5 to 2")
+    console.print(by_size, at_random)
+    console.print(
+        f"n x n: medians from {min(medians):.2f} to {max(medians):.2f}, "
+        f"extremes {min(extremes):.2f} and {max(extremes):.2f}"
+    )
     console.print(f"overhead inside compute_ms: {overhead_us(engine):.2f} us a call")
     return 0
 

@@ -160,7 +160,7 @@ async def test_a_deadline_stops_the_cluster(client: AsyncClient, cluster: Local)
     """The work is given up, and the next call finds the cluster free."""
     for worker in cluster.workers:
         worker.send_signal(signal.SIGSTOP)
-    body = references(strategy="dask", deadline_ms=1500)
+    body = references(strategy="dask", deadline_ms=6000)
     problem = await post(client, "/matmul", body, 504)
     assert problem["code"] == "deadline-exceeded"
     for worker in cluster.workers:

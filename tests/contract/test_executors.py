@@ -12,14 +12,17 @@ from httpx import AsyncClient
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
+from service.api.app import create_app
 from service.api.asgi import unless_disconnected
 from service.executors import ForkServer
 from service.operations import REGISTRY
 from service.planning.cost_model import CostModel
 from service.registry import Registry
-from tests.rigs.apps import Serve, app_of
+from service.settings import Settings
+from tests.rigs.apps import Serve, app_of, client_of, running
 from tests.rigs.matmul_bodies import PADDING, SIZE, product, square
 from tests.rigs.request_bodies import NPY, SAFETENSORS, npy_of, safetensors_of, tensor_of
+from tests.rigs.waiting import until
 from tests.rigs.worker_processes import app_with_cheap_loops, until_busy, until_idle
 
 
@@ -107,12 +110,22 @@ async def test_a_format_that_cannot_hold_the_result(client: AsyncClient) -> None
     assert (response.status_code, response.json()["code"]) == (406, "not-acceptable")
 
 
-async def test_dtypes_without_measured_costs(serve: Serve) -> None:
-    """The server measures them before it plans, as a worker does."""
-    async with serve() as client:
+async def test_a_dtype_is_measured_beside_calls(
+    cost_model: CostModel, fork_server: ForkServer
+) -> None:
+    """Calls go on by priors while a process measures; afterwards, workers plan as the server."""
+    rows = [row for row in cost_model.to_rows() if row[3] != "float16"]
+    app = create_app(Settings(), cost_model=CostModel.from_rows(rows), fork_server=fork_server)
+    async with running(app), client_of(app) as client:
         for pad in (b"", PADDING):
             response = await client.post("/matmul", content=product(2, dtype="float16") + pad)
-            assert response.json()["result"]["dtype"] == "float16"
+            answer = response.json()
+            assert answer["result"]["dtype"] == "float16"
+            assert answer["timing"]["decode_ms"] < 1000
+        engine = app.state.service.engine
+        await until(lambda: not engine.unmeasured(), 120)
+        plan = (await client.post("/matmul/plan", content=product(2, dtype="float16"))).json()
+        assert {row["basis"] for row in plan["strategies"] if row["available"]} == {"measured"}
 
 
 async def test_memory_that_runs_out_in_a_worker(serve: Serve) -> None:

@@ -15,11 +15,11 @@ from service.core.response import HttpResponse
 from service.engine import Engine
 from service.errors import DeviceFailedError
 from service.executors import HANDSHAKE, Bytes, Channel, Handler, WorkerResponse
-from service.operations import REGISTRY
 from service.pipeline import device_worker
 from service.pipeline.messages import WorkerRequest
 from service.pipeline.request import PipelineRequest
-from service.planning.cost_model import Row
+from service.planning.cost_model import Curve, Row
+from tests.rigs.costs import cost_rows
 
 MAKE: Final = "tests.rigs.device_processes:make"
 GPU: Final = Device("cuda:0", "cuda", "", None, torch_device="cuda:0", has_process=True)
@@ -28,17 +28,12 @@ ILLEGAL: Final = "CUDA error: an illegal memory access was encountered\nCompile 
 WORK: Final = PipelineRequest.work
 # Almost no time.
 STEP_NS: Final = 100.0
+CURVE: Final = Curve(0.0, (0.0, 1_000_000.0), (STEP_NS, 1_000.0))
 
 
 def rates_of(*devices: Device) -> list[Row]:
     """Return costs of every strategy on `devices`, so that nothing is measured."""
-    return [
-        (op.name, strategy.name, device.name, str(dtype).removeprefix("torch."), STEP_NS, 0.001)
-        for device in devices
-        for op in REGISTRY.values()
-        for strategy in op.strategies.values()
-        for dtype in strategy.cuda
-    ]
+    return [row for device in devices for row in cost_rows(device, CURVE)]
 
 
 def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str, Any]) -> Handler:

@@ -13,7 +13,7 @@ from service.core.call import Call, Spec, Tensor
 from service.core.devices import Device, Devices, host_devices
 from service.core.dtypes import FLOATS, INTEGERS
 from service.core.timing import PHASES, Stopwatch
-from service.engine import MAX_PLANS, Engine, move
+from service.engine import MAX_PLANS, Engine, move, plans_at_once
 from service.errors import (
     DeviceFailedError,
     IntegerOverflowError,
@@ -21,6 +21,7 @@ from service.errors import (
     OutOfMemoryError,
 )
 from service.operations import REGISTRY
+from service.planning.calibration import MAX_SAMPLE_NS
 from service.planning.cost_model import CostModel
 from service.planning.limits import Limits
 from service.planning.planner import Planner
@@ -31,9 +32,10 @@ LIMITS = Limits(max_elements=1000, max_bytes=10_000, max_rank=4, deadline_ms=60_
 
 
 def engine(registry: Registry = REGISTRY, devices: tuple[Device, ...] = (CPU,)) -> Engine:
-    """Return an engine that measures 1 ms for each sample, so that only the smallest are run."""
-    ticks = count(0, 1_000_000)
-    return Engine(registry, Planner(Devices(devices), CostModel(lambda: next(ticks)), LIMITS))
+    """Return an engine that measures so long a time for each sample that it runs only one."""
+    ticks = count(0, MAX_SAMPLE_NS + 1)
+    planner = Planner(Devices(devices), CostModel(), LIMITS)
+    return Engine(registry, planner, clock=lambda: next(ticks))
 
 
 def run(engine: Engine, call: Call) -> Any:
@@ -100,7 +102,6 @@ def test_plans_are_kept() -> None:
     def call(**more: Any) -> Call:
         return replace(Call("einsum", (x, x), params), **more)
 
-    assert here.prepare(call()) is None
     plan = here.plan(call())
     assert here.prepare(call(operands=(x + 1, x), output="none", warnings=("a",))) is plan
     others = (
@@ -115,10 +116,9 @@ def test_plans_are_kept() -> None:
     assert None not in plans
     assert len({id(each) for each in (plan, *plans)}) == 1 + len(others)
     assert all(here.prepare(other) is each for other, each in zip(others, plans, strict=True))
-    double = call(operands=(x.double(), x.double()))
-    assert here.prepare(double) is None, "float64 is not measured yet"
-    plan = here.plan(double)
-    assert here.prepare(double) is plan
+    assert here.prepare(call()) is plan
+    here.learn(())
+    assert here.prepare(call()) is not plan, "what is learned may change it"
 
 
 def test_as_many_plans_as_there_is_room_for() -> None:
@@ -222,36 +222,59 @@ def test_other_errors_are_ours() -> None:
 
 
 def test_warm_up() -> None:
-    """Warming up measures every strategy that takes float32, on every device."""
+    """Warming up measures every strategy that takes float32, on every device, once."""
     here = engine()
+    assert (REGISTRY["norm"], torch.float32, CPU) in here.unmeasured()
     here.warm_up()
-    measured = {key[:3] for key in here.planner.cost_model._rates}
-    assert measured == {
-        (op.name, strategy.name, "cpu")
+    model = here.planner.cost_model
+    assert model.measured() == {
+        (op.name, strategy.name, "cpu", torch.float32)
         for op in REGISTRY.values()
         for strategy in op.strategies.values()
         if strategy.dtypes
     }
+    left = here.unmeasured()
+    assert (REGISTRY["norm"], torch.float64, CPU) in left
+    assert (REGISTRY["broadcast"], torch.bool, CPU) in left
+    assert (REGISTRY["norm"], torch.bool, CPU) not in left, "no strategy takes it"
+    assert torch.float32 not in {dtype for _, dtype, _ in left}
+    rows = model.to_rows()
+    here.warm_up()
+    assert model.to_rows() == rows
+
+
+def test_what_other_processes_have_measured() -> None:
+    """It is not measured again."""
+    here, there = engine(), engine()
+    there.measure(REGISTRY["norm"], torch.float64, CPU)
+    here.learn(there.planner.cost_model.to_rows())
+    assert (REGISTRY["norm"], torch.float64, CPU) not in here.unmeasured()
+
+
+def test_a_device_of_another_process() -> None:
+    """It is not measured here, and neither is a cluster."""
+    elsewhere = replace(CPU, name="cuda:0", kind="cuda", has_process=True)
+    here = engine(devices=(elsewhere,))
+    here.warm_up()
+    assert here.planner.cost_model.measured() == set()
+    assert {device for _, _, device in here.unmeasured()} == {elsewhere}
+    cluster: Any = object()
+    assert engine(devices=(replace(CPU, cluster=cluster),)).unmeasured() == []
 
 
 def test_warm_up_in_float32() -> None:
-    """A strategy that does not take float32 is measured at its first call."""
+    """A strategy that does not take float32 is left to later."""
     here = failing(_raise(RuntimeError("a sample is small")))
     here.warm_up()
-    assert {key[1] for key in here.planner.cost_model._rates} == {"fail"}
+    assert {key[1] for key in here.planner.cost_model.measured()} == {"fail"}
+    here.measure(here.registry["fail"], torch.int8, CPU)
+    assert {key[1] for key in here.planner.cost_model.measured()} == {"fail", "integers"}
 
 
-def test_measured() -> None:
-    """Plans are ready at once in dtypes that were measured, for up to four operands."""
-    here = failing(_raise(RuntimeError("a sample is small")))
-    op = here.registry["fail"]
-    assert not here.plans_at_once(op.name, [Spec((2,), torch.int8)])
-    here.measure(op, torch.int8)
-    assert here.plans_at_once(op.name, [Spec((2,), torch.int8)])
-    assert not here.plans_at_once(op.name, [Spec((2,), torch.float32)])
-    assert here.plans_at_once(op.name, [Spec((2,), torch.int8)] * 4)
-    assert not here.plans_at_once(op.name, [Spec((2,), torch.int8)] * 5)
-    assert {key[1] for key in here.planner.cost_model._rates} == {"integers"}
+def test_plans_at_once() -> None:
+    """Plans of up to four operands are made at once."""
+    assert plans_at_once([Spec((2,), torch.int8)] * 4)
+    assert not plans_at_once([Spec((2,), torch.int8)] * 5)
 
 
 def test_operands_stay_on_the_cpu() -> None:
@@ -277,12 +300,6 @@ def test_a_device_of_another_process_is_left_alone() -> None:
     here.check_devices()
     assert {row[2] for row in here.planner.cost_model.to_rows()} == {"cpu"}
     call = matmul(torch.eye(2), torch.eye(2))
-    with pytest.raises(LookupError, match="cuda:0 is computed on by the process that owns it"):
-        here.plan(call)
-    own = replace(gpu, torch_device="cpu", has_process=False)
-    device_process = engine(devices=(own,))
-    device_process.measure_device(own)
-    here.planner.cost_model.update(device_process.planner.cost_model.to_rows())
     plan = here.plan(call)
     assert plan.device is gpu
     with pytest.raises(LookupError, match="cuda:0 is computed on by the process that owns it"):

@@ -274,10 +274,12 @@ op = Op(
         ErrorSample("a view with numbers", ((3,),), "invalid-field", {"to": [3], "views": ["0"]}),
         ErrorSample("a view too deep", ((3,),), "shape-mismatch", {"to": [3], "views": [":,:"]}),
     ),
-    calibration_samples=(  # of eq, which every dtype has
-        Sample("tiny", ((2,), (2,)), {"op": "eq"}),
-        Sample("small", ((8, 8), (8,)), {"op": "eq"}),
-        Sample("medium", ((64, 64), (64,)), {"op": "eq"}),
-        Sample("large", ((1000, 1000), (1000,)), {"op": "eq"}),
+    calibration_samples=(
+        *(
+            Sample("rows", ((n, n), (n,)), {"op": name})
+            for name in ("eq", "add", "div", "pow")
+            for n in (1, 4, 16, 64, 256, 1000)
+        ),
+        *(Sample("view", ((n,),), {"to": [n, n]}) for n in (1, 100, 1000)),
     ),
 )

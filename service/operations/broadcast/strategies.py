@@ -12,9 +12,17 @@ import torch
 from service.core.call import Blocks, Shape, Spec, Tensor
 from service.core.dtypes import BOOL, COMPLEX, IN_BLOCKS, IN_NUMPY, NUMBERS
 from service.operations.broadcast.definition import InferredBroadcast, op
+from service.operations.elementwise import FUNCTIONS
 from service.registry import Compute, Work
 
 Adapt = Callable[[Compute, InferredBroadcast, Sequence[Tensor]], Tensor]
+# Kinds of work of functions that take another time for each element than sums do.
+KINDS: Final = {
+    "expand": "view",
+    "div": "div",
+    "pow": "pow",
+    **{name: "compare" for name, function in FUNCTIONS.items() if function.compares},
+}
 
 __all__ = ["op"]
 
@@ -52,7 +60,8 @@ def by_element(inferred: InferredBroadcast) -> Work:
 def at_once(inferred: InferredBroadcast) -> Work:
     """Count one step."""
     flops = _applications(inferred)
-    return Work(steps=1, flops=flops, peak_elements=inferred.elements)
+    kind = KINDS.get(inferred.name, "arithmetic")
+    return Work(steps=1, flops=flops, peak_elements=inferred.elements, kind=kind)
 
 
 def _applications(inferred: InferredBroadcast) -> int:

@@ -22,6 +22,7 @@ from service.operations.equation import (
     read,
 )
 from service.operations.overflow import Array, check_fits, magnitude
+from service.operations.products import SAMPLES
 from service.registry import ErrorSample, Inferred, Op, Param, Sample
 
 T = TypeVar("T")
@@ -232,9 +233,16 @@ op = Op(
         ),
     ),
     calibration_samples=(
-        Sample("tiny", ((2, 2), (2, 2)), {"equation": "ik,kj->ij"}),
-        Sample("small", ((8, 8), (8, 8)), {"equation": "ik,kj->ij"}),
-        Sample("medium", ((24, 96), (96, 24)), {"equation": "ik,kj->ij"}),
-        Sample("large", ((256, 256), (256, 256)), {"equation": "ik,kj->ij"}),
+        *(
+            Sample("product", ((m, k), (k, n)), {"equation": "ik,kj->ij"})
+            if p == 1
+            else Sample("product", ((p, m, k), (p, k, n)), {"equation": "bik,bkj->bij"})
+            for p, m, k, n in SAMPLES
+        ),
+        *(
+            Sample("one operand", ((n, n),), {"equation": equation})
+            for equation in ("ij->ji", "ij->i")
+            for n in (1, 2, 8, 64, 1000)
+        ),
     ),
 )

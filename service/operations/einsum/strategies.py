@@ -14,6 +14,7 @@ from service.core.call import Blocks, Tensor
 from service.core.dtypes import COMPLEX, FLOATS, IN_BLOCKS, IN_NUMPY, INTEGERS, NUMBERS
 from service.operations.einsum.definition import InferredEinsum, contract, op, stretched
 from service.operations.equation import Equation
+from service.operations.products import Dims, kind_of_product
 from service.registry import Compute, Work
 
 __all__ = ["op"]
@@ -44,13 +45,38 @@ def by_element(inferred: InferredEinsum) -> Work:
 def by_product(inferred: InferredEinsum) -> Work:
     """Count one step, which holds the products of all operands at once."""
     space = inferred.equation.multiply_adds
-    return Work(steps=1, flops=space * len(inferred.specs), peak_elements=space)
+    kind = kind_of_step(inferred.equation)
+    return Work(1, space * len(inferred.specs), peak_elements=space, kind=kind)
 
 
 def by_step(inferred: InferredEinsum) -> Work:
     """Count a step for each contraction of the path, and the largest of their intermediates."""
-    peak = max(largest_intermediate(step.equation) for step in inferred.steps)
-    return Work(steps=len(inferred.steps), flops=inferred.multiply_adds, peak_elements=peak)
+    equations = [step.equation for step in inferred.steps]
+    peak = max(map(largest_intermediate, equations))
+    largest = max(equations, key=lambda equation: equation.multiply_adds)
+    return Work(
+        steps=len(equations),
+        flops=inferred.multiply_adds,
+        peak_elements=peak,
+        repeats=dims_of_product(largest)[0] if len(largest.inputs) == 2 else 1,
+        kind=kind_of_step(largest),
+    )
+
+
+def kind_of_step(equation: Equation) -> str:
+    """Return the kind of work of one contraction."""
+    if len(equation.inputs) == 1:
+        return "sum" if equation.summed else "view"
+    return kind_of_product(*dims_of_product(equation))
+
+
+def dims_of_product(equation: Equation) -> Dims:
+    """Return number, rows, contracted size and columns of the products of the first two terms."""
+    x, y = (set(term) for term in equation.inputs[:2])
+    kept = set(equation.output)
+    groups = (x & y & kept, kept - y, (x & y) - kept, kept - x)
+    p, m, k, n = (prod(equation.shape("".join(letters))) for letters in groups)
+    return p, m, k, n
 
 
 def largest_intermediate(equation: Equation) -> int:

@@ -13,6 +13,7 @@ from service.core.dtypes import INTEGERS, describe
 from service.errors import Place, ShapeMismatchError, UnsupportedDtypeError
 from service.operations.broadcasting import broadcast_shapes, broadcasts
 from service.operations.overflow import check_fits, magnitude
+from service.operations.products import SAMPLES, kind_of_product
 from service.registry import ErrorSample, Inferred, Op, Sample
 
 # With fewer rows or columns, no BLAS library reaches the speed of the 256 x 256 product that the
@@ -22,12 +23,13 @@ LARGE: Final = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferredMatmul(Inferred):
-    """A call of matmul: `batch` products of an (m, k) and a (k, n) matrix."""
+    """A call of matmul: `batch` products of an (m, k) and a (k, n) matrix, of a `kind` by shape."""
 
     batch: Shape
     m: int
     k: int
     n: int
+    kind: str
 
     @property
     def reproduce(self) -> str:
@@ -62,16 +64,18 @@ def infer(specs: tuple[Spec, Spec]) -> InferredMatmul:
             places=[Place("/b", f"axis {axis} has size {b[-2]}, expected {k}")],
         )
     batch = broadcast_shapes([a[:-2], b[:-2]], ["/a", "/b"], what="batch axes")
+    matrices = prod(batch)
     rows, columns = (m,) * (len(left.shape) > 1), (n,) * (len(right.shape) > 1)
     return InferredMatmul(
         specs=specs,
         shape=batch + rows + columns,
         dtype=left.dtype,
-        multiply_adds=prod(batch) * m * k * n,
+        multiply_adds=matrices * m * k * n,
         batch=batch,
         m=m,
         k=k,
         n=n,
+        kind=kind_of_product(matrices, m, k, n),
     )
 
 
@@ -127,11 +131,9 @@ op = Op(
         ErrorSample("a number", ((), (2, 3)), "shape-mismatch"),
         ErrorSample("batches do not broadcast", ((2, 2, 3), (3, 3, 2)), "shape-mismatch"),
     ),
-    calibration_samples=(
-        Sample("tiny", ((2, 2), (2, 2))),
-        Sample("small", ((8, 8), (8, 8))),
-        Sample("medium", ((24, 96), (96, 24))),
-        Sample("large", ((256, 256), (256, 256))),
+    calibration_samples=tuple(
+        Sample("product", ((m, k), (k, n)) if p == 1 else ((p, m, k), (p, k, n)))
+        for p, m, k, n in SAMPLES
     ),
     # torch and numpy have a BLAS library each; the faster one depends on the processor.
     is_heavy=lambda inferred: min(inferred.m, inferred.k, inferred.n) >= LARGE,

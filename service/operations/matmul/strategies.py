@@ -14,6 +14,9 @@ from service.registry import Compute, Work
 
 __all__ = ["op"]
 
+# To begin and to end a sum in Python takes as long as so many multiply-adds.
+STEPS_PER_SUM = 9
+
 
 def native(compute: Compute, inferred: InferredMatmul, operands: Sequence[Tensor]) -> Tensor:
     """Call a strategy that takes operands of any rank and batch."""
@@ -37,38 +40,47 @@ def each_matrix(compute: Compute, inferred: InferredMatmul, operands: Sequence[T
 
 def by_element(inferred: InferredMatmul) -> Work:
     """Count a step for each multiply-add."""
-    return Work(steps=inferred.multiply_adds, flops=0)
+    return Work(steps=inferred.multiply_adds, flops=0, calls=prod(inferred.batch))
+
+
+def by_sum(inferred: InferredMatmul) -> Work:
+    """Count a step for each multiply-add, and some for each sum, which is an iteration."""
+    calls = prod(inferred.batch)
+    sums = calls * inferred.m * inferred.n
+    return Work(steps=inferred.multiply_adds + STEPS_PER_SUM * sums, flops=0, calls=calls)
 
 
 def by_dot(inferred: InferredMatmul) -> Work:
     """Count a step for each element of the result."""
-    steps = prod(inferred.batch) * inferred.m * inferred.n
-    return Work(steps=steps, flops=inferred.multiply_adds, peak_elements=inferred.k)
+    calls = prod(inferred.batch)
+    steps = calls * inferred.m * inferred.n
+    return Work(steps, inferred.multiply_adds, peak_elements=inferred.k, calls=calls)
 
 
 def by_row(inferred: InferredMatmul) -> Work:
     """Count a step for each row of the result, which holds a (k, n) matrix of products."""
-    steps = prod(inferred.batch) * inferred.m
-    return Work(steps=steps, flops=inferred.multiply_adds, peak_elements=inferred.k * inferred.n)
+    calls = prod(inferred.batch)
+    peak = inferred.k * inferred.n
+    return Work(calls * inferred.m, inferred.multiply_adds, peak_elements=peak, calls=calls)
 
 
 def by_matrix(inferred: InferredMatmul) -> Work:
     """Count a step for each matrix in the batch."""
-    return Work(steps=prod(inferred.batch), flops=inferred.multiply_adds)
+    return Work(steps=prod(inferred.batch), flops=inferred.multiply_adds, kind=inferred.kind)
 
 
 def by_batch(inferred: InferredMatmul) -> Work:
-    """Count one step."""
-    return Work(steps=1, flops=inferred.multiply_adds)
+    """Count one step, with a part for each matrix in the batch."""
+    return Work(1, inferred.multiply_adds, repeats=prod(inferred.batch), kind=inferred.kind)
 
 
 def by_stretched_batch(inferred: InferredMatmul) -> Work:
-    """Count one step, and the copy of a batch that stretches; a single matrix is not copied."""
+    """Count as `by_batch`, and the copy of a batch that stretches; a matrix is not copied."""
     full = prod(inferred.batch)
     own = (prod(spec.shape[:-2]) for spec in inferred.specs)
     sizes = (inferred.m * inferred.k, inferred.k * inferred.n)
     peak = max(full * size if 1 < batch < full else 0 for batch, size in zip(own, sizes))
-    return Work(steps=1, flops=inferred.multiply_adds, peak_elements=peak)
+    return Work(1, inferred.multiply_adds, peak, repeats=full, kind=inferred.kind)
 
 
 @op.strategy("loops", adapt=each_matrix, work=by_element, dtypes=NUMBERS, cuda=NUMBERS)
@@ -86,7 +98,7 @@ def loops(a: Tensor, b: Tensor) -> Tensor:
     return c
 
 
-@op.strategy("python", adapt=each_matrix, work=by_element, dtypes=NUMBERS)
+@op.strategy("python", adapt=each_matrix, work=by_sum, dtypes=NUMBERS)
 def python(a: Tensor, b: Tensor) -> Tensor:
     """Three loops over Python lists, without torch.
 

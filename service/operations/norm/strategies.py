@@ -61,14 +61,20 @@ def by_element(inferred: InferredNorm) -> Work:
 
 
 def at_once(inferred: InferredNorm) -> Work:
-    """Count one step.
+    """Count one step, with a part for each norm.
 
     Singular values take min(m, n) multiply-adds for each element of an (m, n) matrix.
     """
-    times = 1
-    if inferred.matrix and inferred.ord in SINGULAR_VALUE_ORDS:
+    elements, ord = inferred.multiply_adds, inferred.ord
+    if inferred.matrix and ord in SINGULAR_VALUE_ORDS:
         times = min(inferred.specs[0].shape[axis] for axis in inferred.dim)
-    return Work(steps=1, flops=inferred.multiply_adds * times, peak_elements=inferred.multiply_adds)
+        return Work(1, elements * times, elements, repeats=inferred.elements, kind="singular")
+    kind = "squares" if ord in (1, 2, "fro") else "powers"
+    if inferred.matrix and ord != "fro":
+        kind = "sums of rows"
+    elif inferred.elements > 1:
+        kind = f"{kind} of rows"
+    return Work(1, elements, elements, repeats=inferred.elements, kind=kind)
 
 
 def only_powers(inferred: InferredNorm) -> str | None:

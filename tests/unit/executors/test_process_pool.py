@@ -261,6 +261,30 @@ async def test_an_idle_worker_dies(executor: ProcessPool) -> None:
     assert executor.exits == 1
 
 
+async def test_workers_are_renewed(make_executor: MakeExecutor, tmp_path: Path) -> None:
+    """Idle ones end at once, a busy one before its next request; no call notices."""
+    executor = make_executor(slots=2)
+    file = tmp_path / "pid"
+    spinning = asyncio.create_task(executor.run(f"spin {file}".encode(), b"", deadline_ms=1000))
+    busy = await pid_in(file)
+    idle = await pid_of(executor)
+    await executor.renew_workers()
+    assert not is_alive(idle)
+    assert is_alive(busy)
+    with pytest.raises(DeadlineExceededError):
+        await spinning
+    assert {await pid_of(executor), await pid_of(executor)}.isdisjoint({busy, idle})
+
+
+async def test_a_busy_worker_is_renewed_after_its_answer(executor: ProcessPool) -> None:
+    """Its process goes on until it has answered, and the next request has another one."""
+    first = asyncio.create_task(pid_of(executor))
+    await until(lambda: executor._busy)
+    await executor.renew_workers()
+    assert await pid_of(executor) != await first
+    assert executor.exits == 0
+
+
 async def test_a_worker_that_cannot_begin(make_executor: MakeExecutor) -> None:
     """Processes that exit at their start are not replaced without end."""
     with pytest.raises(WorkerDiedError):

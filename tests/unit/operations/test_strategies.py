@@ -13,6 +13,7 @@ from service.core.call import Shape, Spec, Tensor
 from service.core.dtypes import DTYPES, FLOATS, describe
 from service.errors import UnsupportedDtypeError, ValueOutOfRangeError
 from service.operations import REGISTRY
+from service.operations.matmul.strategies import STEPS_PER_SUM
 from service.registry import Inferred, Op, Sample, Strategy, Work
 
 EVERY = [
@@ -222,14 +223,14 @@ def test_cuda(op: Op[Any], strategy: Strategy[Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("loops", Work(6 * 4 * 5 * 7, 0)),
-        ("python", Work(6 * 4 * 5 * 7, 0)),
-        ("elementwise", Work(6 * 4 * 7, 6 * 4 * 5 * 7, 5)),
-        ("dot", Work(6 * 4 * 7, 6 * 4 * 5 * 7, 5)),
-        ("broadcast", Work(6 * 4, 6 * 4 * 5 * 7, 5 * 7)),
-        ("einsum", Work(6, 6 * 4 * 5 * 7)),
-        ("torch", Work(1, 6 * 4 * 5 * 7)),
-        ("numpy", Work(1, 6 * 4 * 5 * 7)),
+        ("loops", Work(6 * 4 * 5 * 7, 0, calls=6)),
+        ("python", Work(6 * 4 * 5 * 7 + STEPS_PER_SUM * 6 * 4 * 7, 0, calls=6)),
+        ("elementwise", Work(6 * 4 * 7, 6 * 4 * 5 * 7, 5, calls=6)),
+        ("dot", Work(6 * 4 * 7, 6 * 4 * 5 * 7, 5, calls=6)),
+        ("broadcast", Work(6 * 4, 6 * 4 * 5 * 7, 5 * 7, calls=6)),
+        ("einsum", Work(6, 6 * 4 * 5 * 7, kind="batch of matrix")),
+        ("torch", Work(1, 6 * 4 * 5 * 7, repeats=6, kind="batch of matrix")),
+        ("numpy", Work(1, 6 * 4 * 5 * 7, repeats=6, kind="batch of matrix")),
     ],
 )
 def test_work_of_matmul(name: str, expected: Work) -> None:
@@ -261,16 +262,35 @@ def test_copies_of_stretched_batches(a: Shape, b: Shape, peak: int) -> None:
     [
         ("loops", Work(2 * 3 * 4 * 5 * 3, 0)),
         ("python", Work(2 * 3 * 4 * 5 * 3, 0)),
-        ("broadcast", Work(1, 2 * 3 * 4 * 5 * 3, 2 * 3 * 4 * 5)),
-        ("pairwise", Work(2, 2 * 3 * 4 + 2 * 4 * 5, 20)),
-        ("torch", Work(2, 2 * 3 * 4 + 2 * 4 * 5, 20)),
-        ("numpy", Work(2, 2 * 3 * 4 + 2 * 4 * 5, 20)),
+        ("broadcast", Work(1, 2 * 3 * 4 * 5 * 3, 2 * 3 * 4 * 5, kind="matrix")),
+        ("pairwise", Work(2, 2 * 3 * 4 + 2 * 4 * 5, 20, kind="matrix")),
+        ("torch", Work(2, 2 * 3 * 4 + 2 * 4 * 5, 20, kind="matrix")),
+        ("numpy", Work(2, 2 * 3 * 4 + 2 * 4 * 5, 20, kind="matrix")),
     ],
 )
 def test_work_of_einsum(name: str, expected: Work) -> None:
     """Loops do everything for each index, paths less: a step for each contraction."""
     raw = {"equation": "ij,jk,kl->il", "optimize": "none"}
     assert work(name, "einsum", (2, 3), (3, 4), (4, 5), **raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes", "repeats", "kind"),
+    [
+        ("bij,bjk->bik", ((6, 4, 5), (6, 5, 7)), 6, "batch of matrix"),
+        ("ij,ij->i", ((6, 4), (6, 4)), 6, "batch of inner"),
+        ("i,j->ij", ((600,), (400,)), 1, "outer"),
+        ("ij,j->i", ((600, 400), (400,)), 1, "vector"),
+        ("ij->ji", ((6, 4),), 1, "view"),
+        ("ii->i", ((6, 6),), 1, "view"),
+        ("ij->i", ((6, 4),), 1, "sum"),
+        ("i,i,i->", ((6,), (6,), (6,)), 6, "batch of inner"),
+    ],
+)
+def test_kinds_of_einsum(equation: str, shapes: list[Shape], repeats: int, kind: str) -> None:
+    """The kind follows from the letters of the largest contraction."""
+    found = work("torch", "einsum", *shapes, equation=equation)
+    assert (found.repeats, found.kind) == (repeats, kind)
 
 
 def test_peak_of_stretched_operands() -> None:
@@ -288,14 +308,23 @@ def test_peak_of_three_at_once() -> None:
 def test_work_of_norm() -> None:
     """Loops take a step for each element and norm; singular values take many multiply-adds."""
     assert work("loops", "norm", (3, 4), dim=1) == Work(12 + 3, 0)
-    assert work("scaled", "norm", (3, 4), dim=1) == Work(1, 12, 12)
-    assert work("torch", "norm", (3, 4), ord="nuc") == Work(1, 12 * 3, 12)
+    rows = Work(1, 12, 12, repeats=3, kind="squares of rows")
+    assert work("scaled", "norm", (3, 4), dim=1) == rows
+    assert work("torch", "norm", (3, 4), dim=1, ord=3).kind == "powers of rows"
+    assert work("torch", "norm", (3, 4)).kind == "squares"
+    assert work("torch", "norm", (3, 4), ord=1).kind == "sums of rows"
+    singular = Work(1, 2 * 12 * 3, 24, repeats=2, kind="singular")
+    assert work("torch", "norm", (2, 3, 4), ord="nuc", dim=[1, 2]) == singular
 
 
 def test_work_of_broadcast() -> None:
     """Loops take a step for each element and application, the others one."""
     assert work("loops", "broadcast", (2, 1), (3,), (2, 3), op="add") == Work(12, 0)
-    assert work("expand", "broadcast", (2, 1), (3,), (2, 3), op="add") == Work(1, 12, 6)
+    sums = Work(1, 12, 6, kind="arithmetic")
+    assert work("expand", "broadcast", (2, 1), (3,), (2, 3), op="add") == sums
+    kinds = {"eq": "compare", "pow": "pow", "div": "div", "maximum": "arithmetic"}
+    assert {name: work("torch", "broadcast", (2,), (2,), op=name).kind for name in kinds} == kinds
+    assert work("torch", "broadcast", (2,), to=[3, 2]).kind == "view"
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_without_workers_threads_compute(service: Service, plan: Plan) -> None:
 
 
 def test_planning_state(service: Service) -> None:
-    """A race gets the costs of its operation, a call those of devices with processes."""
+    """A worker gets the costs of devices with processes, and those that are absent."""
     model = service.engine.planner.cost_model
     model.update(rates_of(GPU))
     service.device_processes = {"cuda:0": DEVICE_PROCESS}
@@ -159,9 +159,9 @@ def test_planning_state(service: Service) -> None:
     call = with_planning_state(MESSAGE, service)
     assert {row[2] for row in call.rates} == {"cuda:0"}
     assert len(call.rates) == len(rates_of(GPU))
-    race = with_planning_state(MESSAGE, service, op="norm")
-    assert [*race.rates] == [row for row in model.to_rows() if row[0] == "norm"]
-    assert call.absences == race.absences == {"cuda:0": ("it died", 3)}
+    assert call.absences == {"cuda:0": ("it died", 3)}
+    service.device_processes = {}
+    assert with_planning_state(MESSAGE, service).rates == []
 
 
 async def test_a_body_that_inflates_to_too_much_is_followed_by_a_trim(

@@ -10,7 +10,6 @@ import pytest
 
 from service.codecs.media_types import JSON
 from service.codecs.stored_arrays import ArrayFolder
-from service.core.dtypes import DTYPES
 from service.core.response import HttpResponse
 from service.errors import (
     DuplicateKeyError,
@@ -59,7 +58,6 @@ def test_a_key_that_is_twice_in_the_query(service: Service) -> None:
 @pytest.mark.parametrize(("dtype", "media_type"), [("float32", NPY), ("bfloat16", JSON)])
 def test_the_format_follows_the_dtype(service: Service, dtype: str, media_type: str) -> None:
     """The first accepted format that can hold the result is written."""
-    service.engine.measure(service.engine.registry["matmul"], DTYPES[dtype].torch)
     request = begin(service, accept=f"{NPY}, {JSON};q=0.5")
     response = at_once(request.respond(BODY[:-1] + b', "dtype": "%b"}' % dtype.encode(), b""))
     assert dict(response.headers)[b"content-type"] == media_type.encode()
@@ -78,17 +76,6 @@ async def test_a_long_call(service: Service) -> None:
     assert answer["result"]["data"] == [[24.0] * 24] * 24
     assert answer["timing"]["executor"] == request.executor == "thread"
     assert (len(request.body), len(request.buffer)) == (0, 0)
-
-
-async def test_a_dtype_that_has_not_been_measured(service: Service) -> None:
-    """The first call waits for a thread, which measures; the next one is answered at once."""
-    service.engine._measured.discard(("matmul", DTYPES["int16"].torch))
-    body = BODY[:-1] + b', "dtype": "int16", "strategy": "torch", "device": "cpu"}'
-    coming = begin(service).respond(body, b"")
-    assert not isinstance(coming, HttpResponse)
-    answer = json.loads(b"".join((await coming).chunks))
-    assert (answer["result"]["data"], answer["timing"]["executor"]) == (PRODUCT, "thread")
-    at_once(begin(service).respond(body, b""))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Plans as requests: at once, or on a thread where strategies have to be measured."""
+"""Plans as requests: at once, or on a thread where an order of contraction is searched."""
 
 import json
 from collections.abc import Awaitable
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from service.codecs import READERS
 from service.codecs.media_types import JSON
@@ -43,16 +44,33 @@ async def test_a_plan_at_once(service: Service) -> None:
     assert (plan["strategy"], plan["accepted"]) == ("dot", True)
 
 
-async def test_strategies_are_measured_on_a_thread(service: Service) -> None:
-    """The first plan in a dtype waits for measurements, and the next one is made at once."""
-    measured = service.engine._measured
-    measured.discard(("matmul", service.plan_context.dtype.torch))
-    request = begin(service)
-    response = request.respond(BODY, b"")
-    assert not isinstance(response, HttpResponse)
-    assert (await plan_of(response))["accepted"] is True
-    assert request.executor == "thread"
-    assert isinstance(begin(service).respond(BODY, b""), HttpResponse)
+async def test_many_operands_are_planned_on_a_thread(service: Service) -> None:
+    """Up to four are planned at once."""
+    op = service.engine.registry["einsum"]
+    for count, is_at_once in ((4, True), (5, False)):
+        body = json.dumps({"equation": ",".join("i" * count), "operands": [[1, 2]] * count})
+        request = PlanRequest(Negotiated(service, op, READERS[JSON]), "mine")
+        response = request.respond(body.encode(), b"")
+        assert isinstance(response, HttpResponse) == is_at_once
+        assert (await plan_of(response))["accepted"] is True
+        assert request.executor == ("inline" if is_at_once else "thread")
+
+
+async def test_a_dtype_that_has_not_been_measured(service: Service) -> None:
+    """The plan says that its estimates are priors, and measures nothing."""
+    engine = service.engine
+    engine.planner.cost_model._curves = {
+        key: curve
+        for key, curve in engine.planner.cost_model._curves.items()
+        if key[3] == torch.float32
+    }
+    body = BODY[:-1] + b', "dtype": "float64"}'
+    for text, basis in ((BODY, "measured"), (body, "prior")):
+        rows = (await plan_of(begin(service).respond(text, b"")))["strategies"]
+        assert {row["basis"] for row in rows if row["available"]} == {basis}
+        assert {row["basis"] for row in rows if not row["available"]} == {None}
+    left = {(op.name, dtype) for op, dtype, _ in engine.unmeasured()}
+    assert ("matmul", torch.float64) in left
 
 
 async def test_a_result_of_any_size(service: Service) -> None:

@@ -7,14 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from service.core import host
-from service.core.devices import Device
-from service.errors import DeviceFailedError, DeviceUnreadyError, DrainingError, WarmingUpError
+from service.core.devices import CPU, Device
+from service.errors import (
+    DeviceFailedError,
+    DeviceUnreadyError,
+    DrainingError,
+    OverloadedError,
+    WarmingUpError,
+)
 from service.operations import REGISTRY
 from service.pipeline import service as module
 from service.pipeline.service import DRAINING, READY, WARMING, Service, build_service
 from service.planning.cost_model import CostModel
+from service.registry import Op
 from service.settings import Settings
 from tests.rigs.device_processes import GPU, SECOND
 
@@ -68,6 +76,72 @@ async def test_processes_begin_when_all_is_measured(
     assert found.state == (READY if starts else DRAINING)
     assert fork_server.called == (["warm"] if starts else [])
     assert process.called == (["start"] if starts else [])
+
+
+class Engine:
+    """An engine with operations to measure, each of which is measured at its second attempt."""
+
+    def __init__(self) -> None:
+        """Begin without measurements."""
+        self.attempts: list[str] = []
+
+    def warm_up(self) -> None:
+        """Measure nothing."""
+
+    def unmeasured(self) -> list[tuple[Op[Any], torch.dtype, Device]]:
+        """Return what has been tried less than twice."""
+        names = ("norm", "einsum")
+        left = [name for name in names if self.attempts.count(name) < 2]
+        return [(REGISTRY[name], torch.int8, CPU) for name in left]
+
+    def measure(self, op: Op[Any], dtype: torch.dtype, device: Device) -> None:
+        """Count an attempt, and fail at the first."""
+        assert (dtype, device) == (torch.int8, CPU)
+        self.attempts.append(op.name)
+        if self.attempts.count(op.name) == 1:
+            raise OverloadedError("busy")
+
+
+async def calibrated(service: Service, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Engine:
+    """Return the engine of a service that has started and measured all that it can."""
+    monkeypatch.setattr(module, "CALIBRATION_PAUSE_S", 0.0)
+    engine: Any = Engine()
+    found = replace(service, engine=engine, state=WARMING, **more)
+    await found.start()
+    await asyncio.wait_for(found._calibrating, 10)
+    made: Engine = engine
+    return made
+
+
+async def test_what_cannot_be_measured_is_tried_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device may not be ready yet, and the process for races may be busy."""
+    engine = await calibrated(service, monkeypatch)
+    assert engine.attempts == ["norm", "einsum", "norm", "einsum"]
+
+
+async def test_calibration_gives_up(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be measured keeps its prior."""
+    monkeypatch.setattr(module, "CALIBRATION_ROUNDS", 1)
+    assert (await calibrated(service, monkeypatch)).attempts == ["norm", "einsum"]
+
+
+async def test_calibration_ends_with_the_service(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that drains measures nothing more."""
+
+    def measure(self: Engine, *_: object) -> None:
+        self.attempts.append("norm")
+        found.drain()
+
+    monkeypatch.setattr(Engine, "measure", measure)
+    engine: Any = Engine()
+    found = replace(service, engine=engine, state=WARMING)
+    await found.start()
+    await asyncio.wait_for(found._calibrating, 10)
+    assert engine.attempts == ["norm"]
 
 
 def test_memory_is_trimmed_in_every_part(service: Service, trims: list[str]) -> None:

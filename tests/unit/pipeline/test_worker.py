@@ -11,19 +11,22 @@ import pytest
 import torch
 
 from service.codecs import READERS
+from service.core.devices import CPU
 from service.core.response import HttpResponse
 from service.core.timing import DECODE, QUEUE, Stopwatch
 from service.executors import Bytes, Channel, Handler
 from service.operations import REGISTRY
 from service.pipeline.messages import (
+    CALIBRATE,
     Admitted,
     WorkerRequest,
     WrongDeviceError,
     response_from,
 )
 from service.pipeline.worker import RequestHandler, make
-from service.planning.cost_model import CostModel
+from service.planning.cost_model import CostModel, Curve
 from service.settings import Settings
+from tests.rigs.costs import cost_rows
 from tests.rigs.device_processes import GPU, STEP_NS, rates_of
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
@@ -69,7 +72,7 @@ def fields_of(response: HttpResponse) -> Mapping[str, object]:
 
 
 def test_a_call_that_is_not_planned(handler: Handler) -> None:
-    """It is decoded, measured, planned and computed; time counts from the first mark."""
+    """It is decoded, planned and computed; time counts from the first mark."""
     watch = Stopwatch([(DECODE, perf_counter_ns() - 5_000_000_000)])
     watch.lap(QUEUE)
     message = replace(MESSAGE, marks=watch.marks, query="strategy=loops")
@@ -154,6 +157,16 @@ def test_a_race_beside_a_device_of_another_process(cost_model: CostModel) -> Non
     assert (response.status, fields_of(response)["code"]) == (503, "device-unready")
 
 
+def test_measurements(handler: Handler) -> None:
+    """It measures one operation with one dtype on one device, and sends the costs."""
+    answer = handler.answer(CALIBRATE + b"norm int8 cpu", bytearray(), Channel(print, print))
+    rows = orjson.loads(answer.head)
+    assert {tuple(row[0:4:2]) for row in rows} == {("norm", "cpu")}
+    assert {row[3] for row in rows} == {"int8"}
+    norm = REGISTRY["norm"]
+    assert {row[1] for row in rows} == {n for n, s in norm.strategies.items() if s.dtypes}
+
+
 def test_an_error(handler: Handler) -> None:
     """Its response is a problem document, as from the server."""
     response = response_to(handler, MESSAGE, b'{"a": [1, 2]}')
@@ -182,10 +195,7 @@ def test_a_model(handler: Handler) -> None:
 
 def test_a_race(handler: Handler) -> None:
     """The report has the estimates of the server; rows precede it if they are wanted."""
-    rates = [
-        ("matmul", name, "cpu", "float32", 1_000_000.0, 0.0)
-        for name in REGISTRY["matmul"].strategies
-    ]
+    rates = [*cost_rows(CPU, Curve(0.0, (0.0,), (1_000_000.0,)))]
     body = BODY[:-1] + b', "strategies": ["loops", "torch"], "repeat": 2}'
     for streams, rows in ((False, 0), (True, 2)):
         parts: list[Bytes] = []

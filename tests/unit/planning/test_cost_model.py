@@ -1,154 +1,111 @@
-"""Measured costs of strategies, with a clock that the strategies themselves advance."""
+"""Times by curves: interpolation, extrapolation, priors, and exchange with other processes."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 import torch
 
-from service.core.call import Spec, Tensor
-from service.core.devices import Device
-from service.core.dtypes import FLOATS
+from service.core.devices import CPU
 from service.operations import REGISTRY
-from service.planning.cost_model import MAX_SAMPLE_NS, REPEATS, UNBOUNDED, CostModel, Rate
-from service.registry import Inferred, Op, Sample, Work
+from service.planning.cost_model import (
+    NS_PER_FLOP,
+    PRIOR_FACTORS,
+    ROUND_TRIP_NS,
+    UNBOUNDED,
+    UNMEASURED,
+    CostModel,
+    Curve,
+)
+from service.registry import Work
 
-CPU = Device("cpu", "cpu", "", None)
-RUNS = REPEATS + 1  # the first is not timed
-
-
-class Clock:
-    """Clock that stands still until it is advanced."""
-
-    def __init__(self) -> None:
-        self.now = 0
-
-    def __call__(self) -> int:
-        """Return the time in nanoseconds."""
-        return self.now
-
-
-class Bench:
-    """Operation with one strategy, whose time depends on the numbers of rows and columns."""
-
-    def __init__(
-        self, *calibration_samples: tuple[int, int], ns_per_step: int, ns_per_flop: int
-    ) -> None:
-        self.clock = Clock()
-        self.cost_model = CostModel(self.clock)
-        self.ran: list[tuple[int, ...]] = []
-        self.op: Op[Inferred] = Op(
-            name="toy",
-            summary="Takes time.",
-            operands=("x",),
-            params=(),
-            infer=self._infer,
-            check_overflow=lambda inferred, operands: None,
-            auto=("toy",),
-            samples=(),
-            error_samples=(),
-            calibration_samples=tuple(Sample("sample", (shape,)) for shape in calibration_samples),
-        )
-
-        def toy(x: Tensor) -> Tensor:
-            """Takes time."""
-            rows, columns = x.shape
-            self.ran.append((rows, columns))
-            self.clock.now += rows * ns_per_step + columns * ns_per_flop
-            return x
-
-        self.op.strategy("toy", adapt=_call, work=self._work, dtypes=FLOATS)(toy)
-        self.strategy = self.op.strategies["toy"]
-
-    @staticmethod
-    def _infer(specs: tuple[Spec, ...]) -> Inferred:
-        return Inferred(specs=specs, shape=specs[0].shape, dtype=specs[0].dtype, multiply_adds=1)
-
-    @staticmethod
-    def _work(inferred: Inferred) -> Work:
-        steps, flops = inferred.shape
-        return Work(steps=steps, flops=flops)
-
-    def rate(self, dtype: torch.dtype = torch.float32) -> Rate:
-        """Return the measured rate."""
-        return self.cost_model.rate(self.op, self.strategy, CPU, dtype)
-
-    def estimate_ns(self, steps: int, flops: int) -> int:
-        """Return the estimate for an operand of that shape."""
-        inferred = self._infer((Spec((steps, flops), torch.float32),))
-        return self.cost_model.estimate_ns(self.op, self.strategy, CPU, inferred)
-
-
-def _call(compute: Any, inferred: Inferred, operands: Sequence[Tensor]) -> Tensor:
-    result: Tensor = compute(*operands)
-    return result
-
-
-def test_steps_and_flops() -> None:
-    """The smallest sample gives the cost of a step, the largest that of a flop."""
-    bench = Bench((10, 0), (10, 1000), ns_per_step=7, ns_per_flop=3)
-    assert bench.rate() == Rate(7, 3)
-    assert bench.ran == [(10, 0)] * RUNS + [(10, 1000)] * RUNS
-    assert bench.estimate_ns(100, 10) == 730
-
-
-def test_steps_alone() -> None:
-    """Without flops, each sample gives a better cost of a step."""
-    bench = Bench((1, 0), (100, 0), ns_per_step=7, ns_per_flop=3)
-    assert bench.rate() == Rate(7, 0)
-
-
-def test_flops_within_the_first_sample() -> None:
-    """The flops of the smallest sample count as part of its step."""
-    bench = Bench((1, 4), (1, 1004), ns_per_step=8, ns_per_flop=2)
-    step, spent = 8 + 2 * 4, 2 * 1004 - 2 * 4
-    assert bench.rate() == Rate(step, spent / 1004)
-
-
-def test_no_negative_rate() -> None:
-    """If a larger sample is faster than the smallest, a flop costs nothing."""
-    bench = Bench((2, 8), (1, 1), ns_per_step=4, ns_per_flop=1)
-    assert bench.rate() == Rate(8, 0)
-
-
-def test_no_steps() -> None:
-    """A sample without steps counts as one step."""
-    assert Bench((0, 5), ns_per_step=1, ns_per_flop=2).rate() == Rate(10, 0)
-
-
-def test_long_samples_are_skipped() -> None:
-    """A sample that would take too long by the rates so far is not run, nor any after it."""
-    bench = Bench((1, 0), (4, 0), (5, 0), (2, 0), ns_per_step=MAX_SAMPLE_NS // 4, ns_per_flop=0)
-    assert bench.rate() == Rate(MAX_SAMPLE_NS // 4, 0)
-    assert set(bench.ran) == {(1, 0), (4, 0)}
-
-
-def test_measured_once() -> None:
-    """A strategy is measured once for each dtype."""
-    bench = Bench((1, 0), ns_per_step=7, ns_per_flop=0)
-    assert bench.rate() is bench.rate()
-    assert len(bench.ran) == RUNS
-    bench.rate(torch.float64)
-    assert len(bench.ran) == 2 * RUNS
+OP = REGISTRY["matmul"]
+TORCH = OP.strategies["torch"]
+CURVE = Curve(100.0, (1.0, 11.0, 21.0), (10.0, 30.0, 130.0))
 
 
 @pytest.mark.parametrize(
-    ("steps", "flops"),
-    [pytest.param(10**4000, 1, id="steps"), pytest.param(1, 10**4000, id="flops")],
+    ("flops", "ns"),
+    [(0, 10), (1, 10), (6, 20), (11, 30), (16, 80), (21, 130), (31, 230)],
+    ids=str,
 )
-def test_counts_beyond_any_float(steps: int, flops: int) -> None:
+def test_a_step_between_and_beyond_points(flops: int, ns: int) -> None:
+    """Times lie on lines between points, on the last line beyond them, and not below the first."""
+    assert CURVE.times_ns(Work(1, flops))[0] == 100 + ns
+
+
+def test_a_larger_step_is_not_quicker() -> None:
+    """Points may fall, as where a library splits a product; the line beyond them may not."""
+    curve = Curve(0.0, (1.0, 11.0), (30.0, 10.0))
+    assert [curve.times_ns(Work(1, flops))[0] for flops in (6, 100)] == [20, 10]
+
+
+def test_one_point() -> None:
+    """Without a second point, a multiply-add takes a nanosecond."""
+    curve = Curve(0.0, (4.0,), (10.0,))
+    assert [curve.times_ns(Work(1, flops))[0] for flops in (4, 14)] == [10, 10 + 10 * NS_PER_FLOP]
+
+
+def test_calls_steps_and_parts() -> None:
+    """A call takes its time, and each part of each step; the GIL is held in calls and steps."""
+    assert CURVE.times_ns(Work(1, 11)) == (130, 110)
+    assert CURVE.times_ns(Work(4, 44)) == (100 + 4 * 30, 100 + 4 * 10)
+    assert CURVE.times_ns(Work(4, 44, calls=2)) == (200 + 4 * 30, 200 + 4 * 10)
+    assert CURVE.times_ns(Work(1, 44, repeats=4)) == (100 + 4 * 30, 110)
+    assert CURVE.times_ns(Work(0, 0)) == (110, 100)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [Work(10**4000, 1), Work(1, 10**4000), Work(1, 1, repeats=10**4000)],
+    ids=["steps", "flops", "repeats"],
+)
+def test_counts_beyond_any_float(work: Work) -> None:
     """Counts that follow from shapes alone may exceed any float; the estimate is just large."""
-    bench = Bench((10, 0), (10, 1000), ns_per_step=7, ns_per_flop=3)
-    assert bench.estimate_ns(steps, flops) >= UNBOUNDED
+    assert CURVE.times_ns(work)[0] >= UNBOUNDED
+
+
+def estimate_ns(
+    model: CostModel, dtype: torch.dtype, device: Any = CPU, name: str = "torch"
+) -> int:
+    """Return the estimate of a product of 2 x 2."""
+    return model.cost(OP.strategies[name], device, dtype, Work(1, 11, kind="matrix"))[0]
+
+
+def test_priors() -> None:
+    """Multiply-adds of another dtype take longer by a factor, and a call as long as in float32."""
+    model = CostModel()
+    assert estimate_ns(model, torch.float32) == UNMEASURED.times_ns(Work(1, 11))[0]
+    model.add(("matmul", "torch", "cpu", torch.float32, "matrix"), CURVE)
+    assert estimate_ns(model, torch.float32) == 130
+    for dtype, factor in PRIOR_FACTORS.items():
+        assert estimate_ns(model, dtype) == 110 + 20 * factor
+    for dtype, kind, is_measured in (
+        (torch.float32, "matrix", True),
+        (torch.float64, "matrix", False),
+        (torch.float32, "vector", False),
+    ):
+        assert model.cost(TORCH, CPU, dtype, Work(1, 1, kind=kind))[2] == is_measured
+    assert model.measured() == {("matmul", "torch", "cpu", torch.float32)}
+
+
+def test_a_cluster() -> None:
+    """Each of its threads is taken to be as fast as one of this host, after a round trip."""
+
+    class Cluster:
+        threads = 4 * torch.get_num_threads()
+
+    model, there = CostModel(), replace(CPU, name="dask", cluster=Cluster())  # type: ignore[arg-type]
+    model.add(("matmul", "numpy", "cpu", torch.float64, "matrix"), CURVE)
+    assert estimate_ns(model, torch.float64, there, "dask") == ROUND_TRIP_NS + round(30 / 4)
 
 
 def test_costs_are_read_as_they_were_written() -> None:
     """Processes exchange them as JSON, bit for bit."""
-    op, model = REGISTRY["matmul"], CostModel()
-    for strategy in op.strategies.values():
-        if torch.float32 in strategy.dtypes:
-            model.rate(op, strategy, CPU, torch.float32)
-    rows = model.to_rows()
-    assert rows
-    assert CostModel.from_rows(orjson.loads(orjson.dumps(rows))).to_rows() == rows
+    model = CostModel()
+    model.add(("matmul", "torch", "cpu", torch.float32, "matrix"), CURVE)
+    model.add(("matmul", "torch", "cpu", torch.int8, "vector"), replace(CURVE, call_ns=1 / 3))
+    text = orjson.dumps(model.to_rows())
+    assert len(model.to_rows()) == 2
+    assert orjson.dumps(CostModel.from_rows(orjson.loads(text)).to_rows()) == text
