@@ -14,9 +14,8 @@ from service.codecs.base import Body
 STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 # `1e-0` has an exponent, and `-0.5` and `-0e1` are floats already.
 TOKEN: Final = rb"(?<![eE])-0(?![.0-9eE])"
-ZERO: Final = re.compile(TOKEN)
 ZERO_OR_STRING: Final = re.compile(b"%b|%b" % (STRING.pattern, TOKEN), re.DOTALL)
-SMALL_BYTES: Final = 2048  # the regular expression takes 4 us
+SMALL_BYTES: Final = 2048
 CHUNK_BYTES: Final = 131_072  # two temporary arrays fit in the processor's cache
 # The characters `.`, `/` and the digits are consecutive.
 FRACTION_OR_DIGIT: Final = ord("9") - ord(".")
@@ -24,7 +23,10 @@ FRACTION_OR_DIGIT: Final = ord("9") - ord(".")
 
 def state_negative_zeros(body: Body) -> bytes | None:
     """Return the text with `-0.0` for each number `-0`, or None if it has none."""
-    if ZERO.search(body) is None if len(body) <= SMALL_BYTES else not _may_have_zeros(body):
+    if len(body) > SMALL_BYTES:
+        if not _may_have_zeros(body):
+            return None
+    elif (text := bytes(body)).count(b"-0") == text.count(b"-0."):
         return None
     text = ZERO_OR_STRING.sub(_state, body)
     return text if len(text) > len(body) else None
