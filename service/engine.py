@@ -6,14 +6,22 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter_ns
 from typing import Any, Final
 
+import orjson
 import torch
 
 from service.core.call import Call, Outcome, Spec, Stored, StoreTarget, Tensor
 from service.core.dask_cluster import Cluster
 from service.core.devices import Device, check_here, synchronize
 from service.core.dtypes import DTYPES, IN_NUMPY, describe
-from service.core.timing import COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
+from service.core.timing import COMPUTE, DECODE, DOWNLOAD, NS_PER_MS, UPLOAD, Stopwatch
 from service.errors import DeviceFailedError, OutOfMemoryError, UnsupportedDtypeError
+from service.operations.recheck import (
+    Review,
+    is_suspect,
+    recheck_of,
+    review,
+    unreviewed,
+)
 from service.planning.calibration import Clock, calibrate
 from service.planning.cost_model import Row
 from service.planning.planner import CallSpec, Plan, Planner
@@ -28,6 +36,10 @@ OUT_OF_MEMORY_TEXTS: Final = (
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
+# Results of up to so many numbers are checked as text.
+TINY: Final = 16
+# A second computation takes so many times the memory and the time of the first: it is in float64.
+AGAIN: Final = 4
 PROBE: Final = [[1.0, 2.0], [3.0, 4.0]]
 PROBED: Final = [[7.0, 10.0], [15.0, 22.0]]
 WarmKey = tuple[Strategy[Any], str, torch.dtype]
@@ -125,12 +137,16 @@ class Engine:
         """Return the plan of `call`, or raise the error that says why it is not admitted."""
         return self._new_plan(call, self._key(call))
 
-    def admitted_plan(self, call: Call, estimated_ns: int) -> Plan:
-        """Return the plan of a call that another process has admitted, with its estimate."""
-        return _with_explanation(self.planner.admitted(self.call_spec(call), estimated_ns))
+    def admitted_plan(self, call: Call, estimated_ns: int, *, is_auto: bool) -> Plan:
+        """Return the plan of a call that another process has admitted, with its estimate.
+
+        The call names the strategy, whether a client or, with `is_auto`, the planner chose it.
+        """
+        plan = self.planner.admitted(self.call_spec(call), estimated_ns)
+        return _completed(replace(plan, is_auto=is_auto))
 
     def _new_plan(self, call: Call, key: Hashable) -> Plan:
-        plan = _with_explanation(self.planner.plan(self.call_spec(call)))
+        plan = _completed(self.planner.plan(self.call_spec(call)))
         if isinstance(call.output, StoreTarget) and plan.inferred.dtype not in IN_NUMPY:
             raise UnsupportedDtypeError(
                 f"npy files, which results are stored as, cannot hold "
@@ -183,9 +199,9 @@ class Engine:
         """
         try:
             if plan.device.cluster is None:
-                result = self._run_here(call, plan, watch)
+                result, review = self._run_here(call, plan, watch)
             else:
-                result = self._run_on(plan.device.cluster, call, plan, watch)
+                result, review = self._run_on(plan.device.cluster, call, plan, watch)
         except (MemoryError, RuntimeError) as error:
             if not is_exhausted(error):
                 raise
@@ -197,56 +213,96 @@ class Engine:
         return Outcome(
             op=call.op,
             result=result,
-            strategy=plan.strategy.name,
+            strategy=plan.strategy.name if review is None else review.strategy,
             device=plan.device.name,
             threads=torch.get_num_threads(),
             warm=warm,
-            warnings=call.warnings,
+            warnings=call.warnings if review is None else call.warnings + review.warnings,
             explanation=plan.explanation,
         )
 
-    def _run_here(self, call: Call, plan: Plan, watch: Stopwatch) -> Tensor:
+    def _run_here(self, call: Call, plan: Plan, watch: Stopwatch) -> tuple[Tensor, Review | None]:
+        """Return the result, and its review if a check asked for one."""
         inferred, strategy, marks = plan.inferred, plan.strategy, watch.marks
+        recheck, review = plan.recheck, None
         operands = read(call.operands)
         plan.op.check_overflow(inferred, operands)
         marks.append((DECODE, perf_counter_ns()))
         if plan.device.kind == "cpu":  # no copies, and no synchronisation
             result = strategy.adapt(strategy.compute, inferred, operands)
+            # orjson writes null for numbers that are not finite: 0.8 us for 2 x 2, where
+            # `is_suspect` takes 2.
+            if recheck is not None and (
+                b"n" in orjson.dumps(result.tolist())
+                if plan.is_tiny
+                else is_suspect(recheck, result)
+            ):
+                review = self._review(call, plan, operands, result)
             marks.append((COMPUTE, perf_counter_ns()))
         else:
             operands = move(operands, plan.device)
             watch.lap(UPLOAD)
             result = strategy.run(inferred, operands)
+            if recheck is not None and is_suspect(recheck, result):
+                review = self._review(call, plan, operands, result)
             synchronize(plan.device)
             watch.lap(COMPUTE)
+        if review is not None:
+            result = review.result
+        if plan.device.kind != "cpu":
             result = result.cpu()
             watch.lap(DOWNLOAD)
         if isinstance(call.output, StoreTarget):
             result = store(call.output, result)
             watch.lap(DOWNLOAD)
-        return result
+        return result, review
 
-    def _run_on(self, cluster: Cluster, call: Call, plan: Plan, watch: Stopwatch) -> Tensor:
-        """Return the result of a cluster, whose strategies take and return arrays in blocks."""
+    def _review(self, call: Call, plan: Plan, operands: Sequence[Tensor], result: Tensor) -> Review:
+        """Return the review of a suspect result, if memory and deadline leave room for it."""
+        limits = self.planner.limits
+        deadline_ms = call.deadline_ms or limits.deadline_ms
+        fits = plan.peak_bytes * AGAIN <= limits.max_bytes
+        if fits and plan.estimated_ns * AGAIN <= deadline_ms * NS_PER_MS:
+            return review(plan, operands, result)
+        return unreviewed(plan, result)
+
+    def _run_on(
+        self, cluster: Cluster, call: Call, plan: Plan, watch: Stopwatch
+    ) -> tuple[Tensor, Review | None]:
+        """Return the result of a cluster, whose strategies take and return arrays in blocks.
+
+        A suspect result is not computed again. One that is in a file is not checked.
+        """
         deadline_s = (call.deadline_ms or self.planner.limits.deadline_ms) / 1000
         blocks: Any = cluster.to_blocks(call.operands)
         watch.lap(UPLOAD)
-        result: Any = plan.strategy.run(plan.inferred, blocks)
+        array: Any = plan.strategy.run(plan.inferred, blocks)
         if not plan.writes_to_store:
-            elements = cluster.fetch(result, deadline_s)
+            elements = cluster.fetch(array, deadline_s)
+            result = torch.as_tensor(elements)
+            suspect = plan.recheck is not None and is_suspect(plan.recheck, result)
             watch.lap(COMPUTE)
-            return torch.as_tensor(elements)
+            return result, unreviewed(plan, result) if suspect else None
         output: Any = call.output if isinstance(call.output, StoreTarget) else self.scratch
         with output.create(Spec(plan.inferred.shape, plan.inferred.dtype)) as sink:
-            cluster.fill(sink, result, deadline_s)
+            cluster.fill(sink, array, deadline_s)
             watch.lap(COMPUTE)
-            return torch.from_numpy(sink.read())
+            return torch.from_numpy(sink.read()), None
 
 
-def _with_explanation(plan: Plan) -> Plan:
-    """Return the plan with the explanation that each answer repeats."""
-    explanation = plan.inferred.explanation
-    return plan if explanation is None else replace(plan, explanation=explanation)
+def _completed(plan: Plan) -> Plan:
+    """Return the plan with the explanation that each answer repeats, and the check of its result.
+
+    The result is tiny if its check is fastest as text: it has few numbers, and none is complex.
+    """
+    recheck = recheck_of(plan.op, plan.inferred)
+    is_plain = recheck is not None and recheck.bounds is None and not plan.inferred.dtype.is_complex
+    return replace(
+        plan,
+        explanation=plan.inferred.explanation,
+        recheck=recheck,
+        is_tiny=is_plain and plan.sizes.elements <= TINY,
+    )
 
 
 def plans_at_once(specs: Sequence[Spec | Tensor]) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import torch
 
@@ -77,6 +77,24 @@ class Work:
     calls: int = 1
     repeats: int = 1
     kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """How to find and to mend a result whose intermediate values left the range of the dtype.
+
+    Such a result has numbers that are not finite, or, with `bounds`, magnitudes outside of them.
+    It is computed again in float64 by the strategy `by`. `scales_with` is what a factor of the
+    result can be taken out of: each operand on its own, as in a product, or all of them at once, as
+    in a norm. `extent` gives for each number of the result the magnitude that it
+    comes from: 0 explains a 0, and what is not finite anything. Without it, only operands that are
+    not finite explain a result.
+    """
+
+    by: str
+    scales_with: Literal["each operand", "all operands"]
+    bounds: tuple[float, float] | None = None
+    extent: Callable[[Sequence[Tensor]], Tensor] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +209,8 @@ class Op(Generic[M]):
     an Inferred of specs and parameters, or raises the error that explains why it cannot.
     `check_overflow` raises IntegerOverflowError unless the exact result of integer operands fits. A
     call that leaves the strategy to `auto` gets the first of these that takes it; one that
-    `is_heavy` gets one that is clearly quicker, on the same device, if there is one.
+    `is_heavy` gets one that is clearly quicker, on the same device, if there is one. `recheck` says
+    how a result in floats is checked, or None if intermediate values cannot spoil it.
     """
 
     name: str
@@ -205,6 +224,7 @@ class Op(Generic[M]):
     error_samples: tuple[ErrorSample, ...]
     calibration_samples: tuple[Sample, ...]
     is_heavy: Callable[[M], bool] = lambda _: False
+    recheck: Callable[[M], Recheck | None] = lambda _: None
     _strategies: dict[str, Strategy[M]] = field(default_factory=dict)
 
     @property

@@ -67,6 +67,11 @@ INTEGERS: Final = frozenset(d.torch for d in DTYPES.values() if d.kind == "integ
 COMPLEX: Final = frozenset(d.torch for d in DTYPES.values() if d.kind == "complex")
 BOOL: Final = frozenset({torch.bool})
 NUMBERS: Final = FLOATS | INTEGERS | COMPLEX
+# The widest dtype of each kind that has a fraction.
+WIDE: Final = {
+    **dict.fromkeys(FLOATS, torch.float64),
+    **dict.fromkeys(COMPLEX, torch.complex128),
+}
 # Dtypes of computations on a cluster: numpy sums float16 with too few digits.
 IN_BLOCKS: Final = frozenset({torch.float32, torch.float64}) | COMPLEX
 IN_NUMPY: Final = frozenset(d.torch for d in DTYPES.values()) - {torch.bfloat16}

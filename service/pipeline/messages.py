@@ -19,16 +19,17 @@ HEADER_ENCODING: Final = "latin-1"  # of headers: each byte is a letter
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """An admitted plan: nothing but its strategy, device and estimate."""
+    """An admitted plan: its strategy, whether `auto` chose that, its device and its estimate."""
 
     strategy: str
     device: str
     estimated_ns: int
+    is_auto: bool = False
 
     @classmethod
     def of(cls, plan: Plan) -> "Admitted":
         """Return that of a plan."""
-        return cls(plan.strategy.name, plan.device.name, plan.estimated_ns)
+        return cls(plan.strategy.name, plan.device.name, plan.estimated_ns, plan.is_auto)
 
 
 @dataclass(frozen=True, slots=True)

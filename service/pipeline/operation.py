@@ -142,7 +142,8 @@ class OperationRequest(PipelineRequest):
         self.call = call = self.decode()
         if admitted is not None:
             self.call = replace(call, strategy=admitted.strategy, device=admitted.device)
-            self._accept(engine.admitted_plan(self.call, admitted.estimated_ns))
+            plan = engine.admitted_plan(self.call, admitted.estimated_ns, is_auto=admitted.is_auto)
+            self._accept(plan)
             return
         if call.deadline_ms is not None:
             self.watch.lap(DECODE)

@@ -25,7 +25,7 @@ from service.errors import (
 )
 from service.planning.cost_model import CostModel
 from service.planning.limits import Limits
-from service.registry import Inferred, Op, Strategy, Work
+from service.registry import Inferred, Op, Recheck, Strategy, Work
 
 LONGEST: Final = 2**58  # of 16-byte elements, counted in 64 bits
 # A strategy replaces the first choice below this share of its time: rates vary between starts.
@@ -50,8 +50,8 @@ class Plan:
     """A call with the strategy and the device that run it, and its estimated cost.
 
     `interpreter_ns` is the part of the estimated time in Python's interpreter, which holds the GIL.
-    Without `is_measured` the estimate is a prior.
-    With `writes_to_store` a cluster writes the result to a file.
+    Without `is_measured` the estimate is a prior. With `writes_to_store` a cluster writes the result
+    to a file; with `is_auto` the planner has chosen the strategy.
     """
 
     op: Op[Any]
@@ -64,7 +64,11 @@ class Plan:
     interpreter_ns: int = 0
     is_measured: bool = True
     writes_to_store: bool = False
-    explanation: Mapping[str, object] | None = None  # set in the plan of a call that runs
+    is_auto: bool = False
+    # Set in the plan of a call that runs.
+    explanation: Mapping[str, object] | None = None
+    recheck: Recheck | None = None
+    is_tiny: bool = False
 
     @property
     def peak_bytes(self) -> int:
@@ -287,7 +291,8 @@ class Planner:
         dtype = inferred.specs[0].dtype
         cost = self.cost_model.cost(strategy, device, dtype, work)
         to_store = call.writes_to_store and device.kind == CLUSTER
-        return Plan(op, inferred, strategy, device, work, sizes, *cost, to_store)
+        is_auto = call.strategy == AUTO
+        return Plan(op, inferred, strategy, device, work, sizes, *cost, to_store, is_auto)
 
     def _size_error(self, plan: Plan) -> RequestError | None:
         """Return the error of a limit on shapes, which is the same for all strategies."""

@@ -16,7 +16,7 @@ from service.operations.broadcast.indexing import Index, apply_view, parse_views
 from service.operations.broadcasting import broadcast_shapes, describe_alignment
 from service.operations.elementwise import BOUNDS, EXPANSION, FUNCTIONS, INTEGER_DIVISION, Function
 from service.operations.overflow import Array, check_fits, magnitude, overflow
-from service.registry import ErrorSample, Inferred, Op, Param, Sample
+from service.registry import ErrorSample, Inferred, Op, Param, Recheck, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +202,20 @@ def _check_difference(minuend: Array, subtrahend: Array, *, name: str) -> None:
         raise overflow(name, str(least), wider=name != "int64")
 
 
+def recheck(inferred: InferredBroadcast) -> Recheck | None:
+    """Check what has intermediate values: three operands or more, and products of complex numbers.
+
+    Anything else is one operation of IEEE 754, which is infinite only where it should be.
+    """
+    name, many = inferred.name, len(inferred.specs) > 2
+    if name == "add" and many:
+        return Recheck("torch", "all operands")
+    if name == "mul" and (many or inferred.dtype in COMPLEX):
+        limits = torch.finfo(inferred.dtype)
+        return Recheck("torch", "each operand", (limits.tiny, limits.max) if many else None)
+    return None
+
+
 op = Op(
     name="broadcast",
     summary="An elementwise operation on operands that stretch to a common shape.",
@@ -282,4 +296,5 @@ op = Op(
         ),
         *(Sample("view", ((n,),), {"to": [n, n]}) for n in (1, 100, 1000)),
     ),
+    recheck=recheck,
 )

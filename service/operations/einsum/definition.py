@@ -23,7 +23,7 @@ from service.operations.equation import (
 )
 from service.operations.overflow import Array, check_fits, magnitude
 from service.operations.products import SAMPLES
-from service.registry import ErrorSample, Inferred, Op, Param, Sample
+from service.registry import ErrorSample, Inferred, Op, Param, Recheck, Sample
 
 T = TypeVar("T")
 
@@ -115,6 +115,18 @@ def contract(steps: Sequence[Step], compute: Callable[..., T], operands: Sequenc
         left = [x for position, x in enumerate(left) if position not in step.positions]
         left.append(compute(step.equation, *taken))
     return left[0]
+
+
+def recheck(inferred: InferredEinsum) -> Recheck | None:
+    """Check for overflow, and products of three operands or more for underflow too.
+
+    A transposition or a diagonal computes nothing.
+    """
+    if len(inferred.specs) == 1 and not inferred.equation.summed:
+        return None
+    limits = torch.finfo(inferred.dtype)
+    bounds = (limits.tiny, limits.max) if len(inferred.specs) > 2 else None
+    return Recheck("torch", "each operand", bounds)
 
 
 op = Op(
@@ -245,4 +257,5 @@ op = Op(
             for n in (1, 2, 8, 64, 1000)
         ),
     ),
+    recheck=recheck,
 )

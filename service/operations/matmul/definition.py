@@ -14,7 +14,7 @@ from service.errors import Place, ShapeMismatchError, UnsupportedDtypeError
 from service.operations.broadcasting import broadcast_shapes, broadcasts
 from service.operations.overflow import check_fits, magnitude
 from service.operations.products import SAMPLES, kind_of_product
-from service.registry import ErrorSample, Inferred, Op, Sample
+from service.registry import ErrorSample, Inferred, Op, Recheck, Sample
 
 # With fewer rows or columns, no BLAS library reaches the speed of the 256 x 256 product that the
 # cost model is calibrated by.
@@ -137,4 +137,5 @@ op = Op(
     ),
     # torch and numpy have a BLAS library each; the faster one depends on the processor.
     is_heavy=lambda inferred: min(inferred.m, inferred.k, inferred.n) >= LARGE,
+    recheck=lambda _: Recheck("torch", "each operand"),
 )

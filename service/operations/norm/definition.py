@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Final, Literal
 
@@ -12,7 +13,8 @@ from service.core.call import Spec, Tensor
 from service.core.dtypes import INTEGERS, describe
 from service.core.validators import boolean, choice, integers, is_number, refuse
 from service.errors import InvalidFieldError, Place, ShapeMismatchError, UnsupportedDtypeError
-from service.registry import ErrorSample, Inferred, Op, Param, Sample
+from service.operations.elementwise import power
+from service.registry import ErrorSample, Inferred, Op, Param, Recheck, Sample
 
 Ord = float | Literal["fro", "nuc"]
 MATRIX_ORDS: Final = ("fro", "nuc", math.inf, -math.inf, 1, -1, 2, -2)
@@ -188,6 +190,39 @@ def check_overflow(inferred: InferredNorm, operands: Sequence[Tensor]) -> None:
     """Do nothing: integers are converted to floats first, so that none overflows."""
 
 
+def recheck(inferred: InferredNorm) -> Recheck | None:
+    """Check for overflow, and roots of sums of powers for underflow too.
+
+    A sum of n powers below n times the least normal number has lost digits. Its root is the bound
+    of the norm, from below for a positive order, and from above for a negative one.
+    """
+    if inferred.ord == 0:
+        return None
+    order = 2.0 if isinstance(inferred.ord, str) else inferred.ord
+    extent = partial(_extent, inferred, math.copysign(math.inf, order))
+    if not inferred.is_sum_of_powers or op.strategies["scaled"].unsupported(inferred):
+        return Recheck("torch", "all operands", extent=extent)
+    limits = torch.finfo(inferred.dtype)
+    bound = power(inferred.reduced * limits.tiny, 1 / order)
+    least, greatest = (bound, limits.max) if order > 0 else (0.0, min(bound, limits.max))
+    if inferred.specs[0].dtype.is_complex and order < 0:  # magnitudes beyond the dtype are lost
+        greatest *= (limits.eps / inferred.reduced) ** (1 / -order)
+    if max(abs(order), abs(1 / order)) > torch.finfo(torch.float32).max:  # torch rounds it
+        least = math.inf
+    return Recheck("scaled", "all operands", (max(least, limits.tiny), greatest), extent)
+
+
+def _extent(inferred: InferredNorm, order: float, operands: Sequence[Tensor]) -> Tensor:
+    """Return the greatest magnitude that each norm is taken of; the least for a negative order."""
+    (x,) = operands
+    if x.is_complex():  # the magnitude of a finite number may be beyond its dtype
+        x = x.to(torch.complex128) / 4
+    elif x.dtype in INTEGERS:
+        x = x.double()
+    extent: Tensor = torch.linalg.vector_norm(x, order, inferred.dim, inferred.keepdim)
+    return extent
+
+
 op = Op(
     name="norm",
     summary="A norm of vectors or matrices along axes of a tensor.",
@@ -299,4 +334,5 @@ op = Op(
             for p, n in ((1, 2), (16, 2), (1, 8), (1, 32), (1, 64), (1, 128), (1, 1000))
         ),
     ),
+    recheck=recheck,
 )

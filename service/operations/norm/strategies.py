@@ -1,13 +1,14 @@
 """Eight strategies for norms, slowest first."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from service.core.call import Blocks, Tensor
-from service.core.dtypes import COMPLEX, FLOATS, IN_BLOCKS, INTEGERS, NUMBERS, describe
+from service.core.dtypes import COMPLEX, FLOATS, IN_BLOCKS, INTEGERS, NUMBERS, WIDE, describe
 from service.errors import ValueOutOfRangeError
 from service.operations.elementwise import power
 from service.operations.norm.definition import LOW_PRECISION, SINGULAR_VALUE_ORDS, InferredNorm, op
@@ -23,6 +24,12 @@ def as_rows(compute: Compute, inferred: InferredNorm, operands: Sequence[Tensor]
     rows = x.permute((*kept, *inferred.dim)).reshape(inferred.elements, inferred.reduced)
     order = 2 if inferred.ord == "fro" else inferred.ord
     return compute(rows, order).reshape(inferred.shape)
+
+
+def as_double_rows(compute: Compute, inferred: InferredNorm, operands: Sequence[Tensor]) -> Tensor:
+    """Call a strategy as `as_rows` does, with rows of float64."""
+    wide = [x.to(WIDE.get(x.dtype, torch.float64)) for x in operands]
+    return as_rows(compute, inferred, wide).to(inferred.dtype)
 
 
 def _real(x: Tensor) -> Tensor:
@@ -96,8 +103,9 @@ def only_held_powers(inferred: InferredNorm) -> str | None:
 
 
 def only_filled_powers(inferred: InferredNorm) -> str | None:
-    """Reject what `only_held_powers` declines, and norms of no numbers."""
-    return only_held_powers(inferred) or (None if inferred.reduced else "does not take empty norms")
+    """Reject what `only_held_powers` declines in float64, and norms of no numbers."""
+    wide = replace(inferred, dtype=torch.float64)
+    return only_held_powers(wide) or (None if inferred.reduced else "does not take empty norms")
 
 
 def only_squares(inferred: InferredNorm) -> str | None:
@@ -170,7 +178,7 @@ def elementwise(x: Tensor, ord: float) -> Tensor:
 
 @op.strategy(
     "scaled",
-    adapt=as_rows,
+    adapt=as_double_rows,
     work=at_once,
     dtypes=NUMBERS,
     cuda=NUMBERS,
@@ -179,8 +187,8 @@ def elementwise(x: Tensor, ord: float) -> Tensor:
 def scaled(x: Tensor, ord: float) -> Tensor:
     """Divide first, so that no power that matters overflows or underflows.
 
-    x (rows, n) -> (rows,). [1e20, 1e20] in float32 is 1.41421e20. The divisor is the greatest
-    magnitude, which matters most; for a negative ord the least.
+    x (rows, n) in float64 -> (rows,). The divisor is the greatest magnitude, which matters most;
+    for a negative ord the least.
     """
     scale = (x.abs().amax if ord > 0 else x.abs().amin)(-1, keepdim=True)
     scale = torch.where((scale == 0) | scale.isinf(), 1, scale)

@@ -125,7 +125,7 @@ def test_a_call_for_a_device_of_another_process(cost_model: CostModel) -> None:
     with pytest.raises(WrongDeviceError, match="cuda:0 has a process of its own") as caught:
         response_to(handler, message, BODY, left)
     found = caught.value
-    assert found.admitted == Admitted("torch", "cuda:0", round(STEP_NS))
+    assert found.admitted == Admitted("torch", "cuda:0", round(STEP_NS), is_auto=True)
     assert found.deadline_ms == 900
     assert left
     assert Stopwatch([*found.marks]).sum_up()[DECODE] > 0
