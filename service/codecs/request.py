@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol, TypeGuard
 
 import torch
 
@@ -196,6 +196,8 @@ def _read_all(
     read = [operand.read(operand.dtype or plain) for operand in operands]
     losses = [(operand, lost) for operand, (_, lost) in zip(operands, read, strict=True) if lost]
     tensors = [tensor for tensor, _ in read]
+    if casts_booleans(requested):
+        tensors = [_numbers_of(tensor, requested) for tensor in tensors]
     if any(tensor.dtype != tensors[0].dtype for tensor in tensors):
         target = promote(tensor.dtype for tensor in tensors)
         for index, operand in enumerate(operands):
@@ -205,6 +207,20 @@ def _read_all(
                     losses.append((operand, lost))
     warnings = tuple(f"{name_of(operand.pointer)}: {lost}" for operand, lost in losses)
     return tuple(tensors), warnings
+
+
+def casts_booleans(requested: Dtype | None) -> TypeGuard[Dtype]:
+    """Return whether the dtype of a request makes numbers of booleans in other formats or dtypes.
+
+    A comparison gives booleans, which state their dtype: the request is about arithmetic with them.
+    """
+    return requested is not None and requested.kind in {"float", "integer"}
+
+
+def _numbers_of(tensor: Tensor, dtype: Dtype) -> Tensor:
+    """Return booleans as 1 and 0; a stored array and a tensor of numbers as they are."""
+    is_cast = tensor.dtype == torch.bool and not isinstance(tensor, Stored)
+    return tensor.to(dtype.torch) if is_cast else tensor
 
 
 def _plain_dtype(
@@ -226,10 +242,13 @@ def _read_specs(
     for operand in operands:
         dtype = operand.dtype or plain
         if isinstance(operand, ShapeOperand):
-            specs.append(Spec(operand.shape, dtype.torch))
+            is_cast = dtype.kind == "bool" and casts_booleans(requested)
+            specs.append(Spec(operand.shape, (requested if is_cast else dtype).torch))
         else:
             tensor, _ = operand.read(dtype)
-            specs.append(Spec(tuple(tensor.shape), dtype.torch))
+            if casts_booleans(requested):
+                tensor = _numbers_of(tensor, requested)
+            specs.append(Spec(tuple(tensor.shape), tensor.dtype))
     target = promote(spec.dtype for spec in specs)
     return tuple(Spec(spec.shape, target) for spec in specs)
 

@@ -212,6 +212,17 @@ def examples() -> list[Example]:
         _einsum("inner-product", "Inner product", "i,i", [C, [1, 2, 3]], 140),
         Example(
             "einsum",
+            "share-of-true",
+            "The lesson's (a < b).float().mean(): a comparison sent back, times 1/3, summed",
+            {
+                "equation": "i,->",
+                "operands": [{"dtype": "bool", "data": [False, True, True]}, 0.3333333],
+                "dtype": "float32",
+            },
+            _result(0.6666667),
+        ),
+        Example(
+            "einsum",
             "a-wrong-arrow",
             "A slip in the equation, and what was meant",
             {"equation": "ik,kj>ij", "operands": [[[1, 2]], [[3], [4]]]},

@@ -93,12 +93,12 @@ def review(plan: Plan, operands: Sequence[Tensor], result: Tensor) -> Review:
     beyond = suspect & is_held & ~better.isfinite()
     warnings = []
     if lost.any():
-        again = f"computed again by {recheck.by!r} in float64"
+        again = f"by {recheck.by!r} in float64"
         left = f"intermediate values of {used!r} left the range of {name}"
         warnings.append(
-            f"{_share(lost)} {again}: {left}"
+            f"{_share(lost)} computed again {again}: {left}"
             if plan.is_auto
-            else f"{_share(lost)} wrong: {left}; with auto, it is {again}"
+            else f"{_share(lost)} wrong: {left}; auto computes again {again}"
         )
     if beyond.any():
         wider = describe(WIDE.get(operands[0].dtype, result.dtype)).name
@@ -138,12 +138,17 @@ def compute_again(
         wide = [_times_power(x, -e) for x, e in zip(wide, exponents, strict=True)]
     result = strategy.run(inferred, wide)
     magnitude = strategy.run(inferred, [x.abs() for x in wide])
-    # Multiples of one number, as long as they are few: a sum of them is exact.
-    is_exact = magnitude <= 2.0**DIGITS * prod(map(_least_bit, wide))
+    # A sum of multiples of one number is exact, up to a limit; if that is 0, terms underflow.
+    limit = 2.0**DIGITS * prod(map(_least_bit, wide))
+    is_exact = (magnitude <= limit) & (limit > 0)
     terms = inferred.multiply_adds / inferred.elements
     least = (magnitude * NOISE).clamp(min=terms * torch.finfo(torch.float64).tiny)
     is_held = result.isfinite() & (is_exact | (result.abs() >= least))
-    return _times_power(result, sum(exponents)), is_held
+    mended = _times_power(result, sum(exponents))
+    if result.is_complex():  # a rounding error beside a large part is no infinity
+        noise = _parts(result).abs() < least.unsqueeze(-1)
+        is_held &= is_exact | ~(noise & _parts(mended).isinf()).any(-1)
+    return mended, is_held
 
 
 def _outside(recheck: Recheck, result: Tensor) -> Tensor:

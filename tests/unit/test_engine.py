@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from math import inf
+from typing import Any, Final
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from service import engine as module
 from service.core.call import Call, Spec, Tensor
 from service.core.devices import Device, Devices, host_devices
 from service.core.dtypes import FLOATS, INTEGERS
-from service.core.timing import PHASES, Stopwatch
+from service.core.timing import COMPUTE, DECODE, PHASES, Stopwatch
 from service.engine import MAX_PLANS, Engine, move, plans_at_once
 from service.errors import (
     DeviceFailedError,
@@ -21,6 +22,7 @@ from service.errors import (
     OutOfMemoryError,
 )
 from service.operations import REGISTRY
+from service.operations.recheck import Review, review
 from service.planning.calibration import MAX_SAMPLE_NS
 from service.planning.cost_model import CostModel
 from service.planning.limits import Limits
@@ -28,6 +30,9 @@ from service.planning.planner import Planner
 from service.registry import Inferred, Op, Registry, Sample, Work
 
 CPU = Device("cpu", "cpu", "", None)
+DEFAULTS: Final[dict[str, object]] = {"ord": None, "dim": None, "keepdim": False, "kind": "auto"}
+# The norm of numbers whose squares are beyond float32.
+OVERFLOW: Final = Call("norm", (torch.tensor([1e20, 1e20]),), DEFAULTS)
 LIMITS = Limits(max_elements=1000, max_bytes=10_000, max_rank=4, deadline_ms=60_000)
 
 
@@ -337,3 +342,50 @@ def test_devices_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PROBED", [[0.0]])
     with pytest.raises(DeviceFailedError, match=r"cpu takes .* for \[\[7.0, 10.0\], \[15.0"):
         here.check_devices()
+
+
+def test_a_result_is_checked_on_a_gpu() -> None:
+    """It is computed again there, before it is brought back; here, on the CPU."""
+    here = engine(devices=(Device("cuda:0", "cuda", "", None),))
+    outcome = run(here, OVERFLOW)
+    assert (outcome.device, outcome.strategy) == ("cuda:0", "scaled")
+    assert outcome.result.item() == pytest.approx(1.4142135e20)
+    assert len(outcome.warnings) == 1
+
+
+@pytest.mark.parametrize("change", [{"max_bytes": 50}, {"deadline_ms": 3}])
+def test_a_call_that_is_too_large_to_be_computed_again(change: dict[str, int]) -> None:
+    """Its result stays, with a warning, and so does the strategy."""
+    here = engine()
+    plan = replace(here.plan(OVERFLOW), estimated_ns=1_000_000)
+    limits = replace(here.planner.limits, **change)
+    tight = replace(here, planner=replace(here.planner, limits=limits))
+    outcome = tight.run(OVERFLOW, plan, Stopwatch.start())
+    assert outcome.result.item() == inf
+    assert outcome.strategy == "torch"
+    (warning,) = outcome.warnings
+    assert warning.endswith("the call is too large to be computed again to find out")
+
+
+def test_the_time_of_a_second_computation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a part of the time of computing, which ends after it."""
+    here, watch = engine(), Stopwatch.start()
+    reviewed: list[int] = []
+
+    def spy(*arguments: Any) -> Review:
+        reviewed.append(len(watch.marks))
+        return review(*arguments)
+
+    monkeypatch.setattr(module, "review", spy)
+    here.run(OVERFLOW, here.plan(OVERFLOW), watch)
+    assert [phase for phase, _ in watch.marks] == [DECODE, DECODE, COMPUTE]
+    assert reviewed == [2]
+
+
+def test_a_worker_is_told_that_auto_chose() -> None:
+    """Its plan names a strategy, and the result of `auto` is mended all the same."""
+    here = engine()
+    call = replace(OVERFLOW, strategy="torch")
+    for is_auto, strategy in ((True, "scaled"), (False, "torch")):
+        plan = here.admitted_plan(call, 1, is_auto=is_auto)
+        assert here.run(call, plan, Stopwatch.start()).strategy == strategy

@@ -7,11 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import torch
+
 from service.codecs.base import Buffer, DecodeContext
 from service.codecs.json.nested import check_size
 from service.codecs.json_pointer import escape
 from service.codecs.query import read_query
-from service.codecs.request import Fields, WholeOperand, check_fields, complete_call
+from service.codecs.request import (
+    Fields,
+    WholeOperand,
+    casts_booleans,
+    check_fields,
+    complete_call,
+)
 from service.codecs.tensor_bytes import from_buffer
 from service.core.call import Call, Shape, Tensor
 from service.core.dtypes import Dtype
@@ -118,7 +126,9 @@ def decode_header(
     return DecodedHeader(
         fields,
         tuple((name, pointer_of(name, op), slices[name]) for name in ordered),
-        uniform=len(dtypes) == 1 and not context.shapes,
+        uniform=len(dtypes) == 1
+        and not context.shapes
+        and not (torch.bool in dtypes and casts_booleans(fields.dtype)),
     )
 
 

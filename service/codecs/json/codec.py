@@ -137,9 +137,10 @@ def take_operands(
     fields: dict[str, object], op: Op[Any], context: DecodeContext
 ) -> dict[str, Operand]:
     """Take the operands out of the fields, and return them by name."""
+    casts = "dtype" in fields
     if op.operands is not None:
         return {
-            name: open_operand(fields.pop(name), f"/{name}", context)
+            name: open_operand(fields.pop(name), f"/{name}", context, casts=casts)
             for name in op.operands
             if name in fields
         }
@@ -153,6 +154,6 @@ def take_operands(
             places=[Place("/operands", "expected a list of one tensor or more")],
         )
     return {
-        str(index): open_operand(value, f"/operands/{index}", context)
+        str(index): open_operand(value, f"/operands/{index}", context, casts=casts)
         for index, value in enumerate(listed)
     }

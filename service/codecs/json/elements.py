@@ -44,10 +44,12 @@ def read_elements(
     context: DecodeContext,
     *,
     stated: Shape | None = None,
+    casts: bool = False,
 ) -> tuple[Tensor, str | None]:
     """Return the tensor of a nested array, and a warning if a whole number lost digits.
 
-    With a `stated` shape the array may be flat, in row-major order.
+    With a `stated` shape the array may be flat, in row-major order. With `casts` an array of
+    booleans alone becomes one of 1 and 0.
     """
     nested = value if isinstance(value, np.ndarray) else flatten(value, pointer)
     parts = 2 if dtype.kind == "complex" else 1
@@ -56,7 +58,10 @@ def read_elements(
     check_size(nested.shape, pointer, context, parts=parts)
     shape = _shape(nested.shape, stated, parts, pointer)
     pointer_at = partial(pointer_to, pointer, shape=nested.shape)
-    if isinstance(nested, NestedArray):
+    if casts and isinstance(nested, NestedArray) and _is_cast(nested, dtype):
+        booleans = torch.from_numpy(np.array(nested.items, np.bool_))
+        tensor, lost = booleans.to(dtype.torch), None
+    elif isinstance(nested, NestedArray):
         tensor, lost = _read_list(nested, dtype, pointer_at, is_exact=context.exact)
     else:
         tensor, lost = convert(nested, dtype, pointer_at)
@@ -145,6 +150,11 @@ def _read_list(
     return to_floats(items, part, pointer_at, written=written, is_settled=is_exact)
 
 
+def _is_cast(nested: NestedArray, dtype: Dtype) -> bool:
+    """Return whether booleans become numbers of the dtype; complex ones are pairs."""
+    return nested.kinds == {bool} and dtype.kind in {"float", "integer"}
+
+
 def _check_booleans(nested: NestedArray, dtype: Dtype, pointer_at: PointerAt) -> None:
     if nested.kinds != {bool}:
         index = next(i for i, item in enumerate(nested.items) if not isinstance(item, bool))
@@ -208,5 +218,7 @@ def _refuse(
     elif item is None and numeric:
         hint = 'a number that is missing can be the string "NaN"'
     elif nested.kinds == {bool}:
-        hint = '"dtype": "bool" takes booleans, for comparisons; arithmetic needs 1 and 0'
+        hint = '"dtype": "bool" takes booleans, and "dtype": "float32" makes them 1 and 0'
+    elif isinstance(item, bool):
+        hint = "an array has booleans or numbers, not both"
     refuse_kind(pointer_at(index), found, dtype, hint=hint)

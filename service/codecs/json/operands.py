@@ -33,7 +33,8 @@ KEYS: Final = ("shape", "dtype", "data", "b64", "ref")
 class ArrayOperand:
     """An operand of JSON numbers, converted when its dtype is decided. `dtype` is its own, if any.
 
-    `shape` is the stated one, if any.
+    `shape` is the stated one, if any. With `casts` the dtype is stated, here or for all operands,
+    and makes numbers of booleans.
     """
 
     value: object
@@ -41,10 +42,13 @@ class ArrayOperand:
     context: DecodeContext
     dtype: Dtype | None = None
     shape: Shape | None = None
+    casts: bool = False
 
     def read(self, dtype: Dtype) -> tuple[Tensor, str | None]:
         """Return the tensor, and a warning if a whole number lost digits."""
-        return read_elements(self.value, dtype, self.pointer, self.context, stated=self.shape)
+        return read_elements(
+            self.value, dtype, self.pointer, self.context, stated=self.shape, casts=self.casts
+        )
 
     def element_pointer(self, index: int) -> str:
         """Return the pointer of an element in the lists, which may be flat."""
@@ -71,10 +75,15 @@ class Base64Operand(WholeOperand):
         return from_bytes(data, dtype, self.shape, self.pointer), None
 
 
-def open_operand(value: object, pointer: str, context: DecodeContext) -> Operand:
-    """Return the operand at a pointer; RequestError if its object is not as it should be."""
+def open_operand(
+    value: object, pointer: str, context: DecodeContext, *, casts: bool = False
+) -> Operand:
+    """Return the operand at a pointer; RequestError if its object is not as it should be.
+
+    With `casts` the request states a dtype for operands without one.
+    """
     if not isinstance(value, dict):
-        return ArrayOperand(value, pointer, context)
+        return ArrayOperand(value, pointer, context, casts=casts)
     name = name_of(pointer)
     if unknown := [key for key in value if key not in KEYS]:
         raise UnknownFieldError(
@@ -93,7 +102,8 @@ def open_operand(value: object, pointer: str, context: DecodeContext) -> Operand
             places=[Place(f"{pointer}/b64", "beside data")],
         )
     if "data" in value:
-        return ArrayOperand(value["data"], f"{pointer}/data", context, dtype, shape)
+        casts = casts or dtype is not None
+        return ArrayOperand(value["data"], f"{pointer}/data", context, dtype, shape, casts)
     if "b64" not in value and shape is not None and context.shapes:
         return ShapeOperand(pointer, shape, dtype)
     if "b64" not in value:

@@ -145,7 +145,7 @@ def _function(op: str | None, specs: tuple[Spec, ...], to: Shape | None) -> Func
     if dtype in BOOL and not function.compares:
         raise UnsupportedDtypeError(
             f"op {op} needs numbers, and the operands are bool",
-            hint='send numbers, 1 and 0, with "dtype": "int64"',
+            hint='"dtype": "int64" makes 1 and 0 of booleans that are sent',
         )
     if dtype in COMPLEX and function.orders:
         raise UnsupportedDtypeError(

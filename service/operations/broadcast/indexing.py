@@ -1,6 +1,7 @@
 """The `views` parameter: indices of `:`, `None` and `...`, which add axes and read no element."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from service.core.call import Shape
 from service.core.validators import refuse
@@ -8,6 +9,8 @@ from service.errors import InvalidFieldError, Place, ShapeMismatchError, quote
 from service.operations.broadcasting import row_major_strides
 
 Index = tuple[Any, ...]
+# A call as torch has it. Views of more axes than an operand has are refused with its shape.
+UNSQUEEZE: Final = re.compile(r"\.?unsqueeze\(\s*(?:dim\s*=\s*)?(-?[0-9]{1,2})\s*\)")
 
 
 def parse_views(value: object) -> tuple[str, ...] | None:
@@ -20,15 +23,22 @@ def parse_views(value: object) -> tuple[str, ...] | None:
 
 
 def _index_text(number: int, view: object) -> str:
-    """Return one index without spaces, or raise an InvalidFieldError."""
+    """Return one index without spaces, or raise an InvalidFieldError.
+
+    `unsqueeze(1)` is read as `:,None`: torch adds the same axis by both.
+    """
     text = "..." if view is None else view
     if isinstance(text, str) and len(text) <= 128:
+        if called := UNSQUEEZE.fullmatch(text):
+            axis = int(called[1])
+            before, after = (axis, 0) if axis >= 0 else (0, -1 - axis)
+            return ",".join([":"] * before + ["..."] * (axis < 0) + ["None"] + [":"] * after)
         parts = [part.strip() for part in text.split(",")]
         if parts.count("...") <= 1 and all(part in (":", "None", "...") for part in parts):
             return ",".join(parts)
     wanted = "made of ':', 'None' and at most one '...'"
     raise InvalidFieldError(
-        f"view {number} is {wanted}, joined by commas; it was {quote(view)}",
+        f"view {number} is {wanted}, joined by commas, or 'unsqueeze(1)'; it was {quote(view)}",
         places=[Place(f"/views/{number}", f"expected an index {wanted}")],
     )
 

@@ -60,7 +60,7 @@ def infer(specs: tuple[Spec, ...], *, equation: str, optimize: str | Path) -> In
     if specs[0].dtype == torch.bool:
         raise UnsupportedDtypeError(
             "einsum multiplies and adds, which bool does not",
-            hint='send numbers, 1 and 0, with "dtype": "int64"',
+            hint='"dtype": "int64" makes 1 and 0 of booleans that are sent',
         )
     explicit = read(equation, [spec.shape for spec in specs])
     steps = contraction_steps(explicit, optimize)

@@ -43,7 +43,7 @@ def infer(specs: tuple[Spec, Spec]) -> InferredMatmul:
     if left.dtype == torch.bool:
         raise UnsupportedDtypeError(
             "matmul multiplies and adds, which bool does not",
-            hint='send numbers, 1 and 0, with "dtype": "int64"',
+            hint='"dtype": "int64" makes 1 and 0 of booleans that are sent',
         )
     for name, spec in zip("ab", specs, strict=True):
         if not spec.shape:

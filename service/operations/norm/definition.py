@@ -80,7 +80,7 @@ def infer(
     if dtype == torch.bool:
         raise UnsupportedDtypeError(
             "norm needs numbers, and x is bool",
-            hint='send numbers, 1 and 0, with "dtype": "float32"',
+            hint='"dtype": "float32" makes 1 and 0 of booleans that are sent',
         )
     rank = len(shape)
     if dim == ():
