@@ -242,8 +242,9 @@ def _read_specs(
     for operand in operands:
         dtype = operand.dtype or plain
         if isinstance(operand, ShapeOperand):
-            is_cast = dtype.kind == "bool" and casts_booleans(requested)
-            specs.append(Spec(operand.shape, (requested if is_cast else dtype).torch))
+            if dtype.kind == "bool" and casts_booleans(requested):
+                dtype = requested
+            specs.append(Spec(operand.shape, dtype.torch))
         else:
             tensor, _ = operand.read(dtype)
             if casts_booleans(requested):

@@ -104,7 +104,7 @@ class InvalidElementError(RequestError):
     """An element is not a number of the tensor's dtype: a null, a boolean, a string, an object.
 
     NaN and infinities are the strings `"NaN"`, `"Infinity"`, `"-Infinity"`; booleans need
-    a stated dtype; integers may be decimal strings.
+    a dtype; integers may be decimal strings.
     """
 
     code = "invalid-element"

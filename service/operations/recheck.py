@@ -144,11 +144,7 @@ def compute_again(
     terms = inferred.multiply_adds / inferred.elements
     least = (magnitude * NOISE).clamp(min=terms * torch.finfo(torch.float64).tiny)
     is_held = result.isfinite() & (is_exact | (result.abs() >= least))
-    mended = _times_power(result, sum(exponents))
-    if result.is_complex():  # a rounding error beside a large part is no infinity
-        noise = _parts(result).abs() < least.unsqueeze(-1)
-        is_held &= is_exact | ~(noise & _parts(mended).isinf()).any(-1)
-    return mended, is_held
+    return _times_power(result, sum(exponents)), is_held
 
 
 def _outside(recheck: Recheck, result: Tensor) -> Tensor:

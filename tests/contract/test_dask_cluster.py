@@ -123,6 +123,14 @@ async def test_a_product_larger_than_a_worker(client: AsyncClient, product: Any)
     np.testing.assert_allclose(found.reshape(1024, 1024), product, rtol=1e-4)
 
 
+async def test_a_suspect_result_has_a_warning(client: AsyncClient) -> None:
+    """A cluster does not compute again; a result that is as it should be has no warning."""
+    for x, warnings in (([1e20, 1e20], 1), ([3.0, 4.0], 0)):
+        answer = await post(client, "/norm", {"x": x, "device": "cluster"})
+        assert answer["strategy"] == "dask"
+        assert len(answer["warnings"]) == warnings
+
+
 async def test_auto_stays_here_when_it_can(client: AsyncClient) -> None:
     """A call that this host holds is computed on it, by reference too."""
     body = {"operands": [{"ref": "column.npy"}, {"ref": "column.npy"}], "op": "eq"}

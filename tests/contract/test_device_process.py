@@ -129,6 +129,16 @@ async def test_every_way_of_a_call(gpu: AsyncClient) -> None:
     assert response.content == torch.tensor(RESULT).numpy().tobytes()
 
 
+async def test_a_result_that_overflowed_on_the_way(gpu: AsyncClient) -> None:
+    """The device process computes it again if auto chose, however the body came."""
+    for name, strategy in (("auto", "scaled"), ("torch", "torch")):
+        body = json.dumps({"x": [1e20, 1e20], "device": "cuda", "strategy": name}).encode()
+        for pad in (b"", PADDING):
+            answer = (await gpu.post("/norm", content=body + pad)).json()
+            assert (answer["device"], answer["strategy"]) == ("cuda:0", strategy)
+            assert len(answer["warnings"]) == 1
+
+
 async def test_long_text_is_planned_by_a_worker(gpu: AsyncClient) -> None:
     """Calls planned for the GPU go to the device process; the worker computes the others."""
     for fields, device in (

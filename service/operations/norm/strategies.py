@@ -171,7 +171,7 @@ def python(x: Tensor, ord: float) -> Tensor:
 def elementwise(x: Tensor, ord: float) -> Tensor:
     """The lesson's Frobenius norm: all squares at once, summed, then the square root.
 
-    x (rows, n) -> (rows,). Squares overflow and underflow: [1e20, 1e20] in float32 is infinite.
+    x (rows, n) -> (rows,). Squares overflow: [1e20, 1e20] in float32 is infinite.
     """
     return (x * x).sum(-1).sqrt()
 

@@ -53,6 +53,7 @@ def _view(text: str, shape: Shape) -> tuple[tuple[Any, ...], Shape, tuple[int, .
         pytest.param([], (), id="no operand"),
         pytest.param([None, ":,None"], ("...", ":,None"), id="a whole operand"),
         pytest.param([" ... ,None "], ("...,None",), id="spaces"),
+        pytest.param(["unsqueeze(1)", "unsqueeze(-2)"], (":,None", "...,None,:"), id="unsqueeze"),
     ],
 )
 def test_parse(value: object, views: tuple[str, ...] | None) -> None:
@@ -94,6 +95,29 @@ def test_no_view(view: object) -> None:
         parse_views([":", view])
     wanted = "expected an index made of ':', 'None' and at most one '...'"
     assert caught.value.places == (Place("/views/1", wanted),)
+
+
+@pytest.mark.parametrize("rank", range(4))
+@pytest.mark.parametrize("axis", range(-5, 5))
+@pytest.mark.parametrize("form", ["unsqueeze({})", ".unsqueeze( dim={} )"])
+def test_unsqueeze(rank: int, axis: int, form: str) -> None:
+    """It adds the axis that torch adds, and is refused where torch has no place for one."""
+    x = torch.empty((2, 3, 4)[:rank])
+    try:
+        expected = x.unsqueeze(axis).shape
+    except IndexError:
+        with pytest.raises(ShapeMismatchError, match="axes; operand 0 has shape"):
+            _view(form.format(axis), tuple(x.shape))
+        return
+    index, viewed, _ = _view(form.format(axis), tuple(x.shape))
+    assert viewed == x[index].shape == expected
+
+
+@pytest.mark.parametrize("text", ["unsqueeze(100)", "unsqueeze()", "unsqueeze(1.0)", "squeeze(1)"])
+def test_no_unsqueeze(text: str) -> None:
+    """Another call is refused with the one that there is."""
+    with pytest.raises(InvalidFieldError, match=r"joined by commas, or 'unsqueeze\(1\)'; it was"):
+        parse_views([text])
 
 
 def test_too_many_axes() -> None:

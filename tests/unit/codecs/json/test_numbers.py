@@ -18,7 +18,6 @@ from tests.unit.codecs.json.decoding import PARSERS, read, read_error
         ("[1e39]", "float32", "float64"),
         ("[70000]", "float16", "float32"),
         ("[1e39]", "bfloat16", "float64"),
-        ("[true]", "float32", "bool"),
     ],
 )
 def test_a_hint_names_a_dtype_that_takes_the_value(text: str, dtype: str, wider: str) -> None:
