@@ -219,6 +219,13 @@ def test_a_norm_beyond_the_dtype(
     )
 
 
+def test_integers() -> None:
+    """They are computed with in float64, where a high power overflows too."""
+    outcome = compute("norm", torch.tensor([[2**62, 2**62], [0, 0]]), ord=50, dim=1)
+    assert outcome.result.tolist() == pytest.approx([2.0**62 * 2 ** (1 / 50), 0.0])
+    assert outcome.strategy == "scaled"
+
+
 def test_orders_that_float32_rounds() -> None:
     """An order above the greatest float32 is an infinity in torch; `scaled` has it in float64."""
     outcome = compute("norm", torch.tensor([1e20, 1e20]), ord=1e300)

@@ -130,7 +130,9 @@ ERRORS = [
     pytest.param("[1, true]", "float32", "invalid-element", "/x/1", id="boolean"),
     pytest.param("[2, true]", "int8", "invalid-element", "/x/1", id="boolean among integers"),
     pytest.param("[true, 2.5]", "float32", "invalid-element", "/x/0", id="number among others"),
-    pytest.param("[[true, false]]", "complex64", "invalid-element", "/x/0/0", id="no pair"),
+    pytest.param(
+        "[[true, false]]", "complex64", "invalid-element", "/x/0/0", id="booleans for a pair"
+    ),
     pytest.param("[0, 1]", "bool", "invalid-element", "/x/0", id="number for boolean"),
     pytest.param("[true, 1]", "bool", "invalid-element", "/x/1", id="number among booleans"),
     pytest.param('["true"]', "bool", "invalid-element", "/x/0", id="string for boolean"),
