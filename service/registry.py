@@ -81,7 +81,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Recheck:
-    """How to find and to mend a result whose intermediate values left the range of the dtype.
+    """Check and remedy of a result whose intermediate values left the range of the dtype.
 
     Such a result has numbers that are not finite, or, with `bounds`, magnitudes outside of them.
     It is computed again in float64 by the strategy `by`. `scales_with` is what a factor of the
