@@ -18,7 +18,7 @@ from service.core.devices import Device, Devices
 from service.core.dtypes import DTYPES
 from service.core.timing import Stopwatch
 from service.engine import Engine
-from service.operations import REGISTRY
+from service.operations import REGISTRY, recheck
 from service.operations.recheck import _least_bit, _times_power, is_suspect, recheck_of
 from service.planning.cost_model import CostModel
 from service.planning.limits import Limits
@@ -236,13 +236,24 @@ def test_orders_that_float32_rounds() -> None:
     assert compute("norm", torch.tensor([3.0, 4.0]), ord=0).result.item() == 2
 
 
-def test_magnitudes_beyond_the_dtype() -> None:
+@pytest.mark.parametrize("order", [-0.5, -1, -2])
+def test_magnitudes_beyond_the_dtype(order: float) -> None:
     """Complex numbers have greater magnitudes than parts, which a negative order divides by."""
     x = torch.full((2, 4), 3e38 + 3e38j, dtype=torch.complex64)
-    x[1, 0] = 3.3e38
-    found = compute("norm", x, ord=-1, dim=1).result.tolist()
-    expected = [norm_of(row, -1) for row in x.tolist()]
+    x[1, 0] = 3e38
+    found = compute("norm", x, ord=order, dim=1).result.tolist()
+    expected = [norm_of(row, order) for row in x.tolist()]
     assert found == pytest.approx([float(each) for each in expected], rel=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, inf, nan])
+@pytest.mark.parametrize("order", [2, -2, 1])
+def test_rows_that_explain_their_norm(
+    value: float, order: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They cost no second computation: rows of padding are common."""
+    monkeypatch.setattr(recheck, "compute_again", None)
+    compute("norm", torch.tensor([[value, value], [3.0, 4.0]]), ord=order, dim=1)
 
 
 MENDED = [
@@ -258,7 +269,7 @@ MENDED = [
         "broadcast", [[3.3e38], [3.3e38], [-3.3e38]], {"op": "add"}, [3.3e38], id="addends"
     ),
     pytest.param(
-        "broadcast", [[1e38]] * 4 + [[1e-38]] * 4, {"op": "mul"}, [1.0], id="many factors"
+        "broadcast", [[1e38]] * 9 + [[1e-38]] * 9, {"op": "mul"}, [1.0], id="many factors"
     ),
 ]
 
