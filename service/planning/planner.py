@@ -50,8 +50,8 @@ class Plan:
     """A call with the strategy and the device that run it, and its estimated cost.
 
     `interpreter_ns` is the part of the estimated time in Python's interpreter, which holds the GIL.
-    Without `is_measured` the estimate is a prior. With `writes_to_store` a cluster writes the result
-    to a file; with `is_auto` the planner has chosen the strategy.
+    Without `is_measured` the estimate is a prior. With `writes_to_store` a cluster writes the
+    result to a file; with `is_auto` the planner has chosen the strategy.
     """
 
     op: Op[Any]
