@@ -14,8 +14,7 @@ from tests.rigs.paths import ROOT
 BOUNDS: Final[Mapping[str, Mapping[str, int]]] = {
     "matmul 2 x 2": {"calls": 45, "files": 17, "file_switches": 25, "folder_switches": 12},
     "shape mismatch": {"calls": 52, "file_switches": 29},
-    # Its head is checked, and each write of uvicorn's: none may follow the last response.
-    "plan": {"calls": 220, "file_switches": 101},
+    "plan": {"calls": 220, "file_switches": 100},
 }
 
 

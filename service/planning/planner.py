@@ -154,7 +154,9 @@ class Planner:
         """Return the plan of a call, or raise the error of the limit that it exceeds."""
         devices = self.devices.candidates(call.device)  # an absent device is the first error
         inferred = call.op.infer(call.specs, **call.params)
-        return self._admit(call, inferred, Sizes.of(inferred), devices)
+        sizes, strategies = Sizes.of(inferred), call.op.resolve(call.strategy)
+        plans = self._plans(call, inferred, sizes, strategies, devices)
+        return self._admit(call, inferred, sizes, devices, plans)
 
     def admitted(self, call: CallSpec, estimated_ns: int) -> Plan:
         """Return the plan of a call that is admitted already, for its strategy and its device."""
@@ -175,8 +177,11 @@ class Planner:
             for device in devices
             if device.kind != CLUSTER or strategy.cluster
         )
+        found = {(each.strategy, each.device): each.plan for each in estimates if each.plan}
+        keys = ((way.name, here.name) for here in devices for way in call.op.resolve(call.strategy))
+        plans = (found[key] for key in keys if key in found)
         try:
-            chosen, reason = self._admit(call, inferred, sizes, devices), None
+            chosen, reason = self._admit(call, inferred, sizes, devices, plans), None
         except (LimitExceededError, WorkExceededError, UnsuitableStrategyError) as error:
             chosen, reason = None, error.detail
         return Explanation(inferred, sizes, chosen, reason, estimates)
@@ -209,11 +214,14 @@ class Planner:
         )
 
     def _admit(
-        self, call: CallSpec, inferred: Inferred, sizes: Sizes, devices: Sequence[Device]
+        self,
+        call: CallSpec,
+        inferred: Inferred,
+        sizes: Sizes,
+        devices: Sequence[Device],
+        plans: Iterator[Plan],
     ) -> Plan:
-        """Return the first plan that is admitted, or raise the error of the best one."""
-        strategies = call.op.resolve(call.strategy)
-        plans = self._plans(call, inferred, sizes, strategies, devices)
+        """Return the first of `plans` that is admitted, or raise the error of the best one."""
         if call.strategy == AUTO and call.op.is_heavy(inferred):
             plans = fastest_first(plans)
         plan = next(plans, None)

@@ -522,7 +522,7 @@ async def test_optimize_decides_the_path(client: AsyncClient) -> None:
     assert reasons["pairwise"] == "does not take a path with more than two operands in a step"
 
 
-@pytest.mark.parametrize("optimize", ["best", 3, None, [], [[]], [[0]], [[0, 3]], [[0, 1], [0, 0]]])
+@pytest.mark.parametrize("optimize", ["best", 3, [], [[]], [[0]], [[0, 3]], [[0, 1], [0, 0]]])
 async def test_an_optimizer_that_is_none_is_refused(client: AsyncClient, optimize: Json) -> None:
     """As in a run, it is one of the names or a path that contracts all operands into one."""
     operands = [{"shape": [2, 2]}] * 3
