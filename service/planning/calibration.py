@@ -20,11 +20,10 @@ from service.registry import Inferred, Op, Strategy, Work
 
 Clock = Callable[[], int]
 # Samples that take longer are left out: their time follows from that of smaller ones.
-MAX_SAMPLE_NS: Final = 5_000_000
-# A sample is repeated at least so often, and then up to MOST_REPEATS as long as all runs are short.
-REPEATS: Final = 3
-MOST_REPEATS: Final = 10
-SHORT_NS: Final = 500_000
+MAX_SAMPLE_NS: Final = 3_000_000
+# A sample is run up to so many times, as long as all its runs together are short.
+MOST_RUNS: Final = 8
+SHORT_NS: Final = 300_000
 # A prime, so that rows of a matrix do not repeat each other.
 PERIOD: Final = 65_521
 
@@ -88,7 +87,7 @@ def _timings(
 def _time(strategy: Strategy[Any], device: Device, inferred: Inferred, clock: Clock) -> int:
     """Return the least time of a strategy on random operands.
 
-    The first run counts if it is long already: it is not repeated.
+    A first run that is long already is not repeated.
     """
     operands = [operand(spec).to(device.torch_device) for spec in inferred.specs]
 
@@ -99,12 +98,11 @@ def _time(strategy: Strategy[Any], device: Device, inferred: Inferred, clock: Cl
         synchronize(device)
         return clock() - started
 
-    first = run()
-    if first > MAX_SAMPLE_NS:
-        return first
-    times: list[int] = []
-    while len(times) < REPEATS or (len(times) < MOST_REPEATS and sum(times) < SHORT_NS):
+    times = [run()]  # the first may prepare something
+    if times[0] <= MAX_SAMPLE_NS:
         times.append(run())
+        while len(times) < MOST_RUNS and sum(times) < SHORT_NS:
+            times.append(run())
     return min(times)
 
 
