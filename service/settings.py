@@ -83,6 +83,9 @@ class Settings(BaseModel):
         le=1024,
         description="Threads of one operation; by default the cores divided by the slots.",
     )
+    calibrate: bool = Field(
+        True, description="Measure dtypes other than float32 in the background after the start."
+    )
     device: str = Field(AUTO, description="Device that `auto` stands for.")
     dtype: str = Field("float32", description="dtype of nested lists and numbers that state none.")
     deadline_ms: int = Field(

@@ -1,6 +1,7 @@
 """Fixtures of all tests: the app under test and a client of it. Strategies are measured once."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,9 @@ from service.planning.cost_model import CostModel
 from service.registry import Registry
 from service.settings import Settings
 from tests.rigs.apps import Serve, client_of, running
+
+# Servers measure float32 alone: the work in the background would disturb what is tested.
+os.environ["SERVICE_CALIBRATE"] = "false"
 
 
 @pytest.fixture(scope="session")

@@ -76,9 +76,9 @@ def shape_call(
 
 def measure_costs(core: Core, op: Op[Any], call: Call) -> None:
     """Measure the strategies of an operation with the dtype of a call: about a second."""
-    for device in core.engine.planner.devices.members:
-        if device.cluster is None:
-            core.engine.measure(op, call.specs[0].dtype, device)
+    for known, dtype, device in core.engine.unmeasured():
+        if (known, dtype) == (op, call.specs[0].dtype):
+            core.engine.measure(op, dtype, device)
 
 
 def call_title(op: Op[Any], call: Call, shapes: Sequence[str] = ()) -> str:

@@ -30,7 +30,10 @@ def run_fork_server(descriptor: str, *modules: str) -> None:
     gc.freeze()
     control = socket.socket(fileno=int(descriptor))
     while True:
-        message, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+        try:
+            message, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+        except ConnectionResetError:  # the server was killed while it sent a request
+            return
         if not message:
             return
         reap()

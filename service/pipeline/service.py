@@ -141,10 +141,10 @@ class Service:
         """Measure all other dtypes, an operation at a time; until then, plans have priors.
 
         Worker processes that have started meanwhile are replaced, so that they plan as this
-        process does.
+        process does. Without the setting, nothing is measured.
         """
         await self._warming
-        for _ in range(CALIBRATION_ROUNDS):
+        for _ in range(CALIBRATION_ROUNDS if self.settings.calibrate else 0):
             for op, dtype, device in self.engine.unmeasured():
                 if self.state != READY:
                     return

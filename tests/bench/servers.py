@@ -1,5 +1,6 @@
 """Server processes of the apps, pinned to a core."""
 
+import json
 import os
 import socket
 import subprocess
@@ -9,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from tests.rigs.servers import free_port
 
@@ -78,10 +81,21 @@ def started(
     )
     try:
         wait_until_ready(port, process)
+        wait_until_measured(port)
         yield Server(name, port, process.pid)
     finally:
         process.terminate()
         process.wait(30)
+
+
+def wait_until_measured(port: int) -> None:
+    """Wait until the service has measured all dtypes, of which the last is asked for."""
+    shape = {"shape": [1], "dtype": "complex128"}
+    body = json.dumps({"op": "add", "operands": [shape, shape]})
+    url = f"http://127.0.0.1:{port}/broadcast/plan"
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline and '"prior"' in httpx.post(url, content=body).text:
+        time.sleep(0.5)
 
 
 def wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:

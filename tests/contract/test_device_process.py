@@ -18,6 +18,7 @@ from service.api.app import create_app
 from service.core.devices import Device
 from service.executors import ForkServer
 from service.operations import REGISTRY
+from service.planning.calibration import calibrate
 from service.planning.cost_model import CostModel
 from service.registry import Registry
 from service.settings import Settings
@@ -295,9 +296,8 @@ async def test_the_server_touches_no_gpu(gpu: AsyncClient, monkeypatch: pytest.M
         assert (await gpu.get(path)).status_code == 200
     assert not touched
     assert not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch leaves it so
-    engine = app_of(gpu).state.service.engine
     with pytest.raises(LookupError, match="the process that owns it alone"):
-        engine.measure(REGISTRY["norm"], torch.float32, GPU)
+        calibrate(REGISTRY["norm"], REGISTRY["norm"].strategies["torch"], GPU, torch.float32)
 
 
 async def test_a_device_that_fails(

@@ -64,8 +64,6 @@ class InferredBroadcast(Inferred):
 
 def parse_to(value: object) -> Shape | None:
     """Parse the shape to expand to: sizes only, no -1."""
-    if value is None:
-        return None
     shape = integers(value)
     if shape is None or any(size < 0 for size in shape):
         refuse("to", value, "a list of sizes, each 0 or more")

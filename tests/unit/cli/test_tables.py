@@ -76,6 +76,7 @@ def test_plan_table_without_a_strategy() -> None:
     text = table_text(plan_table(replace(found, plan=None, reason="none", estimates=()), "a plan"))
     assert "accepted  NO: none" in text
     assert "memory" not in text
+    assert "us (prior)" in table_text(plan_table(found, "a plan"))
 
 
 def test_sweep_table() -> None:

@@ -13,6 +13,7 @@ from service.core.timing import Stopwatch
 from service.engine import Engine
 from service.errors import DeviceFailedError
 from service.executors import HANDSHAKE, Channel, FatalError, WorkerResponse
+from service.operations import REGISTRY
 from service.pipeline.device_worker import DeviceRequestHandler, make
 from service.pipeline.messages import Admitted, WorkerRequest, response_from
 from service.planning.cost_model import CostModel
@@ -66,6 +67,21 @@ def test_a_report(handler: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch
     assert (report["description"], report["memory_bytes"]) == ("", None)
     pairs = {tuple(row[:4]) for row in report["rates"]}
     assert pairs == {row[:4] for row in rates_of(GPU)}
+
+
+def test_a_new_device_is_measured(cost_model: CostModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is measured in float32 before it is ready; nothing else is."""
+    row = asdict(replace(GPU, has_process=False, torch_device="cpu"))
+    made = make(settings=Settings().model_dump(mode="json"), rates=cost_model.to_rows(), device=row)
+    assert isinstance(made, DeviceRequestHandler)
+    measured: list[tuple[str, torch.dtype, str]] = []
+    monkeypatch.setattr(
+        Engine,
+        "measure",
+        lambda _, op, dtype, device: measured.append((op.name, dtype, device.name)),
+    )
+    answer_of(made, HANDSHAKE)
+    assert measured == [(name, torch.float32, "cuda:0") for name in REGISTRY]
 
 
 @pytest.mark.parametrize(
