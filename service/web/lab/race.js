@@ -113,7 +113,7 @@ function placed(element, left) {
 
 function track({ row, plan }, axis, view) {
   const ran = row && !row.skipped;
-  const words = ran ? `median ${time(row.median_ms)}, middle half ${time(row.iqr_ms)}, ${row.runs} ${row.runs === 1 ? "run" : "runs"}` : plan?.estimated_ms ? `estimated ${time(plan.estimated_ms)}` : "";
+  const words = ran ? `median ${time(row.median_ms)}, middle half ${time(row.iqr_ms)}, ${row.runs} ${row.runs === 1 ? "run" : "runs"}` : plan?.estimated_ms ? `estimated ${time(plan.estimated_ms)}${plan.basis === "prior" ? ", not yet measured" : ""}` : "";
   const named = words ? { role: "img", "aria-label": words, title: words } : { "aria-hidden": "true" };
   const line = h("span", { class: `track${view.running && !row ? " waits" : ""}`, ...named });
   for (const ms of axis.decades) line.append(placed(h("i", { class: "tick" }), axis.at(ms)));
