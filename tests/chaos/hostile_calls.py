@@ -12,7 +12,7 @@ SHAPES: Final[Coded] = {
     "invalid-field": (
         {"shape": [-1], "data": []}, {"shape": [2.5], "data": [1, 2]},
         {"shape": ["2"], "data": [1, 2]}, {"shape": [True], "data": [1]},
-        {"shape": [None], "data": [1]}, {"shape": None, "data": [1]}, {"shape": 2, "data": [1, 2]},
+        {"shape": [None], "data": [1]}, {"shape": 2, "data": [1, 2]},
         {"shape": "2", "data": [1, 2]}, {"shape": {}, "data": [1]},
         {"shape": [[2]], "data": [1, 2]}, {"shape": [1], "data": [1], "b64": "AACAPw=="},
         {"data": [1], "b64": ""},
@@ -20,7 +20,7 @@ SHAPES: Final[Coded] = {
     "shape-mismatch": (
         {"shape": [3], "data": [1, 2]}, {"shape": [2, 2], "data": [1, 2]},
         {"shape": [], "data": [1, 2]}, {"shape": [0], "data": [1]},
-        {"shape": [2], "data": [[1, 2]]}, {"shape": [1], "data": None}, {"shape": [1], "data": {}},
+        {"shape": [2], "data": [[1, 2]]}, {"shape": [1], "data": {}},
     ),
     "limit-exceeded": (
         {"shape": [2**31, 2**31, 2**31], "data": []}, {"shape": [HUGE, 4], "data": []},
@@ -33,13 +33,19 @@ SHAPES: Final[Coded] = {
     "missing-field": (
         {"shape": [1], "b64": "AACAPw=="}, {"shape": [1]}, {"b64": "AACAPw=="}, {},
         {"dtype": "float32"}, {"dtype": "float32", "b64": "AACAPw=="},
+        {"shape": [1], "data": None}, {"shape": [1], "dtype": "float32", "b64": None},
+        {"shape": None, "dtype": "float32", "b64": "AACAPw=="},
+        {"shape": [1], "dtype": None, "b64": "AACAPw=="},
+    ),
+    "invalid-element": (
+        {"shape": [1], "dtype": None, "data": [None]},
     ),
     "unknown-field": (
         {"shape": [1], "data": [1], "nope": 1},
         {"shape": [1], "data": [1], "k" * 100_000: 1}, {"/~" * 100_000: 1},
     ),
     "unknown-dtype": (
-        {"shape": [1], "dtype": 1, "data": [1]}, {"shape": [1], "dtype": None, "data": [None]},
+        {"shape": [1], "dtype": 1, "data": [1]},
         {"shape": [1], "dtype": ["int8"], "data": [1]},
         {"shape": [1], "dtype": "object", "data": [1]}, {"shape": [1], "dtype": "O", "data": [1]},
         {"shape": [1], "dtype": "float128", "data": [1]},
@@ -47,9 +53,15 @@ SHAPES: Final[Coded] = {
         {"shape": [1], "dtype": "x" * 100_000, "data": [1]},
     ),
 }  # fmt: skip
+# Of the tensor `x` as well. A field that is null is absent, and 1.0 is an integer.
+SHAPES_READ: Final[tuple[object, ...]] = (
+    {"shape": None, "data": [1]}, {"shape": [1], "dtype": None, "data": [1]},
+    {"shape": [1], "data": [1], "b64": None}, {"shape": [2.0], "data": [1, 2]},
+    {"shape": [1e0], "dtype": "float32", "data": None, "b64": "AACAPw=="},
+)  # fmt: skip
 # The same, as bytes.
 NO_BASE64: Final[tuple[object, ...]] = (
-    "AAAAAA", "AAAA AA==", "AAAA\nAA==", "____fw==", "!!!!!!==", 1, None, "AACAPw====",
+    "AAAAAA", "AAAA AA==", "AAAA\nAA==", "____fw==", "!!!!!!==", 1, "AACAPw====",
     "AACAPw==AACAPw==", "\u00e9\u00e9AAAA==", ["AACAPw=="], {}, True, "=", "====", "A", "\x00",
     "AACAPx==\x00",
 )  # fmt: skip
@@ -71,7 +83,8 @@ BASE64: Final[Coded] = {
 # Fields of /norm beside a good `x`.
 FIELDS: Final[Mapping[str, tuple[dict[str, object], ...]]] = {
     "unknown-field": (
-        {"nope": 1}, {"X": 1}, {"__proto__": 1}, {"": 1}, {"\x00": 1}, {"k" * 100_000: 1},
+        {"nope": 1}, {"nope": None}, {"X": 1}, {"__proto__": 1}, {"": 1}, {"\x00": 1},
+        {"k" * 100_000: 1},
         {f"k{index}": 1 for index in range(5_000)},
     ),
     "invalid-field": (
@@ -98,6 +111,14 @@ FIELDS: Final[Mapping[str, tuple[dict[str, object], ...]]] = {
         {"dim": [0, 1, 0]}, {"dim": [0, -2]}, {"kind": "matrix", "dim": 0},
     ),
 }  # fmt: skip
+FIELDS_READ: Final[tuple[dict[str, Any], ...]] = (
+    *(
+        {name: None}
+        for name in ("strategy", "device", "output", "deadline_ms", "dtype", "ord", "dim",
+                     "keepdim", "kind")
+    ),
+    {"deadline_ms": 1e3}, {"dim": 1.0}, {"dim": [0.0, 1.0]},
+)  # fmt: skip
 # Of two 2 x 2 operands.
 EQUATIONS: Final[Coded] = {
     "invalid-equation": (
@@ -185,6 +206,7 @@ CALLS: Final[Mapping[str, tuple[tuple[str, dict[str, Any]], ...]]] = {
 
 CALL_RECORDS: Final[tuple[Hostile, ...]] = (
     *posts("shapes", "/norm", as_operand(SHAPES), 422),
+    *posts("shapes", "/norm", as_operand({"": SHAPES_READ}), 200),
     *posts("base64", "/norm", as_operand(BASE64), 422),
     *posts(
         "fields",
@@ -192,6 +214,7 @@ CALL_RECORDS: Final[tuple[Hostile, ...]] = (
         {code: tuple({"x": GOOD} | each for each in group) for code, group in FIELDS.items()},
         422,
     ),
+    *posts("fields", "/norm", {"": tuple({"x": GOOD} | each for each in FIELDS_READ)}, 200),
     *posts(
         "equations",
         "/einsum",

@@ -75,7 +75,7 @@ HELD: Final = (
     ("float32", "3.4028234e38"), ("float32", "1e-46"), ("float16", "65504"),
     ("float16", "65519"), ("bfloat16", "3.38e38"), ("int8", "127"), ("int8", "-128"),
     ("uint8", "255"), ("int32", "2147483647"), ("int64", "9223372036854775807"),
-    ("int64", "-9223372036854775808"),
+    ("int64", "-9223372036854775808"), ("int64", "true"),
 )  # fmt: skip
 NOT_HELD: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "value-out-of-range": (
@@ -94,7 +94,7 @@ NOT_HELD: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "invalid-element": (
         ("int64", '"NaN"'), ("int64", '"1_000"'), ("int64", '" 1"'), ("int64", '"\uff11"'),
         ("int64", '"0x10"'), ("int64", '""'), ("int64", '"-"'), ("int64", '"1.0"'),
-        ("int64", "true"), ("bool", "1"), ("bool", '"true"'), ("complex64", "[1]"),
+        ("bool", "1"), ("bool", '"true"'), ("complex64", "[1]"),
         ("complex64", "[1,2,3]"), ("complex128", "1"),
     ),
     "ragged-array": (

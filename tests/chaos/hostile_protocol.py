@@ -56,7 +56,7 @@ REQUESTS: Final[tuple[object, ...]] = (
     *changed(
         "shape",
         (
-            [3], [], [2, 2], [-2], [-1, -2], [2.0], ["2"], [True, 2], "2", 2, None, {}, [None],
+            [3], [], [2, 2], [-2], [-1, -2], ["2"], [True, 2], "2", 2, None, {}, [None],
             [2**63], [2**64], [2**62, 4], [2**32, 2**32], [0], [1] * 17 + [2], [1] * 10_000,
             [2**24 + 1], [[2]],
         ),
@@ -78,6 +78,13 @@ REQUESTS: Final[tuple[object, ...]] = (
         )
     ),
 )  # fmt: skip
+# A parameter that is null is absent, and 2.0 is an integer.
+REQUESTS_READ: Final[tuple[object, ...]] = (
+    {"inputs": [X | {"shape": [2.0]}]}, {"inputs": [X | {"parameters": None}]},
+    {"inputs": [X | {"parameters": {"binary_data_size": None}}]},
+    {"inputs": [X], "id": None, "parameters": None, "outputs": None},
+    {"inputs": [X], "parameters": {"ord": None, "dim": None, "timeout": None, "strategy": None}},
+)  # fmt: skip
 DEEP_TEXTS: Final = tuple(
     {"inputs": [X], "parameters": {"dim": "[" * depth + "]" * depth}} for depth in (65, 500, 1_000)
 )
@@ -96,7 +103,7 @@ LENGTHS: Final = (
     "0x5f", "9" * 18, "9" * 19, "9" * 5_000, "18446744073709551616", "1_0", "\xb2", "",
 )  # fmt: skip
 SIZES: Final = (
-    "-8", "7", "9", "0", "1e1", '"8"', "null", "true", "9" * 19, "9" * 400, "[8]", "8.0",
+    "-8", "7", "9", "0", "1e1", '"8"', "null", "true", "9" * 19, "9" * 400, "[8]",
 )  # fmt: skip
 
 
@@ -124,6 +131,7 @@ PROTOCOL_RECORDS: Final[tuple[Hostile, ...]] = (
     *posts("protocol", INFER, {"": (*BAD_UTF8, *DOUBLED, *TOO_DEEP)}, 400),
     *posts("protocol", INFER, {"": DEEP_TEXTS}, 400),
     *posts("protocol", INFER, {"": REQUESTS}, 422),
+    *posts("protocol", INFER, {"": REQUESTS_READ}, 200),
     *posts("protocol", INFER + "?ord=1", {"": ({"inputs": [X]},)}, 422),
     *posts("protocol", INFER, {"": ({"inputs": [X]},)}, 415, kind="application/x-npy"),
     *posts("protocol", INFER, {"": ({"inputs": [X]},)}, 415, content_encoding="br"),
@@ -135,6 +143,12 @@ PROTOCOL_RECORDS: Final[tuple[Hostile, ...]] = (
     *(
         Hostile("protocol lengths", binary(sized(size) + DATA, len(sized(size)), kind), (422,), "")
         for size in SIZES
+        for kind in (BYTES, JSON)
+    ),
+    *(
+        Hostile(
+            "protocol lengths", binary(sized("8.0") + DATA, len(sized("8.0")), kind), (200,), ""
+        )
         for kind in (BYTES, JSON)
     ),
     *(record for path in PATHS for record in posts("protocol paths", path, {"": (BODY,)}, 404)),

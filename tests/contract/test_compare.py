@@ -402,7 +402,7 @@ async def test_what_cannot_run_is_a_problem_and_no_stream(
     [
         ({"strategies": "torch"}, "invalid-field"),
         ({"strategies": ["torch", 1]}, "invalid-field"),
-        ({"strategies": None}, "invalid-field"),
+        ({"strategies": [None]}, "invalid-field"),
         ({"strategies": []}, "invalid-field"),
         ({"devices": []}, "invalid-field"),
         ({"strategies": ["torch"] * 65}, "invalid-field"),
@@ -426,7 +426,7 @@ async def test_what_cannot_run_is_a_problem_and_no_stream(
         ({"budget_ms": "1"}, "invalid-field"),
         ({"rtol": -1e-9}, "invalid-field"),
         ({"rtol": "1e-3"}, "invalid-field"),
-        ({"rtol": None}, "invalid-field"),
+        ({"rtol": []}, "invalid-field"),
         ({"atol": -1}, "invalid-field"),
         ({"atol": True}, "invalid-field"),
         ({"deadline_ms": 0}, "invalid-field"),
@@ -444,6 +444,17 @@ async def test_an_option_out_of_range_is_refused(
         assert response.json()["errors"][0]["pointer"].startswith(f"/{name}")
     if code == "unknown-strategy":
         assert "loops, python, elementwise" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["strategies", "rtol"])
+async def test_an_option_that_is_null_has_its_default(client: AsyncClient, name: str) -> None:
+    """All strategies run, and agree although float32 is not exact here."""
+    body = {**MATMUL, "a": [[0.1, 0.2]], "b": [[0.1], [0.2]], "atol": 0, "repeat": 1}
+    plain, found = [await race(client, "matmul", each) for each in (body, {**body, name: None})]
+    assert [row["strategy"] for row in found["rows"]] == [row["strategy"] for row in plain["rows"]]
+    agreeing = [row for row in found["rows"] if row.get("agrees")]
+    assert any(row["max_abs_error"] > 0 for row in agreeing)
+    assert found["baseline"] == plain["baseline"]
 
 
 async def test_named_strategies_race_in_the_order_of_the_registry(client: AsyncClient) -> None:

@@ -180,12 +180,12 @@ async def test_calls_of_one_iteration_are_answered_together(lab: Lab) -> None:
     await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"], ids=["inline", "on a thread"])
+@pytest.mark.parametrize("padding", [b"", PADDING], ids=["inline", "on a thread"])
 async def test_a_fault_has_its_request_id(
-    lab: Lab, dtype: str, caplog: pytest.LogCaptureFixture
+    lab: Lab, padding: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The response has the id, the log has the reason, and the connection stays open."""
-    failing = post(square("fail", dtype=dtype), x_request_id="f-1")
+    failing = post(square("fail") + padding, x_request_id="f-1")
     transport, (answer, after) = await lab.exchange(failing, post())
     assert (answer.status_code, after.status_code) == (500, 200)
     assert answer.json()["detail"] == "request f-1 failed"
@@ -235,10 +235,14 @@ async def test_memory_is_trimmed_when_nothing_runs(lab: Lab) -> None:
 
 
 async def test_a_call_past_its_deadline_is_answered(lab: Lab) -> None:
-    """The response is a 504, although the slot is still taken."""
-    body = square("wait", dtype="float64", deadline_ms=100)
+    """The response is a 504, although the slot is still taken.
+
+    A thread runs the call. In the event loop it could not be answered before its end.
+    """
+    body = square("wait", deadline_ms=300) + PADDING
     _, (answer,) = await lab.exchange(post(body))
     assert (answer.status_code, answer.json()["code"]) == (504, "deadline-exceeded")
+    assert lab.gate.entered.is_set()
 
 
 def test_a_request_has_the_attributes_of_a_cycle() -> None:
