@@ -84,6 +84,7 @@ REQUESTS_READ: Final[tuple[object, ...]] = (
     {"inputs": [X | {"parameters": {"binary_data_size": None}}]},
     {"inputs": [X], "id": None, "parameters": None, "outputs": None},
     {"inputs": [X], "parameters": {"ord": None, "dim": None, "timeout": None, "strategy": None}},
+    {"inputs": [X], "parameters": {"timeout": "null", "deadline_ms": 1000, "ord": "null"}},
 )  # fmt: skip
 DEEP_TEXTS: Final = tuple(
     {"inputs": [X], "parameters": {"dim": "[" * depth + "]" * depth}} for depth in (65, 500, 1_000)

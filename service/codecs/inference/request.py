@@ -200,6 +200,7 @@ def _fields(
     _refuse_unknown(f"parameters of {op.name}", parameters, parameter_names(op))
     texts = {name: value for name, value in parameters.items() if isinstance(value, str)}
     fields = parameters | read_query(texts, op, context)
+    fields = {name: value for name, value in fields.items() if value is not None}
     if version != AUTO:
         if "strategy" in fields:
             _refuse(

@@ -137,7 +137,7 @@ def take_operands(
     fields: dict[str, object], op: Op[Any], context: DecodeContext
 ) -> dict[str, Operand]:
     """Take the operands out of the fields, and return them by name."""
-    casts = "dtype" in fields
+    casts = fields.get("dtype") is not None
     if op.operands is not None:
         return {
             name: open_operand(fields.pop(name), f"/{name}", context, casts=casts)
