@@ -129,6 +129,15 @@ def recheck(inferred: InferredEinsum) -> Recheck | None:
     return Recheck("torch", "each operand", bounds)
 
 
+def _sample(p: int, m: int, k: int, n: int) -> Sample:
+    """Return `p` products of an (m, k) and a (k, n) matrix as a calibration sample."""
+    if p == 1:
+        return Sample("product", ((m, k), (k, n)), {"equation": "ik,kj->ij"})
+    if m == n == 1:  # NumPy is slower with axes of size 1, which are rare in equations
+        return Sample("rows by rows", ((p, k), (p, k)), {"equation": "bk,bk->b"})
+    return Sample("products", ((p, m, k), (p, k, n)), {"equation": "bik,bkj->bij"})
+
+
 op = Op(
     name="einsum",
     summary="Einstein summation: products of operands, summed over letters, by an equation.",
@@ -245,12 +254,7 @@ op = Op(
         ),
     ),
     calibration_samples=(
-        *(
-            Sample("product", ((m, k), (k, n)), {"equation": "ik,kj->ij"})
-            if p == 1
-            else Sample("product", ((p, m, k), (p, k, n)), {"equation": "bik,bkj->bij"})
-            for p, m, k, n in SAMPLES
-        ),
+        *(_sample(*dims) for dims in SAMPLES),
         *(
             Sample("one operand", ((n, n),), {"equation": equation})
             for equation in ("ij->ji", "ij->i")
