@@ -66,7 +66,8 @@ class Call:
     """One operation: operands on the CPU, of one dtype, and checked parameters.
 
     `operand_specs` describe the operands of a plan, which may have no data. `options` are fields of
-    a route beside the parameters of the operation.
+    a route beside the parameters of the operation. With `is_moderate` no number of an operand is
+    2^24 or more.
     """
 
     op: str
@@ -79,6 +80,7 @@ class Call:
     warnings: tuple[str, ...] = ()
     operand_specs: tuple[Spec, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
+    is_moderate: bool = False
 
     @property
     def specs(self) -> tuple[Spec, ...]:

@@ -69,6 +69,7 @@ class Plan:
     explanation: Mapping[str, object] | None = None
     recheck: Recheck | None = None
     is_tiny: bool = False
+    is_finite: bool = False  # if the operands are moderate
 
     @property
     def peak_bytes(self) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from math import inf
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -27,7 +28,7 @@ from service.planning.calibration import MAX_SAMPLE_NS
 from service.planning.cost_model import CostModel
 from service.planning.limits import Limits
 from service.planning.planner import Planner
-from service.registry import Inferred, Op, Registry, Sample, Work
+from service.registry import Inferred, Op, Registry, Sample, Work, parse_params
 
 CPU = Device("cpu", "cpu", "", None)
 DEFAULTS: Final[dict[str, object]] = {"ord": None, "dim": None, "keepdim": False, "kind": "auto"}
@@ -67,6 +68,37 @@ def test_outcome() -> None:
     phases = dict(zip(PHASES, watch.sum_up(), strict=True))
     assert min(phases.pop("decode"), phases.pop("compute")) > 0
     assert phases == dict.fromkeys(("queue", "upload", "download", "encode"), 0)
+
+
+@pytest.mark.parametrize(
+    ("op", "size", "params", "is_checked"),
+    [
+        pytest.param("matmul", 2, {}, False, id="tiny"),
+        pytest.param("matmul", 20, {}, False, id="larger"),
+        pytest.param("einsum", 2, {"equation": "ij,jk"}, False, id="a product"),
+        pytest.param("einsum", 2, {"equation": "ij,jk,kl"}, True, id="three operands"),
+        pytest.param("norm", 2, {}, True, id="squares, which may underflow"),
+    ],
+)
+def test_moderate_operands_need_no_check(
+    monkeypatch: pytest.MonkeyPatch, op: str, size: int, params: dict[str, str], is_checked: bool
+) -> None:
+    """Sums of products of two are finite then; other results, and other operands, are checked."""
+    seen: list[object] = []
+
+    def see(*found: object) -> bytes:
+        seen.append(found[-1])
+        return b""
+
+    monkeypatch.setattr(module, "is_suspect", see)
+    monkeypatch.setattr(module, "orjson", SimpleNamespace(dumps=see))
+    count = params.get("equation", "," * (op == "matmul")).count(",") + 1
+    x = torch.ones(size, size)
+    raw = parse_params(REGISTRY[op].params, params)
+    for is_moderate in (True, False):
+        seen.clear()
+        run(engine(), Call(op, (x,) * count, raw, is_moderate=is_moderate))
+        assert len(seen) == (is_checked or not is_moderate)
 
 
 def test_explanation() -> None:

@@ -92,6 +92,7 @@ def plain_call(
         fields.output,
         fields.deadline_ms,
         options=fields.options,
+        is_moderate=True,
     )
     if context.shapes:
         call.operand_specs, call.operands = call.specs, ()

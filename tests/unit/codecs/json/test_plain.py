@@ -56,6 +56,8 @@ def test_both_paths_give_the_same_call(operands: list[Any], fields: dict[str, st
     document = read_document(body, None, CONTEXT)
     general = build_call(EINSUM, document, take_operands(document, EINSUM, CONTEXT), CONTEXT)
     assert fast is not None
+    assert (fast.is_moderate, general.is_moderate) == (True, False)
+    assert all(bool((x.abs() < 2**24).all()) for x in fast.operands)
     assert all(torch.equal(x, y) for x, y in zip(fast.operands, general.operands, strict=True))
     assert [x.dtype for x in fast.operands] == [x.dtype for x in general.operands]
     for name in ("op", "params", "strategy", "device", "output", "deadline_ms", "warnings"):
