@@ -25,7 +25,7 @@ from service.operations.recheck import (
 from service.planning.calibration import Clock, calibrate
 from service.planning.cost_model import Row
 from service.planning.planner import CallSpec, Plan, Planner
-from service.registry import Op, Registry, Strategy
+from service.registry import Op, Recheck, Registry, Strategy
 
 MAX_PLANS: Final = 1024
 # With more, the search for einsum's order of contraction takes up to 15 ms.
@@ -39,7 +39,8 @@ OUT_OF_MEMORY_TEXTS: Final = (
 # Results of up to so many numbers are checked as text.
 TINY: Final = 16
 # A second computation takes so many times the memory and the time of the first: it is in float64.
-AGAIN: Final = 4
+RECHECK_FACTOR: Final = 4
+NOT_ON_CLUSTERS: Final = "a cluster does not do that"
 PROBE: Final = [[1.0, 2.0], [3.0, 4.0]]
 PROBED: Final = [[7.0, 10.0], [15.0, 22.0]]
 WarmKey = tuple[Strategy[Any], str, torch.dtype]
@@ -76,7 +77,6 @@ class Engine:
                 for kind, curve in curves.items():
                     key = (op.name, strategy.name, device.name, dtype, kind)
                     self.planner.cost_model.add(key, curve)
-        self._plans.clear()
 
     def unmeasured(self) -> list[tuple[Op[Any], torch.dtype, Device]]:
         """Return operations, dtypes and devices with strategies that are not measured yet.
@@ -100,7 +100,6 @@ class Engine:
     def learn(self, rows: Iterable[Row]) -> None:
         """Take over what another process on this host has measured."""
         self.planner.cost_model.update(rows)
-        self._plans.clear()
 
     def check_devices(self) -> None:
         """Compute a product of 2 x 2 on each device that this process computes on.
@@ -170,6 +169,7 @@ class Engine:
             output.__class__,
             operands[0].dtype,
             self.planner.devices.readiness.changes,
+            self.planner.cost_model.changes,
             *call.params.values(),
             *[x.shape for x in operands],
         )
@@ -224,30 +224,21 @@ class Engine:
     def _run_here(self, call: Call, plan: Plan, watch: Stopwatch) -> tuple[Tensor, Review | None]:
         """Return the result, and its review if a check asked for one."""
         inferred, strategy, marks = plan.inferred, plan.strategy, watch.marks
-        recheck, review = plan.recheck, None
+        review = None
         operands = read(call.operands)
         plan.op.check_overflow(inferred, operands)
         marks.append((DECODE, perf_counter_ns()))
         if plan.device.kind == "cpu":  # no copies, and no synchronisation
             result = strategy.adapt(strategy.compute, inferred, operands)
-            # orjson writes null for numbers that are not finite: 0.8 us for 2 x 2, where
-            # `is_suspect` takes 2.
-            if (
-                recheck is not None
-                and not (plan.is_finite and call.is_moderate)
-                and (
-                    b"n" in orjson.dumps(result.tolist())
-                    if plan.is_tiny
-                    else is_suspect(recheck, result)
-                )
-            ):
+            is_checked = not (plan.is_finite_if_moderate and call.is_moderate)
+            if plan.recheck is not None and is_checked and needs_review(plan, plan.recheck, result):
                 review = self._review(call, plan, operands, result)
             marks.append((COMPUTE, perf_counter_ns()))
         else:
             operands = move(operands, plan.device)
             watch.lap(UPLOAD)
             result = strategy.run(inferred, operands)
-            if recheck is not None and is_suspect(recheck, result):
+            if plan.recheck is not None and is_suspect(plan.recheck, result):
                 review = self._review(call, plan, operands, result)
             synchronize(plan.device)
             watch.lap(COMPUTE)
@@ -265,10 +256,11 @@ class Engine:
         """Return the review of a suspect result, if memory and deadline leave room for it."""
         limits = self.planner.limits
         deadline_ms = call.deadline_ms or limits.deadline_ms
-        fits = plan.peak_bytes * AGAIN <= limits.max_bytes
-        if fits and plan.estimated_ns * AGAIN <= deadline_ms * NS_PER_MS:
-            return review(plan, operands, result)
-        return unreviewed(plan, result)
+        if plan.peak_bytes * RECHECK_FACTOR > limits.max_bytes:
+            return unreviewed(plan, result, "that takes more memory than SERVICE_MAX_BYTES")
+        if plan.estimated_ns * RECHECK_FACTOR > deadline_ms * NS_PER_MS:
+            return unreviewed(plan, result, "that takes longer than the deadline")
+        return review(plan, operands, result)
 
     def _run_on(
         self, cluster: Cluster, call: Call, plan: Plan, watch: Stopwatch
@@ -286,7 +278,7 @@ class Engine:
             result = torch.as_tensor(elements)
             suspect = plan.recheck is not None and is_suspect(plan.recheck, result)
             watch.lap(COMPUTE)
-            return result, unreviewed(plan, result) if suspect else None
+            return result, unreviewed(plan, result, NOT_ON_CLUSTERS) if suspect else None
         output: Any = call.output if isinstance(call.output, StoreTarget) else self.scratch
         with output.create(Spec(plan.inferred.shape, plan.inferred.dtype)) as sink:
             cluster.fill(sink, array, deadline_s)
@@ -297,8 +289,8 @@ class Engine:
 def _completed(plan: Plan) -> Plan:
     """Return the plan with the explanation that each answer repeats, and the check of its result.
 
-    The result is tiny if its check is fastest as text: it has few numbers, and none is complex. It
-    is finite if it has only sums of products of two moderate numbers.
+    The check of few real numbers is fastest as text. A sum of products of two moderate numbers
+    cannot overflow.
     """
     recheck = recheck_of(plan.op, plan.inferred)
     is_plain = recheck is not None and recheck.bounds is None and not plan.inferred.dtype.is_complex
@@ -306,9 +298,17 @@ def _completed(plan: Plan) -> Plan:
         plan,
         explanation=plan.inferred.explanation,
         recheck=recheck,
-        is_tiny=is_plain and plan.sizes.elements <= TINY,
-        is_finite=is_plain and len(plan.inferred.specs) <= 2,
+        is_checked_as_text=is_plain and plan.sizes.elements <= TINY,
+        is_finite_if_moderate=is_plain and len(plan.inferred.specs) <= 2,
     )
+
+
+def needs_review(plan: Plan, recheck: Recheck, result: Tensor) -> bool:
+    """Return whether intermediate values may have spoiled numbers of a result."""
+    if plan.is_checked_as_text:
+        # orjson writes null for numbers that are not finite: 0.8 us, where `is_suspect` takes 2.
+        return b"n" in orjson.dumps(result.tolist())
+    return is_suspect(recheck, result)
 
 
 def plans_at_once(specs: Sequence[Spec | Tensor]) -> bool:

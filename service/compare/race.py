@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from service.compare.agreement import agreement
 from service.compare.options import CompareOptions
-from service.compare.reference import Reference, judge
+from service.compare.reference import Reference, reference_of
 from service.compare.report import Report, Row, host
 from service.core.call import AUTO, Call, StoreTarget, Tensor
 from service.core.devices import CLUSTER, synchronize
@@ -85,7 +85,7 @@ class Race:
         if not racing or stop():
             return
         operands = read(self.call.operands)
-        reference = judge(op, self.inferred, self.call.params, operands)
+        reference = reference_of(op, self.inferred, self.call.params, operands)
         for entrant in racing:
             entrant.warm_up()
         while racing:

@@ -21,7 +21,8 @@ from service.registry import Inferred, Op, Recheck
 # Products of so many float32 numbers are in the range of float64.
 MAX_FACTORS: Final = 6
 DIGITS: Final = 53  # of float64, in bits
-# A sum below this share of the sum of magnitudes is noise: it is not computed much more exactly.
+# A sum that cancels to less than this share of its terms' magnitudes has no digit in float64 that
+# can be relied on, either.
 NOISE: Final = 2.0**-40
 # Powers of two up to this one, and their reciprocals, are normal numbers of float64.
 MAX_EXPONENT: Final = 1000
@@ -44,11 +45,11 @@ def recheck_of(op: Op[Any], inferred: Inferred) -> Recheck | None:
     return op.recheck(inferred) if inferred.dtype in WIDE and 0 not in sizes else None
 
 
-def unreviewed(plan: Plan, result: Tensor) -> Review:
-    """Return the review of a suspect result that is too large to be computed again."""
+def unreviewed(plan: Plan, result: Tensor, reason: str) -> Review:
+    """Return a suspect result as it is, with the reason why it is not computed again."""
     warning = (
         "numbers of the result are not finite or close to 0, perhaps because intermediate values "
-        "left the range of the dtype; the call is too large to be computed again to find out"
+        f"left the range of the dtype; it is not computed again to find out: {reason}"
     )
     return Review(result, plan.strategy.name, (warning,))
 

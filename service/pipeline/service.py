@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -38,6 +39,7 @@ from service.planning.cost_model import CostModel
 from service.registry import Op, Registry
 from service.settings import Settings
 
+log: Final = logging.getLogger("service.calibration")
 TRIM_S: Final = 0.5
 # Bodies and answers from here on leave so much memory behind that it is worth some milliseconds to
 # return it.
@@ -148,8 +150,11 @@ class Service:
             for op, dtype, device in self.engine.unmeasured():
                 if self.state != READY:
                     return
-                with suppress(ServiceError, WorkerFaultError):  # it keeps its prior for now
+                try:
                     await self._measure(op, dtype, device)
+                except (ServiceError, WorkerFaultError) as error:  # it keeps its prior for now
+                    where = op.name, describe(dtype).name, device.name
+                    log.warning("%s of %s on %s is not measured: %s", *where, type(error).__name__)
             for pool in self._process_pools:
                 await pool.renew_workers()
             if not self.engine.unmeasured():

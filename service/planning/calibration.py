@@ -4,7 +4,7 @@ Each kind of work of a strategy has samples of its own, from small to large. The
 as they stay short.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from math import prod
 from time import perf_counter_ns
@@ -59,8 +59,7 @@ def calibrate(
             work = strategy.work(inferred)
             kinds.setdefault(work.kind, []).append((inferred, work))
     return {
-        kind: fit(list(_timings(strategy, device, samples, clock)))
-        for kind, samples in kinds.items()
+        kind: fit(_timings(strategy, device, samples, clock)) for kind, samples in kinds.items()
     }
 
 
@@ -69,8 +68,8 @@ def _timings(
     device: Device,
     samples: Sequence[tuple[Inferred, Work]],
     clock: Clock,
-) -> Iterator[Timing]:
-    """Time samples, from small to large, but those that would take too long by the ones before."""
+) -> list[Timing]:
+    """Time samples from small to large, without those that take too long by the ones before."""
     found: list[Timing] = []
     for inferred, work in samples:
         if found and fit(found).times_ns(work)[0] > MAX_SAMPLE_NS:
@@ -79,16 +78,15 @@ def _timings(
         flops = work.flops / parts
         same = [timing.parts for timing in found if timing.flops == flops]
         if same and min(same) <= parts <= max(same):
-            continue
-        ns = _time(strategy, device, inferred, clock)
-        found.append(Timing(parts, flops, ns))
-        yield found[-1]
+            continue  # a number of parts between two that are known adds nothing
+        found.append(Timing(parts, flops, _time(strategy, device, inferred, clock)))
+    return found
 
 
 def _time(strategy: Strategy[Any], device: Device, inferred: Inferred, clock: Clock) -> int:
-    """Return the least time of a strategy on random operands.
+    """Return the least time of a strategy on random operands, without the first run.
 
-    A first run that is long already is not repeated.
+    A run that is long is not repeated any more.
     """
     operands = [operand(spec).to(device.torch_device) for spec in inferred.specs]
 
@@ -99,10 +97,11 @@ def _time(strategy: Strategy[Any], device: Device, inferred: Inferred, clock: Cl
         synchronize(device)
         return clock() - started
 
-    first = run()
-    if first > MAX_SAMPLE_NS:
-        return first
-    times = [run(), run()]  # the first prepares memory, or code
+    first = run()  # it may load a library, compile a kernel, or take memory
+    times = [run()]
+    if times[0] > MAX_SAMPLE_NS:
+        return min(first, times[0])
+    times.append(run())
     while len(times) < MOST_RUNS and sum(times) < SHORT_NS:
         times.append(run())
     return min(times)

@@ -92,8 +92,9 @@ class CostModel:
     """Curves by operation, strategy, device, dtype and kind of work."""
 
     def __init__(self) -> None:
-        """Begin without measurements."""
+        """Begin without measurements; `changes` counts those that follow."""
         self._curves: dict[Key, Curve] = {}
+        self.changes = 0
 
     def estimate_ns(self, strategy: Strategy[Any], device: Device, inferred: Inferred) -> int:
         """Return the estimated time of a strategy on a device, in nanoseconds."""
@@ -105,9 +106,10 @@ class CostModel:
         curve = self._curves.get((strategy.op, strategy.name, device.name, dtype, work.kind))
         if curve is not None:
             return *curve.times_ns(work), True
-        return *self.prior(strategy, device, dtype, work.kind).times_ns(work), False
+        prior = self._prior(strategy, device, dtype, work.kind)
+        return *prior.times_ns(work), False
 
-    def prior(
+    def _prior(
         self, strategy: Strategy[Any], device: Device, dtype: torch.dtype, kind: str
     ) -> Curve:
         """Return the curve that applies to work that has not been measured.
@@ -116,12 +118,18 @@ class CostModel:
         by numpy, so the curve of strategy `numpy` applies.
         """
         if device.cluster is not None:
-            key = (strategy.op, "numpy", CPU.name, dtype, kind)
-            here = self._curves.get(key, UNMEASURED)
+            here = self._here(strategy.op, "numpy", CPU.name, dtype, kind)
             share = torch.get_num_threads() / device.cluster.threads
             return Curve(ROUND_TRIP_NS, here.flops, [ns * share for ns in here.step_ns])
-        key = (strategy.op, strategy.name, device.name, torch.float32, kind)
-        return self._curves.get(key, UNMEASURED).slower(PRIOR_FACTORS.get(dtype, 1.0))
+        return self._here(strategy.op, strategy.name, device.name, dtype, kind)
+
+    def _here(self, op: str, strategy: str, device: str, dtype: torch.dtype, kind: str) -> Curve:
+        """Return the measured curve, or that of float32 with the factor of the dtype."""
+        found = self._curves.get((op, strategy, device, dtype, kind))
+        if found is None:
+            found = self._curves.get((op, strategy, device, torch.float32, kind), UNMEASURED)
+            found = found.slower(PRIOR_FACTORS.get(dtype, 1.0))
+        return found
 
     def measured(self) -> set[tuple[str, str, str, torch.dtype]]:
         """Return the operations, strategies, devices and dtypes that have curves."""
@@ -130,6 +138,7 @@ class CostModel:
     def add(self, key: Key, curve: Curve) -> None:
         """Add a measured curve; it replaces an earlier one."""
         self._curves[key] = curve
+        self.changes += 1
 
     def to_rows(self) -> list[Row]:
         """Return all curves as values that JSON can represent."""

@@ -68,8 +68,8 @@ class Plan:
     # Set in the plan of a call that runs.
     explanation: Mapping[str, object] | None = None
     recheck: Recheck | None = None
-    is_tiny: bool = False
-    is_finite: bool = False  # if the operands are moderate
+    is_checked_as_text: bool = False
+    is_finite_if_moderate: bool = False
 
     @property
     def peak_bytes(self) -> int:

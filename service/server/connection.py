@@ -100,10 +100,10 @@ class ConnectionMonitor:
         self._open.discard(connection)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(self._tick_s, self._tick, loop)  # also if a check fails
         now = loop.time()
         for connection in [*self._open]:
             connection.check(now)
-        self._timer = loop.call_later(self._tick_s, self._tick, loop)
 
 
 STATUS_LINES: Final = {
@@ -127,7 +127,7 @@ class Connection(HttpToolsProtocol):
     # Nothing more is written, and what is received is dropped.
     is_ended = False
     head_bytes = 0
-    # The connection is kept after the message that is received, if that is whole in time.
+    # Whether the connection stays open after the message that is received.
     is_kept = False
     # When the message that is received began, when the last answer was complete, and since when
     # the client does not take what was written.
@@ -211,14 +211,19 @@ class Connection(HttpToolsProtocol):
         elif not self.is_between:
             most, what = (limits.head_s, "head") if self.in_head else (limits.request_s, "body")
             if now - self._begun_at > most:
-                self._late(f"the {what} of the request was not complete after {most:g} s")
+                self._time_out(f"the {what} of the request was not complete after {most:g} s")
         elif not self.is_busy() and now - self._idle_since > limits.idle_s:
             self.transport.close()
 
-    def _late(self, detail: str) -> None:
-        is_begun = getattr(self.cycle, "response_started", False)
-        if self.is_busy() if self.in_head else is_begun:
-            self.end()  # this answer must not precede that of another request, nor follow its own
+    def _time_out(self, detail: str) -> None:
+        """Answer 408, or only end the connection where a client would misread that answer.
+
+        It must not precede the answer to another request, nor follow the one to its own.
+        """
+        is_own_begun = getattr(self.cycle, "response_started", False)
+        is_answering = self.is_busy() if self.in_head else is_own_begun
+        if is_answering:
+            self.end()
         else:
             self.refuse(RequestTimeoutError(detail))
 
@@ -246,7 +251,7 @@ class Connection(HttpToolsProtocol):
         """Be ready for the next request. The monitor ends a connection that idles."""
         self._idle_since = self.loop.time()
         self.server_state.total_requests += 1
-        if not (self.is_ended or self.transport.is_closing()):
+        if not (self.is_ended or self.transport.is_closing()):  # without a call: each one passes
             self.flow.resume_reading()
             if self.pipeline:
                 self._start_asgi_task(*self.pipeline.pop())

@@ -29,7 +29,7 @@ from service.pipeline.request import request_id_of
 from service.server.connection import Connection, header_lines
 from service.server.fast_request import FastRequest
 from service.server.head_cache import CachedHead, cache_head
-from service.server.head_checks import check_head, origin_form
+from service.server.head_checks import check_head, with_path
 from service.server.receivers import BodyReceiver
 
 # The rest of a body is received past the parser from here on: uvloop reads 256 KB at a time.
@@ -187,7 +187,7 @@ class FastPathProtocol(Connection):
             return  # it comes again
         check_head(self.parser.get_http_version(), self.headers)
         if not self.url.startswith(b"/"):
-            self.url = origin_form(self.url)
+            self.url = with_path(self.url)
         self._receiving = self._plain_post()
         if self._receiving is None:
             super().on_headers_complete()
@@ -196,7 +196,7 @@ class FastPathProtocol(Connection):
             self.cycle = self._last = self._receiving
 
     def _prepare_cycle(self) -> None:
-        """Have an answer be the last one if the body, of which much is missing, is not whole."""
+        """Keep the connection after an early answer only if the rest of the body is short."""
         cycle, headers = self.cycle, dict(self.headers)
         cycle.transport = CycleTransport(self)
         self.is_kept = cycle.keep_alive and not self.monitor.is_ending
@@ -258,7 +258,7 @@ class FastPathProtocol(Connection):
         self, response: HttpResponse, request: OperationRequest, *, keep_alive: bool
     ) -> None:
         """Send and record the response to a POST, and be ready for the next request."""
-        # A client that left, or has sent rubbish since, gets no answer.
+        # No response after the client has left, or after the last response of the connection.
         has_left = self.is_ended or self.transport.is_closing()
         if not has_left:
             self.write(response, request.request_id, keep_alive=keep_alive)

@@ -54,7 +54,9 @@ def _quoted(value: bytes) -> str:
     return quote(value.decode("latin-1"))
 
 
-def origin_form(target: bytes) -> bytes:
-    """Return an absolute target without an empty path, which is `/`; others as they are."""
+def with_path(target: bytes) -> bytes:
+    """Return `/` and the query of an absolute target without a path; other targets as they are."""
+    if target == b"*":  # of OPTIONS
+        return target
     url = parse_url(target)
     return target if url.path else b"/" + (b"?" + url.query if url.query else b"")

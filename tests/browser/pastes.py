@@ -194,6 +194,9 @@ R = [
     Paste("array", "array(1:8, dim = c(2, 2, 2))", (2, 2, 2), (1, 5, 3, 7, 2, 6, 4, 8)),
     Paste("dput", "structure(c(1, 2, 3, 4), dim = c(2L, 2L))", (2, 2), (1, 3, 2, 4)),
     Paste("not filled", "matrix(1:5, nrow=2, ncol=2)", error="5 numbers do not fill 2×2"),
+    Paste("half a column", "matrix(1:5, nrow=2)", error="do not fill whole rows and columns"),
+    Paste("a matrix of nothing", "structure()", error="structure() has no numbers"),
+    Paste("a shape alone", "structure(.Dim = c(2, 2))", error="structure() has no numbers"),
     Paste("other call", "c(1, rnorm(3))", error="rnorm() is not read"),
 ]
 

@@ -25,10 +25,11 @@ from service.errors import (
 from service.operations import REGISTRY
 from service.operations.recheck import Review, review
 from service.planning.calibration import MAX_SAMPLE_NS
-from service.planning.cost_model import CostModel
+from service.planning.cost_model import CostModel, Curve
 from service.planning.limits import Limits
 from service.planning.planner import Planner
 from service.registry import Inferred, Op, Registry, Sample, Work, parse_params
+from tests.rigs.costs import cost_rows
 
 CPU = Device("cpu", "cpu", "", None)
 DEFAULTS: Final[dict[str, object]] = {"ord": None, "dim": None, "keepdim": False, "kind": "auto"}
@@ -154,7 +155,7 @@ def test_plans_are_kept() -> None:
     assert len({id(each) for each in (plan, *plans)}) == 1 + len(others)
     assert all(here.prepare(other) is each for other, each in zip(others, plans, strict=True))
     assert here.prepare(call()) is plan
-    here.learn(())
+    here.learn(cost_rows(CPU, Curve(0.0, (0.0,), (1.0,))))
     assert here.prepare(call()) is not plan, "what is learned may change it"
 
 
@@ -396,7 +397,8 @@ def test_a_call_that_is_too_large_to_be_computed_again(change: dict[str, int]) -
     assert outcome.result.item() == inf
     assert outcome.strategy == "torch"
     (warning,) = outcome.warnings
-    assert warning.endswith("the call is too large to be computed again to find out")
+    limit = "SERVICE_MAX_BYTES" if "max_bytes" in change else "the deadline"
+    assert warning.endswith(limit)
 
 
 def test_the_time_of_a_second_computation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,10 @@
 """References that results are judged by: exact, or with more bits than any strategy has.
 
-`calls.judge` makes them, of samples that `sampling` chooses. `products`, `norms` and `elementwise`
-are their arithmetic, by `exact` digits or by long floats; `evaluation` has what they share.
+`calls.reference_of` makes them, of samples that `sampling` chooses. `products`, `norms` and
+`elementwise` are their arithmetic, by `exact` digits or by long floats; `evaluation` has what they
+share.
 """
 
-from service.compare.reference.calls import Basis, Reference, judge
+from service.compare.reference.calls import Basis, Reference, reference_of
 
-__all__ = ["Basis", "Reference", "judge"]
+__all__ = ["Basis", "Reference", "reference_of"]

@@ -69,7 +69,7 @@ def widen(x: Tensor) -> Array:
     return array
 
 
-def judge(
+def reference_of(
     op: Op[Any], inferred: Inferred, params: Mapping[str, object], operands: Sequence[Tensor]
 ) -> Reference:
     """Return the reference of a call."""

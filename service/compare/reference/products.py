@@ -75,7 +75,7 @@ class ProductPlan:
         return self._cost_ns(counts)
 
     def _once(self, function: Callable[[Array], T]) -> list[T]:
-        """Return the function of each operand; a square has the same one twice."""
+        """Return the function of each operand; one that occurs twice is evaluated once."""
         found = {key: function(x) for key, x in {id(x): x for x in self.operands}.items()}
         return [found[id(x)] for x in self.operands]
 

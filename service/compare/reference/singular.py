@@ -22,7 +22,7 @@ def singular_values_ns(count: int, rows: int, columns: int) -> float:
 
 
 def singular_values(x: Array) -> Array:
-    """Return the singular values (..., min(m, n)) of matrices (..., m, n), in any order.
+    """Return the singular values (..., min(m, n)) of matrices (..., m, n), in ascending order.
 
     Rotations make the columns orthogonal; their lengths are then the singular values. Pairs that
     have no column in common are rotated together.

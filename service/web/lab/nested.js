@@ -131,7 +131,7 @@ function nested(tokens, commas, text) {
   }
 }
 
-/** Refuses short lines inside one pair of brackets: rows of MATLAB, or a vector that numpy broke? */
+/** Refuses a line break in a short vector, which may be rows of MATLAB or a vector that numpy wrapped. */
 function refuseLines(tokens, text) {
   const [first, last] = [tokens[0].at, tokens.at(-1).end];
   const broken = text.slice(first, last).search(/\S[^\S\n]*\n\s*[^\s\]]/);

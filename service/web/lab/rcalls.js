@@ -5,7 +5,7 @@ import { Elements, TextError } from "./numbers.js";
 const CALL = /^\s*(?:c\(|structure\(|matrix\(\s*(?:c\(|[-\d])|array\(\s*(?:c\(|-?\d+L?:))/;
 const TOKEN = /\s+|[(),=]|"[^"]*"|'[^']*'|[^\s(),=]+/y;
 const RANGE = /^(-?\d+)L?:(-?\d+)L?$/;
-const LONGEST = 2 ** 20; // of a range
+const LONGEST = 2 ** 20; // of all ranges together
 
 /** Returns whether a text is such a call. */
 export const isCall = (text) => CALL.test(text);
@@ -27,8 +27,10 @@ export function call(text) {
     const elements = filled(made);
     return elements.reading([elements.length], ["from c(…) of R"]);
   }
+  if (args.length === 0) throw new TextError(`${name}() has no numbers`, made.at, made.end);
   const { data, sizes, byrow } = sizesOf(name, args);
   const elements = filled(data);
+  if (!sizes.every((size) => Number.isInteger(size) && size >= 0)) throw new TextError(`${elements.length} numbers do not fill whole rows and columns`, data.at, data.end);
   const count = sizes.reduce((product, size) => product * size, 1);
   if (elements.length !== count) throw new TextError(`${elements.length} numbers do not fill ${sizes.join("×")}`, data.at, data.end);
   const steps = sizes.map((_, axis) => sizes.slice(0, axis).reduce((product, size) => product * size, 1));
@@ -50,8 +52,9 @@ function sizesOf(name, args) {
   const get = (word, position) => args.find((arg) => arg.key === word)?.value ?? args.filter((arg) => arg.key === null)[position]?.value;
   const whole = (value) => (value === undefined ? undefined : filled(value).literals.map(Number));
   const data = get("data", 0) ?? get(".Data", 0);
+  if (data === undefined) throw new TextError(`${name}() has no numbers`, args[0].value.at, args[0].value.end);
   if (name !== "matrix") {
-    const sizes = whole(get(name === "array" ? "dim" : "dim", 1) ?? args.find((arg) => arg.key === ".Dim")?.value);
+    const sizes = whole(get("dim", 1) ?? args.find((arg) => arg.key === ".Dim")?.value);
     return { data, sizes: sizes ?? [filled(data).length], byrow: false };
   }
   const length = filled(data).length;
@@ -69,7 +72,7 @@ function filled(value) {
     const range = RANGE.exec(each.word);
     if (!range) return elements.add(each.word.replace(/^T$/, "TRUE").replace(/^F$/, "FALSE"), each.at, each.end);
     const [from, to] = [Number(range[1]), Number(range[2])];
-    if (Math.abs(to - from) >= LONGEST) throw new TextError("this range is too long", each.at, each.end);
+    if (elements.length + Math.abs(to - from) >= LONGEST) throw new TextError("this range is too long", each.at, each.end);
     for (let at = from; from <= to ? at <= to : at >= to; at += from <= to ? 1 : -1) elements.add(String(at), each.at, each.end);
   };
   visit(value);

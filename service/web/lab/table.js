@@ -1,4 +1,4 @@
-// Rows of numbers: CSV, cells of a spreadsheet, tables of pandas and R, or numbers that somebody typed.
+// Rows of numbers: CSV, cells of a spreadsheet, tables of pandas and R, or typed numbers.
 //
 // One separator holds for the whole text. An empty cell keeps its place.
 

@@ -46,7 +46,7 @@ export function write(shape, literals) {
   if (shape.includes(0)) return "[".repeat(shape.length) + "]".repeat(shape.length);
   if (shape.length === 1) return shape[0] === 1 ? `[${words[0]}]` : words.join(" ");
   if (shape.length === 2) {
-    const width = Math.max(...words.map((word) => word.length));
+    const width = words.reduce((most, word) => Math.max(most, word.length), 0);
     const lines = Array.from({ length: shape[0] }, (_, row) =>
       words.slice(row * shape[1], (row + 1) * shape[1]).map((word) => word.padStart(width)).join(" "));
     return lines.join("\n") + (shape[0] === 1 ? ";" : "");

@@ -102,7 +102,7 @@ def test_long_samples_are_left_out() -> None:
 
 @pytest.mark.parametrize(
     ("ns", "runs"),
-    [(1, 1 + MOST_RUNS), (SHORT_NS, 3), (SHORT_NS // 5, 6), (MAX_SAMPLE_NS + 1, 1)],
+    [(1, 1 + MOST_RUNS), (SHORT_NS, 3), (SHORT_NS // 5, 6), (MAX_SAMPLE_NS + 1, 2)],
 )
 def test_runs_of_a_sample(ns: int, runs: int) -> None:
     """It is repeated twice, unless it is long, and then as long as all runs are short."""

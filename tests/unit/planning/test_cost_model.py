@@ -99,6 +99,9 @@ def test_a_cluster() -> None:
     model, there = CostModel(), replace(CPU, name="dask", cluster=Cluster())  # type: ignore[arg-type]
     model.add(("matmul", "numpy", "cpu", torch.float64, "matrix"), CURVE)
     assert estimate_ns(model, torch.float64, there, "dask") == ROUND_TRIP_NS + round(30 / 4)
+    model.add(("matmul", "numpy", "cpu", torch.float32, "matrix"), CURVE)
+    slower = 10 + 20 * PRIOR_FACTORS[torch.int64]
+    assert estimate_ns(model, torch.int64, there, "dask") == ROUND_TRIP_NS + round(slower / 4)
 
 
 def test_costs_are_read_as_they_were_written() -> None:

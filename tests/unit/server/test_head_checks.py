@@ -4,7 +4,7 @@ import pytest
 
 from service.errors import ServiceError
 from service.http.errors import MalformedRequestError, UnsupportedTransferCodingError
-from service.server.head_checks import check_head, origin_form
+from service.server.head_checks import check_head, with_path
 from tests.rigs.connections import BODY, CHUNKED, get, post, product
 from tests.rigs.laboratory import Lab
 
@@ -86,7 +86,7 @@ def test_transfer_codings(codings: list[bytes], error: type[ServiceError] | None
 )
 def test_the_form_of_a_target(target: bytes, form: bytes) -> None:
     """The path of an address without one is `/`; other targets have a path already."""
-    assert origin_form(target) == form
+    assert with_path(target) == form
 
 
 REFUSED = {

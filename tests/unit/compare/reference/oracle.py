@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from service.compare.reference import Reference, judge
+from service.compare.reference import Reference, reference_of
 from service.core.call import Spec, Tensor
 from service.operations import REGISTRY
 from service.registry import parse_params
@@ -27,7 +27,7 @@ def reference(name: str, operands: Sequence[Tensor], **raw: object) -> Reference
     op = REGISTRY[name]
     params = parse_params(op.params, raw)
     inferred = op.infer(tuple(Spec(tuple(x.shape), x.dtype) for x in operands), **params)
-    return judge(op, inferred, params, operands)
+    return reference_of(op, inferred, params, operands)
 
 
 def number(value: Any) -> Number:
