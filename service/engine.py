@@ -18,6 +18,7 @@ from service.errors import DeviceFailedError, OutOfMemoryError, UnsupportedDtype
 from service.operations.recheck import (
     Review,
     is_suspect,
+    may_leave_range,
     recheck_of,
     review,
     unreviewed,
@@ -231,14 +232,15 @@ class Engine:
         if plan.device.kind == "cpu":  # no copies, and no synchronisation
             result = strategy.adapt(strategy.compute, inferred, operands)
             is_checked = not (plan.is_finite_if_moderate and call.is_moderate)
-            if plan.recheck is not None and is_checked and needs_review(plan, plan.recheck, result):
+            recheck = plan.recheck
+            if recheck is not None and is_checked and needs_review(plan, recheck, operands, result):
                 review = self._review(call, plan, operands, result)
             marks.append((COMPUTE, perf_counter_ns()))
         else:
             operands = move(operands, plan.device)
             watch.lap(UPLOAD)
             result = strategy.run(inferred, operands)
-            if plan.recheck is not None and is_suspect(plan.recheck, result):
+            if plan.recheck is not None and needs_review(plan, plan.recheck, operands, result):
                 review = self._review(call, plan, operands, result)
             synchronize(plan.device)
             watch.lap(COMPUTE)
@@ -303,11 +305,13 @@ def _completed(plan: Plan) -> Plan:
     )
 
 
-def needs_review(plan: Plan, recheck: Recheck, result: Tensor) -> bool:
+def needs_review(plan: Plan, recheck: Recheck, operands: Sequence[Tensor], result: Tensor) -> bool:
     """Return whether intermediate values may have spoiled numbers of a result."""
     if plan.is_checked_as_text:
         # orjson writes null for numbers that are not finite: 0.8 us, where `is_suspect` takes 2.
         return b"n" in orjson.dumps(result.tolist())
+    if recheck.is_chain and may_leave_range(operands, result.dtype):
+        return True
     return is_suspect(recheck, result)
 
 

@@ -88,13 +88,21 @@ class Recheck:
     result can be taken out of: each operand on its own, as in a product, or all of them at once, as
     in a norm. `extent` gives for each number of the result the magnitude that it
     comes from: 0 explains a 0, and what is not finite anything. Without it, only operands that are
-    not finite explain a result.
+    not finite explain a result. `exact` gives numbers of the result by their indices, each from so
+    many `factors`; None for one that comes from a number that is not finite.
     """
 
     by: str
     scales_with: Literal["each operand", "all operands"]
     bounds: tuple[float, float] | None = None
     extent: Callable[[Sequence[Tensor]], Tensor] | None = None
+    exact: Callable[[Sequence[Tensor], Sequence[Shape]], list[complex | None]] | None = None
+    factors: int = 0
+
+    @property
+    def is_chain(self) -> bool:
+        """True for products of three operands or more, which may lose digits on the way."""
+        return self.bounds is not None and self.scales_with == "each operand"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Final
 
 import opt_einsum
 
-from service.core.call import Shape
+from service.core.call import Shape, Tensor
 from service.core.validators import integers
 from service.errors import InvalidEquationError, InvalidFieldError, Place, ShapeMismatchError, quote
 
@@ -263,3 +263,14 @@ def _checked(path: Path, count: int) -> Path:
             places=[Place("/optimize", f"leaves {left} operands")],
         )
     return path
+
+
+def along(x: Tensor, term: str, letters: str) -> Tensor:
+    """Return a view of x with one axis for each of `letters`, of size 1 for those not in `term`."""
+    for letter in dict.fromkeys(term):
+        while term.count(letter) > 1:
+            first, second = term.index(letter), term.rindex(letter)
+            x = x.diagonal(0, first, second)
+            term = term[:first] + term[first + 1 : second] + term[second + 1 :] + letter
+    x = x.permute([term.index(letter) for letter in letters if letter in term])
+    return x[tuple(slice(None) if letter in term else None for letter in letters)]

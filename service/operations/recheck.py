@@ -26,6 +26,8 @@ DIGITS: Final = 53  # of float64, in bits
 NOISE: Final = 2.0**-40
 # Powers of two up to this one, and their reciprocals, are normal numbers of float64.
 MAX_EXPONENT: Final = 1000
+# Numbers of a result are computed exactly up to so many factors, which take about 30 ms.
+MAX_EXACT: Final = 20_000
 # Room for the sums of any number of terms.
 HEADROOM: Final = 100
 
@@ -78,39 +80,82 @@ def review(plan: Plan, operands: Sequence[Tensor], result: Tensor) -> Review:
     recheck, used = plan.recheck, plan.strategy.name
     assert recheck is not None  # noqa: S101  # it has found the result suspect
     unchanged = Review(result, used)
-    suspect = _outside(recheck, result)
-    if recheck.extent is not None:
-        extent = recheck.extent(operands)
-        suspect &= (extent > 0) & (extent < inf)
-    if not suspect.any() or _is_explained(recheck, operands, result):
+    suspect = _suspects(recheck, operands, result)
+    count = int(suspect.sum())
+    if not count:
         return unchanged
-    wide, is_held = compute_again(recheck, plan.op, plan.inferred, operands)
+    is_exact = 0 < count * recheck.factors <= MAX_EXACT
+    if is_exact:
+        wide, is_held = _compute_exactly(recheck, operands, result, suspect)
+        again, by = "exactly", used
+    elif recheck.extent is None and not all(bool(x.isfinite().all()) for x in operands):
+        return unchanged  # they explain the result
+    else:
+        wide, is_held = compute_again(recheck, plan.op, plan.inferred, operands)
+        again, by = f"by {recheck.by!r} in float64", recheck.by
     better = wide.to(result.dtype)
-    limits, name = torch.finfo(result.dtype), describe(result.dtype).name
+    eps, name = torch.finfo(result.dtype).eps, describe(result.dtype).name
     # A strategy is not called wrong for its rounding.
-    rtol = 8 * limits.eps if plan.is_auto else limits.eps**0.5
-    near = torch.isclose(result, better, rtol=rtol, atol=0, equal_nan=True)
+    near = torch.isclose(
+        result, better, rtol=8 * eps if plan.is_auto else eps**0.5, atol=0, equal_nan=True
+    )
     lost = suspect & is_held & ~near
-    beyond = suspect & is_held & ~better.isfinite()
     warnings = []
     if lost.any():
-        again = f"by {recheck.by!r} in float64"
         left = f"intermediate values of {used!r} left the range of {name}"
         warnings.append(
             f"{_share(lost)} computed again {again}: {left}"
             if plan.is_auto
             else f"{_share(lost)} wrong: {left}; auto computes again {again}"
         )
-    if beyond.any():
-        wider = describe(WIDE.get(operands[0].dtype, result.dtype)).name
-        holds = (beyond & wide.isfinite()).any()
+    warnings += _beyond(suspect & is_held & ~better.isfinite(), wide, operands[0].dtype, result)
+    uncertain = suspect & ~is_held & _outside(recheck, result)
+    if uncertain.any() and not is_exact:
         warnings.append(
-            f"{_share(beyond)} beyond the greatest {name}, {limits.max:.6g}"
-            + (f'; "dtype": "{wider}" holds more' if holds else "")
+            f"{_share(uncertain)} not certain: intermediate values of {used!r} may have left the "
+            f"range of {name}, and float64 is not exact enough to tell"
         )
     if plan.is_auto and lost.any():
-        return Review(torch.where(lost, better, result), recheck.by, tuple(warnings))
+        return Review(torch.where(lost, better, result), by, tuple(warnings))
     return replace(unchanged, warnings=tuple(warnings))
+
+
+def _suspects(recheck: Recheck, operands: Sequence[Tensor], result: Tensor) -> Tensor:
+    """Return a mask of the numbers that intermediate values may have spoiled."""
+    suspect = _outside(recheck, result)
+    if recheck.is_chain:
+        if may_leave_range(operands, result.dtype):
+            return torch.ones_like(suspect)
+        if result.isfinite().all():  # so each 0 comes from one
+            return torch.zeros_like(suspect)
+    if recheck.extent is not None:
+        extent = recheck.extent(operands)
+        suspect &= (extent > 0) & (extent < inf)
+    return suspect
+
+
+def _beyond(mask: Tensor, wide: Tensor, dtype: torch.dtype, result: Tensor) -> list[str]:
+    """Return a warning about the numbers in a mask, which are beyond the dtype of the result."""
+    if not mask.any():
+        return []
+    name, greatest = describe(result.dtype).name, torch.finfo(result.dtype).max
+    wider = describe(WIDE.get(dtype, result.dtype)).name
+    holds = f'; "dtype": "{wider}" holds more' if (mask & wide.isfinite()).any() else ""
+    return [f"{_share(mask)} beyond the greatest {name}, {greatest:.6g}{holds}"]
+
+
+def _compute_exactly(
+    recheck: Recheck, operands: Sequence[Tensor], result: Tensor, suspect: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the result with exact numbers where it is suspect, and a mask of those."""
+    assert recheck.exact is not None  # noqa: S101  # it has factors
+    wide, is_held = result.to(WIDE[result.dtype], copy=True), torch.zeros_like(suspect)
+    indices = [tuple(index) for index in suspect.nonzero().tolist()]
+    for index, number in zip(indices, recheck.exact(operands, indices), strict=True):
+        if number is not None:
+            wide[index] = torch.tensor(number, dtype=wide.dtype)
+            is_held[index] = True
+    return wide, is_held
 
 
 def compute_again(
@@ -134,14 +179,17 @@ def compute_again(
         is_held = is_finite | reduced.isfinite()
         return torch.where(is_finite, result, _times_power(reduced, HEADROOM)), is_held
     exponents = [0] * len(wide)
+    is_whole = True
     if operands[0].dtype == wide[0].dtype or len(wide) > MAX_FACTORS:
         exponents = [frexp(_greatest(x))[1] for x in wide]
-        wide = [_times_power(x, -e) for x, e in zip(wide, exponents, strict=True)]
+        scaled = [_times_power(x, -e) for x, e in zip(wide, exponents, strict=True)]
+        is_whole = all(bool(((x == 0) == (y == 0)).all()) for x, y in zip(wide, scaled))
+        wide = scaled
     result = strategy.run(inferred, wide)
     magnitude = strategy.run(inferred, [x.abs() for x in wide])
     # A sum of multiples of one number is exact, up to a limit; if that is 0, terms underflow.
     limit = 2.0**DIGITS * prod(map(_least_bit, wide))
-    is_exact = (magnitude <= limit) & (limit > 0)
+    is_exact = (magnitude <= limit) & (limit > 0 and is_whole)
     terms = inferred.multiply_adds / inferred.elements
     least = (magnitude * NOISE).clamp(min=terms * torch.finfo(torch.float64).tiny)
     is_held = result.isfinite() & (is_exact | (result.abs() >= least))
@@ -157,26 +205,15 @@ def _outside(recheck: Recheck, result: Tensor) -> Tensor:
     return ~((least <= sizes) & (sizes <= greatest))
 
 
-def _is_explained(recheck: Recheck, operands: Sequence[Tensor], result: Tensor) -> bool:
-    """Return whether the operands as a whole explain a suspect result.
-
-    Operands that are not finite do. A result of 0 is right if no product of elements that are not 0
-    underflows.
-    """
-    if recheck.extent is None and not all(bool(x.isfinite().all()) for x in operands):
-        return True
-    if recheck.scales_with != "each operand" or not bool(result.isfinite().all()):
-        return False
-    return not _may_underflow(operands, result.dtype)
-
-
-def _may_underflow(operands: Sequence[Tensor], dtype: torch.dtype) -> bool:
-    """Return whether a product of elements that are not 0, one of each operand, may underflow."""
-    least = 1.0
+def may_leave_range(operands: Sequence[Tensor], dtype: torch.dtype) -> bool:
+    """Return whether a product of elements that are not 0, one of each operand, may do so."""
+    least, most = 1.0, 1.0
     for x in operands:
         sizes = x.abs()
         least *= min(1.0, sizes.masked_fill(sizes == 0, inf).min().item())
-    return least < torch.finfo(dtype).tiny
+        most *= max(1.0, sizes.nan_to_num(nan=inf, posinf=inf).max().item())
+    limits = torch.finfo(dtype)
+    return least < limits.tiny or most > limits.max
 
 
 def _parts(x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from math import prod
 
 import numpy as np
@@ -15,6 +15,7 @@ from service.errors import InvalidFieldError, Place, ShapeMismatchError, Unsuppo
 from service.operations.broadcast.indexing import Index, apply_view, parse_views
 from service.operations.broadcasting import broadcast_shapes, describe_alignment
 from service.operations.elementwise import BOUNDS, EXPANSION, FUNCTIONS, INTEGER_DIVISION, Function
+from service.operations.exact import quotients, sums_of_products
 from service.operations.overflow import Array, check_fits, magnitude, overflow
 from service.registry import ErrorSample, Inferred, Op, Param, Recheck, Sample
 
@@ -206,12 +207,30 @@ def recheck(inferred: InferredBroadcast) -> Recheck | None:
     Anything else is one operation of IEEE 754, which is infinite only where it should be.
     """
     name, many = inferred.name, len(inferred.specs) > 2
+    exact, factors = partial(_exact, inferred), len(inferred.specs)
     if name == "add" and many:
-        return Recheck("torch", "all operands")
+        return Recheck("torch", "all operands", exact=exact, factors=factors)
     if name == "mul" and (many or inferred.dtype in COMPLEX):
         limits = torch.finfo(inferred.dtype)
-        return Recheck("torch", "each operand", (limits.tiny, limits.max) if many else None)
+        bounds = (limits.tiny, limits.max) if many else None
+        return Recheck("torch", "each operand", bounds, exact=exact, factors=factors)
+    if name == "div" and inferred.dtype in COMPLEX:
+        return Recheck("torch", "all operands", exact=exact, factors=factors)
     return None
+
+
+def _exact(
+    inferred: InferredBroadcast, operands: Sequence[Tensor], indices: Sequence[Shape]
+) -> list[complex | None]:
+    """Return numbers of the result as exact sums, products or quotients."""
+    views = [
+        x[view].expand(inferred.shape) for x, view in zip(operands, inferred.views, strict=True)
+    ]
+    if inferred.name == "div":
+        return quotients(views[0], views[1], indices)
+    if inferred.name == "add":
+        return sums_of_products([torch.stack(views, -1)], indices)
+    return sums_of_products(views, indices)
 
 
 op = Op(

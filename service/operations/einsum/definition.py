@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import TypeVar
 
@@ -17,10 +18,12 @@ from service.operations.equation import (
     Equation,
     Path,
     Step,
+    along,
     contraction_steps,
     parse_optimize,
     read,
 )
+from service.operations.exact import sums_of_products
 from service.operations.overflow import Array, check_fits, magnitude
 from service.operations.products import SAMPLES
 from service.registry import ErrorSample, Inferred, Op, Param, Recheck, Sample
@@ -126,7 +129,23 @@ def recheck(inferred: InferredEinsum) -> Recheck | None:
         return None
     limits = torch.finfo(inferred.dtype)
     bounds = (limits.tiny, limits.max) if len(inferred.specs) > 2 else None
-    return Recheck("torch", "each operand", bounds)
+    factors = inferred.equation.multiply_adds * len(inferred.specs) // inferred.elements
+    return Recheck(
+        "torch", "each operand", bounds, exact=partial(_exact, inferred.equation), factors=factors
+    )
+
+
+def _exact(
+    equation: Equation, operands: Sequence[Tensor], indices: Sequence[Shape]
+) -> list[complex | None]:
+    """Return numbers of the result as exact sums of products."""
+    letters = equation.output + equation.summed
+    views = stretched(equation, operands, torch.broadcast_to)
+    factors = [
+        along(x, term, letters).expand(equation.shape(letters))
+        for x, term in zip(views, equation.inputs, strict=True)
+    ]
+    return sums_of_products(factors, indices)
 
 
 def _sample(p: int, m: int, k: int, n: int) -> Sample:

@@ -13,7 +13,7 @@ import torch
 from service.core.call import Blocks, Tensor
 from service.core.dtypes import COMPLEX, FLOATS, IN_BLOCKS, IN_NUMPY, INTEGERS, NUMBERS
 from service.operations.einsum.definition import InferredEinsum, contract, op, stretched
-from service.operations.equation import Equation
+from service.operations.equation import Equation, along
 from service.operations.products import Dims, kind_of_product
 from service.registry import Compute, Work
 
@@ -133,17 +133,6 @@ def broadcast(equation: Equation, *operands: Tensor) -> Tensor:
     for _ in equation.summed:
         products = products.sum(-1, dtype=products.dtype)
     return products
-
-
-def along(x: Tensor, term: str, letters: str) -> Tensor:
-    """Return a view of x with one axis for each of `letters`, of size 1 for those not in `term`."""
-    for letter in dict.fromkeys(term):
-        while term.count(letter) > 1:
-            first, second = term.index(letter), term.rindex(letter)
-            x = x.diagonal(0, first, second)
-            term = term[:first] + term[first + 1 : second] + term[second + 1 :] + letter
-    x = x.permute([term.index(letter) for letter in letters if letter in term])
-    return x[tuple(slice(None) if letter in term else None for letter in letters)]
 
 
 @op.strategy(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Final
 
@@ -12,6 +13,7 @@ from service.core.call import Shape, Spec, Tensor
 from service.core.dtypes import INTEGERS, describe
 from service.errors import Place, ShapeMismatchError, UnsupportedDtypeError
 from service.operations.broadcasting import broadcast_shapes, broadcasts
+from service.operations.exact import sums_of_products
 from service.operations.overflow import check_fits, magnitude
 from service.operations.products import SAMPLES, kind_of_product
 from service.registry import ErrorSample, Inferred, Op, Recheck, Sample
@@ -106,6 +108,24 @@ def check_overflow(inferred: InferredMatmul, operands: Sequence[Tensor]) -> None
         )
 
 
+def recheck(inferred: InferredMatmul) -> Recheck:
+    """Check for overflow."""
+    exact = partial(_exact, inferred)
+    return Recheck("torch", "each operand", exact=exact, factors=2 * inferred.k)
+
+
+def _exact(
+    inferred: InferredMatmul, operands: Sequence[Tensor], indices: Sequence[Shape]
+) -> list[complex | None]:
+    """Return numbers of the result as exact sums of products."""
+    a, b = operands
+    shape = (*inferred.shape, inferred.k)
+    if b.dim() > 1:
+        b = b.mT.unsqueeze(-3) if a.dim() > 1 else b.mT
+        a = a.unsqueeze(-2)
+    return sums_of_products([a.expand(shape), b.expand(shape)], indices)
+
+
 op = Op(
     name="matmul",
     summary="The product of two matrices, or of batches of them.",
@@ -137,5 +157,5 @@ op = Op(
     ),
     # torch and numpy have a BLAS library each; the faster one depends on the processor.
     is_heavy=lambda inferred: min(inferred.m, inferred.k, inferred.n) >= LARGE,
-    recheck=lambda _: Recheck("torch", "each operand"),
+    recheck=recheck,
 )

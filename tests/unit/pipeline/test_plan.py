@@ -15,9 +15,12 @@ from service.codecs.media_types import JSON
 from service.codecs.stored_arrays import ArrayFolder
 from service.core.response import HttpResponse
 from service.errors import MissingFieldError
+from service.operations import REGISTRY
 from service.pipeline.plan import PlanRequest
 from service.pipeline.request import Negotiated
-from service.pipeline.service import Service
+from service.pipeline.service import READY, Service, build_service
+from service.planning.cost_model import CostModel
+from service.settings import Settings
 
 BODY = b'{"a": [[1, 2]], "b": [[3], [4]], "device": "cpu"}'
 
@@ -56,14 +59,11 @@ async def test_many_operands_are_planned_on_a_thread(service: Service) -> None:
         assert request.executor == ("inline" if is_at_once else "thread")
 
 
-async def test_a_dtype_that_has_not_been_measured(service: Service) -> None:
+async def test_a_dtype_that_has_not_been_measured(cost_model: CostModel) -> None:
     """The plan says that its estimates are priors, and measures nothing."""
-    engine = service.engine
-    engine.planner.cost_model._curves = {
-        key: curve
-        for key, curve in engine.planner.cost_model._curves.items()
-        if key[3] == torch.float32
-    }
+    rows = [row for row in cost_model.to_rows() if row[3] == "float32"]
+    service = build_service(Settings(), REGISTRY, CostModel.from_rows(rows))
+    service.state, engine = READY, service.engine
     body = BODY[:-1] + b', "dtype": "float64"}'
     for text, basis in ((BODY, "measured"), (body, "prior")):
         rows = (await plan_of(begin(service).respond(text, b"")))["strategies"]
