@@ -29,8 +29,8 @@ OPERATIONS: Final = """\
 Written from the registry by `make docs`; `make test` fails when it is stale.
 Strategies stand slowest first. `auto` takes the first of its list that takes the call. A product
 whose axes are all 128 or longer goes to the quickest of them, as measured on the host.
-Where intermediate values overflow or underflow, `auto` computes again without that; named strategies
-warn.
+Where intermediate values overflow or underflow, `auto` computes again without that; named
+strategies warn.
 """
 
 SETTINGS: Final = """\
