@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from service import engine as module
+from service.codecs import DecodeContext
+from service.codecs.json.codec import JsonCodec
 from service.core.call import Call, Spec, Tensor
 from service.core.devices import Device, Devices, host_devices
-from service.core.dtypes import FLOATS, INTEGERS
+from service.core.dtypes import DTYPES, FLOATS, INTEGERS
 from service.core.timing import COMPUTE, DECODE, PHASES, Stopwatch
 from service.engine import MAX_PLANS, Engine, move, plans_at_once
 from service.errors import (
@@ -100,6 +102,17 @@ def test_moderate_operands_need_no_check(
         seen.clear()
         run(engine(), Call(op, (x,) * count, raw, is_moderate=is_moderate))
         assert len(seen) == (is_checked or not is_moderate)
+
+
+@pytest.mark.parametrize("padding", [b"", b" " * 3000, b" " * 2_000_000], ids=len)
+def test_large_numbers_are_checked_however_they_are_read(padding: bytes) -> None:
+    """Only a small body of moderate numbers has them; other readers take numbers of any size."""
+    text = b'{"equation": "ii->", "operands": [[[%s,0],[0,%s]]], "dtype": "float64"}'
+    context = DecodeContext(max_elements=1000, dtype=DTYPES["float64"], max_deadline_ms=1000)
+    for number, is_moderate in ((b"1.7e308", False), (b"1.5", not padding)):
+        body = text % (number, number) + padding
+        call = JsonCodec().decode(body, REGISTRY["einsum"], context)
+        assert call.is_moderate == is_moderate
 
 
 def test_explanation() -> None:

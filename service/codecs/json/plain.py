@@ -47,7 +47,10 @@ def read_plain_body(body: Body, op: Op[Any], context: DecodeContext) -> Call | N
     # As many colons as keys: no object within, no key twice, no colon in a word.
     if type(document) is not dict or body.count(b":") != len(document):
         return None
-    return plain_call(document, op, context, is_whole=is_whole)
+    call = plain_call(document, op, context, is_whole=is_whole)
+    if call is not None:
+        call.is_moderate = True  # as each number of a list has been found to be
+    return call
 
 
 def plain_call(
@@ -92,7 +95,6 @@ def plain_call(
         fields.output,
         fields.deadline_ms,
         options=fields.options,
-        is_moderate=True,
     )
     if context.shapes:
         call.operand_specs, call.operands = call.specs, ()
