@@ -81,7 +81,8 @@ def started(
     )
     try:
         wait_until_ready(port, process)
-        wait_until_measured(port)
+        if name in ("service", BEFORE):
+            wait_until_measured(port)
         yield Server(name, port, process.pid)
     finally:
         process.terminate()

@@ -34,7 +34,7 @@ WORDS = {'"NaN"': "nan", '"Infinity"': "inf", '"-Infinity"': "-inf", "true": "1"
 
 
 async def read(page: Page, texts: list[str]) -> list[dict[str, Any]]:
-    """What the page makes of each text."""
+    """Return the reading or the error of each text by the page."""
     found: list[dict[str, Any]] = await page.evaluate(READ, texts)
     return found
 

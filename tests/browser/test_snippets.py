@@ -189,7 +189,7 @@ CALLS: dict[str, Call] = {
 
 
 def computed(code: str, files: dict[str, str], folder: Path) -> torch.Tensor:
-    """What a snippet prints, run in a folder with the files that it reads."""
+    """Return what a snippet prints in a folder with the files that it reads."""
     for name, content in files.items():
         (folder / name).write_bytes(base64.b64decode(content))
     printed: list[torch.Tensor] = []

@@ -59,7 +59,7 @@ class MemoryTransport(asyncio.Transport):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the client sees the end of the connection."""
+        """Return whether the client sees the end of the connection."""
         return self.closed or self.is_half_closed
 
     def get_write_buffer_size(self) -> int:

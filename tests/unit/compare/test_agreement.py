@@ -80,7 +80,7 @@ def test_the_bound_itself_agrees() -> None:
 
 
 def test_a_rounded_result_is_off_by_half_a_unit_at_most() -> None:
-    """What float64 lacks of the reference counts: 1 of 1 + 2**-54 is off by a quarter of an ulp."""
+    """The low part of the reference counts: 1 of 1 + 2**-54 is off by a quarter of an ulp."""
     found = agreement(torch.ones(1).double(), reference_of([1.0], 2.0**-54), rtol=0, atol=2.0**-54)
     assert (found.max_abs_error, found.max_ulp_error) == (2.0**-54, 0.25)
     assert found.agrees

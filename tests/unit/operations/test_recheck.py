@@ -52,7 +52,7 @@ def digits() -> Iterator[None]:
 
 @pytest.fixture(params=["exactly", "by 'torch' in float64"])
 def again(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How results are computed again: in integers if they are few, else in float64."""
+    """Way to compute results again: in integers if they are few, else in float64."""
     if request.param != "exactly":
         monkeypatch.setattr(recheck, "MAX_EXACT", 0)
     return str(request.param)
@@ -163,7 +163,7 @@ def _order(order: Any) -> Any:
     ],
 )
 def test_known_norms(values: list[float], dtype: str, norm: float) -> None:
-    """What libraries get wrong is right, by the strategy `scaled`, with a warning that says why."""
+    """Known faults of libraries are absent; a warning names the strategy `scaled`."""
     outcome = compute("norm", torch.tensor(values, dtype=DTYPES[dtype].torch))
     assert outcome.result.item() == pytest.approx(norm, rel=1e-6 if dtype == "float32" else 1e-15)
     if dtype != "int64":
@@ -521,7 +521,7 @@ def test_products_of_complex_numbers() -> None:
 
 
 def test_one_operation_is_not_checked() -> None:
-    """What IEEE 754 defines is as it should be; nor are views, integers and empty results."""
+    """Operations of IEEE 754 are as they should be; nor are views, integers and empty results."""
     pair: list[tuple[int, ...]] = [(2,), (2,)]
     unchecked: list[tuple[str, torch.dtype, list[tuple[int, ...]], dict[str, object]]] = [
         ("broadcast", torch.float32, pair, {"op": "div"}),

@@ -179,7 +179,7 @@ FAST_WAYS: Final = ("small", "large object", "large, one by one", "by the text",
 @given(SPELLINGS, st.sampled_from(list(FORMATS)))
 @example("-0", "float32")
 def test_any_spelling_is_read_as_the_grammar_says(name: str, text: str, dtype: str) -> None:
-    """What the grammar of RFC 8259 has not is malformed; what it has is rounded as it should be."""
+    """Texts outside the grammar of RFC 8259 are malformed; numbers are rounded rightly."""
     way = WAYS[name]
     if is_number(text):
         assert list(differences(way, (text,), (dtype,))) == []
