@@ -1,0 +1,50 @@
+/* The extension module: Python's objects to C and back. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <string.h>
+
+#include "powers.h"
+
+Power powers_of_ten[MAX_POWER - MIN_POWER + 1];
+
+static PyObject *
+set_powers(PyObject *self, PyObject *table)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(table, &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    if (view.len != sizeof powers_of_ten) {
+        PyBuffer_Release(&view);
+        PyErr_SetString(PyExc_ValueError, "the table has another size");
+        return NULL;
+    }
+    memcpy(powers_of_ten, view.buf, sizeof powers_of_ten);
+    PyBuffer_Release(&view);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"set_powers", set_powers, METH_O, "Take the table of service.codecs.number_text.powers."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef_Slot slots[] = {
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_compiled",
+    .m_doc = "Text of numbers to arrays and back.",
+    .m_size = 0,
+    .m_methods = methods,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC
+PyInit__compiled(void)
+{
+    return PyModuleDef_Init(&definition);
+}
