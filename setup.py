@@ -1,5 +1,7 @@
 """The extension module of the service; everything else is in pyproject.toml."""
 
+from glob import glob
+
 from setuptools import Extension, setup
 
 FOLDER = "service/codecs/number_text"
@@ -8,8 +10,8 @@ setup(
     ext_modules=[
         Extension(
             "service.codecs.number_text._compiled",
-            sources=[f"{FOLDER}/module.c"],
-            depends=[f"{FOLDER}/powers.h", f"{FOLDER}/writer.h"],
+            sources=sorted(glob(f"{FOLDER}/*.c")),
+            depends=sorted(glob(f"{FOLDER}/*.h")),
             define_macros=[("Py_LIMITED_API", "0x030b0000")],
             extra_compile_args=["-std=c11", "-O3"],
             py_limited_api=True,

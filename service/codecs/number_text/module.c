@@ -4,6 +4,7 @@
 #include <Python.h>
 #include <string.h>
 
+#include "extraction_binding.h"
 #include "powers.h"
 
 Power powers_of_ten[MAX_POWER - MIN_POWER + 1];
@@ -30,7 +31,8 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef_Slot slots[] = {
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, add_extraction},
     {0, NULL},
 };
 

@@ -1,0 +1,53 @@
+/* JSON text of numbers to int64 or float64, strictly. */
+
+#ifndef READER_H
+#define READER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MAX_RANK 32
+/* Integers up to here are exact in a float64. */
+#define MAX_EXACT ((uint64_t)1 << 53)
+
+/* Which multiples of a number the positions of a level of brackets are: the positions in a piece
+   where at least so many arrays end, if the distance between them is always the same. */
+typedef struct {
+    size_t first, last, count, gap;
+    bool irregular;
+} Ends;
+
+/* A part of an array's text: whole numbers, with what stands between them.
+
+   It is cut at commas. The brackets around the whole array are not part of it. */
+typedef struct {
+    /* Of the whole buffer: nothing is read outside. */
+    const char *low, *high;
+    const char *begin, *end;
+    /* Position in the array of its first number, and how many they are. */
+    size_t first, count;
+    int rank;
+    /* Size of the last axis; of no consequence for rank 1. */
+    size_t columns;
+    /* Where the numbers go, 8 bytes each: int64, or float64 if `floats`. */
+    void *out;
+    bool floats;
+    /* The greatest magnitude of an int64. */
+    uint64_t largest;
+    /* Brackets that it begins and ends with. */
+    int opening, closing;
+    /* Of level k: where k + 2 arrays or more end between two numbers. */
+    Ends ends[MAX_RANK];
+} Piece;
+
+/* Read the numbers of a piece; false if its text is anything else. Needs no GIL. */
+bool read_piece(Piece *piece);
+
+/* Turn the int64 numbers of a piece into float64; false if one is not exact. */
+bool make_floats(Piece *piece);
+
+/* Positions of bytes in the 64 that begin at `text`, as bits. */
+uint64_t find_byte(const char *text, char byte);
+
+#endif

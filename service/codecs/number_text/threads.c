@@ -1,0 +1,139 @@
+/* Threads that run jobs without the GIL, in the order in which they come.
+
+   They call nothing of Python, so they may be detached: they end with the process. */
+
+#define _GNU_SOURCE
+
+#include "threads.h"
+
+#include <pthread.h>
+#include <stddef.h>
+
+#if defined(__linux__)
+#include <sys/resource.h>
+#endif
+
+/* Calls of milliseconds come before the text of large ones, as in worker processes. */
+#define NICE 5
+/* A thread calls few functions, and strtod is the deepest. */
+#define STACK_BYTES (512 * 1024)
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t waiting = PTHREAD_COND_INITIALIZER;
+static Job *first, *last;
+static int wanted, started;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* Return the job that has waited longest, or NULL; the lock is held. */
+static Job *
+take_job(void)
+{
+    Job *job = first;
+    if (job != NULL) {
+        first = job->next;
+    }
+    return job;
+}
+
+static void *
+run_jobs(void *unused)
+{
+    (void)unused;
+#if defined(__linux__)
+    setpriority(PRIO_PROCESS, 0, NICE); /* of this thread, on Linux */
+#endif
+    pthread_mutex_lock(&lock);
+    while (started <= wanted) {
+        Job *job = take_job();
+        if (job == NULL) {
+            pthread_cond_wait(&waiting, &lock);
+            continue;
+        }
+        pthread_mutex_unlock(&lock);
+        job->run(job);
+        pthread_mutex_lock(&lock);
+    }
+    started--;
+    pthread_mutex_unlock(&lock);
+    return NULL;
+}
+
+/* A forked process has no threads. */
+static void
+forget_threads(void)
+{
+    pthread_mutex_init(&lock, NULL);
+    pthread_cond_init(&waiting, NULL);
+    first = NULL;
+    started = 0;
+}
+
+static void
+watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, forget_threads);
+}
+
+/* Start threads that are missing; the lock is held. Without one more, the caller runs the jobs. */
+static void
+start_threads(void)
+{
+    pthread_attr_t attributes;
+    if (started >= wanted || pthread_attr_init(&attributes) != 0) {
+        return;
+    }
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    pthread_t thread;
+    while (started < wanted && pthread_create(&thread, &attributes, run_jobs, NULL) == 0) {
+        started++;
+    }
+    pthread_attr_destroy(&attributes);
+}
+
+void
+set_threads(int count)
+{
+    pthread_once(&once, watch_forks);
+    pthread_mutex_lock(&lock);
+    wanted = count;
+    pthread_cond_broadcast(&waiting);
+    pthread_mutex_unlock(&lock);
+}
+
+int
+count_threads(void)
+{
+    pthread_mutex_lock(&lock);
+    int count = wanted;
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+void
+submit_job(Job *job)
+{
+    job->next = NULL;
+    pthread_mutex_lock(&lock);
+    start_threads();
+    if (first == NULL) {
+        first = job;
+    } else {
+        last->next = job;
+    }
+    last = job;
+    pthread_cond_signal(&waiting);
+    pthread_mutex_unlock(&lock);
+}
+
+bool
+run_job(void)
+{
+    pthread_mutex_lock(&lock);
+    Job *job = take_job();
+    pthread_mutex_unlock(&lock);
+    if (job != NULL) {
+        job->run(job);
+    }
+    return job != NULL;
+}
