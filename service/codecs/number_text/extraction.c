@@ -154,7 +154,7 @@ cut_piece(Extraction *extraction, size_t end, size_t numbers, bool is_last)
         .first = extraction->cut_count,
         .count = count,
         .rank = array->array.rank,
-        .columns = array->columns,
+        .columns = array->array.rank > 1 ? array->columns : SIZE_MAX,
         .out = memory,
     };
     *(array->last_piece ? &array->last_piece->next : &array->pieces) = made;

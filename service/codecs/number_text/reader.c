@@ -21,20 +21,23 @@
 
 #include "powers.h"
 
-#if defined(__SSE2__)
+#if defined(READER_AVX2)
+#include <immintrin.h>
+#define READ_PIECE read_piece_avx2
+#elif defined(__SSE2__)
 #include <emmintrin.h>
+#define READ_PIECE read_piece_portable
+#else
+#define READ_PIECE read_piece_portable
 #endif
 
-/* Bytes that the quick way reads from the begin of a number. */
+/* Bytes that the quick way reads from the begin of a number, and before its end. */
 #define AHEAD 32
+#define BEHIND 16
 #define INDEXED_BYTES 4096
 #define LONGEST_DOUBTFUL 1100
 #define INLINE static inline __attribute__((always_inline))
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
-
-static const double EXACT_POWERS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                      1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-                                      1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
 static const uint64_t WHOLE_POWERS[] = {1u,
                                         10u,
@@ -53,6 +56,23 @@ static const uint64_t WHOLE_POWERS[] = {1u,
                                         100000000000000u,
                                         1000000000000000u,
                                         10000000000000000u};
+
+/* Exponents of float64 for 10^0 to 10^-19, of a number with all 64 bits. */
+#define POWER_EXPONENT(q) ((((int64_t)217706 * (q)) >> 16) + 63 + 1023 - 1)
+static const int64_t POWER_EXPONENTS[] = {
+    POWER_EXPONENT(0),   POWER_EXPONENT(-1),  POWER_EXPONENT(-2),  POWER_EXPONENT(-3),
+    POWER_EXPONENT(-4),  POWER_EXPONENT(-5),  POWER_EXPONENT(-6),  POWER_EXPONENT(-7),
+    POWER_EXPONENT(-8),  POWER_EXPONENT(-9),  POWER_EXPONENT(-10), POWER_EXPONENT(-11),
+    POWER_EXPONENT(-12), POWER_EXPONENT(-13), POWER_EXPONENT(-14), POWER_EXPONENT(-15),
+    POWER_EXPONENT(-16), POWER_EXPONENT(-17), POWER_EXPONENT(-18), POWER_EXPONENT(-19)};
+
+/* Lengths of a float of the usual form, as bits, by whether it begins with 0 and by its digits
+   before the point: 1 to 4, at least one behind it, and 19 in all that count. */
+#define LENGTHS(from, to) ((uint32_t)((2u << (to)) - (1u << (from))))
+static const uint32_t USUAL_LENGTHS[2][32] = {
+    {[1] = LENGTHS(3, 20), [2] = LENGTHS(4, 20), [3] = LENGTHS(5, 20), [4] = LENGTHS(6, 20)},
+    {[1] = LENGTHS(3, 21)},
+};
 
 /* A number of the text: w * 10^q, or an integer w. */
 typedef struct {
@@ -86,41 +106,41 @@ skip_spaces(const char *at, const char *end)
 
 /* ---- Digits -------------------------------------------------------------------------------- */
 
-#if defined(__SSE2__)
-
 /* Return the bytes that are no digits, as bits, of the 32 at `text`. */
 INLINE uint32_t
 find_other(const char *text)
 {
+#if defined(READER_AVX2)
+    __m256i a = _mm256_loadu_si256((const __m256i *)text);
+    a = _mm256_sub_epi8(a, _mm256_set1_epi8('0'));
+    __m256i digits = _mm256_cmpeq_epi8(_mm256_min_epu8(a, _mm256_set1_epi8(9)), a);
+    return ~(uint32_t)_mm256_movemask_epi8(digits);
+#elif defined(__SSE2__)
     const __m128i zero = _mm_set1_epi8('0'), nine = _mm_set1_epi8(9);
     __m128i a = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)text), zero);
     __m128i b = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(text + 16)), zero);
     uint32_t low = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(a, nine), a));
     uint32_t high = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(b, nine), b));
     return ~(low | high << 16);
+#else
+    uint32_t found = 0;
+    for (int i = 0; i < 32; i++) {
+        found |= (uint32_t)!is_digit(text[i]) << i;
+    }
+    return found;
+#endif
 }
 
-/* Return the number of the last `count` (at most 16) of the 16 characters before `end`. */
+/* Return the positions of a byte in the 64 at `text`, as bits. */
 INLINE uint64_t
-last_digits(const char *end, unsigned count)
+find_in_block(const char *text, char byte)
 {
-    static const uint8_t WINDOW[32] = {[16] = 15, 15, 15, 15, 15, 15, 15, 15,
-                                       15,        15, 15, 15, 15, 15, 15, 15};
-    const __m128i tens = _mm_set1_epi16(10), hundreds = _mm_set1_epi32(100 | 1 << 16);
-    const __m128i thousands = _mm_set1_epi32(10000 | 1 << 16);
-    __m128i digits = _mm_loadu_si128((const __m128i *)(end - 16));
-    digits = _mm_and_si128(digits, _mm_loadu_si128((const __m128i *)(WINDOW + count)));
-    __m128i first = _mm_and_si128(digits, _mm_set1_epi16(15));
-    __m128i pairs = _mm_add_epi16(_mm_mullo_epi16(first, tens), _mm_srli_epi16(digits, 8));
-    __m128i fours = _mm_madd_epi16(pairs, hundreds);
-    __m128i eights = _mm_madd_epi16(_mm_packs_epi32(fours, fours), thousands);
-    uint64_t both = (uint64_t)_mm_cvtsi128_si64(eights);
-    return (both & 0xffffffff) * 100000000 + (both >> 32);
-}
-
-uint64_t
-find_byte(const char *text, char byte)
-{
+#if defined(READER_AVX2)
+    const __m256i wanted = _mm256_set1_epi8(byte);
+    __m256i a = _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)text), wanted);
+    __m256i b = _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(text + 32)), wanted);
+    return (uint32_t)_mm256_movemask_epi8(a) | (uint64_t)(uint32_t)_mm256_movemask_epi8(b) << 32;
+#elif defined(__SSE2__)
     const __m128i wanted = _mm_set1_epi8(byte);
     uint64_t found = 0;
     for (int i = 0; i < 4; i++) {
@@ -128,63 +148,66 @@ find_byte(const char *text, char byte)
         found |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(some, wanted)) << 16 * i;
     }
     return found;
-}
-
 #else
-
-static uint32_t
-find_other(const char *text)
-{
-    uint32_t found = 0;
-    for (int i = 0; i < 32; i++) {
-        found |= (uint32_t)!is_digit(text[i]) << i;
-    }
-    return found;
-}
-
-static uint64_t
-last_digits(const char *end, unsigned count)
-{
-    uint64_t number = 0;
-    for (const char *at = end - count; at < end; at++) {
-        number = 10 * number + (uint64_t)(*at - '0');
-    }
-    return number;
-}
-
-uint64_t
-find_byte(const char *text, char byte)
-{
     uint64_t found = 0;
     for (int i = 0; i < 64; i++) {
         found |= (uint64_t)(text[i] == byte) << i;
     }
     return found;
-}
-
 #endif
-
-/* Return the number of 8 digits, the first of them in the lowest byte; zero bytes are zeros. */
-INLINE uint64_t
-eight_digits(uint64_t word)
-{
-    word = (word & 0x0f0f0f0f0f0f0f0f) * 2561 >> 8;
-    word = (word & 0x00ff00ff00ff00ff) * 6553601 >> 16;
-    return (word & 0x0000ffff0000ffff) * 42949672960001 >> 32;
 }
 
-/* Return w of `whole` digits at `text`, a point, and the rest to `end`: 1 to 5, and 1 to 19. */
+/* Return the number of the last `count` (at most 16) of the 16 characters before `end`. */
 INLINE uint64_t
-join_digits(const char *text, unsigned whole, const char *end, unsigned rest)
+last_digits(const char *end, size_t count)
 {
-    unsigned last = rest < 16 ? rest : 16;
+#if defined(__SSE2__)
+    static const uint8_t WINDOW[32] = {[16] = 15, 15, 15, 15, 15, 15, 15, 15,
+                                       15,        15, 15, 15, 15, 15, 15, 15};
+    __m128i digits = _mm_loadu_si128((const __m128i *)(end - 16));
+    digits = _mm_and_si128(digits, _mm_loadu_si128((const __m128i *)(WINDOW + count)));
+#if defined(READER_AVX2)
+    __m128i pairs = _mm_maddubs_epi16(digits, _mm_set1_epi16(10 | 1 << 8));
+#else
+    __m128i tens = _mm_mullo_epi16(_mm_and_si128(digits, _mm_set1_epi16(15)), _mm_set1_epi16(10));
+    __m128i pairs = _mm_add_epi16(tens, _mm_srli_epi16(digits, 8));
+#endif
+    __m128i fours = _mm_madd_epi16(pairs, _mm_set1_epi32(100 | 1 << 16));
+    __m128i eights = _mm_packs_epi32(fours, fours);
+    eights = _mm_madd_epi16(eights, _mm_set1_epi32(10000 | 1 << 16));
+    uint64_t both = (uint64_t)_mm_cvtsi128_si64(eights);
+    return (both & 0xffffffff) * 100000000 + (both >> 32);
+#else
+    uint64_t number = 0;
+    for (const char *at = end - count; at < end; at++) {
+        number = 10 * number + (uint64_t)(*at - '0');
+    }
+    return number;
+#endif
+}
+
+/* Return the number of 4 digits, the first of them in the lowest byte; zero bytes are zeros. */
+INLINE uint32_t
+four_digits(uint32_t word)
+{
+    word = (word & 0x0f0f0f0f) * 2561 >> 8;
+    return (word & 0x00ff00ff) * 6553601 >> 16;
+}
+
+/* Return w of `whole` digits at `text`, a point, and `rest` digits before `end`.
+
+   Without the last 16 digits these are at most 4, and at least 1. */
+INLINE uint64_t
+join_digits(const char *text, size_t whole, const char *end, size_t rest)
+{
+    size_t last = rest < 16 ? rest : 16;
     /* The digits before the last 16, with the point taken out. */
     uint64_t word;
     memcpy(&word, text, 8);
-    uint64_t before = word & (((uint64_t)1 << 8 * whole) - 1);
-    uint64_t after = word >> 8 * whole >> 8 << 8 * whole;
-    unsigned first = whole + rest - last;
-    uint64_t head = eight_digits((before | after) << (64 - 8 * first));
+    uint64_t below = ((uint64_t)1 << 8 * whole) - 1;
+    uint64_t joined = (word & below) | (word >> 8 & ~below);
+    size_t first = whole + rest - last;
+    uint64_t head = four_digits((uint32_t)joined << (32 - 8 * first));
     return head * WHOLE_POWERS[last] + last_digits(end, last);
 }
 
@@ -202,15 +225,8 @@ from_bits(uint64_t bits)
 INLINE double
 round_decimal(uint64_t w, int64_t q)
 {
-    if (w <= MAX_EXACT && -22 <= q && q <= 22) {
-        double exact = (double)w;
-        return q < 0 ? exact / EXACT_POWERS[-q] : exact * EXACT_POWERS[q];
-    }
-    if (q < -342) {
-        return 0.0;
-    }
-    if (q > 308) {
-        return from_bits((uint64_t)2047 << 52);
+    if (!LIKELY(-342 <= q && q <= 308)) {
+        return q < 0 ? 0.0 : from_bits((uint64_t)2047 << 52);
     }
     int zeros = __builtin_clzll(w);
     w <<= zeros;
@@ -344,45 +360,9 @@ read_slowly(const char *at, const char *end, Decimal *number)
     return at;
 }
 
-/* Read a number and return its end; NULL if there is none. */
-INLINE const char *
-read_number(const char *begin, const Piece *piece, Decimal *number)
-{
-    const char *at = begin;
-    if (LIKELY(at - piece->low >= 16 && piece->high - at > AHEAD)) {
-        bool negative = *at == '-';
-        at += negative;
-        uint32_t other = find_other(at);
-        /* The highest bit stands for what is beyond. */
-        unsigned whole = (unsigned)__builtin_ctz(other | (uint32_t)1 << 31);
-        if (LIKELY(at[whole] == '.')) {
-            other &= other - 1;
-            unsigned length = (unsigned)__builtin_ctz(other | (uint32_t)1 << 31);
-            unsigned rest = length - whole - 1;
-            bool zero = *at == '0';
-            if (LIKELY(whole - 1 < 5 && rest - 1 < 19 && whole + rest - zero <= 19 &&
-                       (!zero || whole == 1) && (at[length] | 32) != 'e')) {
-                number->w = join_digits(at, whole, at + length, rest);
-                number->q = -(int64_t)rest;
-                number->negative = negative;
-                number->integer = number->truncated = false;
-                return at + length;
-            }
-        } else if (whole - 1 < 16 && (*at != '0' || whole == 1) && (at[whole] | 32) != 'e') {
-            number->w = last_digits(at + whole, whole);
-            number->q = 0;
-            number->negative = negative;
-            number->integer = true;
-            number->truncated = false;
-            return at + whole;
-        }
-    }
-    return read_slowly(begin, piece->high, number);
-}
-
 /* Return the integers that were read before the first float as floats; false if one is not exact. */
-bool
-make_floats(Piece *piece)
+static bool
+floats_from_integers(Piece *piece)
 {
     if (!piece->floats) {
         if (piece->largest > MAX_EXACT) {
@@ -422,7 +402,7 @@ keep_number(Piece *piece, size_t index, const Decimal *number, const char *begin
     if (!LIKELY(piece->floats)) {
         size_t count = piece->count;
         piece->count = index;
-        bool exact = make_floats(piece);
+        bool exact = floats_from_integers(piece);
         piece->count = count;
         if (!exact) {
             return false;
@@ -437,7 +417,9 @@ keep_number(Piece *piece, size_t index, const Decimal *number, const char *begin
         }
         value = __builtin_fabs(value);
     }
-    ((double *)piece->out)[index] = number->negative ? -value : value;
+    uint64_t bits;
+    memcpy(&bits, &value, 8);
+    ((uint64_t *)piece->out)[index] = bits | (uint64_t)number->negative << 63;
     return true;
 }
 
@@ -474,6 +456,106 @@ add_end(Piece *piece, size_t position, int arrays)
     }
 }
 
+/* Read a number of any form, with spaces around it; false if the text to `end` is anything else. */
+static __attribute__((noinline)) bool
+read_any(Piece *piece, size_t index, const char *at, const char *end)
+{
+    at = skip_spaces(at, end);
+    Decimal number;
+    const char *stop = read_slowly(at, end, &number);
+    return stop != NULL && keep_number(piece, index, &number, at, stop) &&
+           skip_spaces(stop, end) == end;
+}
+
+/* Read a float of the usual form; false if it has another. */
+INLINE bool
+read_float(const char *at, const char *end, uint64_t *out)
+{
+    uint64_t negative = *at == '-';
+    at += negative;
+    size_t length = (size_t)(end - at);
+    if (!LIKELY(length < 32)) {
+        return false;
+    }
+    uint32_t inside = find_other(at) & (((uint32_t)1 << length) - 1);
+    size_t whole = (size_t)__builtin_ctz(inside | (uint32_t)1 << 31), rest = length - whole - 1;
+    /* One test for all lengths, which would be guessed wrong now and then each. */
+    bool usual = USUAL_LENGTHS[*at == '0'][whole] >> length & 1;
+    if (!LIKELY(usual) || !LIKELY((inside & (inside - 1)) == 0) || !LIKELY(at[whole] == '.')) {
+        return false;
+    }
+    uint64_t w = join_digits(at, whole, end, rest);
+    if (!LIKELY(w > 0)) {
+        *out = negative << 63;
+        return true;
+    }
+    /* As in round_decimal, without what cannot be here. */
+    int zeros = __builtin_clzll(w);
+    unsigned __int128 product = (unsigned __int128)(w << zeros) * powers_of_ten[-MIN_POWER - rest].high;
+    uint64_t high = (uint64_t)(product >> 64), low = (uint64_t)product;
+    if (!LIKELY((low > 1) & ((high & 0x1ff) != 0x1ff))) {
+        double value = round_decimal(w, -(int64_t)rest);
+        memcpy(out, &value, 8);
+        *out |= negative << 63;
+        return true;
+    }
+    uint64_t upper = high >> 63, mantissa = high >> (upper + 9);
+    mantissa = (mantissa + (mantissa & 1)) >> 1;
+    uint64_t exponent = (uint64_t)POWER_EXPONENTS[rest] + upper - (uint64_t)zeros;
+    *out = (mantissa + (exponent << 52)) | negative << 63;
+    return true;
+}
+
+/* Read an integer of the usual form; false if it has another. */
+INLINE bool
+read_integer(const char *at, const char *end, int64_t *out, uint64_t *largest)
+{
+    bool negative = *at == '-';
+    at += negative;
+    size_t length = (size_t)(end - at);
+    if (!LIKELY(length - 1 < 16) || !LIKELY(*at != '0' || (length == 1 && !negative))) {
+        return false;
+    }
+    if (!LIKELY((find_other(at) & (((uint32_t)1 << length) - 1)) == 0)) {
+        return false;
+    }
+    uint64_t w = last_digits(end, length);
+    *largest = w > *largest ? w : *largest;
+    *out = (int64_t)(negative ? -w : w);
+    return true;
+}
+
+/* Read numbers between two commas each, from `at` on, until one has another form than those before
+   it; return how many they are. A space before the first is expected before all. */
+INLINE size_t
+read_floats(const char *at, const char *text, const uint32_t *commas, size_t count, uint64_t *out)
+{
+    bool spaced = *at == ' ';
+    for (size_t i = 0; i < count; i++) {
+        const char *end = text + commas[i];
+        if ((spaced && *at++ != ' ') || !read_float(at, end, out + i)) {
+            return i;
+        }
+        at = end + 1;
+    }
+    return count;
+}
+
+INLINE size_t
+read_integers(const char *at, const char *text, const uint32_t *commas, size_t count, int64_t *out,
+              uint64_t *largest)
+{
+    bool spaced = *at == ' ';
+    for (size_t i = 0; i < count; i++) {
+        const char *end = text + commas[i];
+        if ((spaced && *at++ != ' ') || !read_integer(at, end, out + i, largest)) {
+            return i;
+        }
+        at = end + 1;
+    }
+    return count;
+}
+
 /* ---- Pieces -------------------------------------------------------------------------------- */
 
 /* The state of reading a piece. */
@@ -486,13 +568,13 @@ typedef struct {
     int closed;
 } Cursor;
 
-/* Read the number whose text ends at `end`, where a comma stands or the piece ends. */
-INLINE bool
-read_next(Cursor *cursor, const char *end)
+/* Read the number at the begin or the end of a row, with the brackets there. */
+static __attribute__((noinline)) bool
+read_edge(Cursor *cursor, const char *end)
 {
     Piece *piece = cursor->piece;
-    const char *at = cursor->at;
-    if (cursor->column == 0 && piece->rank > 1 && piece->first + cursor->index > 0) {
+    const char *at = cursor->at, *stop = end;
+    if (cursor->column == 0 && piece->first + cursor->index > 0) {
         int opened;
         at = count_brackets(at, end, '[', &opened);
         if (cursor->index == 0) {
@@ -506,30 +588,67 @@ read_next(Cursor *cursor, const char *end)
         if (opened > 1) {
             add_end(piece, piece->first + cursor->index, opened);
         }
-    } else if (!LIKELY(at < end && (unsigned char)*at > ' ')) {
-        at = skip_spaces(at, end);
     }
-    Decimal number;
-    const char *stop = read_number(at, piece, &number);
-    if (!LIKELY(stop != NULL && stop <= end)) {
-        return false;
+    if (cursor->column + 1 == piece->columns) {
+        /* Brackets are few: backwards, from the comma. */
+        cursor->closed = 0;
+        while (stop > at && (stop[-1] == ']' || is_space(stop[-1]))) {
+            cursor->closed += *--stop == ']';
+        }
     }
-    if (!LIKELY(keep_number(piece, cursor->index, &number, at, stop))) {
+    uint64_t *out = (uint64_t *)piece->out + cursor->index;
+    at += *at == ' ';
+    bool quick = at - piece->low >= BEHIND && piece->high - stop > AHEAD && stop > at;
+    if (!(quick && piece->floats && read_float(at, stop, out)) &&
+        !(quick && !piece->floats && read_integer(at, stop, (int64_t *)out, &piece->largest)) &&
+        !read_any(piece, cursor->index, at, stop)) {
         return false;
     }
     cursor->index++;
-    cursor->column++;
-    if (!LIKELY(stop == end)) {
-        stop = skip_spaces(stop, end);
-    }
-    if (cursor->column == piece->columns) {
-        cursor->column = 0;
-        if (piece->rank > 1) {
-            stop = count_brackets(stop, end, ']', &cursor->closed);
+    cursor->column = cursor->column + 1 == piece->columns ? 0 : cursor->column + 1;
+    cursor->at = end + 1;
+    return true;
+}
+
+/* Read the numbers whose texts end at commas. */
+INLINE bool
+read_to_commas(Cursor *cursor, const char *text, const uint32_t *commas, size_t count)
+{
+    Piece *piece = cursor->piece;
+    for (size_t i = 0; i < count;) {
+        size_t inner = piece->columns - 1 - cursor->column;
+        if (cursor->column == 0 || inner == 0) {
+            if (!read_edge(cursor, text + commas[i++])) {
+                return false;
+            }
+            continue;
+        }
+        inner = inner < count - i ? inner : count - i;
+        size_t safe = inner;
+        if (cursor->at - piece->low < BEHIND) {
+            safe = 0;
+        }
+        while (safe > 0 && piece->high - (text + commas[i + safe - 1]) <= AHEAD) {
+            safe--;
+        }
+        void *out = (uint64_t *)piece->out + cursor->index;
+        size_t done = piece->floats ? read_floats(cursor->at, text, commas + i, safe, out)
+                                    : read_integers(cursor->at, text, commas + i, safe, out,
+                                                    &piece->largest);
+        cursor->at = done > 0 ? text + commas[i + done - 1] + 1 : cursor->at;
+        cursor->index += done;
+        cursor->column += done;
+        i += done;
+        if (done < inner) {
+            const char *end = text + commas[i++];
+            if (!read_any(piece, cursor->index++, cursor->at, end)) {
+                return false;
+            }
+            cursor->at = end + 1;
+            cursor->column++;
         }
     }
-    cursor->at = end + 1;
-    return stop == end;
+    return true;
 }
 
 /* Write the positions of the bits, counted from `base`, and return how many they are. */
@@ -548,42 +667,77 @@ index_bits(uint64_t bits, uint32_t base, uint32_t *out)
 }
 
 /* Find the commas in at most INDEXED_BYTES from `text`; return how many they are. */
-static size_t
+INLINE size_t
 index_commas(const char *text, size_t length, uint32_t *out)
 {
     size_t count = 0, at = 0;
     for (; at + 64 <= length; at += 64) {
-        count += index_bits(find_byte(text + at, ','), (uint32_t)at, out + count);
+        count += index_bits(find_in_block(text + at, ','), (uint32_t)at, out + count);
     }
     if (at < length) {
         char last[64] = {0};
         memcpy(last, text + at, length - at);
-        count += index_bits(find_byte(last, ','), (uint32_t)at, out + count);
+        count += index_bits(find_in_block(last, ','), (uint32_t)at, out + count);
     }
     return count;
 }
 
 bool
-read_piece(Piece *piece)
+READ_PIECE(Piece *piece)
 {
     uint32_t commas[INDEXED_BYTES + 4];
     Cursor cursor = {.piece = piece, .at = piece->begin};
-    cursor.column = piece->rank > 1 ? piece->first % piece->columns : 0;
+    /* A row without begin and end, for rank 1. */
+    cursor.column = piece->rank > 1 ? piece->first % piece->columns : 1;
     const char *text = piece->begin;
     while (text < piece->end) {
         size_t length = (size_t)(piece->end - text);
         length = length < INDEXED_BYTES ? length : INDEXED_BYTES;
         size_t count = index_commas(text, length, commas);
-        for (size_t i = 0; i < count; i++) {
-            if (!read_next(&cursor, text + commas[i])) {
-                return false;
-            }
+        if (!read_to_commas(&cursor, text, commas, count)) {
+            return false;
         }
         text += length;
     }
-    if (!read_next(&cursor, piece->end)) {
+    if (!read_edge(&cursor, piece->end)) {
         return false;
     }
     piece->closing = piece->rank > 1 && cursor.column == 0 ? cursor.closed : 0;
     return cursor.index == piece->count;
 }
+
+#if !defined(READER_AVX2)
+
+bool
+make_floats(Piece *piece)
+{
+    return floats_from_integers(piece);
+}
+
+uint64_t
+find_byte(const char *text, char byte)
+{
+    return find_in_block(text, byte);
+}
+
+#if defined(__x86_64__)
+
+bool
+read_piece(Piece *piece)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")
+               ? read_piece_avx2(piece)
+               : read_piece_portable(piece);
+}
+
+#else
+
+bool
+read_piece(Piece *piece)
+{
+    return read_piece_portable(piece);
+}
+
+#endif
+
+#endif

@@ -28,7 +28,7 @@ typedef struct {
     /* Position in the array of its first number, and how many they are. */
     size_t first, count;
     int rank;
-    /* Size of the last axis; of no consequence for rank 1. */
+    /* Size of the last axis; for rank 1 the greatest there is, as it has no rows. */
     size_t columns;
     /* Where the numbers go, 8 bytes each: int64, or float64 if `floats`. */
     void *out;
@@ -43,6 +43,10 @@ typedef struct {
 
 /* Read the numbers of a piece; false if its text is anything else. Needs no GIL. */
 bool read_piece(Piece *piece);
+
+/* The same with the instructions of a processor, and with those that all have. */
+bool read_piece_avx2(Piece *piece);
+bool read_piece_portable(Piece *piece);
 
 /* Turn the int64 numbers of a piece into float64; false if one is not exact. */
 bool make_floats(Piece *piece);
