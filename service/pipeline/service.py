@@ -15,7 +15,6 @@ import torch
 from service.bootstrap import make_core
 from service.codecs import DecodeContext
 from service.codecs.base import UNLIMITED_ELEMENTS
-from service.codecs.json.parsers import drop_parsers
 from service.core import host
 from service.core.call import AUTO
 from service.core.devices import Device, named_gpus
@@ -192,7 +191,6 @@ class Service:
                 process.trim_memory()
             if self.body_memory is not None:
                 self.body_memory.trim_memory()
-            drop_parsers()
             host.trim_memory()
 
     def drain(self) -> None:

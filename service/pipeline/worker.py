@@ -5,7 +5,6 @@ from typing import Any
 
 import orjson
 
-from service.codecs.json.parsers import drop_parsers
 from service.core import host
 from service.core.devices import Device
 from service.core.dtypes import parse_dtype
@@ -90,7 +89,6 @@ class RequestHandler:
 
     def trim_memory(self) -> None:
         """Return memory that large calls have left to the system."""
-        drop_parsers()
         host.trim_memory()
 
     def _request(self, message: WorkerRequest) -> PipelineRequest:

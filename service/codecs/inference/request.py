@@ -21,6 +21,7 @@ from service.codecs.binary.slices import (
 from service.codecs.json.document import read_document
 from service.codecs.json.nested import check_size
 from service.codecs.json.operands import ArrayOperand
+from service.codecs.number_text import OperandNames, extract
 from service.codecs.query import read_query
 from service.codecs.request import check_fields, complete_call
 from service.core.call import AUTO, Call, Shape
@@ -42,6 +43,7 @@ from service.registry import Op
 RESULT: Final = "result"  # the name of the one output
 DATATYPES: Final[Mapping[str, Dtype]] = {d.protocol: d for d in DTYPES.values() if d.protocol}
 # The path has the model, too: `model_name` and `model_version` are accepted and ignored.
+INPUTS: Final = OperandNames(None, "inputs")
 KEYS: Final = ("id", "model_name", "model_version", "parameters", "inputs", "outputs")
 INPUT_KEYS: Final = ("name", "shape", "datatype", "parameters", "data")
 # Clients of MLServer send `content_type`, which is ignored: the type that an input was made from.
@@ -91,7 +93,9 @@ def read_request(
 
     `data_begin` is the offset of the binary data in the body, if the request may have any.
     """
-    fields = _object(read_document(text, None, context, list_field="inputs"), "the body")
+    extracted = None if context.exact else extract(text, INPUTS)
+    document = read_document(text, None, context, list_field="inputs", extracted=extracted)
+    fields = _object(document, "the body")
     _refuse_unknown("an inference request", fields, KEYS)
     request_id = fields.get("id")
     if request_id is not None and not isinstance(request_id, str):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final
 
 from service.codecs.base import (
@@ -14,12 +15,12 @@ from service.codecs.base import (
 from service.codecs.envelope import rest_json
 from service.codecs.json.document import read_document, refuse_deep
 from service.codecs.json.operands import open_operand
-from service.codecs.json.parsers import read_large
-from service.codecs.json.plain import PLAIN_BYTES, plain_call, read_plain_body
+from service.codecs.json.plain import plain_call
 from service.codecs.json.rounding import TieError
 from service.codecs.json.writer import ELEMENT_NS, result_json
 from service.codecs.json_pointer import escape, kind_of
 from service.codecs.media_types import JSON
+from service.codecs.number_text import Extracted, OperandNames, extract
 from service.codecs.query import read_query
 from service.codecs.request import Operand, build_call
 from service.core.call import Call, Outcome, Output
@@ -28,10 +29,8 @@ from service.core.timing import SERVER_TIMING, Stopwatch
 from service.errors import DuplicateKeyError, InvalidFieldError, Place, RequestError, quote
 from service.registry import Op
 
-# Names of fields, and words in them: einsum's equations are the longest.
-LONGEST: Final = 256
-# The most rows that the event loop reads: 0.3 ms.
-INLINE_ROWS: Final = 2048
+# Errors of shorter bodies are worded in a millisecond.
+SHORT_BYTES: Final = 2048
 
 CONTENT_TYPE: Final = (b"content-type", JSON.encode())
 
@@ -48,34 +47,40 @@ class JsonCodec:
     def try_decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call | None:
-        """Decode a small body, or one that has few rows and no error."""
-        if len(body) <= PLAIN_BYTES:
+        """Decode a short body, or a plain one without an error."""
+        if len(body) <= SHORT_BYTES:
             return self.decode(body, op, context, query)
-        if len(body) > THREAD_TEXT_BYTES:
-            return None
-        fields = read_large(body, op.operands, max_values=INLINE_ROWS)
-        if fields is None:
+        extracted = extract(body, operand_names(op), threaded=False)
+        if extracted is None:
             return None
         try:
-            return _call(fields, op, context, query)
+            return self._finish(body, extracted, op, context, query)
         except (RequestError, TieError):  # left to `decode`, on a thread
             return None
 
     def decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
-        """Decode the body, by the first of three ways that can.
-
-        Small plain bodies are read in one pass, and plain documents without a check of each field.
-        The general way decodes all other bodies, and raises all errors.
-        """
-        plain = None if query else read_plain_body(body, op, context)
-        if plain is not None:
-            return plain
+        """Decode the body: plain requests without a check of each field, all others in general."""
+        extracted = None if context.exact else extract(body, operand_names(op))
         try:
-            return _decode(body, op, context, query)
+            return self._finish(body, extracted, op, context, query)
         except TieError:
-            return _decode(body, op, replace(context, exact=True), query)
+            return _decode(body, None, op, replace(context, exact=True), query)
+
+    @staticmethod
+    def _finish(
+        body: Body,
+        extracted: Extracted | None,
+        op: Op[Any],
+        context: DecodeContext,
+        query: Mapping[str, str],
+    ) -> Call:
+        if extracted is not None and not query:
+            call = plain_call(extracted, op, context)
+            if call is not None:
+                return call
+        return _decode(body, extracted, op, context, query)
 
     def encode(
         self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
@@ -93,30 +98,29 @@ class JsonCodec:
         return HttpResponse(200, (*headers, (b"server-timing", SERVER_TIMING % texts)), chunks)
 
 
-def _decode(body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str]) -> Call:
+@lru_cache
+def operand_names(op: Op[Any]) -> OperandNames:
+    """Return where the operands of an operation are."""
+    return OperandNames(op.operands)
+
+
+def _decode(
+    body: Body,
+    extracted: Extracted | None,
+    op: Op[Any],
+    context: DecodeContext,
+    query: Mapping[str, str],
+) -> Call:
     """Return the call of any body by the general way; TieError if it has to be read exactly."""
-    fields = read_document(body, op.operands, context)
+    fields = read_document(body, op.operands, context, extracted=extracted)
     try:
-        return _call(fields, op, context, query)
+        if query:
+            _join(fields, read_query(query, op, context))
+        return build_call(op, fields, take_operands(fields, op, context), context)
     except RequestError:
         # An error of nesting comes first: it is about the document, not about its fields.
         refuse_deep(body, context)
         raise
-
-
-def _call(
-    fields: dict[str, object], op: Op[Any], context: DecodeContext, query: Mapping[str, str]
-) -> Call:
-    """Return the call of a document's fields and those of the query string."""
-    if query:
-        _join(fields, read_query(query, op, context))
-    # Parsed fields are cached, so that long words of large bodies must not get there.
-    words = [*fields, *(each for each in fields.values() if isinstance(each, str))]
-    if all(len(word) <= LONGEST for word in words):
-        plain = plain_call(dict(fields), op, context)  # it takes the operands out
-        if plain is not None:
-            return plain
-    return build_call(op, fields, take_operands(fields, op, context), context)
 
 
 def _join(fields: dict[str, object], query: dict[str, object]) -> None:

@@ -14,11 +14,11 @@ import numpy as np
 import orjson
 
 from service.codecs.base import Body, DecodeContext, Text
-from service.codecs.json.negative_zeros import STRING
+from service.codecs.json.negative_zeros import STRING, state_negative_zeros
 from service.codecs.json.nested import nesting_error
-from service.codecs.json.parsers import BOM, LARGE_BYTES, OverflowedFloat, read_large, read_small
-from service.codecs.json.rounding import WrittenFloat
+from service.codecs.json.rounding import OverflowedFloat, WrittenFloat
 from service.codecs.json_pointer import escape, kind_of
+from service.codecs.number_text import Extracted
 from service.errors import (
     DuplicateKeyError,
     InvalidFieldError,
@@ -28,6 +28,7 @@ from service.errors import (
     quote,
 )
 
+BOM: Final = b"\xef\xbb\xbf"
 NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 NONFINITE_TOKEN: Final = re.compile(STRING.pattern.decode() + "|(-?(?:NaN|Infinity))", re.DOTALL)
 NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -39,8 +40,9 @@ def read_document(
     context: DecodeContext,
     *,
     list_field: str = "operands",
+    extracted: Extracted | None = None,
 ) -> dict[str, object]:
-    """Return the top-level fields; arrays of numbers in operands may be numpy arrays.
+    """Return the top-level fields; arrays that were `extracted` are numpy arrays in their operands.
 
     `operands` names the fields that are operands; if None, the operands are the items of the list
     in the field `list_field`. No field but the data of an operand is nested deeper than the limit:
@@ -48,30 +50,68 @@ def read_document(
     """
     if context.exact:
         return _reread_exactly(body)
-    if len(body) >= LARGE_BYTES and body[: len(BOM)] != BOM:
-        fields = read_large(body, operands, list_field)
+    if extracted is not None:
+        fields = _read_extracted(extracted, operands, context, list_field)
         if fields is not None:
             return fields
-    if isinstance(body, memoryview):
-        body = bytes(body)
+    text = bytes(body) if isinstance(body, memoryview) else body
     try:
-        document = read_small(body, operands, list_field)
+        document = orjson.loads(text)
+        if b"-0" in text and (stated := state_negative_zeros(text)) is not None:
+            document = orjson.loads(stated)
     except orjson.JSONDecodeError as error:
-        document = _reread(body, error, context)
+        document = _reread(text, error, context)
     if not isinstance(document, dict):
-        refuse_deep(body, context)
+        refuse_deep(text, context)
         raise InvalidFieldError(
             "the body is a JSON object with the fields of the operation; "
             f"it was {kind_of(document)}",
             places=[Place("", "expected an object")],
         )
-    colons = _count_colons(document, operands, context, list_field)
-    # The parser keeps the last of two pairs with one key. Without escapes, each colon of the text
-    # belongs to a pair or to a string: if all of them are found, no pair was dropped.
-    if colons != body.count(b":") or b"\\" in body:
-        refuse_deep(body, context)
-        _refuse_duplicate_keys(body)
+    if not _has_all_pairs(document, text, operands, context, list_field):
+        refuse_deep(text, context)
+        _refuse_duplicate_keys(text)
     return document
+
+
+def _read_extracted(
+    extracted: Extracted,
+    operands: Collection[str] | None,
+    context: DecodeContext,
+    list_field: str,
+) -> dict[str, object] | None:
+    """Return the fields with their arrays, or None if the text around these is not plain."""
+    text, arrays = extracted
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    # A `-0` that is left would be a number alone.
+    if b"-0" in text or not _has_all_pairs(document, text, operands, context, list_field):
+        return None
+    found = document[list_field] if operands is None else document
+    keys = range(len(found)) if operands is None else tuple(operands)
+    for position, in_object, array, _, _ in arrays:
+        if in_object:
+            found[keys[position]]["data"] = array
+        else:
+            found[keys[position]] = array
+    return document  # type: ignore[no-any-return]  # orjson returns anything
+
+
+def _has_all_pairs(
+    document: dict[str, object],
+    text: Text,
+    operands: Collection[str] | None,
+    context: DecodeContext,
+    list_field: str,
+) -> bool:
+    """Return whether no pair of the text is missing: orjson keeps the last of two with one key.
+
+    Without escapes, each colon of the text belongs to a pair or to a string.
+    """
+    colons = _count_colons(document, operands, context, list_field)
+    return colons == text.count(b":") and b"\\" not in text
 
 
 def refuse_deep(text: Body, context: DecodeContext) -> None:

@@ -26,8 +26,7 @@ from service.codecs.json.numbers import (
     refuse_value,
     to_floats,
 )
-from service.codecs.json.parsers import OverflowedFloat
-from service.codecs.json.rounding import Array, WrittenFloat, settle_ties
+from service.codecs.json.rounding import Array, OverflowedFloat, WrittenFloat, settle_ties
 from service.codecs.json_pointer import kind_of, name_of, pointer_to
 from service.core.call import Shape, Tensor
 from service.core.dtypes import Dtype

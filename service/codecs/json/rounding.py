@@ -52,6 +52,12 @@ class WrittenFloat(float):
         return made
 
 
+class OverflowedFloat(float):
+    """An infinity in place of a number beyond float64, to tell it from a written "Infinity"."""
+
+    __slots__ = ()
+
+
 def round_to(items: Array, dtype: Dtype) -> Tensor:
     """Round each number to the nearest of the dtype, ties to even."""
     if dtype.name == "bfloat16":

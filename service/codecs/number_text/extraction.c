@@ -614,6 +614,12 @@ join_numbers(Growing *array)
         }
         opening = each->piece.closing;
         found->floats |= each->piece.floats;
+        found->doubtful |= each->piece.doubtful;
+        double magnitude = (double)each->piece.largest;
+        if (each->piece.floats) {
+            memcpy(&magnitude, &each->piece.magnitude, 8);
+        }
+        found->largest = magnitude > found->largest ? magnitude : found->largest;
         found->count += each->piece.count;
     }
     for (PieceJob *each = array->pieces; found->floats && each != NULL; each = each->next) {

@@ -22,6 +22,9 @@ typedef struct Array {
     void *numbers;
     size_t count;
     bool floats;
+    /* The greatest magnitude, and whether one may be rounded to float32 in two ways. */
+    double largest;
+    bool doubtful;
 } Array;
 
 /* What is looked for, and how. */

@@ -95,8 +95,10 @@ to_result(Extraction *extraction, bool well, Array *arrays)
     for (Array *each = arrays; each != NULL; each = each->next) {
         PyObject *array = to_numpy(each);
         PyObject *item =
-            array == NULL ? NULL : Py_BuildValue("(iON)", each->operand,
-                                                 each->in_object ? Py_True : Py_False, array);
+            array == NULL
+                ? NULL
+                : Py_BuildValue("(iONdO)", each->operand, each->in_object ? Py_True : Py_False,
+                                array, each->largest, each->doubtful ? Py_True : Py_False);
         int failed = item == NULL ? -1 : PyList_Append(list, item);
         Py_XDECREF(item);
         if (failed < 0) {

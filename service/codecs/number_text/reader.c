@@ -682,6 +682,26 @@ index_commas(const char *text, size_t length, uint32_t *out)
     return count;
 }
 
+/* Find the greatest magnitude, and numbers that float32 may have in two ways: they end in a 1 and
+   28 zeros behind its digits, or are subnormal there. */
+static void
+describe_floats(Piece *piece)
+{
+    const uint64_t half = (uint64_t)1 << 28, sign = (uint64_t)1 << 63;
+    const int64_t least_normal = (int64_t)(1023 - 126) << 52;
+    const uint64_t *numbers = piece->out;
+    int64_t magnitude = 0;
+    uint64_t doubtful = 0;
+    for (size_t i = 0; i < piece->count; i++) {
+        int64_t bits = (int64_t)(numbers[i] & ~sign);
+        magnitude = bits > magnitude ? bits : magnitude;
+        doubtful |= (uint64_t)((numbers[i] & (2 * half - 1)) == half) |
+                    (uint64_t)((bits > 0) & (bits < least_normal));
+    }
+    piece->magnitude = (uint64_t)magnitude;
+    piece->doubtful = doubtful != 0;
+}
+
 bool
 READ_PIECE(Piece *piece)
 {
@@ -703,6 +723,9 @@ READ_PIECE(Piece *piece)
         return false;
     }
     piece->closing = piece->rank > 1 && cursor.column == 0 ? cursor.closed : 0;
+    if (piece->floats) {
+        describe_floats(piece);
+    }
     return cursor.index == piece->count;
 }
 

@@ -35,6 +35,10 @@ typedef struct {
     bool floats;
     /* The greatest magnitude of an int64. */
     uint64_t largest;
+    /* The greatest magnitude of a float64, as bits, and whether one may be rounded to float32 in two
+       ways: if it is halfway between two of them, its text decides. */
+    uint64_t magnitude;
+    bool doubtful;
     /* Brackets that it begins and ends with. */
     int opening, closing;
     /* Of level k: where k + 2 arrays or more end between two numbers. */

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from service.codecs import DecodeContext
-from service.codecs.json.codec import JsonCodec
+from service.codecs.json.codec import SHORT_BYTES, JsonCodec
 from service.codecs.json.operands import open_operand
-from service.codecs.json.parsers import LARGE_BYTES
 from service.codecs.request import build_call
 from service.core.call import Call, Spec
 from service.core.dtypes import DTYPES
@@ -113,7 +112,7 @@ def test_missing_fields_are_refused_by_name(op: Op[Any], body: object, pointers:
 @pytest.mark.parametrize("value", [[], {}, 1, None, "x", {"data": [1]}])
 def test_operands_that_are_no_list_are_refused(value: object) -> None:
     """One tensor or more, in a small document and in a large one."""
-    for device in ("cpu", "c" * LARGE_BYTES):
+    for device in ("cpu", "c" * SHORT_BYTES):
         error = error_of({"operands": value, "device": device}, LISTED)
         assert (error.code, error.places[0].pointer) == ("invalid-field", "/operands")
 
@@ -229,7 +228,7 @@ def test_an_integer_that_becomes_infinite_by_promotion_is_refused() -> None:
         pytest.param({"shape": [1], "b64": "cBEBAA=="}, "/a/b64", id="bytes"),
     ],
 )
-@pytest.mark.parametrize("padding", ["", " " * LARGE_BYTES], ids=["small", "large"])
+@pytest.mark.parametrize("padding", ["", " " * SHORT_BYTES], ids=["small", "large"])
 def test_the_place_of_an_integer_is_the_one_that_was_sent(
     operand: dict[str, Any], pointer: str, padding: str
 ) -> None:

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from service.codecs import Body, DecodeContext
-from service.codecs.json.codec import JsonCodec
-from service.codecs.json.parsers import LARGE_BYTES
+from service.codecs.json.codec import SHORT_BYTES, JsonCodec
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Tensor
 from service.core.dtypes import DTYPES
@@ -24,7 +23,7 @@ OPERAND_CONTEXT: Final = DecodeContext(
     max_elements=1000, dtype=DTYPES["float32"], max_deadline_ms=1000
 )
 # White space is no part of the document, and makes it large enough for the other parser.
-PADDING: Final = b" " * LARGE_BYTES
+PADDING: Final = b" " * SHORT_BYTES
 PARSERS: Final = pytest.mark.parametrize("padding", ["", PADDING.decode()], ids=["small", "large"])
 
 

@@ -9,7 +9,6 @@ import torch
 from service.codecs.base import THREAD_TEXT_BYTES
 from service.codecs.json import plain
 from service.codecs.json.codec import INLINE_ROWS
-from service.codecs.json.parsers import LARGE_BYTES
 from service.core.call import Outcome
 from service.core.response import JOINED_BYTES
 from service.core.timing import PHASES
@@ -42,12 +41,12 @@ def test_a_view_is_read_as_bytes_are(text: bytes) -> None:
 
 def test_long_words_are_not_cached() -> None:
     """Fields are cached only if their names and values are short."""
-    word = "x" * LARGE_BYTES
+    word = "x" * SHORT_BYTES
     before = plain._fields.cache_info().misses
     for field in (f'"{word}": 1', f'"strategy": "{word}"'):
         decode_error(f'{{"a": [[1]], "b": [[1]], {field}}}')
     assert plain._fields.cache_info().misses == before
-    decode('{"a": [[1]], "b": [[1]], "deadline_ms": 789}' + " " * LARGE_BYTES)
+    decode('{"a": [[1]], "b": [[1]], "deadline_ms": 789}' + " " * SHORT_BYTES)
     assert plain._fields.cache_info().misses == before + 1
 
 

@@ -10,13 +10,12 @@ from typing import Final
 
 import pytest
 
-from service.codecs import Body, DecodeContext
+from service.codecs import Body, DecodeContext, number_text
 from service.codecs.base import THREAD_TEXT_BYTES
 from service.codecs.inference.codec import InferenceCodec
-from service.codecs.json.codec import JsonCodec
-from service.codecs.json.negative_zeros import CHUNK_BYTES, SMALL_BYTES
-from service.codecs.json.parsers import CACHED_BYTES, LARGE_BYTES
-from service.codecs.json.plain import PLAIN_BYTES
+from service.codecs.json.codec import SHORT_BYTES, JsonCodec
+from service.codecs.json.plain import LONGEST
+from service.codecs.number_text import THREADED_BYTES
 from service.core.call import Tensor
 from service.core.dtypes import DTYPES
 from service.operations.broadcast.strategies import op as broadcast
@@ -27,12 +26,8 @@ Way = Callable[[str, str], Tensor]
 CODEC: Final = JsonCodec()
 CONTEXT: Final = DecodeContext(max_elements=10**6, dtype=DTYPES["float32"], max_deadline_ms=1000)
 # Sizes of a body at which another way begins.
-THRESHOLDS: Final = sorted(
-    {PLAIN_BYTES, LARGE_BYTES, SMALL_BYTES, CHUNK_BYTES, CACHED_BYTES, THREAD_TEXT_BYTES}
-)
-
-
-SHORT_BYTES: Final = 10_000
+THRESHOLDS: Final = (LONGEST, SHORT_BYTES, THREADED_BYTES, THREAD_TEXT_BYTES)
+QUICK_BYTES: Final = 10_000
 
 
 def around(sizes: Iterable[int]) -> list[int]:
@@ -58,13 +53,13 @@ def _of_size(size: int) -> Way:
     return read
 
 
-def _across_chunks(offset: int) -> Way:
-    """Return the way of an operand that begins so many bytes before a chunk ends."""
+def _without_compiled_code(way: Way) -> Way:
+    """Return the same way where the extension could not be built."""
 
     def read(operand: str, dtype: str) -> Tensor:
-        text = _body(operand, dtype)
-        spaces = " " * (CHUNK_BYTES - offset - text.index(operand))
-        return _decode(text.replace(operand, spaces + operand))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(number_text, "compiled", None)
+            return way(operand, dtype)
 
     return read
 
@@ -101,7 +96,7 @@ def _with_a_query(operand: str, dtype: str) -> Tensor:
 
 
 def _in_shared_memory(operand: str, dtype: str) -> Tensor:
-    return _decode(memoryview(_body(operand, dtype).ljust(LARGE_BYTES).encode()))
+    return _decode(memoryview(_body(operand, dtype).ljust(SHORT_BYTES).encode()))
 
 
 def _in_a_bytearray(operand: str, dtype: str) -> Tensor:
@@ -109,7 +104,7 @@ def _in_a_bytearray(operand: str, dtype: str) -> Tensor:
 
 
 def _in_the_event_loop(operand: str, dtype: str) -> Tensor:
-    body = _body(operand, dtype).ljust(LARGE_BYTES + 1).encode()
+    body = _body(operand, dtype).ljust(SHORT_BYTES + 1).encode()
     call = CODEC.try_decode(body, norm, CONTEXT)
     return _decode(body) if call is None else call.operands[0]
 
@@ -135,11 +130,11 @@ def _inference(*, has_length: bool) -> Way:
 
 WAYS: Final[dict[str, Way]] = {
     "small": lambda operand, dtype: _decode(_body(operand, dtype)),
-    **{f"{size} bytes": _of_size(size) for size in around(THRESHOLDS) if size <= SHORT_BYTES},
+    **{f"{size} bytes": _of_size(size) for size in around(THRESHOLDS) if size <= QUICK_BYTES},
     "small object": _in_an_object(0),
-    "large object": _in_an_object(LARGE_BYTES),
+    "large object": _in_an_object(SHORT_BYTES),
     "small, one by one": _one_by_one(0),
-    "large, one by one": _one_by_one(LARGE_BYTES),
+    "large, one by one": _one_by_one(SHORT_BYTES),
     "without arrays": _without_arrays,
     "with an escape": _with_an_escape,
     "with a query": _with_a_query,
@@ -152,9 +147,10 @@ WAYS: Final[dict[str, Way]] = {
 }
 # Those that take a millisecond for each number.
 LONG_WAYS: Final[dict[str, Way]] = {
-    **{f"{size} bytes": _of_size(size) for size in around(THRESHOLDS) if size > SHORT_BYTES},
-    **{f"{offset} before a chunk ends": _across_chunks(offset) for offset in range(5)},
+    **{f"{size} bytes": _of_size(size) for size in around(THRESHOLDS) if size > QUICK_BYTES},
 }
+for name, way in [*WAYS.items()]:
+    WAYS[f"{name}, not compiled"] = _without_compiled_code(way)
 
 
 def each_way(ways: Mapping[str, Way]) -> pytest.MarkDecorator:
