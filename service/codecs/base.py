@@ -23,11 +23,15 @@ ALL_DTYPES: Final = frozenset(dtype.torch for dtype in DTYPES.values())
 NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
 # Tensors as bytes of this size take as long to decode as to be handed to a thread: 0.2 ms.
 SHORT_BYTES: Final = 2**20
-# Decoding text of this length holds the GIL for 2 ms.
+# Plain text of this length takes 1 ms to decode; any other holds the GIL for 20.
 THREAD_TEXT_BYTES: Final = 2**20
 UNBOUNDED_BYTES: Final = 2**62
 # More elements than any shape can state: 16 axes of 64 bits.
 UNLIMITED_ELEMENTS: Final = 2**1100  # of formats whose elements are not read
+
+
+class SlowTextError(Exception):
+    """Text is too long to be read in this process, where that would hold the GIL."""
 
 
 class Arrays(Protocol):
@@ -54,7 +58,8 @@ class DecodeContext:
     `has_outputs` is that of the response's format. `params` are fields of the route, beside those
     of the operation. With `shapes` a call has the shapes of its operands and no elements. `arrays`
     are the stored arrays, if the service has a folder of them. With `exact` the numbers of JSON are
-    read by their text, where float64 is not enough to round them to their dtype.
+    read by their text, where float64 is not enough to round them to their dtype. Text of more than
+    `max_slow_bytes` is not read where that would hold the GIL.
     """
 
     max_elements: int
@@ -68,6 +73,7 @@ class DecodeContext:
     shapes: bool = False
     arrays: Arrays | None = None
     exact: bool = False
+    max_slow_bytes: int = UNBOUNDED_BYTES
 
     def __post_init__(self) -> None:
         """Raise ValueError for a nesting that would reach Python's recursion limit."""
@@ -75,6 +81,31 @@ class DecodeContext:
             raise ValueError(
                 f"max_nesting is {self.max_nesting}; at most {MAX_NESTING} can be read"
             )
+
+
+class Reading(Protocol):
+    """A body that is read while it arrives."""
+
+    def feed(self, end: int, /) -> None:
+        """Read on: the bytes before `end` have arrived."""
+        ...
+
+    def decode(self, context: DecodeContext, query: Mapping[str, str] = NO_FIELDS) -> Call:
+        """Return the call of the whole body, as `Reader.decode` does."""
+        ...
+
+    def stop(self) -> None:
+        """Read no more, and let go of the buffer."""
+        ...
+
+
+class WholeReader:
+    """Base of readers that begin when the body is whole."""
+
+    __slots__ = ()
+
+    def begin(self, buffer: bytearray, op: Op[Any]) -> None:
+        """Return None."""
 
 
 class Reader(Protocol):
@@ -87,10 +118,11 @@ class Reader(Protocol):
 
     @property
     def thread_bytes(self) -> int:
-        """The greatest size that may be decoded in this process.
+        """The greatest size that may be decoded in the event loop."""
+        ...
 
-        Decoding a larger body would hold the GIL for milliseconds: it is left to a worker process.
-        """
+    def begin(self, buffer: bytearray, op: Op[Any]) -> Reading | None:
+        """Return the reading of a body that arrives in `buffer`; None if it is read when whole."""
         ...
 
     def try_decode(
@@ -109,7 +141,8 @@ class Reader(Protocol):
         """Return the call of a body; raise a ServiceError if it has an error.
 
         `query` has the fields of the query string. Formats that hold tensors alone have all other
-        fields there; a JSON request may have fields in both.
+        fields there; a JSON request may have fields in both. Raises SlowTextError for text that
+        another process has to read.
         """
         ...
 

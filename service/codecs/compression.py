@@ -23,6 +23,7 @@ from service.codecs.base import (
     Buffer,
     DecodeContext,
     Reader,
+    WholeReader,
     Writer,
 )
 from service.core.call import Call, Outcome, Output
@@ -164,7 +165,7 @@ CODINGS: Final[Mapping[str, Callable[[memoryview], Iterator[bytes]]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class InflatingReader:
+class InflatingReader(WholeReader):
     """Reader of a format inside a content coding."""
 
     reader: Reader

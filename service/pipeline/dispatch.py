@@ -1,12 +1,13 @@
 """The choice of an executor for a request, and its way there and back.
 
-A request whose text is too long for the event loop is decoded by the worker process that computes.
-Any other is decoded and planned here, on a thread if that takes time; then its plan decides:
+A request is decoded and planned here, on a thread if that takes time; then its plan decides:
 
 a device that has a process of its own      that process
 a cluster                                   a thread, which waits for the cluster
 long, or a lot of time under the GIL        a worker process, which can be killed
 anything else                               a thread
+
+Long text that compiled code does not read would hold the GIL, so that a worker process does it all.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
+from service.codecs.base import SlowTextError
 from service.core.response import HttpResponse
 from service.core.timing import DECODE, QUEUE, Stopwatch
 from service.errors import BodyTooLargeError
@@ -57,9 +59,6 @@ def planned_executor(
 
 async def dispatch(request: PipelineRequest) -> HttpResponse:
     """Return the response of a request that an executor makes."""
-    pool = request.decoding_pool()
-    if pool is not None:
-        return await _run_in_process(request, pool)
     try:
         await prepare(request)
         executor = request.choose_executor()
@@ -79,9 +78,12 @@ async def dispatch(request: PipelineRequest) -> HttpResponse:
 
 
 async def prepare(request: PipelineRequest) -> None:
-    """Decode and plan a request on a thread, unless that is done, or left to a worker."""
-    if not request.is_prepared and request.decoding_pool() is None:
-        await _run_on_thread(request, request.service.threads, request.prepare, None)
+    """Decode and plan a request on a thread, unless that is done, or has to be left to a worker."""
+    if not request.is_prepared and not request.is_slow_text:
+        try:
+            await _run_on_thread(request, request.service.threads, request.prepare, None)
+        except SlowTextError:
+            request.is_slow_text = True
 
 
 def with_planning_state(message: WorkerRequest, service: Service) -> WorkerRequest:
@@ -136,7 +138,7 @@ async def _ask(
     estimated_ns: int | None,
     deadline_ms: int,
 ) -> HttpResponse:
-    body = request.body if request.block is None else request.block
+    body = request.body
     if isinstance(executor, ProcessPool):
         head, payload = await executor.run(
             message.to_json(),

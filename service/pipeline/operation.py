@@ -7,7 +7,7 @@ from typing import Any
 from service.codecs import DecodeContext, Writer
 from service.core.response import HttpResponse
 from service.core.timing import DECODE
-from service.executors import AnyExecutor, Channel, ProcessPool
+from service.executors import AnyExecutor, Channel
 from service.http.negotiation import FORMAT_HEADERS, formats, writer_for
 from service.pipeline.dispatch import INLINE_NS, dispatch, planned_executor, with_planning_state
 from service.pipeline.messages import Admitted, WorkerRequest, WrongDeviceError
@@ -60,7 +60,7 @@ class OperationRequest(PipelineRequest):
         self.start(body, query)
         negotiated, service = self.negotiated, self.service
         reader = negotiated.reader
-        if self.may_wait or len(body) > reader.thread_bytes:
+        if self.may_wait or self.reading is not None or len(body) > reader.thread_bytes:
             return dispatch(self)
         writer = negotiated.writers[0]
         context = service.context if writer.has_outputs else service.binary_context
@@ -98,11 +98,6 @@ class OperationRequest(PipelineRequest):
         """Estimated time of computing and encoding; None if nothing has been planned."""
         return self.plan.estimated_ns + self.encode_ns if self.is_prepared else None
 
-    def decoding_pool(self) -> ProcessPool | None:
-        """Return the worker processes, if the text is too long to be decoded here."""
-        is_short = len(self.body) <= self.negotiated.reader.thread_bytes
-        return None if self.is_prepared or self.may_wait or is_short else self.service.worker_pool
-
     def prepare(self) -> None:
         """Decode the body if that is left to do, and plan the call."""
         if self.call is None:
@@ -116,7 +111,10 @@ class OperationRequest(PipelineRequest):
         self.is_prepared = True
 
     def choose_executor(self) -> AnyExecutor:
-        """Return the executor for the plan."""
+        """Return the executor for the plan, or for text that has not been read yet."""
+        if self.is_slow_text:
+            assert self.service.worker_pool is not None  # noqa: S101  # no text is slow without
+            return self.service.worker_pool
         return planned_executor(self.service, self.plan, self.encode_ns, may_wait=self.may_wait)
 
     def run(self) -> HttpResponse:

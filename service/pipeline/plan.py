@@ -6,7 +6,7 @@ from service.codecs import DecodeContext
 from service.codecs.media_types import JSON
 from service.core.response import HttpResponse
 from service.engine import plans_at_once
-from service.executors import AnyExecutor, Bytes, ProcessPool
+from service.executors import AnyExecutor, Bytes
 from service.http.serializers import plan_answer
 from service.pipeline.dispatch import dispatch
 from service.pipeline.request import PipelineRequest
@@ -39,10 +39,6 @@ class PlanRequest(PipelineRequest):
     def deadline_ms(self) -> int:
         """Deadline of the server: that of the call is a part of what is planned."""
         return self.service.settings.deadline_ms
-
-    def decoding_pool(self) -> ProcessPool | None:
-        """Return None: a plan is made in this process."""
-        return None
 
     def prepare(self) -> None:
         """Decode the body."""

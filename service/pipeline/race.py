@@ -13,7 +13,7 @@ from service import compare
 from service.codecs.media_types import JSON
 from service.compare import Race
 from service.core.response import HttpResponse
-from service.executors import AnyExecutor, ProcessPool
+from service.executors import AnyExecutor
 from service.http.serializers import report_answer, row_answer
 from service.pipeline.dispatch import with_planning_state
 from service.pipeline.messages import WorkerRequest
@@ -31,11 +31,6 @@ class RaceRequest(PipelineRequest):
     def deadline_ms(self) -> int:
         """Twice the server's deadline: a race is planned by estimates, which may be too low."""
         return 2 * self.service.settings.deadline_ms
-
-    def decoding_pool(self) -> ProcessPool | None:
-        """Return the worker process for races, if the text is too long to be decoded here."""
-        is_short = len(self.body) <= self.negotiated.reader.thread_bytes
-        return None if self.is_prepared or is_short else self.service.race_pool
 
     def prepare(self) -> None:
         """Decode the body, and plan each strategy of the race."""

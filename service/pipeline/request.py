@@ -8,12 +8,13 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from time import perf_counter_ns
 from typing import Any, Final
 
 from service.codecs import NO_FIELDS, DecodeContext, Reader, Writer
+from service.codecs.base import UNBOUNDED_BYTES, Reading
 from service.codecs.stored_arrays import names_array
 from service.core.call import Call
 from service.core.response import HttpResponse
@@ -28,8 +29,6 @@ from service.executors import (
     Emit,
     Executor,
     Hold,
-    PoolBlock,
-    ProcessPool,
 )
 from service.http.negotiation import query_fields
 from service.pipeline.messages import HEADER_ENCODING, WorkerRequest, texts_of
@@ -37,9 +36,9 @@ from service.pipeline.service import COUNTED_BYTES, READY, TRIM_BYTES, Service
 from service.registry import Op
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-# Text that a worker decodes is received in the pool from here on; what is compressed may be short.
-SHARED_BYTES: Final = 2**20
-Buffer = bytearray | memoryview
+# Shorter bodies are not read while they arrive: threads would take longer to wake.
+STREAMED_BYTES: Final = 2**19
+Buffer = bytearray
 
 
 def request_id_of(given: bytes | None) -> str:
@@ -78,13 +77,13 @@ class PipelineRequest(ABC):
     """One request on its way through the pipeline: what requests of every kind have in common.
 
     It is prepared (`prepare`: decoded, and planned), and then run (`run`). `hold` counts its body
-    as in flight, and `block` is the memory of its body in the pool that is shared with workers, if
-    it is there; `release` gives both back.
+    as in flight, and `reading` reads it while it arrives, if it is long; `release` ends both. Text
+    that is slow to read is prepared in the worker process that runs it.
     """
 
-    __slots__ = ("block", "body", "buffer", "call", "emit", "executor", "fields", "hold", "is_over",
-                 "is_prepared", "may_wait", "negotiated", "op_name", "query", "request_id",
-                 "service", "strategy", "version", "watch")  # fmt: skip
+    __slots__ = ("body", "buffer", "call", "emit", "executor", "fields", "hold", "is_over",
+                 "is_prepared", "is_slow_text", "may_wait", "negotiated", "op_name", "query",
+                 "reading", "request_id", "service", "strategy", "version", "watch")  # fmt: skip
 
     # Set by `start`.
     body: Bytes
@@ -107,12 +106,12 @@ class PipelineRequest(ABC):
         self.strategy = ""  # none has been planned
         self.call: Call | None = None
         self.emit: Emit | None = None
-        self.is_prepared = self.is_over = False
+        self.is_prepared = self.is_over = self.is_slow_text = False
         self.hold: Hold | None = None
-        self.block: PoolBlock | None = None
+        self.reading: Reading | None = None
         if length > service.uncounted_bytes:
             self.count(length, f"Content-Length is {length}")
-        self.buffer: Buffer = bytearray(length) if length <= COUNTED_BYTES else self._memory(length)
+        self.buffer = bytearray(length) if length <= COUNTED_BYTES else self._memory(length)
 
     def count(self, size: int, found: str) -> None:
         """Count `size` bytes of the body as in flight.
@@ -132,29 +131,28 @@ class PipelineRequest(ABC):
             self.hold = self.service.inflight.hold()
         self.hold.grow(size)
 
-    def _memory(self, size: int) -> Buffer:
-        """Return memory for a large body: in the pool, if a worker is to decode it."""
-        pool = self.service.body_memory
+    def _memory(self, size: int) -> bytearray:
+        """Return memory for a large body, which is read while it arrives there."""
         try:
-            large = size >= SHARED_BYTES and size > self.negotiated.reader.thread_bytes
-            if pool is not None and large:
-                self.block = pool.take(size)
-            return bytearray(size) if self.block is None else self.block.view
+            buffer = bytearray(size)
         except MemoryError:
             self.release()
             raise OutOfMemoryError(f"there is no memory for a body of {size} bytes") from None
+        if size >= STREAMED_BYTES:
+            self.reading = self.negotiated.reader.begin(buffer, self.negotiated.op)
+        return buffer
 
     def release(self) -> None:
-        """Give back the share of bytes in flight and the memory; the request is over."""
+        """Give back the share of bytes in flight, and stop reading; the request is over."""
         hold, self.hold = self.hold, None
         if hold is not None:
             # Also after a body that was refused, or whose client left before its end.
             if hold.size > TRIM_BYTES:
                 self.service.trim_memory_later()
             hold.release()
-        block, self.block = self.block, None
-        if block is not None:
-            block.release()
+        reading, self.reading = self.reading, None
+        if reading is not None:
+            reading.stop()
 
     def start(self, body: Bytes, query: bytes) -> None:
         """Begin with the whole body; DuplicateKeyError for a key that is twice in the query."""
@@ -190,12 +188,13 @@ class PipelineRequest(ABC):
 
     def decode(self) -> Call:
         """Return the call of the body, or raise the error that explains why it has none."""
-        negotiated = self.negotiated
-        return negotiated.reader.decode(self.body, negotiated.op, self.context, self.fields)
-
-    @abstractmethod
-    def decoding_pool(self) -> ProcessPool | None:
-        """Return the worker processes that are to decode the body, too; None if it is done here."""
+        negotiated, context = self.negotiated, self.context
+        if self.may_wait:
+            context = replace(context, max_slow_bytes=UNBOUNDED_BYTES)
+        reading, self.reading = self.reading, None
+        if reading is not None:
+            return reading.decode(context, self.fields)
+        return negotiated.reader.decode(self.body, negotiated.op, context, self.fields)
 
     @abstractmethod
     def prepare(self) -> None:

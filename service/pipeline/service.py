@@ -14,7 +14,8 @@ import torch
 
 from service.bootstrap import make_core
 from service.codecs import DecodeContext
-from service.codecs.base import UNLIMITED_ELEMENTS
+from service.codecs.base import THREAD_TEXT_BYTES, UNLIMITED_ELEMENTS
+from service.codecs.number_text import set_threads
 from service.core import host
 from service.core.call import AUTO
 from service.core.devices import Device, named_gpus
@@ -28,7 +29,6 @@ from service.executors import (
     DeviceProcess,
     ForkServer,
     ProcessPool,
-    SharedPool,
     ThreadPool,
     WorkerFaultError,
     spawn,
@@ -68,8 +68,6 @@ class Service:
                       fork server, and where the registry is not the service's own
     race_pool         one process for races; else `race_threads`
     device_processes  by the names of their devices; `device_reports` is what they have sent
-    body_memory       memory that is shared with workers; None without them, and where bodies are
-                      searched for names of stored arrays
     context           limits and defaults of decoding; `binary_context` is for answers that have no
                       forms to choose from, `plan_context` for plans, which state themselves that a
                       size is too large
@@ -85,7 +83,6 @@ class Service:
     race_pool: ProcessPool | None
     fork_server: ForkServer | None
     inflight: ByteBudget
-    body_memory: SharedPool | None
     context: DecodeContext
     binary_context: DecodeContext
     plan_context: DecodeContext
@@ -189,8 +186,6 @@ class Service:
                 pool.trim_memory()
             for process in self.device_processes.values():
                 process.trim_memory()
-            if self.body_memory is not None:
-                self.body_memory.trim_memory()
             host.trim_memory()
 
     def drain(self) -> None:
@@ -208,8 +203,6 @@ class Service:
             await pool.close()
         for process in self.device_processes.values():
             await process.close()
-        if self.body_memory is not None:
-            self.body_memory.close()
         await asyncio.to_thread(self.cluster_threads.close)
         for device in self.engine.planner.devices.members:
             if device.cluster is not None:
@@ -260,19 +253,19 @@ def build_service(
             longest_ms=settings.deadline_ms,
         )
 
-    worker_pool = race_pool = body_memory = None
+    worker_pool = race_pool = None
+    context = core.context
     processes: dict[str, DeviceProcess] = {}
     reports: dict[str, DeviceReport] = {}
     if fork_server is not None:
         rows = [asdict(gpu) for gpu in gpus]
         configure = partial(config, WORKER, settings.worker_memory_bytes, NICE, gpus=rows)
         process_pool = partial(ProcessPool, fork_server.fork, configure, queue=settings.queue)
-        if core.context.arrays is None:
-            with suppress(OSError):
-                body_memory = SharedPool(settings.max_inflight_bytes)
-        worker_pool = process_pool(slots=settings.processes, pool=body_memory)
+        worker_pool = process_pool(slots=settings.processes)
         race_pool = process_pool(slots=1)  # two races would measure each other
         processes = {gpu.name: device_process(gpu) for gpu in gpus}
+        context = replace(context, max_slow_bytes=THREAD_TEXT_BYTES)
+        set_threads(settings.slots)
     return Service(
         settings=settings,
         engine=core.engine,
@@ -283,9 +276,8 @@ def build_service(
         race_pool=race_pool,
         fork_server=fork_server,
         inflight=ByteBudget(settings.max_inflight_bytes),
-        body_memory=body_memory,
-        context=core.context,
-        binary_context=replace(core.context, has_outputs=False),
+        context=context,
+        binary_context=replace(context, has_outputs=False),
         plan_context=replace(core.context, shapes=True, max_elements=UNLIMITED_ELEMENTS),
         device_processes=processes,
         device_reports=reports,

@@ -108,7 +108,7 @@ class FastPathProtocol(Connection):
         if self.in_head:
             self.head_bytes += len(data)
         elif self._receiving is not None and not self.is_between:
-            self._receive_past_parser(self._receiving.missing)
+            self._receive_past_parser(self._receiving)
         elif alone and self.is_between and self._messages == first and self._parsed is not None:
             query, negotiated, length = self._parsed
             self._head = cache_head(data[: len(data) - length], query, negotiated)
@@ -140,7 +140,7 @@ class FastPathProtocol(Connection):
         else:
             self.send_400_response("Invalid HTTP request received.")
 
-    def _receive_past_parser(self, missing: memoryview) -> None:
+    def _receive_past_parser(self, request: FastRequest) -> None:
         """Receive the rest of a large body without the parser."""
 
         def go_on() -> None:
@@ -148,8 +148,8 @@ class FastPathProtocol(Connection):
             self._renew_parser()
             self.on_message_complete()
 
-        if len(missing) >= BULK_BYTES:
-            self.pass_data_to(BodyReceiver(self, missing, go_on))
+        if len(request.missing) >= BULK_BYTES:
+            self.pass_data_to(BodyReceiver(self, request, go_on))
 
     def _renew_parser(self) -> None:
         self.parser = HttpRequestParser(self)

@@ -62,7 +62,14 @@ class FastRequest:
     def receive(self, chunk: bytes) -> None:
         """Take a part of the body. The parser gives no more than Content-Length says."""
         self.missing[: len(chunk)] = chunk
-        self._end += len(chunk)
+        self.advance(len(chunk))
+
+    def advance(self, size: int) -> None:
+        """Count bytes that have been received into `missing`."""
+        self._end += size
+        reading = self._request.reading
+        if reading is not None:
+            reading.feed(self._end)
 
     @property
     def missing(self) -> memoryview:
@@ -113,7 +120,7 @@ class FastRequest:
         if response is not None:
             self.response_complete = True
             request = self._request
-            if request.hold is not None or request.block is not None:
+            if request.hold is not None:
                 request.release()
             # Its tensors would stay until the connection's next request.
             del self._request, self._response

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 # What a client may send after its last response, in seconds and bytes: enough for what is on its
 # way, so that the connection is not reset before the response has arrived.
@@ -36,25 +36,36 @@ class DelegatingProtocol(asyncio.BufferedProtocol):
         self._connection.resume_writing()
 
 
+class Body(Protocol):
+    """A body that is being received."""
+
+    @property
+    def missing(self) -> memoryview:
+        """The memory that is to be filled with the rest."""
+        ...
+
+    def advance(self, size: int) -> None:
+        """Count bytes that have been received into `missing`."""
+        ...
+
+
 class BodyReceiver(DelegatingProtocol):
     """Receives the rest of a large body straight into its memory, past the parser."""
 
-    def __init__(
-        self, connection: asyncio.Protocol, memory: memoryview, done: Callable[[], object]
-    ):
-        """Fill `memory`, and call `done`."""
+    def __init__(self, connection: asyncio.Protocol, body: Body, done: Callable[[], object]):
+        """Fill the memory of `body`, and call `done`."""
         super().__init__(connection)
-        self._memory = memory
+        self._body = body
         self._done = done
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the memory for the next bytes: no more than are missing."""
-        return self._memory
+        return self._body.missing
 
     def buffer_updated(self, nbytes: int) -> None:
         """Count the bytes that have been received."""
-        self._memory = self._memory[nbytes:]
-        if not self._memory:
+        self._body.advance(nbytes)
+        if not self._body.missing:
             self._done()
 
 

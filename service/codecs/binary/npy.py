@@ -18,6 +18,7 @@ from service.codecs.base import (
     Body,
     Buffer,
     DecodeContext,
+    WholeReader,
 )
 from service.codecs.binary.slices import TensorSlice, call_from_slices
 from service.codecs.envelope import envelope_headers, envelope_json
@@ -148,7 +149,7 @@ def _refuse(name: str, why: str) -> NoReturn:
     raise MalformedBodyError(f"{name} is no npy file: {why}")
 
 
-class NpyCodec:
+class NpyCodec(WholeReader):
     """application/x-npy, which has no code for bfloat16."""
 
     media_type: Final = NPY

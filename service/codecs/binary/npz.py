@@ -14,7 +14,7 @@ from itertools import pairwise
 from struct import Struct
 from typing import Any, Final, NoReturn
 
-from service.codecs.base import NO_FIELDS, UNBOUNDED_BYTES, Body, Buffer, DecodeContext
+from service.codecs.base import NO_FIELDS, UNBOUNDED_BYTES, Body, Buffer, DecodeContext, WholeReader
 from service.codecs.binary.npy import read_slice
 from service.codecs.binary.slices import TensorSlice, call_from_slices, pointer_of
 from service.codecs.compression import DEFLATE_WBITS, zlib_pieces
@@ -136,7 +136,7 @@ def _find_data(body: Body, offset: int, directory: int, raw: bytes) -> int | Non
     return int(begin + named + extra)
 
 
-class NpzCodec:
+class NpzCodec(WholeReader):
     """application/x-npz, for requests alone."""
 
     media_type: Final = NPZ

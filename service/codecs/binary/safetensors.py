@@ -18,6 +18,7 @@ from service.codecs.base import (
     UNBOUNDED_BYTES,
     Body,
     DecodeContext,
+    WholeReader,
 )
 from service.codecs.binary.slices import (
     CACHED_HEADER_BYTES,
@@ -181,7 +182,7 @@ def _cached_header(
     return decode_header(slices, op, context, dict(query))
 
 
-class SafetensorsCodec:
+class SafetensorsCodec(WholeReader):
     """application/x-safetensors, which has no code for complex128."""
 
     media_type: Final = SAFETENSORS

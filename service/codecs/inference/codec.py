@@ -21,6 +21,7 @@ from service.codecs.base import (
     UNBOUNDED_BYTES,
     Body,
     DecodeContext,
+    WholeReader,
 )
 from service.codecs.binary.slices import CACHED_HEADER_BYTES
 from service.codecs.compression import pack
@@ -49,7 +50,7 @@ def _read_request_cached(
     return read_request(text, op, context, version, data_begin=data_begin)
 
 
-class InferenceCodec:
+class InferenceCodec(WholeReader):
     """Codec of one request. Models of the protocol are operations, their versions strategies."""
 
     __slots__ = ("_coding", "_header_bytes", "_id", "_is_binary", "_version")

@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 import numpy as np
 import orjson
 
-from service.codecs.base import Body, DecodeContext, Text
+from service.codecs.base import Body, DecodeContext, SlowTextError, Text
 from service.codecs.json.negative_zeros import STRING, state_negative_zeros
 from service.codecs.json.nested import nesting_error
 from service.codecs.json.rounding import OverflowedFloat, WrittenFloat
@@ -46,14 +46,16 @@ def read_document(
 
     `operands` names the fields that are operands; if None, the operands are the items of the list
     in the field `list_field`. No field but the data of an operand is nested deeper than the limit:
-    the depth of data is checked when they are read.
+    the depth of data is checked when they are read. Raises SlowTextError.
     """
-    if context.exact:
-        return _reread_exactly(body)
-    if extracted is not None:
+    if extracted is not None and not context.exact:
         fields = _read_extracted(extracted, operands, context, list_field)
         if fields is not None:
             return fields
+    if len(body) > context.max_slow_bytes:
+        raise SlowTextError
+    if context.exact:
+        return _reread_exactly(body)
     text = bytes(body) if isinstance(body, memoryview) else body
     try:
         document = orjson.loads(text)

@@ -77,3 +77,28 @@ def extract(
         text, operands.names, operands.list_field, max_numbers, piece_bytes, threaded
     )
     return found
+
+
+def begin(
+    buffer: Text,
+    operands: OperandNames,
+    *,
+    max_numbers: int = MAX_NUMBERS,
+    piece_bytes: int = PIECE_BYTES,
+) -> Any:
+    """Return the reading of a request's text that arrives in `buffer`; None if not compiled.
+
+    `feed(end)` has threads read on to a position, `finish()` returns what `extract` does, and
+    `stop()` lets go of the buffer.
+    """
+    if compiled is None:
+        return None
+    return compiled.Reading(
+        buffer, operands.names, operands.list_field, max_numbers, piece_bytes, True
+    )
+
+
+def set_threads(count: int) -> None:
+    """Have so many threads for all texts; without any, each text has the thread that asks."""
+    if compiled is not None:
+        compiled.set_threads(count)
