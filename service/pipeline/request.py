@@ -225,6 +225,7 @@ class PipelineRequest(ABC):
         self.watch = Stopwatch([*message.marks])
         self.watch.lap(QUEUE)
         self.executor = PROCESS
+        self.may_wait = False
         self.body = body
         self.fields = query_fields(message.query.encode(HEADER_ENCODING))
         self.prepare_in_worker(message, channel)
