@@ -1,0 +1,337 @@
+/* Numbers of an array to JSON text: the kinds of numbers, and the brackets around them. */
+
+#include "writer.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "digits.h"
+#include "shortest.h"
+
+/* The decimal exponents between which a number is written without an exponent: orjson's choice. */
+#define FLOAT64_LEAST (-5)
+#define FLOAT64_MOST 15
+#define FLOAT32_LEAST (-6)
+#define FLOAT32_MOST 12
+
+/* Each number is stored in pieces of up to sixteen bytes, the last of which may end behind it. */
+#define SLACK 64
+
+/* A number of an array: its decimal has 17 digits, or 0; `exponent` is that of the first digit. */
+typedef struct {
+    uint64_t digits;
+    int64_t exponent;
+    uint64_t negative; /* 0 or 1 */
+} Number;
+
+#define DIGITS 17
+#define LEAST 10000000000000000 /* of 17 digits */
+#define E8 100000000
+/* Instead of an exponent. */
+#define NOT_FINITE INT64_MAX
+
+/* Return what `shortest_fast` does not know. `c` is without the bit that is implied. */
+static Number __attribute__((noinline))
+rare_number(uint64_t c, uint64_t implied, int biased, int q, uint64_t negative)
+{
+    if (c == 0 && biased == 0) {
+        return (Number){0, 0, negative};
+    }
+    bool uneven = c == 0 && biased > 1;
+    Decimal decimal = shortest_exact(biased ? c | implied : c, q + (biased == 0), uneven);
+    while (decimal.digits < LEAST) {
+        decimal.digits *= 10;
+        decimal.exponent--;
+    }
+    return (Number){decimal.digits, decimal.exponent + DIGITS - 1, negative};
+}
+
+static inline Number
+number_of_float64(const char *item)
+{
+    const uint64_t implied = 1ULL << 52;
+    uint64_t bits;
+    memcpy(&bits, item, sizeof bits);
+    uint64_t c = bits & (implied - 1);
+    int biased = (int)(bits >> 52 & 0x7ff), q = biased - 1075;
+    uint64_t negative = bits >> 63;
+    if (UNLIKELY(biased == 0x7ff)) {
+        return (Number){c == 0, NOT_FINITE, negative};
+    }
+    Decimal decimal;
+    if (UNLIKELY(c == 0 || biased == 0 || !shortest_fast(c | implied, q, false, &decimal))) {
+        return rare_number(c, implied, biased, q, negative);
+    }
+    /* 16 or 17 digits. */
+    int shorter = decimal.digits < LEAST;
+    decimal.digits += (9 * decimal.digits) & (0 - (uint64_t)shorter);
+    return (Number){decimal.digits, decimal.exponent + DIGITS - 1 - shorter, negative};
+}
+
+static inline Number
+number_of_float32(uint32_t bits)
+{
+    const uint32_t implied = 1U << 23;
+    uint32_t c = bits & (implied - 1);
+    int biased = (int)(bits >> 23 & 0xff), q = biased - 150;
+    uint64_t negative = bits >> 31;
+    if (UNLIKELY(biased == 0xff)) {
+        return (Number){c == 0, NOT_FINITE, negative};
+    }
+    Decimal decimal;
+    if (UNLIKELY(c == 0 || biased == 0 || !shortest_fast(c | implied, q, true, &decimal))) {
+        return rare_number(c, implied, biased, q, negative);
+    }
+    /* 7 to 9 digits. */
+    int missing = (decimal.digits < 100000000) + (decimal.digits < 10000000);
+    static const uint64_t POWERS[] = {E8, 10ULL * E8, 100ULL * E8};
+    return (Number){decimal.digits * POWERS[missing], decimal.exponent + 8 - missing, negative};
+}
+
+static char *
+write_nonfinite(bool negative, bool infinite, char *out)
+{
+    const char *word = !infinite ? "\"NaN\"" : negative ? "\"-Infinity\"" : "\"Infinity\"";
+    size_t length = strlen(word);
+    memcpy(out, word, length);
+    return out + length;
+}
+
+/* Write a number, without an exponent if it is from `least` to `most`. */
+static inline char *
+write_number(const Number number, int64_t least, int64_t most, char *out)
+{
+    uint32_t upper = (uint32_t)(number.digits / E8), first = upper / E8;
+    uint64_t lower = number.digits % E8;
+    Sixteen digits = sixteen_digits(upper % E8, lower);
+    int count = without_trailing_zeros(digits);
+    if (LIKELY((uint64_t)number.exponent - (uint64_t)least <= (uint64_t)(most - least))) {
+        *out = '-';
+        return write_fixed(first, digits, count, number.exponent, out + number.negative);
+    }
+    if (number.exponent == NOT_FINITE) {
+        return write_nonfinite(number.negative, number.digits, out);
+    }
+    *out = '-';
+    return write_scientific(first, digits, count, number.exponent, out + number.negative);
+}
+
+/* Return the bits of a float16 as a float32, which has room for all of them. */
+static inline uint32_t
+widen_float16(uint16_t half)
+{
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = half & 0x7fff;
+    if (rest >= 0x7c00) {
+        return sign | 0x7f800000 | rest << 13;
+    }
+    if (rest >= 0x400) {
+        return sign | ((rest << 13) + ((127 - 15) << 23));
+    }
+    float subnormal = (float)rest * 0x1p-24f;
+    uint32_t bits;
+    memcpy(&bits, &subnormal, sizeof bits);
+    return sign | bits;
+}
+
+/* Numbers whose digits are computed before their text is written. What a processor can do at once
+   reaches three numbers ahead if each is finished, twice as far if it is not. */
+#define BLOCK 32
+
+static inline void
+numbers_of(Kind kind, const char *items, size_t count, Number *numbers)
+{
+    for (size_t index = 0; index < count; index++) {
+        if (kind == FLOAT64) {
+            numbers[index] = number_of_float64(items + 8 * index);
+        } else if (kind == FLOAT32) {
+            uint32_t bits;
+            memcpy(&bits, items + 4 * index, sizeof bits);
+            numbers[index] = number_of_float32(bits);
+        } else {
+            uint16_t half;
+            memcpy(&half, items + 2 * index, sizeof half);
+            numbers[index] = number_of_float32(widen_float16(half));
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) char *
+write_floats(Kind kind, size_t size, const char *items, size_t count, int64_t least, int64_t most, char *out)
+{
+    Number numbers[BLOCK];
+    while (count > 0) {
+        size_t length = count < BLOCK ? count : BLOCK;
+        numbers_of(kind, items, length, numbers);
+        for (size_t index = 0; index < length; index++) {
+            out = write_number(numbers[index], least, most, out);
+            *out++ = ',';
+        }
+        items += length * size;
+        count -= length;
+    }
+    return out - 1;
+}
+
+static inline char *
+write_integer(int64_t number, char *out)
+{
+    *out = '-';
+    out += number < 0;
+    return write_unsigned(number < 0 ? 0 - (uint64_t)number : (uint64_t)number, out);
+}
+
+#define INTEGER_WRITER(name, type)                                                                 \
+    static inline char *name(const char *item, char *out)                                          \
+    {                                                                                              \
+        type number;                                                                               \
+        memcpy(&number, item, sizeof number);                                                      \
+        return write_integer(number, out);                                                         \
+    }
+
+INTEGER_WRITER(write_int64, int64_t)
+INTEGER_WRITER(write_int32, int32_t)
+INTEGER_WRITER(write_int16, int16_t)
+INTEGER_WRITER(write_int8, int8_t)
+INTEGER_WRITER(write_uint8, uint8_t)
+
+static inline char *
+write_bool(const char *item, char *out)
+{
+    memcpy(out, *item ? "true" : "fals", 4);
+    out[4] = 'e';
+    return out + (*item ? 4 : 5);
+}
+
+typedef char *(*ItemWriter)(const char *item, char *out);
+
+/* Write a row of items with commas between them. Inlined with its writer, a constant. */
+static inline __attribute__((always_inline)) char *
+write_each(ItemWriter write_item, size_t size, const char *item, size_t count, char *out)
+{
+    for (; count > 0; count--, item += size) {
+        out = write_item(item, out);
+        *out++ = ',';
+    }
+    return out - 1;
+}
+
+static inline __attribute__((always_inline)) char *
+write_integers(
+    ItemWriter write_item, size_t size, bool quoted, const char *item, size_t count, char *out)
+{
+    if (!quoted) {
+        return write_each(write_item, size, item, count, out);
+    }
+    for (; count > 0; count--, item += size) {
+        *out++ = '"';
+        out = write_item(item, out);
+        memcpy(out, "\",", 2);
+        out += 2;
+    }
+    return out - 1;
+}
+
+static const struct {
+    size_t size;
+    size_t longest; /* text, with the quotes of a string */
+} KIND[KINDS] = {
+    [FLOAT64] = {8, sizeof "-1.2345678901234567e-308" - 1},
+    [FLOAT32] = {4, sizeof "-0.00000123456789" - 1},
+    [FLOAT16] = {2, sizeof "-0.00000123456789" - 1},
+    [INT64] = {8, sizeof "\"-9223372036854775808\"" - 1},
+    [INT32] = {4, sizeof "\"-2147483648\"" - 1},
+    [INT16] = {2, sizeof "\"-32768\"" - 1},
+    [INT8] = {1, sizeof "\"-128\"" - 1},
+    [UINT8] = {1, sizeof "\"255\"" - 1},
+    [BOOL8] = {1, sizeof "false" - 1},
+};
+
+static char *
+write_row(const Items *items, size_t first, size_t last, char *out)
+{
+    const char *item = (const char *)items->items + first * KIND[items->kind].size;
+    size_t count = last - first;
+    bool quoted = items->quoted;
+    switch (items->kind) {
+    case FLOAT64:
+        return write_floats(FLOAT64, 8, item, count, FLOAT64_LEAST, FLOAT64_MOST, out);
+    case FLOAT32:
+        return write_floats(FLOAT32, 4, item, count, FLOAT32_LEAST, FLOAT32_MOST, out);
+    case FLOAT16:
+        return write_floats(FLOAT16, 2, item, count, FLOAT32_LEAST, FLOAT32_MOST, out);
+    case INT64:
+        return write_integers(write_int64, 8, quoted, item, count, out);
+    case INT32:
+        return write_integers(write_int32, 4, quoted, item, count, out);
+    case INT16:
+        return write_integers(write_int16, 2, quoted, item, count, out);
+    case INT8:
+        return write_integers(write_int8, 1, quoted, item, count, out);
+    case UINT8:
+        return write_integers(write_uint8, 1, quoted, item, count, out);
+    case BOOL8:
+        return write_each(write_bool, 1, item, count, out);
+    case KINDS:
+        break;
+    }
+    return out;
+}
+
+size_t
+item_size(Kind kind)
+{
+    return KIND[kind].size;
+}
+
+size_t
+text_bound(const Items *items, size_t first, size_t last)
+{
+    size_t bound = (last - first) * (KIND[items->kind].longest + 1) + SLACK;
+    for (int axis = 0; axis < items->rank; axis++) {
+        size_t block = items->block[axis];
+        size_t opened = (last + block - 1) / block - (first + block - 1) / block;
+        size_t closed = last / block - first / block;
+        bound += opened + closed;
+    }
+    return bound;
+}
+
+/* Return how many brackets close before this element, and as many open: of all axes whose blocks
+   begin with it. */
+static inline size_t
+brackets_at(const Items *items, size_t element)
+{
+    int axis = 0;
+    while (axis < items->rank && element % items->block[axis] == 0) {
+        axis++;
+    }
+    return (size_t)axis;
+}
+
+static inline char *
+write_brackets(char bracket, size_t count, char *out)
+{
+    for (; count > 0; count--) {
+        *out++ = bracket;
+    }
+    return out;
+}
+
+char *
+write_items(const Items *items, size_t first, size_t last, char *out)
+{
+    size_t row = items->block[0], brackets = brackets_at(items, first);
+    while (first < last) {
+        if (first > 0) {
+            *out++ = ',';
+        }
+        out = write_brackets('[', brackets, out);
+        size_t end = first - first % row + row;
+        end = end < last ? end : last;
+        out = write_row(items, first, end, out);
+        first = end;
+        brackets = brackets_at(items, first);
+        out = write_brackets(']', brackets, out);
+    }
+    return out;
+}
