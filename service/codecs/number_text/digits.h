@@ -11,7 +11,7 @@
 #include <string.h>
 
 #ifdef __SSE2__
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 #include "shortest.h"
@@ -76,6 +76,39 @@ write_unsigned(uint64_t number, char *out)
 #ifdef __SSE2__
 
 typedef __m128i Sixteen;
+
+#define AVX512_DIGITS __attribute__((target("avx512f,avx512bw,avx512vl,avx512ifma,avx512vbmi")))
+
+static inline bool
+has_avx512_digits(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+           && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512ifma")
+           && __builtin_cpu_supports("avx512vbmi");
+}
+
+/* Digit j of a number below 10^8 is the integer part of ten times the fraction of number / 10^(8 - j).
+   Eight inverses of powers, with 52 bits behind the point, give all fractions by one product, and
+   ten gives all digits. (As Lemire and Mula show for AVX-512 IFMA.) The inverses are rounded up,
+   which is too much in the first, where the fractions are closest: that one is rounded down, and
+   the greatest error, 10^8 times what was cut off, is added instead. */
+static inline AVX512_DIGITS Sixteen
+sixteen_digits_avx512(uint64_t upper, uint64_t lower)
+{
+    const __m512i inverses = _mm512_setr_epi64(
+        0x0000002af31dc, 0x000001ad7f29b, 0x000010c6f7a0c, 0x0000a7c5ac472,
+        0x00068db8bac72, 0x004189374bc6b, 0x028f5c28f5c29, 0x199999999999a);
+    const __m512i begin = _mm512_setr_epi64(0x1a1a400, 0, 0, 0, 0, 0, 0, 0);
+    const __m512i ten = _mm512_set1_epi64(10), zero = _mm512_setzero_si512();
+    const __m512i every_eighth = _mm512_castsi128_si512(
+        _mm_setr_epi8(0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120));
+    __m512i fractions, first, last;
+    fractions = _mm512_madd52lo_epu64(begin, _mm512_set1_epi64((long long)upper), inverses);
+    first = _mm512_madd52hi_epu64(zero, ten, fractions);
+    fractions = _mm512_madd52lo_epu64(begin, _mm512_set1_epi64((long long)lower), inverses);
+    last = _mm512_madd52hi_epu64(zero, ten, fractions);
+    return _mm512_castsi512_si128(_mm512_permutex2var_epi8(first, every_eighth, last));
+}
 
 /* As eight_digits, for two numbers. */
 static inline Sixteen
@@ -166,30 +199,37 @@ write_around_point(Sixteen digits, int64_t count, char *out)
 
 #endif
 
-/* Write d.ddde+x with `count` digits after the first one, which may be none. */
+/* The digits of a number as bytes, without trailing zeros. */
+typedef struct {
+    Sixteen behind_first;
+    int64_t count; /* of those behind the first one */
+    uint64_t first;
+} Digits;
+
+/* Write d.ddde+x; no point without digits behind it. */
 static char *
-write_scientific(unsigned first, Sixteen digits, int count, int64_t exponent, char *out)
+write_scientific(const Digits *digits, int64_t exponent, char *out)
 {
-    *out = (char)('0' + first);
-    write_around_point(digits, 0, out + 1);
-    out += count ? count + 2 : 1;
+    *out = (char)('0' + digits->first);
+    write_around_point(digits->behind_first, 0, out + 1);
+    out += digits->count ? digits->count + 2 : 1;
     *out++ = 'e';
     *out++ = exponent < 0 ? '-' : '+';
     return write_short((uint64_t)(exponent < 0 ? -exponent : exponent), out);
 }
 
-/* Write first.digits * 10^exponent with the point in its place, for exponents from -6 to 15.
-   Below 1, zeros come first; from 10 on, some of the digits come before the point. */
+/* Write a number with the point in its place, for exponents from -6 to 15: below 1, zeros come
+   first; from 10 on, some of the digits come before the point. */
 static inline char *
-write_fixed(unsigned first, Sixteen digits, int64_t count, int64_t exponent, char *out)
+write_fixed(const Digits *digits, int64_t exponent, char *out)
 {
     int64_t below = exponent >> 63; /* all bits set below 1, none from 1 on */
     memcpy(out, "0.000000", 8);
     out += (1 - exponent) & below;
-    *out++ = (char)('0' + first);
-    write_around_point(digits, (exponent & ~below) | (16 & below), out);
+    *out++ = (char)('0' + digits->first);
+    write_around_point(digits->behind_first, (exponent & ~below) | (16 & below), out);
     int64_t least = exponent + 1; /* one digit after the point */
-    return out + 1 + below + (count > least ? count : least);
+    return out + 1 + below + (digits->count > least ? digits->count : least);
 }
 
 #endif

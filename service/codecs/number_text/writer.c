@@ -97,23 +97,48 @@ write_nonfinite(bool negative, bool infinite, char *out)
     return out + length;
 }
 
+typedef Sixteen (*Splitter)(uint64_t upper, uint64_t lower);
+
+/* Inlined with its splitter, a constant. */
+static inline __attribute__((always_inline)) void
+split_each(Splitter split, const Number *numbers, size_t count, Digits *digits)
+{
+    for (size_t index = 0; index < count; index++) {
+        uint32_t upper = (uint32_t)(numbers[index].digits / E8), first = upper / E8;
+        Sixteen behind_first = split(upper % E8, numbers[index].digits % E8);
+        digits[index] = (Digits){behind_first, without_trailing_zeros(behind_first), first};
+    }
+}
+
+static void
+split_numbers(const Number *numbers, size_t count, Digits *digits)
+{
+    split_each(sixteen_digits, numbers, count, digits);
+}
+
+#ifdef AVX512_DIGITS
+
+static AVX512_DIGITS void
+split_numbers_avx512(const Number *numbers, size_t count, Digits *digits)
+{
+    split_each(sixteen_digits_avx512, numbers, count, digits);
+}
+
+#endif
+
 /* Write a number, without an exponent if it is from `least` to `most`. */
 static inline char *
-write_number(const Number number, int64_t least, int64_t most, char *out)
+write_number(const Number *number, const Digits *digits, int64_t least, int64_t most, char *out)
 {
-    uint32_t upper = (uint32_t)(number.digits / E8), first = upper / E8;
-    uint64_t lower = number.digits % E8;
-    Sixteen digits = sixteen_digits(upper % E8, lower);
-    int count = without_trailing_zeros(digits);
-    if (LIKELY((uint64_t)number.exponent - (uint64_t)least <= (uint64_t)(most - least))) {
-        *out = '-';
-        return write_fixed(first, digits, count, number.exponent, out + number.negative);
-    }
-    if (number.exponent == NOT_FINITE) {
-        return write_nonfinite(number.negative, number.digits, out);
-    }
+    int64_t exponent = number->exponent;
     *out = '-';
-    return write_scientific(first, digits, count, number.exponent, out + number.negative);
+    if (LIKELY((uint64_t)exponent - (uint64_t)least <= (uint64_t)(most - least))) {
+        return write_fixed(digits, exponent, out + number->negative);
+    }
+    if (exponent == NOT_FINITE) {
+        return write_nonfinite(number->negative, number->digits, out);
+    }
+    return write_scientific(digits, exponent, out + number->negative);
 }
 
 /* Return the bits of a float16 as a float32, which has room for all of them. */
@@ -159,11 +184,18 @@ static inline __attribute__((always_inline)) char *
 write_floats(Kind kind, size_t size, const char *items, size_t count, int64_t least, int64_t most, char *out)
 {
     Number numbers[BLOCK];
+    Digits digits[BLOCK];
+    bool use_avx512 = has_avx512_digits();
     while (count > 0) {
         size_t length = count < BLOCK ? count : BLOCK;
         numbers_of(kind, items, length, numbers);
+#ifdef AVX512_DIGITS
+        (use_avx512 ? split_numbers_avx512 : split_numbers)(numbers, length, digits);
+#else
+        split_numbers(numbers, length, digits);
+#endif
         for (size_t index = 0; index < length; index++) {
-            out = write_number(numbers[index], least, most, out);
+            out = write_number(&numbers[index], &digits[index], least, most, out);
             *out++ = ',';
         }
         items += length * size;
