@@ -17,6 +17,27 @@
 /* Each number is stored in pieces of up to sixteen bytes, the last of which may end behind it. */
 #define SLACK 64
 
+static const struct {
+    size_t size;
+    size_t longest; /* text, with the quotes of a string */
+} KIND[KINDS] = {
+    [FLOAT64] = {8, sizeof "-1.2345678901234567e-308" - 1},
+    [FLOAT32] = {4, sizeof "-0.00000123456789" - 1},
+    [FLOAT16] = {2, sizeof "-0.00000123456789" - 1},
+    [INT64] = {8, sizeof "\"-9223372036854775808\"" - 1},
+    [INT32] = {4, sizeof "\"-2147483648\"" - 1},
+    [INT16] = {2, sizeof "\"-32768\"" - 1},
+    [INT8] = {1, sizeof "\"-128\"" - 1},
+    [UINT8] = {1, sizeof "\"255\"" - 1},
+    [BOOL8] = {1, sizeof "false" - 1},
+};
+
+size_t
+item_size(Kind kind)
+{
+    return KIND[kind].size;
+}
+
 /* A number of an array: its decimal has 17 digits, or 0; `exponent` is that of the first digit. */
 typedef struct {
     uint64_t digits;
@@ -158,48 +179,72 @@ widen_float16(uint16_t half)
     return sign | bits;
 }
 
-/* Numbers whose digits are computed before their text is written. What a processor can do at once
-   reaches three numbers ahead if each is finished, twice as far if it is not. */
+/* Numbers from `begin` to before `end`, whose digits are known though their text is not yet written.
+   A processor works on some hundred instructions at once. These are parts of several numbers if each
+   step goes through a block of them, and little more than one number if each is finished first. */
 #define BLOCK 32
 
+typedef struct {
+    size_t begin, end;
+    Number numbers[BLOCK];
+    Digits digits[BLOCK];
+} Block;
+
 static inline void
-numbers_of(Kind kind, const char *items, size_t count, Number *numbers)
+read_numbers(const Items *items, size_t first, size_t count, Number *numbers)
 {
-    for (size_t index = 0; index < count; index++) {
-        if (kind == FLOAT64) {
-            numbers[index] = number_of_float64(items + 8 * index);
-        } else if (kind == FLOAT32) {
+    const char *bytes = (const char *)items->items + first * item_size(items->kind);
+    if (items->kind == FLOAT64) {
+        for (size_t index = 0; index < count; index++) {
+            numbers[index] = number_of_float64(bytes + 8 * index);
+        }
+    } else if (items->kind == FLOAT32) {
+        for (size_t index = 0; index < count; index++) {
             uint32_t bits;
-            memcpy(&bits, items + 4 * index, sizeof bits);
+            memcpy(&bits, bytes + 4 * index, sizeof bits);
             numbers[index] = number_of_float32(bits);
-        } else {
+        }
+    } else {
+        for (size_t index = 0; index < count; index++) {
             uint16_t half;
-            memcpy(&half, items + 2 * index, sizeof half);
+            memcpy(&half, bytes + 2 * index, sizeof half);
             numbers[index] = number_of_float32(widen_float16(half));
         }
     }
 }
 
-static inline __attribute__((always_inline)) char *
-write_floats(Kind kind, size_t size, const char *items, size_t count, int64_t least, int64_t most, char *out)
+static void
+fill_block(Block *block, const Items *items, size_t first, size_t last)
 {
-    Number numbers[BLOCK];
-    Digits digits[BLOCK];
-    bool use_avx512 = has_avx512_digits();
-    while (count > 0) {
-        size_t length = count < BLOCK ? count : BLOCK;
-        numbers_of(kind, items, length, numbers);
+    size_t count = last - first < BLOCK ? last - first : BLOCK;
+    block->begin = first;
+    block->end = first + count;
+    read_numbers(items, first, count, block->numbers);
 #ifdef AVX512_DIGITS
-        (use_avx512 ? split_numbers_avx512 : split_numbers)(numbers, length, digits);
-#else
-        split_numbers(numbers, length, digits);
+    if (has_avx512_digits()) {
+        split_numbers_avx512(block->numbers, count, block->digits);
+        return;
+    }
 #endif
-        for (size_t index = 0; index < length; index++) {
-            out = write_number(&numbers[index], &digits[index], least, most, out);
+    split_numbers(block->numbers, count, block->digits);
+}
+
+/* Write a row of floats, after which the block is filled with more up to `limit`. */
+static char *
+write_floats(const Items *items, Block *block, size_t first, size_t last, size_t limit, char *out)
+{
+    bool wide = items->kind == FLOAT64;
+    int64_t least = wide ? FLOAT64_LEAST : FLOAT32_LEAST, most = wide ? FLOAT64_MOST : FLOAT32_MOST;
+    while (first < last) {
+        if (first == block->end) {
+            fill_block(block, items, first, limit);
+        }
+        size_t end = last < block->end ? last : block->end;
+        for (; first < end; first++) {
+            size_t index = first - block->begin;
+            out = write_number(&block->numbers[index], &block->digits[index], least, most, out);
             *out++ = ',';
         }
-        items += length * size;
-        count -= length;
     }
     return out - 1;
 }
@@ -229,9 +274,10 @@ INTEGER_WRITER(write_uint8, uint8_t)
 static inline char *
 write_bool(const char *item, char *out)
 {
-    memcpy(out, *item ? "true" : "fals", 4);
-    out[4] = 'e';
-    return out + (*item ? 4 : 5);
+    static const char WORDS[2][8] = {"false", "true"};
+    int truth = *item != 0;
+    memcpy(out, WORDS[truth], 8);
+    return out + 5 - truth;
 }
 
 typedef char *(*ItemWriter)(const char *item, char *out);
@@ -263,34 +309,13 @@ write_integers(
     return out - 1;
 }
 
-static const struct {
-    size_t size;
-    size_t longest; /* text, with the quotes of a string */
-} KIND[KINDS] = {
-    [FLOAT64] = {8, sizeof "-1.2345678901234567e-308" - 1},
-    [FLOAT32] = {4, sizeof "-0.00000123456789" - 1},
-    [FLOAT16] = {2, sizeof "-0.00000123456789" - 1},
-    [INT64] = {8, sizeof "\"-9223372036854775808\"" - 1},
-    [INT32] = {4, sizeof "\"-2147483648\"" - 1},
-    [INT16] = {2, sizeof "\"-32768\"" - 1},
-    [INT8] = {1, sizeof "\"-128\"" - 1},
-    [UINT8] = {1, sizeof "\"255\"" - 1},
-    [BOOL8] = {1, sizeof "false" - 1},
-};
-
 static char *
-write_row(const Items *items, size_t first, size_t last, char *out)
+write_row(const Items *items, Block *block, size_t first, size_t last, size_t limit, char *out)
 {
-    const char *item = (const char *)items->items + first * KIND[items->kind].size;
+    const char *item = (const char *)items->items + first * item_size(items->kind);
     size_t count = last - first;
     bool quoted = items->quoted;
     switch (items->kind) {
-    case FLOAT64:
-        return write_floats(FLOAT64, 8, item, count, FLOAT64_LEAST, FLOAT64_MOST, out);
-    case FLOAT32:
-        return write_floats(FLOAT32, 4, item, count, FLOAT32_LEAST, FLOAT32_MOST, out);
-    case FLOAT16:
-        return write_floats(FLOAT16, 2, item, count, FLOAT32_LEAST, FLOAT32_MOST, out);
     case INT64:
         return write_integers(write_int64, 8, quoted, item, count, out);
     case INT32:
@@ -303,16 +328,9 @@ write_row(const Items *items, size_t first, size_t last, char *out)
         return write_integers(write_uint8, 1, quoted, item, count, out);
     case BOOL8:
         return write_each(write_bool, 1, item, count, out);
-    case KINDS:
-        break;
+    default:
+        return write_floats(items, block, first, last, limit, out);
     }
-    return out;
-}
-
-size_t
-item_size(Kind kind)
-{
-    return KIND[kind].size;
 }
 
 size_t
@@ -352,6 +370,8 @@ write_brackets(char bracket, size_t count, char *out)
 char *
 write_items(const Items *items, size_t first, size_t last, char *out)
 {
+    Block block;
+    block.end = first;
     size_t row = items->block[0], brackets = brackets_at(items, first);
     while (first < last) {
         if (first > 0) {
@@ -360,7 +380,7 @@ write_items(const Items *items, size_t first, size_t last, char *out)
         out = write_brackets('[', brackets, out);
         size_t end = first - first % row + row;
         end = end < last ? end : last;
-        out = write_row(items, first, end, out);
+        out = write_row(items, &block, first, end, last, out);
         first = end;
         brackets = brackets_at(items, first);
         out = write_brackets(']', brackets, out);
