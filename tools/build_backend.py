@@ -66,8 +66,16 @@ def get_requires_for_build_editable(config_settings: ConfigSettings = None) -> l
 
 
 def _compiler_requirement() -> list[str]:
-    is_needed = not os.environ.get(NO_EXTENSIONS) and include_folders() is not None
-    return [ZIG] if is_needed and host_compiler() is None else []
+    return [ZIG] if obstacle() is None and host_compiler() is None else []
+
+
+def obstacle() -> str | None:
+    """Return why no compiler could compile the extension module, or None."""
+    if os.environ.get(NO_EXTENSIONS):
+        return f"{NO_EXTENSIONS} is set"
+    if include_folders() is None:
+        return f"{sys.executable} has no Python.h and no stable ABI"
+    return None
 
 
 def include_folders() -> list[str] | None:
@@ -119,15 +127,13 @@ class BuildExtension(build_ext):
             output.unlink(missing_ok=True)  # an older one must not pass for this one
         super().run()
         if not all(each.exists() for each in outputs):
-            self.warn(
-                "the extension module could not be compiled: the service works without it, and "
-                "reads and writes large JSON documents at a half to a fifth of the speed"
-            )
+            self.warn("no extension module: the service reads and writes numbers slower without")
 
     def build_extensions(self) -> None:
         """Compile by the compiler of this host, or else by Zig's."""
         command = host_compiler() or zig_compiler()
-        if os.environ.get(NO_EXTENSIONS) or command is None or include_folders() is None:
+        if command is None or obstacle() is not None:
+            self.warn(f"nothing is compiled: {obstacle() or 'there is no C compiler, nor ziglang'}")
             return
         flags = shlex.split(os.environ.get("CFLAGS", ""))
         self.compiler.set_executables(
