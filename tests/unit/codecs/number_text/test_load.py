@@ -11,6 +11,8 @@ from service.codecs.number_text import NO_EXTENSIONS, load
 from service.codecs.number_text.powers import powers_of_ten
 from tests.rigs.paths import ROOT
 
+MODULE = SimpleNamespace(set_powers=lambda table: None)
+
 
 def test_the_module_is_given_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that was found takes the powers of ten, and there is no reason."""
@@ -45,7 +47,16 @@ def test_absence_has_a_reason(
     assert reason in told
 
 
-def test_a_variable_leaves_it_out() -> None:
+def test_a_variable_leaves_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anything in it does; nothing does not."""
+    monkeypatch.setattr(number_text, "import_module", lambda name: MODULE)
+    monkeypatch.setenv(NO_EXTENSIONS, "1")
+    assert load() == (None, f"{NO_EXTENSIONS} is set")
+    monkeypatch.setenv(NO_EXTENSIONS, "")
+    assert load() == (MODULE, None)
+
+
+def test_a_process_starts_without_it() -> None:
     """A service starts without the module, and says what keeps it from it."""
     code = "from service.codecs import number_text as n; print(n.compiled, n.reason)"
     done = subprocess.run(
