@@ -13,6 +13,7 @@ from typing import Final
 from zipfile import ZipFile
 
 import pytest
+from setuptools import build_meta
 
 from service.codecs.number_text import NO_EXTENSIONS
 from service.codecs.number_text.powers import powers_of_ten
@@ -75,7 +76,7 @@ def test_a_compiler_is_required_where_there_is_none(
 ) -> None:
     """And where it could compile, and is not unwanted."""
     name = f"get_requires_for_build_{target}"
-    monkeypatch.setattr(build_backend.build_meta, name, lambda settings: ["theirs"])
+    monkeypatch.setattr(build_meta, name, lambda settings: ["theirs"])
     requires: Callable[[], list[str]] = getattr(build_backend, name)
     monkeypatch.setattr(build_backend, "host_compiler", lambda: ["gcc"])
     assert requires() == ["theirs"]
