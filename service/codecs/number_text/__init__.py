@@ -5,11 +5,13 @@ extraction.c   the arrays among the operands of a request, in pieces, as the tex
 writer.c       numbers to text, in the fewest digits that read back equal
 threads.c      threads for both: none of this needs Python's GIL
 
-Where the extension could not be built, `compiled` is None, and the text is read and written by
-`service.codecs.json` alone, with the same results.
+`compiled` is the extension module, or None where it is absent: `reason` then says why, and
+`service.codecs.json` does the same work slower.
 """
 
+import os
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any, Final
 
 import numpy as np
@@ -20,15 +22,9 @@ from service.codecs.number_text.powers import powers_of_ten
 Array = npt.NDArray[Any]
 Text = bytes | bytearray | memoryview
 
-compiled: Any = None
-try:
-    from service.codecs.number_text import _compiled as compiled
-except ImportError:  # there was no compiler when the service was installed
-    pass
-else:
-    compiled.set_powers(powers_of_ten())
-    compiled.set_arrays(np.ndarray, np.dtype(np.int64), np.dtype(np.float64))
-
+# Set to anything, it keeps the extension module from being compiled and from being used. It is no
+# setting of the service, for modules are imported before settings are read.
+NO_EXTENSIONS: Final = "TENSOR_SERVICE_NO_EXTENSIONS"
 # A piece takes 0.1 ms, and leaves the other numbers of a row in the processor's cache.
 PIECE_BYTES: Final = 2**17
 # Shorter texts are read by the thread that asks.
@@ -42,6 +38,24 @@ MAX_NUMBERS: Final = 2**48
 Numbers = tuple[int, bool, Array, float, bool]
 # The text with `0` in place of each array of numbers among the operands, and these arrays.
 Extracted = tuple[bytes, list[Numbers]]
+
+
+def load() -> tuple[Any, str | None]:
+    """Return the extension module, or None and the reason."""
+    if os.environ.get(NO_EXTENSIONS):
+        return None, f"{NO_EXTENSIONS} is set"
+    try:
+        module: Any = import_module("service.codecs.number_text._compiled")
+    except ModuleNotFoundError:
+        return None, "it was not compiled; install the service again, `pip install -v` shows why"
+    except ImportError as error:  # compiled for another host
+        return None, f"it cannot be loaded ({error}); install the service again, on this host"
+    module.set_powers(powers_of_ten())
+    module.set_arrays(np.ndarray, np.dtype(np.int64), np.dtype(np.float64))
+    return module, None
+
+
+compiled, reason = load()
 
 
 class OperandNames:
