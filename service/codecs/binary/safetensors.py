@@ -26,7 +26,7 @@ from service.codecs.binary.slices import (
     call_from_header,
     decode_header,
 )
-from service.codecs.envelope import envelope_headers, envelope_json
+from service.codecs.envelope import envelope_json, envelope_lines
 from service.codecs.json.document import depth_of
 from service.codecs.media_types import SAFETENSORS
 from service.codecs.tensor_bytes import to_bytes
@@ -225,5 +225,5 @@ class SafetensorsCodec:
         header = orjson.dumps(described)
         header += b" " * (-len(header) % 8)  # so that the tensor is aligned in the file
         head = len(header).to_bytes(PREFIX, "little") + header
-        headers = envelope_headers(outcome, texts, envelope)
-        return HttpResponse.of(self.media_type, (head, data), headers)
+        lines = envelope_lines(outcome, texts, envelope)
+        return HttpResponse.of(self.media_type, (head, data), lines)
