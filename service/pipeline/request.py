@@ -93,8 +93,17 @@ class PipelineRequest(ABC):
     watch: Stopwatch
     may_wait: bool
 
-    def __init__(self, negotiated: Negotiated, request_id: str, length: int = 0):
-        """Take a share of the bytes in flight, and memory for a body of `length` bytes."""
+    def __init__(
+        self,
+        negotiated: Negotiated,
+        request_id: str,
+        length: int = 0,
+        received: bytes | None = None,
+    ):
+        """Take a share of the bytes in flight, and memory for a body of `length` bytes.
+
+        The memory is filled with the body if all of it has been `received`.
+        """
         service = negotiated.service
         if service.state != READY:
             service.check_ready()
@@ -112,7 +121,11 @@ class PipelineRequest(ABC):
         self.block: PoolBlock | None = None
         if length > service.uncounted_bytes:
             self.count(length, f"Content-Length is {length}")
-        self.buffer: Buffer = bytearray(length) if length <= COUNTED_BYTES else self._memory(length)
+        self.buffer: Buffer
+        if received is not None:
+            self.buffer = bytearray(received)
+        else:
+            self.buffer = bytearray(length) if length <= COUNTED_BYTES else self._memory(length)
 
     def count(self, size: int, found: str) -> None:
         """Count `size` bytes of the body as in flight.
