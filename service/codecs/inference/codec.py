@@ -33,7 +33,7 @@ from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output, Tensor
 from service.core.dtypes import describe
 from service.core.response import HttpResponse
-from service.core.timing import SERVER_TIMING, Stopwatch
+from service.core.timing import TIMING_LINE, Stopwatch
 from service.errors import MalformedBodyError, ServiceError, UnknownFieldError, quote
 from service.registry import Op
 
@@ -159,14 +159,14 @@ class InferenceCodec(WholeReader):
                 orjson.dumps(tuple(outcome.result.shape)),
             )
         )
-        timing = (b"server-timing", SERVER_TIMING % watch.stop())
+        timing = TIMING_LINE % (*watch.stop(),)
         if not self._is_binary:
             chunks = (b'%b"data":' % head, payload, b"}]}")
-            response = HttpResponse.of(JSON, chunks, (timing,))
+            response = HttpResponse.of(JSON, chunks, timing)
             return response if self._coding is None else pack(response, self._coding)
         head += b'"parameters":{"binary_data_size":%d}}]}' % len(payload)
-        length = (b"inference-header-content-length", b"%d" % len(head))
-        return HttpResponse.of(BYTES, (head, payload), (length, timing))
+        length = b"inference-header-content-length: %d\r\n" % len(head)
+        return HttpResponse.of(BYTES, (head, payload), length + timing)
 
     def _payload(self, tensor: Tensor) -> bytes | memoryview:
         """Return the bytes of the tensor, or its elements in row-major order as a JSON list."""

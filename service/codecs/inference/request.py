@@ -6,6 +6,7 @@ counts as absent, because clients send null for what they leave empty.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from math import prod
 from typing import Any, Final, NoReturn
 
@@ -77,8 +78,7 @@ class ParsedRequest:
                 f"make {self.end}"
             )
         if not self.arrays:
-            buffers = {name: body for name, _, _ in self.header.operands}
-            return call_from_header(self.header, buffers, op, context)
+            return call_from_header(self.header, repeat(body), op, context)
         operands = [
             self.arrays.get(name) or SliceOperand(tensor_slice, body, pointer)
             for name, pointer, tensor_slice in self.header.operands

@@ -26,14 +26,15 @@ from service.codecs.query import read_query
 from service.codecs.request import Operand, build_call
 from service.core.call import Call, Outcome, Output
 from service.core.response import JOINED_BYTES, Chunks, HttpResponse
-from service.core.timing import SERVER_TIMING, Stopwatch
+from service.core.timing import TIMING_LINE, Stopwatch
 from service.errors import DuplicateKeyError, InvalidFieldError, Place, RequestError, quote
 from service.registry import Op
 
 # Errors of shorter bodies are worded in a millisecond.
 SHORT_BYTES: Final = 2048
 
-CONTENT_TYPE: Final = (b"content-type", JSON.encode())
+# All headers of a response, with its length and the texts of its phases.
+LINES: Final = b"content-type: " + JSON.encode() + b"\r\ncontent-length: %d\r\n" + TIMING_LINE
 
 
 class JsonCodec:
@@ -78,12 +79,11 @@ class JsonCodec:
         texts = watch.stop()
         head = b'{"op":"%b","result":' % outcome.op.encode()
         chunks: Chunks = (head, *payload, rest_json(outcome, texts, request_id))
-        size = sum(map(len, chunks))
-        if size < JOINED_BYTES:
+        length = sum(map(len, chunks))
+        if length < JOINED_BYTES:
             chunks = (b"".join(chunks),)
         # Not by `HttpResponse.of`: this is on the path of every small request.
-        headers = (CONTENT_TYPE, (b"content-length", b"%d" % size))
-        return HttpResponse(200, (*headers, (b"server-timing", SERVER_TIMING % texts)), chunks)
+        return HttpResponse(200, LINES % (length, *texts), chunks, length)
 
 
 class JsonReading:
