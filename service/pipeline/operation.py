@@ -117,7 +117,7 @@ class OperationRequest(PipelineRequest):
         if self.is_slow_text:
             assert self.service.worker_pool is not None  # noqa: S101  # no text is slow without
             return self.service.worker_pool
-        return planned_executor(self.service, self.plan, self.encode_ns, may_wait=self.may_wait)
+        return planned_executor(self.service, self.plan, may_wait=self.may_wait)
 
     def run(self) -> HttpResponse:
         """Run the planned call, and encode its result."""

@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 import orjson
-import torch
 
 from service.codecs.base import (
     NO_FIELDS,
@@ -30,9 +29,9 @@ from service.codecs.json.rounding import TieError
 from service.codecs.json.writer import ELEMENT_NS, data_json
 from service.codecs.media_types import BYTES, JSON
 from service.codecs.tensor_bytes import to_bytes
-from service.core.call import Call, Outcome, Output, Tensor
+from service.core.call import Call, Outcome, Output
 from service.core.dtypes import describe
-from service.core.response import HttpResponse
+from service.core.response import Chunks, HttpResponse
 from service.core.timing import TIMING_LINE, Stopwatch
 from service.errors import MalformedBodyError, ServiceError, UnknownFieldError, quote
 from service.registry import Op
@@ -140,7 +139,13 @@ class InferenceCodec(WholeReader):
         self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
     ) -> HttpResponse:
         """Write the response; the strategy that ran is the version of the model."""
-        payload = self._payload(outcome.result)
+        result = outcome.result
+        payload: Chunks
+        if self._is_binary:
+            payload = (to_bytes(result),)
+        else:
+            # The protocol's clients read integers of any size, and expect no strings.
+            payload = data_json(result, flat=True, quotes=False)
         parameters = {"device": outcome.device}
         if outcome.warnings:
             parameters["warnings"] = "\n".join(outcome.warnings)
@@ -155,25 +160,15 @@ class InferenceCodec(WholeReader):
             )
             + b'"datatype":"%b","shape":%b,'
             % (
-                str(describe(outcome.result.dtype).protocol).encode(),
-                orjson.dumps(tuple(outcome.result.shape)),
+                str(describe(result.dtype).protocol).encode(),
+                orjson.dumps(tuple(result.shape)),
             )
         )
         timing = TIMING_LINE % (*watch.stop(),)
         if not self._is_binary:
-            chunks = (b'%b"data":' % head, payload, b"}]}")
+            chunks = (b'%b"data":' % head, *payload, b"}]}")
             response = HttpResponse.of(JSON, chunks, timing)
             return response if self._coding is None else pack(response, self._coding)
-        head += b'"parameters":{"binary_data_size":%d}}]}' % len(payload)
+        head += b'"parameters":{"binary_data_size":%d}}]}' % len(payload[0])
         length = b"inference-header-content-length: %d\r\n" % len(head)
-        return HttpResponse.of(BYTES, (head, payload), length + timing)
-
-    def _payload(self, tensor: Tensor) -> bytes | memoryview:
-        """Return the bytes of the tensor, or its elements in row-major order as a JSON list."""
-        if self._is_binary:
-            return to_bytes(tensor)
-        if tensor.dtype == torch.int64:
-            # The protocol's clients read integers of any size, and expect no strings.
-            flat = tensor.contiguous().numpy().reshape(-1)
-            return orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY)
-        return data_json(tensor, flat=True)
+        return HttpResponse.of(BYTES, (head, *payload), length + timing)

@@ -30,6 +30,13 @@ PIECE_BYTES: Final = 2**17
 # Shorter texts are read by the thread that asks.
 THREADED_BYTES: Final = 2**18
 MAX_NUMBERS: Final = 2**48
+# Numbers of a piece of written text, of about 300 KB.
+PIECE_NUMBERS: Final = 2**14
+# The kinds of numbers in writer.h.
+KINDS: Final = {
+    np.dtype(name): kind
+    for kind, name in enumerate(["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "?"])
+}
 
 
 # An array of numbers in the text of a request: the position of its operand, whether it is the
@@ -110,6 +117,21 @@ def begin(
     return compiled.Reading(
         buffer, operands.names, operands.list_field, max_numbers, piece_bytes, True
     )
+
+
+def write(items: Array, *, is_quoted: bool = False) -> tuple[bytes | memoryview, ...] | None:
+    """Return the nested lists of an array as JSON text, in pieces; None if not compiled.
+
+    `items` is contiguous, has an axis at least, and no axis without elements. Numbers that are
+    not finite are the strings "NaN", "Infinity" and "-Infinity"; with `is_quoted` integers are
+    strings, too. Large arrays are written by several threads.
+    """
+    if compiled is None:
+        return None
+    kind, shape, size = KINDS[items.dtype], items.shape, items.size
+    if size <= PIECE_NUMBERS:
+        return (compiled.write(items, kind, shape, 0, size, is_quoted),)
+    return tuple(compiled.write_pieces(items, kind, shape, PIECE_NUMBERS, is_quoted, True))
 
 
 def set_threads(count: int) -> None:

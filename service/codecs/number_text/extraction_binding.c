@@ -1,67 +1,24 @@
 /* Python's objects to extractions and back. */
 
-#define PY_SSIZE_T_CLEAN
 #include "extraction_binding.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "extraction.h"
+#include "memory_binding.h"
 #include "threads.h"
 
 /* What an array is made of: numpy.ndarray, and the dtypes of int64 and float64. */
-static PyObject *ndarray, *int64, *float64, *numbers_type;
+static PyObject *ndarray, *int64, *float64;
 
-/* ---- Memory of numbers --------------------------------------------------------------------- */
-
-typedef struct {
-    PyObject_HEAD
-    void *memory;
-    Py_ssize_t length;
-} Numbers;
-
-static void
-free_numbers(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    free(((Numbers *)self)->memory);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
-}
-
-static int
-get_buffer(PyObject *self, Py_buffer *view, int flags)
-{
-    Numbers *numbers = (Numbers *)self;
-    return PyBuffer_FillInfo(view, self, numbers->memory, numbers->length, 0, flags);
-}
-
-static PyType_Slot numbers_slots[] = {
-    {Py_tp_dealloc, free_numbers},
-    {Py_bf_getbuffer, get_buffer},
-    {Py_tp_doc, "The memory of an array."},
-    {0, NULL},
-};
-
-static PyType_Spec numbers_spec = {
-    .name = "service.codecs.number_text._compiled.Numbers",
-    .basicsize = sizeof(Numbers),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = numbers_slots,
-};
+/* ---- Results -------------------------------------------------------------------------------- */
 
 /* Return the array as one of numpy, which takes over its memory. */
 static PyObject *
 to_numpy(Array *array)
 {
-    PyTypeObject *type = (PyTypeObject *)numbers_type;
-    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
-    PyObject *memory = allocate(type, 0), *shape = PyTuple_New(array->rank), *made = NULL;
+    PyObject *memory = wrap_memory(array->numbers, 8 * array->count);
+    array->numbers = NULL;
+    PyObject *shape = PyTuple_New(array->rank), *made = NULL;
     if (memory != NULL && shape != NULL) {
-        ((Numbers *)memory)->memory = array->numbers;
-        ((Numbers *)memory)->length = (Py_ssize_t)(8 * array->count);
-        array->numbers = NULL;
         for (int axis = 0; axis < array->rank; axis++) {
             PyObject *size = PyLong_FromSize_t(array->shape[axis]);
             if (size == NULL || PyTuple_SetItem(shape, axis, size) < 0) {
@@ -324,10 +281,6 @@ static PyMethodDef methods[] = {
 int
 add_extraction(PyObject *module)
 {
-    numbers_type = PyType_FromSpec(&numbers_spec);
-    if (numbers_type == NULL) {
-        return -1;
-    }
     PyObject *reading = PyType_FromSpec(&reading_spec);
     if (reading == NULL || PyModule_AddType(module, (PyTypeObject *)reading) < 0) {
         Py_XDECREF(reading);

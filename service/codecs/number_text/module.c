@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "extraction_binding.h"
+#include "memory_binding.h"
 #include "powers.h"
 #include "writer_binding.h"
 
@@ -32,10 +33,12 @@ static PyMethodDef methods[] = {
     {"text_bound", python_text_bound, METH_VARARGS, "Return the room that `write_into` needs."},
     {"write", python_write, METH_VARARGS, "Return elements of an array as JSON text."},
     {"write_into", python_write_into, METH_VARARGS, "Write elements as text; return its end."},
+    {"write_pieces", python_write_pieces, METH_VARARGS, "Return an array as pieces of text."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, add_memory},
     {Py_mod_exec, add_extraction},
     {0, NULL},
 };

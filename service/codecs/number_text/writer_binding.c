@@ -2,6 +2,10 @@
 
 #include "writer_binding.h"
 
+#include <stdlib.h>
+
+#include "memory_binding.h"
+#include "pieces.h"
 #include "writer.h"
 
 /* Take the shape of an array, none of whose axes may be empty. */
@@ -165,4 +169,55 @@ python_write_into(PyObject *self, PyObject *arguments)
     PyBuffer_Release(&view);
     PyBuffer_Release(&out);
     return end;
+}
+
+/* Return the pieces as memoryviews, which own their texts. */
+static PyObject *
+wrap_pieces(TextPiece *pieces, size_t count)
+{
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; i < count; i++) {
+        PyObject *memory = NULL, *view = NULL;
+        if (list == NULL) {
+            free(pieces[i].text);
+        } else {
+            memory = wrap_memory(pieces[i].text, pieces[i].length);
+            view = memory == NULL ? NULL : PyMemoryView_FromObject(memory);
+            if (view == NULL || PyList_Append(list, view) < 0) {
+                Py_CLEAR(list);
+            }
+        }
+        Py_XDECREF(memory);
+        Py_XDECREF(view);
+    }
+    return list;
+}
+
+PyObject *
+python_write_pieces(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    Py_buffer view;
+    int kind, quoted, threaded;
+    PyObject *shape, *list = NULL;
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(arguments, "y*iO!npp:write_pieces", &view, &kind, &PyTuple_Type, &shape,
+                          &size, &quoted, &threaded)) {
+        return NULL;
+    }
+    Items items = {.items = view.buf, .quoted = quoted};
+    if (set_items(&items, kind, shape) == 0 && check_length(&items, view.len) == 0) {
+        size_t count = count_pieces(&items, (size_t)size);
+        TextPiece *pieces = PyMem_Calloc(count, sizeof *pieces);
+        bool well = false;
+        if (pieces != NULL) {
+            Py_BEGIN_ALLOW_THREADS
+            well = write_pieces(&items, (size_t)size, threaded, pieces);
+            Py_END_ALLOW_THREADS
+        }
+        list = well ? wrap_pieces(pieces, count) : PyErr_NoMemory();
+        PyMem_Free(pieces);
+    }
+    PyBuffer_Release(&view);
+    return list;
 }

@@ -16,4 +16,7 @@ PyObject *python_write(PyObject *self, PyObject *arguments);
    store beyond that, up to text_bound. */
 PyObject *python_write_into(PyObject *self, PyObject *arguments);
 
+/* write_pieces(items, kind, shape, piece_items, quoted, threaded) -> list[memoryview] */
+PyObject *python_write_pieces(PyObject *self, PyObject *arguments);
+
 #endif
