@@ -65,7 +65,10 @@ async def dispatch(request: PipelineRequest) -> HttpResponse:
             if request.emit is not None:
                 loop, emit = asyncio.get_running_loop(), request.emit
                 request.emit = lambda part: loop.call_soon_threadsafe(emit, part)
-            return await _run_on_thread(request, executor, request.run, request.estimated_ns)
+            response = await _run_on_thread(request, executor, request.run, request.estimated_ns)
+            if sum(map(len, response.chunks)) > TRIM_BYTES:
+                request.service.trim_memory_later()
+            return response
         return await _run_in_process(request, executor)
     except BodyTooLargeError:  # a short one that was inflated
         request.service.trim_memory_later()
