@@ -34,7 +34,7 @@ typedef struct PieceJob {
     Job job;
     struct PieceJob *next;
     struct Extraction *extraction;
-    Piece piece;
+    Piece piece; /* comes last: its length depends on the rank */
 } PieceJob;
 
 /* An array while it is read. */
@@ -134,7 +134,8 @@ cut_piece(Extraction *extraction, size_t end, size_t numbers, bool is_last)
         size_t read = end - array->array.begin, left = request->length - extraction->cut;
         expected = RESERVE(left / (read / numbers + 1));
     }
-    PieceJob *made = calloc(1, sizeof *made);
+    size_t levels = array->array.rank > 2 ? (size_t)array->array.rank - 2 : 0;
+    PieceJob *made = calloc(1, sizeof *made + levels * sizeof(Ends));
     char *memory = made == NULL ? NULL : reserve(array, count, expected);
     if (memory == NULL) {
         free(made);
@@ -142,17 +143,16 @@ cut_piece(Extraction *extraction, size_t end, size_t numbers, bool is_last)
     }
     made->job.run = run_piece;
     made->extraction = extraction;
-    made->piece = (Piece){
-        .low = request->text,
-        .high = request->text + request->length,
-        .begin = request->text + extraction->cut,
-        .end = request->text + end,
-        .first = extraction->cut_count,
-        .count = count,
-        .rank = array->array.rank,
-        .columns = array->array.rank > 1 ? array->columns : SIZE_MAX,
-        .out = memory,
-    };
+    Piece *piece = &made->piece;
+    piece->low = request->text;
+    piece->high = request->text + request->length;
+    piece->begin = request->text + extraction->cut;
+    piece->end = request->text + end;
+    piece->first = extraction->cut_count;
+    piece->count = count;
+    piece->rank = array->array.rank;
+    piece->columns = array->array.rank > 1 ? array->columns : SIZE_MAX;
+    piece->out = memory;
     *(array->last_piece ? &array->last_piece->next : &array->pieces) = made;
     array->last_piece = made;
     extraction->cut = end + 1;
