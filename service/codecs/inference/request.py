@@ -22,7 +22,7 @@ from service.codecs.binary.slices import (
 from service.codecs.json.document import read_document
 from service.codecs.json.nested import check_size
 from service.codecs.json.operands import ArrayOperand
-from service.codecs.number_text import OperandNames, extract
+from service.codecs.number_text import Extracted, OperandNames
 from service.codecs.query import read_query
 from service.codecs.request import check_fields, complete_call
 from service.core.call import AUTO, Call, Shape
@@ -87,13 +87,19 @@ class ParsedRequest:
 
 
 def read_request(
-    text: Body, op: Op[Any], context: DecodeContext, version: str, *, data_begin: int | None = None
+    text: Body,
+    op: Op[Any],
+    context: DecodeContext,
+    version: str,
+    *,
+    data_begin: int | None = None,
+    extracted: Extracted | None = None,
 ) -> ParsedRequest:
     """Parse and check the JSON of a body, or raise a ServiceError.
 
-    `data_begin` is the offset of the binary data in the body, if the request may have any.
+    `data_begin` is the offset of the binary data in the body, if the request may have any. The
+    arrays of the text may have been `extracted`.
     """
-    extracted = None if context.exact else extract(text, INPUTS)
     document = read_document(text, None, context, list_field="inputs", extracted=extracted)
     fields = _object(document, "the body")
     _refuse_unknown("an inference request", fields, KEYS)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
-from service.codecs import number_text
+from service.codecs.arriving_text import ArrivingText, begin_text
 from service.codecs.base import (
     ALL_DTYPES,
     NO_FIELDS,
@@ -46,10 +46,9 @@ class JsonCodec:
     element_ns: Final = ELEMENT_NS
     has_outputs: Final = True
 
-    def begin(self, buffer: bytearray, op: Op[Any]) -> "JsonReading | None":
-        """Return the reading of a body that arrives in `buffer`; None if it is read when whole."""
-        found = number_text.begin(buffer, operand_names(op))
-        return None if found is None else JsonReading(buffer, op, found)
+    def begin(self, buffer: bytearray, op: Op[Any]) -> ArrivingText | None:
+        """Return the reading of a body that arrives in `buffer`; None without compiled code."""
+        return begin_text(self, buffer, op, operand_names(op))
 
     def try_decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
@@ -69,7 +68,21 @@ class JsonCodec:
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """Decode the body: plain requests without a check of each field, all others in general."""
-        return _settled(body, extract(body, operand_names(op)), op, context, query)
+        return self.decode_extracted(body, extract(body, operand_names(op)), op, context, query)
+
+    def decode_extracted(
+        self,
+        body: Body,
+        extracted: Extracted | None,
+        op: Op[Any],
+        context: DecodeContext,
+        query: Mapping[str, str],
+    ) -> Call:
+        """Decode a body whose arrays were extracted, unless it is not plain."""
+        try:
+            return _call(body, extracted, op, context, query)
+        except TieError:
+            return _decode(body, None, op, replace(context, exact=True), query)
 
     def encode(
         self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
@@ -86,39 +99,10 @@ class JsonCodec:
         return HttpResponse(200, LINES % (length, *texts), chunks, length)
 
 
-class JsonReading:
-    """A body of an operation that is read while it arrives."""
-
-    __slots__ = ("_buffer", "_op", "_reading", "feed", "stop")
-
-    def __init__(self, buffer: bytearray, op: Op[Any], reading: Any):
-        """Wrap the reading of the numbers in `buffer`."""
-        self._buffer, self._op, self._reading = buffer, op, reading
-        self.feed, self.stop = reading.feed, reading.stop
-
-    def decode(self, context: DecodeContext, query: Mapping[str, str] = NO_FIELDS) -> Call:
-        """Return the call of the whole body, as `JsonCodec.decode` does."""
-        return _settled(self._buffer, self._reading.finish(), self._op, context, query)
-
-
 @lru_cache
 def operand_names(op: Op[Any]) -> OperandNames:
     """Return where the operands of an operation are."""
     return OperandNames(op.operands)
-
-
-def _settled(
-    body: Body,
-    extracted: Extracted | None,
-    op: Op[Any],
-    context: DecodeContext,
-    query: Mapping[str, str],
-) -> Call:
-    """Return the call of any body, read by the text of its numbers if that has to decide."""
-    try:
-        return _call(body, extracted, op, context, query)
-    except TieError:
-        return _decode(body, None, op, replace(context, exact=True), query)
 
 
 def _call(
