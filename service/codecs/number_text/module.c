@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "powers.h"
+#include "writer.h"
 #include "writer_binding.h"
 
 Power powers_of_ten[MAX_POWER - MIN_POWER + 1];
@@ -22,6 +23,7 @@ set_powers(PyObject *self, PyObject *table)
         return NULL;
     }
     memcpy(powers_of_ten, view.buf, sizeof powers_of_ten);
+    prepare_writer();
     PyBuffer_Release(&view);
     Py_RETURN_NONE;
 }

@@ -17,6 +17,21 @@
 /* Each number is stored in pieces of up to sixteen bytes, the last of which may end behind it. */
 #define SLACK 64
 
+Power gaps[MAX_GAP - MIN_GAP + 1];
+
+void
+prepare_writer(void)
+{
+    for (int q = MIN_GAP; q <= MAX_GAP; q++) {
+        int k = log10_of_power_of_two(q);
+        Power power = powers_of_ten[-k - MIN_POWER];
+        int excess = 3 - q - log2_of_power_of_ten(-k); /* bits: 0 to 3 */
+        Wide wide = (Wide)power.high << 64 | power.low, cut = ((Wide)1 << excess) - 1;
+        Wide gap = (wide >> excess) + ((wide & cut) != 0);
+        gaps[q - MIN_GAP] = (Power){(uint64_t)(gap >> 64), (uint64_t)gap};
+    }
+}
+
 static const struct {
     size_t size;
     size_t longest; /* text, with the quotes of a string */

@@ -22,6 +22,9 @@ typedef struct {
     size_t block[MAX_RANK];
 } Items;
 
+/* Derive what the writer needs from `powers_of_ten`, before anything is written. */
+void prepare_writer(void);
+
 /* Return the bytes of an element. */
 size_t item_size(Kind kind);
 
