@@ -30,6 +30,7 @@ set_powers(PyObject *self, PyObject *table)
 
 static PyMethodDef methods[] = {
     {"set_powers", set_powers, METH_O, "Take the table of service.codecs.number_text.powers."},
+    {"allow_avx512", python_allow_avx512, METH_O, "Allow AVX-512; return whether it is used."},
     {"text_bound", python_text_bound, METH_VARARGS, "Return the room that `write_into` needs."},
     {"write", python_write, METH_VARARGS, "Return elements of an array as JSON text."},
     {"write_into", python_write_into, METH_VARARGS, "Write elements as text; return its end."},

@@ -30,24 +30,24 @@ typedef unsigned __int128 Wide;
 /* digits * 10^exponent */
 typedef struct {
     uint64_t digits;
-    int exponent;
+    int64_t exponent;
 } Decimal;
 
 /* Rounded down; right for all exponents of doubles. */
-static inline int
-log10_of_power_of_two(int exponent)
+static inline int64_t
+log10_of_power_of_two(int64_t exponent)
 {
     return (exponent * 1262611) >> 22;
 }
 
-static inline int
-log10_of_three_quarters(int exponent)
+static inline int64_t
+log10_of_three_quarters(int64_t exponent)
 {
     return (exponent * 1262611 - 524031) >> 22;
 }
 
-static inline int
-log2_of_power_of_ten(int exponent)
+static inline int64_t
+log2_of_power_of_ten(int64_t exponent)
 {
     return (exponent * 1741647) >> 19;
 }
@@ -64,10 +64,10 @@ multiply_to_odd(Power power, uint64_t scaled)
 
 /* Return the shortest decimal of c * 2^q. `uneven`: the gap below is half the gap above. */
 static Decimal
-shortest_exact(uint64_t c, int q, bool uneven)
+shortest_exact(uint64_t c, int64_t q, bool uneven)
 {
-    int k = uneven ? log10_of_three_quarters(q) : log10_of_power_of_two(q);
-    int shift = q + log2_of_power_of_ten(-k) + 1;
+    int64_t k = uneven ? log10_of_three_quarters(q) : log10_of_power_of_two(q);
+    int64_t shift = q + log2_of_power_of_ten(-k) + 1;
     Power power = powers_of_ten[-k - MIN_POWER];
     /* In quarters of 10^k. */
     uint64_t number = multiply_to_odd(power, (4 * c) << shift);
@@ -98,7 +98,7 @@ extern __attribute__((visibility("hidden"))) Power gaps[MAX_GAP - MIN_GAP + 1];
    (no subnormal), and not the least of it (an uneven interval). `narrow`, for c below 2^24: half of
    the gap's digits are enough. */
 static inline bool
-shortest_fast(uint64_t c, int q, bool narrow, Decimal *decimal)
+shortest_fast(uint64_t c, int64_t q, bool narrow, Decimal *decimal)
 {
     const Power *gap = &gaps[q - MIN_GAP];
     Wide product = (Wide)gap->high * (c << 4);

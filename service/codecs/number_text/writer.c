@@ -22,10 +22,10 @@ Power gaps[MAX_GAP - MIN_GAP + 1];
 void
 prepare_writer(void)
 {
-    for (int q = MIN_GAP; q <= MAX_GAP; q++) {
-        int k = log10_of_power_of_two(q);
+    for (int64_t q = MIN_GAP; q <= MAX_GAP; q++) {
+        int64_t k = log10_of_power_of_two(q);
         Power power = powers_of_ten[-k - MIN_POWER];
-        int excess = 3 - q - log2_of_power_of_ten(-k); /* bits: 0 to 3 */
+        int64_t excess = 3 - q - log2_of_power_of_ten(-k); /* bits: 0 to 3 */
         Wide wide = (Wide)power.high << 64 | power.low, cut = ((Wide)1 << excess) - 1;
         Wide gap = (wide >> excess) + ((wide & cut) != 0);
         gaps[q - MIN_GAP] = (Power){(uint64_t)(gap >> 64), (uint64_t)gap};
@@ -66,62 +66,74 @@ typedef struct {
 /* Instead of an exponent. */
 #define NOT_FINITE INT64_MAX
 
-/* Return what `shortest_fast` does not know. `c` is without the bit that is implied. */
+/* What the bits of a number say. */
+typedef struct {
+    uint64_t fraction, implied; /* the bit above the fraction, unless it is subnormal */
+    int64_t biased, most;       /* the exponent, and that of NaN and infinities */
+    int64_t q;
+    uint64_t negative;
+} Parts;
+
+/* Return a number that `shortest_fast` does not know; not 0. */
 static Number __attribute__((noinline))
-rare_number(uint64_t c, uint64_t implied, int biased, int q, uint64_t negative)
+rare_number(Parts parts)
 {
-    if (c == 0 && biased == 0) {
-        return (Number){0, 0, negative};
+    if (parts.biased == parts.most) {
+        return (Number){parts.fraction == 0, NOT_FINITE, parts.negative};
     }
-    bool uneven = c == 0 && biased > 1;
-    Decimal decimal = shortest_exact(biased ? c | implied : c, q + (biased == 0), uneven);
+    if (parts.biased == 0) {
+        parts.implied = 0;
+        parts.q++;
+    }
+    bool uneven = parts.fraction == 0 && parts.biased > 1;
+    Decimal decimal = shortest_exact(parts.implied | parts.fraction, parts.q, uneven);
     while (decimal.digits < LEAST) {
         decimal.digits *= 10;
         decimal.exponent--;
     }
-    return (Number){decimal.digits, decimal.exponent + DIGITS - 1, negative};
+    return (Number){decimal.digits, decimal.exponent + DIGITS - 1, parts.negative};
+}
+
+static inline bool
+is_rare(Parts parts)
+{
+    return parts.fraction == 0 || (uint64_t)parts.biased - 1 >= (uint64_t)parts.most - 1;
 }
 
 static inline Number
-number_of_float64(const char *item)
+number_of_float64(uint64_t bits)
 {
     const uint64_t implied = 1ULL << 52;
-    uint64_t bits;
-    memcpy(&bits, item, sizeof bits);
-    uint64_t c = bits & (implied - 1);
-    int biased = (int)(bits >> 52 & 0x7ff), q = biased - 1075;
-    uint64_t negative = bits >> 63;
-    if (UNLIKELY(biased == 0x7ff)) {
-        return (Number){c == 0, NOT_FINITE, negative};
-    }
+    int64_t biased = bits >> 52 & 0x7ff;
+    Parts parts = {bits & (implied - 1), implied, biased, 0x7ff, biased - 1075, bits >> 63};
     Decimal decimal;
-    if (UNLIKELY(c == 0 || biased == 0 || !shortest_fast(c | implied, q, false, &decimal))) {
-        return rare_number(c, implied, biased, q, negative);
+    if (UNLIKELY(is_rare(parts)
+                 || !shortest_fast(parts.fraction | implied, parts.q, false, &decimal))) {
+        return bits << 1 ? rare_number(parts) : (Number){0, 0, parts.negative};
     }
     /* 16 or 17 digits. */
-    int shorter = decimal.digits < LEAST;
-    decimal.digits += (9 * decimal.digits) & (0 - (uint64_t)shorter);
-    return (Number){decimal.digits, decimal.exponent + DIGITS - 1 - shorter, negative};
+    uint64_t shorter = 0 - (uint64_t)(decimal.digits < LEAST);
+    decimal.digits += (9 * decimal.digits) & shorter;
+    decimal.exponent += DIGITS - 1 + (int64_t)shorter;
+    return (Number){decimal.digits, decimal.exponent, parts.negative};
 }
 
 static inline Number
 number_of_float32(uint32_t bits)
 {
     const uint32_t implied = 1U << 23;
-    uint32_t c = bits & (implied - 1);
-    int biased = (int)(bits >> 23 & 0xff), q = biased - 150;
-    uint64_t negative = bits >> 31;
-    if (UNLIKELY(biased == 0xff)) {
-        return (Number){c == 0, NOT_FINITE, negative};
-    }
+    int64_t biased = bits >> 23 & 0xff;
+    Parts parts = {bits & (implied - 1), implied, biased, 0xff, biased - 150, bits >> 31};
     Decimal decimal;
-    if (UNLIKELY(c == 0 || biased == 0 || !shortest_fast(c | implied, q, true, &decimal))) {
-        return rare_number(c, implied, biased, q, negative);
+    if (UNLIKELY(is_rare(parts)
+                 || !shortest_fast(parts.fraction | implied, parts.q, true, &decimal))) {
+        return bits << 1 ? rare_number(parts) : (Number){0, 0, parts.negative};
     }
     /* 7 to 9 digits. */
+    static const uint64_t FACTORS[] = {E8, 10ULL * E8, 100ULL * E8};
     int missing = (decimal.digits < 100000000) + (decimal.digits < 10000000);
-    static const uint64_t POWERS[] = {E8, 10ULL * E8, 100ULL * E8};
-    return (Number){decimal.digits * POWERS[missing], decimal.exponent + 8 - missing, negative};
+    decimal.digits *= FACTORS[missing];
+    return (Number){decimal.digits, decimal.exponent + 8 - missing, parts.negative};
 }
 
 static char *
@@ -150,6 +162,19 @@ static void
 split_numbers(const Number *numbers, size_t count, Digits *digits)
 {
     split_each(sixteen_digits, numbers, count, digits);
+}
+
+static bool avx512_allowed = true;
+
+bool
+allow_avx512(bool allowed)
+{
+    avx512_allowed = allowed;
+#ifdef AVX512_DIGITS
+    return allowed && has_avx512_digits();
+#else
+    return false;
+#endif
 }
 
 #ifdef AVX512_DIGITS
@@ -211,7 +236,9 @@ read_numbers(const Items *items, size_t first, size_t count, Number *numbers)
     const char *bytes = (const char *)items->items + first * item_size(items->kind);
     if (items->kind == FLOAT64) {
         for (size_t index = 0; index < count; index++) {
-            numbers[index] = number_of_float64(bytes + 8 * index);
+            uint64_t bits;
+            memcpy(&bits, bytes + 8 * index, sizeof bits);
+            numbers[index] = number_of_float64(bits);
         }
     } else if (items->kind == FLOAT32) {
         for (size_t index = 0; index < count; index++) {
@@ -236,7 +263,7 @@ fill_block(Block *block, const Items *items, size_t first, size_t last)
     block->end = first + count;
     read_numbers(items, first, count, block->numbers);
 #ifdef AVX512_DIGITS
-    if (has_avx512_digits()) {
+    if (avx512_allowed && has_avx512_digits()) {
         split_numbers_avx512(block->numbers, count, block->digits);
         return;
     }
