@@ -15,6 +15,7 @@ setup(
             ],
             depends=[
                 f"{FOLDER}/digits.h",
+                f"{FOLDER}/floats.h",
                 f"{FOLDER}/powers.h",
                 f"{FOLDER}/shortest.h",
                 f"{FOLDER}/writer.h",

@@ -12,7 +12,7 @@
    to odd so that comparisons hold though bits are lost. `shortest_fast` takes one product, as Yaoyuan
    Guo's yyjson does: of the ends it knows only the distance, half a gap, which is the power itself.
    Where a comparison is too close to decide by this, it leaves the number to `shortest_exact`. Of
-   random numbers that is none; it happens for ties, such as 2^53 + 0.5 would be. */
+   random numbers that is none; it happens for ties, as in 2^50 + 0.25. */
 
 #ifndef SHORTEST_H
 #define SHORTEST_H
@@ -25,7 +25,7 @@
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
-typedef unsigned __int128 Wide;
+__extension__ typedef unsigned __int128 Wide;
 
 /* digits * 10^exponent */
 typedef struct {
@@ -53,7 +53,9 @@ log2_of_power_of_ten(int64_t exponent)
 }
 
 /* Return the integer part of scaled * power / 2^128; its last bit is set if a fraction is left.
-   A fraction of one unit is the error of a power that was rounded up. */
+   A fraction of one unit is the error of a power that was rounded up: of all doubles, no end of an
+   interval is closer than 2^-63.6 to a multiple of 10^k unless it is one, and no number to the
+   middle of two. That is four such units. */
 static inline uint64_t
 multiply_to_odd(Power power, uint64_t scaled)
 {
@@ -88,11 +90,24 @@ shortest_exact(uint64_t c, int64_t q, bool uneven)
 }
 
 /* 2^q / 10^k for the gap 2^q of each double and its k, from 1 to below 10: in units of 2^-124, rounded
-   up. To look it up takes half the time of finding it in the table of powers. */
+   up. A table beside that of the powers saves the search for k and a shift by it. */
 #define MIN_GAP (-1074)
 #define MAX_GAP 971
 
-extern __attribute__((visibility("hidden"))) Power gaps[MAX_GAP - MIN_GAP + 1];
+static Power gaps[MAX_GAP - MIN_GAP + 1];
+
+static void
+prepare_gaps(void)
+{
+    for (int64_t q = MIN_GAP; q <= MAX_GAP; q++) {
+        int64_t k = log10_of_power_of_two(q);
+        Power power = powers_of_ten[-k - MIN_POWER];
+        int64_t excess = 3 - q - log2_of_power_of_ten(-k); /* bits: 0 to 3 */
+        Wide wide = (Wide)power.high << 64 | power.low, cut = ((Wide)1 << excess) - 1;
+        Wide gap = (wide >> excess) + ((wide & cut) != 0);
+        gaps[q - MIN_GAP] = (Power){(uint64_t)(gap >> 64), (uint64_t)gap};
+    }
+}
 
 /* Return false where the digits are left to `shortest_exact`. `c` is in the upper half of its range
    (no subnormal), and not the least of it (an uneven interval). `narrow`, for c below 2^24: half of
