@@ -72,8 +72,8 @@ write_unsigned(uint64_t number, char *out)
     return store_digits(eight_digits(lower), out);
 }
 
-/* The sixteen digits after the first one of a decimal: by AVX-512 where the processor has it, by SSE2
-   where it is an x86-64, and else in plain C. */
+/* The sixteen digits after the first one of a decimal: by AVX-512 where the processor has it, by
+   SSE2 where it is an x86-64, and else in plain C. */
 #ifdef __SSE2__
 
 typedef __m128i Sixteen;
@@ -88,10 +88,10 @@ has_avx512_digits(void)
            && __builtin_cpu_supports("avx512vbmi");
 }
 
-/* Digit j of a number below 10^8 is the integer part of ten times the fraction of number / 10^(8 - j).
-   Eight inverses of powers, with 52 bits behind the point, give all fractions by one product, and
-   ten gives all digits. (As Lemire and Mula show for AVX-512 IFMA.) The inverses are rounded up,
-   which is too much in the first, where the fractions are closest: that one is rounded down, and
+/* Digit j of a number below 10^8 is the integer part of ten times the fraction of number /
+   10^(8 - j). Eight inverses of powers, with 52 bits behind the point, give all fractions by one
+   product, and ten gives all digits. (As Lemire and Mula show for AVX-512 IFMA.) The inverses are
+   rounded up, which is too much in the first, where the fractions are closest: that one is rounded down, and
    the greatest error, 10^8 times what was cut off, is added instead. */
 static inline AVX512_DIGITS Sixteen
 sixteen_digits_avx512(uint64_t upper, uint64_t lower)

@@ -9,10 +9,10 @@
    collection Drachennest has a version in C++.
 
    `shortest_exact` does that with three products, one for each end and one for the number, rounded
-   to odd so that comparisons hold though bits are lost. `shortest_fast` takes one product, as Yaoyuan
-   Guo's yyjson does: of the ends it knows only the distance, half a gap, which is the power itself.
-   Where a comparison is too close to decide by this, it leaves the number to `shortest_exact`. Of
-   random numbers that is none; it happens for ties, as in 2^50 + 0.25. */
+   to odd so that comparisons hold though bits are lost. `shortest_fast` takes one product, as
+   Yaoyuan Guo's yyjson does: of the ends it knows only the distance, half a gap, which is
+   the power itself. Where a comparison is too close to decide by this, it leaves the number to
+   `shortest_exact`. Of random numbers that is none; it happens for ties, as in 2^50 + 0.25. */
 
 #ifndef SHORTEST_H
 #define SHORTEST_H
@@ -89,8 +89,8 @@ shortest_exact(uint64_t c, int64_t q, bool uneven)
     return (Decimal){whole + up, k};
 }
 
-/* 2^q / 10^k for the gap 2^q of each double and its k, from 1 to below 10: in units of 2^-124, rounded
-   up. A table beside that of the powers saves the search for k and a shift by it. */
+/* 2^q / 10^k for the gap 2^q of each double and its k, from 1 to below 10: in units of 2^-124,
+   rounded up. A table beside that of the powers saves the search for k and a shift by it. */
 #define MIN_GAP (-1074)
 #define MAX_GAP 971
 

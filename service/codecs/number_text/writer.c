@@ -110,9 +110,10 @@ write_number(const Number *number, const Digits *digits, int64_t least, int64_t 
     return write_scientific(digits, exponent, out + number->negative);
 }
 
-/* Numbers from `begin` to before `end`, whose digits are known though their text is not yet written.
-   A processor works on some hundred instructions at once. These are parts of several numbers if each
-   step goes through a block of them, and little more than one number if each is finished first. */
+/* Numbers from `begin` to before `end`, whose digits are known though their text is not yet
+   written. A processor works on some hundred instructions at once. These are parts of several
+   numbers if each step goes through a block of them, and little more than one number if each
+   is finished first. */
 #define BLOCK 32
 
 typedef struct {
