@@ -32,7 +32,7 @@ from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output, Tensor
 from service.core.dtypes import describe
 from service.core.response import HttpResponse
-from service.core.timing import TIMING_LINE, Stopwatch
+from service.core.timing import Stopwatch, server_timing
 from service.errors import MalformedBodyError, ServiceError, UnknownFieldError, quote
 from service.registry import Op
 
@@ -158,7 +158,7 @@ class InferenceCodec:
                 orjson.dumps(tuple(outcome.result.shape)),
             )
         )
-        timing = TIMING_LINE % (*watch.stop(),)
+        timing = b"server-timing: %b\r\n" % server_timing(watch.stop())
         if not self._is_binary:
             chunks = (b'%b"data":' % head, payload, b"}]}")
             response = HttpResponse.of(JSON, chunks, timing)
