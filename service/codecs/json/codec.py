@@ -84,13 +84,14 @@ class JsonCodec:
         """Write the result in the form that `output` chooses."""
         payload = result_json(outcome.result, output)
         timing = watch.stop()
+        header = server_timing(timing)
         head = (b'{"op":"', outcome.op.encode(), b'","result":')
         chunks: Chunks = (*head, *payload, rest_json(outcome, timing, request_id))
         length = sum(map(len, chunks))
         if length < JOINED_BYTES:
             chunks = (b"".join(chunks),)
         # Not by `HttpResponse.of`: this is on the path of every small request.
-        return HttpResponse(200, LINES % (length, server_timing(timing)), chunks, length)
+        return HttpResponse(200, LINES % (length, header), chunks, length)
 
 
 def _decode(body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str]) -> Call:
