@@ -33,7 +33,7 @@ from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output
 from service.core.dtypes import describe
 from service.core.response import Chunks, HttpResponse
-from service.core.timing import TIMING_LINE, Stopwatch
+from service.core.timing import Stopwatch, server_timing
 from service.errors import MalformedBodyError, ServiceError, UnknownFieldError, quote
 from service.registry import Op
 
@@ -183,7 +183,7 @@ class InferenceCodec:
                 orjson.dumps(tuple(result.shape)),
             )
         )
-        timing = TIMING_LINE % (*watch.stop(),)
+        timing = b"server-timing: %b\r\n" % server_timing(watch.stop())
         if not self._is_binary:
             chunks = (b'%b"data":' % head, *payload, b"}]}")
             response = HttpResponse.of(JSON, chunks, timing)

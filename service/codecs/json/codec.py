@@ -26,15 +26,15 @@ from service.codecs.query import read_query
 from service.codecs.request import Operand, build_call
 from service.core.call import Call, Outcome, Output
 from service.core.response import JOINED_BYTES, Chunks, HttpResponse
-from service.core.timing import TIMING_LINE, Stopwatch
+from service.core.timing import Stopwatch, server_timing
 from service.errors import DuplicateKeyError, InvalidFieldError, Place, RequestError, quote
 from service.registry import Op
 
 # Errors of shorter bodies are worded in a millisecond.
 SHORT_BYTES: Final = 2048
 
-# All headers of a response, with its length and the texts of its phases.
-LINES: Final = b"content-type: " + JSON.encode() + b"\r\ncontent-length: %d\r\n" + TIMING_LINE
+# All headers of a response.
+LINES: Final = b"content-type: %b\r\ncontent-length: %%d\r\nserver-timing: %%b\r\n" % JSON.encode()
 
 
 class JsonCodec:
@@ -89,14 +89,15 @@ class JsonCodec:
     ) -> HttpResponse:
         """Write the result in the form that `output` chooses."""
         payload = result_json(outcome.result, output)
-        texts = watch.stop()
-        head = b'{"op":"%b","result":' % outcome.op.encode()
-        chunks: Chunks = (head, *payload, rest_json(outcome, texts, request_id))
+        timing = watch.stop()
+        header = server_timing(timing)
+        head = (b'{"op":"', outcome.op.encode(), b'","result":')
+        chunks: Chunks = (*head, *payload, rest_json(outcome, timing, request_id))
         length = sum(map(len, chunks))
         if length < JOINED_BYTES:
             chunks = (b"".join(chunks),)
         # Not by `HttpResponse.of`: this is on the path of every small request.
-        return HttpResponse(200, LINES % (length, *texts), chunks, length)
+        return HttpResponse(200, LINES % (length, header), chunks, length)
 
 
 @lru_cache
