@@ -18,7 +18,7 @@ from service.codecs.binary.slices import (
     check_names,
     pointer_of,
 )
-from service.codecs.json.document import read_document
+from service.codecs.json.document import read_document, read_extracted
 from service.codecs.json.nested import check_size
 from service.codecs.json.operands import ArrayOperand
 from service.codecs.number_text import OperandNames, extract
@@ -43,7 +43,8 @@ from service.registry import Op
 RESULT: Final = "result"  # the name of the one output
 DATATYPES: Final[Mapping[str, Dtype]] = {d.protocol: d for d in DTYPES.values() if d.protocol}
 # The path has the model, too: `model_name` and `model_version` are accepted and ignored.
-INPUTS: Final = OperandNames(None, "inputs")
+INPUTS_FIELD: Final = "inputs"
+INPUTS: Final = OperandNames(None, INPUTS_FIELD)
 KEYS: Final = ("id", "model_name", "model_version", "parameters", "inputs", "outputs")
 INPUT_KEYS: Final = ("name", "shape", "datatype", "parameters", "data")
 # Clients of MLServer send `content_type`, which is ignored: the type that an input was made from.
@@ -93,9 +94,7 @@ def read_request(
 
     `data_begin` is the offset of the binary data in the body, if the request may have any.
     """
-    extracted = None if context.exact else extract(text, INPUTS)
-    document = read_document(text, None, context, list_field="inputs", extracted=extracted)
-    fields = _object(document, "the body")
+    fields = _object(_read_json(text, context), "the body")
     _refuse_unknown("an inference request", fields, KEYS)
     request_id = fields.get("id")
     if request_id is not None and not isinstance(request_id, str):
@@ -128,6 +127,16 @@ def read_request(
             end += size
     header = _decode_inputs(slices, parameters, op, context, version)
     return ParsedRequest(request_id, is_binary, header, arrays, end)
+
+
+def _read_json(text: Body, context: DecodeContext) -> dict[str, object]:
+    """Return the top-level fields, with arrays that could be extracted."""
+    extracted = None if context.exact else extract(text, INPUTS)
+    if extracted is not None:
+        found = read_extracted(extracted, None, context, list_field=INPUTS_FIELD)
+        if found is not None:
+            return found
+    return read_document(text, None, context, list_field=INPUTS_FIELD)
 
 
 def parameter_names(op: Op[Any]) -> tuple[str, ...]:

@@ -10,24 +10,29 @@ Where the extension could not be built, `compiled` is None, and the text is read
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from service.codecs.number_text.powers import powers_of_ten
 
+if TYPE_CHECKING:
+    from service.codecs.number_text._compiled import Reading
+
 Array = npt.NDArray[Any]
 Text = bytes | bytearray | memoryview
 
-compiled: Any = None
+compiled: ModuleType | None = None
 try:
-    from service.codecs.number_text import _compiled as compiled
+    from service.codecs.number_text import _compiled
 except ImportError:  # there was no compiler when the service was installed
     pass
 else:
-    compiled.set_powers(powers_of_ten())
-    compiled.set_arrays(np.ndarray, np.dtype(np.int64), np.dtype(np.float64))
+    _compiled.set_powers(powers_of_ten())
+    _compiled.set_arrays(np.ndarray, np.dtype(np.int64), np.dtype(np.float64))
+    compiled = _compiled
 
 # A piece takes 0.1 ms, and leaves the other numbers of a row in the processor's cache.
 PIECE_BYTES: Final = 2**17
@@ -73,10 +78,9 @@ def extract(
         return None
     if threaded is None:
         threaded = len(text) >= THREADED_BYTES
-    found: Extracted | None = compiled.extract(
+    return _compiled.extract(
         text, operands.names, operands.list_field, max_numbers, piece_bytes, threaded
     )
-    return found
 
 
 def begin(
@@ -85,7 +89,7 @@ def begin(
     *,
     max_numbers: int = MAX_NUMBERS,
     piece_bytes: int = PIECE_BYTES,
-) -> Any:
+) -> "Reading | None":
     """Return the reading of a request's text that arrives in `buffer`; None if not compiled.
 
     `feed(end)` has threads read on to a position, `finish()` returns what `extract` does, and
@@ -93,7 +97,7 @@ def begin(
     """
     if compiled is None:
         return None
-    return compiled.Reading(
+    return _compiled.Reading(
         buffer, operands.names, operands.list_field, max_numbers, piece_bytes, True
     )
 
@@ -101,4 +105,4 @@ def begin(
 def set_threads(count: int) -> None:
     """Have so many threads for all texts; without any, each text has the thread that asks."""
     if compiled is not None:
-        compiled.set_threads(count)
+        _compiled.set_threads(count)

@@ -1,0 +1,37 @@
+# The extension module, as module.c and extraction_binding.c define it.
+
+from typing import Self
+
+import numpy as np
+
+from service.codecs.number_text import Array, Extracted, Text
+
+def set_powers(table: bytes, /) -> None: ...
+def set_arrays(
+    ndarray: type[Array], int64: np.dtype[np.int64], float64: np.dtype[np.float64], /
+) -> None: ...
+def set_threads(count: int, /) -> None: ...
+def extract(
+    text: Text,
+    names: bytes,
+    list_field: bytes,
+    max_numbers: int,
+    piece_bytes: int,
+    threaded: bool,
+    /,
+) -> Extracted | None: ...
+
+class Reading:
+    def __new__(
+        cls,
+        text: Text,
+        names: bytes,
+        list_field: bytes,
+        max_numbers: int,
+        piece_bytes: int,
+        threaded: bool,
+        /,
+    ) -> Self: ...
+    def feed(self, end: int, /) -> None: ...
+    def finish(self) -> Extracted | None: ...
+    def stop(self) -> None: ...
