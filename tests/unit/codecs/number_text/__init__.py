@@ -1,0 +1,1 @@
+"""Tests of service/codecs/number_text, a module each."""
