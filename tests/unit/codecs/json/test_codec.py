@@ -79,6 +79,8 @@ def test_fields_of_the_query_string_are_joined(padding: bytes) -> None:
     call = CODEC.decode(body, matmul, CONTEXT, {"strategy": "loops", "deadline_ms": "7"})
     assert (call.strategy, call.deadline_ms) == ("loops", 7)
     assert {x.dtype for x in call.operands} == {torch.int8}
+    call = CODEC.decode(body, matmul, CONTEXT, {"dtype": "null"})
+    assert {x.dtype for x in call.operands} == {torch.int8}
     with pytest.raises(DuplicateKeyError, match="'dtype' stands in the body and in the query"):
         CODEC.decode(body, matmul, CONTEXT, {"strategy": "loops", "dtype": "int8"})
 

@@ -159,6 +159,13 @@ def test_an_error_of_nesting_comes_first(op: Op[Any], operands: str, depth: int)
     assert error.code == "nesting-too-deep"
 
 
+def test_a_typed_array_of_javascript_is_refused_with_a_hint() -> None:
+    """JSON.stringify writes it as an object."""
+    error = decode_error('{"a": {"data": {"0": 1, "1": 2}}, "b": [1]}')
+    assert error.hint is not None
+    assert "Array.from" in error.hint
+
+
 @pytest.mark.parametrize(
     ("body", "is_plain"),
     [

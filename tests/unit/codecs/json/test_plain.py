@@ -151,7 +151,7 @@ def test_plain_requests_up_to_the_limits(op: Op[Any], body: bytes) -> None:
     ],
 )
 def test_limits_are_left_to_the_general_path(
-    body: bytes, op: Op[Any], within: dict[str, int], tight: dict[str, int]
+    body: bytes, op: Op[Any], within: dict[str, Any], tight: dict[str, Any]
 ) -> None:
     """Which words the errors of arrays that exceed them."""
     assert plain(body, op, replace(CONTEXT, **within)) is not None

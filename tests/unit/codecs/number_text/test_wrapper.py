@@ -25,7 +25,7 @@ def test_arrays_are_taken_out_of_the_text() -> None:
     assert json.loads(text) == {"b": {"data": 0}, "dim": [0], "a": 0}
     assert (first[:2], second[:2]) == ((0, False), (1, True))
     assert (first[3:], second[3:]) == ((4.0, False), (2.5, False))
-    assert (first[2].dtype, second[2].dtype) == (np.int64, np.float64)
+    assert (first[2].dtype, second[2].dtype) == (np.dtype(np.int64), np.dtype(np.float64))
     assert first[2].tolist() == [[1, 2], [3, -4]]
     assert second[2].tolist() == [[1.0, 2.5]]
     assert first[2].flags.writeable
