@@ -16,14 +16,19 @@ Shared by all formats:
 json/, in the order in which a body passes through it:
 
     codec           the format
-    fast_path       small plain requests in one pass
-    document        strict checks of the JSON text
-    parsers         text to Python values, by orjson or simdjson
+    plain           plain requests in one pass
+    document        text to fields, strictly
     operands        one operand: array, object, base64 or name
     nested          nested lists to a shape and a flat list
     elements        elements to a tensor, strictly
     numbers         conversion of arrays of numbers
+    rounding        rounding once, where the text of a number may have to decide
+    negative_zeros  `-0` in text that orjson reads
     writer          tensors to text, and summaries
+
+number_text/:
+
+    arrays of numbers in the text of a request, read by compiled code
 
 binary/:
 

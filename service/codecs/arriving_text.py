@@ -1,13 +1,16 @@
 """Text of a request that is read while it arrives."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from service.codecs import number_text
 from service.codecs.base import NO_FIELDS, Body, DecodeContext
 from service.codecs.number_text import Extracted, OperandNames
 from service.core.call import Call
 from service.registry import Op
+
+if TYPE_CHECKING:
+    from service.codecs.number_text._compiled import Reading
 
 
 class TextCodec(Protocol):
@@ -30,7 +33,7 @@ class ArrivingText:
 
     __slots__ = ("_buffer", "_codec", "_op", "_reading", "feed", "stop")
 
-    def __init__(self, codec: TextCodec, buffer: bytearray, op: Op[Any], reading: Any):
+    def __init__(self, codec: TextCodec, buffer: bytearray, op: Op[Any], reading: "Reading"):
         """Wrap the `reading` of the numbers in `buffer`."""
         self._codec, self._buffer, self._op, self._reading = codec, buffer, op, reading
         self.feed, self.stop = reading.feed, reading.stop

@@ -19,7 +19,7 @@ from service.codecs.binary.slices import (
     check_names,
     pointer_of,
 )
-from service.codecs.json.document import read_document
+from service.codecs.json.document import read_document, read_extracted
 from service.codecs.json.nested import check_size
 from service.codecs.json.operands import ArrayOperand
 from service.codecs.number_text import Extracted, OperandNames
@@ -44,7 +44,8 @@ from service.registry import Op
 RESULT: Final = "result"  # the name of the one output
 DATATYPES: Final[Mapping[str, Dtype]] = {d.protocol: d for d in DTYPES.values() if d.protocol}
 # The path has the model, too: `model_name` and `model_version` are accepted and ignored.
-INPUTS: Final = OperandNames(None, "inputs")
+INPUTS_FIELD: Final = "inputs"
+INPUTS: Final = OperandNames(None, INPUTS_FIELD)
 KEYS: Final = ("id", "model_name", "model_version", "parameters", "inputs", "outputs")
 INPUT_KEYS: Final = ("name", "shape", "datatype", "parameters", "data")
 # Clients of MLServer send `content_type`, which is ignored: the type that an input was made from.
@@ -100,8 +101,7 @@ def read_request(
     `data_begin` is the offset of the binary data in the body, if the request may have any. The
     arrays of the text may have been `extracted`.
     """
-    document = read_document(text, None, context, list_field="inputs", extracted=extracted)
-    fields = _object(document, "the body")
+    fields = _object(_read_json(text, extracted, context), "the body")
     _refuse_unknown("an inference request", fields, KEYS)
     request_id = fields.get("id")
     if request_id is not None and not isinstance(request_id, str):
@@ -134,6 +134,16 @@ def read_request(
             end += size
     header = _decode_inputs(slices, parameters, op, context, version)
     return ParsedRequest(request_id, is_binary, header, arrays, end)
+
+
+def _read_json(text: Body, extracted: Extracted | None, context: DecodeContext) -> object:
+    """Return the fields of the JSON, with arrays where they have been extracted."""
+    fields = None
+    if extracted is not None:
+        fields = read_extracted(extracted, None, context, list_field="inputs")
+    if fields is None:
+        fields = read_document(text, None, context, list_field="inputs")
+    return fields
 
 
 def parameter_names(op: Op[Any]) -> tuple[str, ...]:

@@ -12,12 +12,15 @@ threads.c      threads for both: none of this needs Python's GIL
 import os
 from collections.abc import Iterable
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from service.codecs.number_text.powers import powers_of_ten
+
+if TYPE_CHECKING:
+    from service.codecs.number_text._compiled import Reading
 
 Array = npt.NDArray[Any]
 Text = bytes | bytearray | memoryview
@@ -106,7 +109,7 @@ def begin(
     *,
     max_numbers: int = MAX_NUMBERS,
     piece_bytes: int = PIECE_BYTES,
-) -> Any:
+) -> "Reading | None":
     """Return the reading of a request's text that arrives in `buffer`; None if not compiled.
 
     `feed(end)` has threads read on to a position, `finish()` returns what `extract` does, and
@@ -114,9 +117,10 @@ def begin(
     """
     if compiled is None:
         return None
-    return compiled.Reading(
+    reading: Reading = compiled.Reading(
         buffer, operands.names, operands.list_field, max_numbers, piece_bytes, True
     )
+    return reading
 
 
 def write(items: Array, *, is_quoted: bool = False) -> tuple[bytes | memoryview, ...] | None:
