@@ -86,9 +86,11 @@ class InferenceCodec:
         """That of JSON text, and 0 for binary data."""
         return 0 if self._is_binary else ELEMENT_NS
 
-    def begin(self, buffer: bytearray, op: Op[Any]) -> ArrivingText | None:
+    def begin(self, buffer: bytearray, op: Op[Any], context: DecodeContext) -> ArrivingText | None:
         """Return the reading of JSON that arrives in `buffer`; None where binary data follow."""
-        return begin_text(self, buffer, op, INPUTS) if self._header_bytes is None else None
+        if self._header_bytes is not None:
+            return None
+        return begin_text(self, buffer, op, INPUTS, context)
 
     def try_decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
@@ -102,7 +104,9 @@ class InferenceCodec:
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """Decode the body, which selects the format of the response. A query string is refused."""
-        extracted = extract(body, INPUTS) if self._header_bytes is None else None
+        extracted = None
+        if self._header_bytes is None:
+            extracted = extract(body, INPUTS, max_numbers=context.max_numbers)
         return self.decode_extracted(body, extracted, op, context, query)
 
     def decode_extracted(

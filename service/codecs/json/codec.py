@@ -53,9 +53,9 @@ class JsonCodec:
     element_ns: Final = ELEMENT_NS
     has_outputs: Final = True
 
-    def begin(self, buffer: bytearray, op: Op[Any]) -> ArrivingText | None:
+    def begin(self, buffer: bytearray, op: Op[Any], context: DecodeContext) -> ArrivingText | None:
         """Return the reading of a body that arrives in `buffer`; None without compiled code."""
-        return begin_text(self, buffer, op, operand_names(op))
+        return begin_text(self, buffer, op, operand_names(op), context)
 
     def try_decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
@@ -63,7 +63,9 @@ class JsonCodec:
         """Decode a short body, or one of arrays with little around them and no error."""
         if len(body) <= SHORT_BYTES:
             return self.decode(body, op, context, query)
-        extracted = extract(body, operand_names(op), threaded=False)
+        extracted = extract(
+            body, operand_names(op), max_numbers=context.max_numbers, threaded=False
+        )
         if extracted is None or extracted[0].count(b",") > INLINE_COMMAS:
             return None
         try:
@@ -75,7 +77,8 @@ class JsonCodec:
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """Decode the body: plain requests without a check of each field, all others in general."""
-        return self.decode_extracted(body, extract(body, operand_names(op)), op, context, query)
+        extracted = extract(body, operand_names(op), max_numbers=context.max_numbers)
+        return self.decode_extracted(body, extracted, op, context, query)
 
     def decode_extracted(
         self,
