@@ -1,4 +1,4 @@
-# The service in an image: built in one stage, run in another that has neither pip's cache nor the sources.
+# The service in an image: built in one stage, run in another that has no compiler, no sources and no cache of pip.
 #
 #   docker build -t tensor-service .
 #   docker run --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 -e SERVICE_ALLOW_ANYONE=true tensor-service
@@ -36,9 +36,15 @@ RUN if [ -n "$TORCH_INDEX_URL" ]; then \
       > requirements.txt \
  && pip install --constraint constraints.txt --requirement requirements.txt
 
-COPY LICENSE ./
+# This stage has no C compiler but Zig's, from a wheel of 100 MB. It comes before the code, too.
+RUN python -m venv /build \
+ && /build/bin/pip install --constraint constraints.txt setuptools ziglang
+
+COPY LICENSE setup.py ./
+COPY tools ./tools
 COPY service ./service
-RUN pip install --no-deps .
+RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && pip install --no-deps /wheels/*.whl
 
 
 FROM python:${PYTHON_VERSION}

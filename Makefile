@@ -18,6 +18,8 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+# What the extension module is compiled from, and by.
+SOURCES := setup.py tools/build_backend.py $(wildcard tools/stable_abi/*.h service/codecs/number_text/*.[ch])
 # What tests take from npm, at these versions.
 NPM := build/npm/.installed
 NPM_PACKAGES := axe-core@4.14.1 openapi-typescript@7.13.0 typescript@5.9.3 @types/node@22.19.1
@@ -149,7 +151,7 @@ help: ## This list
 	  /^##@/ { printf "%s%s\n", (n++ ? "\n" : ""), substr($$0, 5) } \
 	  /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-# The environment. A stamp older than pyproject.toml or constraints.txt means: install again.
+# The environment. A stamp older than pyproject.toml, constraints.txt or a source in C means: install again.
 
 $(PY):
 	@command -v '$(PYTHON)' >/dev/null || { \
@@ -160,7 +162,7 @@ $(PY):
 	@'$(PYTHON)' -m venv '$(VENV)' || { rm -f '$(PY)'; \
 	  echo "make: $(PYTHON) cannot make an environment. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 
-$(RUNTIME): pyproject.toml constraints.txt | $(PY)
+$(RUNTIME): pyproject.toml constraints.txt $(SOURCES) | $(PY)
 	@echo 'Installing what the service needs into $(VENV); torch is large, so the first time takes a while.'
 ifneq ($(TORCH_INDEX_URL),)
 	@# --no-deps: that index may lack the versions of the rest, which the next line takes from the usual one.

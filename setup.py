@@ -1,21 +1,27 @@
 """The extension module of the service; everything else is in pyproject.toml."""
 
-from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
 
-FOLDER = "service/codecs/number_text"
+from tools.build_backend import HAS_STABLE_ABI, BuildExtension, include_folders
+
+FOLDER = Path("service/codecs/number_text")
 
 setup(
+    cmdclass={"build_ext": BuildExtension},
     ext_modules=[
         Extension(
             "service.codecs.number_text._compiled",
-            sources=sorted(glob(f"{FOLDER}/*.c")),
-            depends=sorted(glob(f"{FOLDER}/*.h")),
-            define_macros=[("Py_LIMITED_API", "0x030b0000")],
-            extra_compile_args=["-std=c11", "-O3"],
-            py_limited_api=True,
+            sources=sorted(map(str, FOLDER.glob("*.c"))),
+            depends=sorted(map(str, FOLDER.glob("*.h"))),
+            include_dirs=include_folders() or [],
+            # One build serves Python 3.11 and all later ones.
+            define_macros=[("Py_LIMITED_API", "0x030b0000")] if HAS_STABLE_ABI else [],
+            py_limited_api=HAS_STABLE_ABI,
+            extra_compile_args=["-std=c11", "-O3", "-g0", "-fvisibility=hidden"],
             optional=True,
         )
-    ]
+    ],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if HAS_STABLE_ABI else {},
 )

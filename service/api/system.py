@@ -7,6 +7,7 @@ import torch
 from fastapi import APIRouter
 from starlette.responses import PlainTextResponse, Response
 
+from service.codecs import number_text
 from service.core.devices import CLUSTER, Device
 from service.core.dtypes import DTYPES
 from service.errors import did_you_mean, quote
@@ -37,6 +38,9 @@ def system_router(service: Service, metrics: Metrics) -> APIRouter:
             default=found.default,
             tf32=torch.backends.cuda.matmul.allow_tf32,
             threads=torch.get_num_threads(),
+            extension=schemas.ExtensionInfo(
+                loaded=number_text.compiled is not None, reason=number_text.reason
+            ),
         )
 
     @router.get("/limits")

@@ -27,7 +27,7 @@ from service.codecs.base import (
     Writer,
 )
 from service.core.call import Call, Outcome, Output
-from service.core.response import HttpResponse
+from service.core.response import HttpResponse, header_lines
 from service.core.timing import Stopwatch
 from service.errors import BodyTooLargeError, MalformedBodyError
 from service.registry import Op
@@ -215,13 +215,14 @@ PACKERS: Final[dict[str, Callable[[Iterable[bytes | memoryview]], bytes]]] = {
 
 def pack(plain: HttpResponse, coding: str) -> HttpResponse:
     """Return a compressed response, or the plain one if it is short."""
-    if sum(map(len, plain.chunks)) < SHORTEST_BYTES:
+    if plain.length < SHORTEST_BYTES:
         return plain
     packed = PACKERS[coding](plain.chunks)
     coded = (b"content-encoding", coding.encode())
     headers = tuple(each for each in plain.headers if each[0] != b"content-length")
     length = (b"content-length", b"%d" % len(packed))
-    return HttpResponse(plain.status, (*headers, length, coded, VARY), (packed,))
+    lines = header_lines((*headers, length, coded, VARY))
+    return HttpResponse(plain.status, lines, (packed,), len(packed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Tensors to bytes and back: little-endian, in row-major order. Shared by the formats."""
 
 from math import prod
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,18 +16,25 @@ from service.errors import InvalidElementError, Place, ShapeMismatchError
 
 # Most results are of these dtypes, which numpy has: they skip the checks for views and bfloat16.
 PLAIN: Final = (torch.float32, torch.float64)
+# To copy so few bytes takes less time than to make a view of them.
+COPIED_BYTES: Final = 1024
 
 
-def to_bytes(tensor: Tensor) -> memoryview:
-    """Return the bytes of a tensor, without a copy if it is contiguous."""
-    if tensor.dtype in PLAIN and tensor.is_contiguous() and not tensor.is_neg() and tensor.numel():
-        return tensor.numpy().data.cast("B")
-    if tensor.is_conj() or tensor.is_neg():
-        tensor = tensor.resolve_conj().resolve_neg()
-    if tensor.dtype == torch.bfloat16:
-        tensor = tensor.view(torch.int16)
-    # numpy's reshape and view take a third of the time of torch's.
-    return tensor.contiguous().numpy().reshape(-1).view(np.uint8).data
+def to_bytes(tensor: Tensor) -> bytes | memoryview:
+    """Return the bytes of a tensor, without a copy if they are many and contiguous."""
+    try:
+        array = tensor.numpy()
+    except (RuntimeError, TypeError):  # a lazy conjugation or negation, and bfloat16
+        array = _in_numpy(tensor)
+    if array.nbytes <= COPIED_BYTES:
+        return array.tobytes()
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _in_numpy(tensor: Tensor) -> npt.NDArray[np.generic]:
+    """Return an array with the bytes of a tensor that numpy cannot show as it is."""
+    tensor = tensor.resolve_conj().resolve_neg()
+    return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def from_bytes(data: bytearray, dtype: Dtype, shape: Shape, pointer: str) -> Tensor:
@@ -50,14 +57,14 @@ def from_buffer(
     dtype: Dtype,
     shape: Shape,
     pointer: str,
-    *,
     offset: int = 0,
-    column_major: bool = False,
+    *,
+    order: Literal["C", "F"] = "C",
 ) -> Tensor:
     """Return a tensor over the bytes from `offset` on; the buffer has to hold all of them.
 
     They are copied only if they are not aligned for their dtype or are read-only: torch requires
-    writable memory. With `column_major` the first axis varies fastest.
+    writable memory. In the `order` "F" the first axis varies fastest.
     """
     if 0 in shape:
         check_empty(shape, pointer)
@@ -65,8 +72,8 @@ def from_buffer(
     if dtype.kind == "bool":
         _check_bools(np.frombuffer(data, np.uint8, prod(shape), offset), pointer)
     # 0.2 us, where `frombuffer`, `reshape` and a transposition by torch take 4.
-    items = np.ndarray(shape, dtype.numpy, data, offset, order="F" if column_major else "C")
-    if not (items.flags.aligned and items.flags.writeable):
+    items = np.ndarray(shape, dtype.numpy, data, offset, None, order)
+    if not items.flags.behaved:  # aligned and writable
         items = items.copy(order="K")
     tensor = torch.from_numpy(items)
     return tensor.view(torch.bfloat16) if dtype.name == "bfloat16" else tensor

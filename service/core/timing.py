@@ -15,6 +15,7 @@ NO_PHASES: Final[Sequence[int]] = (0,) * len(PHASES)
 # `Server-Timing` header (W3C).
 TIMING_JSON: Final = ",".join(f'"{phase}_ms":%b' for phase in (*PHASES, "total")).encode()
 SERVER_TIMING: Final = ", ".join(f"{phase};dur=%b" for phase in (*PHASES, "total")).encode()
+TIMING_LINE: Final = b"server-timing: " + SERVER_TIMING + b"\r\n"
 
 Mark = tuple[int, int]
 

@@ -7,7 +7,7 @@ worker_handle   the server's end of one worker process
 worker_loop     the worker's end: receive a request, call the handler, send the response
 forkserver      `ForkServer`: the process that workers are forked from
 device_process  `DeviceProcess`: one process that owns a device and is replaced when it is lost
-shared_memory   request and response buffers that the server shares with its worker processes
+shared_buffer   memory that the server shares with a worker, for requests and responses
 __main__        entry points of the processes: `python -m service.executors`
 
 This package imports no web framework, so a worker process starts without one.
@@ -19,7 +19,7 @@ from service.executors.admission import Admission, ByteBudget, Hold
 from service.executors.device_process import HANDSHAKE, DeviceProcess, spawn
 from service.executors.forkserver import ForkServer
 from service.executors.process_pool import ProcessPool, WorkerFaultError
-from service.executors.shared_memory import Bytes, PoolBlock, SharedPool
+from service.executors.shared_buffer import Bytes
 from service.executors.thread_pool import ThreadPool
 from service.executors.worker_loop import (
     NICE,
@@ -50,9 +50,7 @@ __all__ = [
     "ForkServer",
     "Handler",
     "Hold",
-    "PoolBlock",
     "ProcessPool",
-    "SharedPool",
     "ThreadPool",
     "WorkerFaultError",
     "WorkerResponse",

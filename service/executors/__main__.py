@@ -15,7 +15,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from service.executors.forkserver import MESSAGE
-from service.executors.shared_memory import SharedBuffer
+from service.executors.shared_buffer import SharedBuffer
 from service.executors.worker_loop import worker_main
 
 

@@ -24,7 +24,7 @@ from service.errors import DeadlineExceededError, DeviceUnreadyError, OutOfMemor
 from service.executors.admission import LATE, Admission, Reservation
 from service.executors.forkserver import PROGRAM, environment
 from service.executors.process_pool import WorkerFaultError
-from service.executors.shared_memory import Bytes, PoolBlock, SharedBuffer, hold, release
+from service.executors.shared_buffer import Bytes, SharedBuffer
 from service.executors.worker_handle import StartProcess, WorkerGoneError, WorkerHandle
 from service.executors.worker_loop import EXHAUSTED, FATAL, FAULT, Channel, Config
 
@@ -92,7 +92,7 @@ class DeviceProcess:
     async def run(
         self,
         head: bytes,
-        body: Bytes | PoolBlock,
+        body: Bytes,
         *,
         estimated_ns: float | None = None,
         deadline_ms: int,
@@ -123,7 +123,7 @@ class DeviceProcess:
             await self._run_when_free(reservation, HANDSHAKE, b"", PROBE_MS)
 
     async def _run_when_free(
-        self, reservation: Reservation, head: bytes, body: Bytes | PoolBlock, longest_ms: int
+        self, reservation: Reservation, head: bytes, body: Bytes, longest_ms: int
     ) -> tuple[bytearray, bytearray]:
         """Wait until the process is free, and return its response to a request."""
         try:
@@ -131,7 +131,6 @@ class DeviceProcess:
         except asyncio.CancelledError:
             self._admission.leave(reservation)
             raise
-        hold(body)  # the process reads it even after this coroutine is cancelled
         call = asyncio.create_task(self._run(reservation, head, body, longest_ms))
         self._calls.add(call)
         call.add_done_callback(self._forget)
@@ -143,7 +142,7 @@ class DeviceProcess:
             call.exception()  # marks it as retrieved; `run` raises it unless it was cancelled
 
     async def _run(
-        self, reservation: Reservation, head: bytes, body: Bytes | PoolBlock, longest_ms: int
+        self, reservation: Reservation, head: bytes, body: Bytes, longest_ms: int
     ) -> tuple[bytearray, bytearray]:
         try:
             self._readiness.check(self.device)  # it may have been lost during the wait
@@ -158,12 +157,11 @@ class DeviceProcess:
             unready.retry_after_s = ceil(self._start_s)
             raise unready from None
         finally:
-            release(body)
             self._lock.release()
             self._admission.leave(reservation)
 
     async def _request(
-        self, head: bytes, body: Bytes | PoolBlock, longest_ms: int
+        self, head: bytes, body: Bytes, longest_ms: int
     ) -> tuple[bytearray, bytearray]:
         try:
             async with asyncio.timeout(longest_ms / 1000):

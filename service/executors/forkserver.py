@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
-from service.executors.shared_memory import SharedBuffer
+from service.executors.shared_buffer import SharedBuffer
 
 # A fork of a process with threads may hang, so this one has no other thread. Workers set their own
 # numbers of threads.

@@ -7,7 +7,7 @@ from typing import Final
 
 from service.errors import DeadlineExceededError, DrainingError, OutOfMemoryError, WorkerDiedError
 from service.executors.admission import LATE, Admission, Reservation
-from service.executors.shared_memory import Bytes, PoolBlock, SharedPool, hold, release
+from service.executors.shared_buffer import Bytes
 from service.executors.worker_handle import (
     RawResponse,
     StartProcess,
@@ -32,19 +32,10 @@ class ProcessPool:
     """
 
     def __init__(
-        self,
-        start: StartProcess,
-        configure: Callable[[], Config],
-        *,
-        slots: int,
-        queue: int,
-        pool: SharedPool | None = None,
+        self, start: StartProcess, configure: Callable[[], Config], *, slots: int, queue: int
     ):
-        """Create the executor; a process starts on first use, by `start` and `configure`.
-
-        With a `pool`, workers read bodies that are blocks of it without a copy.
-        """
-        self._new_worker = partial(WorkerHandle, start, configure, pool)
+        """Create the executor; a process starts on first use, by `start` and `configure`."""
+        self._new_worker = partial(WorkerHandle, start, configure)
         self._admission = Admission(slots, queue)
         self._slots = slots
         self._free = asyncio.Semaphore(slots)
@@ -63,7 +54,7 @@ class ProcessPool:
     async def run(
         self,
         head: bytes,
-        body: Bytes | PoolBlock,
+        body: Bytes,
         *,
         estimated_ns: float | None = None,
         deadline_ms: int,
@@ -98,7 +89,7 @@ class ProcessPool:
         return answer, payload
 
     async def _run_when_free(
-        self, reservation: Reservation, head: bytes, body: Bytes | PoolBlock, channel: Channel
+        self, reservation: Reservation, head: bytes, body: Bytes, channel: Channel
     ) -> RawResponse:
         """Wait for a free worker, and return its response."""
         try:
@@ -114,7 +105,6 @@ class ProcessPool:
             self._admission.leave(reservation)
             raise WorkerDiedError("no worker process can be started now") from None
         self._busy.add(worker)
-        hold(body)
         try:
             if worker in self._outdated:
                 self._outdated.discard(worker)
@@ -123,15 +113,15 @@ class ProcessPool:
         except BaseException:
             # The process is stopped by a task, so that the error does not wait for its exit. The
             # reservation is given up after the exit.
-            stopping = asyncio.create_task(self._stop(worker, reservation, body))
+            stopping = asyncio.create_task(self._stop(worker, reservation))
             self._stopping.add(stopping)
             stopping.add_done_callback(self._stopping.discard)
             raise
-        self._leave(worker, reservation, body)
+        self._leave(worker, reservation)
         return response
 
     async def _run_on(
-        self, worker: WorkerHandle, head: bytes, body: Bytes | PoolBlock, channel: Channel
+        self, worker: WorkerHandle, head: bytes, body: Bytes, channel: Channel
     ) -> RawResponse:
         """Return the response of a worker, whose process is replaced once if it dies."""
         for _ in range(ATTEMPTS):
@@ -149,17 +139,12 @@ class ProcessPool:
                     ) from None
         raise WorkerDiedError("the process that computed the call died, and so did a second one")
 
-    async def _stop(
-        self, worker: WorkerHandle, reservation: Reservation, body: Bytes | PoolBlock
-    ) -> None:
+    async def _stop(self, worker: WorkerHandle, reservation: Reservation) -> None:
         stopped = await worker.stop()
         self.exits += stopped
-        self._leave(worker, reservation, body)
+        self._leave(worker, reservation)
 
-    def _leave(
-        self, worker: WorkerHandle, reservation: Reservation, body: Bytes | PoolBlock
-    ) -> None:
-        release(body)  # no process reads it any more
+    def _leave(self, worker: WorkerHandle, reservation: Reservation) -> None:
         self._busy.discard(worker)
         self._idle.append(worker)
         self._free.release()

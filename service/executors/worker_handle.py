@@ -9,17 +9,8 @@ from contextlib import suppress
 from typing import Final
 
 from service.executors.forkserver import START_S
-from service.executors.shared_memory import Bytes, PoolBlock, SharedBuffer, SharedPool
-from service.executors.worker_loop import (
-    DEADLINE,
-    IN_BUFFER,
-    NOTIFICATION,
-    PART,
-    REQUEST,
-    Channel,
-    Config,
-    RequestHeader,
-)
+from service.executors.shared_buffer import Bytes, SharedBuffer
+from service.executors.worker_loop import DEADLINE, NOTIFICATION, PART, REQUEST, Channel, Config
 
 # Bytes that the event loop copies in one step: about 0.2 ms.
 STEP_BYTES: Final = 2**20
@@ -37,23 +28,17 @@ class WorkerGoneError(Exception):
 class WorkerHandle:
     """Handle of one worker, whose process may be replaced while its shared buffer stays."""
 
-    def __init__(
-        self, start: StartProcess, configure: Callable[[], Config], pool: SharedPool | None = None
-    ):
-        """Create the shared buffer, and no process yet. `configure` is called for each process.
-
-        A body that is a block of the `pool` is read where it is. Without a `pool` it is copied.
-        """
+    def __init__(self, start: StartProcess, configure: Callable[[], Config]):
+        """Create the shared buffer, and no process yet. `configure` is called for each process."""
         self._new_process = start
         self._configure = configure
-        self._pool = pool
         self._buffer = SharedBuffer()
         self._starting: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
         self._pidfd: int
         self.has_emitted = False  # a part of the response to the last request
 
-    async def run(self, head: bytes, body: Bytes | PoolBlock, channel: Channel) -> RawResponse:
+    async def run(self, head: bytes, body: Bytes, channel: Channel) -> RawResponse:
         """Return status, head and payload of the response to a request.
 
         Deadlines and parts that the handler sends before its response are passed to `channel`,
@@ -64,15 +49,8 @@ class WorkerHandle:
         if self._socket is None:
             self._starting = asyncio.create_task(asyncio.to_thread(self._start))
             await asyncio.shield(self._starting)
-        at = self._buffer.write(head, 0)
-        body_at = IN_BUFFER
-        if isinstance(body, PoolBlock) and self._pool is not None:
-            body_at = body.offset
-        else:
-            at = await self._put(body.view if isinstance(body, PoolBlock) else body, at)
-        status, size, payload_bytes = await self._notify(
-            REQUEST.pack(*RequestHeader(len(head), len(body), body_at))
-        )
+        at = await self._put(body, self._buffer.write(head, 0))
+        status, size, payload_bytes = await self._notify(REQUEST.pack(len(head), len(body)))
         while status in (DEADLINE, PART):
             if status == DEADLINE:
                 channel.set_deadline(size)
@@ -100,7 +78,7 @@ class WorkerHandle:
                 raise WorkerGoneError from None
         self._socket = ours
         with suppress(OSError):  # the process has exited; its first request fails for that reason
-            self._configure().send(ours, None if self._pool is None else self._pool.descriptor)
+            self._configure().send(ours)
         ours.setblocking(False)
 
     async def _notify(self, request: bytes = b"") -> tuple[int, int, int]:

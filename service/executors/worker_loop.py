@@ -2,8 +2,8 @@
 
 The socket carries only notifications, each a few numbers. The bytes that they count are in the
 shared buffer, where a response follows its request: the request stays, so that it can be sent to
-another process if this one dies. Parts that are emitted before the response lie between them. A
-large body may be in the shared pool instead. Neither side unpickles anything.
+another process if this one dies. Parts that are emitted before the response lie between them.
+Neither side unpickles anything.
 """
 
 import json
@@ -20,17 +20,15 @@ from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
-from service.executors.shared_memory import Bytes, SharedBuffer, map_read_only
+from service.executors.shared_buffer import Bytes, SharedBuffer
 
 # Status of a notification. DEADLINE and PART precede a response: the request has less time than the
 # server has assumed, or a part of its result is in the shared buffer. After FATAL the process ends.
 DONE, EXHAUSTED, FAULT, DEADLINE, PART, FATAL = range(6)
 CONFIG: Final = struct.Struct("<Q")  # bytes of a worker's configuration
-REQUEST: Final = struct.Struct("<QQq")  # the fields of a RequestHeader
-IN_BUFFER: Final = -1
-NO_POOL: Final = memoryview(b"")
+REQUEST: Final = struct.Struct("<QQ")  # bytes of head and body
 # Status, then bytes of head and payload; for DEADLINE milliseconds; for PART bytes of the part.
 NOTIFICATION: Final = struct.Struct("<BQQ")
 # Requests in the event loop have priority where all cores are busy.
@@ -39,35 +37,6 @@ IDLE_S: Final = 0.5
 # Without free memory the kernel kills workers before the server.
 OOM_SCORE: Final = (Path("/proc/self/oom_score_adj"), "500")
 STATUS: Final = Path("/proc/self/status")
-
-
-class RequestHeader(NamedTuple):
-    """Sizes of head and body in bytes, and the offset of the body in the pool.
-
-    The head is at the beginning of the shared buffer. A body that is not in the pool follows it.
-    """
-
-    head_bytes: int
-    body_bytes: int
-    body_at: int = IN_BUFFER
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerMemory:
-    """Memory that a worker reads requests from; responses are written to the buffer only."""
-
-    buffer: SharedBuffer
-    pool: memoryview = NO_POOL
-
-    def head(self, request: RequestHeader) -> bytes:
-        """Return the head of a request."""
-        return bytes(self.buffer.read(request.head_bytes, 0))
-
-    def body(self, request: RequestHeader) -> Bytes:
-        """Return the body of a request; one in the pool is not copied."""
-        if request.body_at == IN_BUFFER:
-            return self.buffer.read(request.body_bytes, request.head_bytes)
-        return self.pool[request.body_at : request.body_at + request.body_bytes]
 
 
 class FatalError(Exception):
@@ -125,27 +94,16 @@ class Config:
     nice: int = NICE
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
-    def send(self, worker: socket.socket, pool: int | None = None) -> None:
-        """Send it to a worker before any request, with the descriptor of a pool if there is one."""
+    def send(self, worker: socket.socket) -> None:
+        """Send it to a worker before any request."""
         text = json.dumps(asdict(self)).encode()
-        socket.send_fds(worker, [CONFIG.pack(len(text))], [] if pool is None else [pool])
-        worker.sendall(text)
+        worker.sendall(CONFIG.pack(len(text)) + text)
 
     @classmethod
-    def receive(cls, server: socket.socket) -> tuple["Config", memoryview]:
-        """Return the configuration that the server sent, and the pool; EOFError if it has ended."""
-        head, descriptors, _, _ = socket.recv_fds(server, CONFIG.size, 1)
-        if len(head) < CONFIG.size:
-            raise _ended()
-        pool = NO_POOL
-        for descriptor in descriptors:
-            pool = map_read_only(descriptor)
-            os.close(descriptor)
-        (size,) = CONFIG.unpack(head)
-        text = server.recv(size, socket.MSG_WAITALL)
-        if len(text) < size:
-            raise _ended()
-        return cls(**json.loads(text)), pool
+    def receive(cls, server: socket.socket) -> "Config":
+        """Return the configuration that the server sent; EOFError if the server has ended."""
+        (size,) = CONFIG.unpack(_receive(server, CONFIG.size))
+        return cls(**json.loads(_receive(server, size)))
 
     def handler(self) -> Handler:
         """Make the handler."""
@@ -154,8 +112,11 @@ class Config:
         return handler
 
 
-def _ended() -> EOFError:
-    return EOFError("the server has ended")
+def _receive(server: socket.socket, size: int) -> bytes:
+    data = server.recv(size, socket.MSG_WAITALL)
+    if len(data) < size:
+        raise EOFError("the server has ended")
+    return data
 
 
 def worker_main(  # pragma: no cover - runs in workers; the tests of process_pool cover it
@@ -169,12 +130,12 @@ def worker_main(  # pragma: no cover - runs in workers; the tests of process_poo
         OOM_SCORE[0].write_text(OOM_SCORE[1], encoding="ascii")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     Thread(target=exit_with_server, args=[server], daemon=True).start()
-    config, pool = Config.receive(server)
+    config = Config.receive(server)
     os.nice(config.nice)
     if config.memory_bytes is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (data_bytes() + config.memory_bytes, hard))
-    serve_requests(server, WorkerMemory(buffer, pool), config.handler())
+    serve_requests(server, buffer, config.handler())
 
 
 def exit_with_server(server: socket.socket) -> None:  # pragma: no cover - ends its process
@@ -191,7 +152,7 @@ def data_bytes() -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmData:"))
 
 
-def serve_requests(server: socket.socket, memory: WorkerMemory, handler: Handler) -> None:
+def serve_requests(server: socket.socket, buffer: SharedBuffer, handler: Handler) -> None:
     """Handle requests until the server closes its end, or one ends with FATAL.
 
     The handler trims its memory after IDLE_S without a request.
@@ -206,25 +167,25 @@ def serve_requests(server: socket.socket, memory: WorkerMemory, handler: Handler
         if not packet:
             return
         server.settimeout(IDLE_S)
-        header = RequestHeader(*REQUEST.unpack(packet))
-        notification = handle_request(memory, handler, server.send, header)
+        notification = handle_request(buffer, handler, server.send, *REQUEST.unpack(packet))
         server.send(notification)
         if notification[0] == FATAL:
             return
 
 
 def handle_request(
-    memory: WorkerMemory,
+    buffer: SharedBuffer,
     handler: Handler,
     notify: Callable[[bytes], object],
-    request: RequestHeader,
+    head_bytes: int,
+    body_bytes: int,
 ) -> bytes:
     """Handle a request, write its response to the buffer, and return the last notification.
 
-    Notifications that precede it are passed to `notify`.
+    The request is at the beginning of the buffer, its body after its head. Notifications before the
+    last one are passed to `notify`.
     """
-    buffer = memory.buffer
-    at = request.head_bytes + (request.body_bytes if request.body_at == IN_BUFFER else 0)
+    at = head_bytes + body_bytes
 
     def set_deadline(left_ms: int) -> None:
         notify(NOTIFICATION.pack(DEADLINE, left_ms, 0))
@@ -236,7 +197,8 @@ def handle_request(
 
     try:
         channel, status = Channel(set_deadline, emit), DONE
-        response = handler.answer(memory.head(request), memory.body(request), channel)
+        head = bytes(buffer.read(head_bytes, 0))
+        response = handler.answer(head, buffer.read(body_bytes, head_bytes), channel)
     except MemoryError:
         response, status = WorkerResponse(b""), EXHAUSTED
     except FatalError as error:

@@ -10,7 +10,7 @@ import orjson
 
 from service import errors
 from service.codecs.media_types import JSON, PROBLEM
-from service.core.response import Headers, HttpResponse
+from service.core.response import HttpResponse
 from service.errors import Place, ServiceError
 from service.http.errors import (
     HeadTooLargeError,
@@ -71,7 +71,7 @@ def error_response(error: Exception, request_id: str, *, inference: bool = False
     if inference:
         text = error.detail if error.hint is None else f"{error.detail}. Hint: {error.hint}"
         document: dict[str, object] = {"error": text}
-        return HttpResponse.of(JSON, (orjson.dumps(document),), _headers(error), status=status)
+        return HttpResponse.of(JSON, (orjson.dumps(document),), _lines(error), status=status)
     document = {
         "type": f"/problems/{error.code}",
         "title": error.title,
@@ -84,7 +84,7 @@ def error_response(error: Exception, request_id: str, *, inference: bool = False
     if error.places:
         document["errors"] = _bounded(error.places)
     document["instance"] = f"urn:uuid:{uuid4()}"
-    return HttpResponse.of(PROBLEM, (orjson.dumps(document),), _headers(error), status=status)
+    return HttpResponse.of(PROBLEM, (orjson.dumps(document),), _lines(error), status=status)
 
 
 def internal_error(request_id: str) -> errors.InternalError:
@@ -97,18 +97,18 @@ def is_inference_path(path: str) -> bool:
     return path == INFERENCE or path.startswith(f"{INFERENCE}/")
 
 
-def _headers(error: ServiceError) -> Headers:
+def _lines(error: ServiceError) -> bytes:
     """Return the headers that the status of an error requires."""
     match error:
         case errors.BusyError() | RateLimitedError():
-            return ((b"retry-after", b"%d" % error.retry_after_s),)
+            return b"retry-after: %d\r\n" % error.retry_after_s
         case MethodNotAllowedError():
-            return ((b"allow", ", ".join(error.allowed).encode()),)
+            return b"allow: %b\r\n" % ", ".join(error.allowed).encode()
         case UnauthorizedError():
             why = b', error="invalid_token"' if error.wrong_key else b""
-            return ((b"www-authenticate", b'Bearer realm="tensor service"' + why),)
+            return b'www-authenticate: Bearer realm="tensor service"%b\r\n' % why
         case _:
-            return ()
+            return b""
 
 
 def _bounded(places: Iterable[Place]) -> list[dict[str, str]]:

@@ -39,10 +39,8 @@ KILLABLE_NS: Final = 250_000_000
 T = TypeVar("T")
 
 
-def planned_executor(
-    service: Service, plan: Plan, encode_ns: int, *, may_wait: bool
-) -> AnyExecutor:
-    """Return the executor of a planned call, whose result takes `encode_ns` to encode.
+def planned_executor(service: Service, plan: Plan, *, may_wait: bool) -> AnyExecutor:
+    """Return the executor of a planned call.
 
     A call that `may_wait` for a disk is not given to a worker, which could run it twice.
     """
@@ -50,8 +48,7 @@ def planned_executor(
         return service.device_processes[plan.device.name]
     if plan.device.cluster is not None:
         return service.cluster_threads
-    keeps_gil = plan.interpreter_ns + encode_ns > INLINE_NS
-    is_long = keeps_gil or plan.estimated_ns > KILLABLE_NS
+    is_long = plan.interpreter_ns > INLINE_NS or plan.estimated_ns > KILLABLE_NS
     if is_long and not may_wait and service.worker_pool is not None:
         return service.worker_pool
     return service.threads
@@ -68,7 +65,10 @@ async def dispatch(request: PipelineRequest) -> HttpResponse:
             if request.emit is not None:
                 loop, emit = asyncio.get_running_loop(), request.emit
                 request.emit = lambda part: loop.call_soon_threadsafe(emit, part)
-            return await _run_on_thread(request, executor, request.run, request.estimated_ns)
+            response = await _run_on_thread(request, executor, request.run, request.estimated_ns)
+            if sum(map(len, response.chunks)) > TRIM_BYTES:
+                request.service.trim_memory_later()
+            return response
         return await _run_in_process(request, executor)
     except BodyTooLargeError:  # a short one that was inflated
         request.service.trim_memory_later()

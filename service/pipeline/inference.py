@@ -51,9 +51,11 @@ class NegotiatedInference:
     coding: str | None
     headers: tuple[bytes | None, ...]
 
-    def begin(self, request_id: str, length: int = 0) -> OperationRequest:
-        """Return a request with a buffer for a body of `length` bytes, as `Negotiated.begin`."""
-        return OperationRequest(self.once(), request_id, length)
+    def begin(
+        self, request_id: str, length: int = 0, received: bytes | None = None
+    ) -> OperationRequest:
+        """Return a request with a buffer for a body, as `NegotiatedOperation.begin` does."""
+        return OperationRequest(self.once(), request_id, length, received)
 
     def once(self) -> Negotiated:
         """Return the same for one request: its codec holds what the body says of the answer."""

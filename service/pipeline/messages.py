@@ -101,11 +101,8 @@ class WrongDeviceError(Exception):
 
 def response_head(response: HttpResponse, watch: Stopwatch, strategy: str) -> bytes:
     """Return a response but for its body, its stopwatch and strategy, for `response_from`."""
-    headers = [
-        (name.decode(HEADER_ENCODING), value.decode(HEADER_ENCODING))
-        for name, value in response.headers
-    ]
-    return orjson.dumps([response.status, headers, watch.marks, watch.phases, strategy])
+    lines = response.lines.decode(HEADER_ENCODING)
+    return orjson.dumps([response.status, lines, watch.marks, watch.phases, strategy])
 
 
 def response_from(
@@ -118,11 +115,9 @@ def response_from(
     first, *rest = orjson.loads(head)
     if isinstance(first, dict):  # written by WrongDeviceError.to_json
         raise WrongDeviceError(Admitted(**first), *rest)
-    headers, marks, phases, strategy = rest
-    raw = tuple(
-        (name.encode(HEADER_ENCODING), value.encode(HEADER_ENCODING)) for name, value in headers
-    )
-    response = HttpResponse(first, raw, (memoryview(payload),))
+    lines, marks, phases, strategy = rest
+    raw = lines.encode(HEADER_ENCODING)
+    response = HttpResponse(first, raw, (memoryview(payload),), len(payload))
     return response, Stopwatch(marks, phases), strategy
 
 

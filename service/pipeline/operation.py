@@ -34,13 +34,15 @@ class OperationEndpoint:
 class NegotiatedOperation(Negotiated):
     """Operation and formats that the head of a request settles."""
 
-    def begin(self, request_id: str, length: int = 0) -> "OperationRequest":
-        """Return a request with a buffer for a body of `length` bytes.
+    def begin(
+        self, request_id: str, length: int = 0, received: bytes | None = None
+    ) -> "OperationRequest":
+        """Return a request with a buffer for a body of `length` bytes, or with a `received` one.
 
         BusyError while no requests are taken, BodyTooLargeError, OverloadedError,
         OutOfMemoryError.
         """
-        return OperationRequest(self, request_id, length)
+        return OperationRequest(self, request_id, length, received)
 
 
 class OperationRequest(PipelineRequest):
@@ -115,7 +117,7 @@ class OperationRequest(PipelineRequest):
         if self.is_slow_text:
             assert self.service.worker_pool is not None  # noqa: S101  # no text is slow without
             return self.service.worker_pool
-        return planned_executor(self.service, self.plan, self.encode_ns, may_wait=self.may_wait)
+        return planned_executor(self.service, self.plan, may_wait=self.may_wait)
 
     def run(self) -> HttpResponse:
         """Run the planned call, and encode its result."""

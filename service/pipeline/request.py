@@ -92,8 +92,17 @@ class PipelineRequest(ABC):
     watch: Stopwatch
     may_wait: bool
 
-    def __init__(self, negotiated: Negotiated, request_id: str, length: int = 0):
-        """Take a share of the bytes in flight, and memory for a body of `length` bytes."""
+    def __init__(
+        self,
+        negotiated: Negotiated,
+        request_id: str,
+        length: int = 0,
+        received: bytes | None = None,
+    ):
+        """Take a share of the bytes in flight, and memory for a body of `length` bytes.
+
+        The memory is filled with the body if all of it has been `received`.
+        """
         service = negotiated.service
         if service.state != READY:
             service.check_ready()
@@ -111,7 +120,10 @@ class PipelineRequest(ABC):
         self.reading: Reading | None = None
         if length > service.uncounted_bytes:
             self.count(length, f"Content-Length is {length}")
-        self.buffer = bytearray(length) if length <= COUNTED_BYTES else self._memory(length)
+        if received is not None:
+            self.buffer = bytearray(received)
+        else:
+            self.buffer = bytearray(length) if length <= COUNTED_BYTES else self._memory(length)
 
     def count(self, size: int, found: str) -> None:
         """Count `size` bytes of the body as in flight.
@@ -225,6 +237,7 @@ class PipelineRequest(ABC):
         self.watch = Stopwatch([*message.marks])
         self.watch.lap(QUEUE)
         self.executor = PROCESS
+        self.may_wait = False
         self.body = body
         self.fields = query_fields(message.query.encode(HEADER_ENCODING))
         self.prepare_in_worker(message, channel)

@@ -32,6 +32,10 @@ LONGEST: Final = 2**58  # of 16-byte elements, counted in 64 bits
 MARGIN: Final = 0.9
 
 
+# What has run before when the first run of a call is slow: strategy, device and dtype.
+WarmKey = tuple[Strategy[Any], str, torch.dtype]
+
+
 @dataclass(frozen=True, slots=True)
 class CallSpec:
     """Input of a planner: an operation on operands of given shapes and dtypes."""
@@ -68,6 +72,8 @@ class Plan:
     # Set in the plan of a call that runs.
     explanation: Mapping[str, object] | None = None
     recheck: Recheck | None = None
+    warm_key: WarmKey | None = None
+    may_overflow: bool = False
     is_checked_as_text: bool = False
     is_finite_if_moderate: bool = False
 

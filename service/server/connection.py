@@ -4,14 +4,14 @@ uvicorn alone keeps silent clients, slow heads, slow bodies and unread answers f
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.core.response import JOINED_BYTES, SECURITY_HEADERS, HttpResponse
+from service.core.response import JOINED_BYTES, SECURITY_HEADERS, HttpResponse, header_lines
 from service.errors import OverloadedError
 from service.http.errors import HeadTooLargeError, MalformedRequestError, RequestTimeoutError
 from service.http.problems import error_response
@@ -109,8 +109,29 @@ class ConnectionMonitor:
 STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
 }
-COMMON: Final = b"".join(b"%b: %b\r\n" % header for header in SECURITY_HEADERS)
 END_OF_HEAD: Final = b"\r\n\r\n"
+# What follows the request id in the head of each response: the last one of a connection says so.
+_COMMON: Final = b"\r\n" + header_lines(SECURITY_HEADERS)
+END_KEPT: Final = _COMMON + b"\r\n"
+END_CLOSED: Final = _COMMON + b"connection: close\r\n\r\n"
+
+
+class DefaultLines:
+    """Lines of uvicorn's default headers, whose list it replaces each second: one is the date."""
+
+    def __init__(self) -> None:
+        """Begin with no headers."""
+        self._headers: Sequence[tuple[bytes, bytes]] = ()
+        self._lines = b""
+
+    def of(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """Return the lines of these headers, which are those of the last time or a new list."""
+        if headers is not self._headers:
+            self._headers, self._lines = headers, header_lines(headers)
+        return self._lines
+
+
+DEFAULT_LINES: Final = DefaultLines()
 
 
 class Connection(HttpToolsProtocol):
@@ -283,18 +304,17 @@ class Connection(HttpToolsProtocol):
 
     def write(self, response: HttpResponse, request_id: str, *, keep_alive: bool) -> None:
         """Write a response."""
-        headers = header_lines((*self.server_state.default_headers, *response.headers))
-        end = b"" if keep_alive else b"connection: close\r\n"
-        tail = b"x-request-id: %b\r\n%b%b\r\n" % (request_id.encode(), COMMON, end)
-        head = (STATUS_LINES[response.status], headers, tail)
-        if sum(map(len, response.chunks)) <= JOINED_BYTES:
+        head = (
+            STATUS_LINES[response.status],
+            DEFAULT_LINES.of(self.server_state.default_headers),
+            response.lines,
+            b"x-request-id: ",
+            request_id.encode(),
+            END_KEPT if keep_alive else END_CLOSED,
+        )
+        if response.length <= JOINED_BYTES:
             self.transport.write(b"".join((*head, *response.chunks)))
         else:
             self.transport.write(b"".join(head))
             for chunk in response.chunks:
                 self.transport.write(chunk)
-
-
-def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the lines of these headers."""
-    return b"".join([b"%b: %b\r\n" % header for header in headers])

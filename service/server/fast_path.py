@@ -20,13 +20,13 @@ from httptools import (
     HttpRequestParser,
 )
 
-from service.core.response import HttpResponse
+from service.core.response import HttpResponse, header_lines
 from service.errors import ServiceError
 from service.observability.record import CLIENT_CLOSED
 from service.pipeline.application import AnyNegotiated
 from service.pipeline.operation import OperationRequest
 from service.pipeline.request import request_id_of
-from service.server.connection import Connection, header_lines
+from service.server.connection import Connection
 from service.server.fast_request import FastRequest
 from service.server.head_cache import CachedHead, cache_head
 from service.server.head_checks import check_head, with_path
@@ -91,11 +91,11 @@ class FastPathProtocol(Connection):
         body_at = head.body_at(data)
         if not body_at:
             return None
+        body = data[body_at:]
         try:
-            request = head.negotiated.begin(request_id_of(None), len(data) - body_at)
+            request = head.negotiated.begin(request_id_of(None), len(body), body)
         except ServiceError:
             return None
-        request.buffer[:] = data[body_at:]
         return FastRequest(self, request, head.query)
 
     def _parse(self, data: bytes) -> None:

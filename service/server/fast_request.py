@@ -44,7 +44,8 @@ class FastRequest:
     """
 
     __slots__ = ("_connection", "_end", "_query", "_request", "_response", "_task",
-                 "disconnected", "keep_alive", "message_event", "response_complete")  # fmt: skip
+                 "disconnected", "keep_alive", "response_complete")  # fmt: skip
+    message_event = NoEvent
 
     def __init__(self, connection: Carrier, request: OperationRequest, query: bytes):
         """Begin to receive the body into the buffer of `request`."""
@@ -55,8 +56,6 @@ class FastRequest:
         self._response: HttpResponse | None = None
         self.keep_alive = True
         self.response_complete = False
-        self.disconnected = False
-        self.message_event = NoEvent
         self._task: asyncio.Task[None] | None = None
 
     def receive(self, chunk: bytes) -> None:

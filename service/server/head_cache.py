@@ -33,11 +33,9 @@ class CachedHead:
         rest_at = data.find(b"\r", digits_at, digits_at + MOST_DIGITS + 1)
         if not data.startswith(self.rest, rest_at):
             return 0
-        digits = data[digits_at:rest_at]
         body_at = rest_at + len(self.rest)
-        if not digits.isdigit() or int(digits) != len(data) - body_at:
-            return 0
-        return body_at
+        # Zeros before the digits are left to the parser.
+        return body_at if data[digits_at:rest_at] == b"%d" % (len(data) - body_at) else 0
 
 
 def cache_head(text: bytes, query: bytes, negotiated: AnyNegotiated) -> CachedHead | None:

@@ -11,6 +11,7 @@ from typing import Final
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from service.codecs import number_text
 from service.observability.logs import log_config
 from service.server.fast_path import FastPathProtocol
 from service.server.preflight import raise_file_limit
@@ -32,6 +33,11 @@ def serve(settings: Settings) -> int:
                 "files leaves no more; `ulimit -Hn` shows it, LimitNOFILE in a unit raises it",
                 connections,
                 settings.max_connections,
+            )
+        if number_text.reason is not None:
+            log.warning(
+                "Python reads and writes JSON numbers, slower than the extension module: %s",
+                number_text.reason,
             )
         settings = settings.model_copy(
             update={"metrics_dir": folder, "max_connections": connections}

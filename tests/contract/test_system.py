@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 from starlette.types import Message
 
+from service.codecs import number_text
 from service.core.dtypes import DTYPES
 from service.errors import leaves
 from service.operations import REGISTRY
@@ -83,6 +84,17 @@ async def test_devices_are_those_of_this_host(client: AsyncClient) -> None:
     assert names == [*(f"cuda:{n}" for n in range(torch.cuda.device_count())), "cpu"]
     assert found["default"] == "auto"
     assert found["tf32"] is False
+
+
+@pytest.mark.parametrize("reason", [None, "it was left out"])
+async def test_devices_tell_of_the_extension_module(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch, reason: str | None
+) -> None:
+    """Loaded, or absent for a reason."""
+    monkeypatch.setattr(number_text, "compiled", None if reason else object())
+    monkeypatch.setattr(number_text, "reason", reason)
+    found = (await client.get("/devices")).json()
+    assert found["extension"] == {"loaded": reason is None, "reason": reason}
 
 
 async def test_limits_name_their_settings(client: AsyncClient) -> None:

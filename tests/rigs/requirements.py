@@ -21,7 +21,7 @@ def is_program(name: str) -> bool:
     return shutil.which(name) is not None
 
 
-PROGRAMS: Final = ("curl", "java", "node", "wget")
+PROGRAMS: Final = ("curl", "gcc", "java", "make", "node", "wget")
 PRESENT: Final[dict[str, Callable[[], bool]]] = {
     **{name: partial(is_program, name) for name in PROGRAMS},
     "axe-core": (NPM.parent / "axe-core").exists,

@@ -21,7 +21,7 @@ from service.codecs.base import (
     WholeReader,
 )
 from service.codecs.binary.slices import TensorSlice, call_from_slices
-from service.codecs.envelope import envelope_headers, envelope_json
+from service.codecs.envelope import envelope_json, envelope_lines
 from service.codecs.media_types import NPY
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output
@@ -188,4 +188,4 @@ class NpyCodec(WholeReader):
         payload = (header, to_bytes(result))
         texts = watch.stop()
         envelope = envelope_json(outcome, texts, request_id)
-        return HttpResponse.of(self.media_type, payload, envelope_headers(outcome, texts, envelope))
+        return HttpResponse.of(self.media_type, payload, envelope_lines(outcome, texts, envelope))

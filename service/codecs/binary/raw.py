@@ -1,9 +1,12 @@
 """Responses as bare bytes: little-endian, in row-major order. Shape and dtype are headers."""
 
+from functools import lru_cache
 from typing import Final
 
+import torch
+
 from service.codecs.base import ALL_DTYPES
-from service.codecs.envelope import envelope_headers, envelope_json
+from service.codecs.envelope import envelope_json, envelope_lines
 from service.codecs.media_types import BYTES
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Outcome, Output
@@ -26,15 +29,13 @@ class RawCodec:
         """Write the memory of the tensor, copied only if it is not contiguous."""
         data = to_bytes(outcome.result)
         texts = watch.stop()
-        headers = envelope_headers(outcome, texts, envelope_json(outcome, texts, request_id))
-        shape = ",".join(map(str, outcome.result.shape))
-        dtype = describe(outcome.result.dtype).name
-        return HttpResponse.of(
-            self.media_type,
-            (data,),
-            (
-                *headers,
-                (b"x-tensor-shape", shape.encode()),
-                (b"x-tensor-dtype", dtype.encode()),
-            ),
-        )
+        lines = envelope_lines(outcome, texts, envelope_json(outcome, texts, request_id))
+        lines += _tensor_lines(outcome.result.shape, outcome.result.dtype)
+        return HttpResponse.of(self.media_type, (data,), lines)
+
+
+@lru_cache(maxsize=1024)
+def _tensor_lines(shape: torch.Size, dtype: torch.dtype) -> bytes:
+    """Return the headers that describe the tensor."""
+    sizes, name = ",".join(map(str, shape)), describe(dtype).name
+    return f"x-tensor-shape: {sizes}\r\nx-tensor-dtype: {name}\r\n".encode()

@@ -7,7 +7,9 @@ made: lengths against the bytes that are there, offsets against each other, name
 import json
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import repeat
 from math import prod
+from struct import Struct
 from typing import Any, Final, NoReturn
 
 import orjson
@@ -27,7 +29,7 @@ from service.codecs.binary.slices import (
     call_from_header,
     decode_header,
 )
-from service.codecs.envelope import envelope_headers, envelope_json
+from service.codecs.envelope import envelope_json, envelope_lines
 from service.codecs.json.document import depth_of
 from service.codecs.media_types import SAFETENSORS
 from service.codecs.tensor_bytes import to_bytes
@@ -40,7 +42,8 @@ from service.errors import DuplicateKeyError, MalformedBodyError, UnknownDtypeEr
 from service.registry import Op
 
 MAX_HEADER_BYTES: Final = 65_536
-PREFIX: Final = 8  # size of the field with the header's length
+_LENGTH: Final = Struct("<Q")  # of the header, which follows
+PREFIX: Final = _LENGTH.size
 MAX_DEPTH: Final = 3  # the header, an entry, a shape
 METADATA: Final = "__metadata__"
 KEYS: Final = {"dtype", "shape", "data_offsets"}
@@ -55,25 +58,21 @@ CODES: Final[Mapping[str, Dtype]] = {
 _CODE_OF: Final = {dtype.name: code for code, dtype in CODES.items()}
 
 
-def read_slices(body: Body) -> tuple[bytes, Mapping[str, TensorSlice]]:
-    """Return the text of the header and the tensors by name; they have to fill the body."""
+def header_text(body: Body) -> bytes:
+    """Return the text of the header."""
     if len(body) < PREFIX:
         _refuse(f"it has {len(body)} bytes, and begins with 8 that give the length of its header")
-    length = int.from_bytes(body[:PREFIX], "little")
+    (length,) = _LENGTH.unpack_from(body)
     start = PREFIX + length
     if length > MAX_HEADER_BYTES:
         _refuse(f"its header would have {length} bytes; at most {MAX_HEADER_BYTES} are read")
     if start > len(body):
         _refuse(f"it ends after {len(body)} bytes, within a header of {length}")
-    text = bytes(memoryview(body)[PREFIX:start])
-    slices, end = (_read_header_cached if length <= CACHED_HEADER_BYTES else read_header)(text)
-    if end != len(body):
-        _refuse(f"its tensors end at byte {end}, and the body at {len(body)}")
-    return text, slices
+    return bytes(body[PREFIX:start])
 
 
-def read_header(text: bytes) -> tuple[Mapping[str, TensorSlice], int]:
-    """Return the tensors by name, and the end of the last one in the body."""
+def read_header(text: bytes, size: int) -> Mapping[str, TensorSlice]:
+    """Return the tensors by name; they have to fill the body, which has `size` bytes."""
     start = PREFIX + len(text)
     slices = {}
     ends = []
@@ -86,10 +85,9 @@ def read_header(text: bytes) -> tuple[Mapping[str, TensorSlice], int]:
         if begin != position:
             _refuse(f"one tensor ends at byte {position} of the data, the next begins at {begin}")
         position = end
-    return slices, start + position
-
-
-_read_header_cached: Final = lru_cache(maxsize=256)(read_header)
+    if start + position != size:
+        _refuse(f"its tensors end at byte {start + position}, and the body at {size}")
+    return slices
 
 
 def _read_entries(text: bytes) -> dict[str, Any]:
@@ -173,13 +171,14 @@ def _refuse(why: str) -> NoReturn:
     raise MalformedBodyError(f"the body is no safetensors file: {why}")
 
 
-@lru_cache(maxsize=64)
-def _cached_header(
-    text: bytes, op: Op[Any], context: DecodeContext, query: tuple[tuple[str, str], ...]
+def _decode_header(
+    text: bytes, size: int, op: Op[Any], context: DecodeContext, query: tuple[tuple[str, str], ...]
 ) -> DecodedHeader:
-    """Return the checked call for the text of a short header."""
-    slices, _ = read_header(text)
-    return decode_header(slices, op, context, dict(query))
+    """Return the checked call for the header of a body of `size` bytes."""
+    return decode_header(read_header(text, size), op, context, dict(query))
+
+
+_decode_header_cached: Final = lru_cache(maxsize=256)(_decode_header)
 
 
 class SafetensorsCodec(WholeReader):
@@ -201,12 +200,13 @@ class SafetensorsCodec(WholeReader):
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """Decode the tensors of the body, which are named as the operands."""
-        text, slices = read_slices(body)
-        if len(text) <= CACHED_HEADER_BYTES:
-            header = _cached_header(text, op, context, tuple(query.items()))
-        else:
-            header = decode_header(slices, op, context, query)
-        return call_from_header(header, dict.fromkeys(slices, body), op, context)
+        text = header_text(body)
+        is_short = len(text) <= CACHED_HEADER_BYTES
+        given = tuple(query.items()) if query else ()
+        header = (_decode_header_cached if is_short else _decode_header)(
+            text, len(body), op, context, given
+        )
+        return call_from_header(header, repeat(body), op, context)
 
     def encode(
         self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
@@ -226,5 +226,5 @@ class SafetensorsCodec(WholeReader):
         header = orjson.dumps(described)
         header += b" " * (-len(header) % 8)  # so that the tensor is aligned in the file
         head = len(header).to_bytes(PREFIX, "little") + header
-        headers = envelope_headers(outcome, texts, envelope)
-        return HttpResponse.of(self.media_type, (head, data), headers)
+        lines = envelope_lines(outcome, texts, envelope)
+        return HttpResponse.of(self.media_type, (head, data), lines)

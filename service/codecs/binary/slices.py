@@ -3,9 +3,9 @@
 A header that was decoded once is reused for all bodies that begin with the same bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 
@@ -44,14 +44,8 @@ class TensorSlice:
 
     def read(self, buffer: Buffer, pointer: str) -> Tensor:
         """Return the tensor over that buffer."""
-        return from_buffer(
-            buffer,
-            self.dtype,
-            self.shape,
-            pointer,
-            offset=self.offset,
-            column_major=self.column_major,
-        )
+        order: Literal["C", "F"] = "F" if self.column_major else "C"
+        return from_buffer(buffer, self.dtype, self.shape, pointer, self.offset, order=order)
 
 
 @dataclass(slots=True)
@@ -133,18 +127,17 @@ def decode_header(
 
 
 def call_from_header(
-    header: DecodedHeader, buffers: Mapping[str, Buffer], op: Op[Any], context: DecodeContext
+    header: DecodedHeader, buffers: Iterable[Buffer], op: Op[Any], context: DecodeContext
 ) -> Call:
-    """Return the call of a header on the data in these buffers, one for each operand."""
+    """Return the call of a header on the data in these buffers, one for each operand in order."""
+    pairs = zip(header.operands, buffers, strict=False)  # a buffer may repeat without end
     if header.uniform:
         tensors = [
-            tensor_slice.read(buffers[name], pointer)
-            for name, pointer, tensor_slice in header.operands
+            tensor_slice.read(buffer, pointer) for (_, pointer, tensor_slice), buffer in pairs
         ]
         return header.fields.call(op, tuple(tensors))
     operands = [
-        SliceOperand(tensor_slice, buffers[name], pointer)
-        for name, pointer, tensor_slice in header.operands
+        SliceOperand(tensor_slice, buffer, pointer) for (_, pointer, tensor_slice), buffer in pairs
     ]
     return complete_call(op, header.fields, operands, context)
 
@@ -159,6 +152,5 @@ def call_from_slices(
     header = decode_header(
         {name: tensor_slice for name, (tensor_slice, _) in slices.items()}, op, context, query
     )
-    return call_from_header(
-        header, {name: buffer for name, (_, buffer) in slices.items()}, op, context
-    )
+    buffers = [slices[name][1] for name, _, _ in header.operands]
+    return call_from_header(header, buffers, op, context)

@@ -6,6 +6,7 @@ counts as absent, because clients send null for what they leave empty.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from math import prod
 from typing import Any, Final, NoReturn
 
@@ -21,7 +22,7 @@ from service.codecs.binary.slices import (
 from service.codecs.json.document import read_document, read_extracted
 from service.codecs.json.nested import check_size
 from service.codecs.json.operands import ArrayOperand
-from service.codecs.number_text import OperandNames, extract
+from service.codecs.number_text import Extracted, OperandNames
 from service.codecs.query import read_query
 from service.codecs.request import check_fields, complete_call
 from service.core.call import AUTO, Call, Shape
@@ -78,8 +79,7 @@ class ParsedRequest:
                 f"make {self.end}"
             )
         if not self.arrays:
-            buffers = {name: body for name, _, _ in self.header.operands}
-            return call_from_header(self.header, buffers, op, context)
+            return call_from_header(self.header, repeat(body), op, context)
         operands = [
             self.arrays.get(name) or SliceOperand(tensor_slice, body, pointer)
             for name, pointer, tensor_slice in self.header.operands
@@ -88,13 +88,20 @@ class ParsedRequest:
 
 
 def read_request(
-    text: Body, op: Op[Any], context: DecodeContext, version: str, *, data_begin: int | None = None
+    text: Body,
+    op: Op[Any],
+    context: DecodeContext,
+    version: str,
+    *,
+    data_begin: int | None = None,
+    extracted: Extracted | None = None,
 ) -> ParsedRequest:
     """Parse and check the JSON of a body, or raise a ServiceError.
 
-    `data_begin` is the offset of the binary data in the body, if the request may have any.
+    `data_begin` is the offset of the binary data in the body, if the request may have any. The
+    arrays of the text may have been `extracted`.
     """
-    fields = _object(_read_json(text, context), "the body")
+    fields = _object(_read_json(text, extracted, context), "the body")
     _refuse_unknown("an inference request", fields, KEYS)
     request_id = fields.get("id")
     if request_id is not None and not isinstance(request_id, str):
@@ -129,13 +136,14 @@ def read_request(
     return ParsedRequest(request_id, is_binary, header, arrays, end)
 
 
-def _read_json(text: Body, context: DecodeContext) -> dict[str, object]:
-    """Return the top-level fields, with arrays that could be extracted."""
-    extracted = None if context.exact else extract(text, INPUTS)
+def _read_json(
+    text: Body, extracted: Extracted | None, context: DecodeContext
+) -> dict[str, object]:
+    """Return the top-level fields, with the arrays that were extracted."""
     if extracted is not None:
-        found = read_extracted(extracted, None, context, list_field=INPUTS_FIELD)
-        if found is not None:
-            return found
+        fields = read_extracted(extracted, None, context, list_field=INPUTS_FIELD)
+        if fields is not None:
+            return fields
     return read_document(text, None, context, list_field=INPUTS_FIELD)
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from service.codecs import number_text
+from service.codecs.arriving_text import ArrivingText, begin_text
 from service.codecs.base import (
     ALL_DTYPES,
     NO_FIELDS,
@@ -31,19 +31,17 @@ from service.codecs.query import read_query
 from service.codecs.request import Operand, build_call
 from service.core.call import Call, Outcome, Output
 from service.core.response import JOINED_BYTES, Chunks, HttpResponse
-from service.core.timing import SERVER_TIMING, Stopwatch
+from service.core.timing import TIMING_LINE, Stopwatch
 from service.errors import DuplicateKeyError, InvalidFieldError, Place, RequestError, quote
 from service.registry import Op
-
-if TYPE_CHECKING:
-    from service.codecs.number_text._compiled import Reading
 
 # Shorter bodies are decoded, or their errors worded, in a millisecond.
 SHORT_BYTES: Final = 2048
 # The most values beside extracted arrays that the event loop reads, by their commas: 0.3 ms.
 INLINE_COMMAS: Final = 2048
 
-CONTENT_TYPE: Final = (b"content-type", JSON.encode())
+# All headers of a response, with its length and the texts of its phases.
+LINES: Final = b"content-type: " + JSON.encode() + b"\r\ncontent-length: %d\r\n" + TIMING_LINE
 
 
 class JsonCodec:
@@ -55,10 +53,9 @@ class JsonCodec:
     element_ns: Final = ELEMENT_NS
     has_outputs: Final = True
 
-    def begin(self, buffer: bytearray, op: Op[Any]) -> "JsonReading | None":
-        """Return the reading of a body that arrives in `buffer`; None if it is read when whole."""
-        found = number_text.begin(buffer, operand_names(op))
-        return None if found is None else JsonReading(buffer, op, found)
+    def begin(self, buffer: bytearray, op: Op[Any]) -> ArrivingText | None:
+        """Return the reading of a body that arrives in `buffer`; None without compiled code."""
+        return begin_text(self, buffer, op, operand_names(op))
 
     def try_decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
@@ -78,7 +75,22 @@ class JsonCodec:
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """Decode the body: plain requests without a check of each field, all others in general."""
-        return _settled(body, extract(body, operand_names(op)), op, context, query)
+        return self.decode_extracted(body, extract(body, operand_names(op)), op, context, query)
+
+    def decode_extracted(
+        self,
+        body: Body,
+        extracted: Extracted | None,
+        op: Op[Any],
+        context: DecodeContext,
+        query: Mapping[str, str],
+    ) -> Call:
+        """Decode a body whose arrays were extracted, unless it is not plain."""
+        try:
+            call = None if extracted is None else _extracted_call(extracted, op, context, query)
+            return _decode(body, op, context, query) if call is None else call
+        except TieError:
+            return _decode(body, op, replace(context, exact=True), query)
 
     def encode(
         self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
@@ -88,48 +100,17 @@ class JsonCodec:
         texts = watch.stop()
         head = b'{"op":"%b","result":' % outcome.op.encode()
         chunks: Chunks = (head, *payload, rest_json(outcome, texts, request_id))
-        size = sum(map(len, chunks))
-        if size < JOINED_BYTES:
+        length = sum(map(len, chunks))
+        if length < JOINED_BYTES:
             chunks = (b"".join(chunks),)
         # Not by `HttpResponse.of`: this is on the path of every small request.
-        headers = (CONTENT_TYPE, (b"content-length", b"%d" % size))
-        return HttpResponse(200, (*headers, (b"server-timing", SERVER_TIMING % texts)), chunks)
-
-
-class JsonReading:
-    """A body of an operation that is read while it arrives."""
-
-    __slots__ = ("_buffer", "_op", "_reading", "feed", "stop")
-
-    def __init__(self, buffer: bytearray, op: Op[Any], reading: "Reading"):
-        """Wrap the reading of the numbers in `buffer`."""
-        self._buffer, self._op, self._reading = buffer, op, reading
-        self.feed, self.stop = reading.feed, reading.stop
-
-    def decode(self, context: DecodeContext, query: Mapping[str, str] = NO_FIELDS) -> Call:
-        """Return the call of the whole body, as `JsonCodec.decode` does."""
-        return _settled(self._buffer, self._reading.finish(), self._op, context, query)
+        return HttpResponse(200, LINES % (length, *texts), chunks, length)
 
 
 @lru_cache
 def operand_names(op: Op[Any]) -> OperandNames:
     """Return where the operands of an operation are."""
     return OperandNames(op.operands)
-
-
-def _settled(
-    body: Body,
-    extracted: Extracted | None,
-    op: Op[Any],
-    context: DecodeContext,
-    query: Mapping[str, str],
-) -> Call:
-    """Return the call of any body, read by the text of its numbers if that has to decide."""
-    try:
-        call = None if extracted is None else _extracted_call(extracted, op, context, query)
-        return _decode(body, op, context, query) if call is None else call
-    except TieError:
-        return _decode(body, op, replace(context, exact=True), query)
 
 
 def _extracted_call(

@@ -5,12 +5,13 @@ extraction.c   the arrays among the operands of a request, in pieces, as the tex
 writer.c       numbers to text, in the fewest digits that read back equal
 threads.c      threads for both: none of this needs Python's GIL
 
-Where the extension could not be built, `compiled` is None, and the text is read and written by
-`service.codecs.json` alone, with the same results.
+`compiled` is the extension module, or None where it is absent: `reason` then says why, and
+`service.codecs.json` does the same work slower.
 """
 
+import os
 from collections.abc import Iterable
-from types import ModuleType
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -24,21 +25,21 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Text = bytes | bytearray | memoryview
 
-compiled: ModuleType | None = None
-try:
-    from service.codecs.number_text import _compiled
-except ImportError:  # there was no compiler when the service was installed
-    pass
-else:
-    _compiled.set_powers(powers_of_ten())
-    _compiled.set_arrays(np.ndarray, np.dtype(np.int64), np.dtype(np.float64))
-    compiled = _compiled
-
+# Set to anything, it keeps the extension module from being compiled and from being used. It is no
+# setting of the service, for modules are imported before settings are read.
+NO_EXTENSIONS: Final = "TENSOR_SERVICE_NO_EXTENSIONS"
 # A piece takes 0.1 ms, and leaves the other numbers of a row in the processor's cache.
 PIECE_BYTES: Final = 2**17
 # Shorter texts are read by the thread that asks.
 THREADED_BYTES: Final = 2**18
 MAX_NUMBERS: Final = 2**48
+# Numbers of a piece of written text, of about 300 KB.
+PIECE_NUMBERS: Final = 2**14
+# The kinds of numbers in writer.h.
+KINDS: Final = {
+    np.dtype(name): kind
+    for kind, name in enumerate(["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "?"])
+}
 
 
 # An array of numbers in the text of a request: the position of its operand, whether it is the
@@ -47,6 +48,24 @@ MAX_NUMBERS: Final = 2**48
 Numbers = tuple[int, bool, Array, float, bool]
 # The text with `0` in place of each array of numbers among the operands, and these arrays.
 Extracted = tuple[bytes, list[Numbers]]
+
+
+def load() -> tuple[Any, str | None]:
+    """Return the extension module, or None and the reason."""
+    if os.environ.get(NO_EXTENSIONS):
+        return None, f"{NO_EXTENSIONS} is set"
+    try:
+        module: Any = import_module("service.codecs.number_text._compiled")
+    except ModuleNotFoundError:
+        return None, "it was not compiled; install the service again, `pip install -v` shows why"
+    except ImportError as error:  # compiled for another host
+        return None, f"it cannot be loaded ({error}); install the service again, on this host"
+    module.set_powers(powers_of_ten())
+    module.set_arrays(np.ndarray, np.dtype(np.int64), np.dtype(np.float64))
+    return module, None
+
+
+compiled, reason = load()
 
 
 class OperandNames:
@@ -78,9 +97,10 @@ def extract(
         return None
     if threaded is None:
         threaded = len(text) >= THREADED_BYTES
-    return _compiled.extract(
+    found: Extracted | None = compiled.extract(
         text, operands.names, operands.list_field, max_numbers, piece_bytes, threaded
     )
+    return found
 
 
 def begin(
@@ -97,12 +117,28 @@ def begin(
     """
     if compiled is None:
         return None
-    return _compiled.Reading(
+    reading: Reading = compiled.Reading(
         buffer, operands.names, operands.list_field, max_numbers, piece_bytes, True
     )
+    return reading
+
+
+def write(items: Array, *, is_quoted: bool = False) -> tuple[bytes | memoryview, ...] | None:
+    """Return the nested lists of an array as JSON text, in pieces; None if not compiled.
+
+    `items` is contiguous, has an axis at least, and no axis without elements. Numbers that are
+    not finite are the strings "NaN", "Infinity" and "-Infinity"; with `is_quoted` integers are
+    strings, too. Large arrays are written by several threads.
+    """
+    if compiled is None:
+        return None
+    kind, shape, size = KINDS[items.dtype], items.shape, items.size
+    if size <= PIECE_NUMBERS:
+        return (compiled.write(items, kind, shape, 0, size, is_quoted),)
+    return tuple(compiled.write_pieces(items, kind, shape, PIECE_NUMBERS, is_quoted, True))
 
 
 def set_threads(count: int) -> None:
     """Have so many threads for all texts; without any, each text has the thread that asks."""
     if compiled is not None:
-        _compiled.set_threads(count)
+        compiled.set_threads(count)

@@ -1,10 +1,11 @@
-# The extension module, as module.c and extraction_binding.c define it.
+# The extension module, as module.c and the files named *_binding.c define it.
 
 from typing import Self
 
 import numpy as np
 
 from service.codecs.number_text import Array, Extracted, Text
+from service.core.call import Shape
 
 def set_powers(table: bytes, /) -> None: ...
 def set_arrays(
@@ -20,6 +21,24 @@ def extract(
     threaded: bool,
     /,
 ) -> Extracted | None: ...
+def text_bound(kind: int, shape: Shape, first: int, last: int, /) -> int: ...
+def write(
+    items: Array, kind: int, shape: Shape, first: int, last: int, is_quoted: bool, /
+) -> bytes: ...
+def write_into(
+    items: Array,
+    kind: int,
+    shape: Shape,
+    first: int,
+    last: int,
+    is_quoted: bool,
+    out: bytearray | memoryview,
+    at: int,
+    /,
+) -> int: ...
+def write_pieces(
+    items: Array, kind: int, shape: Shape, piece_numbers: int, is_quoted: bool, threaded: bool, /
+) -> list[memoryview]: ...
 
 class Reading:
     def __new__(

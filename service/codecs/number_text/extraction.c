@@ -15,7 +15,6 @@
 
 #include "extraction.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +34,7 @@ typedef struct PieceJob {
     Job job;
     struct PieceJob *next;
     struct Extraction *extraction;
-    Piece piece;
+    Piece piece; /* comes last: its length depends on the rank */
 } PieceJob;
 
 /* An array while it is read. */
@@ -53,11 +52,9 @@ typedef enum { BEGIN, MEMBER, AFTER, IN_ARRAY, OVER, FAILED } State;
 struct Extraction {
     Job job; /* comes first: it walks */
     Request request;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    /* Under the lock. */
+    JobGroup jobs;
+    /* Under the group's lock. */
     size_t available;
-    size_t pending;
     bool walking, failed;
     /* Of the walk. */
     State state;
@@ -77,9 +74,9 @@ struct Extraction {
 static bool
 has_failed(Extraction *extraction)
 {
-    pthread_mutex_lock(&extraction->lock);
+    pthread_mutex_lock(&extraction->jobs.lock);
     bool failed = extraction->failed;
-    pthread_mutex_unlock(&extraction->lock);
+    pthread_mutex_unlock(&extraction->jobs.lock);
     return failed;
 }
 
@@ -87,11 +84,10 @@ has_failed(Extraction *extraction)
 static void
 settle(Extraction *extraction, bool well)
 {
-    pthread_mutex_lock(&extraction->lock);
+    pthread_mutex_lock(&extraction->jobs.lock);
     extraction->failed |= !well;
-    extraction->pending--;
-    pthread_cond_broadcast(&extraction->changed);
-    pthread_mutex_unlock(&extraction->lock);
+    end_job(&extraction->jobs);
+    pthread_mutex_unlock(&extraction->jobs.lock);
 }
 
 static void
@@ -138,7 +134,8 @@ cut_piece(Extraction *extraction, size_t end, size_t numbers, bool is_last)
         size_t read = end - array->array.begin, left = request->length - extraction->cut;
         expected = RESERVE(left / (read / numbers + 1));
     }
-    PieceJob *made = calloc(1, sizeof *made);
+    size_t levels = array->array.rank > 2 ? (size_t)array->array.rank - 2 : 0;
+    PieceJob *made = calloc(1, sizeof *made + levels * sizeof(Ends));
     char *memory = made == NULL ? NULL : reserve(array, count, expected);
     if (memory == NULL) {
         free(made);
@@ -146,24 +143,23 @@ cut_piece(Extraction *extraction, size_t end, size_t numbers, bool is_last)
     }
     made->job.run = run_piece;
     made->extraction = extraction;
-    made->piece = (Piece){
-        .low = request->text,
-        .high = request->text + request->length,
-        .begin = request->text + extraction->cut,
-        .end = request->text + end,
-        .first = extraction->cut_count,
-        .count = count,
-        .rank = array->array.rank,
-        .columns = array->array.rank > 1 ? array->columns : SIZE_MAX,
-        .out = memory,
-    };
+    Piece *piece = &made->piece;
+    piece->low = request->text;
+    piece->high = request->text + request->length;
+    piece->begin = request->text + extraction->cut;
+    piece->end = request->text + end;
+    piece->first = extraction->cut_count;
+    piece->count = count;
+    piece->rank = array->array.rank;
+    piece->columns = array->array.rank > 1 ? array->columns : SIZE_MAX;
+    piece->out = memory;
     *(array->last_piece ? &array->last_piece->next : &array->pieces) = made;
     array->last_piece = made;
     extraction->cut = end + 1;
     extraction->cut_count = numbers;
-    pthread_mutex_lock(&extraction->lock);
-    extraction->pending++;
-    pthread_mutex_unlock(&extraction->lock);
+    pthread_mutex_lock(&extraction->jobs.lock);
+    add_job(&extraction->jobs);
+    pthread_mutex_unlock(&extraction->jobs.lock);
     if (request->threaded) {
         submit_job(&made->job);
     } else {
@@ -521,18 +517,17 @@ run_walk(Job *job)
 {
     Extraction *extraction = (Extraction *)job;
     size_t done = NOWHERE;
-    pthread_mutex_lock(&extraction->lock);
+    pthread_mutex_lock(&extraction->jobs.lock);
     while (!extraction->failed && extraction->available != done) {
         done = extraction->available;
-        pthread_mutex_unlock(&extraction->lock);
+        pthread_mutex_unlock(&extraction->jobs.lock);
         walk(extraction, done);
-        pthread_mutex_lock(&extraction->lock);
+        pthread_mutex_lock(&extraction->jobs.lock);
         extraction->failed |= extraction->state == FAILED;
     }
     extraction->walking = false;
-    extraction->pending--;
-    pthread_cond_broadcast(&extraction->changed);
-    pthread_mutex_unlock(&extraction->lock);
+    end_job(&extraction->jobs);
+    pthread_mutex_unlock(&extraction->jobs.lock);
 }
 
 /* ---- Results ------------------------------------------------------------------------------- */
@@ -657,8 +652,7 @@ begin_extraction(const Request *request)
     if (extraction != NULL) {
         extraction->job.run = run_walk;
         extraction->request = *request;
-        pthread_mutex_init(&extraction->lock, NULL);
-        pthread_cond_init(&extraction->changed, NULL);
+        open_group(&extraction->jobs);
     }
     return extraction;
 }
@@ -666,16 +660,16 @@ begin_extraction(const Request *request)
 void
 feed_extraction(Extraction *extraction, size_t end)
 {
-    pthread_mutex_lock(&extraction->lock);
+    pthread_mutex_lock(&extraction->jobs.lock);
     bool starts = end > extraction->available && !extraction->walking && !extraction->failed;
     if (end > extraction->available) {
         extraction->available = end;
     }
     if (starts) {
         extraction->walking = true;
-        extraction->pending++;
+        add_job(&extraction->jobs);
     }
-    pthread_mutex_unlock(&extraction->lock);
+    pthread_mutex_unlock(&extraction->jobs.lock);
     if (starts && extraction->request.threaded) {
         submit_job(&extraction->job);
     } else if (starts) {
@@ -683,27 +677,11 @@ feed_extraction(Extraction *extraction, size_t end)
     }
 }
 
-/* Wait until no job has to do with the text any more, and run jobs that wait meanwhile. */
-static void
-wait_for_jobs(Extraction *extraction)
-{
-    pthread_mutex_lock(&extraction->lock);
-    while (extraction->pending > 0) {
-        pthread_mutex_unlock(&extraction->lock);
-        bool ran = run_job();
-        pthread_mutex_lock(&extraction->lock);
-        if (!ran && extraction->pending > 0) {
-            pthread_cond_wait(&extraction->changed, &extraction->lock);
-        }
-    }
-    pthread_mutex_unlock(&extraction->lock);
-}
-
 bool
 finish_extraction(Extraction *extraction, Array **arrays)
 {
     feed_extraction(extraction, extraction->request.length);
-    wait_for_jobs(extraction);
+    wait_for_group(&extraction->jobs);
     *arrays = NULL;
     if (extraction->failed || extraction->state != OVER) {
         return false;
@@ -739,10 +717,10 @@ write_skeleton(const Extraction *extraction, char *out)
 void
 end_extraction(Extraction *extraction)
 {
-    pthread_mutex_lock(&extraction->lock);
+    pthread_mutex_lock(&extraction->jobs.lock);
     extraction->failed = true;
-    pthread_mutex_unlock(&extraction->lock);
-    wait_for_jobs(extraction);
+    pthread_mutex_unlock(&extraction->jobs.lock);
+    wait_for_group(&extraction->jobs);
     for (Growing *array = extraction->arrays, *next; array != NULL; array = next) {
         next = (Growing *)array->array.next;
         for (Segment *each = array->segments, *after; each != NULL; each = after) {
@@ -757,7 +735,6 @@ end_extraction(Extraction *extraction)
         free(array->array.numbers);
         free(array);
     }
-    pthread_cond_destroy(&extraction->changed);
-    pthread_mutex_destroy(&extraction->lock);
+    close_group(&extraction->jobs);
     free(extraction);
 }

@@ -3,6 +3,7 @@
 #ifndef EXTRACTION_BINDING_H
 #define EXTRACTION_BINDING_H
 
+#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 /* Add them to the module; -1 with an exception set. */

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "extraction_binding.h"
+#include "memory_binding.h"
 #include "powers.h"
+#include "writer_binding.h"
 
 Power powers_of_ten[MAX_POWER - MIN_POWER + 1];
 
@@ -28,10 +30,15 @@ set_powers(PyObject *self, PyObject *table)
 
 static PyMethodDef methods[] = {
     {"set_powers", set_powers, METH_O, "Take the table of service.codecs.number_text.powers."},
+    {"text_bound", python_text_bound, METH_VARARGS, "Return the room that `write_into` needs."},
+    {"write", python_write, METH_VARARGS, "Return elements of an array as JSON text."},
+    {"write_into", python_write_into, METH_VARARGS, "Write elements as text; return its end."},
+    {"write_pieces", python_write_pieces, METH_VARARGS, "Return an array as pieces of text."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, add_memory},
     {Py_mod_exec, add_extraction},
     {0, NULL},
 };

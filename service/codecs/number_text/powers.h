@@ -16,6 +16,7 @@ typedef struct {
     uint64_t high, low;
 } Power;
 
-extern Power powers_of_ten[MAX_POWER - MIN_POWER + 1];
+/* Hidden from other modules, so that its address is known without a look into memory. */
+extern __attribute__((visibility("hidden"))) Power powers_of_ten[MAX_POWER - MIN_POWER + 1];
 
 #endif

@@ -17,6 +17,7 @@ def powers_of_ten() -> bytes:
 
 def _power(exponent: int) -> bytes:
     above, below = (10**exponent, 1) if exponent >= 0 else (1, 10**-exponent)
+    # So that `scaled` has BITS bits, or one more.
     shift = BITS - above.bit_length() + below.bit_length()
     scaled = _divide_up(above, below, shift)
     if scaled.bit_length() > BITS:

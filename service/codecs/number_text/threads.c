@@ -6,9 +6,6 @@
 
 #include "threads.h"
 
-#include <pthread.h>
-#include <stddef.h>
-
 #if defined(__linux__)
 #include <sys/resource.h>
 #endif
@@ -101,15 +98,6 @@ set_threads(int count)
     pthread_mutex_unlock(&lock);
 }
 
-int
-count_threads(void)
-{
-    pthread_mutex_lock(&lock);
-    int count = wanted;
-    pthread_mutex_unlock(&lock);
-    return count;
-}
-
 void
 submit_job(Job *job)
 {
@@ -136,4 +124,49 @@ run_job(void)
         job->run(job);
     }
     return job != NULL;
+}
+
+void
+open_group(JobGroup *group)
+{
+    pthread_mutex_init(&group->lock, NULL);
+    pthread_cond_init(&group->changed, NULL);
+    group->pending = 0;
+}
+
+void
+close_group(JobGroup *group)
+{
+    pthread_cond_destroy(&group->changed);
+    pthread_mutex_destroy(&group->lock);
+}
+
+void
+add_job(JobGroup *group)
+{
+    group->pending++;
+}
+
+void
+end_job(JobGroup *group)
+{
+    group->pending--;
+    if (group->pending == 0) {
+        pthread_cond_broadcast(&group->changed);
+    }
+}
+
+void
+wait_for_group(JobGroup *group)
+{
+    pthread_mutex_lock(&group->lock);
+    while (group->pending > 0) {
+        pthread_mutex_unlock(&group->lock);
+        bool ran = run_job();
+        pthread_mutex_lock(&group->lock);
+        if (!ran && group->pending > 0) {
+            pthread_cond_wait(&group->changed, &group->lock);
+        }
+    }
+    pthread_mutex_unlock(&group->lock);
 }

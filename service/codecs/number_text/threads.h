@@ -3,7 +3,9 @@
 #ifndef THREADS_H
 #define THREADS_H
 
+#include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 /* The beginning of a struct that has what the job needs. */
 typedef struct Job {
@@ -11,11 +13,25 @@ typedef struct Job {
     void (*run)(struct Job *);
 } Job;
 
+/* Jobs that are waited for together. Its lock may guard more than the count of them. */
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    size_t pending;
+} JobGroup;
+
+void open_group(JobGroup *group);
+void close_group(JobGroup *group);
+
+/* Count one more job, or one less; the group's lock is held. */
+void add_job(JobGroup *group);
+void end_job(JobGroup *group);
+
+/* Wait until all jobs of the group are over, and run jobs that wait meanwhile. */
+void wait_for_group(JobGroup *group);
+
 /* Have `count` threads; they start with the next job. Jobs wait for `run_job` without any. */
 void set_threads(int count);
-
-/* Return how many threads there are. */
-int count_threads(void);
 
 /* Give a job to the threads. */
 void submit_job(Job *job);

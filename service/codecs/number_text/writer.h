@@ -22,6 +22,9 @@ typedef struct {
     size_t block[MAX_RANK];
 } Items;
 
+/* Return the bytes of an element. */
+size_t item_size(Kind kind);
+
 /* Return how many characters the elements from `first` to before `last` take at most. */
 size_t text_bound(const Items *items, size_t first, size_t last);
 

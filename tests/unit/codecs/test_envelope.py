@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from service.codecs.envelope import LONGEST_HEADER, envelope_headers, envelope_json, shorten
+from service.codecs.envelope import LONGEST_HEADER, envelope_json, envelope_lines, shorten
+from service.core.response import HttpResponse
 from tests.unit.codecs.encoding import outcome_of, stopwatch_of
 
 TEXTS = stopwatch_of(1500).stop()
@@ -36,7 +37,7 @@ def test_headers_have_the_envelope() -> None:
     """Strategy, device and timing have headers of their own, too."""
     made = outcome_of(RESULT)
     envelope = envelope_json(made, TEXTS, "id")
-    headers = dict(envelope_headers(made, TEXTS, envelope))
+    headers = dict(HttpResponse(200, envelope_lines(made, TEXTS, envelope), (), 0).headers)
     assert headers.pop(b"server-timing")
     assert headers == {b"x-strategy": b"torch", b"x-device": b"cpu", b"x-envelope": envelope}
 

@@ -1,13 +1,14 @@
 """HTTP responses in their final bytes."""
 
-from service.core.response import HttpResponse
+from service.core.response import HttpResponse, header_lines
 
 
 def test_a_response_states_type_and_length() -> None:
     """Both come before other headers; the length is that of all chunks, which stay as they are."""
     chunks = (b"some", memoryview(b"thing"))
-    response = HttpResponse.of("text/plain", chunks, ((b"x-request-id", b"mine"),), status=503)
-    assert (response.status, response.chunks) == (503, chunks)
+    response = HttpResponse.of("text/plain", chunks, b"x-request-id: mine\r\n", status=503)
+    assert (response.status, response.chunks, response.length) == (503, chunks, 9)
+    assert response.lines == header_lines(response.headers)
     assert response.headers == (
         (b"content-type", b"text/plain"),
         (b"content-length", b"9"),

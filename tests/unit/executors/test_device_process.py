@@ -22,7 +22,6 @@ from service.executors import (
     Config,
     DeviceProcess,
     ForkServer,
-    SharedPool,
     WorkerFaultError,
     device_process,
     spawn,
@@ -98,29 +97,6 @@ async def make_executor(
 async def until_ready(readiness: DeviceReadiness) -> None:
     """Wait until the device is ready."""
     await until(lambda: not readiness.absences)
-
-
-async def test_a_body_stays_until_it_is_read(
-    make_executor: MakeExecutor, readiness: DeviceReadiness
-) -> None:
-    """The block of a cancelled call is not free before the process has answered."""
-    executor, pool = make_executor(), SharedPool(2**21)
-    await until_ready(readiness)
-    for waits in (False, True):
-        block = pool.take(2**21)
-        assert block is not None
-        block.view[:] = bytes(2**21)
-        coming = asyncio.create_task(executor.run(b"pid", block, deadline_ms=LONG_MS))
-        await asyncio.sleep(0)
-        block.release()
-        assert pool.take(1) is None
-        if waits:
-            assert (await coming)[1] == bytes(2**21)
-        else:
-            coming.cancel()
-        await until(lambda: not executor.active_calls)
-    assert pool.take(2**21) is not None
-    pool.close()
 
 
 async def test_a_process_that_stays(

@@ -11,7 +11,7 @@ import pytest
 
 from service.errors import WorkerDiedError
 from service.executors import Config, ForkServer, ProcessPool
-from service.executors.shared_memory import SharedBuffer
+from service.executors.shared_buffer import SharedBuffer
 from tests.unit.executors.processes import LONG_MS, is_alive, pid_of, until
 
 CONFIG = Config(make="tests.unit.executors.handlers:obey", memory_bytes=2**28)

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -19,15 +19,7 @@ from service.errors import (
     OverloadedError,
     WorkerDiedError,
 )
-from service.executors import (
-    Bytes,
-    Config,
-    ForkServer,
-    PoolBlock,
-    ProcessPool,
-    SharedPool,
-    WorkerFaultError,
-)
+from service.executors import Bytes, Config, ForkServer, ProcessPool, WorkerFaultError
 from service.executors.worker_loop import NICE, OOM_SCORE
 from tests.unit.executors.processes import LONG_MS, ROOT, is_alive, pid_in, pid_of, until
 
@@ -40,13 +32,9 @@ async def make_executor(fork_server: ForkServer) -> AsyncIterator[MakeExecutor]:
     """A function that makes executors with a handler of the tests; they are closed at the end."""
     made = []
 
-    def make(
-        handler: str = "obey", *, slots: int = 1, queue: int = 4, pool: SharedPool | None = None
-    ) -> ProcessPool:
+    def make(handler: str = "obey", *, slots: int = 1, queue: int = 4) -> ProcessPool:
         config = Config(make=f"tests.unit.executors.handlers:{handler}", memory_bytes=MEMORY_BYTES)
-        executor = ProcessPool(
-            fork_server.fork, lambda: config, slots=slots, queue=queue, pool=pool
-        )
+        executor = ProcessPool(fork_server.fork, lambda: config, slots=slots, queue=queue)
         made.append(executor)
         return executor
 
@@ -74,53 +62,15 @@ async def test_answer(executor: ProcessPool) -> None:
     assert executor.active_calls == 0
 
 
-@pytest.fixture
-def pool() -> Iterator[SharedPool]:
-    """A pool for two bodies of a megabyte."""
-    pool = SharedPool(2**21)
-    yield pool
-    pool.close()
-
-
-def block_of(pool: SharedPool, body: bytes) -> PoolBlock:
-    """Return a block that has received a body."""
-    block = pool.take(len(body))
-    assert block is not None
-    block.view[:] = body
-    return block
-
-
-async def test_a_body_in_the_pool(
-    make_executor: MakeExecutor, pool: SharedPool, tmp_path: Path
-) -> None:
-    """A second process reads it there too, and bodies outside the pool may come between."""
-    executor = make_executor(pool=pool)
-    bodies = [os.urandom(2**20) for _ in range(2)]
-    blocks = [block_of(pool, body) for body in bodies]
-    for head in ("pid", f"once {tmp_path / 'died'}", "emit 1 pid"):
-        for block, body in zip(blocks, bodies, strict=True):
-            assert (await executor.run(head.encode(), block, deadline_ms=LONG_MS))[1] == body
-        assert (await executor.run(head.encode(), b"other", deadline_ms=LONG_MS))[1] == b"other"
-    assert executor.exits == 1
-    # Workers without a pool, such as device processes, receive a copy.
-    assert (await make_executor().run(b"pid", blocks[0], deadline_ms=LONG_MS))[1] == bodies[0]
-
-
-async def test_a_body_stays_until_its_reader_has_exited(
-    make_executor: MakeExecutor, pool: SharedPool, tmp_path: Path
-) -> None:
-    """A block of a cancelled request is not free before its worker has been killed."""
-    executor, block = make_executor(pool=pool), block_of(pool, bytes(2**21))
-    file = tmp_path / "pid"
-    head = f"spin {file}".encode()
-    coming = asyncio.create_task(executor.run(head, block, deadline_ms=LONG_MS))
-    pid = await pid_in(file)
-    coming.cancel()
-    block.release()
-    while executor.active_calls:
-        assert not is_alive(pid) or pool.take(1) is None
-        await asyncio.sleep(0)
-    assert pool.take(2**21) is not None
+async def test_buffers_of_idle_workers_are_trimmed(executor: ProcessPool) -> None:
+    """Their memory is returned, and the process serves the next request."""
+    pid = await pid_of(executor)
+    await executor.run(b"pid", bytes(2**20), deadline_ms=LONG_MS)
+    (worker,) = executor._idle
+    assert worker._buffer.size > 2**21
+    executor.trim_memory()
+    assert worker._buffer.size == 0
+    assert await pid_of(executor) == pid
 
 
 async def test_workers_yield(executor: ProcessPool) -> None:

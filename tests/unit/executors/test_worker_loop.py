@@ -8,8 +8,8 @@ from time import sleep
 
 import pytest
 
-from service.executors import Bytes, Channel, Config, SharedPool, WorkerResponse
-from service.executors.shared_memory import SharedBuffer
+from service.executors import Bytes, Channel, Config, WorkerResponse
+from service.executors.shared_buffer import SharedBuffer
 from service.executors.worker_loop import (
     CONFIG,
     DEADLINE,
@@ -20,8 +20,6 @@ from service.executors.worker_loop import (
     NOTIFICATION,
     PART,
     REQUEST,
-    RequestHeader,
-    WorkerMemory,
     data_bytes,
     handle_request,
     serve_requests,
@@ -43,7 +41,7 @@ def response_of(
     buffer = SharedBuffer()
     buffer.write(head + body, 0)
     status, head_bytes, size = NOTIFICATION.unpack(
-        handle_request(WorkerMemory(buffer), Handler(), print, RequestHeader(len(head), len(body)))
+        handle_request(buffer, Handler(), print, len(head), len(body))
     )
     at = len(head) + len(body)
     assert buffer.read(at, 0) == head + body  # it can be sent to another worker
@@ -98,10 +96,10 @@ def test_a_last_response() -> None:
     ours, theirs = socket.socketpair()
     buffer = SharedBuffer()
     with ours, theirs:
-        thread = Thread(target=serve_requests, args=(theirs, WorkerMemory(buffer), Obedient()))
+        thread = Thread(target=serve_requests, args=(theirs, buffer, Obedient()))
         thread.start()
         buffer.write(b"end so it is", 0)
-        ours.send(REQUEST.pack(*RequestHeader(12, 0)))
+        ours.send(REQUEST.pack(12, 0))
         status, head_bytes, size = NOTIFICATION.unpack(ours.recv(NOTIFICATION.size))
         assert (status, bytes(buffer.read(head_bytes, 12)), size) == (FATAL, b"so it is", 0)
         thread.join(20)
@@ -116,15 +114,15 @@ def test_serving_until_the_server_hangs_up() -> None:
     config = Config(make=f"{HANDLERS}:echo", memory_bytes=5, arguments={"suffix": "!"})
     with ours, theirs:
         config.send(ours)
-        received, pool = Config.receive(theirs)
-        assert (received, bytes(pool)) == (config, b"")
+        received = Config.receive(theirs)
+        assert received == config
         handler = received.handler()
         assert isinstance(handler, Echo)
-        thread = Thread(target=serve_requests, args=(theirs, WorkerMemory(buffer), handler))
+        thread = Thread(target=serve_requests, args=(theirs, buffer, handler))
         thread.start()
         for text in (b"one", b"two!"):
             buffer.write(b"h" + text, 0)
-            ours.send(REQUEST.pack(*RequestHeader(1, len(text))))
+            ours.send(REQUEST.pack(1, len(text)))
             status, head_bytes, size = NOTIFICATION.unpack(ours.recv(NOTIFICATION.size))
             assert (status, head_bytes, size) == (DONE, 1, len(text) + 1)
             assert buffer.read(size, 2 + len(text)) == text + b"!"
@@ -154,7 +152,7 @@ def test_notifications_before_the_response() -> None:
     sent: list[bytes] = []
     buffer = SharedBuffer()
     buffer.write(b"askthis", 0)
-    last = handle_request(WorkerMemory(buffer), Handler(), sent.append, RequestHeader(3, 4))
+    last = handle_request(buffer, Handler(), sent.append, 3, 4)
     assert [NOTIFICATION.unpack(each) for each in (*sent, last)] == [
         (PART, 3, 0),
         (DEADLINE, 250, 0),
@@ -164,40 +162,6 @@ def test_notifications_before_the_response() -> None:
     ]
     assert buffer.read(buffer.size, 0) == b"askthis" + b"one" + b"this" + b"head" + b"payload"
     buffer.close()
-
-
-def test_a_body_in_the_pool() -> None:
-    """It is read without a copy; the response follows the head in the buffer."""
-    seen: list[Bytes] = []
-
-    class Handler(Obedient):
-        def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
-            seen.append(body)
-            return WorkerResponse(b"head", (body,))
-
-    buffer = SharedBuffer()
-    buffer.write(b"ask", 0)
-    memory = WorkerMemory(buffer, memoryview(b"another this other"))
-    last = handle_request(memory, Handler(), print, RequestHeader(3, 4, 8))
-    assert NOTIFICATION.unpack(last) == (DONE, 4, 4)
-    assert buffer.read(buffer.size, 0) == b"askheadthis"
-    assert isinstance(seen[0], memoryview)
-    buffer.close()
-
-
-def test_the_pool_comes_with_the_configuration() -> None:
-    """A worker sees what the server writes, and needs the descriptor for the mapping only."""
-    pool = SharedPool(3)
-    ours, theirs = socket.socketpair()
-    config = Config(make=f"{HANDLERS}:obey", memory_bytes=None)
-    with ours, theirs:
-        config.send(ours, pool.descriptor)
-        received, seen = Config.receive(theirs)
-    block = pool.take(3)
-    assert block is not None
-    block.view[:] = b"abc"
-    assert (received, seen[:3].tobytes()) == (config, b"abc")
-    pool.close()
 
 
 def test_a_fault_after_a_part() -> None:
@@ -211,9 +175,7 @@ def test_a_fault_after_a_part() -> None:
     sent: list[bytes] = []
     buffer = SharedBuffer()
     buffer.write(b"ask", 0)
-    status, size, rest = NOTIFICATION.unpack(
-        handle_request(WorkerMemory(buffer), Handler(), sent.append, RequestHeader(3, 0))
-    )
+    status, size, rest = NOTIFICATION.unpack(handle_request(buffer, Handler(), sent.append, 3, 0))
     assert (status, rest) == (FAULT, 0)
     assert buffer.read(6, 0) == b"askone"
     assert buffer.read(size, 6).endswith(b"ValueError: because\n")

@@ -43,7 +43,7 @@ def test_headers_are_read_as_they_were_written() -> None:
 
 def test_a_response_is_read_as_it_was_written() -> None:
     """Its headers are bytes, some of them no ASCII; marks and phases come along."""
-    response = HttpResponse(503, ((b"retry-after", b"1"), (b"x", b"\xe9\x00")), (b"some", b"thing"))
+    response = HttpResponse(503, b"retry-after: 1\r\nx: \xe9\x00\r\n", (b"some", b"thing"), 9)
     watch = Stopwatch.start()
     watch.lap(QUEUE)
     watch.stop()

@@ -6,10 +6,17 @@ from pathlib import Path
 import pytest
 from uvicorn.config import STARTUP_FAILURE
 
+from service.codecs import number_text
 from service.server.run import serve
 from service.server.server import Server
 from service.server.supervisor import Supervisor
 from service.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def with_extension(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the extension module be there, whether or not it is compiled here."""
+    monkeypatch.setattr(number_text, "reason", None)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -47,3 +54,17 @@ def test_too_few_open_files(
     (warning,) = [each.message for each in caplog.records if each.name == "service"]
     assert "700 connections may be open, not 10240" in warning
     assert "ulimit -Hn" in warning
+
+
+@pytest.mark.parametrize("reason", [None, "it was left out"])
+def test_no_extension_module(
+    reason: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning says that numbers are slower, and why; with the module there is none."""
+    monkeypatch.setattr(number_text, "reason", reason)
+    monkeypatch.setattr(Server, "run", lambda _: None)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    serve(Settings(port=0, max_connections=1))
+    found = [each.message for each in caplog.records if each.name == "service"]
+    expected = f"Python reads and writes JSON numbers, slower than the extension module: {reason}"
+    assert found == ([expected] if reason else [])

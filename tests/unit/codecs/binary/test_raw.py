@@ -8,6 +8,7 @@ import torch
 
 from service.codecs.binary.raw import RawCodec
 from service.codecs.envelope import LONGEST_HEADER
+from service.codecs.tensor_bytes import COPIED_BYTES
 from service.core.dtypes import DTYPES
 from service.core.timing import PHASES
 from tests.rigs.request_bodies import bits_of, tensor_of
@@ -43,9 +44,9 @@ def test_views_are_sent_in_row_major_order() -> None:
         assert headers["x-tensor-shape"] == f"{view.shape[0]},2"
 
 
-def test_a_contiguous_tensor_is_not_copied() -> None:
+def test_a_large_contiguous_tensor_is_not_copied() -> None:
     """The one chunk is the memory of the tensor."""
-    tensor = torch.zeros(4)
+    tensor = torch.zeros(COPIED_BYTES)
     (chunk,) = encode(CODEC, tensor).chunks
     tensor[0] = 1
     assert bytes(chunk) == bits_of(tensor)

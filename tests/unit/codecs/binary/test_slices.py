@@ -72,7 +72,7 @@ def test_a_header_is_reused_for_other_buffers() -> None:
     assert [name for name, _, _ in header.operands] == ["a", "b"]
     assert header.uniform
     for buffer in (BUFFER, bytearray(20)):
-        call = call_from_header(header, {"a": buffer, "b": buffer}, MATMUL, CONTEXT)
+        call = call_from_header(header, [buffer, buffer], MATMUL, CONTEXT)
         assert call.strategy == "loops"
         assert [x.sum() for x in call.operands] == [6 if buffer is BUFFER else 0] * 2
 

@@ -254,5 +254,5 @@ def test_every_result_can_be_sent_back_bit_for_bit(
     body = b'{"x": %b}' % b"".join(result_json(x, output))
     call = CODEC.decode(body, norm, OPERAND_CONTEXT)
     assert bits(call.operands[0]) == bits(x)
-    assert output != "base64" or to_bytes(call.operands[0]) == data
+    assert output != "base64" or bytes(to_bytes(call.operands[0])) == data
     assert call.warnings == ()
