@@ -11,6 +11,7 @@ Shared by all formats:
     stored_arrays   operands and results in files of the server
     tensor_bytes    tensors to bytes and back
     envelope        fields of a response beside its result
+    arriving_text   text that is read while it arrives
     compression     content codings around any format; zstd: its import
 
 json/, in the order in which a body passes through it:
@@ -28,7 +29,7 @@ json/, in the order in which a body passes through it:
 
 number_text/:
 
-    arrays of numbers in the text of a request, read by compiled code
+    text of numbers to arrays and back, by compiled code
 
 binary/:
 

@@ -136,14 +136,15 @@ def read_request(
     return ParsedRequest(request_id, is_binary, header, arrays, end)
 
 
-def _read_json(text: Body, extracted: Extracted | None, context: DecodeContext) -> object:
-    """Return the fields of the JSON, with arrays where they have been extracted."""
-    fields = None
+def _read_json(
+    text: Body, extracted: Extracted | None, context: DecodeContext
+) -> dict[str, object]:
+    """Return the top-level fields, with the arrays that were extracted."""
     if extracted is not None:
-        fields = read_extracted(extracted, None, context, list_field="inputs")
-    if fields is None:
-        fields = read_document(text, None, context, list_field="inputs")
-    return fields
+        fields = read_extracted(extracted, None, context, list_field=INPUTS_FIELD)
+        if fields is not None:
+            return fields
+    return read_document(text, None, context, list_field=INPUTS_FIELD)
 
 
 def parameter_names(op: Op[Any]) -> tuple[str, ...]:

@@ -2,15 +2,20 @@
 
 import ast
 import json
-import runpy
-import sys
 from typing import Any, Final
 
 import numpy as np
 import pytest
 
 from service.codecs import number_text
-from service.codecs.number_text import THREADED_BYTES, OperandNames, begin, extract, set_threads
+from service.codecs.number_text import (
+    THREADED_BYTES,
+    OperandNames,
+    _compiled,
+    begin,
+    extract,
+    set_threads,
+)
 from tests.rigs.paths import ROOT
 
 NAMES: Final = OperandNames(("a", "b"))
@@ -75,13 +80,13 @@ def test_numbers_over_a_limit_are_not_read() -> None:
 def test_long_text_is_read_by_threads(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Unless the caller says otherwise; the arrays are the same."""
     given: list[object] = []
-    read = number_text._compiled.extract
+    read = _compiled.extract
 
     def spy(*arguments: Any) -> object:
         given.append(arguments[-1])
         return read(*arguments)
 
-    monkeypatch.setattr(number_text._compiled, "extract", spy)
+    monkeypatch.setattr(_compiled, "extract", spy)
     body = BODY.replace(b"4", b"4" + b" " * (size - len(BODY)))
     for threaded in (None, False, True):
         found = extract(body, NAMES, threaded=threaded)
@@ -110,7 +115,7 @@ def test_text_is_read_as_it_arrives() -> None:
 def test_the_number_of_threads_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """To the extension module alone."""
     given: list[int] = []
-    monkeypatch.setattr(number_text._compiled, "set_threads", given.append)
+    monkeypatch.setattr(_compiled, "set_threads", given.append)
     set_threads(3)
     monkeypatch.setattr(number_text, "compiled", None)
     set_threads(4)
@@ -124,18 +129,11 @@ def test_without_the_extension_module_nothing_is_read(monkeypatch: pytest.Monkey
     assert begin(BODY, NAMES) is None
 
 
-def test_the_extension_module_may_be_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there was no compiler."""
-    monkeypatch.delattr(number_text, "_compiled")
-    monkeypatch.setitem(sys.modules, "service.codecs.number_text._compiled", None)
-    assert runpy.run_path(number_text.__file__)["compiled"] is None
-
-
 def test_the_stub_has_what_the_extension_module_has() -> None:
     """Its functions, and its classes with their methods."""
     stub = ast.parse((ROOT / "service/codecs/number_text/_compiled.pyi").read_text())
-    for owner, nodes in [(number_text._compiled, stub.body)] + [
-        (getattr(number_text._compiled, node.name), node.body)
+    for owner, nodes in [(_compiled, stub.body)] + [
+        (getattr(_compiled, node.name), node.body)
         for node in stub.body
         if isinstance(node, ast.ClassDef)
     ]:
