@@ -12,6 +12,7 @@ from service.codecs.base import (
     THREAD_TEXT_BYTES,
     Body,
     DecodeContext,
+    SlowTextError,
 )
 from service.codecs.envelope import rest_json
 from service.codecs.json.document import read_document, refuse_deep
@@ -150,6 +151,8 @@ def _decode(
             _join(fields, read_query(query, op, context))
         return build_call(op, fields, take_operands(fields, op, context), context)
     except RequestError:
+        if len(body) > context.max_slow_bytes:  # counting brackets holds the GIL
+            raise SlowTextError from None
         # An error of nesting comes first: it is about the document, not about its fields.
         refuse_deep(body, context)
         raise
