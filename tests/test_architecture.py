@@ -20,7 +20,7 @@ from service.settings import Settings
 from tests.rigs.apps import client_of, running
 from tests.rigs.device_processes import GPU, rates_of
 from tests.rigs.loaded_modules import DEVICE_WORKER, FILE, WORKER
-from tests.rigs.matmul_bodies import PADDING, product
+from tests.rigs.matmul_bodies import product, slow_text
 from tests.rigs.paths import ROOT
 from tests.rigs.waiting import until
 
@@ -100,9 +100,9 @@ async def test_a_worker_process_loads_no_web_framework(
     inputs = [{"name": "x", "shape": [2], "datatype": "FP32", "data": [3, 4]}]
     requests: list[tuple[str, bytes, int]] = [
         ("/matmul", product(strategy="loops"), 200),
-        ("/matmul", b'{"a": [1, 2], "b": [1]}' + PADDING, 422),
+        ("/matmul", slow_text(b'{"a": [1, 2], "b": [1]}'), 422),
         ("/matmul/compare", product(2, strategies=["loops", "torch"], repeat=1), 200),
-        ("/v2/models/norm/versions/loops/infer", orjson.dumps({"inputs": inputs}) + PADDING, 200),
+        ("/v2/models/norm/versions/loops/infer", slow_text(orjson.dumps({"inputs": inputs})), 200),
     ]
     app = create_app(Settings(processes=1), cost_model=cost_model, fork_server=fork_server)
     async with running(app), client_of(app) as client:

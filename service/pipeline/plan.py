@@ -21,8 +21,9 @@ class PlanRequest(PipelineRequest):
         """Return the response to a whole body: at once, or to be awaited if it takes time."""
         self.start(body, query)
         negotiated = self.negotiated
-        if not self.may_wait:
-            self.call = negotiated.reader.try_decode(body, negotiated.op, self.context, self.fields)
+        reader = negotiated.reader
+        if not self.may_wait and len(body) <= reader.thread_bytes:
+            self.call = reader.try_decode(body, negotiated.op, self.context, self.fields)
         if self.call is None:
             return dispatch(self)
         self.is_prepared = True

@@ -25,7 +25,7 @@ from service.settings import Settings
 from tests.rigs.apps import app_of, client_of, running
 from tests.rigs.device_processes import GPU, MAKE, SECOND, rates_of
 from tests.rigs.inference_bodies import as_bytes, as_json, parts, values_of
-from tests.rigs.matmul_bodies import PADDING, product, square
+from tests.rigs.matmul_bodies import PADDING, product, slow_text, square
 from tests.rigs.request_bodies import RAW, SAFETENSORS, safetensors_of
 from tests.unit.executors.processes import is_alive, until
 
@@ -117,11 +117,10 @@ async def test_a_call_for_a_gpu(gpu: AsyncClient) -> None:
 
 async def test_every_way_of_a_call(gpu: AsyncClient) -> None:
     """Operands as short and long text, compressed or not, and as bytes; results as bytes."""
-    for pad in (b"", b" " * 70_000, PADDING):
-        response = await gpu.post("/matmul", content=json.dumps(NAMED).encode() + pad)
-        check(response)
-        response = await gpu.post("/matmul", content=json.dumps(ANY).encode() + pad)
-        check(response)
+    for fields in (NAMED, ANY):
+        text = json.dumps(fields).encode()
+        for body in (text, text + b" " * 70_000, text + PADDING, slow_text(text)):
+            check(await gpu.post("/matmul", content=body))
     tensors = {"a": torch.tensor(NAMED["a"]).float(), "b": torch.tensor(NAMED["b"]).float()}
     headers = {"Content-Type": SAFETENSORS, "Accept": RAW}
     body = safetensors_of(tensors)
@@ -134,8 +133,8 @@ async def test_a_result_that_overflowed_on_the_way(gpu: AsyncClient) -> None:
     """The device process computes it again if auto chose, however the body came."""
     for name, strategy in (("auto", "scaled"), ("torch", "torch")):
         body = json.dumps({"x": [1e20, 1e20], "device": "cuda", "strategy": name}).encode()
-        for pad in (b"", PADDING):
-            answer = (await gpu.post("/norm", content=body + pad)).json()
+        for each in (body, slow_text(body)):
+            answer = (await gpu.post("/norm", content=each)).json()
             assert (answer["device"], answer["strategy"]) == ("cuda:0", strategy)
             assert len(answer["warnings"]) == 1
 
@@ -149,14 +148,14 @@ async def test_long_text_is_planned_by_a_worker(gpu: AsyncClient) -> None:
         ({"device": "cpu"}, "cpu"),
         ({"deadline_ms": 20_000, "device": "cuda"}, "cuda:0"),
     ):
-        response = await gpu.post("/matmul", content=product(**fields) + PADDING)
+        response = await gpu.post("/matmul", content=slow_text(product(**fields)))
         answer = response.json()
         assert (answer["device"], answer["timing"]["executor"]) == (device, "process")
         assert np.array_equal(answer["result"]["data"], square() @ square(seed=1))
         timing = answer["timing"]
         assert timing["decode_ms"] > 0
         assert timing["queue_ms"] >= 0
-    response = await gpu.post("/matmul", content=product(device="cuda:7") + PADDING)
+    response = await gpu.post("/matmul", content=slow_text(product(device="cuda:7")))
     assert (response.status_code, response.json()["code"]) == (422, "device-unavailable")
 
 
@@ -206,7 +205,7 @@ async def test_plans_and_strategies(gpu: AsyncClient) -> None:
 async def test_races_leave_out_gpus(gpu: AsyncClient) -> None:
     """Their rows have the reason; those on the CPU run, in a worker process as without a GPU."""
     text = json.dumps(ANY).encode()
-    for body in (text, text + PADDING):
+    for body in (text, slow_text(text)):
         response = await gpu.post("/matmul/compare", content=body)
         rows = response.json()["rows"]
         for row in rows:
@@ -230,7 +229,7 @@ async def test_the_open_inference_protocol(gpu: AsyncClient) -> None:
         text = json.dumps(as_json(inputs, "float32", parameters=parameters)).encode()
         given = {**parameters, "binary_data_output": True}
         blob, lengths = as_bytes(inputs, "float32", parameters=given)
-        for body, headers in ((text, {}), (text + PADDING, {}), (blob, lengths)):
+        for body, headers in ((text, {}), (slow_text(text), {}), (blob, lengths)):
             response = await gpu.post(url, content=body, headers=headers)
             assert response.status_code == 200, response.text
             answer, data = parts(response)
@@ -308,12 +307,13 @@ async def test_a_device_that_fails(
         # Nothing waits for the GPUs: `auto` takes them once they are there.
         refused(await post(client, NAMED), "cuda:0 is not ready")
         check(await post(client, ANY), "cpu")
-        long = json.dumps(ANY).encode() + PADDING
+        long = slow_text(json.dumps(ANY).encode())
         answer = (await client.post("/matmul", content=long)).json()
         assert answer["device"] == "cpu"
         for path in ("/matmul", "/matmul/compare"):
-            for pad in (b"", PADDING):
-                response = await client.post(path, content=json.dumps(NAMED).encode() + pad)
+            text = json.dumps(NAMED).encode()
+            for body in (text, slow_text(text)):
+                response = await client.post(path, content=body)
                 refused(response, "cuda:0 is not ready")
         refused(await client.post("/matmul/plan", json=NAMED), "cuda:0 is not ready")
         ready = (await client.get("/health/ready")).json()["devices"]

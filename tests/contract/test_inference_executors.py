@@ -17,7 +17,7 @@ from service.planning.cost_model import CostModel
 from service.registry import Registry
 from tests.rigs.apps import Serve, app_of
 from tests.rigs.inference_bodies import LENGTH, as_bytes, as_json, parts, values_of
-from tests.rigs.matmul_bodies import PADDING, SIZE, square
+from tests.rigs.matmul_bodies import PADDING, SIZE, slow_text, square
 from tests.rigs.worker_processes import app_with_cheap_loops, until_busy, until_idle
 
 LOOPS = "/v2/models/matmul/versions/loops/infer"
@@ -40,7 +40,7 @@ def executors_of(app: FastAPI) -> list[tuple[str, str, int]]:
 
 
 async def test_the_plan_chooses_the_executor(serve: Serve) -> None:
-    """Loops, and text over a megabyte or compressed, run in a process."""
+    """Loops, and slow text over a megabyte, compressed or not, run in a process."""
     packed = {"Content-Encoding": "gzip"}
     blob, binary = as_bytes(inputs(), "float32", parameters={"strategy": "loops"})
     asked = as_json(inputs(2), "float32")
@@ -50,7 +50,8 @@ async def test_the_plan_chooses_the_executor(serve: Serve) -> None:
         (AUTO, text(2), {}, ("torch", "inline")),
         (LOOPS, text(), {}, ("loops", "process")),
         (AUTO, blob, binary, ("loops", "process")),
-        (AUTO, text(2) + PADDING, {}, ("torch", "process")),
+        (AUTO, text(2) + PADDING, {}, ("torch", "thread")),
+        (AUTO, slow_text(text(2)), {}, ("torch", "process")),
         (AUTO, long, {LENGTH: str(len(long))}, ("torch", "process")),
         (AUTO, head, lengths, ("torch", "process")),
         (AUTO, gzip.compress(text()), packed, ("torch", "process")),

@@ -17,7 +17,7 @@ from service.executors import ForkServer
 from service.planning.cost_model import CostModel
 from tests.rigs.apps import Serve, app_of
 from tests.rigs.event_streams import STREAM, listening, read_stream
-from tests.rigs.matmul_bodies import PADDING, product
+from tests.rigs.matmul_bodies import PADDING, product, slow_text
 from tests.rigs.waiting import until
 from tests.rigs.worker_processes import app_with_cheap_loops
 
@@ -83,7 +83,7 @@ async def test_long_text_is_read_by_the_process(
     client: AsyncClient, app: FastAPI, headers: dict[str, str]
 ) -> None:
     """Its errors are plain problem documents, and no memory is left."""
-    report = await post(client, SHORT + PADDING * 4, headers)
+    report = await post(client, slow_text(SHORT) + PADDING * 3, headers)
     assert [row["runs"] for row in report["rows"]] == [2, 2]
     for body in (b"[" + PADDING, b'{"a": [1, 2], "b": [1]}' + PADDING):
         near, far = [
@@ -110,7 +110,7 @@ async def test_stored_operands_race_in_the_process(serve: Serve, tmp_path: Path)
 
 
 @FORMS
-@pytest.mark.parametrize("body", [LONG, TOLD, LONG + PADDING], ids=["silent", "told", "unread"])
+@pytest.mark.parametrize("body", [LONG, TOLD, slow_text(LONG)], ids=["silent", "told", "unread"])
 async def test_a_client_that_leaves_ends_its_race(
     mine: tuple[FastAPI, AsyncClient], headers: dict[str, str], body: bytes
 ) -> None:
@@ -188,7 +188,7 @@ async def test_without_room_a_race_is_told_to_come_again(
     async with app_with_cheap_loops(client, cost_model, fork_server, queue=0) as (app, mine):
         first = asyncio.create_task(post(mine, LONG, {}))
         await until_racing(app)
-        for body in (SHORT, SHORT + PADDING):
+        for body in (SHORT, slow_text(SHORT)):
             refused = await mine.post("/matmul/compare", content=body, headers=headers)
             assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
             assert int(refused.headers["retry-after"]) >= 1
@@ -204,7 +204,7 @@ async def test_calls_have_places_of_their_own(
     app, client = mine
     racing = asyncio.create_task(post(client, LONG, headers))
     await until_racing(app)
-    answer = await client.post("/matmul", content=product(24, strategy="loops"))
+    answer = await client.post("/matmul", content=product(60, strategy="loops"))
     assert answer.json()["timing"]["executor"] == "process"
     assert not racing.done()
     racing.cancel()

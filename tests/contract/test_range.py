@@ -8,11 +8,12 @@ import pytest
 import torch
 from httpx import AsyncClient
 
-from tests.rigs.matmul_bodies import PADDING
+from tests.rigs.matmul_bodies import PADDING, slow_text
 from tests.rigs.request_bodies import NPY, RAW, SAFETENSORS, npy_of, safetensors_of
 
 Json = dict[str, Any]
 LARGE = [1e20, 1e20]
+TEXT = orjson.dumps({"x": LARGE})
 NORM = 1.4142136e20
 AGAIN = (
     "the result is computed again by 'scaled' in float64: "
@@ -33,23 +34,31 @@ async def post(client: AsyncClient, path: str, body: Json) -> Json:
 
 
 @pytest.mark.parametrize(
-    ("pad", "executor"), [(b"", "inline"), (b" " * 70_000, "inline"), (PADDING, "process")]
+    ("body", "executor"),
+    [
+        (TEXT, "inline"),
+        (TEXT + b" " * 70_000, "inline"),
+        (TEXT + PADDING, "thread"),
+        (slow_text(TEXT), "process"),
+    ],
+    ids=["short", "longer", "long", "slow"],
 )
-async def test_auto_gives_the_norm(client: AsyncClient, pad: bytes, executor: str) -> None:
+async def test_auto_gives_the_norm(client: AsyncClient, body: bytes, executor: str) -> None:
     """Here and in a worker process, and says by which strategy and why."""
-    response = await client.post("/norm", content=orjson.dumps({"x": LARGE}) + pad)
+    response = await client.post("/norm", content=body)
     answer = response.json()
     assert answer["result"]["data"] == pytest.approx(NORM)
     assert (answer["strategy"], answer["warnings"]) == ("scaled", [AGAIN])
     assert answer["timing"]["executor"] == executor
 
 
-@pytest.mark.parametrize("pad", [b"", PADDING])
+@pytest.mark.parametrize("is_slow", [False, True])
 @pytest.mark.parametrize("name", ["torch", "elementwise", "loops"])
-async def test_a_named_strategy_warns(client: AsyncClient, name: str, pad: bytes) -> None:
+async def test_a_named_strategy_warns(client: AsyncClient, name: str, is_slow: bool) -> None:
     """It keeps its infinity, here and in a worker process."""
     body = orjson.dumps({"x": LARGE, "strategy": name})
-    answer = (await client.post("/norm", content=body + pad)).json()
+    content = slow_text(body) if is_slow else body
+    answer = (await client.post("/norm", content=content)).json()
     assert answer["result"]["data"] == "Infinity"
     assert (answer["strategy"], answer["warnings"]) == (name, [WRONG.format(name)])
 

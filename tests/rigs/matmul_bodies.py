@@ -1,11 +1,12 @@
 """JSON bodies of products of two square matrices, sized to reach each executor."""
 
 import json
+import re
 from typing import Any, Final
 
 import numpy as np
 
-# A JSON body from here on is read by a worker process.
+# A JSON body from here on is read by a thread, or by a worker process if it is not plain.
 PADDING: Final = b" " * 1_100_000
 SIZE: Final = 24
 
@@ -20,3 +21,11 @@ def product(size: int = SIZE, **fields: object) -> bytes:
     return json.dumps(
         {"a": square(size).tolist(), "b": square(size, 1).tolist(), **fields}
     ).encode()
+
+
+def slow_text(body: bytes) -> bytes:
+    """Return a long body with the same fields, of which a worker process reads the text.
+
+    Its first key begins with an escape, which compiled code leaves to Python.
+    """
+    return re.sub(rb'{"(.)', lambda found: b'{"\\u%04x' % found[1][0], body, count=1) + PADDING

@@ -82,7 +82,7 @@ def test_memory_that_runs_out() -> None:
 
 def test_a_server_that_ends_before_it_has_sent_all() -> None:
     """The error says so, and not that the configuration is malformed."""
-    for sent in (b"", CONFIG.pack(9)):
+    for sent in (b"", CONFIG.pack(9)[:3], CONFIG.pack(9), CONFIG.pack(9) + b"{}"):
         ours, theirs = socket.socketpair()
         with theirs:
             with ours:

@@ -115,4 +115,3 @@ def test_the_deadline_is_that_of_the_server(service: Service) -> None:
     assert request.call is not None
     assert request.call.deadline_ms == 5
     assert request.deadline_ms == service.settings.deadline_ms
-    assert request.decoding_pool() is None

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from time import sleep
 from typing import Any
 
@@ -79,17 +80,21 @@ async def test_a_late_race_ends(service: Service, monkeypatch: pytest.MonkeyPatc
     await until(lambda: not service.race_threads.active_calls)
 
 
-def test_long_text_is_decoded_in_the_process(service: Service) -> None:
-    """Short text is decoded here first, so that its errors come before a stream."""
-    short, long = begin(service), begin(service, warnings="x" * 2**20)
-    assert short.decoding_pool() is long.decoding_pool() is None
-    assert short.choose_executor() is service.race_threads
+async def test_long_text_is_decoded_in_the_process(service: Service) -> None:
+    """Any other is decoded here first, so that its errors come before a stream."""
+    assert begin(service).choose_executor() is service.race_threads
     service.race_pool = WORKERS
-    assert short.decoding_pool() is None
-    assert long.decoding_pool() is WORKERS
-    assert short.choose_executor() is WORKERS
-    long.is_prepared = True
-    assert long.decoding_pool() is None
+    service.context = replace(service.context, max_slow_bytes=2**20)
+    for body, is_slow in (
+        ({}, False),
+        ({"a": [[1, 2]] * 200_000}, False),
+        ({"a": [[1, "NaN"]] + [[1, 2]] * 200_000}, True),
+    ):
+        race = begin(service, **body)
+        for _ in range(2):
+            await prepare(race)
+            assert (race.is_slow_text, race.is_prepared) == (is_slow, not is_slow)
+        assert race.choose_executor() is WORKERS
 
 
 def test_a_message_to_the_process(service: Service) -> None:

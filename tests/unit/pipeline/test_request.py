@@ -1,25 +1,31 @@
 """Requests of any kind: their ids, the memory of their bodies, and their deadlines."""
 
+import json
 import tracemalloc
+from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter_ns
 
 import pytest
 import torch
 
+from service.codecs import READERS, number_text
+from service.codecs.base import SlowTextError
 from service.core.call import Call
 from service.core.timing import DECODE, Stopwatch
 from service.errors import (
     BodyTooLargeError,
     DrainingError,
+    InvalidElementError,
     OutOfMemoryError,
     OverloadedError,
     WarmingUpError,
 )
-from service.executors import SharedPool
+from service.pipeline import request as module
 from service.pipeline.operation import OperationEndpoint, OperationRequest
-from service.pipeline.request import SHARED_BYTES, request_id_of
+from service.pipeline.request import STREAMED_BYTES, request_id_of
 from service.pipeline.service import COUNTED_BYTES, DRAINING, TRIM_BYTES, WARMING, Service
-from tests.rigs.request_bodies import SAFETENSORS
+from tests.rigs.request_bodies import JSON, SAFETENSORS
 
 
 def begin(service: Service, length: int = 0, **headers: str) -> OperationRequest:
@@ -27,15 +33,6 @@ def begin(service: Service, length: int = 0, **headers: str) -> OperationRequest
     raw = {name.replace("_", "-").encode(): text.encode() for name, text in headers.items()}
     endpoint = OperationEndpoint(service, service.engine.registry["matmul"])
     return endpoint.negotiate(raw).begin("mine", length)
-
-
-def is_free(pool: SharedPool | None) -> bool:
-    """Return whether no block of the pool is in use."""
-    assert pool is not None
-    block = pool.take(2**24)
-    if block is not None:
-        block.release()
-    return block is not None
 
 
 @pytest.mark.parametrize("given", [b"a", b"A.b_c-9", b"x" * 64])
@@ -121,33 +118,108 @@ def test_a_refused_body_takes_no_memory(service: Service) -> None:
         tracemalloc.stop()
 
 
-async def test_text_for_a_worker_is_received_in_the_pool(service: Service) -> None:
-    """Bytes of tensors, and shorter text, are decoded here and get memory of their own."""
-    request = begin(service, SHARED_BYTES + 1)
-    assert isinstance(request.buffer, memoryview)
-    assert len(request.buffer) == SHARED_BYTES + 1
-    assert not is_free(service.body_memory)
-    for _ in range(2):
-        request.release()
-        assert is_free(service.body_memory)
-    for others in (
-        begin(service, SHARED_BYTES - 1, content_encoding="gzip"),
-        begin(service, SHARED_BYTES),
-        begin(service, 2**22, content_type=SAFETENSORS),
-    ):
-        assert isinstance(others.buffer, bytearray)
-        others.release()
+def text_of(length: int, **fields: object) -> bytes:
+    """Return a body of this length: a product of a matrix with three columns."""
+    fields = {"a": [[0.5, 1, -2e-3]] * (length // 20), "b": [[1.0]] * 3} | fields
+    return json.dumps(fields).encode().ljust(length)
 
 
-def test_a_full_pool(service: Service) -> None:
-    """Without a free block a body gets memory of its own."""
-    assert service.body_memory is not None
-    block = service.body_memory.take(2**24)
-    assert block is not None
-    request = begin(service, 2**21)
-    assert isinstance(request.buffer, bytearray)
-    block.release()
+@pytest.mark.parametrize(
+    ("length", "headers", "reads"),
+    [
+        (STREAMED_BYTES - 1, {}, False),
+        (STREAMED_BYTES, {}, True),
+        (STREAMED_BYTES, {"content_encoding": "gzip"}, False),
+        (STREAMED_BYTES, {"content_type": SAFETENSORS}, False),
+    ],
+)
+def test_long_text_is_read_while_it_arrives(
+    service: Service, length: int, headers: dict[str, str], reads: bool
+) -> None:
+    """Shorter text, compressed text and bytes of tensors are read when they are whole."""
+    request = begin(service, length, **headers)
+    assert (request.reading is not None) == reads
     request.release()
+
+
+@pytest.mark.parametrize("ends", [(), (1,), (100_000, 100_001, 600_000), range(0, 700_000, 7001)])
+async def test_what_was_read_is_the_call(service: Service, ends: Sequence[int]) -> None:
+    """The call is that of the whole text, wherever it was cut; the text is read once."""
+    text = text_of(700_000)
+    request = begin(service, len(text))
+    reading = request.reading
+    assert reading is not None
+    before = 0
+    for end in ends:
+        request.buffer[before:end] = text[before:end]
+        reading.feed(end)
+        before = end
+    request.buffer[before:] = text[before:]
+    request.start(request.buffer, b"")
+    request.prepare()
+    assert request.reading is None
+    assert request.call is not None
+    expected = READERS[JSON].decode(text, request.negotiated.op, service.context)
+    assert request.call.operands[0].shape == (len(text) // 20, 3)
+    for found, each in zip(request.call.operands, expected.operands, strict=True):
+        assert torch.equal(found, each)
+    with pytest.raises(ValueError, match="it is over"):
+        reading.decode(service.context)
+    request.release()
+
+
+@pytest.mark.parametrize("decoded", [True, False])
+async def test_a_released_request_reads_no_more(service: Service, decoded: bool) -> None:
+    """Its buffer is no longer held: a bytearray that is held cannot change its length."""
+    text = text_of(STREAMED_BYTES)
+    request = begin(service, len(text))
+    buffer, reading = request.buffer, request.reading
+    assert reading is not None
+    buffer[:] = text
+    reading.feed(len(text) - 1)
+    with pytest.raises(BufferError):
+        buffer.clear()
+    if decoded:
+        request.start(buffer, b"")
+        request.decode()
+    else:
+        request.release()
+        request.release()
+        with pytest.raises(ValueError, match="there is no text"):
+            reading.feed(len(text))
+    buffer.clear()
+    assert request.reading is None
+    request.release()
+    assert service.inflight.held == 0
+
+
+def test_without_compiled_code_text_is_read_when_whole(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call is the same."""
+    text = text_of(STREAMED_BYTES)
+    expected = READERS[JSON].decode(text, service.engine.registry["matmul"], service.context)
+    monkeypatch.setattr(number_text, "compiled", None)
+    request = begin(service, len(text))
+    assert request.reading is None
+    request.buffer[:] = text
+    request.start(request.buffer, b"")
+    assert torch.equal(request.decode().operands[0], expected.operands[0])
+    request.release()
+
+
+def test_slow_text_is_read_here_only_for_stored_arrays(service: Service) -> None:
+    """A worker that dies could store its result twice, and would read operands again."""
+    service.context = replace(service.context, max_slow_bytes=2**20)
+    text = text_of(2**20 + 1, b=[["1", 1, 1]])
+    for may_wait, error in ((False, SlowTextError), (True, InvalidElementError)):
+        request = begin(service, len(text))
+        request.buffer[:] = text
+        request.start(request.buffer, b"")
+        request.may_wait = may_wait
+        with pytest.raises(error):
+            request.prepare()
+        request.release()
 
 
 def test_no_memory_for_a_body(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +228,7 @@ def test_no_memory_for_a_body(service: Service, monkeypatch: pytest.MonkeyPatch)
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(SharedPool, "take", fail)
+    monkeypatch.setattr(module, "bytearray", fail, raising=False)
     with pytest.raises(OutOfMemoryError, match="there is no memory for a body of 2097152 bytes"):
         begin(service, 2**21)
     assert service.inflight.held == 0

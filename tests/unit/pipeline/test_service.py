@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from service.codecs.base import THREAD_TEXT_BYTES, UNBOUNDED_BYTES
 from service.core import host
 from service.core.devices import CPU, Device
 from service.errors import (
@@ -43,7 +43,6 @@ class Part:
 def trims(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The calls that return memory of this process to the system."""
     found: list[str] = []
-    monkeypatch.setattr(module, "drop_parsers", lambda: found.append("parsers"))
     monkeypatch.setattr(host, "trim_memory", lambda: found.append("host"))
     return found
 
@@ -145,17 +144,16 @@ async def test_calibration_ends_with_the_service(
 
 
 def test_memory_is_trimmed_in_every_part(service: Service, trims: list[str]) -> None:
-    """Worker processes, those of devices, the pool of bodies, and this process."""
-    workers, races, process, pool = parts = [Part() for _ in range(4)]
+    """Worker processes, those of devices, and this process."""
+    workers, races, process = parts = [Part() for _ in range(3)]
     changes: Any = {
         "worker_pool": workers,
         "race_pool": races,
         "device_processes": {"cuda:0": process},
-        "body_memory": pool,
     }
     replace(service, **changes).trim_memory()
-    assert [part.called for part in parts] == [["trim_memory"]] * 4
-    assert trims == ["parsers", "host"]
+    assert [part.called for part in parts] == [["trim_memory"]] * 3
+    assert trims == ["host"]
 
 
 async def test_memory_is_trimmed_once_and_later(
@@ -172,20 +170,20 @@ async def test_memory_is_trimmed_once_and_later(
     assert (trims, workers.called) == ([], [])
     workers.active_calls = 0
     await asyncio.sleep(0.05)
-    assert (trims, workers.called) == (["parsers", "host"], ["trim_memory"])
+    assert (trims, workers.called) == (["host"], ["trim_memory"])
     service.trim_memory_later()
     await asyncio.sleep(0.05)
-    assert len(trims) == 4
+    assert len(trims) == 2
 
 
 def test_memory_is_left_alone_at_the_end(service: Service, trims: list[str]) -> None:
-    """The parts of a service that drains may be closed already; without a pool there is none."""
+    """The parts of a service that drains may be closed already."""
     service.drain()
     service.trim_memory()
     assert trims == []
-    service.state, service.body_memory = READY, None
+    service.state = READY
     service.trim_memory()
-    assert trims == ["parsers", "host"]
+    assert trims == ["host"]
 
 
 async def test_devices_are_checked(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,11 +204,13 @@ async def test_devices_are_checked(service: Service, monkeypatch: pytest.MonkeyP
         await service.check_devices()
 
 
-async def test_processes_of_a_service(cost_model: CostModel, tmp_path: Path) -> None:
-    """They need a fork server; bodies are not shared where names of arrays are searched in them."""
+async def test_processes_of_a_service(cost_model: CostModel) -> None:
+    """They need a fork server. Without one, all text is read here, however long that takes."""
     fork_server: Any = Part()
     service = build_service(Settings(), REGISTRY, cost_model, fork_server, gpus=[GPU, SECOND])
-    assert service.body_memory is not None
+    assert service.context.max_slow_bytes == THREAD_TEXT_BYTES
+    assert service.binary_context.max_slow_bytes == THREAD_TEXT_BYTES
+    assert service.plan_context.max_slow_bytes == UNBOUNDED_BYTES
     assert None not in (service.worker_pool, service.race_pool)
     assert [*service.device_processes] == ["cuda:0", "cuda:1"]
     assert service.device_reports == {}
@@ -219,10 +219,9 @@ async def test_processes_of_a_service(cost_model: CostModel, tmp_path: Path) -> 
     await service.start()
     await service.stop()
 
-    settings = Settings(data=tmp_path)
-    assert build_service(settings, REGISTRY, cost_model, fork_server, gpus=[]).body_memory is None
-    alone = build_service(settings, REGISTRY, cost_model)
-    assert (alone.worker_pool, alone.race_pool, alone.body_memory) == (None, None, None)
+    alone = build_service(Settings(), REGISTRY, cost_model)
+    assert (alone.worker_pool, alone.race_pool) == (None, None)
+    assert alone.context.max_slow_bytes == UNBOUNDED_BYTES
     assert alone.device_processes == {}
 
 
@@ -230,16 +229,14 @@ async def test_the_end_waits_for_every_part(cost_model: CostModel) -> None:
     """Clusters are closed last, after the threads that wait for them."""
     service = build_service(Settings(), REGISTRY, cost_model)
     cluster: Any = Part()
-    pool: Any = Part()
     devices = service.engine.planner.devices
     member = Device("cluster", "cluster", "", None, cluster=cluster)
-    service.body_memory = pool
     await service.start()
     await service.warmed_up()
     object.__setattr__(devices, "members", (*devices.members, member))
     await service.stop()
     assert service.state == DRAINING
-    assert (pool.called, cluster.called) == (["close"], ["close"])
+    assert cluster.called == ["close"]
     for threads in (service.threads, service.race_threads, service.cluster_threads):
         with pytest.raises(RuntimeError, match="shutdown"):
             threads._pool.submit(print)

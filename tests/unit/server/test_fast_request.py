@@ -8,19 +8,15 @@ from itertools import count
 import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from service.api.app import create_app
 from service.server.fast_path import FastPathProtocol
 from service.server.fast_request import FastRequest, ResponseBatch
 from service.server.receivers import BodyReceiver
-from service.settings import Settings
-from tests.rigs.apps import running
 from tests.rigs.connections import (
     BODY,
     PADDING,
     MemoryTransport,
     get,
     post,
-    product,
     responses,
 )
 from tests.rigs.laboratory import WAITING, Lab, laboratory, square
@@ -75,34 +71,6 @@ async def test_the_client_leaves_with_a_second_request_behind(whole: Lab) -> Non
         transport.close()
         await until(lambda: not workers.active_calls)
         await whole.settle()
-
-
-@pytest.mark.parametrize("leaves", [True, False])
-async def test_shared_memory_of_a_body_is_free_at_once(whole: Lab, leaves: bool) -> None:
-    """It is free when the call is answered, and when the process was killed as the client left."""
-    service = whole.service
-    protocol, transport = whole.connect()
-    protocol.data_received(post(large("loops" if leaves else "torch") + PADDING))
-    size = service.settings.max_inflight_bytes
-    assert service.body_memory.take(size) is None
-    await until(lambda: service.worker_pool.active_calls == 1)
-    if leaves:
-        transport.close()
-    await until(lambda: not service.worker_pool.active_calls)
-    await whole.settle()
-    block = service.body_memory.take(size)
-    assert block is not None
-    block.release()
-
-
-async def test_without_a_pool_bodies_are_copied_to_workers() -> None:
-    """A budget of more bytes than there are addresses has no pool, and calls are served."""
-    app = create_app(Settings(max_inflight_bytes=2**60))
-    async with running(app):
-        assert app.state.service.body_memory is None
-        _, (answer,) = await Lab(app).exchange(post(BODY + PADDING))
-    assert product(answer) == [[19.0, 22.0], [43.0, 50.0]]
-    assert answer.json()["timing"]["executor"] == "process"
 
 
 async def test_bodies_in_flight_are_counted() -> None:
