@@ -108,6 +108,10 @@ bench-scale: $(DEV) ## 1, 2, 4 instances behind nginx, and a cluster against tor
 bench-fairness: $(DEV) ## How long a 2 x 2 product takes beside calls that are much work
 	$(PY) -m tests.bench.fairness $(ARGS)
 
+.PHONY: bench-throttled
+bench-throttled: $(DEV) ## Wait for an answer after the last byte of a body that arrives at 100 MB/s
+	$(PY) -m tests.bench.throttled $(ARGS)
+
 .PHONY: load
 load: $(DEV) ## Load test with a report, build/load/report.html (ARGS="--users 20 --host http://...")
 	$(PY) -m tests.load $(ARGS)
