@@ -117,6 +117,10 @@ bench-fairness: $(DEV) ## How long a 2 x 2 product takes beside calls that are m
 bench-throttled: $(DEV) ## Wait for an answer after the last byte of a body that arrives at 100 MB/s
 	$(PY) -m tests.bench.throttled $(ARGS)
 
+.PHONY: bench-numbers
+bench-numbers: $(DEV) ## Compiled reader and writer of numbers against pysimdjson and orjson
+	$(PY) -m tests.bench.number_text $(ARGS)
+
 .PHONY: load
 load: $(DEV) ## Load test with a report, build/load/report.html (ARGS="--users 20 --host http://...")
 	$(PY) -m tests.load $(ARGS)
