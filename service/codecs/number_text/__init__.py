@@ -69,14 +69,14 @@ compiled, reason = load()
 
 
 class OperandNames:
-    """Where the operands of a request are: in fields of these names, or in one list."""
+    """Fields of a request that are operands, or the one that has the list of them."""
 
     __slots__ = ("list_field", "names")
 
     def __init__(self, names: Iterable[str] | None, list_field: str = "operands"):
         """Look for these names, or if they are None for the list."""
         self.names = b"".join(name.encode() + b"\0" for name in names or ())
-        self.list_field = list_field.encode()
+        self.list_field = list_field.encode() if names is None else b""
 
 
 def extract(

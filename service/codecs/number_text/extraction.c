@@ -372,7 +372,8 @@ role_of(Extraction *extraction, const char *key, size_t length)
         return length == 4 && memcmp(key, "data", 4) == 0 ? DATA : OTHER;
     }
     if (request->names_length == 0) {
-        bool same = length == request->list_length && !memcmp(key, request->list_field, length);
+        bool same = length > 0 && length == request->list_length &&
+                    memcmp(key, request->list_field, length) == 0;
         return same ? OPERANDS : OTHER;
     }
     const char *name = request->names, *end = name + request->names_length;
@@ -677,6 +678,13 @@ feed_extraction(Extraction *extraction, size_t end)
     }
 }
 
+/* Return the first array, or NULL. */
+static Array *
+first_array(const Extraction *extraction)
+{
+    return extraction->arrays == NULL ? NULL : &extraction->arrays->array;
+}
+
 bool
 finish_extraction(Extraction *extraction, Array **arrays)
 {
@@ -691,7 +699,7 @@ finish_extraction(Extraction *extraction, Array **arrays)
             return false;
         }
     }
-    *arrays = &extraction->arrays->array;
+    *arrays = first_array(extraction);
     return true;
 }
 
@@ -700,7 +708,7 @@ write_skeleton(const Extraction *extraction, char *out)
 {
     const Request *request = &extraction->request;
     size_t at = 0, length = 0;
-    for (const Array *each = &extraction->arrays->array; each != NULL; each = each->next) {
+    for (const Array *each = first_array(extraction); each != NULL; each = each->next) {
         if (out != NULL) {
             memcpy(out + length, request->text + at, each->begin - at);
             out[length + each->begin - at] = '0';
