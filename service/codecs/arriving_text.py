@@ -45,8 +45,12 @@ class ArrivingText:
 
 
 def begin_text(
-    codec: TextCodec, buffer: bytearray, op: Op[Any], operands: OperandNames
+    codec: TextCodec,
+    buffer: bytearray,
+    op: Op[Any],
+    operands: OperandNames,
+    context: DecodeContext,
 ) -> ArrivingText | None:
     """Return the reading of a body that arrives in `buffer`; None without compiled code."""
-    reading = number_text.begin(buffer, operands)
+    reading = number_text.begin(buffer, operands, max_numbers=context.max_numbers)
     return None if reading is None else ArrivingText(codec, buffer, op, reading)

@@ -33,7 +33,7 @@ from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output
 from service.core.dtypes import describe
 from service.core.response import Chunks, HttpResponse
-from service.core.timing import TIMING_LINE, Stopwatch
+from service.core.timing import Stopwatch, server_timing
 from service.errors import MalformedBodyError, ServiceError, UnknownFieldError, quote
 from service.registry import Op
 
@@ -86,9 +86,11 @@ class InferenceCodec:
         """That of JSON text, and 0 for binary data."""
         return 0 if self._is_binary else ELEMENT_NS
 
-    def begin(self, buffer: bytearray, op: Op[Any]) -> ArrivingText | None:
+    def begin(self, buffer: bytearray, op: Op[Any], context: DecodeContext) -> ArrivingText | None:
         """Return the reading of JSON that arrives in `buffer`; None where binary data follow."""
-        return begin_text(self, buffer, op, INPUTS) if self._header_bytes is None else None
+        if self._header_bytes is not None:
+            return None
+        return begin_text(self, buffer, op, INPUTS, context)
 
     def try_decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
@@ -102,7 +104,9 @@ class InferenceCodec:
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """Decode the body, which selects the format of the response. A query string is refused."""
-        extracted = extract(body, INPUTS) if self._header_bytes is None else None
+        extracted = None
+        if self._header_bytes is None:
+            extracted = extract(body, INPUTS, max_numbers=context.max_numbers)
         return self.decode_extracted(body, extracted, op, context, query)
 
     def decode_extracted(
@@ -183,7 +187,7 @@ class InferenceCodec:
                 orjson.dumps(tuple(result.shape)),
             )
         )
-        timing = TIMING_LINE % (*watch.stop(),)
+        timing = b"server-timing: %b\r\n" % server_timing(watch.stop())
         if not self._is_binary:
             chunks = (b'%b"data":' % head, *payload, b"}]}")
             response = HttpResponse.of(JSON, chunks, timing)

@@ -31,7 +31,7 @@ from service.codecs.query import read_query
 from service.codecs.request import Operand, build_call
 from service.core.call import Call, Outcome, Output
 from service.core.response import JOINED_BYTES, Chunks, HttpResponse
-from service.core.timing import TIMING_LINE, Stopwatch
+from service.core.timing import Stopwatch, server_timing
 from service.errors import DuplicateKeyError, InvalidFieldError, Place, RequestError, quote
 from service.registry import Op
 
@@ -40,8 +40,8 @@ SHORT_BYTES: Final = 2048
 # The most values beside extracted arrays that the event loop reads, by their commas: 0.3 ms.
 INLINE_COMMAS: Final = 2048
 
-# All headers of a response, with its length and the texts of its phases.
-LINES: Final = b"content-type: " + JSON.encode() + b"\r\ncontent-length: %d\r\n" + TIMING_LINE
+# All headers of a response.
+LINES: Final = b"content-type: %b\r\ncontent-length: %%d\r\nserver-timing: %%b\r\n" % JSON.encode()
 
 
 class JsonCodec:
@@ -53,9 +53,9 @@ class JsonCodec:
     element_ns: Final = ELEMENT_NS
     has_outputs: Final = True
 
-    def begin(self, buffer: bytearray, op: Op[Any]) -> ArrivingText | None:
+    def begin(self, buffer: bytearray, op: Op[Any], context: DecodeContext) -> ArrivingText | None:
         """Return the reading of a body that arrives in `buffer`; None without compiled code."""
-        return begin_text(self, buffer, op, operand_names(op))
+        return begin_text(self, buffer, op, operand_names(op), context)
 
     def try_decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
@@ -63,7 +63,9 @@ class JsonCodec:
         """Decode a short body, or one of arrays with little around them and no error."""
         if len(body) <= SHORT_BYTES:
             return self.decode(body, op, context, query)
-        extracted = extract(body, operand_names(op), threaded=False)
+        extracted = extract(
+            body, operand_names(op), max_numbers=context.max_numbers, threaded=False
+        )
         if extracted is None or extracted[0].count(b",") > INLINE_COMMAS:
             return None
         try:
@@ -75,7 +77,8 @@ class JsonCodec:
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """Decode the body: plain requests without a check of each field, all others in general."""
-        return self.decode_extracted(body, extract(body, operand_names(op)), op, context, query)
+        extracted = extract(body, operand_names(op), max_numbers=context.max_numbers)
+        return self.decode_extracted(body, extracted, op, context, query)
 
     def decode_extracted(
         self,
@@ -85,7 +88,7 @@ class JsonCodec:
         context: DecodeContext,
         query: Mapping[str, str],
     ) -> Call:
-        """Decode a body whose arrays were extracted, unless it is not plain."""
+        """Decode a body whose arrays were extracted; the whole text if it is not plain."""
         try:
             call = None if extracted is None else _extracted_call(extracted, op, context, query)
             return _decode(body, op, context, query) if call is None else call
@@ -97,14 +100,15 @@ class JsonCodec:
     ) -> HttpResponse:
         """Write the result in the form that `output` chooses."""
         payload = result_json(outcome.result, output)
-        texts = watch.stop()
-        head = b'{"op":"%b","result":' % outcome.op.encode()
-        chunks: Chunks = (head, *payload, rest_json(outcome, texts, request_id))
+        timing = watch.stop()
+        header = server_timing(timing)
+        head = (b'{"op":"', outcome.op.encode(), b'","result":')
+        chunks: Chunks = (*head, *payload, rest_json(outcome, timing, request_id))
         length = sum(map(len, chunks))
         if length < JOINED_BYTES:
             chunks = (b"".join(chunks),)
         # Not by `HttpResponse.of`: this is on the path of every small request.
-        return HttpResponse(200, LINES % (length, *texts), chunks, length)
+        return HttpResponse(200, LINES % (length, header), chunks, length)
 
 
 @lru_cache

@@ -69,7 +69,7 @@ compiled, reason = load()
 
 
 class OperandNames:
-    """Where the operands of a request are: in fields of these names, or in one list."""
+    """Places of the operands of a request: fields of these names, or one list."""
 
     __slots__ = ("list_field", "names")
 
@@ -98,7 +98,12 @@ def extract(
     if threaded is None:
         threaded = len(text) >= THREADED_BYTES
     found: Extracted | None = compiled.extract(
-        text, operands.names, operands.list_field, max_numbers, piece_bytes, threaded
+        text,
+        operands.names,
+        operands.list_field,
+        min(max_numbers, MAX_NUMBERS),
+        piece_bytes,
+        threaded,
     )
     return found
 
@@ -118,7 +123,12 @@ def begin(
     if compiled is None:
         return None
     reading: Reading = compiled.Reading(
-        buffer, operands.names, operands.list_field, max_numbers, piece_bytes, True
+        buffer,
+        operands.names,
+        operands.list_field,
+        min(max_numbers, MAX_NUMBERS),
+        piece_bytes,
+        True,
     )
     return reading
 

@@ -1,11 +1,10 @@
-# The extension module, as module.c and the files named *_binding.c define it.
+# The extension module, as its C files define it.
 
 from typing import Self
 
 import numpy as np
 
 from service.codecs.number_text import Array, Extracted, Text
-from service.core.call import Shape
 
 def set_powers(table: bytes, /) -> None: ...
 def set_arrays(
@@ -21,24 +20,31 @@ def extract(
     threaded: bool,
     /,
 ) -> Extracted | None: ...
-def text_bound(kind: int, shape: Shape, first: int, last: int, /) -> int: ...
+def text_bound(kind: int, shape: tuple[int, ...], first: int, last: int, /) -> int: ...
 def write(
-    items: Array, kind: int, shape: Shape, first: int, last: int, is_quoted: bool, /
+    items: Array, kind: int, shape: tuple[int, ...], first: int, last: int, quoted: bool, /
 ) -> bytes: ...
 def write_into(
     items: Array,
     kind: int,
-    shape: Shape,
+    shape: tuple[int, ...],
     first: int,
     last: int,
-    is_quoted: bool,
-    out: bytearray | memoryview,
+    quoted: bool,
+    out: bytearray | Array,
     at: int,
     /,
 ) -> int: ...
 def write_pieces(
-    items: Array, kind: int, shape: Shape, piece_numbers: int, is_quoted: bool, threaded: bool, /
+    items: Array,
+    kind: int,
+    shape: tuple[int, ...],
+    piece_items: int,
+    quoted: bool,
+    threaded: bool,
+    /,
 ) -> list[memoryview]: ...
+def allow_avx512(allowed: bool, /) -> bool: ...
 
 class Reading:
     def __new__(

@@ -205,7 +205,7 @@ def test_without_compiled_code_longer_bodies_are_left_to_a_thread() -> None:
 def test_a_body_is_read_while_it_arrives(body: bytes, query: dict[str, str]) -> None:
     """Nothing is read before it has arrived; the call is that of the whole body."""
     buffer = bytearray(len(body))
-    reading = CODEC.begin(buffer, matmul)
+    reading = CODEC.begin(buffer, matmul, CONTEXT)
     assert reading is not None
     for end in range(1, len(body) + 1):
         buffer[end - 1] = body[end - 1]
@@ -219,7 +219,7 @@ def test_a_body_is_read_while_it_arrives(body: bytes, query: dict[str, str]) -> 
 def test_a_reading_that_is_stopped_lets_go_of_the_buffer() -> None:
     """Which cannot be resized while it is read."""
     buffer = bytearray(b'{"a": [[1, 2')
-    reading = CODEC.begin(buffer, matmul)
+    reading = CODEC.begin(buffer, matmul, CONTEXT)
     assert reading is not None
     reading.feed(4)
     with pytest.raises(BufferError):
@@ -231,4 +231,4 @@ def test_a_reading_that_is_stopped_lets_go_of_the_buffer() -> None:
 def test_without_compiled_code_a_body_is_read_when_it_is_whole() -> None:
     """There is nothing to feed."""
     with without_compiled_code():
-        assert CODEC.begin(bytearray(10), matmul) is None
+        assert CODEC.begin(bytearray(10), matmul, CONTEXT) is None

@@ -111,7 +111,7 @@ def _in_the_event_loop(operand: str, dtype: str) -> Tensor:
 def _as_it_arrives(operand: str, dtype: str) -> Tensor:
     body = _body(operand, dtype).encode()
     buffer = bytearray(len(body))
-    reading = CODEC.begin(buffer, norm)
+    reading = CODEC.begin(buffer, norm, CONTEXT)
     if reading is None:
         return _decode(body)
     for end in sorted({len(body) // 2, len(body) - 2, len(body)}):
