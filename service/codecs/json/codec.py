@@ -63,7 +63,9 @@ class JsonCodec:
     ) -> Call | None:
         """Decode a short body, or one of arrays with little around them and no error."""
         if len(body) <= SHORT_BYTES:
-            return self.decode(body, op, context, query)
+            # Not by `decode`: this is on the path of every small request.
+            extracted = extract(body, operand_names(op), max_numbers=context.max_numbers)
+            return self.decode_extracted(body, extracted, op, context, query)
         extracted = extract(
             body, operand_names(op), max_numbers=context.max_numbers, threaded=False
         )

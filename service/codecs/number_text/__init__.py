@@ -69,7 +69,7 @@ compiled, reason = load()
 
 
 class OperandNames:
-    """Fields of a request that are operands, or the one that has the list of them."""
+    """Places of the operands of a request: fields of these names, or one list."""
 
     __slots__ = ("list_field", "names")
 
