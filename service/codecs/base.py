@@ -1,7 +1,7 @@
 """Protocols of the formats, and the limits that a body is decoded within."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from mmap import mmap
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -74,11 +74,8 @@ class DecodeContext:
     arrays: Arrays | None = None
     exact: bool = False
     max_slow_bytes: int = UNBOUNDED_BYTES
-
-    @property
-    def max_numbers(self) -> int:
-        """Numbers that an array may have: complex elements have two."""
-        return 2 * self.max_elements
+    # Numbers that an array may have: complex elements have two.
+    max_numbers: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Raise ValueError for a nesting that would reach Python's recursion limit."""
@@ -86,6 +83,7 @@ class DecodeContext:
             raise ValueError(
                 f"max_nesting is {self.max_nesting}; at most {MAX_NESTING} can be read"
             )
+        object.__setattr__(self, "max_numbers", 2 * min(self.max_elements, UNBOUNDED_BYTES))
 
 
 class Reading(Protocol):

@@ -62,13 +62,15 @@ class JsonCodec:
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call | None:
         """Decode a short body, or one of arrays with little around them and no error."""
-        if len(body) <= SHORT_BYTES:
-            # Not by `decode`: this is on the path of every small request.
-            extracted = extract(body, operand_names(op), max_numbers=context.max_numbers)
-            return self.decode_extracted(body, extracted, op, context, query)
         extracted = extract(
             body, operand_names(op), max_numbers=context.max_numbers, threaded=False
         )
+        if extracted is not None and not query:
+            call = plain_call(extracted, op, context)
+            if call is not None:
+                return call
+        if len(body) <= SHORT_BYTES:
+            return self.decode_extracted(body, extracted, op, context, query)
         if extracted is None or extracted[0].count(b",") > INLINE_COMMAS:
             return None
         try:

@@ -12,10 +12,9 @@ import orjson
 import torch
 
 from service.codecs.base import DecodeContext
-from service.codecs.json.rounding import Array
-from service.codecs.number_text import Extracted, Numbers
+from service.codecs.number_text import Extracted
 from service.codecs.request import COMMON, MAX_OPERANDS, Fields, parse_fields
-from service.core.call import Call, Tensor
+from service.core.call import Call
 from service.core.dtypes import Dtype
 from service.errors import ServiceError
 from service.registry import Op
@@ -25,8 +24,6 @@ MODERATE: Final = 2**24
 FLOATS: Final = ("float32", "float64")
 # Text around arrays up to here is cached: names of fields, and words in them.
 LONGEST: Final = 256
-# A matrix.
-DEEPEST: Final = 2
 # The body and a list of operands, which are around an array.
 OUTSIDE: Final = 2
 
@@ -37,15 +34,19 @@ def plain_call(extracted: Extracted, op: Op[Any], context: DecodeContext) -> Cal
     found = _fields(text, op, context) if len(text) <= LONGEST else None
     if found is None or len(arrays) != found[2]:
         return None
-    fields, dtype, count = found
+    fields, dtype, count, max_rank = found
     tensors: list[Any] = [None] * count
     is_moderate = True
-    for each in arrays:
-        tensor = _tensor(each, dtype, context)
-        if tensor is None:
+    for position, _, numbers, largest, is_doubtful in arrays:
+        if numbers.size > context.max_elements or numbers.ndim > max_rank:
             return None
-        tensors[each[0]] = tensor
-        is_moderate &= each[3] < MODERATE
+        if numbers.dtype == dtype.numpy:
+            tensors[position] = torch.from_numpy(numbers)
+        elif largest >= MODERATE or is_doubtful:
+            return None  # a number may change otherwise than to the nearest
+        else:
+            tensors[position] = torch.from_numpy(numbers.astype(dtype.numpy))
+        is_moderate &= largest < MODERATE
     call = Call(
         op.name,
         tuple(tensors),
@@ -62,33 +63,16 @@ def plain_call(extracted: Extracted, op: Op[Any], context: DecodeContext) -> Cal
     return call
 
 
-def _tensor(numbers: Numbers, dtype: Dtype, context: DecodeContext) -> Tensor | None:
-    """Return the tensor of an array, or None if it is over a limit, or a number may change."""
-    _, _, array, largest, is_doubtful = numbers
-    if array.size > context.max_elements:
-        return None
-    if array.ndim > DEEPEST and not _has_depth(array, context):
-        return None
-    if array.dtype != dtype.numpy:
-        if largest >= MODERATE or (is_doubtful and dtype.name == "float32"):
-            return None
-        array = array.astype(dtype.numpy)
-    return torch.from_numpy(array)
-
-
-def _has_depth(array: Array, context: DecodeContext) -> bool:
-    """Return whether the rank and the nesting of an array are within the limits."""
-    return array.ndim <= context.max_rank and array.ndim + OUTSIDE <= context.max_nesting
-
-
 @lru_cache(maxsize=256)
-def _fields(text: bytes, op: Op[Any], context: DecodeContext) -> tuple[Fields, Dtype, int] | None:
-    """Return checked fields, dtype and number of operands of a text with `0` for each operand.
+def _fields(
+    text: bytes, op: Op[Any], context: DecodeContext
+) -> tuple[Fields, Dtype, int, int] | None:
+    """Return checked fields, dtype, number and greatest rank of the operands of a text.
 
-    None where the general way has to read it, or to word an error.
+    It has `0` for each operand. None where the general way has to read it, or to word an error.
     """
     document = _flat_object(text)
-    if document is None or context.max_rank < DEEPEST or context.max_nesting < DEEPEST + OUTSIDE:
+    if document is None:
         return None
     count = _take_places(document, op)
     known = {*COMMON, *(param.name for param in (*op.params, *context.params))}
@@ -100,7 +84,8 @@ def _fields(text: bytes, op: Op[Any], context: DecodeContext) -> tuple[Fields, D
     except ServiceError:
         return None
     dtype = fields.dtype or context.dtype
-    return (fields, dtype, count) if dtype.name in FLOATS else None
+    max_rank = min(context.max_rank, context.max_nesting - OUTSIDE)
+    return (fields, dtype, count, max_rank) if dtype.name in FLOATS else None
 
 
 def _flat_object(text: bytes) -> dict[str, Any] | None:

@@ -32,7 +32,7 @@ NO_EXTENSIONS: Final = "TENSOR_SERVICE_NO_EXTENSIONS"
 PIECE_BYTES: Final = 2**18
 # Shorter texts are read by the thread that asks.
 THREADED_BYTES: Final = 2**18
-MAX_NUMBERS: Final = 2**48
+MAX_NUMBERS: Final = 2**63
 # Numbers of a piece of written text, of about 300 KB.
 PIECE_NUMBERS: Final = 2**14
 # The kinds of numbers in writer.h.
@@ -101,7 +101,7 @@ def extract(
         text,
         operands.names,
         operands.list_field,
-        min(max_numbers, MAX_NUMBERS),
+        max_numbers,
         piece_bytes,
         threaded,
     )
@@ -126,7 +126,7 @@ def begin(
         buffer,
         operands.names,
         operands.list_field,
-        min(max_numbers, MAX_NUMBERS),
+        max_numbers,
         piece_bytes,
         True,
     )

@@ -69,7 +69,7 @@ static const int64_t POWER_EXPONENTS[] = {
 /* Lengths of a float of the usual form, as bits, by whether it begins with 0 and by its digits
    before the point: 1 to 4, at least one behind it, and 19 in all that count. */
 #define LENGTHS(from, to) ((uint32_t)((2u << (to)) - (1u << (from))))
-static const uint32_t USUAL_LENGTHS[2][32] = {
+static const uint32_t USUAL_LENGTHS[2][33] = {
     {[1] = LENGTHS(3, 20), [2] = LENGTHS(4, 20), [3] = LENGTHS(5, 20), [4] = LENGTHS(6, 20)},
     {[1] = LENGTHS(3, 21)},
 };
@@ -128,6 +128,17 @@ find_other(const char *text)
         found |= (uint32_t)!is_digit(text[i]) << i;
     }
     return found;
+#endif
+}
+
+/* Return the position of the lowest bit, 32 if there is none. */
+INLINE size_t
+count_zeros(uint32_t bits)
+{
+#if defined(READER_AVX2)
+    return _tzcnt_u32(bits);
+#else
+    return bits == 0 ? 32 : (size_t)__builtin_ctz(bits);
 #endif
 }
 
@@ -204,10 +215,10 @@ join_digits(const char *text, size_t whole, const char *end, size_t rest)
     /* The digits before the last 16, with the point taken out. */
     uint64_t word;
     memcpy(&word, text, 8);
-    uint64_t below = ((uint64_t)1 << 8 * whole) - 1;
-    uint64_t joined = (word & below) | (word >> 8 & ~below);
+    static const uint32_t BELOW[8] = {0, 0xff, 0xffff, 0xffffff, 0xffffffff};
+    uint32_t below = BELOW[whole], joined = ((uint32_t)word & below) | ((uint32_t)(word >> 8) & ~below);
     size_t first = whole + rest - last;
-    uint64_t head = four_digits((uint32_t)joined << (32 - 8 * first));
+    uint64_t head = four_digits(joined << (32 - 8 * first));
     return head * WHOLE_POWERS[last] + last_digits(end, last);
 }
 
@@ -478,7 +489,7 @@ read_float(const char *at, const char *end, uint64_t *out)
         return false;
     }
     uint32_t inside = find_other(at) & (((uint32_t)1 << length) - 1);
-    size_t whole = (size_t)__builtin_ctz(inside | (uint32_t)1 << 31), rest = length - whole - 1;
+    size_t whole = count_zeros(inside), rest = length - whole - 1;
     /* One test for all lengths, which would be guessed wrong now and then each. */
     bool usual = USUAL_LENGTHS[*at == '0'][whole] >> length & 1;
     if (!LIKELY(usual) || !LIKELY((inside & (inside - 1)) == 0) || !LIKELY(at[whole] == '.')) {
