@@ -53,6 +53,11 @@ browser: $(NPM) ## The tests of the pages alone, in the system's Chromium (CHROM
 chaos: $(DEV) ## What hurts a server, for a minute each (CHAOS_SECONDS=300 for longer): kills, overload, signals, slow clients
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-60} $(PY) -m pytest tests/chaos -rA $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(DEV) ## The compiled reader and writer of numbers, for minutes (FUZZ_NUMBERS=100000000 for hours, FUZZ_SEED=7)
+	@export FUZZ_NUMBERS=$${FUZZ_NUMBERS:-10000000} FUZZ_SEED=$${FUZZ_SEED:-$$RANDOM}; \
+	  echo "FUZZ_SEED=$$FUZZ_SEED"; $(PY) -m pytest tests/unit/codecs/number_text $(ARGS)
+
 .PHONY: check
 check: format-check lint type layers stale site image-lint manifests ## All but the tests; changes no file
 
@@ -107,6 +112,14 @@ bench-scale: $(DEV) ## 1, 2, 4 instances behind nginx, and a cluster against tor
 .PHONY: bench-fairness
 bench-fairness: $(DEV) ## How long a 2 x 2 product takes beside calls that are much work
 	$(PY) -m tests.bench.fairness $(ARGS)
+
+.PHONY: bench-throttled
+bench-throttled: $(DEV) ## Wait for an answer after the last byte of a body that arrives at 100 MB/s
+	$(PY) -m tests.bench.throttled $(ARGS)
+
+.PHONY: bench-numbers
+bench-numbers: $(DEV) ## Compiled reader and writer of numbers against pysimdjson and orjson
+	$(PY) -m tests.bench.number_text $(ARGS)
 
 .PHONY: load
 load: $(DEV) ## Load test with a report, build/load/report.html (ARGS="--users 20 --host http://...")

@@ -211,7 +211,7 @@ class Engine:
         warm = plan.warm_key in self._warm
         if not warm:
             self._warm.add(plan.warm_key)
-        # By position: every small request passes here, and names take twice the time.
+        # By position: every small request passes here, and names take nearly twice the time.
         return Outcome(
             call.op,
             result,
@@ -326,7 +326,7 @@ def plans_at_once(specs: Sequence[Spec | Tensor]) -> bool:
 
 def read(operands: Sequence[Tensor]) -> list[Tensor]:
     """Return the operands as tensors; those in files are read now."""
-    # Not by `isinstance`, which torch makes ten times as slow for its tensors.
+    # Not by `isinstance`, which asks the metaclass of tensors first.
     return [x.load() if type(x) is Stored else x for x in operands]
 
 

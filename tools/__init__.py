@@ -1,1 +1,4 @@
-"""Generators of documentation and pictures. They are not part of the package `service`."""
+"""Generators of documents and pictures, and the build of the extension module.
+
+They are not part of the package `service`.
+"""

@@ -38,15 +38,12 @@ def system_router(service: Service, metrics: Metrics) -> APIRouter:
             default=found.default,
             tf32=torch.backends.cuda.matmul.allow_tf32,
             threads=torch.get_num_threads(),
-            extension=schemas.ExtensionInfo(
-                loaded=number_text.compiled is not None, reason=number_text.reason
-            ),
         )
 
     @router.get("/limits")
     def limits() -> list[schemas.LimitInfo]:
         """Every limit and setting of a call, with the variable that changes it."""
-        return [
+        found = [
             schemas.LimitInfo(
                 name=name,
                 value=getattr(service.settings, name),
@@ -56,6 +53,7 @@ def system_router(service: Service, metrics: Metrics) -> APIRouter:
             for name, field in type(service.settings).model_fields.items()
             if name not in NO_LIMITS
         ]
+        return [*found, _number_text()]
 
     @router.get("/health/live")
     async def live() -> schemas.Health:
@@ -115,6 +113,19 @@ def _device(service: Service, device: Device) -> schemas.DeviceInfo:
         memory_bytes=report.memory_bytes,
         ready=reason is None,
         reason=reason,
+    )
+
+
+def _number_text() -> schemas.LimitInfo:
+    """Return what reads and writes the numbers of JSON."""
+    reason = number_text.reason
+    return schemas.LimitInfo(
+        name="number_text",
+        value="python" if reason else "compiled",
+        setting=number_text.NO_EXTENSIONS,
+        description=f"JSON numbers are read and written by Python, slower: {reason}"
+        if reason
+        else "JSON numbers are read and written by compiled code.",
     )
 
 

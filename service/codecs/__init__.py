@@ -11,19 +11,25 @@ Shared by all formats:
     stored_arrays   operands and results in files of the server
     tensor_bytes    tensors to bytes and back
     envelope        fields of a response beside its result
+    arriving_text   text that is read while it arrives
     compression     content codings around any format; zstd: its import
 
 json/, in the order in which a body passes through it:
 
     codec           the format
-    fast_path       small plain requests in one pass
-    document        strict checks of the JSON text
-    parsers         text to Python values, by orjson or simdjson
+    plain           plain requests in one pass
+    document        text to fields, strictly
     operands        one operand: array, object, base64 or name
     nested          nested lists to a shape and a flat list
     elements        elements to a tensor, strictly
     numbers         conversion of arrays of numbers
+    rounding        rounding once, where the text of a number may have to decide
+    negative_zeros  `-0` in text that orjson reads
     writer          tensors to text, and summaries
+
+number_text/:
+
+    text of numbers to arrays and back, by compiled code
 
 binary/:
 

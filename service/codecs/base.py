@@ -75,6 +75,11 @@ class DecodeContext:
     exact: bool = False
     max_slow_bytes: int = UNBOUNDED_BYTES
 
+    @property
+    def max_numbers(self) -> int:
+        """Numbers that an array may have: complex elements have two."""
+        return 2 * self.max_elements
+
     def __post_init__(self) -> None:
         """Raise ValueError for a nesting that would reach Python's recursion limit."""
         if self.max_nesting > MAX_NESTING:
@@ -104,7 +109,7 @@ class WholeReader:
 
     __slots__ = ()
 
-    def begin(self, buffer: bytearray, op: Op[Any]) -> None:
+    def begin(self, buffer: bytearray, op: Op[Any], context: DecodeContext) -> None:
         """Return None."""
 
 
@@ -121,7 +126,7 @@ class Reader(Protocol):
         """The greatest size that may be decoded in the event loop."""
         ...
 
-    def begin(self, buffer: bytearray, op: Op[Any]) -> Reading | None:
+    def begin(self, buffer: bytearray, op: Op[Any], context: DecodeContext) -> Reading | None:
         """Return the reading of a body that arrives in `buffer`; None if it is read when whole."""
         ...
 

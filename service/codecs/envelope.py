@@ -1,26 +1,24 @@
 """Fields of a response beside its result: the end of a JSON object, or headers."""
 
 import json
-from collections.abc import Sequence
 from typing import Final
 
 import orjson
 
 from service.core.call import Outcome
-from service.core.timing import TIMING_JSON, TIMING_LINE
+from service.core.timing import server_timing
 
 LONGEST_HEADER: Final = 4096
 # Names of the registry and checked request ids need no escapes.
 ENVELOPE: Final = (
-    b',%b"strategy":"%b","device":"%b","warnings":%b,"request_id":"%b","timing":{'
-    + TIMING_JSON
-    + b',"threads":%d,"warm":%b,"executor":"%b"}}'
+    b',%b"strategy":"%b","device":"%b","warnings":%b,"request_id":"%b","timing":{%b,'
+    b'"threads":%d,"warm":%b,"executor":"%b"}}'
 )
 # The headers of a response that is not JSON.
-LINES: Final = TIMING_LINE + b"x-strategy: %b\r\nx-device: %b\r\nx-envelope: %b\r\n"
+LINES: Final = b"server-timing: %b\r\nx-strategy: %b\r\nx-device: %b\r\nx-envelope: %b\r\n"
 
 
-def rest_json(outcome: Outcome, texts: Sequence[bytes], request_id: str) -> bytes:
+def rest_json(outcome: Outcome, timing: bytes, request_id: str) -> bytes:
     """Return everything after the result, from its comma to the closing brace."""
     explanation = b""
     if outcome.explanation is not None:
@@ -32,22 +30,22 @@ def rest_json(outcome: Outcome, texts: Sequence[bytes], request_id: str) -> byte
         outcome.device.encode(),
         orjson.dumps(outcome.warnings) if outcome.warnings else b"[]",
         request_id.encode(),
-        *texts,
+        timing,
         outcome.threads,
         b"true" if outcome.warm else b"false",
         outcome.executor.encode(),
     )
 
 
-def envelope_json(outcome: Outcome, texts: Sequence[bytes], request_id: str) -> bytes:
+def envelope_json(outcome: Outcome, timing: bytes, request_id: str) -> bytes:
     """Return the whole object without its result."""
-    return b'{"op":"%b"%b' % (outcome.op.encode(), rest_json(outcome, texts, request_id))
+    return b'{"op":"%b"%b' % (outcome.op.encode(), rest_json(outcome, timing, request_id))
 
 
-def envelope_lines(outcome: Outcome, texts: Sequence[bytes], envelope: bytes) -> bytes:
+def envelope_lines(outcome: Outcome, timing: bytes, envelope: bytes) -> bytes:
     """Return the lines of headers of a response that is not JSON."""
     strategy, device = outcome.strategy.encode(), outcome.device.encode()
-    return LINES % (*texts, strategy, device, shorten(envelope))
+    return LINES % (server_timing(timing), strategy, device, shorten(envelope))
 
 
 def shorten(envelope: bytes) -> bytes:

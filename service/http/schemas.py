@@ -169,21 +169,13 @@ class DeviceInfo(BaseModel):
     reason: str | None = Field(description="Why it cannot be had now.")
 
 
-class ExtensionInfo(BaseModel):
-    """The extension module that reads and writes numbers of JSON."""
-
-    loaded: bool
-    reason: str | None = Field(description="Why Python does the same, slower.")
-
-
 class DeviceList(BaseModel):
-    """The devices of this host, the default one, and what else makes calls fast or slow."""
+    """The devices of this host, and the default one."""
 
     devices: list[DeviceInfo]
     default: str
     tf32: bool = Field(description="Whether float32 products may be computed in TF32.")
     threads: int
-    extension: ExtensionInfo
 
 
 class LimitInfo(BaseModel):

@@ -151,7 +151,8 @@ class PipelineRequest(ABC):
             self.release()
             raise OutOfMemoryError(f"there is no memory for a body of {size} bytes") from None
         if size >= STREAMED_BYTES:
-            self.reading = self.negotiated.reader.begin(buffer, self.negotiated.op)
+            negotiated = self.negotiated
+            self.reading = negotiated.reader.begin(buffer, negotiated.op, self.context)
         return buffer
 
     def release(self) -> None:

@@ -14,12 +14,15 @@ LONGEST_HEAD: Final = 2048
 
 @dataclass(frozen=True, slots=True)
 class CachedHead:
-    """The head of a plain POST, in two parts: before and after the digits of its Content-Length.
+    """The head of a plain POST, whole and in two parts: before and after the digits of its length.
 
     Clients send the same head with each request of a connection; to parse and negotiate it takes as
-    long as a small product.
+    long as a small product. Binary bodies of one shape have the same length, too: then `text` is
+    the whole head, and `size` that of head and body.
     """
 
+    text: bytes
+    size: int
     start: bytes
     rest: bytes
     query: bytes
@@ -27,6 +30,8 @@ class CachedHead:
 
     def body_at(self, data: bytes) -> int:
         """Return the offset of the body if `data` is one whole request with this head, else 0."""
+        if len(data) == self.size and data.startswith(self.text):
+            return len(self.text)
         if not data.startswith(self.start):
             return 0
         digits_at = len(self.start)
@@ -46,4 +51,6 @@ def cache_head(text: bytes, query: bytes, negotiated: AnyNegotiated) -> CachedHe
     value_at = lower.index(LENGTH) + len(LENGTH)
     rest_at = lower.index(b"\r\n", value_at)
     digits = text[value_at:rest_at].lstrip(b" \t")  # a plain POST has nothing else there
-    return CachedHead(text[: rest_at - len(digits)], text[rest_at:], query, negotiated)
+    size = len(text) + int(digits)
+    start, rest = text[: rest_at - len(digits)], text[rest_at:]
+    return CachedHead(text, size, start, rest, query, negotiated)

@@ -10,7 +10,7 @@ from httpx import AsyncClient
 
 from tests.rigs.request_bodies import NPZ
 
-# White space is no part of the document, and makes it long enough for the other parser.
+# White space is no part of the document, and makes it longer than what is always decoded at once.
 LONG = " " * 4096
 PADDED = pytest.mark.parametrize("padding", ["", LONG], ids=["short", "long"])
 

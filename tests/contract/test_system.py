@@ -86,20 +86,21 @@ async def test_devices_are_those_of_this_host(client: AsyncClient) -> None:
     assert found["tf32"] is False
 
 
-@pytest.mark.parametrize("reason", [None, "it was left out"])
-async def test_devices_tell_of_the_extension_module(
-    client: AsyncClient, monkeypatch: pytest.MonkeyPatch, reason: str | None
+@pytest.mark.parametrize(("reason", "value"), [(None, "compiled"), ("it was left out", "python")])
+async def test_limits_tell_of_the_extension_module(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch, reason: str | None, value: str
 ) -> None:
-    """Loaded, or absent for a reason."""
-    monkeypatch.setattr(number_text, "compiled", None if reason else object())
+    """Loaded, or absent for a reason, with the variable that leaves it out."""
     monkeypatch.setattr(number_text, "reason", reason)
-    found = (await client.get("/devices")).json()
-    assert found["extension"] == {"loaded": reason is None, "reason": reason}
+    found = {limit["name"]: limit for limit in (await client.get("/limits")).json()}["number_text"]
+    assert (found["value"], found["setting"]) == (value, "TENSOR_SERVICE_NO_EXTENSIONS")
+    assert (reason or "compiled") in found["description"]
 
 
 async def test_limits_name_their_settings(client: AsyncClient) -> None:
     """Every limit of a call, with its value, its variable and what it means."""
     found = {limit["name"]: limit for limit in (await client.get("/limits")).json()}
+    del found["number_text"]
     assert set(found) == set(Settings.model_fields) - set(NO_LIMITS)
     for name, limit in found.items():
         assert limit["value"] == getattr(Settings(), name)

@@ -22,9 +22,19 @@ def is_program(name: str) -> bool:
 
 
 PROGRAMS: Final = ("curl", "gcc", "java", "make", "node", "wget")
+
+
+def has_compiled_code() -> bool:
+    """Return whether the extension module was built, and is used."""
+    from service.codecs.number_text import compiled
+
+    return compiled is not None
+
+
 PRESENT: Final[dict[str, Callable[[], bool]]] = {
     **{name: partial(is_program, name) for name in PROGRAMS},
     "axe-core": (NPM.parent / "axe-core").exists,
+    "compiled code": has_compiled_code,
     "dask": lambda: bool(find_spec("dask") and find_spec("distributed")),
     "nginx": lambda: shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is not None,
     "openapi-typescript": (NPM / "openapi-typescript").exists,

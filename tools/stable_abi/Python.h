@@ -26,8 +26,6 @@ typedef struct PyObject {
 } PyObject;
 
 #define Py_TYPE(object) (((PyObject *)(object))->ob_type)
-unsigned long PyType_GetFlags(PyTypeObject *);
-int PyType_IsSubtype(PyTypeObject *, PyTypeObject *);
 
 /* Counts of references. The functions take NULL, too. */
 void Py_IncRef(PyObject *);
@@ -36,11 +34,19 @@ void Py_DecRef(PyObject *);
 #define Py_DECREF(object) Py_DecRef((PyObject *)(object))
 #define Py_XINCREF Py_INCREF
 #define Py_XDECREF Py_DECREF
+#define Py_CLEAR(place)                     \
+    do {                                    \
+        PyObject *old = (PyObject *)(place); \
+        (place) = NULL;                     \
+        Py_DecRef(old);                     \
+    } while (0)
 PyObject *Py_NewRef(PyObject *);
 #define Py_NewRef(object) Py_NewRef((PyObject *)(object))
 
-extern PyObject _Py_NoneStruct;
+extern PyObject _Py_NoneStruct, _Py_TrueStruct, _Py_FalseStruct;
 #define Py_None (&_Py_NoneStruct)
+#define Py_True (&_Py_TrueStruct)
+#define Py_False (&_Py_FalseStruct)
 #define Py_RETURN_NONE return Py_NewRef(Py_None)
 
 /* Modules */
@@ -89,8 +95,40 @@ typedef struct PyModuleDef {
 #define PyModuleDef_HEAD_INIT {{1, NULL}, NULL, 0, NULL}
 PyObject *PyModuleDef_Init(PyModuleDef *);
 int PyModule_AddIntConstant(PyObject *, const char *, long);
+int PyModule_AddFunctions(PyObject *, PyMethodDef *);
 int PyModule_AddObjectRef(PyObject *, const char *, PyObject *);
+int PyModule_AddType(PyObject *, PyTypeObject *);
 #define PyMODINIT_FUNC __attribute__((visibility("default"))) PyObject *
+
+/* Types */
+typedef struct PyType_Slot {
+    int slot;
+    void *pfunc;
+} PyType_Slot;
+typedef struct PyType_Spec {
+    const char *name;
+    int basicsize;
+    int itemsize;
+    unsigned int flags;
+    PyType_Slot *slots;
+} PyType_Spec;
+typedef PyObject *(*allocfunc)(PyTypeObject *, Py_ssize_t);
+typedef void (*destructor)(PyObject *);
+#define Py_bf_getbuffer 1
+#define Py_bf_releasebuffer 2
+#define Py_tp_alloc 47
+#define Py_tp_dealloc 52
+#define Py_tp_doc 56
+#define Py_tp_init 60
+#define Py_tp_methods 64
+#define Py_tp_new 65
+#define Py_tp_free 74
+#define Py_TPFLAGS_DEFAULT 0
+#define Py_TPFLAGS_DISALLOW_INSTANTIATION (1UL << 7)
+#define PyObject_HEAD PyObject ob_base;
+extern PyTypeObject PyTuple_Type;
+PyObject *PyType_FromSpec(PyType_Spec *);
+void *PyType_GetSlot(PyTypeObject *, int);
 
 /* Buffers */
 typedef struct Py_buffer {
@@ -112,6 +150,7 @@ typedef struct Py_buffer {
 #define PyBUF_ND 0x0008
 #define PyBUF_STRIDES (0x0010 | PyBUF_ND)
 #define PyBUF_C_CONTIGUOUS (0x0020 | PyBUF_STRIDES)
+int PyBuffer_FillInfo(Py_buffer *, PyObject *, void *, Py_ssize_t, int, int);
 int PyObject_GetBuffer(PyObject *, Py_buffer *, int);
 void PyBuffer_Release(Py_buffer *);
 
@@ -126,7 +165,11 @@ PyObject *PyErr_NoMemory(void);
 PyObject *PyErr_Format(PyObject *, const char *, ...);
 
 /* Values */
+/* With PY_SSIZE_T_CLEAN, which every file defines, lengths are Py_ssize_t in functions apart. */
+#define PyArg_ParseTuple _PyArg_ParseTuple_SizeT
+#define Py_BuildValue _Py_BuildValue_SizeT
 int PyArg_ParseTuple(PyObject *, const char *, ...);
+PyObject *PyObject_CallFunctionObjArgs(PyObject *, ...);
 int PyObject_IsTrue(PyObject *);
 PyObject *Py_BuildValue(const char *, ...);
 PyObject *PyBool_FromLong(long);
@@ -174,9 +217,11 @@ void PyEval_RestoreThread(PyThreadState *);
 #define Py_BEGIN_ALLOW_THREADS { PyThreadState *_save = PyEval_SaveThread();
 #define Py_END_ALLOW_THREADS PyEval_RestoreThread(_save); }
 void *PyMem_Malloc(size_t);
+void *PyMem_Calloc(size_t, size_t);
 void *PyMem_Realloc(void *, size_t);
 void PyMem_Free(void *);
 void *PyMem_RawMalloc(size_t);
+void *PyMem_RawCalloc(size_t, size_t);
 void *PyMem_RawRealloc(void *, size_t);
 void PyMem_RawFree(void *);
 

@@ -186,6 +186,6 @@ class NpyCodec(WholeReader):
         result = outcome.result
         header = write_header(describe(result.dtype), tuple(result.shape))
         payload = (header, to_bytes(result))
-        texts = watch.stop()
-        envelope = envelope_json(outcome, texts, request_id)
-        return HttpResponse.of(self.media_type, payload, envelope_lines(outcome, texts, envelope))
+        timing = watch.stop()
+        envelope = envelope_json(outcome, timing, request_id)
+        return HttpResponse.of(self.media_type, payload, envelope_lines(outcome, timing, envelope))

@@ -28,8 +28,8 @@ class RawCodec:
     ) -> HttpResponse:
         """Write the memory of the tensor, copied only if it is not contiguous."""
         data = to_bytes(outcome.result)
-        texts = watch.stop()
-        lines = envelope_lines(outcome, texts, envelope_json(outcome, texts, request_id))
+        timing = watch.stop()
+        lines = envelope_lines(outcome, timing, envelope_json(outcome, timing, request_id))
         lines += _tensor_lines(outcome.result.shape, outcome.result.dtype)
         return HttpResponse.of(self.media_type, (data,), lines)
 

@@ -213,8 +213,8 @@ class SafetensorsCodec(WholeReader):
     ) -> HttpResponse:
         """Write a file of the tensor `result`; the envelope is JSON text in its metadata."""
         data = to_bytes(outcome.result)
-        texts = watch.stop()
-        envelope = envelope_json(outcome, texts, request_id)
+        timing = watch.stop()
+        envelope = envelope_json(outcome, timing, request_id)
         described = {
             METADATA: {"envelope": envelope.decode()},
             "result": {
@@ -226,5 +226,5 @@ class SafetensorsCodec(WholeReader):
         header = orjson.dumps(described)
         header += b" " * (-len(header) % 8)  # so that the tensor is aligned in the file
         head = len(header).to_bytes(PREFIX, "little") + header
-        lines = envelope_lines(outcome, texts, envelope)
+        lines = envelope_lines(outcome, timing, envelope)
         return HttpResponse.of(self.media_type, (head, data), lines)

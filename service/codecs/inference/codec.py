@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from service.codecs.arriving_text import ArrivingText, begin_text
 from service.codecs.base import (
     NO_FIELDS,
     SHORT_BYTES,
@@ -20,19 +21,19 @@ from service.codecs.base import (
     UNBOUNDED_BYTES,
     Body,
     DecodeContext,
-    WholeReader,
 )
 from service.codecs.binary.slices import CACHED_HEADER_BYTES
 from service.codecs.compression import pack
-from service.codecs.inference.request import DATATYPES, RESULT, ParsedRequest, read_request
+from service.codecs.inference.request import DATATYPES, INPUTS, RESULT, ParsedRequest, read_request
 from service.codecs.json.rounding import TieError
 from service.codecs.json.writer import ELEMENT_NS, data_json
 from service.codecs.media_types import BYTES, JSON
+from service.codecs.number_text import Extracted, extract
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Outcome, Output
 from service.core.dtypes import describe
 from service.core.response import Chunks, HttpResponse
-from service.core.timing import TIMING_LINE, Stopwatch
+from service.core.timing import Stopwatch, server_timing
 from service.errors import MalformedBodyError, ServiceError, UnknownFieldError, quote
 from service.registry import Op
 
@@ -49,7 +50,7 @@ def _read_request_cached(
     return read_request(text, op, context, version, data_begin=data_begin)
 
 
-class InferenceCodec(WholeReader):
+class InferenceCodec:
     """Codec of one request. Models of the protocol are operations, their versions strategies."""
 
     __slots__ = ("_coding", "_header_bytes", "_id", "_is_binary", "_version")
@@ -85,6 +86,12 @@ class InferenceCodec(WholeReader):
         """That of JSON text, and 0 for binary data."""
         return 0 if self._is_binary else ELEMENT_NS
 
+    def begin(self, buffer: bytearray, op: Op[Any], context: DecodeContext) -> ArrivingText | None:
+        """Return the reading of JSON that arrives in `buffer`; None where binary data follow."""
+        if self._header_bytes is not None:
+            return None
+        return begin_text(self, buffer, op, INPUTS, context)
+
     def try_decode(
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call | None:
@@ -97,12 +104,26 @@ class InferenceCodec(WholeReader):
         self, body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str, str] = NO_FIELDS
     ) -> Call:
         """Decode the body, which selects the format of the response. A query string is refused."""
+        extracted = None
+        if self._header_bytes is None:
+            extracted = extract(body, INPUTS, max_numbers=context.max_numbers)
+        return self.decode_extracted(body, extracted, op, context, query)
+
+    def decode_extracted(
+        self,
+        body: Body,
+        extracted: Extracted | None,
+        op: Op[Any],
+        context: DecodeContext,
+        query: Mapping[str, str],
+    ) -> Call:
+        """Decode a body whose arrays were extracted, unless it is not plain or has binary data."""
         if query:
             raise UnknownFieldError(
                 f"the query string has {quote(next(iter(query)))}, which this protocol does not",
                 hint="write it into the parameters of the body",
             )
-        parsed = self._read(body, op, context)
+        parsed = self._read(body, extracted, op, context)
         self._id, self._is_binary = parsed.id, parsed.is_binary
         try:
             return parsed.call(body, op, context)
@@ -112,11 +133,13 @@ class InferenceCodec(WholeReader):
             parsed = read_request(text, op, context, self._version, data_begin=length)
             return parsed.call(body, op, context)
 
-    def _read(self, body: Body, op: Op[Any], context: DecodeContext) -> ParsedRequest:
+    def _read(
+        self, body: Body, extracted: Extracted | None, op: Op[Any], context: DecodeContext
+    ) -> ParsedRequest:
         """Return the parsed JSON of the body, from the cache if it is short and was read before."""
         length, version = self._header_bytes, self._version
         if length is None:
-            return read_request(body, op, context, version)
+            return read_request(body, op, context, version, extracted=extracted)
         if not 0 < length <= len(body):
             raise MalformedBodyError(
                 f"Inference-Header-Content-Length is {quote(length)}, and the body has {len(body)} "
@@ -164,7 +187,7 @@ class InferenceCodec(WholeReader):
                 orjson.dumps(tuple(result.shape)),
             )
         )
-        timing = TIMING_LINE % (*watch.stop(),)
+        timing = b"server-timing: %b\r\n" % server_timing(watch.stop())
         if not self._is_binary:
             chunks = (b'%b"data":' % head, *payload, b"}]}")
             response = HttpResponse.of(JSON, chunks, timing)

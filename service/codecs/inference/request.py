@@ -19,10 +19,10 @@ from service.codecs.binary.slices import (
     check_names,
     pointer_of,
 )
-from service.codecs.json.document import read_document
+from service.codecs.json.document import read_document, read_extracted
 from service.codecs.json.nested import check_size
 from service.codecs.json.operands import ArrayOperand
-from service.codecs.number_text import OperandNames, extract
+from service.codecs.number_text import Extracted, OperandNames
 from service.codecs.query import read_query
 from service.codecs.request import check_fields, complete_call
 from service.core.call import AUTO, Call, Shape
@@ -44,7 +44,8 @@ from service.registry import Op
 RESULT: Final = "result"  # the name of the one output
 DATATYPES: Final[Mapping[str, Dtype]] = {d.protocol: d for d in DTYPES.values() if d.protocol}
 # The path has the model, too: `model_name` and `model_version` are accepted and ignored.
-INPUTS: Final = OperandNames(None, "inputs")
+INPUTS_FIELD: Final = "inputs"
+INPUTS: Final = OperandNames(None, INPUTS_FIELD)
 KEYS: Final = ("id", "model_name", "model_version", "parameters", "inputs", "outputs")
 INPUT_KEYS: Final = ("name", "shape", "datatype", "parameters", "data")
 # Clients of MLServer send `content_type`, which is ignored: the type that an input was made from.
@@ -87,15 +88,20 @@ class ParsedRequest:
 
 
 def read_request(
-    text: Body, op: Op[Any], context: DecodeContext, version: str, *, data_begin: int | None = None
+    text: Body,
+    op: Op[Any],
+    context: DecodeContext,
+    version: str,
+    *,
+    data_begin: int | None = None,
+    extracted: Extracted | None = None,
 ) -> ParsedRequest:
     """Parse and check the JSON of a body, or raise a ServiceError.
 
-    `data_begin` is the offset of the binary data in the body, if the request may have any.
+    `data_begin` is the offset of the binary data in the body, if the request may have any. The
+    arrays of the text may have been `extracted`.
     """
-    extracted = None if context.exact else extract(text, INPUTS)
-    document = read_document(text, None, context, list_field="inputs", extracted=extracted)
-    fields = _object(document, "the body")
+    fields = _object(_read_json(text, extracted, context), "the body")
     _refuse_unknown("an inference request", fields, KEYS)
     request_id = fields.get("id")
     if request_id is not None and not isinstance(request_id, str):
@@ -128,6 +134,17 @@ def read_request(
             end += size
     header = _decode_inputs(slices, parameters, op, context, version)
     return ParsedRequest(request_id, is_binary, header, arrays, end)
+
+
+def _read_json(
+    text: Body, extracted: Extracted | None, context: DecodeContext
+) -> dict[str, object]:
+    """Return the top-level fields, with the arrays that were extracted."""
+    if extracted is not None:
+        fields = read_extracted(extracted, None, context, list_field=INPUTS_FIELD)
+        if fields is not None:
+            return fields
+    return read_document(text, None, context, list_field=INPUTS_FIELD)
 
 
 def parameter_names(op: Op[Any]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Collection
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import numpy as np
 import orjson
@@ -40,18 +40,13 @@ def read_document(
     context: DecodeContext,
     *,
     list_field: str = "operands",
-    extracted: Extracted | None = None,
 ) -> dict[str, object]:
-    """Return the top-level fields; arrays that were `extracted` are numpy arrays in their operands.
+    """Return the top-level fields.
 
     `operands` names the fields that are operands; if None, the operands are the items of the list
     in the field `list_field`. No field but the data of an operand is nested deeper than the limit:
     the depth of data is checked when they are read. Raises SlowTextError.
     """
-    if extracted is not None and not context.exact:
-        fields = _read_extracted(extracted, operands, context, list_field)
-        if fields is not None:
-            return fields
     if len(body) > context.max_slow_bytes:
         raise SlowTextError
     if context.exact:
@@ -76,29 +71,33 @@ def read_document(
     return document
 
 
-def _read_extracted(
+def read_extracted(
     extracted: Extracted,
     operands: Collection[str] | None,
     context: DecodeContext,
-    list_field: str,
+    *,
+    list_field: str = "operands",
 ) -> dict[str, object] | None:
-    """Return the fields with their arrays, or None if the text around these is not plain."""
+    """Return the fields as `read_document` does, with each array that was extracted in its operand.
+
+    None if what stands around the arrays is not plain: the whole text has to be read.
+    """
     text, arrays = extracted
     try:
-        document = orjson.loads(text)
+        document: dict[str, Any] = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
     # A `-0` that is left would be a number alone.
     if b"-0" in text or not _has_all_pairs(document, text, operands, context, list_field):
         return None
-    found = document[list_field] if operands is None else document
-    keys = range(len(found)) if operands is None else tuple(operands)
+    names = None if operands is None else tuple(operands)
     for position, in_object, array, _, _ in arrays:
+        holder: Any = document[list_field] if names is None else document
+        key: Any = position if names is None else names[position]
         if in_object:
-            found[keys[position]]["data"] = array
-        else:
-            found[keys[position]] = array
-    return document  # type: ignore[no-any-return]  # orjson returns anything
+            holder, key = holder[key], "data"
+        holder[key] = array
+    return document
 
 
 def _has_all_pairs(
@@ -120,6 +119,18 @@ def refuse_deep(text: Body, context: DecodeContext) -> None:
     """Raise NestingError if arrays and objects are nested deeper than the limit anywhere."""
     if depth_of(text) > context.max_nesting:
         raise nesting_error(context)
+
+
+def refuse_deep_extracted(
+    extracted: Extracted, operands: Collection[str] | None, context: DecodeContext
+) -> None:
+    """Do the same for a text whose arrays were extracted: only what is around them is searched."""
+    text, arrays = extracted
+    around = 1 if operands is not None else 2
+    depths = (around + in_object + array.ndim for _, in_object, array, _, _ in arrays)
+    if max(depths, default=0) > context.max_nesting:
+        raise nesting_error(context)
+    refuse_deep(text, context)
 
 
 def depth_of(text: Body) -> int:

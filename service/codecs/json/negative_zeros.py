@@ -1,7 +1,7 @@
 """Negative zeros that are written as integers.
 
 `-0` is a number of its own in RFC 8259, and -0.0 in a float dtype. orjson reads it as the integer
-0. It reads `-0.0` as it is, so the text is changed to that before it is parsed again.
+0. It reads `-0.0` as it is, so the text is changed to that before it is read again.
 """
 
 import re

@@ -36,12 +36,10 @@ def extremes(items: Array) -> tuple[float, float]:
 
 
 def is_ambiguous(items: Array) -> bool:
-    """Return whether a float64 among them may have been written as an integer with more digits.
+    """Return whether a float64 among them may have been an integer with more digits.
 
-    Beyond 2^64 both parsers read integers as floats.
+    Integers of 2^64 and beyond were read as floats.
     """
-    if items.dtype.kind == "i" or items.size == 0:
-        return False
     least, greatest = extremes(items)
     if least > -(2**53) and greatest < 2**53:
         return False

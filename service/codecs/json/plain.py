@@ -64,8 +64,8 @@ def plain_call(extracted: Extracted, op: Op[Any], context: DecodeContext) -> Cal
 
 def _tensor(numbers: Numbers, dtype: Dtype, context: DecodeContext) -> Tensor | None:
     """Return the tensor of an array, or None if it is over a limit, or a number may change."""
-    _, in_object, array, largest, is_doubtful = numbers
-    if in_object or array.size > context.max_elements:
+    _, _, array, largest, is_doubtful = numbers
+    if array.size > context.max_elements:
         return None
     if array.ndim > DEEPEST and not _has_depth(array, context):
         return None

@@ -1,6 +1,6 @@
 """Rounding of numbers to a dtype: once, to the nearest, ties to even.
 
-The parsers round the text of a number to float64. Where that is a tie, halfway between two numbers
+The readers round the text of a number to float64. Where that is a tie, halfway between two numbers
 of a shorter dtype, the number of the text can be on either side: 1.0000000596046448 is above the
 tie of float32, and its float64 is the tie. Such texts are rare, and read again.
 """
@@ -22,10 +22,6 @@ FLOAT32: Final = DTYPES["float32"]
 # The last 29 bits of a float64 that is a tie of float32.
 REST_MASK: Final = (1 << 29) - 1
 HALF: Final = 1 << 28
-# With t = x * (2^n + 1), t - (t - x) is x rounded to 53 - n bits (Veltkamp 1968).
-TO_25_BITS: Final = 2.0**28 + 1
-TO_24_BITS: Final = 2.0**29 + 1
-LEAST_NORMAL: Final = 2.0**-126
 CHUNK: Final = 32_768  # fits in the processor's cache, with its temporary array
 # The first power of two that is out of range.
 OVERFLOW: Final = {"float32": 2.0**128, "bfloat16": 2.0**128, "float16": 2.0**16}
@@ -66,18 +62,18 @@ def round_to(items: Array, dtype: Dtype) -> Tensor:
 
 
 def round_parsed(items: Array, dtype: Dtype) -> Tensor:
-    """Round numbers that a parser returned; TieError if the text of one has to decide."""
+    """Round numbers that were read from text; TieError if the text of one has to decide."""
     if items.dtype == np.float64 and dtype.name == "float32":
-        return torch.from_numpy(round_to_float32(items))
+        return torch.from_numpy(_round_to_float32(items))
     if items.dtype == np.float64 and dtype.name in OVERFLOW and find_ties(items, dtype).any():
         raise TieError
     return round_to(items, dtype)
 
 
-def round_to_float32(items: Array) -> Array:
-    """Round float64 numbers that a parser returned; TieError if the text of one has to decide.
+def _round_to_float32(items: Array) -> Array:
+    """Round float64 numbers; TieError if the text of one has to decide.
 
-    The search for ties takes 0.15 ms in 512 x 512 numbers, whose text takes 10.
+    The search for ties takes 0.15 ms in 512 x 512 numbers.
     """
     bits = items.reshape(-1).view(np.int64)
     for start in range(0, bits.size, CHUNK):
@@ -91,17 +87,6 @@ def round_to_float32(items: Array) -> Array:
         if find_ties(items, FLOAT32).any():
             raise TieError from None
     return items.astype(np.float32)
-
-
-def is_tie(item: float) -> bool:
-    """Return whether a number of up to 25 significant bits is a tie of float32.
-
-    It is none if 24 bits are enough for it, but for subnormal float32, which have fewer bits.
-    """
-    split = item * TO_24_BITS
-    if 0 < abs(item) < LEAST_NORMAL:
-        return bool(find_ties(np.array([item]), FLOAT32)[0])
-    return split - (split - item) != item
 
 
 def find_ties(items: Array, dtype: Dtype) -> Array:

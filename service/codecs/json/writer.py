@@ -60,11 +60,11 @@ def data_json(tensor: Tensor, *, flat: bool = False, quotes: bool = True) -> Chu
     With `quotes`, integers are strings if one of them is beyond 2^53.
     """
     array = _array(tensor)
-    if array.ndim == 0:
-        (text,) = data_json(tensor.reshape(1))
-        return (text[1:-1],)
     if flat:
         array = array.reshape(-1)
+    elif array.ndim == 0:
+        (text,) = data_json(tensor, flat=True, quotes=quotes)
+        return (text[1:-1],)
     is_quoted = quotes and array.dtype == np.int64 and not _is_safe(array)
     chunks = write(array, is_quoted=is_quoted) if array.size else None
     return (_write_slowly(array, is_quoted=is_quoted),) if chunks is None else chunks

@@ -12,12 +12,15 @@ threads.c      threads for both: none of this needs Python's GIL
 import os
 from collections.abc import Iterable
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from service.codecs.number_text.powers import powers_of_ten
+
+if TYPE_CHECKING:
+    from service.codecs.number_text._compiled import Reading
 
 Array = npt.NDArray[Any]
 Text = bytes | bytearray | memoryview
@@ -66,14 +69,14 @@ compiled, reason = load()
 
 
 class OperandNames:
-    """Where the operands of a request are: in fields of these names, or in one list."""
+    """Places of the operands of a request: fields of these names, or one list."""
 
     __slots__ = ("list_field", "names")
 
     def __init__(self, names: Iterable[str] | None, list_field: str = "operands"):
         """Look for these names, or if they are None for the list."""
         self.names = b"".join(name.encode() + b"\0" for name in names or ())
-        self.list_field = list_field.encode()
+        self.list_field = list_field.encode() if names is None else b""
 
 
 def extract(
@@ -95,7 +98,12 @@ def extract(
     if threaded is None:
         threaded = len(text) >= THREADED_BYTES
     found: Extracted | None = compiled.extract(
-        text, operands.names, operands.list_field, max_numbers, piece_bytes, threaded
+        text,
+        operands.names,
+        operands.list_field,
+        min(max_numbers, MAX_NUMBERS),
+        piece_bytes,
+        threaded,
     )
     return found
 
@@ -106,7 +114,7 @@ def begin(
     *,
     max_numbers: int = MAX_NUMBERS,
     piece_bytes: int = PIECE_BYTES,
-) -> Any:
+) -> "Reading | None":
     """Return the reading of a request's text that arrives in `buffer`; None if not compiled.
 
     `feed(end)` has threads read on to a position, `finish()` returns what `extract` does, and
@@ -114,9 +122,15 @@ def begin(
     """
     if compiled is None:
         return None
-    return compiled.Reading(
-        buffer, operands.names, operands.list_field, max_numbers, piece_bytes, True
+    reading: Reading = compiled.Reading(
+        buffer,
+        operands.names,
+        operands.list_field,
+        min(max_numbers, MAX_NUMBERS),
+        piece_bytes,
+        True,
     )
+    return reading
 
 
 def write(items: Array, *, is_quoted: bool = False) -> tuple[bytes | memoryview, ...] | None:

@@ -72,7 +72,8 @@ write_unsigned(uint64_t number, char *out)
     return store_digits(eight_digits(lower), out);
 }
 
-/* The sixteen digits after the first one of a decimal. */
+/* The sixteen digits after the first one of a decimal: by AVX-512 where the processor has it, by
+   SSE2 where it is an x86-64, and else in plain C. */
 #ifdef __SSE2__
 
 typedef __m128i Sixteen;
@@ -87,10 +88,10 @@ has_avx512_digits(void)
            && __builtin_cpu_supports("avx512vbmi");
 }
 
-/* Digit j of a number below 10^8 is the integer part of ten times the fraction of number / 10^(8 - j).
-   Eight inverses of powers, with 52 bits behind the point, give all fractions by one product, and
-   ten gives all digits. (As Lemire and Mula show for AVX-512 IFMA.) The inverses are rounded up,
-   which is too much in the first, where the fractions are closest: that one is rounded down, and
+/* Digit j of a number below 10^8 is the integer part of ten times the fraction of number /
+   10^(8 - j). Eight inverses of powers, with 52 bits behind the point, give all fractions by one
+   product, and ten gives all digits. (As Lemire and Mula show for AVX-512 IFMA.) The inverses are
+   rounded up, which is too much in the first, where the fractions are closest: that one is rounded down, and
    the greatest error, 10^8 times what was cut off, is added instead. */
 static inline AVX512_DIGITS Sixteen
 sixteen_digits_avx512(uint64_t upper, uint64_t lower)
@@ -142,7 +143,7 @@ store_sixteen(char *out, Sixteen text)
     _mm_storeu_si128((__m128i *)(void *)out, text);
 }
 
-/* Read sixteen bytes from here on to have the first `count` set, and the point behind them. */
+/* Sixteen bytes from 16 - `count` on have the first `count` set, and the point behind them. */
 static const unsigned char FIRST[48] = {
     255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
 static const unsigned char POINT[48] = {
@@ -156,9 +157,9 @@ write_around_point(Sixteen digits, int64_t count, char *out)
     const __m128i zeros = _mm_set1_epi8('0');
     __m128i first = _mm_loadu_si128((const __m128i *)(const void *)(FIRST + 16 - count));
     __m128i point = _mm_loadu_si128((const __m128i *)(const void *)(POINT + 16 - count));
-    __m128i moved = _mm_slli_si128(digits, 1);
+    __m128i moved = _mm_slli_si128(digits, 1); /* behind the point */
     __m128i mixed = _mm_or_si128(_mm_and_si128(first, digits), _mm_andnot_si128(first, moved));
-    store_sixteen(out + 1, _mm_or_si128(digits, zeros));
+    store_sixteen(out + 1, _mm_or_si128(digits, zeros)); /* for the last digit */
     /* A point is less than a digit. */
     store_sixteen(out, _mm_min_epu8(_mm_or_si128(mixed, zeros), point));
 }

@@ -34,7 +34,7 @@ typedef struct PieceJob {
     Job job;
     struct PieceJob *next;
     struct Extraction *extraction;
-    Piece piece;
+    Piece piece; /* comes last: its length depends on the rank */
 } PieceJob;
 
 /* An array while it is read. */
@@ -134,7 +134,8 @@ cut_piece(Extraction *extraction, size_t end, size_t numbers, bool is_last)
         size_t read = end - array->array.begin, left = request->length - extraction->cut;
         expected = RESERVE(left / (read / numbers + 1));
     }
-    PieceJob *made = calloc(1, sizeof *made);
+    size_t levels = array->array.rank > 2 ? (size_t)array->array.rank - 2 : 0;
+    PieceJob *made = calloc(1, sizeof *made + levels * sizeof(Ends));
     char *memory = made == NULL ? NULL : reserve(array, count, expected);
     if (memory == NULL) {
         free(made);
@@ -142,17 +143,16 @@ cut_piece(Extraction *extraction, size_t end, size_t numbers, bool is_last)
     }
     made->job.run = run_piece;
     made->extraction = extraction;
-    made->piece = (Piece){
-        .low = request->text,
-        .high = request->text + request->length,
-        .begin = request->text + extraction->cut,
-        .end = request->text + end,
-        .first = extraction->cut_count,
-        .count = count,
-        .rank = array->array.rank,
-        .columns = array->array.rank > 1 ? array->columns : SIZE_MAX,
-        .out = memory,
-    };
+    Piece *piece = &made->piece;
+    piece->low = request->text;
+    piece->high = request->text + request->length;
+    piece->begin = request->text + extraction->cut;
+    piece->end = request->text + end;
+    piece->first = extraction->cut_count;
+    piece->count = count;
+    piece->rank = array->array.rank;
+    piece->columns = array->array.rank > 1 ? array->columns : SIZE_MAX;
+    piece->out = memory;
     *(array->last_piece ? &array->last_piece->next : &array->pieces) = made;
     array->last_piece = made;
     extraction->cut = end + 1;
@@ -372,7 +372,8 @@ role_of(Extraction *extraction, const char *key, size_t length)
         return length == 4 && memcmp(key, "data", 4) == 0 ? DATA : OTHER;
     }
     if (request->names_length == 0) {
-        bool same = length == request->list_length && !memcmp(key, request->list_field, length);
+        bool same = length > 0 && length == request->list_length &&
+                    memcmp(key, request->list_field, length) == 0;
         return same ? OPERANDS : OTHER;
     }
     const char *name = request->names, *end = name + request->names_length;
@@ -677,6 +678,13 @@ feed_extraction(Extraction *extraction, size_t end)
     }
 }
 
+/* Return the first array, or NULL. */
+static Array *
+first_array(const Extraction *extraction)
+{
+    return extraction->arrays == NULL ? NULL : &extraction->arrays->array;
+}
+
 bool
 finish_extraction(Extraction *extraction, Array **arrays)
 {
@@ -691,7 +699,7 @@ finish_extraction(Extraction *extraction, Array **arrays)
             return false;
         }
     }
-    *arrays = &extraction->arrays->array;
+    *arrays = first_array(extraction);
     return true;
 }
 
@@ -700,7 +708,7 @@ write_skeleton(const Extraction *extraction, char *out)
 {
     const Request *request = &extraction->request;
     size_t at = 0, length = 0;
-    for (const Array *each = &extraction->arrays->array; each != NULL; each = each->next) {
+    for (const Array *each = first_array(extraction); each != NULL; each = each->next) {
         if (out != NULL) {
             memcpy(out + length, request->text + at, each->begin - at);
             out[length + each->begin - at] = '0';

@@ -74,31 +74,39 @@ done:
 
 /* Fill a request from arguments that start with the buffer; its view has to be released. */
 static int
-parse_request(PyObject *arguments, Request *request, Py_buffer *view)
+parse_request(PyObject *const *arguments, Py_ssize_t count, Request *request, Py_buffer *view)
 {
-    Py_ssize_t names_length, list_length, max_numbers, piece_bytes;
-    int threaded;
-    if (!PyArg_ParseTuple(arguments, "y*y#y#nnp", view, &request->names, &names_length,
-                          &request->list_field, &list_length, &max_numbers, &piece_bytes,
-                          &threaded)) {
+    char *names, *list_field;
+    Py_ssize_t names_length, list_length;
+    if (count != 6) {
+        PyErr_Format(PyExc_TypeError, "%zd arguments, not 6", count);
+        return -1;
+    }
+    if (PyBytes_AsStringAndSize(arguments[1], &names, &names_length) < 0 ||
+        PyBytes_AsStringAndSize(arguments[2], &list_field, &list_length) < 0) {
+        return -1;
+    }
+    *request = (Request){.names = names,
+                         .names_length = (size_t)names_length,
+                         .list_field = list_field,
+                         .list_length = (size_t)list_length,
+                         .max_numbers = PyLong_AsSize_t(arguments[3]),
+                         .piece_bytes = PyLong_AsSize_t(arguments[4]),
+                         .threaded = PyObject_IsTrue(arguments[5]) == 1};
+    if (PyErr_Occurred() || PyObject_GetBuffer(arguments[0], view, PyBUF_SIMPLE) < 0) {
         return -1;
     }
     request->text = view->buf;
     request->length = (size_t)view->len;
-    request->names_length = (size_t)names_length;
-    request->list_length = (size_t)list_length;
-    request->max_numbers = (size_t)max_numbers;
-    request->piece_bytes = (size_t)piece_bytes;
-    request->threaded = threaded;
     return 0;
 }
 
 static PyObject *
-extract(PyObject *module, PyObject *arguments)
+extract(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 {
     Request request;
     Py_buffer view;
-    if (parse_request(arguments, &request, &view) < 0) {
+    if (parse_request(arguments, count, &request, &view) < 0) {
         return NULL;
     }
     Extraction *extraction = begin_extraction(&request);
@@ -135,7 +143,12 @@ new_reading(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
     Request request;
     Py_buffer view;
-    if (parse_request(arguments, &request, &view) < 0) {
+    PyObject *given[6] = {NULL};
+    Py_ssize_t count = PyTuple_Size(arguments);
+    for (Py_ssize_t i = 0; i < count && i < 6; i++) {
+        given[i] = PyTuple_GetItem(arguments, i);
+    }
+    if (parse_request(given, count, &request, &view) < 0) {
         return NULL;
     }
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
@@ -271,7 +284,7 @@ set_arrays(PyObject *module, PyObject *arguments)
 }
 
 static PyMethodDef methods[] = {
-    {"extract", extract, METH_VARARGS,
+    {"extract", (PyCFunction)(void (*)(void))extract, METH_FASTCALL,
      "extract(text, names, list_field, max_numbers, piece_bytes, threaded)"},
     {"set_threads", set_count, METH_O, "Have so many threads that read and write."},
     {"set_arrays", set_arrays, METH_VARARGS, "Take numpy.ndarray, int64 and float64."},

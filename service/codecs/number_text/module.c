@@ -7,6 +7,7 @@
 #include "extraction_binding.h"
 #include "memory_binding.h"
 #include "powers.h"
+#include "writer.h"
 #include "writer_binding.h"
 
 Power powers_of_ten[MAX_POWER - MIN_POWER + 1];
@@ -24,12 +25,14 @@ set_powers(PyObject *self, PyObject *table)
         return NULL;
     }
     memcpy(powers_of_ten, view.buf, sizeof powers_of_ten);
+    prepare_writer();
     PyBuffer_Release(&view);
     Py_RETURN_NONE;
 }
 
 static PyMethodDef methods[] = {
     {"set_powers", set_powers, METH_O, "Take the table of service.codecs.number_text.powers."},
+    {"allow_avx512", python_allow_avx512, METH_O, "Allow AVX-512; return whether it is used."},
     {"text_bound", python_text_bound, METH_VARARGS, "Return the room that `write_into` needs."},
     {"write", python_write, METH_VARARGS, "Return elements of an array as JSON text."},
     {"write_into", python_write_into, METH_VARARGS, "Write elements as text; return its end."},

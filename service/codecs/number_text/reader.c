@@ -748,9 +748,9 @@ find_byte(const char *text, char byte)
 bool
 read_piece(Piece *piece)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")
-               ? read_piece_avx2(piece)
-               : read_piece_portable(piece);
+    bool has_all = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+                   __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+    return has_all ? read_piece_avx2(piece) : read_piece_portable(piece);
 }
 
 #else

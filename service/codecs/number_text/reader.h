@@ -41,8 +41,8 @@ typedef struct {
     bool doubtful;
     /* Brackets that it begins and ends with. */
     int opening, closing;
-    /* Of level k: where k + 2 arrays or more end between two numbers. */
-    Ends ends[MAX_RANK];
+    /* Of level k, up to rank - 2: where k + 2 arrays or more end between two numbers. */
+    Ends ends[];
 } Piece;
 
 /* Read the numbers of a piece; false if its text is anything else. Needs no GIL. */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "digits.h"
-#include "shortest.h"
+#include "floats.h"
 
 /* The decimal exponents between which a number is written without an exponent: orjson's choice. */
 #define FLOAT64_LEAST (-5)
@@ -16,6 +16,12 @@
 
 /* Each number is stored in pieces of up to sixteen bytes, the last of which may end behind it. */
 #define SLACK 64
+
+void
+prepare_writer(void)
+{
+    prepare_gaps();
+}
 
 static const struct {
     size_t size;
@@ -36,77 +42,6 @@ size_t
 item_size(Kind kind)
 {
     return KIND[kind].size;
-}
-
-/* A number of an array: its decimal has 17 digits, or 0; `exponent` is that of the first digit. */
-typedef struct {
-    uint64_t digits;
-    int64_t exponent;
-    uint64_t negative; /* 0 or 1 */
-} Number;
-
-#define DIGITS 17
-#define LEAST 10000000000000000 /* of 17 digits */
-#define E8 100000000
-/* Instead of an exponent. */
-#define NOT_FINITE INT64_MAX
-
-/* Return what `shortest_fast` does not know. `c` is without the bit that is implied. */
-static Number __attribute__((noinline))
-rare_number(uint64_t c, uint64_t implied, int biased, int q, uint64_t negative)
-{
-    if (c == 0 && biased == 0) {
-        return (Number){0, 0, negative};
-    }
-    bool uneven = c == 0 && biased > 1;
-    Decimal decimal = shortest_exact(biased ? c | implied : c, q + (biased == 0), uneven);
-    while (decimal.digits < LEAST) {
-        decimal.digits *= 10;
-        decimal.exponent--;
-    }
-    return (Number){decimal.digits, decimal.exponent + DIGITS - 1, negative};
-}
-
-static inline Number
-number_of_float64(const char *item)
-{
-    const uint64_t implied = 1ULL << 52;
-    uint64_t bits;
-    memcpy(&bits, item, sizeof bits);
-    uint64_t c = bits & (implied - 1);
-    int biased = (int)(bits >> 52 & 0x7ff), q = biased - 1075;
-    uint64_t negative = bits >> 63;
-    if (UNLIKELY(biased == 0x7ff)) {
-        return (Number){c == 0, NOT_FINITE, negative};
-    }
-    Decimal decimal;
-    if (UNLIKELY(c == 0 || biased == 0 || !shortest_fast(c | implied, q, false, &decimal))) {
-        return rare_number(c, implied, biased, q, negative);
-    }
-    /* 16 or 17 digits. */
-    int shorter = decimal.digits < LEAST;
-    decimal.digits += (9 * decimal.digits) & (0 - (uint64_t)shorter);
-    return (Number){decimal.digits, decimal.exponent + DIGITS - 1 - shorter, negative};
-}
-
-static inline Number
-number_of_float32(uint32_t bits)
-{
-    const uint32_t implied = 1U << 23;
-    uint32_t c = bits & (implied - 1);
-    int biased = (int)(bits >> 23 & 0xff), q = biased - 150;
-    uint64_t negative = bits >> 31;
-    if (UNLIKELY(biased == 0xff)) {
-        return (Number){c == 0, NOT_FINITE, negative};
-    }
-    Decimal decimal;
-    if (UNLIKELY(c == 0 || biased == 0 || !shortest_fast(c | implied, q, true, &decimal))) {
-        return rare_number(c, implied, biased, q, negative);
-    }
-    /* 7 to 9 digits. */
-    int missing = (decimal.digits < 100000000) + (decimal.digits < 10000000);
-    static const uint64_t POWERS[] = {E8, 10ULL * E8, 100ULL * E8};
-    return (Number){decimal.digits * POWERS[missing], decimal.exponent + 8 - missing, negative};
 }
 
 static char *
@@ -137,6 +72,19 @@ split_numbers(const Number *numbers, size_t count, Digits *digits)
     split_each(sixteen_digits, numbers, count, digits);
 }
 
+static bool avx512_allowed = true;
+
+bool
+allow_avx512(bool allowed)
+{
+    avx512_allowed = allowed;
+#ifdef AVX512_DIGITS
+    return allowed && has_avx512_digits();
+#else
+    return false;
+#endif
+}
+
 #ifdef AVX512_DIGITS
 
 static AVX512_DIGITS void
@@ -162,26 +110,10 @@ write_number(const Number *number, const Digits *digits, int64_t least, int64_t 
     return write_scientific(digits, exponent, out + number->negative);
 }
 
-/* Return the bits of a float16 as a float32, which has room for all of them. */
-static inline uint32_t
-widen_float16(uint16_t half)
-{
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = half & 0x7fff;
-    if (rest >= 0x7c00) {
-        return sign | 0x7f800000 | rest << 13;
-    }
-    if (rest >= 0x400) {
-        return sign | ((rest << 13) + ((127 - 15) << 23));
-    }
-    float subnormal = (float)rest * 0x1p-24f;
-    uint32_t bits;
-    memcpy(&bits, &subnormal, sizeof bits);
-    return sign | bits;
-}
-
-/* Numbers from `begin` to before `end`, whose digits are known though their text is not yet written.
-   A processor works on some hundred instructions at once. These are parts of several numbers if each
-   step goes through a block of them, and little more than one number if each is finished first. */
+/* Numbers from `begin` to before `end`, whose digits are known though their text is not yet
+   written. A processor works on some hundred instructions at once. These are parts of several
+   numbers if each step goes through a block of them, and little more than one number if each
+   is finished first. */
 #define BLOCK 32
 
 typedef struct {
@@ -196,7 +128,9 @@ read_numbers(const Items *items, size_t first, size_t count, Number *numbers)
     const char *bytes = (const char *)items->items + first * item_size(items->kind);
     if (items->kind == FLOAT64) {
         for (size_t index = 0; index < count; index++) {
-            numbers[index] = number_of_float64(bytes + 8 * index);
+            uint64_t bits;
+            memcpy(&bits, bytes + 8 * index, sizeof bits);
+            numbers[index] = number_of_float64(bits);
         }
     } else if (items->kind == FLOAT32) {
         for (size_t index = 0; index < count; index++) {
@@ -221,7 +155,7 @@ fill_block(Block *block, const Items *items, size_t first, size_t last)
     block->end = first + count;
     read_numbers(items, first, count, block->numbers);
 #ifdef AVX512_DIGITS
-    if (has_avx512_digits()) {
+    if (avx512_allowed && has_avx512_digits()) {
         split_numbers_avx512(block->numbers, count, block->digits);
         return;
     }

@@ -22,6 +22,13 @@ typedef struct {
     size_t block[MAX_RANK];
 } Items;
 
+/* Derive what the writer needs from `powers_of_ten`, before anything is written. */
+void prepare_writer(void);
+
+/* Allow AVX-512, or forbid it so that a test reaches what other processors run. Return whether
+   it is used. */
+bool allow_avx512(bool allowed);
+
 /* Return the bytes of an element. */
 size_t item_size(Kind kind);
 

@@ -111,6 +111,14 @@ write_to_buffer(
 }
 
 PyObject *
+python_allow_avx512(PyObject *self, PyObject *allowed)
+{
+    (void)self;
+    int truth = PyObject_IsTrue(allowed);
+    return truth < 0 ? NULL : PyBool_FromLong(allow_avx512(truth));
+}
+
+PyObject *
 python_text_bound(PyObject *self, PyObject *arguments)
 {
     (void)self;

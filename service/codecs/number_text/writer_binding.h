@@ -6,6 +6,9 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+/* allow_avx512(allowed) -> bool */
+PyObject *python_allow_avx512(PyObject *self, PyObject *allowed);
+
 /* text_bound(kind, shape, first, last) -> int */
 PyObject *python_text_bound(PyObject *self, PyObject *arguments);
 

@@ -220,6 +220,7 @@ def test_a_packed_response_is_the_plain_one(coding: str) -> None:
             continue
         (body,) = packed.chunks
         assert inflate(body, coding, SHORTEST_BYTES) == text
+        assert packed.length == len(body)
         assert (packed.status, packed.headers) == (
             201,
             (

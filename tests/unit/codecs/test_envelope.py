@@ -9,7 +9,7 @@ from service.codecs.envelope import LONGEST_HEADER, envelope_json, envelope_line
 from service.core.response import HttpResponse
 from tests.unit.codecs.encoding import outcome_of, stopwatch_of
 
-TEXTS = stopwatch_of(1500).stop()
+TIMING = stopwatch_of(1500).stop()
 RESULT = torch.ones(2)
 
 
@@ -20,7 +20,7 @@ def test_the_envelope_is_json(
 ) -> None:
     """It has all fields of a response but the result."""
     made = outcome_of(RESULT, warnings=warnings, explanation=explanation)
-    envelope = json.loads(envelope_json(made, TEXTS, "id"))
+    envelope = json.loads(envelope_json(made, TIMING, "id"))
     timing = envelope.pop("timing")
     assert timing["compute_ms"] == 0.0015
     assert envelope == {
@@ -36,8 +36,8 @@ def test_the_envelope_is_json(
 def test_headers_have_the_envelope() -> None:
     """Strategy, device and timing have headers of their own, too."""
     made = outcome_of(RESULT)
-    envelope = envelope_json(made, TEXTS, "id")
-    headers = dict(HttpResponse(200, envelope_lines(made, TEXTS, envelope), (), 0).headers)
+    envelope = envelope_json(made, TIMING, "id")
+    headers = dict(HttpResponse(200, envelope_lines(made, TIMING, envelope), (), 0).headers)
     assert headers.pop(b"server-timing")
     assert headers == {b"x-strategy": b"torch", b"x-device": b"cpu", b"x-envelope": envelope}
 

@@ -15,18 +15,17 @@ from service.core.timing import (
     NO_PHASES,
     PHASES,
     QUEUE,
-    SERVER_TIMING,
-    TIMING_JSON,
     UPLOAD,
     Stopwatch,
+    server_timing,
 )
 
 LAPS = (1, 20_000, 300_000, 4_000_000, 50_000_000, 600_000_000)
 
 
 @pytest.fixture
-def texts(monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, ...]:
-    """The texts of a stopwatch that has been stopped after a lap of each phase."""
+def text(monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The text of a stopwatch that has been stopped after a lap of each phase."""
     now, marks = 0, [(DECODE, 0)]
     for phase in (DECODE, QUEUE, UPLOAD, COMPUTE, DOWNLOAD):
         now += LAPS[phase]
@@ -34,14 +33,14 @@ def texts(monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, ...]:
     monkeypatch.setattr(timing, "perf_counter_ns", lambda: now + LAPS[ENCODE])
     watch = Stopwatch(marks)
     assert watch.phases == NO_PHASES
-    texts = watch.stop()
+    text = watch.stop()
     assert tuple(watch.phases) == LAPS
-    return texts
+    return text
 
 
-def test_json(texts: tuple[bytes, ...]) -> None:
+def test_json(text: bytes) -> None:
     """In JSON each phase and their sum are in milliseconds."""
-    assert loads(b"{%b}" % (TIMING_JSON % texts)) == {
+    assert loads(b"{%b}" % text) == {
         "decode_ms": 1e-6,
         "queue_ms": 0.02,
         "upload_ms": 0.3,
@@ -52,13 +51,13 @@ def test_json(texts: tuple[bytes, ...]) -> None:
     }
 
 
-def test_server_timing(texts: tuple[bytes, ...]) -> None:
+def test_server_timing(text: bytes) -> None:
     """The header lists the phases and their sum, in the grammar of W3C Server Timing."""
-    header = (SERVER_TIMING % texts).decode()
+    header = server_timing(text).decode()
     found = re.findall(r"([a-z]+);dur=([0-9.e-]+)(?:, |$)", header)
     assert [name for name, _ in found] == [*PHASES, "total"]
-    assert ", ".join(f"{name};dur={text}" for name, text in found) == header
-    assert [float(text) for _, text in found] == [1e-6, 0.02, 0.3, 4, 50, 600, 654.320001]
+    assert ", ".join(f"{name};dur={each}" for name, each in found) == header
+    assert [float(each) for _, each in found] == [1e-6, 0.02, 0.3, 4, 50, 600, 654.320001]
 
 
 def test_laps_are_disjoint() -> None:

@@ -52,7 +52,7 @@ def test_a_response_is_read_as_it_was_written() -> None:
     assert (found.status, found.headers) == (response.status, response.headers)
     assert [tuple(mark) for mark in theirs.marks] == watch.marks
     assert (theirs.phases, strategy) == (watch.phases, "loops")
-    assert b"".join(found.chunks) == b"something"
+    assert (b"".join(found.chunks), found.length) == (b"something", 9)
 
 
 @pytest.mark.parametrize("deadline_ms", [None, 900])

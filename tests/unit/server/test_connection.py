@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.server.connection import Connection, ConnectionLimits, ConnectionMonitor
+from service.server.connection import Connection, ConnectionLimits, ConnectionMonitor, DefaultLines
 from tests.rigs.connections import BODY, MemoryTransport, post, responses
 from tests.rigs.laboratory import WAITING, laboratory
 from tests.rigs.waiting import until
@@ -196,3 +196,11 @@ async def test_the_monitor_checks_repeatedly() -> None:
     seen = len(connections[1].times)
     await asyncio.sleep(0.05)
     assert len(connections[1].times) == seen
+
+
+def test_lines_of_default_headers_are_renewed() -> None:
+    """uvicorn replaces its list when the date changes."""
+    lines = DefaultLines()
+    assert lines.of([]) == b""
+    assert lines.of([(b"date", b"1"), (b"a", b"b")]) == b"date: 1\r\na: b\r\n"
+    assert lines.of([(b"date", b"2")]) == b"date: 2\r\n"

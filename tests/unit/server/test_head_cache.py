@@ -45,6 +45,8 @@ async def test_a_head_like_the_one_before_is_not_parsed(lab: Lab) -> None:
         pytest.param(post() + b"P", id="more than one"),
         pytest.param(post(content_length=f"+{len(BODY)}"), id="no digits"),
         pytest.param(post(content_length=f"{len(BODY):011}"), id="many digits"),
+        pytest.param(post(content_length=f"0{len(BODY)}"), id="a zero before the digits"),
+        pytest.param(post(content_length=str(len(BODY) + 1)), id="another length than it states"),
         pytest.param(post(b" " * (MAX_BODY + 1)), id="too large"),
         pytest.param(post()[:30], id="a part of the head"),
     ],

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,62 @@ def test_c_compiles_without_a_warning(command: list[str], headers: Path, tmp_pat
     compiled.set_powers(powers_of_ten())
     with pytest.raises(ValueError, match="another size"):
         compiled.set_powers(b"")
+
+
+def layout(headers: Path, folder: Path) -> str:
+    """Return the constants and the layout of structures that our header has, by either header."""
+    ours = (OWN_HEADERS / "Python.h").read_text(encoding="utf-8")
+    constants = re.findall(r"^#define (P[Yy]\w+|METH_\w+) (?:\d|\([\dP])", ours, re.MULTILINE)
+    bodies = re.findall(r"^typedef struct (\w+) {\n(.*?)^}", ours, re.MULTILINE | re.DOTALL)
+    fields = [
+        f"offsetof({name}, {field})"
+        for name, body in bodies
+        for field in re.findall(r"(\w+)(?:\)\(\w*\))?;", body)
+    ]
+    values = [*constants, *fields, *(f"sizeof({name})" for name, _ in bodies)]
+    assert len(constants) > 20
+    assert len(fields) > 35
+    lines = "\n".join(f'    printf("{each} %zu\\n", (size_t)({each}));' for each in values)
+    source = folder / "layout.c"
+    source.write_text(
+        f"#include <Python.h>\n#include <stddef.h>\nint main(void) {{\n{lines}\n}}\n",
+        encoding="utf-8",
+    )
+    call = ["gcc", "-DPy_LIMITED_API=0x030b0000", f"-I{headers}", str(source)]
+    subprocess.run([*call, "-o", str(folder / "layout")], check=True, timeout=60)
+    return subprocess.check_output([folder / "layout"], text=True, timeout=60)
+
+
+@needs("gcc")
+def test_our_header_agrees_with_that_of_python(tmp_path: Path) -> None:
+    """Its numbers, and the offset of each field of a structure."""
+    theirs, ours = HEADERS
+    if not (theirs / "Python.h").is_file():
+        pytest.skip(f"{theirs} has no Python.h")
+    assert layout(ours, tmp_path).splitlines() == layout(theirs, tmp_path).splitlines()
+
+
+def imports(headers: Path, folder: Path) -> set[str]:
+    """Return the functions and objects of Python that the module takes by these headers."""
+    flags = ["-std=c11", "-O3", "-DPy_LIMITED_API=0x030b0000", f"-I{headers}"]
+    module = folder / "module.so"
+    call = ["gcc", *SHARED, *flags, *map(str, C), "-o", str(module)]
+    subprocess.run(call, check=True, timeout=120)
+    names = subprocess.check_output(
+        ["nm", "--dynamic", "--undefined-only", str(module)], text=True, timeout=60
+    )
+    return {name for name in names.split() if name.lstrip("_").startswith("Py")}
+
+
+@needs("gcc")
+def test_our_header_names_the_same_functions(tmp_path: Path) -> None:
+    """Macros of Python's header choose between some; it counts references without calls."""
+    theirs, ours = HEADERS
+    if not (theirs / "Python.h").is_file():
+        pytest.skip(f"{theirs} has no Python.h")
+    found = imports(ours, tmp_path)
+    assert "PyModuleDef_Init" in found
+    assert found - imports(theirs, tmp_path) <= {"Py_IncRef", "Py_DecRef", "Py_NewRef"}
 
 
 @pytest.mark.parametrize("target", ["wheel", "editable"])

@@ -1,13 +1,15 @@
-"""Bodies in JSON to calls, and single operands to tensors, with either parser."""
+"""Bodies in JSON to calls, and single operands to tensors."""
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
 import torch
 
-from service.codecs import Body, DecodeContext
+from service.codecs import Body, DecodeContext, number_text
 from service.codecs.json.codec import SHORT_BYTES, JsonCodec
 from service.codecs.tensor_bytes import to_bytes
 from service.core.call import Call, Tensor
@@ -22,9 +24,16 @@ CONTEXT: Final = DecodeContext(max_elements=100_000, dtype=DTYPES["float32"], ma
 OPERAND_CONTEXT: Final = DecodeContext(
     max_elements=1000, dtype=DTYPES["float32"], max_deadline_ms=1000
 )
-# White space is no part of the document, and makes it large enough for the other parser.
+# White space is no part of the document, and makes it longer than what is always decoded at once.
 PADDING: Final = b" " * SHORT_BYTES
-PARSERS: Final = pytest.mark.parametrize("padding", ["", PADDING.decode()], ids=["small", "large"])
+
+
+@contextmanager
+def without_compiled_code() -> Iterator[None]:
+    """Read as where the extension module could not be built."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(number_text, "compiled", None)
+        yield
 
 
 def decode(body: Body | str, op: Op[Any] = matmul, context: DecodeContext = CONTEXT) -> Call:
@@ -41,17 +50,17 @@ def decode_error(
     return caught.value
 
 
-def read(text: str, padding: str = "", **fields: object) -> tuple[Tensor, tuple[str, ...]]:
+def read(text: str, **fields: object) -> tuple[Tensor, tuple[str, ...]]:
     """Return the one operand `x` of a JSON text, and the warnings."""
     rest = "".join(f", {json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items())
-    call = decode(f'{{"x": {text}{rest}}}{padding}', norm, OPERAND_CONTEXT)
+    call = decode(f'{{"x": {text}{rest}}}', norm, OPERAND_CONTEXT)
     return call.operands[0], call.warnings
 
 
-def read_error(text: str, padding: str = "", **fields: object) -> ServiceError:
+def read_error(text: str, **fields: object) -> ServiceError:
     """Return the error that operand `x` raises."""
     with pytest.raises(ServiceError) as caught:
-        read(text, padding, **fields)
+        read(text, **fields)
     return caught.value
 
 

@@ -1,4 +1,4 @@
-"""The JSON codec: requests to calls with either parser, and responses."""
+"""The JSON codec: requests to calls, whole or while they arrive, and responses."""
 
 from dataclasses import replace
 
@@ -6,9 +6,8 @@ import orjson
 import pytest
 import torch
 
-from service.codecs.base import THREAD_TEXT_BYTES
-from service.codecs.json import plain
-from service.codecs.json.codec import INLINE_ROWS
+from service.codecs.json import codec, plain
+from service.codecs.json.codec import INLINE_COMMAS, SHORT_BYTES
 from service.core.call import Outcome
 from service.core.response import JOINED_BYTES
 from service.core.timing import PHASES
@@ -20,8 +19,10 @@ from tests.unit.codecs.json.decoding import (
     CODEC,
     CONTEXT,
     PADDING,
+    bits,
     decode,
     decode_error,
+    without_compiled_code,
 )
 
 LISTED = replace(norm, operands=None)
@@ -46,7 +47,8 @@ def test_long_words_are_not_cached() -> None:
     for field in (f'"{word}": 1', f'"strategy": "{word}"'):
         decode_error(f'{{"a": [[1]], "b": [[1]], {field}}}')
     assert plain._fields.cache_info().misses == before
-    decode('{"a": [[1]], "b": [[1]], "deadline_ms": 789}' + " " * SHORT_BYTES)
+    numbers = ", ".join(["1"] * SHORT_BYTES)
+    decode(f'{{"a": [[{numbers}]], "b": [[1]], "deadline_ms": 789}}')
     assert plain._fields.cache_info().misses == before + 1
 
 
@@ -76,6 +78,8 @@ def test_fields_of_the_query_string_are_joined(padding: bytes) -> None:
     body = b'{"a": [[1]], "b": [[2]], "dtype": "int8"}' + padding
     call = CODEC.decode(body, matmul, CONTEXT, {"strategy": "loops", "deadline_ms": "7"})
     assert (call.strategy, call.deadline_ms) == ("loops", 7)
+    assert {x.dtype for x in call.operands} == {torch.int8}
+    call = CODEC.decode(body, matmul, CONTEXT, {"dtype": "null"})
     assert {x.dtype for x in call.operands} == {torch.int8}
     with pytest.raises(DuplicateKeyError, match="'dtype' stands in the body and in the query"):
         CODEC.decode(body, matmul, CONTEXT, {"strategy": "loops", "dtype": "int8"})
@@ -156,12 +160,75 @@ def test_try_decode_and_decode_give_the_same_call(fields: bytes) -> None:
         pytest.param(MODERATE % b', "dtype": "int9"', id="wrong"),
         pytest.param(b'{"a": [1, 2' + PADDING, id="no JSON"),
         pytest.param(b"\xef\xbb\xbf" + MODERATE % b"", id="byte order mark"),
-        pytest.param(b'{"a": [%b[1]], "b": [[1]]}' % (b"[1]," * INLINE_ROWS), id="many rows"),
-        pytest.param(b'{"a": 1, "b": 1, "x": [%b1]}' % (b"1," * INLINE_ROWS), id="a long list"),
-        pytest.param(b'{"a": "%b", "b": 1}' % (b"[" * INLINE_ROWS), id="brackets in a word"),
-        pytest.param(MODERATE % b"" + b" " * THREAD_TEXT_BYTES, id="long"),
+        pytest.param(MODERATE % b', "output": "nes\\u0074ed"', id="an escape"),
+        pytest.param(b'{"a": [[1.0000000596046448]], "b": [[1]]}' + PADDING, id="a tie"),
+        pytest.param(b'{"a": [["NaN"]], "b": [[1]]}' + PADDING, id="a word in an array"),
+        pytest.param(b'{"a": "%b", "b": 1}' % (b"[" * SHORT_BYTES), id="brackets in a word"),
     ],
 )
 def test_try_decode_leaves_slow_bodies_to_a_thread(body: bytes) -> None:
-    """Wrong bodies, and those with many parts."""
+    """Wrong bodies, and those that are read as a whole."""
     assert CODEC.try_decode(body, matmul, CONTEXT) is None
+
+
+@pytest.mark.parametrize(("commas", "is_read"), [(INLINE_COMMAS, True), (INLINE_COMMAS + 1, False)])
+def test_many_values_beside_arrays_are_left_to_a_thread(
+    monkeypatch: pytest.MonkeyPatch, commas: int, is_read: bool
+) -> None:
+    """Each is looked at by itself; those in arrays are not."""
+    read: list[object] = []
+    monkeypatch.setattr(codec, "_extracted_call", lambda *arguments: read.append(arguments))
+    numbers = b",".join([b"1"] * (INLINE_COMMAS + 2))
+    body = b'{"a": [%b], "b": [[1]], "x": [%b1]}' % (numbers, b"1," * (commas - 2))
+    assert CODEC.try_decode(body, matmul, CONTEXT) is None
+    assert bool(read) == is_read
+
+
+def test_without_compiled_code_longer_bodies_are_left_to_a_thread() -> None:
+    """Short ones are decoded at once."""
+    body = b'{"a": [[1]], "b": [[2]]}'
+    with without_compiled_code():
+        assert CODEC.try_decode(body.ljust(SHORT_BYTES), matmul, CONTEXT) is not None
+        assert CODEC.try_decode(body.ljust(SHORT_BYTES + 1), matmul, CONTEXT) is None
+    assert CODEC.try_decode(body.ljust(SHORT_BYTES + 1), matmul, CONTEXT) is not None
+
+
+@pytest.mark.parametrize(
+    ("body", "query"),
+    [
+        pytest.param(b'{"a": [[1, 2.5]], "b": [[3], [4]]}', {}, id="plain"),
+        pytest.param(b'{"a": [[1, 2.5]], "b": [[3], [4]]}', {"dtype": "float64"}, id="query"),
+        pytest.param(b'{"a": [[1, 2.5]], "b": [[3], ["NaN"]]}', {}, id="words"),
+        pytest.param(b'{"a": [[1.0000000596046448]], "b": [[1]]}', {}, id="a tie"),
+    ],
+)
+def test_a_body_is_read_while_it_arrives(body: bytes, query: dict[str, str]) -> None:
+    """Nothing is read before it has arrived; the call is that of the whole body."""
+    buffer = bytearray(len(body))
+    reading = CODEC.begin(buffer, matmul, CONTEXT)
+    assert reading is not None
+    for end in range(1, len(body) + 1):
+        buffer[end - 1] = body[end - 1]
+        reading.feed(end)
+    found, expected = reading.decode(CONTEXT, query), CODEC.decode(body, matmul, CONTEXT, query)
+    assert replace(found, operands=()) == replace(expected, operands=())
+    for one, other in zip(found.operands, expected.operands, strict=True):
+        assert bits(one) == bits(other)
+
+
+def test_a_reading_that_is_stopped_lets_go_of_the_buffer() -> None:
+    """Which cannot be resized while it is read."""
+    buffer = bytearray(b'{"a": [[1, 2')
+    reading = CODEC.begin(buffer, matmul, CONTEXT)
+    assert reading is not None
+    reading.feed(4)
+    with pytest.raises(BufferError):
+        buffer.append(0)
+    reading.stop()
+    buffer.append(0)
+
+
+def test_without_compiled_code_a_body_is_read_when_it_is_whole() -> None:
+    """There is nothing to feed."""
+    with without_compiled_code():
+        assert CODEC.begin(bytearray(10), matmul, CONTEXT) is None

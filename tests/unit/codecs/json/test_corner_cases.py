@@ -126,7 +126,7 @@ def test_a_number_becomes_the_integer_that_it_is(way: Way) -> None:
 
 @each_way(LONG_WAYS)
 def test_a_number_in_a_long_text(way: Way) -> None:
-    """At each size where another way begins, and across the chunks of a search."""
+    """At each size where another way begins."""
     assert list(differences(way, FEW, ("float32", "bfloat16", "int64"))) == []
 
 
@@ -172,7 +172,10 @@ TIES: Final = st.builds(
     st.integers(0, 60),
     st.sampled_from([-1, 0, 1]),
 )
-FAST_WAYS: Final = ("small", "large object", "large, one by one", "by the text", "inference")
+FAST_WAYS: Final = (
+    "small", "small, not compiled", "large object", "large, one by one", "as it arrives",
+    "by the text", "inference", "inference, not compiled",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FAST_WAYS)

@@ -54,6 +54,7 @@ def test_a_ragged_list_is_refused_with_the_first_place(value: object, pointer: s
     assert [place.pointer for place in caught.value.places] == [pointer]
 
 
+@pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize("unit", ["[%s]", '{"dtype": "complex64", "data": [%s]}'])
 def test_sizes_over_the_limits_are_refused_with_the_setting(unit: str) -> None:
     """Elements and rank; a pair is one element and adds no axis."""

@@ -3,7 +3,9 @@
 import pytest
 
 from service.core.dtypes import DTYPES
-from tests.unit.codecs.json.decoding import PARSERS, read, read_error
+from tests.unit.codecs.json.decoding import read, read_error
+
+pytestmark = pytest.mark.usefixtures("reader")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,6 @@ def test_a_hint_names_a_dtype_that_takes_the_value(text: str, dtype: str, wider:
     assert read(text, dtype=wider)[0].dtype == DTYPES[wider].torch
 
 
-@PARSERS
 @pytest.mark.parametrize(
     ("text", "dtype", "words"),
     [
@@ -48,16 +49,13 @@ def test_a_hint_names_a_dtype_that_takes_the_value(text: str, dtype: str, wider:
         ("[[1, 16777217]]", "complex64", "16777217 at /x/0/1"),
     ],
 )
-def test_a_whole_number_that_loses_digits_adds_a_warning(
-    text: str, dtype: str, words: str, padding: str
-) -> None:
+def test_a_whole_number_that_loses_digits_adds_a_warning(text: str, dtype: str, words: str) -> None:
     """With the operand, the first such number, and the number used."""
-    _, warnings = read(text, padding, dtype=dtype)
+    _, warnings = read(text, dtype=dtype)
     assert len(warnings) == 1
     assert words in warnings[0]
 
 
-@PARSERS
 @pytest.mark.parametrize(
     "text",
     [
@@ -70,9 +68,9 @@ def test_a_whole_number_that_loses_digits_adds_a_warning(
         str(10**20),
     ],
 )
-def test_other_rounded_numbers_add_no_warning(text: str, padding: str) -> None:
+def test_other_rounded_numbers_add_no_warning(text: str) -> None:
     """Fractions, large floats, and the shortest text of a float32, which a response may have."""
-    assert read(text, padding)[1] == ()
+    assert read(text)[1] == ()
 
 
 @pytest.mark.parametrize(

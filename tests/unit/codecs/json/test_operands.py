@@ -16,9 +16,10 @@ from service.core.dtypes import DTYPES
 from service.errors import ServiceError
 from tests.unit.codecs.json.decoding import (
     OPERAND_CONTEXT,
-    PARSERS,
     read_error,
 )
+
+pytestmark = pytest.mark.usefixtures("reader")
 
 OBJECTS = [
     pytest.param({"data": [1], "size": 1}, "unknown-field", "/x/size", id="unknown key"),
@@ -68,13 +69,12 @@ OBJECTS = [
 ]
 
 
-@PARSERS
 @pytest.mark.parametrize(("value", "code", "pointer"), OBJECTS)
 def test_an_object_that_is_no_tensor_is_refused_with_the_place(
-    value: object, code: str, pointer: str, padding: str
+    value: object, code: str, pointer: str
 ) -> None:
     """Unknown, missing and contradictory keys."""
-    error = read_error(json.dumps(value), padding)
+    error = read_error(json.dumps(value))
     assert (error.code, error.places[0].pointer) == (code, pointer)
 
 

@@ -1,4 +1,4 @@
-"""Every way that JSON text becomes a tensor: the parsers, their thresholds, and kinds of buffers.
+"""Every way that JSON text becomes a tensor: the readers, their thresholds, and kinds of buffers.
 
 A way takes the text of a list of one number and the name of a dtype, and returns the tensor. What
 RFC 8259 says of a number holds in each of them. A reader that is added gets an entry in `WAYS`.
@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from service.codecs import Body, DecodeContext, number_text
+from service.codecs import Body, DecodeContext
 from service.codecs.base import THREAD_TEXT_BYTES
 from service.codecs.inference.codec import InferenceCodec
 from service.codecs.json.codec import SHORT_BYTES, JsonCodec
@@ -21,6 +21,7 @@ from service.core.dtypes import DTYPES
 from service.operations.broadcast.strategies import op as broadcast
 from service.operations.matmul.strategies import op as matmul
 from service.operations.norm.strategies import op as norm
+from tests.unit.codecs.json.decoding import without_compiled_code
 
 Way = Callable[[str, str], Tensor]
 CODEC: Final = JsonCodec()
@@ -57,8 +58,7 @@ def _without_compiled_code(way: Way) -> Way:
     """Return the same way where the extension could not be built."""
 
     def read(operand: str, dtype: str) -> Tensor:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(number_text, "compiled", None)
+        with without_compiled_code():
             return way(operand, dtype)
 
     return read
@@ -72,7 +72,7 @@ def _in_an_object(size: int) -> Way:
 
 
 def _one_by_one(size: int) -> Way:
-    """Return the way of elements beside a list of strings, which the parsers make no arrays of."""
+    """Return the way of elements beside a list of strings, which is no array of numbers."""
 
     def read(operand: str, dtype: str) -> Tensor:
         word = "0" if DTYPES[dtype].kind == "integer" else "NaN"
@@ -82,8 +82,7 @@ def _one_by_one(size: int) -> Way:
     return read
 
 
-def _without_arrays(operand: str, dtype: str) -> Tensor:
-    """Read a small document with a boolean, in which lists stay lists."""
+def _with_a_boolean(operand: str, dtype: str) -> Tensor:
     return _decode(f'{{"keepdim": true, "dtype": "{dtype}", "x": {operand}}}')
 
 
@@ -109,10 +108,23 @@ def _in_the_event_loop(operand: str, dtype: str) -> Tensor:
     return _decode(body) if call is None else call.operands[0]
 
 
+def _as_it_arrives(operand: str, dtype: str) -> Tensor:
+    body = _body(operand, dtype).encode()
+    buffer = bytearray(len(body))
+    reading = CODEC.begin(buffer, norm, CONTEXT)
+    if reading is None:
+        return _decode(body)
+    for end in sorted({len(body) // 2, len(body) - 2, len(body)}):
+        buffer[:end] = body[:end]
+        reading.feed(end)
+    return reading.decode(CONTEXT).operands[0]
+
+
 def _by_the_text(operand: str, dtype: str) -> Tensor:
     """Read a document again with the text of each number, as after a tie."""
     _decode(_body(operand, dtype))  # checks it
-    return _decode(_body(operand, dtype), replace(CONTEXT, exact=True))
+    with without_compiled_code():
+        return _decode(_body(operand, dtype), replace(CONTEXT, exact=True))
 
 
 def _inference(*, has_length: bool) -> Way:
@@ -135,12 +147,13 @@ WAYS: Final[dict[str, Way]] = {
     "large object": _in_an_object(SHORT_BYTES),
     "small, one by one": _one_by_one(0),
     "large, one by one": _one_by_one(SHORT_BYTES),
-    "without arrays": _without_arrays,
+    "with a boolean": _with_a_boolean,
     "with an escape": _with_an_escape,
     "with a query": _with_a_query,
     "in shared memory": _in_shared_memory,
     "in a bytearray": _in_a_bytearray,
     "in the event loop": _in_the_event_loop,
+    "as it arrives": _as_it_arrives,
     "by the text": _by_the_text,
     "inference": _inference(has_length=False),
     "inference with a length": _inference(has_length=True),
@@ -149,8 +162,8 @@ WAYS: Final[dict[str, Way]] = {
 LONG_WAYS: Final[dict[str, Way]] = {
     **{f"{size} bytes": _of_size(size) for size in around(THRESHOLDS) if size > QUICK_BYTES},
 }
-for name, way in [*WAYS.items()]:
-    WAYS[f"{name}, not compiled"] = _without_compiled_code(way)
+for ways in (WAYS, LONG_WAYS):
+    ways |= {f"{name}, not compiled": _without_compiled_code(way) for name, way in ways.items()}
 
 
 def each_way(ways: Mapping[str, Way]) -> pytest.MarkDecorator:

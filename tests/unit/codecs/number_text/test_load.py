@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
-from types import SimpleNamespace
+from types import ModuleType
 
+import numpy as np
 import pytest
 
 from service.codecs import number_text
@@ -11,17 +12,32 @@ from service.codecs.number_text import NO_EXTENSIONS, load
 from service.codecs.number_text.powers import powers_of_ten
 from tests.rigs.paths import ROOT
 
-MODULE = SimpleNamespace(set_powers=lambda table: None)
+
+class ExtensionModule(ModuleType):
+    """An extension module that keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__("_compiled")
+        self.tables: list[bytes] = []
+        self.types: tuple[object, ...] = ()
+
+    def set_powers(self, table: bytes) -> None:
+        """Keep the table."""
+        self.tables.append(table)
+
+    def set_arrays(self, *types: object) -> None:
+        """Keep the types."""
+        self.types = types
 
 
 def test_the_module_is_given_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module that was found takes the powers of ten, and there is no reason."""
-    tables: list[bytes] = []
-    module = SimpleNamespace(set_powers=tables.append)
+    """A module that was found takes the powers of ten and numpy's types; there is no reason."""
+    module = ExtensionModule()
     monkeypatch.delenv(NO_EXTENSIONS, raising=False)
     monkeypatch.setattr(number_text, "import_module", lambda name: module)
     assert load() == (module, None)
-    assert tables == [powers_of_ten()]
+    assert module.tables == [powers_of_ten()]
+    assert module.types == (np.ndarray, np.dtype(np.int64), np.dtype(np.float64))
 
 
 @pytest.mark.parametrize(
@@ -49,11 +65,12 @@ def test_absence_has_a_reason(
 
 def test_a_variable_leaves_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Anything in it does; nothing does not."""
-    monkeypatch.setattr(number_text, "import_module", lambda name: MODULE)
+    module = ExtensionModule()
+    monkeypatch.setattr(number_text, "import_module", lambda name: module)
     monkeypatch.setenv(NO_EXTENSIONS, "1")
     assert load() == (None, f"{NO_EXTENSIONS} is set")
     monkeypatch.setenv(NO_EXTENSIONS, "")
-    assert load() == (MODULE, None)
+    assert load() == (module, None)
 
 
 def test_a_process_starts_without_it() -> None:

@@ -81,6 +81,17 @@ def test_random_bits_are_written_as_orjson_writes_them(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["float64", "float32"])
+def test_processors_without_avx512_write_the_same(name: str) -> None:
+    """The other way to split numbers into digits."""
+    assert not compiled.allow_avx512(False)
+    try:
+        assert_as_orjson(random_floats(name))
+        assert_as_orjson(np.arange(-5000, 5000).astype(name))
+    finally:
+        compiled.allow_avx512(True)
+
+
+@pytest.mark.parametrize("name", ["float64", "float32"])
 def test_random_bits_have_the_digits_of_repr(name: str) -> None:
     """Digits against numpy's own algorithm (Dragon4), in case that orjson is wrong too."""
     array = random_floats(name)[:20_000]
