@@ -28,8 +28,8 @@ Text = bytes | bytearray | memoryview
 # Set to anything, it keeps the extension module from being compiled and from being used. It is no
 # setting of the service, for modules are imported before settings are read.
 NO_EXTENSIONS: Final = "TENSOR_SERVICE_NO_EXTENSIONS"
-# A piece takes 0.1 ms, and leaves the other numbers of a row in the processor's cache.
-PIECE_BYTES: Final = 2**17
+# A piece takes 0.2 ms, and leaves the other numbers of a row in the processor's cache.
+PIECE_BYTES: Final = 2**18
 # Shorter texts are read by the thread that asks.
 THREADED_BYTES: Final = 2**18
 MAX_NUMBERS: Final = 2**48

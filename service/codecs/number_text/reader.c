@@ -23,12 +23,12 @@
 
 #if defined(READER_AVX2)
 #include <immintrin.h>
-#define READ_PIECE read_piece_avx2
-#elif defined(__SSE2__)
-#include <emmintrin.h>
-#define READ_PIECE read_piece_portable
+#define VARIANT(name) name##_avx2
 #else
-#define READ_PIECE read_piece_portable
+#define VARIANT(name) name##_portable
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 #endif
 
 /* Bytes that the quick way reads from the begin of a number, and before its end. */
@@ -703,7 +703,7 @@ describe_floats(Piece *piece)
 }
 
 bool
-READ_PIECE(Piece *piece)
+VARIANT(read_piece)(Piece *piece)
 {
     uint32_t commas[INDEXED_BYTES + 4];
     Cursor cursor = {.piece = piece, .at = piece->begin};
@@ -729,6 +729,26 @@ READ_PIECE(Piece *piece)
     return cursor.index == piece->count;
 }
 
+size_t
+VARIANT(find_bracket)(const char *text, size_t length, size_t *commas)
+{
+    size_t count = *commas, at = 0;
+    for (; at + 64 <= length; at += 64) {
+        uint64_t closing = find_in_block(text + at, ']'), found = find_in_block(text + at, ',');
+        if (closing != 0) {
+            size_t place = (size_t)__builtin_ctzll(closing);
+            *commas = count + (size_t)__builtin_popcountll(found & (((uint64_t)1 << place) - 1));
+            return at + place;
+        }
+        count += (size_t)__builtin_popcountll(found);
+    }
+    while (at < length && text[at] != ']') {
+        count += text[at++] == ',';
+    }
+    *commas = count;
+    return at;
+}
+
 #if !defined(READER_AVX2)
 
 bool
@@ -737,20 +757,26 @@ make_floats(Piece *piece)
     return floats_from_integers(piece);
 }
 
-uint64_t
-find_byte(const char *text, char byte)
-{
-    return find_in_block(text, byte);
-}
-
 #if defined(__x86_64__)
+
+static bool
+has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+}
 
 bool
 read_piece(Piece *piece)
 {
-    bool has_all = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-                   __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
-    return has_all ? read_piece_avx2(piece) : read_piece_portable(piece);
+    return has_avx2() ? read_piece_avx2(piece) : read_piece_portable(piece);
+}
+
+size_t
+find_bracket(const char *text, size_t length, size_t *commas)
+{
+    return has_avx2() ? find_bracket_avx2(text, length, commas)
+                      : find_bracket_portable(text, length, commas);
 }
 
 #else
@@ -759,6 +785,12 @@ bool
 read_piece(Piece *piece)
 {
     return read_piece_portable(piece);
+}
+
+size_t
+find_bracket(const char *text, size_t length, size_t *commas)
+{
+    return find_bracket_portable(text, length, commas);
 }
 
 #endif

@@ -51,11 +51,14 @@ bool read_piece(Piece *piece);
 /* The same with the instructions of a processor, and with those that all have. */
 bool read_piece_avx2(Piece *piece);
 bool read_piece_portable(Piece *piece);
+size_t find_bracket_avx2(const char *text, size_t length, size_t *commas);
+size_t find_bracket_portable(const char *text, size_t length, size_t *commas);
 
 /* Turn the int64 numbers of a piece into float64; false if one is not exact. */
 bool make_floats(Piece *piece);
 
-/* Positions of bytes in the 64 that begin at `text`, as bits. */
-uint64_t find_byte(const char *text, char byte);
+/* Return the position of the first closing bracket in a text, or its length, and count the commas
+   before that. */
+size_t find_bracket(const char *text, size_t length, size_t *commas);
 
 #endif
