@@ -13,6 +13,7 @@ Long text that compiled code does not read would hold the GIL, so that a worker 
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeVar
 
 from service.codecs.base import SlowTextError
@@ -56,22 +57,16 @@ def planned_executor(service: Service, plan: Plan, *, may_wait: bool) -> AnyExec
 
 async def dispatch(request: PipelineRequest) -> HttpResponse:
     """Return the response of a request that an executor makes."""
+    service = request.service
     try:
-        await prepare(request)
-        executor = request.choose_executor()
-        if isinstance(executor, ThreadPool):
-            # The call has the tensors: their text, twice as large, need not stay.
-            request.body = request.buffer = bytearray()
-            if request.emit is not None:
-                loop, emit = asyncio.get_running_loop(), request.emit
-                request.emit = lambda part: loop.call_soon_threadsafe(emit, part)
-            response = await _run_on_thread(request, executor, request.run, request.estimated_ns)
-            if sum(map(len, response.chunks)) > TRIM_BYTES:
-                request.service.trim_memory_later()
-            return response
-        return await _run_in_process(request, executor)
+        response = await _prepare(request, partial(_prepare_and_run, request))
+        if response is None:
+            response = await _run(request, request.choose_executor())
+        if sum(map(len, response.chunks)) > TRIM_BYTES:
+            service.trim_memory_later()
+        return response
     except BodyTooLargeError:  # a short one that was inflated
-        request.service.trim_memory_later()
+        service.trim_memory_later()
         raise
     finally:
         request.is_over = True
@@ -79,11 +74,39 @@ async def dispatch(request: PipelineRequest) -> HttpResponse:
 
 async def prepare(request: PipelineRequest) -> None:
     """Decode and plan a request on a thread, unless that is done, or has to be left to a worker."""
+    await _prepare(request, request.prepare)
+
+
+async def _prepare(request: PipelineRequest, job: Callable[[], T]) -> T | None:
+    """Return the result of a job on a thread that prepares a request, None if that is not done."""
     if not request.is_prepared and not request.is_slow_text:
         try:
-            await _run_on_thread(request, request.service.threads, request.prepare, None)
+            return await _run_on_thread(request, request.service.threads, job, None)
         except SlowTextError:
             request.is_slow_text = True
+    return None
+
+
+def _prepare_and_run(request: PipelineRequest) -> HttpResponse | None:
+    """Prepare a request, and run it if its plan and its deadline leave it to the same thread."""
+    request.prepare()
+    service = request.service
+    has_deadline = request.deadline_ms < service.settings.deadline_ms
+    if has_deadline or request.choose_executor() is not service.threads:
+        return None
+    request.drop_body()
+    return request.run()
+
+
+async def _run(request: PipelineRequest, executor: AnyExecutor) -> HttpResponse:
+    """Return the response of a prepared request, or of one whose text is slow."""
+    if not isinstance(executor, ThreadPool):
+        return await _run_in_process(request, executor)
+    request.drop_body()
+    if request.emit is not None:
+        loop, emit = asyncio.get_running_loop(), request.emit
+        request.emit = lambda part: loop.call_soon_threadsafe(emit, part)
+    return await _run_on_thread(request, executor, request.run, request.estimated_ns)
 
 
 def with_planning_state(message: WorkerRequest, service: Service) -> WorkerRequest:
@@ -151,7 +174,5 @@ async def _ask(
         head, payload = await executor.run(
             message.to_json(), body, estimated_ns=estimated_ns, deadline_ms=deadline_ms
         )
-    if len(payload) > TRIM_BYTES:
-        request.service.trim_memory_later()
     response, request.watch, request.strategy = response_from(head, payload)
     return response
