@@ -311,8 +311,8 @@ async def test_a_device_that_fails(
         answer = (await client.post("/matmul", content=long)).json()
         assert answer["device"] == "cpu"
         for path in ("/matmul", "/matmul/compare"):
-            text = json.dumps(NAMED).encode()
-            for body in (text, slow_text(text)):
+            named = json.dumps(NAMED).encode()
+            for body in (named, slow_text(named)):
                 response = await client.post(path, content=body)
                 refused(response, "cuda:0 is not ready")
         refused(await client.post("/matmul/plan", json=NAMED), "cuda:0 is not ready")

@@ -52,7 +52,7 @@ async def test_the_plan_chooses_the_executor(serve: Serve) -> None:
         (AUTO, blob, binary, ("loops", "process")),
         (AUTO, text(2) + PADDING, {}, ("torch", "thread")),
         (AUTO, slow_text(text(2)), {}, ("torch", "process")),
-        (AUTO, long, {LENGTH: str(len(long))}, ("torch", "thread")),
+        (AUTO, long, {LENGTH: str(len(long))}, ("torch", "process")),
         (AUTO, head, lengths, ("torch", "process")),
         (AUTO, gzip.compress(text()), packed, ("torch", "thread")),
         (AUTO, gzip.compress(slow_text(text())), packed, ("torch", "process")),

@@ -80,7 +80,7 @@ async def test_unusual_text(client: AsyncClient, name: str) -> None:
 
 
 NUMBERS = [number / 8 for number in range(-100_000, 100_000)]
-LAST = {
+LAST: dict[str, tuple[bytes, Any, str]] = {
     "plain": (b"0.5", 0.5, "thread"),
     "NaN": (b'"NaN"', "NaN", "process"),
     "tie": (b"1.000000059604644775390625", 1.0, "process"),

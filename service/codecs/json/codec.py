@@ -12,7 +12,6 @@ from service.codecs.base import (
     THREAD_TEXT_BYTES,
     Body,
     DecodeContext,
-    SlowTextError,
 )
 from service.codecs.envelope import rest_json
 from service.codecs.json.document import (
@@ -149,8 +148,6 @@ def _decode(body: Body, op: Op[Any], context: DecodeContext, query: Mapping[str,
     try:
         return _complete(fields, op, context, query)
     except RequestError:
-        if len(body) > context.max_slow_bytes:  # counting brackets holds the GIL
-            raise SlowTextError from None
         # An error of nesting comes first: it is about the document, not about its fields.
         refuse_deep(body, context)
         raise

@@ -31,6 +31,8 @@ from service.errors import (
 BOM: Final = b"\xef\xbb\xbf"
 NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 NONFINITE_TOKEN: Final = re.compile(STRING.pattern.decode() + "|(-?(?:NaN|Infinity))", re.DOTALL)
+# So begins orjson's message where it has no memory for the text.
+NO_MEMORY: Final = "Not enough memory"
 NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -57,6 +59,8 @@ def read_document(
         if b"-0" in text and (stated := state_negative_zeros(text)) is not None:
             document = orjson.loads(stated)
     except orjson.JSONDecodeError as error:
+        if error.msg.startswith(NO_MEMORY):
+            raise MemoryError from None
         document = _reread(text, error, context)
     if not isinstance(document, dict):
         refuse_deep(text, context)

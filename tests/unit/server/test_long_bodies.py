@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.codecs import number_text
-from service.codecs.json.codec import JsonCodec, JsonReading
+from service.codecs.arriving_text import ArrivingText
+from service.codecs.json.codec import JsonCodec
 from service.http.auth import key_hash
 from service.pipeline.request import STREAMED_BYTES, PipelineRequest
 from service.pipeline.service import WARMING
+from service.server.fast_path import FastPathProtocol
 from tests.rigs.connections import BODY, MemoryTransport, cut, essence, post, responses
 from tests.rigs.laboratory import MAX_BODY, WAITING, Lab, laboratory
 from tests.rigs.waiting import until
@@ -33,7 +35,7 @@ def feeds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     begin = JsonCodec.begin
 
-    def begin_watched(self: JsonCodec, *arguments: Any) -> JsonReading | None:
+    def begin_watched(self: JsonCodec, *arguments: Any) -> ArrivingText | None:
         reading = begin(self, *arguments)
         assert reading is not None
         feed = reading.feed
@@ -125,6 +127,7 @@ def close(lab: Lab, transport: MemoryTransport) -> None:
 def be_late(lab: Lab, _: MemoryTransport) -> None:
     """The rest of the body does not come in time."""
     (connection,) = lab.server.connections
+    assert isinstance(connection, FastPathProtocol)
     connection.check(asyncio.get_running_loop().time() + 1e6)
 
 
@@ -157,7 +160,7 @@ async def test_a_body_that_ends_early(
     assert [each.status_code for each in responses(transport.written)] == [408] * (end is be_late)
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
     "401": ({"api_keys": key_hash(b"right")}, {}, "/matmul", 401),
     "404": ({}, {}, "/matmull", 404),
     "406": ({}, {"accept": "image/png"}, "/matmul", 406),
@@ -232,15 +235,15 @@ async def test_the_call_ends_while_its_body_is_decoded(
 ) -> None:
     """At its deadline, or as its client leaves: its bytes count no more, and others are served."""
     entered, go_on = Event(), Event()
-    decode = JsonReading.decode
+    decode = ArrivingText.decode
 
-    def wait(self: JsonReading, *arguments: Any) -> Any:
+    def wait(self: ArrivingText, *arguments: Any) -> Any:
         entered.set()
         go_on.wait(10)
         return decode(self, *arguments)
 
     async with laboratory(deadline_ms=30_000 if leaves else 100) as lab:
-        monkeypatch.setattr(JsonReading, "decode", wait)
+        monkeypatch.setattr(ArrivingText, "decode", wait)
         protocol, transport = lab.connect()
         try:
             for piece in cut(post(LONG), 100_000):

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 import torch
 from hypothesis import given
@@ -311,3 +312,14 @@ def test_a_damaged_body_gives_a_call_or_a_service_error(
 def test_random_bytes_raise_a_service_error(body: bytes) -> None:
     """They are no request."""
     assert decode_error(body).detail
+
+
+def test_no_memory_for_a_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text that orjson has no memory for is not malformed."""
+
+    def fail(_: bytes) -> None:
+        raise orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0)
+
+    monkeypatch.setattr(orjson, "loads", fail)
+    with pytest.raises(MemoryError):
+        decode('{"a": [[1]], "b": [[true]]}')
