@@ -141,6 +141,7 @@ cut_piece(Extraction *extraction, size_t end, size_t numbers, bool is_last)
         return false;
     }
     made->job.run = run_piece;
+    made->job.group = &extraction->jobs;
     made->extraction = extraction;
     Piece *piece = &made->piece;
     piece->low = request->text;
@@ -157,8 +158,14 @@ cut_piece(Extraction *extraction, size_t end, size_t numbers, bool is_last)
     extraction->cut = end + 1;
     extraction->cut_count = numbers;
     pthread_mutex_lock(&extraction->jobs.lock);
-    add_job(&extraction->jobs);
+    bool failed = extraction->failed;
+    if (!failed) {
+        add_job(&extraction->jobs);
+    }
     pthread_mutex_unlock(&extraction->jobs.lock);
+    if (failed) {
+        return false;
+    }
     if (request->threaded) {
         submit_job(&made->job);
     } else {
@@ -639,6 +646,7 @@ begin_extraction(const Request *request)
     Extraction *extraction = calloc(1, sizeof *extraction);
     if (extraction != NULL) {
         extraction->job.run = run_walk;
+        extraction->job.group = &extraction->jobs;
         extraction->request = *request;
         open_group(&extraction->jobs);
     }
@@ -715,7 +723,7 @@ end_extraction(Extraction *extraction)
     pthread_mutex_lock(&extraction->jobs.lock);
     extraction->failed = true;
     pthread_mutex_unlock(&extraction->jobs.lock);
-    wait_for_group(&extraction->jobs);
+    cancel_group(&extraction->jobs);
     for (Growing *array = extraction->arrays, *next; array != NULL; array = next) {
         next = (Growing *)array->array.next;
         for (Segment *each = array->segments, *after; each != NULL; each = after) {

@@ -133,6 +133,8 @@ extract(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 typedef struct {
     PyObject_HEAD
     Extraction *extraction;
+    /* `finish` reads the text, without the GIL. */
+    int finishing;
     /* Of the text and of the names, which stay. */
     Py_buffer view;
     PyObject *arguments;
@@ -174,9 +176,11 @@ stop_reading(Reading *reading)
     Extraction *extraction = reading->extraction;
     reading->extraction = NULL;
     if (extraction != NULL) {
+        Py_BEGIN_ALLOW_THREADS
         end_extraction(extraction);
+        Py_END_ALLOW_THREADS
     }
-    if (reading->arguments != NULL) {
+    if (reading->arguments != NULL && !reading->finishing) {
         PyBuffer_Release(&reading->view);
         Py_CLEAR(reading->arguments);
     }
@@ -220,10 +224,12 @@ finish(PyObject *self, PyObject *unused)
     Array *arrays;
     bool well;
     reading->extraction = NULL;
+    reading->finishing = 1;
     Py_BEGIN_ALLOW_THREADS
     well = finish_extraction(extraction, &arrays);
     Py_END_ALLOW_THREADS
     PyObject *result = to_result(extraction, well, arrays);
+    reading->finishing = 0;
     stop_reading(reading);
     return result;
 }

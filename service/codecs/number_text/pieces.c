@@ -8,7 +8,6 @@
 
 typedef struct {
     Job job;
-    JobGroup *group;
     const Items *items;
     size_t first, last;
     TextPiece *out;
@@ -27,7 +26,7 @@ run_write(Job *job)
         char *smaller = realloc(text, out->length);
         out->text = smaller != NULL ? smaller : text;
     }
-    JobGroup *group = found->group;
+    JobGroup *group = job->group;
     pthread_mutex_lock(&group->lock);
     end_job(group);
     pthread_mutex_unlock(&group->lock);
@@ -51,8 +50,7 @@ write_pieces(const Items *items, size_t size, bool threaded, TextPiece *pieces)
     open_group(&group);
     for (size_t i = 0; i < count; i++) {
         size_t first = i * size;
-        jobs[i] = (WriteJob){.job = {.run = run_write},
-                             .group = &group,
+        jobs[i] = (WriteJob){.job = {.run = run_write, .group = &group},
                              .items = items,
                              .first = first,
                              .last = all - first > size ? first + size : all,

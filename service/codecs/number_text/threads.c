@@ -11,7 +11,7 @@
 #endif
 
 /* Calls of milliseconds come before the text of large ones, as in worker processes. */
-#define NICE 5
+#define NICE 10
 /* A thread calls few functions, and strtod is the deepest. */
 #define STACK_BYTES (512 * 1024)
 
@@ -167,6 +167,31 @@ wait_for_group(JobGroup *group)
         if (!ran && group->pending > 0) {
             pthread_cond_wait(&group->changed, &group->lock);
         }
+    }
+    pthread_mutex_unlock(&group->lock);
+}
+
+void
+cancel_group(JobGroup *group)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&lock);
+    Job **link = &first;
+    last = NULL;
+    while (*link != NULL) {
+        if ((*link)->group == group) {
+            *link = (*link)->next;
+            count++;
+        } else {
+            last = *link;
+            link = &last->next;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    pthread_mutex_lock(&group->lock);
+    group->pending -= count;
+    while (group->pending > 0) {
+        pthread_cond_wait(&group->changed, &group->lock);
     }
     pthread_mutex_unlock(&group->lock);
 }

@@ -7,18 +7,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The beginning of a struct that has what the job needs. */
-typedef struct Job {
-    struct Job *next;
-    void (*run)(struct Job *);
-} Job;
-
 /* Jobs that are waited for together. Its lock may guard more than the count of them. */
 typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     size_t pending;
 } JobGroup;
+
+/* The beginning of a struct that has what the job needs. */
+typedef struct Job {
+    struct Job *next;
+    JobGroup *group;
+    void (*run)(struct Job *);
+} Job;
 
 void open_group(JobGroup *group);
 void close_group(JobGroup *group);
@@ -29,6 +30,9 @@ void end_job(JobGroup *group);
 
 /* Wait until all jobs of the group are over, and run jobs that wait meanwhile. */
 void wait_for_group(JobGroup *group);
+
+/* Take back jobs of the group that wait, and wait until the others are over. */
+void cancel_group(JobGroup *group);
 
 /* Have `count` threads; they start with the next job. Jobs wait for `run_job` without any. */
 void set_threads(int count);
