@@ -52,12 +52,12 @@ async def test_the_plan_chooses_the_executor(serve: Serve) -> None:
         (AUTO, blob, binary, ("loops", "process")),
         (AUTO, text(2) + PADDING, {}, ("torch", "thread")),
         (AUTO, slow_text(text(2)), {}, ("torch", "process")),
-        (AUTO, long, {LENGTH: str(len(long))}, ("torch", "process")),
-        (AUTO, head, lengths, ("torch", "process")),
+        (AUTO, long, {LENGTH: str(len(long))}, ("torch", "thread")),
+        (AUTO, head, lengths, ("torch", "thread")),
         (AUTO, gzip.compress(text()), packed, ("torch", "thread")),
         (AUTO, gzip.compress(slow_text(text())), packed, ("torch", "process")),
         (AUTO, gzip.compress(blob), packed | binary, ("loops", "process")),
-        (AUTO, gzip.compress(head), packed | lengths, ("torch", "process")),
+        (AUTO, gzip.compress(head), packed | lengths, ("torch", "thread")),
     ):
         async with serve() as client:
             response = await client.post(path, content=body, headers=headers)

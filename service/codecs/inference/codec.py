@@ -147,7 +147,8 @@ class InferenceCodec:
             )
         text = bytes(memoryview(body)[:length])
         if length > CACHED_HEADER_BYTES:
-            return read_request(text, op, context, version, data_begin=length)
+            extracted = extract(text, INPUTS, max_numbers=context.max_numbers)
+            return read_request(text, op, context, version, data_begin=length, extracted=extracted)
         found = ID.match(text)
         if found is not None:
             # Each request has an id of its own: the text is cached without it.

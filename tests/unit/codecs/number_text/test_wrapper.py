@@ -112,6 +112,22 @@ def test_text_is_read_as_it_arrives() -> None:
         reading.finish()
 
 
+def test_a_reading_that_is_stopped_leaves_others_alone() -> None:
+    """Its jobs are taken back from among those that wait for threads."""
+    set_threads(0)
+    found = []
+    for _ in range(3):
+        reading = begin(BODY, NAMES)
+        assert reading is not None
+        reading.feed(len(BODY))
+        found.append(reading)
+    for at in (2, 0):
+        found[at].stop()
+    assert found[1].finish() is not None
+    with pytest.raises(ValueError, match="over"):
+        found[0].finish()
+
+
 def test_the_number_of_threads_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """To the extension module alone."""
     given: list[int] = []
