@@ -62,7 +62,7 @@ async def dispatch(request: PipelineRequest) -> HttpResponse:
         response = await _prepare(request, partial(_prepare_and_run, request))
         if response is None:
             response = await _run(request, request.choose_executor())
-        if sum(map(len, response.chunks)) > TRIM_BYTES:
+        if response.length > TRIM_BYTES:
             service.trim_memory_later()
         return response
     except BodyTooLargeError:  # a short one that was inflated

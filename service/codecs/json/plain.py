@@ -95,8 +95,9 @@ def _flat_object(text: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     # As many colons as keys: no object within, no key twice, no colon in a word.
-    is_flat = type(document) is dict and text.count(b":") == len(document) and b"\\" not in text
-    return document if is_flat else None
+    is_flat = type(document) is dict and text.count(b":") == len(document)
+    # A `-0` would be read as the integer 0.
+    return document if is_flat and b"\\" not in text and b"-0" not in text else None
 
 
 def _take_places(document: dict[str, Any], op: Op[Any]) -> int:

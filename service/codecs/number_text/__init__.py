@@ -1,9 +1,12 @@
 """Text of numbers to arrays and back, compiled from C.
 
-reader.c       text of numbers to int64 and float64
-extraction.c   the arrays among the operands of a request, in pieces, as the text arrives
-writer.c       numbers to text, in the fewest digits that read back equal
-threads.c      threads for both: none of this needs Python's GIL
+extraction.c     the arrays among the operands of a request, in pieces, as the text arrives
+reader.c         text of numbers to int64 and float64
+writer.c         numbers to text, in the fewest digits that read back equal: `shortest.h` finds the
+                 digits, `floats.h` and `digits.h` lay them out
+write_pieces.c   the text of a large array, in pieces
+threads.c        threads for both: none of this needs Python's GIL
+*_binding.c      the same as functions and types of Python, in `module.c`
 
 `compiled` is the extension module, or None where it is absent: `reason` then says why, and
 `service.codecs.json` does the same work slower.

@@ -58,7 +58,8 @@ struct Extraction {
     bool walking, failed;
     /* Of the walk. */
     State state;
-    size_t at, retry_at;
+    /* The text is there up to `walked`. */
+    size_t at, walked, retry_at;
     Container stack[3];
     int depth;
     bool first;
@@ -79,7 +80,7 @@ has_failed(Extraction *extraction)
     return failed;
 }
 
-/* Take down that a job is over, or that the text is not plain. */
+/* Record that a job is over, or that the text is not plain. */
 static void
 settle(Extraction *extraction, bool well)
 {
@@ -145,7 +146,7 @@ cut_piece(Extraction *extraction, size_t end, size_t numbers, bool is_last)
     made->extraction = extraction;
     Piece *piece = &made->piece;
     piece->low = request->text;
-    piece->high = request->text + request->length;
+    piece->high = request->text + extraction->walked;
     piece->begin = request->text + extraction->cut;
     piece->end = request->text + end;
     piece->first = extraction->cut_count;
@@ -176,12 +177,6 @@ cut_piece(Extraction *extraction, size_t end, size_t numbers, bool is_last)
 
 /* ---- Arrays -------------------------------------------------------------------------------- */
 
-static bool
-is_space(char c)
-{
-    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
-}
-
 static size_t
 skip_spaces(const char *text, size_t at, size_t end)
 {
@@ -198,7 +193,7 @@ open_array(Extraction *extraction, size_t at, size_t end, bool in_object)
     const char *text = extraction->request.text;
     size_t begin = at;
     int rank = 0;
-    while (at < end && text[at] == '[') {
+    while (at < end && text[at] == '[' && rank <= MAX_RANK) {
         rank++;
         at = skip_spaces(text, at + 1, end);
     }
@@ -484,6 +479,7 @@ static void
 walk(Extraction *extraction, size_t end)
 {
     bool is_whole = end == extraction->request.length;
+    extraction->walked = end;
     if (end < extraction->retry_at && !is_whole) {
         return;
     }

@@ -6,6 +6,10 @@
 #include "memory_binding.h"
 #include "threads.h"
 
+/* Text up to here is read in some microseconds: giving the GIL away and taking it back would take as
+   long. */
+#define MAX_GIL_BYTES 16384
+
 /* What an array is made of: numpy.ndarray, and the dtypes of int64 and float64. */
 static PyObject *ndarray, *int64, *float64;
 
@@ -93,6 +97,9 @@ parse_request(PyObject *const *arguments, Py_ssize_t count, Request *request, Py
                          .max_numbers = PyLong_AsSize_t(arguments[3]),
                          .piece_bytes = PyLong_AsSize_t(arguments[4]),
                          .threaded = PyObject_IsTrue(arguments[5]) == 1};
+    if (!PyErr_Occurred() && request->piece_bytes == 0) {
+        PyErr_SetString(PyExc_ValueError, "pieces of 0 bytes");
+    }
     if (PyErr_Occurred() || PyObject_GetBuffer(arguments[0], view, PyBUF_SIMPLE) < 0) {
         return -1;
     }
@@ -116,8 +123,7 @@ extract(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
         PyErr_NoMemory();
     } else {
         bool well;
-        /* Giving the GIL away and taking it back is worth it from some microseconds on. */
-        if (request.length > 16384) {
+        if (request.length > MAX_GIL_BYTES) {
             Py_BEGIN_ALLOW_THREADS
             well = finish_extraction(extraction, &arrays);
             Py_END_ALLOW_THREADS
@@ -133,12 +139,17 @@ extract(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 typedef struct {
     PyObject_HEAD
     Extraction *extraction;
-    /* `finish` reads the text, without the GIL. */
-    int finishing;
     /* Of the text and of the names, which stay. */
     Py_buffer view;
     PyObject *arguments;
 } Reading;
+
+static void
+release_text(Reading *reading)
+{
+    PyBuffer_Release(&reading->view);
+    Py_CLEAR(reading->arguments);
+}
 
 static PyObject *
 new_reading(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
@@ -163,27 +174,26 @@ new_reading(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
     reading->arguments = Py_NewRef(arguments);
     reading->extraction = begin_extraction(&request);
     if (reading->extraction == NULL) {
+        release_text(reading);
         Py_DECREF(reading);
         return PyErr_NoMemory();
     }
     return (PyObject *)reading;
 }
 
-/* Stop reading, and let go of the text. */
+/* Stop reading, and let go of the text, unless `finish` does that. */
 static void
 stop_reading(Reading *reading)
 {
     Extraction *extraction = reading->extraction;
+    if (extraction == NULL) {
+        return;
+    }
     reading->extraction = NULL;
-    if (extraction != NULL) {
-        Py_BEGIN_ALLOW_THREADS
-        end_extraction(extraction);
-        Py_END_ALLOW_THREADS
-    }
-    if (reading->arguments != NULL && !reading->finishing) {
-        PyBuffer_Release(&reading->view);
-        Py_CLEAR(reading->arguments);
-    }
+    Py_BEGIN_ALLOW_THREADS
+    end_extraction(extraction);
+    Py_END_ALLOW_THREADS
+    release_text(reading);
 }
 
 static void
@@ -224,13 +234,11 @@ finish(PyObject *self, PyObject *unused)
     Array *arrays;
     bool well;
     reading->extraction = NULL;
-    reading->finishing = 1;
     Py_BEGIN_ALLOW_THREADS
     well = finish_extraction(extraction, &arrays);
     Py_END_ALLOW_THREADS
     PyObject *result = to_result(extraction, well, arrays);
-    reading->finishing = 0;
-    stop_reading(reading);
+    release_text(reading);
     return result;
 }
 

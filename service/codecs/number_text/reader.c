@@ -4,7 +4,7 @@
    commas are found first, 64 bytes at a time: then the numbers do not depend on each other, and the
    processor reads several at once.
 
-   A number of the usual form (at most 5 digits before the point, 19 in all) is read without a loop:
+   A number of the usual form (at most 4 digits before the point, 19 in all) is read without a loop:
    the 32 bytes at its begin tell where its digits end; its last 16 digits are one vector, the ones
    before them one word, and multiply-adds join neighbours to numbers of 2, 4, 8 digits. The decimal
    number w * 10^q is then rounded to float64 by the method of Eisel and Lemire (D. Lemire, "Number
@@ -87,12 +87,6 @@ INLINE bool
 is_digit(char c)
 {
     return (unsigned char)(c - '0') <= 9;
-}
-
-INLINE bool
-is_space(char c)
-{
-    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
 }
 
 INLINE const char *
@@ -379,10 +373,12 @@ floats_from_integers(Piece *piece)
         if (piece->largest > MAX_EXACT) {
             return false;
         }
-        int64_t *whole = piece->out;
-        double *out = piece->out;
+        char *out = piece->out;
         for (size_t i = 0; i < piece->count; i++) {
-            out[i] = (double)whole[i];
+            int64_t whole;
+            memcpy(&whole, out + 8 * i, 8);
+            double number = (double)whole;
+            memcpy(out + 8 * i, &number, 8);
         }
         piece->floats = true;
     }
@@ -449,7 +445,7 @@ count_brackets(const char *at, const char *end, char bracket, int *count)
     return at;
 }
 
-/* Take down that `arrays` arrays end before the number at `position`. */
+/* Record that `arrays` arrays end before the number at `position`. */
 static void
 add_end(Piece *piece, size_t position, int arrays)
 {
@@ -608,7 +604,7 @@ read_edge(Cursor *cursor, const char *end)
         }
     }
     uint64_t *out = (uint64_t *)piece->out + cursor->index;
-    at += *at == ' ';
+    at += at < stop && *at == ' ';
     bool quick = at - piece->low >= BEHIND && piece->high - stop > AHEAD && stop > at;
     if (!(quick && piece->floats && read_float(at, stop, out)) &&
         !(quick && !piece->floats && read_integer(at, stop, (int64_t *)out, &piece->largest)) &&
@@ -700,13 +696,15 @@ describe_floats(Piece *piece)
 {
     const uint64_t half = (uint64_t)1 << 28, sign = (uint64_t)1 << 63;
     const int64_t least_normal = (int64_t)(1023 - 126) << 52;
-    const uint64_t *numbers = piece->out;
+    const char *numbers = piece->out;
     int64_t magnitude = 0;
     uint64_t doubtful = 0;
     for (size_t i = 0; i < piece->count; i++) {
-        int64_t bits = (int64_t)(numbers[i] & ~sign);
+        uint64_t number;
+        memcpy(&number, numbers + 8 * i, 8);
+        int64_t bits = (int64_t)(number & ~sign);
         magnitude = bits > magnitude ? bits : magnitude;
-        doubtful |= (uint64_t)((numbers[i] & (2 * half - 1)) == half) |
+        doubtful |= (uint64_t)((number & (2 * half - 1)) == half) |
                     (uint64_t)((bits > 0) & (bits < least_normal));
     }
     piece->magnitude = (uint64_t)magnitude;

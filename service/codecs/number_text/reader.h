@@ -7,12 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MAX_RANK 32
+#include "rank.h"
+
 /* Integers up to here are exact in a float64. */
 #define MAX_EXACT ((uint64_t)1 << 53)
 
-/* Which multiples of a number the positions of a level of brackets are: the positions in a piece
-   where at least so many arrays end, if the distance between them is always the same. */
+/* Positions in a piece where at least so many arrays end. They are an arithmetic progression, whose
+   step is `gap`, or `irregular`. */
 typedef struct {
     size_t first, last, count, gap;
     bool irregular;
@@ -44,6 +45,13 @@ typedef struct {
     /* Of level k, up to rank - 2: where k + 2 arrays or more end between two numbers. */
     Ends ends[];
 } Piece;
+
+/* Return whether JSON has the character as white space. */
+static inline bool
+is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
 
 /* Read the numbers of a piece; false if its text is anything else. Needs no GIL. */
 bool read_piece(Piece *piece);

@@ -104,6 +104,11 @@ submit_job(Job *job)
     job->next = NULL;
     pthread_mutex_lock(&lock);
     start_threads();
+    if (started == 0) { /* there is none to take it */
+        pthread_mutex_unlock(&lock);
+        job->run(job);
+        return;
+    }
     if (first == NULL) {
         first = job;
     } else {
@@ -114,7 +119,8 @@ submit_job(Job *job)
     pthread_mutex_unlock(&lock);
 }
 
-bool
+/* Run the job that has waited longest; false if none waits. */
+static bool
 run_job(void)
 {
     pthread_mutex_lock(&lock);

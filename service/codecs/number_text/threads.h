@@ -34,13 +34,10 @@ void wait_for_group(JobGroup *group);
 /* Take back jobs of the group that wait, and wait until the others are over. */
 void cancel_group(JobGroup *group);
 
-/* Have `count` threads; they start with the next job. Jobs wait for `run_job` without any. */
+/* Have `count` threads; they start with the next job. */
 void set_threads(int count);
 
-/* Give a job to the threads. */
+/* Give a job to the threads; run it at once if there are none. */
 void submit_job(Job *job);
-
-/* Run the job that has waited longest; false if none waits. */
-bool run_job(void);
 
 #endif

@@ -1,4 +1,5 @@
-/* Numbers of an array to JSON text, in the fewest digits that read back equal. */
+/* Numbers of an array to JSON text, in the fewest digits that read back equal; float16 in those of
+   float32. */
 
 #ifndef WRITER_H
 #define WRITER_H
@@ -6,7 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define MAX_RANK 32
+#include "rank.h"
 
 typedef enum {
     FLOAT64, FLOAT32, FLOAT16, INT64, INT32, INT16, INT8, UINT8, BOOL8, KINDS

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "memory_binding.h"
-#include "pieces.h"
+#include "write_pieces.h"
 #include "writer.h"
 
 /* Take the shape of an array, none of whose axes may be empty. */
@@ -214,7 +214,9 @@ python_write_pieces(PyObject *self, PyObject *arguments)
         return NULL;
     }
     Items items = {.items = view.buf, .quoted = quoted};
-    if (set_items(&items, kind, shape) == 0 && check_length(&items, view.len) == 0) {
+    if (size < 1) {
+        PyErr_Format(PyExc_ValueError, "pieces of %zd elements, not 1 or more", size);
+    } else if (set_items(&items, kind, shape) == 0 && check_length(&items, view.len) == 0) {
         size_t count = count_pieces(&items, (size_t)size);
         TextPiece *pieces = PyMem_Calloc(count, sizeof *pieces);
         bool well = false;

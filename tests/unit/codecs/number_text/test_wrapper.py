@@ -114,18 +114,29 @@ def test_text_is_read_as_it_arrives() -> None:
 
 def test_a_reading_that_is_stopped_leaves_others_alone() -> None:
     """Its jobs are taken back from among those that wait for threads."""
-    set_threads(0)
+    set_threads(1)
+    body = b'{"a": [%b1], "b": [2]}' % (b"1.5," * 2**18)
     found = []
-    for _ in range(3):
-        reading = begin(BODY, NAMES)
+    for _ in range(4):
+        reading = begin(body, NAMES, piece_bytes=2**12)
         assert reading is not None
-        reading.feed(len(BODY))
+        reading.feed(len(body))
         found.append(reading)
-    for at in (2, 0):
+    for at in (3, 0, 2, 3):
         found[at].stop()
-    assert found[1].finish() is not None
+    result = found[1].finish()
+    assert result is not None
+    assert result[1][0][2].size == 2**18 + 1
     with pytest.raises(ValueError, match="over"):
         found[0].finish()
+
+
+def test_pieces_have_a_size() -> None:
+    """Without one, reading would not go on."""
+    with pytest.raises(ValueError, match="0 bytes"):
+        extract(BODY, NAMES, piece_bytes=0)
+    with pytest.raises(ValueError, match="0 elements"):
+        _compiled.write_pieces(np.ones(2), 0, (2,), 0, False, False)
 
 
 def test_the_number_of_threads_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:

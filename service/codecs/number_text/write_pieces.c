@@ -1,6 +1,6 @@
 /* The text of a large array in pieces, which several threads write. */
 
-#include "pieces.h"
+#include "write_pieces.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* The text of a large array in pieces, which several threads write. */
 
-#ifndef PIECES_H
-#define PIECES_H
+#ifndef WRITE_PIECES_H
+#define WRITE_PIECES_H
 
 #include <stdbool.h>
 #include <stddef.h>
