@@ -29,9 +29,9 @@ SEED: Final = 2
 
 
 def fill() -> CheckedCall:
-    """A sum whose operands take more memory than the worker has."""
+    """A sum whose operands take more memory as lists than the worker has."""
     x = {"shape": [1000, 1000], "dtype": "float64", "data": [0.5] * 1_000_000}
-    body = json.dumps({"operands": [x] * 6, "op": "add"}).encode()
+    body = json.dumps({"operands": [x] * 3, "op": "add", "strategy": "python"}).encode()
     return CheckedCall("fill", "/broadcast", body, {"Content-Type": JSON}, integers(1))
 
 

@@ -16,7 +16,7 @@ import orjson
 from service.codecs.base import Body, DecodeContext, SlowTextError, Text
 from service.codecs.json.negative_zeros import STRING, state_negative_zeros
 from service.codecs.json.nested import nesting_error
-from service.codecs.json.rounding import OverflowedFloat, WrittenFloat
+from service.codecs.json.rounding import OverflowedFloat, SettledArray, WrittenFloat
 from service.codecs.json_pointer import escape, kind_of
 from service.codecs.number_text import Extracted
 from service.errors import (
@@ -95,7 +95,8 @@ def read_extracted(
     if b"-0" in text or not _has_all_pairs(document, text, operands, context, list_field):
         return None
     names = None if operands is None else tuple(operands)
-    for position, in_object, array, _, _ in arrays:
+    for position, in_object, numbers, _, is_doubtful in arrays:
+        array = numbers if is_doubtful else numbers.view(SettledArray)
         holder: Any = document[list_field] if names is None else document
         key: Any = position if names is None else names[position]
         if in_object:

@@ -34,6 +34,10 @@ class TieError(Exception):
     """A float64 is halfway between two numbers of the dtype, so that its text decides."""
 
 
+class SettledArray(np.ndarray[Any, Any]):
+    """An array of numbers that float32 has by their float64: each tie is the number of its text."""
+
+
 class WrittenFloat(float):
     """A float64 with the text that it was read from."""
 
@@ -58,13 +62,14 @@ def round_to(items: Array, dtype: Dtype) -> Tensor:
     """Round each number to the nearest of the dtype, ties to even."""
     if dtype.name == "bfloat16":
         return torch.from_numpy(_round_to_odd(_to_float64(items))).to(torch.bfloat16)
-    return torch.from_numpy(items.astype(dtype.numpy, copy=False))
+    return torch.from_numpy(np.asarray(items).astype(dtype.numpy, copy=False))
 
 
 def round_parsed(items: Array, dtype: Dtype) -> Tensor:
     """Round numbers that were read from text; TieError if the text of one has to decide."""
     if items.dtype == np.float64 and dtype.name == "float32":
-        return torch.from_numpy(_round_to_float32(items))
+        is_settled = isinstance(items, SettledArray)
+        return round_to(items, dtype) if is_settled else torch.from_numpy(_round_to_float32(items))
     if items.dtype == np.float64 and dtype.name in OVERFLOW and find_ties(items, dtype).any():
         raise TieError
     return round_to(items, dtype)

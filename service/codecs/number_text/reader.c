@@ -301,6 +301,33 @@ round_truncated(uint64_t w, int64_t q, const char *begin, const char *end)
     return value == round_decimal(w + 1, q) ? value : round_long(begin, end);
 }
 
+/* ---- Ties ---------------------------------------------------------------------------------- */
+
+/* Return whether a float64 is halfway between two neighbours in float32, which has 29 digits less. */
+INLINE bool
+is_tie(uint64_t bits)
+{
+    return (bits & (((uint64_t)1 << 29) - 1)) == (uint64_t)1 << 28;
+}
+
+/* Return whether w * 10^q, w not 0, has 53 binary digits at most: if not, the float64 that is next to
+   it is not equal to it. */
+static bool
+is_exact(uint64_t w, int64_t q)
+{
+    for (; q < 0 && w % 5 == 0; q++) {
+        w /= 5;
+    }
+    if (q < 0) {
+        return false;
+    }
+    w >>= __builtin_ctzll(w);
+    for (; q > 0 && w <= MAX_EXACT; q--) {
+        w *= 5;
+    }
+    return w <= MAX_EXACT;
+}
+
 /* ---- Numbers ------------------------------------------------------------------------------- */
 
 /* Read a number of any form, by character, and return its end; NULL if there is none. */
@@ -426,6 +453,9 @@ keep_number(Piece *piece, size_t index, const Decimal *number, const char *begin
     }
     uint64_t bits;
     memcpy(&bits, &value, 8);
+    if (is_tie(bits)) {
+        piece->doubtful |= number->truncated || !is_exact(w, number->q);
+    }
     ((uint64_t *)piece->out)[index] = bits | (uint64_t)number->negative << 63;
     return true;
 }
@@ -476,7 +506,7 @@ read_any(Piece *piece, size_t index, const char *at, const char *end)
 
 /* Read a float of the usual form; false if it has another. */
 INLINE bool
-read_float(const char *at, const char *end, uint64_t *out)
+read_float(const char *at, const char *end, uint64_t *out, bool *doubtful)
 {
     uint64_t negative = *at == '-';
     at += negative;
@@ -503,6 +533,7 @@ read_float(const char *at, const char *end, uint64_t *out)
     if (!LIKELY((low > 1) & ((high & 0x1ff) != 0x1ff))) {
         double value = round_decimal(w, -(int64_t)rest);
         memcpy(out, &value, 8);
+        *doubtful |= is_tie(*out) && !is_exact(w, -(int64_t)rest);
         *out |= negative << 63;
         return true;
     }
@@ -510,6 +541,9 @@ read_float(const char *at, const char *end, uint64_t *out)
     mantissa = (mantissa + (mantissa & 1)) >> 1;
     uint64_t exponent = (uint64_t)POWER_EXPONENTS[rest] + upper - (uint64_t)zeros;
     *out = (mantissa + (exponent << 52)) | negative << 63;
+    if (!LIKELY(!is_tie(*out))) {
+        *doubtful |= !is_exact(w, -(int64_t)rest);
+    }
     return true;
 }
 
@@ -535,12 +569,13 @@ read_integer(const char *at, const char *end, int64_t *out, uint64_t *largest)
 /* Read numbers between two commas each, from `at` on, until one has another form than those before
    it; return how many they are. A space before the first is expected before all. */
 INLINE size_t
-read_floats(const char *at, const char *text, const uint32_t *commas, size_t count, uint64_t *out)
+read_floats(const char *at, const char *text, const uint32_t *commas, size_t count, uint64_t *out,
+            bool *doubtful)
 {
     bool spaced = *at == ' ';
     for (size_t i = 0; i < count; i++) {
         const char *end = text + commas[i];
-        if ((spaced && *at++ != ' ') || !read_float(at, end, out + i)) {
+        if ((spaced && *at++ != ' ') || !read_float(at, end, out + i, doubtful)) {
             return i;
         }
         at = end + 1;
@@ -606,7 +641,7 @@ read_edge(Cursor *cursor, const char *end)
     uint64_t *out = (uint64_t *)piece->out + cursor->index;
     at += at < stop && *at == ' ';
     bool quick = at - piece->low >= BEHIND && piece->high - stop > AHEAD && stop > at;
-    if (!(quick && piece->floats && read_float(at, stop, out)) &&
+    if (!(quick && piece->floats && read_float(at, stop, out, &piece->doubtful)) &&
         !(quick && !piece->floats && read_integer(at, stop, (int64_t *)out, &piece->largest)) &&
         !read_any(piece, cursor->index, at, stop)) {
         return false;
@@ -639,7 +674,8 @@ read_to_commas(Cursor *cursor, const char *text, const uint32_t *commas, size_t 
             safe--;
         }
         void *out = (uint64_t *)piece->out + cursor->index;
-        size_t done = piece->floats ? read_floats(cursor->at, text, commas + i, safe, out)
+        size_t done = piece->floats ? read_floats(cursor->at, text, commas + i, safe, out,
+                                                  &piece->doubtful)
                                     : read_integers(cursor->at, text, commas + i, safe, out,
                                                     &piece->largest);
         cursor->at = done > 0 ? text + commas[i + done - 1] + 1 : cursor->at;
@@ -689,26 +725,24 @@ index_commas(const char *text, size_t length, uint32_t *out)
     return count;
 }
 
-/* Find the greatest magnitude, and numbers that float32 may have in two ways: they end in a 1 and
-   28 zeros behind its digits, or are subnormal there. */
+/* Find the greatest magnitude, and numbers that are subnormal in float32, which have other ties. */
 static void
 describe_floats(Piece *piece)
 {
-    const uint64_t half = (uint64_t)1 << 28, sign = (uint64_t)1 << 63;
+    const uint64_t sign = (uint64_t)1 << 63;
     const int64_t least_normal = (int64_t)(1023 - 126) << 52;
     const char *numbers = piece->out;
     int64_t magnitude = 0;
-    uint64_t doubtful = 0;
+    uint64_t subnormal = 0;
     for (size_t i = 0; i < piece->count; i++) {
         uint64_t number;
         memcpy(&number, numbers + 8 * i, 8);
         int64_t bits = (int64_t)(number & ~sign);
         magnitude = bits > magnitude ? bits : magnitude;
-        doubtful |= (uint64_t)((number & (2 * half - 1)) == half) |
-                    (uint64_t)((bits > 0) & (bits < least_normal));
+        subnormal |= (uint64_t)((bits > 0) & (bits < least_normal));
     }
     piece->magnitude = (uint64_t)magnitude;
-    piece->doubtful = doubtful != 0;
+    piece->doubtful |= subnormal != 0;
 }
 
 bool

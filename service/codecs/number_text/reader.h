@@ -36,8 +36,8 @@ typedef struct {
     bool floats;
     /* The greatest magnitude of an int64. */
     uint64_t largest;
-    /* The greatest magnitude of a float64, as bits, and whether one may be rounded to float32 in two
-       ways: if it is halfway between two of them, its text decides. */
+    /* The greatest magnitude of a float64, as bits, and whether the text of one has to decide how it
+       is rounded to float32: it is halfway between two of them, and its text is not. */
     uint64_t magnitude;
     bool doubtful;
     /* Brackets that it begins and ends with. */

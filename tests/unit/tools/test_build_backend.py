@@ -215,8 +215,9 @@ def build(tree: Path, what: str, **variables: str) -> tuple[Path, str]:
 def number_text_in(wheel: Path) -> set[str]:
     """Return the names of the files in service.codecs.number_text that are not Python's."""
     paths = [Path(name) for name in ZipFile(wheel).namelist()]
+    own = {".py", ".pyi"}
     return {
-        path.name for path in paths if path.parent.name == "number_text" and path.suffix != ".py"
+        path.name for path in paths if path.parent.name == "number_text" and path.suffix not in own
     }
 
 

@@ -116,3 +116,13 @@ def test_long_text_is_decoded_on_a_thread() -> None:
     assert call is not None
     assert call.operands[0].tolist() == values
     assert InferenceCodec("auto").thread_bytes < InferenceCodec("auto", len(text)).thread_bytes
+
+
+def test_text_is_read_while_it_arrives() -> None:
+    """Unless binary data may follow: the length of the text is known then."""
+    text = orjson.dumps({"inputs": [{**INPUT, "parameters": None, "data": [3, 4.5]}]})
+    assert InferenceCodec("auto", len(text)).begin(bytearray(10), NORM, CONTEXT) is None
+    reading = InferenceCodec("auto").begin(bytearray(text), NORM, CONTEXT)
+    assert reading is not None
+    reading.feed(len(text))
+    assert reading.decode(CONTEXT).operands[0].tolist() == [3, 4.5]

@@ -1,4 +1,4 @@
-"""Fixtures of tests that read JSON."""
+"""Fixtures of tests that read and write JSON."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -10,7 +10,7 @@ from tests.unit.codecs.json.decoding import without_compiled_code
 
 @pytest.fixture(scope="module", params=["compiled", "not compiled"])
 def reader(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Read arrays of numbers by compiled code, and then all text by orjson."""
+    """Read and write arrays of numbers by compiled code, and then all text by orjson."""
     is_compiled = request.param == "compiled"
     with nullcontext() if is_compiled else without_compiled_code():
         yield

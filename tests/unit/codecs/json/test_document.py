@@ -176,6 +176,7 @@ def test_a_typed_array_of_javascript_is_refused_with_a_hint() -> None:
         pytest.param('{"a": [1, 2], "b": -0}', False, id="negative zero"),
         pytest.param('{"a": [1, 2], "b": ["NaN"]}', False, id="words"),
         pytest.param('{"a": [1, 2], "b": [1.0000000596046448]}', False, id="tie"),
+        pytest.param('{"a": [0.5, 16777217], "b": [1.82731694e10]}', True, id="exact ties"),
     ],
 )
 def test_long_text_that_is_not_plain_is_left_to_another_process(body: str, is_plain: bool) -> None:

@@ -74,8 +74,9 @@ def written(x: Tensor, output: str = "nested") -> Any:
         pytest.param(torch.tensor(-(2**63)), str(-(2**63)), [str(-(2**63))], id="least"),
     ],
 )
+@pytest.mark.usefixtures("reader")
 def test_data_are_nested_or_flat(x: Tensor, nested: object, flat: object) -> None:
-    """Shape and dtype stand beside them."""
+    """Shape and dtype stand beside them; compiled code writes them, or orjson."""
     for output, data in (("nested", nested), ("flat", flat)):
         answer = written(x, output)
         assert list(answer) == ["shape", "dtype", "data"]

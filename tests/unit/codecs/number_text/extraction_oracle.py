@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 from enum import Enum
-from typing import Final, Never
+from typing import Any, Final, Never
 
 import numpy as np
 import orjson
@@ -144,25 +145,44 @@ def outcome(body: bytes, names: tuple[str, ...] | None, found: Found) -> Outcome
     right = strict(body)  # what the skeleton has passed has to pass as a whole
     orjson.loads(body)
     assert_same(document, right, arrays_by_place(found, names))
-    for _, _, array, largest, is_doubtful in found[1]:
+    exact = json.loads(body, parse_float=Decimal, parse_int=Decimal)
+    for (place, array), (*_, largest, is_doubtful) in zip(
+        arrays_by_place(found, names).items(), found[1], strict=True
+    ):
         assert largest == float(max(map(abs, array.reshape(-1).tolist())))
-        assert is_doubtful or not has_ties(array)
+        assert is_doubtful or not has_inexact_ties(array, value_at(exact, place))
     return Outcome.EXTRACTED
 
 
-def has_ties(array: Array) -> bool:
-    """Return whether a float64 is halfway between two of float32, so that its text decides."""
+def value_at(document: Any, place: Place) -> Any:
+    """Return the value at a place of a document."""
+    for key in place:
+        document = document[key]
+    return document
+
+
+def has_inexact_ties(array: Array, exact: Any) -> bool:
+    """Return whether a float64 is halfway between two of float32, and the exact number is not."""
     if array.dtype != np.float64:
         return False
-    # The last of float32 ends halfway to 2^128, in which all beyond is infinite.
-    array = array[np.abs(array) <= BEYOND_FLOAT32]
-    if (np.abs(array) == BEYOND_FLOAT32).any():
-        return True
+    items = array.reshape(-1)
+    numbers = np.array(exact, object).reshape(-1)
+    found = np.flatnonzero(are_ties(items)).tolist()
+    return any(Decimal(items[each].item()) != numbers[each] for each in found)
+
+
+def are_ties(items: Array) -> Array:
+    """Return which float64 are halfway between two of float32."""
     with np.errstate(over="ignore", under="ignore"):
-        near = array.astype(np.float32)
+        near = items.astype(np.float32)
         sides = [np.nextafter(near, np.float32(side)) for side in (-np.inf, np.inf)]
-        apart = np.abs(near - array)
-        return any(bool(((apart > 0) & (np.abs(side - array) == apart)).any()) for side in sides)
+        apart = np.abs(near - items)
+        found: Array = (
+            np.abs(items) == BEYOND_FLOAT32
+        )  # halfway to 2^128, from which on all is infinite
+        for side in sides:
+            found |= (apart > 0) & (np.abs(side - items) == apart)
+        return found & (np.abs(items) <= BEYOND_FLOAT32)
 
 
 def assert_same(document: object, right: object, arrays: dict[Place, Array]) -> None:
