@@ -23,11 +23,17 @@ class ThreadPool:
 
     def __init__(self, slots: int, queue: int):
         """Create the pool; threads start on first use."""
+        self._slots = slots
         self._admission = Admission(slots, queue)
         # A thread's BLAS uses torch's number of threads only after that number was read there.
         self._pool = ThreadPoolExecutor(
             slots, thread_name_prefix="executor", initializer=torch.get_num_threads
         )
+
+    @property
+    def is_busy(self) -> bool:
+        """True if a job would have to wait for a thread."""
+        return self._admission.active_calls >= self._slots
 
     @property
     def active_calls(self) -> int:

@@ -57,9 +57,13 @@ def planned_executor(service: Service, plan: Plan, *, may_wait: bool) -> AnyExec
 
 async def dispatch(request: PipelineRequest) -> HttpResponse:
     """Return the response of a request that an executor makes."""
-    service = request.service
+    service, response = request.service, None
     try:
-        response = await _prepare(request, partial(_prepare_and_run, request))
+        if request.reading is None or not service.threads.is_busy:
+            response = await _prepare(request, service.threads, partial(_prepare_and_run, request))
+        else:
+            # While it waits for a thread that computes, its text would take memory.
+            await _prepare(request, service.reading_threads, partial(_prepare_to_wait, request))
         if response is None:
             response = await _run(request, request.choose_executor())
         if response.length > TRIM_BYTES:
@@ -74,17 +78,24 @@ async def dispatch(request: PipelineRequest) -> HttpResponse:
 
 async def prepare(request: PipelineRequest) -> None:
     """Decode and plan a request on a thread, unless that is done, or has to be left to a worker."""
-    await _prepare(request, request.prepare)
+    await _prepare(request, request.service.threads, request.prepare)
 
 
-async def _prepare(request: PipelineRequest, job: Callable[[], T]) -> T | None:
+async def _prepare(request: PipelineRequest, pool: ThreadPool, job: Callable[[], T]) -> T | None:
     """Return the result of a job on a thread that prepares a request, None if that is not done."""
     if not request.is_prepared and not request.is_slow_text:
         try:
-            return await _run_on_thread(request, request.service.threads, job, None)
+            return await _run_on_thread(request, pool, job, None)
         except SlowTextError:
             request.is_slow_text = True
     return None
+
+
+def _prepare_to_wait(request: PipelineRequest) -> None:
+    """Prepare a request, and let go of its body unless another process is to get that."""
+    request.prepare()
+    if isinstance(request.choose_executor(), ThreadPool):
+        request.drop_body()
 
 
 def _prepare_and_run(request: PipelineRequest) -> HttpResponse | None:

@@ -63,6 +63,7 @@ class Service:
     """The parts of the service.
 
     threads           for calls that release the GIL
+    reading_threads   for calls whose text has arrived, and which wait for one of `threads`
     cluster_threads   for calls that wait for a cluster: they take no slot of those that compute
     worker_pool       processes for calls that hold the GIL or have to be killable; None without a
                       fork server, and where the registry is not the service's own
@@ -77,6 +78,7 @@ class Service:
     settings: Settings
     engine: Engine
     threads: ThreadPool
+    reading_threads: ThreadPool
     cluster_threads: ThreadPool
     race_threads: ThreadPool
     worker_pool: ProcessPool | None
@@ -197,6 +199,7 @@ class Service:
         self.drain()
         await self._warming
         self._calibrating.cancel()
+        await asyncio.to_thread(self.reading_threads.close)
         await asyncio.to_thread(self.threads.close)
         await asyncio.to_thread(self.race_threads.close)
         for pool in self._process_pools:
@@ -270,6 +273,7 @@ def build_service(
         settings=settings,
         engine=core.engine,
         threads=ThreadPool(settings.slots, settings.queue),
+        reading_threads=ThreadPool(settings.slots, settings.queue),
         cluster_threads=ThreadPool(settings.slots, settings.queue),
         race_threads=ThreadPool(1, settings.queue),
         worker_pool=worker_pool,

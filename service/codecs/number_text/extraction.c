@@ -118,6 +118,27 @@ reserve(Growing *array, size_t count, size_t expected)
     return memory;
 }
 
+/* Return the first array, or NULL. */
+static Array *
+first_array(const Extraction *extraction)
+{
+    return extraction->arrays == NULL ? NULL : &extraction->arrays->array;
+}
+
+/* Return how many named operands may still be read, the current one among them: at least 1. */
+static size_t
+operands_left(const Extraction *extraction)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < extraction->request.names_length; i++) {
+        count += extraction->request.names[i] == 0;
+    }
+    for (const Array *each = first_array(extraction); each != NULL; each = each->next) {
+        count -= count > 0;
+    }
+    return count + 1;
+}
+
 /* Read the text from the last cut to `end`, where a comma stands or the array ends.
 
    `numbers` are those of the array up to there. */
@@ -131,8 +152,9 @@ cut_piece(Extraction *extraction, size_t end, size_t numbers, bool is_last)
         return false;
     }
     if (!is_last) {
+        /* The operands that are still to come are about as long. */
         size_t read = end - array->array.begin, left = request->length - extraction->cut;
-        expected = RESERVE(left / (read / numbers + 1));
+        expected = RESERVE(left / operands_left(extraction) / (read / numbers + 1));
     }
     size_t levels = array->array.rank > 2 ? (size_t)array->array.rank - 2 : 0;
     PieceJob *made = calloc(1, sizeof *made + levels * sizeof(Ends));
@@ -667,13 +689,6 @@ feed_extraction(Extraction *extraction, size_t end)
     } else if (starts) {
         run_walk(&extraction->job);
     }
-}
-
-/* Return the first array, or NULL. */
-static Array *
-first_array(const Extraction *extraction)
-{
-    return extraction->arrays == NULL ? NULL : &extraction->arrays->array;
 }
 
 bool

@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from threading import Event
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from service.pipeline.dispatch import (
 )
 from service.pipeline.messages import Admitted, WorkerRequest
 from service.pipeline.operation import OperationEndpoint, OperationRequest
+from service.pipeline.request import STREAMED_BYTES
 from service.pipeline.service import Service
 from service.planning.planner import Plan
 from tests.rigs.device_processes import GPU, rates_of
@@ -302,3 +304,38 @@ async def test_large_answers_are_followed_by_a_trim(
     monkeypatch.setattr(module, "TRIM_BYTES", 200_000)
     await long_answer(side)
     assert len(trims) == count
+
+
+@pytest.mark.parametrize(("strategy", "executor"), [("torch", "thread"), ("loops", "process")])
+@pytest.mark.usefixtures("elsewhere")
+async def test_text_that_has_been_read_does_not_wait_for_a_thread(
+    service: Service, strategy: str, executor: str
+) -> None:
+    """The call has its tensors; a worker process gets the text as it came."""
+    body = bytearray(b'{"strategy": "%b", ' % strategy.encode() + BODY[1:] + b" " * STREAMED_BYTES)
+    op = service.engine.registry["matmul"]
+    request = OperationEndpoint(service, op).negotiate({}).begin("mine", len(body))
+    assert request.reading is not None
+    request.buffer[:] = body
+    ends = Event()
+    slots = range(service.settings.slots)
+    busy = [service.threads.submit(ends.wait, deadline_ms=9000) for _ in slots]
+    assert service.threads.is_busy
+    with pytest.MonkeyPatch.context() as patch:
+        if strategy == "loops":  # as if it took long
+            patch.setattr(module, "INLINE_NS", -1)
+        coming = request.respond(request.buffer, b"")
+        assert not isinstance(coming, HttpResponse)
+        answering = asyncio.ensure_future(coming)
+        for _ in range(1000):
+            if request.is_prepared and not service.reading_threads.active_calls:
+                break
+            await asyncio.sleep(0.01)
+        assert bool(request.body) == (executor == "process")
+        ends.set()
+        response = await answering
+    await asyncio.gather(*busy)
+    answer = json.loads(b"".join(response.chunks))
+    assert answer["result"]["data"] == [[19.0, 22.0], [43.0, 50.0]]
+    assert (answer["strategy"], answer["timing"]["executor"]) == (strategy, executor)
+    request.release()
