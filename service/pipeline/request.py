@@ -37,7 +37,7 @@ from service.registry import Op
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Shorter bodies are not read while they arrive: threads would take longer to wake.
-STREAMED_BYTES: Final = 2**19
+STREAMED_BYTES: Final = 2**20
 Buffer = bytearray
 
 
