@@ -7,15 +7,11 @@
 #include "threads.h"
 
 #if defined(__linux__)
-#include <stdint.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <sys/resource.h>
 #endif
 
 /* Calls of milliseconds come before the text of large ones, as in worker processes. */
 #define NICE 10
-/* Linux lets a thread go on for its slice when another one wakes; before 6.12 it ignores this. */
-#define SLICE_NS 100000
 /* A thread calls few functions, and strtod is the deepest. */
 #define STACK_BYTES (512 * 1024)
 
@@ -36,28 +32,13 @@ take_job(void)
     return job;
 }
 
-/* Have this thread give way to threads of the usual priority, as far as the system can do that. */
-static void
-yield_to_others(void)
-{
-#if defined(__linux__) && defined(SYS_sched_setattr)
-    /* struct sched_attr of linux/sched/types.h, whose header clashes with glibc's. */
-    struct {
-        uint32_t size, policy;
-        uint64_t flags;
-        int32_t nice;
-        uint32_t priority;
-        uint64_t runtime, deadline, period;
-    } attributes = {.size = sizeof attributes, .nice = NICE, .runtime = SLICE_NS};
-    syscall(SYS_sched_setattr, 0, &attributes, 0);
-#endif
-}
-
 static void *
 run_jobs(void *unused)
 {
     (void)unused;
-    yield_to_others();
+#if defined(__linux__)
+    setpriority(PRIO_PROCESS, 0, NICE); /* of this thread, on Linux */
+#endif
     pthread_mutex_lock(&lock);
     while (true) {
         Job *job = take_job();
