@@ -176,7 +176,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
 async def test_a_refused_body_is_not_read(
     name: str, feeds: list[int], begun: list[PipelineRequest]
 ) -> None:
-    """What is known before the body is answered then; no part of the body is read."""
+    """Refusals that are known before the body come then; no part of the body is read."""
     variables, headers, path, status = REFUSED[name]
     async with laboratory(**variables) as lab:
         others = lab.service.inflight.hold()

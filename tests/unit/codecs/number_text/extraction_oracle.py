@@ -32,7 +32,7 @@ class Number(str):
 
 
 class Outcome(Enum):
-    """What became of a body."""
+    """Result of comparing a body."""
 
     EXTRACTED = "extracted, and equal"
     LEFT = "left to another reader"

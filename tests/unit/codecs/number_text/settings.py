@@ -1,4 +1,4 @@
-"""How many numbers and bodies the tests of this folder read, and which."""
+"""Numbers of texts and bodies that the tests of this folder read, and their seed."""
 
 import os
 from typing import Final

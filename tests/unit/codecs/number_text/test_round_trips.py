@@ -1,4 +1,4 @@
-"""What the writer writes, the reader reads as the same numbers."""
+"""Round trips: the reader reads the same numbers from the text of the writer."""
 
 from random import Random
 from typing import Final

@@ -1,4 +1,4 @@
-"""What Python calls of the compiled reader, with the extension module and without it."""
+"""The compiled reader as Python calls it, with the extension module and without it."""
 
 import ast
 import json
