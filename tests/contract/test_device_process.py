@@ -320,7 +320,8 @@ async def test_a_device_that_fails(
         assert ready["cpu"] is None
         assert ready["cuda:0"] is not None
         limits = (await client.get("/strategies")).json()[0]["strategies"][0]["work_limits"]
-        assert [limit["device"] for limit in limits] == ["cpu"]
+        found = [limit["device"] for limit in limits]
+        assert ("cpu" in found, "cuda:0" in found) == (True, False)  # cuda:1 may be there by now
         await until_ready(client)
         check(await post(client, ANY))
         for act, reason in (

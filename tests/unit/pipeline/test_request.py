@@ -142,10 +142,12 @@ def test_long_text_is_read_while_it_arrives(
     request.release()
 
 
-@pytest.mark.parametrize("ends", [(), (1,), (100_000, 100_001, 600_000), range(0, 700_000, 7001)])
+@pytest.mark.parametrize(
+    "ends", [(), (1,), (100_000, 100_001, 1_200_000), range(0, 1_400_000, 14_001)]
+)
 async def test_what_was_read_is_the_call(service: Service, ends: Sequence[int]) -> None:
     """The call is that of the whole text, wherever it was cut; the text is read once."""
-    text = text_of(700_000)
+    text = text_of(1_400_000)
     request = begin(service, len(text))
     reading = request.reading
     assert reading is not None
