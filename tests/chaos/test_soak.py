@@ -18,6 +18,9 @@ PARTS: Final = 4
 # the server and for each worker. Were one such body kept for each call, a part would leave 100 MB.
 SERVER_BYTES: Final = 32 * 2**20
 ALL_BYTES: Final = 96 * 2**20
+# A pool starts a thread when a call finds no other free, at times as late as in the last part:
+# one for each slot of the pools of calls and of readings. Kept for each call it would be hundreds.
+THREADS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,6 @@ def test_nothing_grows() -> None:
         assert last.server_bytes < early.server_bytes + SERVER_BYTES
         assert last.all_bytes < early.all_bytes + ALL_BYTES
         assert last.descriptors <= early.descriptors
-        assert last.threads <= early.threads
+        assert last.threads <= early.threads + THREADS
         assert last.processes <= early.processes
         assert running.is_healthy()
