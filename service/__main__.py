@@ -133,6 +133,10 @@ def serve(arguments: Sequence[str]) -> int:
     parser.add_argument("--workers", help="server processes (1)")
     options = parser.parse(arguments)
 
+    from service.core.host import limit_spins
+
+    limit_spins()  # before torch is imported
+
     from service.server.preflight import check, greeting
     from service.server.run import serve
     from service.settings import SettingsError, from_environment

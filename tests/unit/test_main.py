@@ -88,11 +88,13 @@ def test_serve(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
 
     monkeypatch.setattr(Supervisor, "run", run)
     monkeypatch.setattr(os, "environ", dict(os.environ))
+    os.environ.pop("GOMP_SPINCOUNT", None)
     assert main(["serve", "--host", "127.0.0.1", "--port", "0", "--workers", "2"]) == 0
     ((count, host, port),) = served
     assert (count, host) == (2, "127.0.0.1")
     assert port > 0
     assert (os.environ["SERVICE_WORKERS"], os.environ["SERVICE_PORT"]) == ("2", str(port))
+    assert "GOMP_SPINCOUNT" in os.environ
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
     assert lines[0].endswith(f"open http://127.0.0.1:{port}; requests to try: /docs")

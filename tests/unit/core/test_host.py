@@ -99,6 +99,23 @@ def test_a_c_library_without_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -
     host._glibc.cache_clear()
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({}, {"GOMP_SPINCOUNT": "10000"}, id="by default"),
+        pytest.param({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}, id="a stated count"),
+        pytest.param({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}, id="a policy"),
+    ],
+)
+def test_idle_threads_sleep_soon(
+    given: dict[str, str], expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an operator has set stays."""
+    monkeypatch.setattr(os, "environ", given)
+    host.limit_spins()
+    assert given == expected
+
+
 HEAPS = """
 import ctypes, sys, threading
 from service.core import host
