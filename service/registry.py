@@ -17,6 +17,7 @@ import torch
 
 from service.core.call import AUTO, Shape, Spec, Tensor
 from service.core.dtypes import describe
+from service.core.requirements import Requirement
 from service.errors import UnknownStrategyError, UnsuitableStrategyError, did_you_mean, quote
 
 Compute = Callable[..., Tensor]
@@ -160,6 +161,11 @@ class Strategy(Generic[M]):
     `compute` is the function that is shown to users. `adapt` calls it for operands of any rank.
     `dtypes`, `cuda` and `cluster` are the supported dtypes on a CPU, on CUDA and on a cluster.
     `unsupported` returns the reason why a call is not supported, or None.
+
+    It `needs` what may be absent from a host. `compile` makes the code that `run` calls for such
+    operands, unless this process has it; None for a strategy that is not compiled. It takes
+    seconds under the GIL, so that such a strategy runs in processes that can be killed. The server
+    itself never calls it.
     """
 
     op: str
@@ -171,13 +177,23 @@ class Strategy(Generic[M]):
     cuda: frozenset[torch.dtype]
     cluster: frozenset[torch.dtype]
     unsupported: Callable[[M], str | None]
+    needs: tuple[Requirement, ...] = ()
+    compile: Callable[[M, Sequence[Tensor]], None] | None = None
 
     def run(self, inferred: M, operands: Sequence[Tensor]) -> Tensor:
         """Compute the result, whose dtype and shape are those of `inferred`."""
         return self.adapt(self.compute, inferred, operands)
 
+    @property
+    def missing(self) -> str | None:
+        """The reason why it runs on no device of this host: something that it needs is absent."""
+        reasons = (need.missing for need in self.needs)
+        return next(filter(None, reasons), None)
+
     def dtypes_on(self, kind: str) -> frozenset[torch.dtype]:
-        """Return the dtypes that it supports on a `kind` of device."""
+        """Return the dtypes that it supports on a `kind` of device; none if a need is missing."""
+        if self.needs and self.missing:
+            return frozenset()
         return {"cpu": self.dtypes, "cuda": self.cuda}.get(kind, self.cluster)
 
     def unsuitable(
@@ -189,6 +205,8 @@ class Strategy(Generic[M]):
         """
         dtypes = self.dtypes_on(kind)
         if not dtypes:
+            if self.missing:
+                return self.missing
             needed = (absent[other] for other in absent if self.dtypes_on(other))
             return next(needed, f"does not run on {kind}")
         for spec in inferred.specs:
@@ -250,6 +268,8 @@ class Op(Generic[M]):
         cuda: frozenset[torch.dtype] = frozenset(),
         cluster: frozenset[torch.dtype] = frozenset(),
         unsupported: Callable[[M], str | None] = lambda _: None,
+        needs: tuple[Requirement, ...] = (),
+        compile: Callable[[M, Sequence[Tensor]], None] | None = None,
     ) -> Callable[[Compute], Compute]:
         """Register the decorated function as a strategy, and return it unchanged."""
 
@@ -259,7 +279,17 @@ class Op(Generic[M]):
             if not compute.__doc__:
                 raise ValueError(f"strategy {self.name}/{name} needs a docstring: users see it")
             self._strategies[name] = Strategy(
-                self.name, name, compute, adapt, work, dtypes, cuda, cluster, unsupported
+                self.name,
+                name,
+                compute,
+                adapt,
+                work,
+                dtypes,
+                cuda,
+                cluster,
+                unsupported,
+                needs,
+                compile,
             )
             return compute
 

@@ -7,6 +7,7 @@ import torch
 
 from service.core.call import Spec, Tensor
 from service.core.dtypes import FLOATS, INTEGERS
+from service.core.requirements import Requirement
 from service.core.validators import integer
 from service.errors import InvalidFieldError, UnknownStrategyError, UnsuitableStrategyError
 from service.registry import Inferred, Op, Param, Registry, Sample, Work, parse_params
@@ -179,6 +180,49 @@ def test_unsuitable(
     """A strategy says why it does not take a call."""
     inferred = inferred_of(*shape, dtype=dtype)
     assert new_op().strategies[strategy].unsuitable(inferred, kind) == reason
+
+
+def test_missing_requirement() -> None:
+    """A strategy whose second need is absent takes no dtype anywhere, and gives that as reason."""
+    op = new_op()
+    needs = (Requirement("one", lambda: 1, "add one"), Requirement("two", lambda: None, "add two"))
+    reason = "needs two, which is not installed here: add two"
+    op.strategy("needy", adapt=call, work=work, dtypes=FLOATS, cuda=FLOATS, needs=needs)(op_free)
+    strategy, inferred = op.strategies["needy"], inferred_of(2)
+    assert strategy.missing == reason
+    for kind in ("cpu", "cuda", "cluster"):
+        assert strategy.dtypes_on(kind) == frozenset()
+        assert strategy.unsuitable(inferred, kind) == reason
+    error = op.unsuitable("needy", inferred, ["cpu"])
+    assert error.detail == f"zero strategy 'needy' {reason}"
+    assert error.hint == "these take it: slow, fast"
+
+
+def test_present_requirement() -> None:
+    """A strategy whose needs are present takes its dtypes, and is compiled by its own function."""
+    op, compiled = new_op(), []
+    needs = (Requirement("one", lambda: 1, "add one"),)
+    op.strategy(
+        "needy",
+        adapt=call,
+        work=work,
+        dtypes=FLOATS,
+        needs=needs,
+        compile=lambda inferred, operands: compiled.append(inferred),
+    )(op_free)
+    strategy, inferred = op.strategies["needy"], inferred_of(2)
+    assert strategy.missing is None
+    assert strategy.dtypes_on("cpu") == FLOATS
+    assert strategy.unsuitable(inferred, "cpu") is None
+    assert strategy.compile is not None
+    strategy.compile(inferred, [torch.ones(2)])
+    assert compiled == [inferred]
+    assert op.strategies["slow"].compile is None
+
+
+def op_free(x: Tensor) -> Tensor:
+    """Zeros of no operation in particular."""
+    return x * 0
 
 
 @pytest.mark.parametrize(
