@@ -9,7 +9,9 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from math import prod
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -158,7 +160,8 @@ class ErrorSample:
 class Strategy(Generic[M]):
     """One way to compute an operation.
 
-    `compute` is the function that is shown to users. `adapt` calls it for operands of any rank.
+    `compute` is the function that is shown to users, after the `kernel` that it launches, which is
+    `module:function`. `adapt` calls `compute` for operands of any rank.
     `dtypes`, `cuda` and `cluster` are the supported dtypes on a CPU, on CUDA and on a cluster.
     `unsupported` returns the reason why a call is not supported, or None.
 
@@ -179,6 +182,7 @@ class Strategy(Generic[M]):
     unsupported: Callable[[M], str | None]
     needs: tuple[Requirement, ...] = ()
     compile: Callable[[M, Sequence[Tensor]], None] | None = None
+    kernel: str | None = None
 
     def run(self, inferred: M, operands: Sequence[Tensor]) -> Tensor:
         """Compute the result, whose dtype and shape are those of `inferred`."""
@@ -187,13 +191,20 @@ class Strategy(Generic[M]):
     @property
     def missing(self) -> str | None:
         """The reason why it runs on no device of this host: something that it needs is absent."""
-        reasons = (need.missing for need in self.needs)
-        return next(filter(None, reasons), None)
+        for need in self.needs:
+            reason = need.missing
+            if reason:
+                return reason
+        return None
 
     def dtypes_on(self, kind: str) -> frozenset[torch.dtype]:
         """Return the dtypes that it supports on a `kind` of device; none if a need is missing."""
         if self.needs and self.missing:
             return frozenset()
+        return self._claimed_on(kind)
+
+    def _claimed_on(self, kind: str) -> frozenset[torch.dtype]:
+        """Return the dtypes that it supports on a `kind` of device, if no need is missing."""
         return {"cpu": self.dtypes, "cuda": self.cuda}.get(kind, self.cluster)
 
     def unsuitable(
@@ -203,11 +214,14 @@ class Strategy(Generic[M]):
 
         `absent` gives the reason for kinds of device that this host does not have.
         """
-        dtypes = self.dtypes_on(kind)
+        missing = self.missing if self.needs else None
+        if missing:
+            return missing
+        dtypes = self._claimed_on(kind)
         if not dtypes:
-            if self.missing:
-                return self.missing
-            needed = (absent[other] for other in absent if self.dtypes_on(other))
+            # What runs on the CPU has a device here, and lacks none.
+            wanted = () if self.dtypes else absent
+            needed = (absent[other] for other in wanted if self._claimed_on(other))
             return next(needed, f"does not run on {kind}")
         for spec in inferred.specs:
             if spec.dtype not in dtypes:
@@ -221,10 +235,25 @@ class Strategy(Generic[M]):
 
     @property
     def snippet(self) -> str:
-        """The source of `compute`, without the decorator that registers it."""
+        """The source of its kernel and of `compute`, without the decorator that registers it."""
         source = textwrap.dedent(inspect.getsource(self.compute))
         function = ast.parse(source).body[0]
-        return "\n".join(source.splitlines()[function.lineno - 1 :])
+        own = "\n".join(source.splitlines()[function.lineno - 1 :])
+        return own if self.kernel is None else f"{source_of(self.kernel)}\n\n\n{own}"
+
+
+def source_of(name: str) -> str:
+    """Return the source of `module:function`, decorators included, without importing the module."""
+    module, _, function = name.partition(":")
+    spec = find_spec(module)
+    if spec is None or not spec.has_location:
+        raise ValueError(f"kernel {name!r} is in no file of a module")
+    text = Path(str(spec.origin)).read_text(encoding="utf-8")
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            return "\n".join(text.splitlines()[first - 1 : node.end_lineno])
+    raise ValueError(f"kernel {name!r} is no function of its module")
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,6 +299,7 @@ class Op(Generic[M]):
         unsupported: Callable[[M], str | None] = lambda _: None,
         needs: tuple[Requirement, ...] = (),
         compile: Callable[[M, Sequence[Tensor]], None] | None = None,
+        kernel: str | None = None,
     ) -> Callable[[Compute], Compute]:
         """Register the decorated function as a strategy, and return it unchanged."""
 
@@ -290,6 +320,7 @@ class Op(Generic[M]):
                 unsupported,
                 needs,
                 compile,
+                kernel,
             )
             return compute
 

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Final
 
 INSTALL_COMPILED: Final = "pip install 'tensor-service[compiled]'"
+INSTALL_GPU: Final = "pip install 'tensor-service[gpu]'"
 
 
 @dataclass(frozen=True, slots=True)

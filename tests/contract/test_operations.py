@@ -28,12 +28,18 @@ from tests.cases import (
 
 
 def parameters() -> list[object]:
-    """The table; on a host without CUDA one skipped row stands for all dtypes of its sample."""
+    """The table; float32 stands for all dtypes where a host has no CUDA, or a strategy no CPU."""
     return [
         pytest.param(row, id=row.name, marks=NO_CUDA if row.device == "cuda" else ())
         for row in rows()
-        if row.device == "cpu" or torch.cuda.is_available() or row.dtype == "float32"
+        if row.dtype == "float32"
+        or (torch.cuda.is_available() if row.device == "cuda" else row.strategy in on_cpu(row.op))
     ]
+
+
+def on_cpu(op: Op[Any]) -> list[str]:
+    """The strategies that run on a CPU, and `auto`."""
+    return ["auto", *here(op)]
 
 
 @pytest.mark.parametrize("row", parameters())

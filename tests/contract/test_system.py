@@ -10,6 +10,7 @@ from httpx import AsyncClient
 from starlette.types import Message
 
 from service.codecs import number_text
+from service.core import requirements
 from service.core.dtypes import DTYPES
 from service.errors import leaves
 from service.operations import REGISTRY
@@ -75,6 +76,42 @@ async def test_a_strategy_shows_its_source(
         return
     assert limits["cpu"]["multiply_adds"] > 0
     assert limits["cpu"]["ns_per_multiply_add"] > 0
+
+
+KERNELS = {"cuda": "numba_cuda", "triton": "triton"}
+NO_MODULE = "needs {}, which is not installed here: pip install 'tensor-service[gpu]'"
+NO_GPU = "needs a GPU with CUDA, which this host does not have"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this host has a GPU")
+@pytest.mark.parametrize(("lack", "reason"), [("module", NO_MODULE), ("GPU", NO_GPU)])
+async def test_kernels_are_listed_with_what_they_need(
+    client: AsyncClient, lack: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alike in the list, in plans and in errors: a module and how to install it, or a GPU."""
+    monkeypatch.setattr(requirements, "_is_found", lambda find: lack != "module")
+    listed = (await client.get("/strategies")).json()[0]["strategies"]
+    planned = (await client.post("/matmul/plan", json=PRODUCT)).json()["strategies"]
+    for name, module in KERNELS.items():
+        (told,) = (each for each in listed if each["name"] == name)
+        (estimate,) = (each for each in planned if each["strategy"] == name)
+        assert told["reason"] == estimate["reason"] == reason.format(module)
+        assert not told["available"]
+        assert (told["dtypes"]["cpu"], "float32" in told["dtypes"]["cuda"]) == ([], True)
+        refused = await client.post("/matmul", json=PRODUCT | {"strategy": name})
+        assert (refused.status_code, refused.json()["code"]) == (422, "strategy-unsuitable")
+        assert refused.json()["detail"].endswith(reason.format(module))
+
+
+async def test_a_race_skips_kernels_with_the_reason(client: AsyncClient) -> None:
+    """It is the one of the plan."""
+    body = PRODUCT | {"device": "cpu"}
+    planned = (await client.post("/matmul/plan", json=body)).json()["strategies"]
+    raced = (await client.post("/matmul/compare", json=body | {"repeat": 1})).json()["rows"]
+    reasons = {each["strategy"]: each["reason"] for each in planned}
+    skipped = {each["strategy"]: each.get("skipped") for each in raced}
+    assert all(reasons[name] for name in KERNELS)
+    assert {name: skipped[name] for name in KERNELS} == {name: reasons[name] for name in KERNELS}
 
 
 async def test_devices_are_those_of_this_host(client: AsyncClient) -> None:

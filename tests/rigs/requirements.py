@@ -36,9 +36,11 @@ PRESENT: Final[dict[str, Callable[[], bool]]] = {
     "axe-core": (NPM.parent / "axe-core").exists,
     "compiled code": has_compiled_code,
     "dask": lambda: bool(find_spec("dask") and find_spec("distributed")),
+    "numba-cuda": lambda: find_spec("numba_cuda") is not None,
     "nginx": lambda: shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is not None,
     "openapi-typescript": (NPM / "openapi-typescript").exists,
     "ray": lambda: find_spec("ray") is not None,
+    "triton": lambda: find_spec("triton") is not None,
     "zarr": lambda: find_spec("zarr") is not None,
 }
 

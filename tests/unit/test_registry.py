@@ -1,5 +1,6 @@
 """The registry: adding, finding and rejecting strategies."""
 
+import sys
 from collections.abc import Mapping
 
 import pytest
@@ -10,7 +11,7 @@ from service.core.dtypes import FLOATS, INTEGERS
 from service.core.requirements import Requirement
 from service.core.validators import integer
 from service.errors import InvalidFieldError, UnknownStrategyError, UnsuitableStrategyError
-from service.registry import Inferred, Op, Param, Registry, Sample, Work, parse_params
+from service.registry import Inferred, Op, Param, Registry, Sample, Work, parse_params, source_of
 
 NAMES = ("slow", "fast", "picky")
 
@@ -120,6 +121,32 @@ def test_summary_and_snippet() -> None:
     )
 
 
+def test_snippet_of_a_kernel() -> None:
+    """The source of a kernel stands before that of its strategy; its module is not imported."""
+    op = new_op()
+    kernel = "service.operations.matmul.cuda_kernel:product"
+    op.strategy("kernel", adapt=call, work=work, dtypes=FLOATS, kernel=kernel)(op_free)
+    shown = op.strategies["kernel"].snippet
+    assert shown.startswith("@cuda.jit\ndef product(a, b, c):\n")
+    assert "        c[i, j] = total\n\n\ndef op_free(x: Tensor) -> Tensor:\n" in shown
+    assert shown.endswith("    return x * 0")
+    assert "service.operations.matmul.cuda_kernel" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("kernel", "lack"),
+    [
+        ("service.no_such_module:product", "is in no file of a module"),
+        ("sys:product", "is in no file of a module"),
+        ("service.registry:Op", "is no function of its module"),
+    ],
+)
+def test_a_kernel_that_is_not_there(kernel: str, lack: str) -> None:
+    """A wrong name of a kernel is an error of the registry."""
+    with pytest.raises(ValueError, match=f"'{kernel}' {lack}"):
+        source_of(kernel)
+
+
 @pytest.mark.parametrize("name", ["slow", "auto"])
 def test_name_is_taken(name: str) -> None:
     """Two strategies cannot have one name, and none is called `auto`."""
@@ -218,6 +245,19 @@ def test_present_requirement() -> None:
     strategy.compile(inferred, [torch.ones(2)])
     assert compiled == [inferred]
     assert op.strategies["slow"].compile is None
+
+
+def test_absent_kind_of_device() -> None:
+    """A strategy for kinds that this host lacks says what they need, and no other does."""
+    op = new_op()
+    op.strategy("gpu", adapt=call, work=work, dtypes=frozenset(), cuda=FLOATS)(op_free)
+    gpu, slow = op.strategies["gpu"], op.strategies["slow"]
+    absent = {"cuda": "needs a GPU", "cluster": "needs a cluster"}
+    inferred = inferred_of(2)
+    assert gpu.unsuitable(inferred, "cpu", absent) == "needs a GPU"
+    assert gpu.unsuitable(inferred, "cpu", {"cluster": "needs one"}) == "does not run on cpu"
+    assert slow.unsuitable(inferred, "cluster", absent) == "does not run on cluster"
+    assert slow.unsuitable(inferred, "cpu", absent) is None
 
 
 def op_free(x: Tensor) -> Tensor:

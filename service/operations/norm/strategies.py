@@ -11,6 +11,7 @@ from service.core.call import Blocks, Tensor
 from service.core.dtypes import COMPLEX, FLOATS, IN_BLOCKS, INTEGERS, NUMBERS, WIDE, describe
 from service.errors import ValueOutOfRangeError
 from service.operations.elementwise import power
+from service.operations.kernels import TRITON, compiled_by_trial
 from service.operations.norm.definition import LOW_PRECISION, SINGULAR_VALUE_ORDS, InferredNorm, op
 from service.registry import Compute, Work
 
@@ -204,6 +205,31 @@ def einsum(x: Tensor, ord: float) -> Tensor:
     x (rows, n) -> (rows,).
     """
     return torch.einsum("ij,ij->i", x, x).sqrt()
+
+
+@op.strategy(
+    "triton",
+    adapt=as_rows,
+    work=at_once,
+    dtypes=frozenset(),
+    cuda=NUMBERS,
+    unsupported=only_squares,
+    needs=TRITON,
+    compile=compiled_by_trial(op, "triton", lambda one, _: (_real(one), 2)),
+    kernel="service.operations.norm.triton_kernel:norms_of_rows",
+)
+def triton(x: Tensor, ord: float) -> Tensor:
+    """A Triton kernel: a program for each row adds up squares, and takes the root.
+
+    x (rows, n) -> (rows,); sums of half-precision dtypes are in float32.
+    """
+    from service.operations.norm.triton_kernel import BLOCK, norms_of_rows
+
+    rows, n = x.shape
+    norms = x.new_zeros(rows, dtype=torch.promote_types(x.dtype, torch.float32))
+    if rows:
+        norms_of_rows[(rows,)](x.contiguous(), norms, n, BLOCK)
+    return norms.to(x.dtype)
 
 
 @op.strategy("torch", adapt=native, work=at_once, dtypes=NUMBERS, cuda=NUMBERS)
