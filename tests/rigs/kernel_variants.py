@@ -52,8 +52,8 @@ def shapes(op: str, dtype: torch.dtype) -> Iterator[tuple[Any, ...]]:
     many = torch.ones(20_002, dtype=dtype)
     if op == "broadcast":
         yield "add", many[0], many[1]
-    for m, k, n in product(SIZES, repeat=3):
-        a, b = (many[start : start + size] for start, size in ((0, m * k), (1, k * n)))
+    for m, k, n, start in product(SIZES, SIZES, SIZES, (0, 1)):
+        a, b = many[start : start + m * k], many[1 - start : 1 - start + k * n]
         if op == "matmul":
             yield a.reshape(m, k), b.reshape(k, n)
         elif op == "norm":
