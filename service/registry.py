@@ -162,10 +162,10 @@ class Strategy(Generic[M]):
     `dtypes`, `cuda` and `cluster` are the supported dtypes on a CPU, on CUDA and on a cluster.
     `unsupported` returns the reason why a call is not supported, or None.
 
-    It `needs` what may be absent from a host. `compile` makes the code that `run` calls for such
-    operands, unless this process has it; None for a strategy that is not compiled. It takes
-    seconds under the GIL, so that such a strategy runs in processes that can be killed. The server
-    itself never calls it.
+    `compile` makes the code that `compute` needs for such operands, unless this process has it;
+    None for a strategy that is not compiled. It takes seconds under the GIL, so that such a
+    strategy runs in processes that can be killed, and never in the server. `missing` is the reason
+    why a strategy runs on no device of this host, which lacks something that it needs.
     """
 
     op: str
@@ -177,22 +177,18 @@ class Strategy(Generic[M]):
     cuda: frozenset[torch.dtype]
     cluster: frozenset[torch.dtype]
     unsupported: Callable[[M], str | None]
-    needs: tuple[Requirement, ...] = ()
     compile: Callable[[M, Sequence[Tensor]], None] | None = None
+    missing: str | None = None
 
     def run(self, inferred: M, operands: Sequence[Tensor]) -> Tensor:
         """Compute the result, whose dtype and shape are those of `inferred`."""
+        if self.compile is not None:
+            self.compile(inferred, operands)
         return self.adapt(self.compute, inferred, operands)
 
-    @property
-    def missing(self) -> str | None:
-        """The reason why it runs on no device of this host: something that it needs is absent."""
-        reasons = (need.missing for need in self.needs)
-        return next(filter(None, reasons), None)
-
     def dtypes_on(self, kind: str) -> frozenset[torch.dtype]:
-        """Return the dtypes that it supports on a `kind` of device; none if a need is missing."""
-        if self.needs and self.missing:
+        """Return the dtypes that it supports on a `kind` of device of this host."""
+        if self.missing:
             return frozenset()
         return {"cpu": self.dtypes, "cuda": self.cuda}.get(kind, self.cluster)
 
@@ -271,7 +267,11 @@ class Op(Generic[M]):
         needs: tuple[Requirement, ...] = (),
         compile: Callable[[M, Sequence[Tensor]], None] | None = None,
     ) -> Callable[[Compute], Compute]:
-        """Register the decorated function as a strategy, and return it unchanged."""
+        """Register the decorated function as a strategy, and return it unchanged.
+
+        What it `needs` beyond the packages of the service is looked up now.
+        """
+        missing = next(filter(None, (need.missing for need in needs)), None)
 
         def register(compute: Compute) -> Compute:
             if name in self._strategies or name == AUTO:
@@ -288,8 +288,8 @@ class Op(Generic[M]):
                 cuda,
                 cluster,
                 unsupported,
-                needs,
                 compile,
+                missing,
             )
             return compute
 

@@ -16,6 +16,7 @@ from service.operations import REGISTRY
 from service.operations.matmul.strategies import STEPS_PER_SUM
 from service.registry import Inferred, Op, Sample, Strategy, Work
 
+ON_CPU = ("python", "numba", "compile", "numpy", "dask")
 EVERY = [
     pytest.param(op, strategy, id=f"{op.name}-{strategy.name}")
     for op in REGISTRY.values()
@@ -217,7 +218,7 @@ def test_cuda(op: Op[Any], strategy: Strategy[Any]) -> None:
     """A strategy that runs on CUDA takes floats there, and nothing that it refuses on a CPU."""
     assert strategy.cuda <= strategy.dtypes
     assert not strategy.cuda or strategy.cuda >= FLOATS
-    assert bool(strategy.cuda) == (strategy.name not in ("python", "numpy", "dask"))
+    assert bool(strategy.cuda) == (strategy.name not in ON_CPU)
 
 
 @pytest.mark.parametrize(
