@@ -161,14 +161,14 @@ class Strategy(Generic[M]):
     """One way to compute an operation.
 
     `compute` is the function that is shown to users, after the `kernel` that it launches, which is
-    `module:function`. `adapt` calls `compute` for operands of any rank.
-    `dtypes`, `cuda` and `cluster` are the supported dtypes on a CPU, on CUDA and on a cluster.
-    `unsupported` returns the reason why a call is not supported, or None.
+    `module:function`. `adapt` calls `compute` for operands of any rank. `dtypes`, `cuda` and
+    `cluster` are the supported dtypes on a CPU, on CUDA and on a cluster. `unsupported` returns the
+    reason why a call is not supported, or None.
 
-    It `needs` what may be absent from a host. `compile` makes the code that `run` calls for such
-    operands, unless this process has it; None for a strategy that is not compiled. It takes
-    seconds under the GIL, so that such a strategy runs in processes that can be killed. The server
-    itself never calls it.
+    `compile` makes the code that `compute` needs for such operands, unless this process has it;
+    None for a strategy that is not compiled. It takes seconds under the GIL, so that such a
+    strategy runs in processes that can be killed, and never in the server. `missing` is the reason
+    why a strategy runs on no device of this host, which lacks something that it needs.
     """
 
     op: str
@@ -180,31 +180,20 @@ class Strategy(Generic[M]):
     cuda: frozenset[torch.dtype]
     cluster: frozenset[torch.dtype]
     unsupported: Callable[[M], str | None]
-    needs: tuple[Requirement, ...] = ()
     compile: Callable[[M, Sequence[Tensor]], None] | None = None
     kernel: str | None = None
+    missing: str | None = None
 
     def run(self, inferred: M, operands: Sequence[Tensor]) -> Tensor:
         """Compute the result, whose dtype and shape are those of `inferred`."""
+        if self.compile is not None:
+            self.compile(inferred, operands)
         return self.adapt(self.compute, inferred, operands)
 
-    @property
-    def missing(self) -> str | None:
-        """The reason why it runs on no device of this host: something that it needs is absent."""
-        for need in self.needs:
-            reason = need.missing
-            if reason:
-                return reason
-        return None
-
     def dtypes_on(self, kind: str) -> frozenset[torch.dtype]:
-        """Return the dtypes that it supports on a `kind` of device; none if a need is missing."""
-        if self.needs and self.missing:
+        """Return the dtypes that it supports on a `kind` of device of this host."""
+        if self.missing:
             return frozenset()
-        return self._claimed_on(kind)
-
-    def _claimed_on(self, kind: str) -> frozenset[torch.dtype]:
-        """Return the dtypes that it supports on a `kind` of device, if no need is missing."""
         return {"cpu": self.dtypes, "cuda": self.cuda}.get(kind, self.cluster)
 
     def unsuitable(
@@ -214,14 +203,13 @@ class Strategy(Generic[M]):
 
         `absent` gives the reason for kinds of device that this host does not have.
         """
-        missing = self.missing if self.needs else None
-        if missing:
-            return missing
-        dtypes = self._claimed_on(kind)
+        if self.missing:
+            return self.missing
+        dtypes = self.dtypes_on(kind)
         if not dtypes:
             # What runs on the CPU has a device here, and lacks none.
             wanted = () if self.dtypes else absent
-            needed = (absent[other] for other in wanted if self._claimed_on(other))
+            needed = (absent[other] for other in wanted if self.dtypes_on(other))
             return next(needed, f"does not run on {kind}")
         for spec in inferred.specs:
             if spec.dtype not in dtypes:
@@ -301,7 +289,11 @@ class Op(Generic[M]):
         compile: Callable[[M, Sequence[Tensor]], None] | None = None,
         kernel: str | None = None,
     ) -> Callable[[Compute], Compute]:
-        """Register the decorated function as a strategy, and return it unchanged."""
+        """Register the decorated function as a strategy, and return it unchanged.
+
+        What it `needs` beyond the packages of the service is looked up now.
+        """
+        missing = next(filter(None, (need.missing for need in needs)), None)
 
         def register(compute: Compute) -> Compute:
             if name in self._strategies or name == AUTO:
@@ -318,9 +310,9 @@ class Op(Generic[M]):
                 cuda,
                 cluster,
                 unsupported,
-                needs,
                 compile,
                 kernel,
+                missing,
             )
             return compute
 

@@ -3,10 +3,13 @@
 They are looked up by name and not imported: a compiler takes memory in each process that has it.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from sysconfig import get_path
 from typing import Final
 
 INSTALL_COMPILED: Final = "pip install 'tensor-service[compiled]'"
@@ -17,7 +20,7 @@ INSTALL_GPU: Final = "pip install 'tensor-service[gpu]'"
 class Requirement:
     """A module, program or file of the host by `name`, and what the user can do without it.
 
-    `find` returns None where it is absent. It is asked once in a process.
+    `find` returns None where it is absent.
     """
 
     name: str
@@ -27,14 +30,9 @@ class Requirement:
     @property
     def missing(self) -> str | None:
         """The reason why a strategy that needs it does not run here; None if it does."""
-        if _is_found(self.find):
+        if self.find() is not None:
             return None
         return f"needs {self.name}, which is not installed here: {self.remedy}"
-
-
-@cache
-def _is_found(find: Callable[[], object]) -> bool:
-    return find() is not None
 
 
 def module(name: str, remedy: str = INSTALL_COMPILED) -> Requirement:
@@ -47,3 +45,23 @@ def _find_module(name: str) -> object:
         return find_spec(name)
     except ModuleNotFoundError:  # a parent is absent
         return None
+
+
+def _find_c_compiler() -> object:
+    return os.environ.get("CC") or which("gcc") or which("clang")
+
+
+def _find_compiler() -> object:
+    return which(os.environ.get("CXX", "g++"))
+
+
+def _find_headers() -> object:
+    header = Path(get_path("include"), "Python.h")
+    return header if header.exists() else None
+
+
+# What Triton builds the code with that launches a kernel.
+C_COMPILER: Final = Requirement("a C compiler", _find_c_compiler, "apt-get install gcc")
+# What torch.compile builds its code with on a CPU.
+CPP_COMPILER: Final = Requirement("a C++ compiler", _find_compiler, "apt-get install g++")
+PYTHON_HEADERS: Final = Requirement("Python.h", _find_headers, "apt-get install python3-dev")

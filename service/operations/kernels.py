@@ -4,8 +4,6 @@ The kernels are in modules of their own beside the strategies, which import them
 their compilers are extras, and take a second and much memory to import.
 """
 
-import os
-import shutil
 from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 from typing import Any, Final, TypeVar
@@ -13,19 +11,13 @@ from typing import Any, Final, TypeVar
 import torch
 
 from service.core.call import Tensor
-from service.core.requirements import INSTALL_GPU, Requirement, module
+from service.core.requirements import C_COMPILER, INSTALL_GPU, PYTHON_HEADERS, module
 from service.registry import Inferred, Op
 
 M = TypeVar("M", bound=Inferred)
 
 
-def find_c_compiler() -> str | None:
-    """Return the C compiler that Triton calls, for the code that launches a kernel."""
-    return os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
-
-
-C_COMPILER: Final = Requirement("a C compiler", find_c_compiler, "install gcc or set CC")
-TRITON: Final = (module("triton", INSTALL_GPU), C_COMPILER)
+TRITON: Final = (module("triton", INSTALL_GPU), C_COMPILER, PYTHON_HEADERS)
 NUMBA_CUDA: Final = (module("numba_cuda", INSTALL_GPU),)
 
 

@@ -10,6 +10,7 @@ from math import inf, nan
 from pathlib import Path
 from statistics import median
 from threading import Event
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -856,6 +857,27 @@ def test_a_long_run_is_not_warmed_up(app: FastAPI) -> None:
     slow = replace(plan, strategy=replace(plan.strategy, adapt=adapt), estimated_ns=10**9)
     (row,) = replace(race, entries=(slow,)).run()
     assert (len(runs), len(row.times_ns)) == (1, 1)
+
+
+def test_compiling_is_no_part_of_a_run(app: FastAPI) -> None:
+    """It is done once, before the runs, and has a time of its own in the row."""
+    race = entered(app, CompareOptions(repeat=2, strategies=("torch",)))
+    (plan,) = race.entries
+    assert isinstance(plan, Plan)
+    compiled: list[int] = []
+
+    def compile_once(inferred: Any, operands: Any) -> None:
+        if not compiled:
+            sleep(0.05)
+            compiled.append(1)
+
+    strategy = replace(plan.strategy, compile=compile_once)
+    (row,) = replace(race, entries=(replace(plan, strategy=strategy),)).run()
+    assert row.compile_ns >= 50_000_000
+    assert max(row.times_ns) < row.compile_ns
+    assert row_answer(row).compile_ms == row.compile_ns / 1e6
+    (row,) = race.run()
+    assert (row.compile_ns, row_answer(row).compile_ms) == (0, 0)
 
 
 def test_the_budget_keeps_within_the_deadline(app: FastAPI) -> None:

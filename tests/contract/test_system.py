@@ -1,6 +1,7 @@
 """Routes about the service itself, and the headers of every response."""
 
 import ast
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,13 +11,13 @@ from httpx import AsyncClient
 from starlette.types import Message
 
 from service.codecs import number_text
-from service.core import requirements
 from service.core.dtypes import DTYPES
 from service.errors import leaves
 from service.operations import REGISTRY
-from service.registry import Op, Strategy
+from service.registry import Op, Registry, Strategy
 from service.settings import NO_LIMITS, Settings
 from tests.cases import strategies
+from tests.rigs.apps import Serve
 
 PRODUCT: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
 
@@ -78,29 +79,34 @@ async def test_a_strategy_shows_its_source(
     assert limits["cpu"]["ns_per_multiply_add"] > 0
 
 
-KERNELS = {"cuda": "numba_cuda", "triton": "triton"}
-NO_MODULE = "needs {}, which is not installed here: pip install 'tensor-service[gpu]'"
+KERNELS = ("cuda", "triton")
+NO_MODULE = "needs a module, which is not installed here: pip install it"
 NO_GPU = "needs a GPU with CUDA, which this host does not have"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this host has a GPU")
-@pytest.mark.parametrize(("lack", "reason"), [("module", NO_MODULE), ("GPU", NO_GPU)])
+@pytest.mark.parametrize(("missing", "reason"), [(NO_MODULE, NO_MODULE), (None, NO_GPU)])
 async def test_kernels_are_listed_with_what_they_need(
-    client: AsyncClient, lack: str, reason: str, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, missing: str | None, reason: str
 ) -> None:
     """Alike in the list, in plans and in errors: a module and how to install it, or a GPU."""
-    monkeypatch.setattr(requirements, "_is_found", lambda find: lack != "module")
-    listed = (await client.get("/strategies")).json()[0]["strategies"]
-    planned = (await client.post("/matmul/plan", json=PRODUCT)).json()["strategies"]
-    for name, module in KERNELS.items():
+    op = REGISTRY["matmul"]
+    strategies = {
+        name: replace(each, missing=missing if name in KERNELS else None)
+        for name, each in op.strategies.items()
+    }
+    async with serve(Registry(replace(op, _strategies=strategies))) as client:
+        listed = (await client.get("/strategies")).json()[0]["strategies"]
+        planned = (await client.post("/matmul/plan", json=PRODUCT)).json()["strategies"]
+        refused = [await client.post("/matmul", json=PRODUCT | {"strategy": k}) for k in KERNELS]
+    for name, response in zip(KERNELS, refused, strict=True):
         (told,) = (each for each in listed if each["name"] == name)
         (estimate,) = (each for each in planned if each["strategy"] == name)
-        assert told["reason"] == estimate["reason"] == reason.format(module)
+        assert told["reason"] == estimate["reason"] == reason
         assert not told["available"]
         assert (told["dtypes"]["cpu"], "float32" in told["dtypes"]["cuda"]) == ([], True)
-        refused = await client.post("/matmul", json=PRODUCT | {"strategy": name})
-        assert (refused.status_code, refused.json()["code"]) == (422, "strategy-unsuitable")
-        assert refused.json()["detail"].endswith(reason.format(module))
+        assert (response.status_code, response.json()["code"]) == (422, "strategy-unsuitable")
+        assert response.json()["detail"].endswith(reason)
 
 
 async def test_a_race_skips_kernels_with_the_reason(client: AsyncClient) -> None:

@@ -9,6 +9,16 @@ import torch
 
 from service.core.call import Blocks, Tensor
 from service.core.dtypes import COMPLEX, FLOATS, IN_BLOCKS, IN_NUMPY, INTEGERS, NUMBERS
+from service.operations.compiled import (
+    BY_NUMBA,
+    BY_TORCH_COMPILE,
+    NUMBA,
+    TORCH_COMPILE,
+    by_numba,
+    by_torch_compile,
+    compile_by_numba,
+    compile_by_torch,
+)
 from service.operations.kernels import NUMBA_CUDA, TRITON, compiled_by_trial
 from service.operations.matmul.definition import InferredMatmul, op
 from service.registry import Compute, Work
@@ -146,6 +156,59 @@ def broadcast(a: Tensor, b: Tensor) -> Tensor:
     for i in range(c.shape[0]):
         c[i] = (a[i].unsqueeze(-1) * b).sum(dim=0)
     return c
+
+
+def compile_loops(inferred: InferredMatmul, operands: Sequence[Tensor]) -> None:
+    """Compile `loops` for matrices of the dtype of the operands."""
+    compile_by_numba(loops, 2, inferred.dtype)
+
+
+@op.strategy(
+    "numba",
+    adapt=each_matrix,
+    work=by_matrix,
+    dtypes=NUMBERS & BY_NUMBA,
+    needs=NUMBA,
+    compile=compile_loops,
+)
+def numba(a: Tensor, b: Tensor) -> Tensor:
+    """The three loops again: the very function `loops`, compiled by numba.
+
+    a (m, k), b (k, n) -> (m, n).
+    """
+    return by_numba(loops)(a, b)
+
+
+def each_compiled(compute: Compute, inferred: InferredMatmul, operands: Sequence[Tensor]) -> Tensor:
+    """Call a strategy as `each_matrix` does, compiled by torch."""
+    return each_matrix(by_torch_compile(compute), inferred, operands)
+
+
+def compile_products(inferred: InferredMatmul, operands: Sequence[Tensor]) -> None:
+    """Compile the strategy `compile` for the dtype of the operands."""
+    compile_by_torch(compile_, 2, inferred.dtype)
+
+
+def no_empty_matrix(inferred: InferredMatmul) -> str | None:
+    """Reject sizes of 0, which torch would compile apart."""
+    return None if inferred.m and inferred.k and inferred.n else "does not take empty matrices"
+
+
+@op.strategy(
+    "compile",
+    adapt=each_compiled,
+    work=by_matrix,
+    dtypes=BY_TORCH_COMPILE,
+    unsupported=no_empty_matrix,
+    needs=TORCH_COMPILE,
+    compile=compile_products,
+)
+def compile_(a: Tensor, b: Tensor) -> Tensor:
+    """No loop: `broadcast` for all rows at once, which torch.compile makes one loop of.
+
+    a (m, k), b (k, n) -> (m, n); no product is kept in memory.
+    """
+    return (a.unsqueeze(-1) * b).sum(dim=1)
 
 
 @op.strategy(

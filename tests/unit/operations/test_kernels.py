@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 import torch
 
+from service.core import requirements
+from service.core.requirements import Requirement
 from service.operations import REGISTRY
-from service.operations.kernels import compiled_by_trial, find_c_compiler
+from service.operations.kernels import NUMBA_CUDA, TRITON, compiled_by_trial
 from service.registry import Compute, Sample
 from tests.rigs.requirements import needs
 
 TIMEOUT_S = 120
-SIMULATED = {"TRITON_INTERPRET": "1", "NUMBA_ENABLE_CUDASIM": "1", "CC": "not called"}
+SIMULATED = {"TRITON_INTERPRET": "1", "NUMBA_ENABLE_CUDASIM": "1"}
 
 
 def report_of(rig: str, *arguments: str, **variables: str) -> Any:
@@ -109,14 +111,11 @@ def test_a_failed_trial_is_tried_again() -> None:
     assert trials == [2, 2]
 
 
-def test_the_compiler_of_c(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """CC names it, else it is gcc or clang; without any of them Triton launches nothing."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CC", raising=False)
-    assert find_c_compiler() is None
-    for name in ("clang", "gcc"):
-        program = tmp_path / name
-        program.touch(mode=0o755)
-        assert find_c_compiler() == str(program)
-    monkeypatch.setenv("CC", "zig cc")
-    assert find_c_compiler() == "zig cc"
+@pytest.mark.parametrize(("wanted", "name"), [(TRITON, "triton"), (NUMBA_CUDA, "numba_cuda")])
+def test_the_first_need_is_an_extra(
+    wanted: Sequence[Requirement], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its module, a strategy says which command installs it."""
+    monkeypatch.setattr(requirements, "find_spec", lambda name: None)
+    install = "pip install 'tensor-service[gpu]'"
+    assert wanted[0].missing == f"needs {name}, which is not installed here: {install}"

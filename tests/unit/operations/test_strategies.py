@@ -17,6 +17,7 @@ from service.operations.matmul.strategies import STEPS_PER_SUM
 from service.operations.norm.definition import LOW_PRECISION
 from service.registry import Inferred, Op, Sample, Strategy, Work
 
+ON_CPU = ("python", "numba", "compile", "numpy", "dask")
 EVERY = [
     pytest.param(op, strategy, id=f"{op.name}-{strategy.name}")
     for op in REGISTRY.values()
@@ -223,7 +224,7 @@ def test_cuda(op: Op[Any], strategy: Strategy[Any]) -> None:
     assert strategy.cuda <= strategy.dtypes or (strategy.kernel and not strategy.dtypes)
     least = FLOATS - LOW_PRECISION if strategy.name == "cuda" else FLOATS
     assert not strategy.cuda or strategy.cuda >= least
-    assert bool(strategy.cuda) == (strategy.name not in ("python", "numpy", "dask"))
+    assert bool(strategy.cuda) == (strategy.name not in ON_CPU)
 
 
 @pytest.mark.parametrize(
