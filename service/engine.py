@@ -1,6 +1,7 @@
 """Execution of planned calls: upload, compute, synchronise, download, each phase timed."""
 
 import gc
+import logging
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter_ns
@@ -28,6 +29,7 @@ from service.planning.cost_model import Row
 from service.planning.planner import CallSpec, Plan, Planner, WarmKey
 from service.registry import Op, Recheck, Registry
 
+log: Final = logging.getLogger("service.calibration")
 MAX_PLANS: Final = 1024
 # With more, the search for einsum's order of contraction takes up to 15 ms.
 MAX_OPERANDS_AT_ONCE: Final = 4
@@ -77,14 +79,27 @@ class Engine:
     ) -> None:
         """Measure strategies with `dtype` on a device that are not measured yet: up to 2 s.
 
-        Unless it `compiles`, those that have to be compiled are left out.
+        Unless it `compiles`, those that have to be compiled are left out. One that cannot be
+        compiled on this host costs no other its measurements.
         """
         measured = self.planner.cost_model.measured()
         for strategy in op.strategies.values():
             is_new = (op.name, strategy.name, device.name, dtype) not in measured
             is_left_out = strategy.compile is not None and not compiles
             if is_new and not is_left_out and dtype in strategy.dtypes_on(device.kind):
-                curves = calibrate(op, strategy, device, dtype, self.clock)
+                try:
+                    curves = calibrate(op, strategy, device, dtype, self.clock)
+                except Exception as error:
+                    if strategy.compile is None:
+                        raise
+                    log.warning(
+                        "%s by %s is not measured on %s: %r",
+                        op.name,
+                        strategy.name,
+                        device.name,
+                        error,
+                    )
+                    continue
                 for kind, curve in curves.items():
                     key = (op.name, strategy.name, device.name, dtype, kind)
                     self.planner.cost_model.add(key, curve)

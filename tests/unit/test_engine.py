@@ -373,6 +373,31 @@ def test_what_is_compiled_is_measured_elsewhere() -> None:
     assert (here.registry["fail"], torch.float32, CPU) not in here.unmeasured()
 
 
+def fail_to_adapt(compute: Any, inferred: Inferred, operands: Sequence[Tensor]) -> Tensor:
+    """Fail, as a strategy with a bug does."""
+    raise RuntimeError("a bug")
+
+
+def test_a_compiler_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """The strategy has no measurements and the log a line; all others are measured."""
+    here = compiling([])
+    op = here.registry["fail"]
+
+    def fail(inferred: Inferred, operands: Sequence[Tensor]) -> None:
+        raise OSError("no space left")
+
+    broken = replace(op.strategies["compiled"], compile=fail)
+    strategies = {"broken": replace(broken, name="broken"), "fail": op.strategies["fail"]}
+    op = replace(op, _strategies=strategies)
+    here.measure(op, torch.float32, CPU)
+    assert {name for _, name, _, _ in here.planner.cost_model.measured()} == {"fail"}
+    (line,) = caplog.messages
+    assert line == "fail by broken is not measured on cpu: OSError('no space left')"
+    plain = {"broken": replace(broken, name="broken", compile=None, adapt=fail_to_adapt)}
+    with pytest.raises(RuntimeError, match="a bug"):
+        here.measure(replace(op, _strategies=plain), torch.float32, CPU)
+
+
 def test_plans_at_once() -> None:
     """Plans of up to four operands are made at once."""
     assert plans_at_once([Spec((2,), torch.int8)] * 4)
