@@ -23,7 +23,7 @@ from service.operations.matmul.triton_kernel import product as matrix_product
 from service.operations.norm.triton_kernel import norms_of_rows
 
 # 1, multiples of 16, and others: Triton compiles variants for these unless it is told not to.
-SIZES: Final = (1, 2, 16, 17, 64)
+SIZES: Final = (1, 16, 17, 64)
 KERNELS: Final = {"matmul": matrix_product, "norm": norms_of_rows, "broadcast": elementwise}
 
 
