@@ -38,9 +38,10 @@ def to_numba(x: Tensor) -> Any:
 
 
 def stream_of(x: Tensor) -> Any:
-    """Return the stream that torch works on: a kernel there waits for what torch has begun.
+    """Return the stream that torch works on, since Numba would take the default one.
 
-    Numba does not know the streams of torch, and would take the default one.
+    A kernel there waits for what torch has begun, and ends before torch uses memory again that was
+    freed after its launch.
     """
     if x.is_cuda:  # pragma: no cover - needs a GPU
         return cuda.external_stream(torch.cuda.current_stream(x.device).cuda_stream)
