@@ -149,7 +149,9 @@ def _row(strategy: Strategy[Any]) -> str:
 
 def _dtypes(strategy: Strategy[Any], kind: str) -> str:
     """Return the dtypes that a strategy supports, as all, none, all but a few, or a list."""
-    supported = {d.name for d in DTYPES.values() if d.torch in strategy.dtypes_on(kind)}
+    # Not those of this host, which may lack what the strategy needs.
+    dtypes = {"cpu": strategy.dtypes, "cuda": strategy.cuda}[kind]
+    supported = {d.name for d in DTYPES.values() if d.torch in dtypes}
     missing = [name for name in DTYPES if name not in supported]
     if not supported:
         return "none"
