@@ -157,7 +157,8 @@ def _row(strategy: Strategy[Any]) -> str:
 
 def _dtypes(strategy: Strategy[Any], kind: str) -> str:
     """Return the dtypes that a strategy supports, as all, none, all but a few, or a list."""
-    dtypes = {"cpu": strategy.dtypes, "cuda": strategy.cuda}[kind]  # whatever is installed here
+    # Not those of this host, which may lack what the strategy needs.
+    dtypes = {"cpu": strategy.dtypes, "cuda": strategy.cuda}[kind]
     supported = {d.name for d in DTYPES.values() if d.torch in dtypes}
     missing = [name for name in DTYPES if name not in supported]
     if not supported:
