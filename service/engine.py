@@ -1,6 +1,7 @@
 """Execution of planned calls: upload, compute, synchronise, download, each phase timed."""
 
 import gc
+import logging
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter_ns
@@ -13,7 +14,7 @@ from service.core.call import Call, Outcome, Spec, Stored, StoreTarget, Tensor
 from service.core.dask_cluster import Cluster
 from service.core.devices import Device, check_here, synchronize
 from service.core.dtypes import DTYPES, IN_NUMPY, INTEGERS, describe
-from service.core.timing import COMPUTE, DECODE, DOWNLOAD, NS_PER_MS, UPLOAD, Stopwatch
+from service.core.timing import COMPILE, COMPUTE, DECODE, DOWNLOAD, NS_PER_MS, UPLOAD, Stopwatch
 from service.errors import DeviceFailedError, OutOfMemoryError, UnsupportedDtypeError
 from service.operations.recheck import (
     Review,
@@ -28,6 +29,7 @@ from service.planning.cost_model import Row
 from service.planning.planner import CallSpec, Plan, Planner, WarmKey
 from service.registry import Op, Recheck, Registry
 
+log: Final = logging.getLogger("service.calibration")
 MAX_PLANS: Final = 1024
 # With more, the search for einsum's order of contraction takes up to 15 ms.
 MAX_OPERANDS_AT_ONCE: Final = 4
@@ -64,18 +66,40 @@ class Engine:
     _plans: dict[Hashable, Plan] = field(default_factory=dict)
 
     def warm_up(self) -> None:
-        """Measure in float32 what is computed here and is not measured yet: about a second."""
+        """Measure in float32 what is computed here and is not measured yet: about a second.
+
+        What has to be compiled is left out: compilers take memory and time.
+        """
         for op, dtype, device in self.unmeasured():
             if dtype == torch.float32 and not device.has_process:
-                self.measure(op, dtype, device)
+                self.measure(op, dtype, device, compiles=False)
 
-    def measure(self, op: Op[Any], dtype: torch.dtype, device: Device) -> None:
-        """Measure strategies with `dtype` on a device that are not measured yet: up to 2 s."""
+    def measure(
+        self, op: Op[Any], dtype: torch.dtype, device: Device, *, compiles: bool = True
+    ) -> None:
+        """Measure strategies with `dtype` on a device that are not measured yet: up to 2 s.
+
+        Unless it `compiles`, those that have to be compiled are left out. One that cannot be
+        compiled on this host costs no other its measurements.
+        """
         measured = self.planner.cost_model.measured()
         for strategy in op.strategies.values():
             is_new = (op.name, strategy.name, device.name, dtype) not in measured
-            if is_new and dtype in strategy.dtypes_on(device.kind):
-                curves = calibrate(op, strategy, device, dtype, self.clock)
+            is_left_out = strategy.compile is not None and not compiles
+            if is_new and not is_left_out and dtype in strategy.dtypes_on(device.kind):
+                try:
+                    curves = calibrate(op, strategy, device, dtype, self.clock)
+                except Exception as error:
+                    if strategy.compile is None:
+                        raise
+                    log.warning(
+                        "%s by %s is not measured on %s: %r",
+                        op.name,
+                        strategy.name,
+                        device.name,
+                        error,
+                    )
+                    continue
                 for kind, curve in curves.items():
                     key = (op.name, strategy.name, device.name, dtype, kind)
                     self.planner.cost_model.add(key, curve)
@@ -232,6 +256,9 @@ class Engine:
             plan.op.check_overflow(inferred, operands)
         marks.append((DECODE, perf_counter_ns()))
         if plan.device.kind == "cpu":  # no copies, and no synchronisation
+            if strategy.compile is not None:
+                strategy.compile(inferred, operands)
+                watch.lap(COMPILE)
             result = strategy.adapt(strategy.compute, inferred, operands)
             is_checked = not (plan.is_finite_if_moderate and call.is_moderate)
             recheck = plan.recheck
@@ -241,6 +268,9 @@ class Engine:
         else:
             operands = move(operands, plan.device)
             watch.lap(UPLOAD)
+            if strategy.compile is not None:
+                strategy.compile(inferred, operands)
+                watch.lap(COMPILE)
             result = strategy.run(inferred, operands)
             if plan.recheck is not None and needs_review(plan, plan.recheck, operands, result):
                 review = self._review(call, plan, operands, result)
@@ -306,6 +336,7 @@ def _completed(plan: Plan) -> Plan:
         may_overflow=plan.inferred.dtype in INTEGERS,
         is_checked_as_text=is_plain and plan.sizes.elements <= TINY,
         is_finite_if_moderate=is_plain and len(plan.inferred.specs) <= 2,
+        is_elsewhere=plan.device.has_process or plan.strategy.compile is not None,
     )
 
 

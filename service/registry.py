@@ -9,7 +9,9 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from math import prod
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -17,6 +19,7 @@ import torch
 
 from service.core.call import AUTO, Shape, Spec, Tensor
 from service.core.dtypes import describe
+from service.core.requirements import Requirement
 from service.errors import UnknownStrategyError, UnsuitableStrategyError, did_you_mean, quote
 
 Compute = Callable[..., Tensor]
@@ -157,9 +160,15 @@ class ErrorSample:
 class Strategy(Generic[M]):
     """One way to compute an operation.
 
-    `compute` is the function that is shown to users. `adapt` calls it for operands of any rank.
-    `dtypes`, `cuda` and `cluster` are the supported dtypes on a CPU, on CUDA and on a cluster.
-    `unsupported` returns the reason why a call is not supported, or None.
+    `compute` is the function that is shown to users, after the `kernel` that it launches, which is
+    `module:function`. `adapt` calls `compute` for operands of any rank. `dtypes`, `cuda` and
+    `cluster` are the supported dtypes on a CPU, on CUDA and on a cluster. `unsupported` returns the
+    reason why a call is not supported, or None.
+
+    `compile` makes the code that `compute` needs for such operands, unless this process has it;
+    None for a strategy that is not compiled. It takes seconds under the GIL, so that such a
+    strategy runs in processes that can be killed, and never in the server. `missing` is the reason
+    why a strategy runs on no device of this host, which lacks something that it needs.
     """
 
     op: str
@@ -171,13 +180,20 @@ class Strategy(Generic[M]):
     cuda: frozenset[torch.dtype]
     cluster: frozenset[torch.dtype]
     unsupported: Callable[[M], str | None]
+    compile: Callable[[M, Sequence[Tensor]], None] | None = None
+    kernel: str | None = None
+    missing: str | None = None
 
     def run(self, inferred: M, operands: Sequence[Tensor]) -> Tensor:
         """Compute the result, whose dtype and shape are those of `inferred`."""
+        if self.compile is not None:
+            self.compile(inferred, operands)
         return self.adapt(self.compute, inferred, operands)
 
     def dtypes_on(self, kind: str) -> frozenset[torch.dtype]:
-        """Return the dtypes that it supports on a `kind` of device."""
+        """Return the dtypes that it supports on a `kind` of device of this host."""
+        if self.missing:
+            return frozenset()
         return {"cpu": self.dtypes, "cuda": self.cuda}.get(kind, self.cluster)
 
     def unsuitable(
@@ -187,9 +203,13 @@ class Strategy(Generic[M]):
 
         `absent` gives the reason for kinds of device that this host does not have.
         """
+        if self.missing:
+            return self.missing
         dtypes = self.dtypes_on(kind)
         if not dtypes:
-            needed = (absent[other] for other in absent if self.dtypes_on(other))
+            # What runs on the CPU has a device here, and lacks none.
+            wanted = () if self.dtypes else absent
+            needed = (absent[other] for other in wanted if self.dtypes_on(other))
             return next(needed, f"does not run on {kind}")
         for spec in inferred.specs:
             if spec.dtype not in dtypes:
@@ -203,10 +223,25 @@ class Strategy(Generic[M]):
 
     @property
     def snippet(self) -> str:
-        """The source of `compute`, without the decorator that registers it."""
+        """The source of its kernel and of `compute`, without the decorator that registers it."""
         source = textwrap.dedent(inspect.getsource(self.compute))
         function = ast.parse(source).body[0]
-        return "\n".join(source.splitlines()[function.lineno - 1 :])
+        own = "\n".join(source.splitlines()[function.lineno - 1 :])
+        return own if self.kernel is None else f"{source_of(self.kernel)}\n\n\n{own}"
+
+
+def source_of(name: str) -> str:
+    """Return the source of `module:function`, decorators included, without importing the module."""
+    module, _, function = name.partition(":")
+    spec = find_spec(module)
+    if spec is None or not spec.has_location:
+        raise ValueError(f"kernel {name!r} is in no file of a module")
+    text = Path(str(spec.origin)).read_text(encoding="utf-8")
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            return "\n".join(text.splitlines()[first - 1 : node.end_lineno])
+    raise ValueError(f"kernel {name!r} is no function of its module")
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,8 +285,15 @@ class Op(Generic[M]):
         cuda: frozenset[torch.dtype] = frozenset(),
         cluster: frozenset[torch.dtype] = frozenset(),
         unsupported: Callable[[M], str | None] = lambda _: None,
+        needs: tuple[Requirement, ...] = (),
+        compile: Callable[[M, Sequence[Tensor]], None] | None = None,
+        kernel: str | None = None,
     ) -> Callable[[Compute], Compute]:
-        """Register the decorated function as a strategy, and return it unchanged."""
+        """Register the decorated function as a strategy, and return it unchanged.
+
+        What it `needs` beyond the packages of the service is looked up now.
+        """
+        missing = next(filter(None, (need.missing for need in needs)), None)
 
         def register(compute: Compute) -> Compute:
             if name in self._strategies or name == AUTO:
@@ -259,7 +301,18 @@ class Op(Generic[M]):
             if not compute.__doc__:
                 raise ValueError(f"strategy {self.name}/{name} needs a docstring: users see it")
             self._strategies[name] = Strategy(
-                self.name, name, compute, adapt, work, dtypes, cuda, cluster, unsupported
+                self.name,
+                name,
+                compute,
+                adapt,
+                work,
+                dtypes,
+                cuda,
+                cluster,
+                unsupported,
+                compile,
+                kernel,
+                missing,
             )
             return compute
 

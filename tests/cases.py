@@ -140,13 +140,14 @@ def error_samples() -> Iterator[tuple[Op[Any], ErrorSample]]:
             yield op, sample
 
 
-def here(op: Op[Any]) -> list[str]:
-    """The strategies that need no cluster, slowest first."""
-    return [name for name, strategy in op.strategies.items() if strategy.dtypes]
+def here(op: Op[Any], dtype: str | None = None) -> list[str]:
+    """The strategies that need nothing this host lacks, slowest first; those that take a dtype."""
+    found = ((name, strategy.dtypes_on("cpu")) for name, strategy in op.strategies.items())
+    return [n for n, dtypes in found if dtypes and (not dtype or DTYPES[dtype].torch in dtypes)]
 
 
 def strategies() -> Iterator[tuple[Op[Any], Strategy[Any]]]:
-    """Every strategy of the registry that needs no cluster."""
+    """Every strategy of the registry that needs nothing this host lacks, such as a cluster."""
     for op in REGISTRY.values():
         for strategy in map(op.strategies.__getitem__, here(op)):
             yield op, strategy

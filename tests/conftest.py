@@ -11,13 +11,15 @@ from httpx import AsyncClient
 
 from service.api.app import create_app
 from service.bootstrap import make_core
+from service.core.devices import CPU
 from service.core.dtypes import DTYPES
 from service.executors import ForkServer
 from service.operations import REGISTRY
-from service.planning.cost_model import CostModel
+from service.planning.cost_model import CostModel, Curve
 from service.registry import Registry
 from service.settings import Settings
 from tests.rigs.apps import Serve, client_of, running
+from tests.rigs.costs import cost_rows
 
 # Servers measure float32 alone: the work in the background would disturb what is tested.
 os.environ["SERVICE_CALIBRATE"] = "false"
@@ -33,10 +35,16 @@ def anyio_backend() -> str:
 def cost_model() -> CostModel:
     """The costs of each strategy on this host, measured once for all apps.
 
-    Those of float32 stand for all dtypes, so that no app measures in the background.
+    Those of float32 stand for all dtypes, so that no app measures in the background. What has
+    to be compiled is not measured at all.
     """
     model = CostModel()
     make_core(Settings(), cost_model=model, gpus=()).engine.warm_up()
+    model.update(
+        row
+        for row in cost_rows(CPU, Curve(50_000.0, (0.0,), (1_000.0,)))
+        if REGISTRY[row[0]].strategies[row[1]].compile is not None and row[3] == "float32"
+    )
     for row in model.to_rows():
         model.update((*row[:3], name, *row[4:]) for name in DTYPES)
     return model

@@ -138,8 +138,16 @@ def _operation(op: Op[Any]) -> str:
     lines += [_row(strategy) for strategy in op.strategies.values()]
     lines += ["", f"`auto`: {', '.join(f'`{name}`' for name in op.auto)}.", ""]
     for strategy in op.strategies.values():
-        lines += [f"### {op.name} by {strategy.name}", "", "```python", strategy.snippet, "```", ""]
+        lines += [f"### {op.name} by {strategy.name}", "", *_source(strategy), ""]
     return "\n".join(lines)
+
+
+def _source(strategy: Strategy[Any]) -> list[str]:
+    """Return the source of a strategy, or the link to that of a kernel, which is longer."""
+    if strategy.kernel is None:
+        return ["```python", strategy.snippet, "```"]
+    path = strategy.kernel.partition(":")[0].replace(".", "/") + ".py"
+    return [f"See [{path}](../{path})."]
 
 
 def _row(strategy: Strategy[Any]) -> str:
@@ -149,7 +157,9 @@ def _row(strategy: Strategy[Any]) -> str:
 
 def _dtypes(strategy: Strategy[Any], kind: str) -> str:
     """Return the dtypes that a strategy supports, as all, none, all but a few, or a list."""
-    supported = {d.name for d in DTYPES.values() if d.torch in strategy.dtypes_on(kind)}
+    # Not those of this host, which may lack what the strategy needs.
+    dtypes = {"cpu": strategy.dtypes, "cuda": strategy.cuda}[kind]
+    supported = {d.name for d in DTYPES.values() if d.torch in dtypes}
     missing = [name for name in DTYPES if name not in supported]
     if not supported:
         return "none"

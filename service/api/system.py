@@ -172,5 +172,7 @@ def _strategy(service: Service, op: Op[Any], strategy: Strategy[Any]) -> schemas
 
 
 def _why_not(absent: Mapping[str, str], strategy: Strategy[Any]) -> str:
+    if strategy.missing:
+        return strategy.missing
     needed = (absent[kind] for kind in absent if strategy.dtypes_on(kind))
     return next(needed, "no device of this host runs it")

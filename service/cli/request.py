@@ -75,10 +75,13 @@ def shape_call(
 
 
 def measure_costs(core: Core, op: Op[Any], call: Call) -> None:
-    """Measure the strategies of an operation with the dtype of a call: about a second."""
+    """Measure the strategies of an operation with the dtype of a call: about a second.
+
+    What has to be compiled keeps its prior: a race compiles it, and a plan is not to wait for that.
+    """
     for known, dtype, device in core.engine.unmeasured():
         if (known, dtype) == (op, call.specs[0].dtype):
-            core.engine.measure(op, dtype, device)
+            core.engine.measure(op, dtype, device, compiles=False)
 
 
 def call_title(op: Op[Any], call: Call, shapes: Sequence[str] = ()) -> str:

@@ -49,8 +49,13 @@ def race_table(report: Report, title: str, options: CompareOptions) -> Group:
         for name, row in zip(names, report.rows, strict=True)
         if row.skipped is not None
     ]
+    compiled = [
+        Text(f"compiled {name} before its runs: {time_text(row.compile_ns)}")
+        for name, row in zip(names, report.rows, strict=True)
+        if row.compile_ns
+    ]
     notes = [Text(host_line(report)), Text(basis_line(report)), Text(_tolerance(options))]
-    return Group(_title(title), table, *_skipped(skipped), *notes)
+    return Group(_title(title), table, *_skipped(skipped), *compiled, *notes)
 
 
 def verdict(row: Row) -> str:

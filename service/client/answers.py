@@ -18,6 +18,7 @@ class Timing(TypedDict):
     decode_ms: float
     queue_ms: float
     upload_ms: float
+    compile_ms: float
     compute_ms: float
     download_ms: float
     encode_ms: float
@@ -115,6 +116,7 @@ class PlannedStrategy(TypedDict):
     accepted: bool
     estimated_ms: float | None
     basis: Literal["measured", "prior"] | None
+    compile_ms: float | None
     reason: str | None
 
 
@@ -147,6 +149,7 @@ class Row(TypedDict):
     median_ms: NotRequired[float]
     min_ms: NotRequired[float]
     iqr_ms: NotRequired[float]
+    compile_ms: NotRequired[float]
     speedup: NotRequired[float | None]
     max_abs_error: NotRequired[float | str]
     median_abs_error: NotRequired[float | str]

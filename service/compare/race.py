@@ -1,7 +1,8 @@
 """Race of the strategies of an operation on the same inputs, with a check against a reference.
 
 Strategies run in rounds of a few runs each, so that a disturbance of the host affects all of them.
-Each runs at least once, and until `repeat` runs or the time budget are used up.
+Each runs at least once, and until `repeat` runs or the time budget are used up. What has to be
+compiled races after the rest.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,10 +36,16 @@ class StrategyRun:
     operands: Sequence[Tensor]
     share_ns: int
     times_ns: list[int] = field(default_factory=list)
+    compile_ns: int = 0
     result: Tensor = field(init=False)
 
     def warm_up(self) -> None:
-        """Run once without timing it, if a run is short."""
+        """Compile what has to be, and run once without timing it, if a run is short."""
+        strategy = self.plan.strategy
+        if strategy.compile is not None:
+            started = perf_counter_ns()
+            strategy.compile(self.plan.inferred, self.operands)
+            self.compile_ns = perf_counter_ns() - started
         if self.plan.estimated_ns < WARM_UP_NS:
             self._run()
 
@@ -86,15 +93,20 @@ class Race:
             return
         operands = read(self.call.operands)
         reference = reference_of(op, self.inferred, self.call.params, operands)
-        for entrant in racing:
-            entrant.warm_up()
-        while racing:
-            for entrant in tuple(racing):
-                if stop():
-                    return
-                if not entrant.run_round(options.repeat, stop):
-                    racing.remove(entrant)
-                    yield _row(entrant, reference, options)
+        # Compiling takes seconds, in which no row would come.
+        for group in (
+            [each for each in racing if each.plan.strategy.compile is None],
+            [each for each in racing if each.plan.strategy.compile is not None],
+        ):
+            for entrant in group:
+                entrant.warm_up()
+            while group:
+                for entrant in tuple(group):
+                    if stop():
+                        return
+                    if not entrant.run_round(options.repeat, stop):
+                        group.remove(entrant)
+                        yield _row(entrant, reference, options)
 
     def report(self, rows: Iterable[Row]) -> Report:
         """Return the report of the rows that `run` yielded, in the order of the registry."""
@@ -222,4 +234,5 @@ def _row(run: StrategyRun, reference: Reference, options: CompareOptions) -> Row
         run.plan.estimated_ns,
         tuple(run.times_ns),
         agreement(run.result, reference, rtol=options.rtol, atol=options.atol),
+        compile_ns=run.compile_ns,
     )

@@ -20,7 +20,10 @@ from service.core.units import count_text
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One strategy on one device: its times in nanoseconds, or the reason why it was skipped."""
+    """One strategy on one device: its times in nanoseconds, or the reason why it was skipped.
+
+    `compile_ns` is the time of compiling it before its runs, of which it is no part.
+    """
 
     strategy: str
     device: str
@@ -28,6 +31,7 @@ class Row:
     times_ns: tuple[int, ...] = ()
     agreement: Agreement | None = None
     skipped: str | None = None
+    compile_ns: int = 0
 
     @property
     def median_ns(self) -> float:

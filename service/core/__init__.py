@@ -2,6 +2,7 @@
 
 call          `Call` and `Outcome`, the values that pass through the layers
 dtypes        table of the dtypes, with their torch, numpy and protocol types
+requirements  modules and programs that some strategies need
 devices       devices of this host, their readiness, and the choice for a call
 dask_cluster  connection to a Dask cluster, for operands beyond one host
 array_files   arrays in files, read and written by parts

@@ -131,14 +131,15 @@ def host_devices(
     if gpus is None:
         gpus = [properties_of(each) for each in named_gpus()]
     cpu = replace(CPU, description=f"{torch.get_num_threads()} intra-op threads")
+    absent = {} if gpus else {"cuda": "needs a GPU with CUDA, which this host does not have"}
     if scheduler is None:
         missing = "needs a Dask cluster, which SERVICE_DASK_SCHEDULER would name"
-        return Devices((*gpus, cpu), default, {CLUSTER: missing})
+        return Devices((*gpus, cpu), default, {**absent, CLUSTER: missing})
     if missing_dask():
         missing = "needs Dask, which the extra [dask] of this service would install"
-        return Devices((*gpus, cpu), default, {CLUSTER: missing})
+        return Devices((*gpus, cpu), default, {**absent, CLUSTER: missing})
     cluster = Device(CLUSTER, CLUSTER, "a Dask cluster", None, Cluster(scheduler))
-    return Devices((*gpus, cpu, cluster), default)
+    return Devices((*gpus, cpu, cluster), default, absent)
 
 
 def named_gpus() -> list[Device]:

@@ -7,8 +7,8 @@ from typing import Final
 
 import orjson
 
-PHASES: Final = ("decode", "queue", "upload", "compute", "download", "encode")
-DECODE, QUEUE, UPLOAD, COMPUTE, DOWNLOAD, ENCODE = range(len(PHASES))
+PHASES: Final = ("decode", "queue", "upload", "compile", "compute", "download", "encode")
+DECODE, QUEUE, UPLOAD, COMPILE, COMPUTE, DOWNLOAD, ENCODE = range(len(PHASES))
 NS_PER_MS: Final = 1_000_000
 NO_PHASES: Final[Sequence[int]] = (0,) * len(PHASES)
 
@@ -22,6 +22,7 @@ class Stopwatch:
     decode    bytes to checked operands: parsing, shapes, admission, proof that integers fit
     queue     waiting for a slot
     upload    operands to the device
+    compile   code for the strategy, if that is compiled and this process has not got it
     compute   the strategy alone, synchronised
     download  result to the host
     encode    result to bytes
@@ -55,12 +56,13 @@ class Stopwatch:
         """
         self.marks.append((ENCODE, perf_counter_ns()))
         self.phases = phases = self.sum_up()
-        decode, queue, upload, compute, download, encode = phases
-        # orjson writes seven floats in a third of the time that %-formatting takes.
+        decode, queue, upload, compiling, compute, download, encode = phases
+        # orjson writes eight floats in a third of the time that %-formatting takes.
         milliseconds = {
             "decode_ms": decode / 1e6,
             "queue_ms": queue / 1e6,
             "upload_ms": upload / 1e6,
+            "compile_ms": compiling / 1e6,
             "compute_ms": compute / 1e6,
             "download_ms": download / 1e6,
             "encode_ms": encode / 1e6,

@@ -39,6 +39,7 @@ class Timing(BaseModel):
     decode_ms: float
     queue_ms: float
     upload_ms: float
+    compile_ms: float = Field(description="Code for the strategy, in the first call of a process.")
     compute_ms: float = Field(description="The strategy alone, synchronised on a GPU.")
     download_ms: float
     encode_ms: float
@@ -237,6 +238,10 @@ class PlannedStrategy(BaseModel):
         description="Whether the estimate follows from measurements of this dtype on this host, "
         "or still from those of float32."
     )
+    compile_ms: float | None = Field(
+        description="What the first call of a process pays in addition; 0 if nothing is compiled, "
+        "null until it has been measured."
+    )
     reason: str | None
 
 
@@ -284,6 +289,10 @@ class CompareRow(BaseModel):
     median_ms: float | None = None
     min_ms: float | None = None
     iqr_ms: float | None = None
+    compile_ms: float | None = Field(
+        None,
+        description="Compiling the strategy before its runs; 0 if that was done, or is not needed.",
+    )
     speedup: float | None = Field(None, description="Over the baseline, by medians of this race.")
     max_abs_error: Any = Field(None, description="Against the reference.")
     median_abs_error: Any = None

@@ -50,6 +50,7 @@ def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
                 available=each.plan is not None,
                 accepted=each.reason is None,
                 estimated_ms=_ms(each.estimated_ns),
+                compile_ms=_ms(each.compile_ns),
                 basis=None if each.plan is None else BASES[each.plan.is_measured],
                 reason=each.reason,
             )
@@ -83,6 +84,7 @@ def row_answer(row: Row, speedup: float | None = None) -> schemas.CompareRow:
             "median_ms": _ms(row.median_ns),
             "min_ms": _ms(min(row.times_ns)),
             "iqr_ms": _ms(row.iqr_ns),
+            "compile_ms": _ms(row.compile_ns),
             "speedup": speedup,
             **{name: _number(getattr(row.agreement, name)) for name in ERRORS},
             "agrees": row.agreement.agrees,

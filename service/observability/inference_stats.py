@@ -31,7 +31,7 @@ class Duration:
 class VersionStatistics:
     """Calls of one version of a model.
 
-    `compute_input` is decoding and upload, `compute_output` download and encoding.
+    `compute_input` is decoding, upload and compiling, `compute_output` download and encoding.
     """
 
     last_ms: int = 0
@@ -44,11 +44,11 @@ class VersionStatistics:
 
     def succeed(self, phases: Sequence[int], total_ns: int) -> None:
         """Count an answer, whose phases took so many nanoseconds."""
-        decode, queue, upload, compute, download, encode = phases
+        decode, queue, upload, compiling, compute, download, encode = phases
         self.last_ms = int(time() * MS_PER_S)
         self.success.add(total_ns)
         self.queue.add(queue)
-        self.compute_input.add(decode + upload)
+        self.compute_input.add(decode + upload + compiling)
         self.compute_infer.add(compute)
         self.compute_output.add(download + encode)
 

@@ -59,7 +59,8 @@ class DeviceRequestHandler:
     def _report(self) -> bytes:
         """Return the description of the device, and costs in float32, after a product of 2 x 2.
 
-        Costs in other dtypes are asked for later, when the device is in use already.
+        Costs in other dtypes, and of what has to be compiled, are asked for later, when the device
+        is in use already.
         """
         try:
             settle_on(self._device)
@@ -67,7 +68,7 @@ class DeviceRequestHandler:
             self._engine.check_devices()
             for op, dtype, measured in self._engine.unmeasured():
                 if measured.name == device.name and dtype == torch.float32:
-                    self._engine.measure(op, dtype, device)
+                    self._engine.measure(op, dtype, device, compiles=False)
         except Exception as error:
             raise FatalError(_first_line(error)) from error
         rates = [row for row in self._engine.planner.cost_model.to_rows() if row[2] == device.name]

@@ -5,6 +5,7 @@ A request is decoded and planned here, on a thread if that takes time; then its 
 a device that has a process of its own      that process
 a cluster                                   a thread, which waits for the cluster
 long, or a lot of time under the GIL        a worker process, which can be killed
+compiled                                    a worker process, since a compiler takes memory
 anything else                               a thread
 
 Long text that compiled code does not read would hold the GIL, so that a worker process does it all.
@@ -43,14 +44,16 @@ T = TypeVar("T")
 def planned_executor(service: Service, plan: Plan, *, may_wait: bool) -> AnyExecutor:
     """Return the executor of a planned call.
 
-    A call that `may_wait` for a disk is not given to a worker, which could run it twice.
+    A call that `may_wait` for a disk is not given to a worker, which could run it twice, unless it
+    has to be compiled: a compiler is never in this process.
     """
     if plan.device.has_process:
         return service.device_processes[plan.device.name]
     if plan.device.cluster is not None:
         return service.cluster_threads
     is_long = plan.interpreter_ns > INLINE_NS or plan.estimated_ns > KILLABLE_NS
-    if is_long and not may_wait and service.worker_pool is not None:
+    is_compiled = plan.strategy.compile is not None
+    if (is_compiled or (is_long and not may_wait)) and service.worker_pool is not None:
         return service.worker_pool
     return service.threads
 

@@ -78,7 +78,7 @@ class OperationRequest(PipelineRequest):
         self.writer = writer
         self.is_prepared = True
         time_ns = plan.estimated_ns + plan.sizes.elements * writer.element_ns
-        if time_ns > INLINE_NS or plan.device.has_process:
+        if time_ns > INLINE_NS or plan.is_elsewhere:
             return dispatch(self)
         outcome = service.engine.run(call, plan, self.watch)
         return writer.encode(outcome, call.output, self.watch, self.request_id)

@@ -16,7 +16,7 @@ from service.core.call import Spec, Tensor
 from service.core.devices import Device, check_here, synchronize
 from service.core.dtypes import INTEGERS
 from service.errors import ServiceError
-from service.planning.cost_model import Curve
+from service.planning.cost_model import COMPILING, Curve
 from service.registry import Inferred, Op, Strategy, Work
 
 Clock = Callable[[], int]
@@ -46,7 +46,8 @@ def calibrate(
 ) -> dict[str, Curve]:
     """Return the curves of a strategy by kind of work: up to 0.2 s.
 
-    A kind whose samples the strategy does not take with `dtype` is absent.
+    A kind whose samples the strategy does not take with `dtype` is absent. A strategy that has to
+    be compiled is so before its runs, and has a curve for that, too.
     """
     check_here(device)
     kinds: dict[str, list[tuple[Inferred, Work]]] = {}
@@ -58,9 +59,20 @@ def calibrate(
         if strategy.unsuitable(inferred, device.kind) is None:
             work = strategy.work(inferred)
             kinds.setdefault(work.kind, []).append((inferred, work))
-    return {
-        kind: fit(_timings(strategy, device, samples, clock)) for kind, samples in kinds.items()
-    }
+    curves: dict[str, Curve] = {}
+    if strategy.compile is not None and kinds:
+        (inferred, _), *_ = next(iter(kinds.values()))
+        started = clock()
+        strategy.compile(inferred, _operands(inferred, device))
+        curves[COMPILING] = Curve(clock() - started, (0.0,), (0.0,))
+    for kind, samples in kinds.items():
+        curves[kind] = fit(_timings(strategy, device, samples, clock))
+    return curves
+
+
+def _operands(inferred: Inferred, device: Device) -> list[Tensor]:
+    """Return operands of a sample on a device."""
+    return [operand(spec).to(device.torch_device) for spec in inferred.specs]
 
 
 def _timings(
@@ -88,7 +100,7 @@ def _time(strategy: Strategy[Any], device: Device, inferred: Inferred, clock: Cl
 
     A run that is long is not repeated any more.
     """
-    operands = [operand(spec).to(device.torch_device) for spec in inferred.specs]
+    operands = _operands(inferred, device)
 
     def run() -> int:
         synchronize(device)

@@ -25,6 +25,8 @@ Row = tuple[str, str, str, str, str, float, Sequence[float], Sequence[float]]
 UNBOUNDED: Final = 10**19
 # Of a multiply-add in native code, as long as it is not known.
 NS_PER_FLOP: Final = 1.0
+# Kind of work of a curve that has the time of compiling as its `call_ns`.
+COMPILING: Final = "compile"
 # The smallest call to a Dask scheduler on the same host takes 20 ms.
 ROUND_TRIP_NS: Final = 20_000_000
 
@@ -94,6 +96,7 @@ class CostModel:
     def __init__(self) -> None:
         """Begin without measurements; `changes` counts those that follow."""
         self._curves: dict[Key, Curve] = {}
+        self._compile_ns: dict[tuple[str, str, str], int] = {}
         self.changes = 0
 
     def estimate_ns(self, strategy: Strategy[Any], device: Device, inferred: Inferred) -> int:
@@ -108,6 +111,15 @@ class CostModel:
             return *curve.times_ns(work), True
         prior = self._prior(strategy, device, dtype, work.kind)
         return *prior.times_ns(work), False
+
+    def compile_ns(self, strategy: Strategy[Any], device: Device) -> int | None:
+        """Return the time of compiling a strategy in a new process; None if it is not known.
+
+        It is the longest of all dtypes: the first one that a process compiles loads the compiler.
+        """
+        if strategy.compile is None:
+            return 0
+        return self._compile_ns.get((strategy.op, strategy.name, device.name))
 
     def _prior(
         self, strategy: Strategy[Any], device: Device, dtype: torch.dtype, kind: str
@@ -139,6 +151,11 @@ class CostModel:
         """Add a measured curve; it replaces an earlier one."""
         self._curves[key] = curve
         self.changes += 1
+        *name, _, kind = key
+        if kind == COMPILING:
+            op, strategy, device = name
+            known = self._compile_ns.get((op, strategy, device), 0)
+            self._compile_ns[op, strategy, device] = max(known, round(curve.call_ns))
 
     def to_rows(self) -> list[Row]:
         """Return all curves as values that JSON can represent."""

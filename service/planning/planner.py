@@ -55,7 +55,9 @@ class Plan:
 
     `interpreter_ns` is the part of the estimated time in Python's interpreter, which holds the GIL.
     Without `is_measured` the estimate is a prior. With `writes_to_store` a cluster writes the
-    result to a file; with `is_auto` the planner has chosen the strategy.
+    result to a file; with `is_auto` the planner has chosen the strategy. A call that `is_elsewhere`
+    never runs in the event loop, however short: its device has a process of its own, or its
+    strategy has to be compiled.
     """
 
     op: Op[Any]
@@ -76,6 +78,7 @@ class Plan:
     may_overflow: bool = False
     is_checked_as_text: bool = False
     is_finite_if_moderate: bool = False
+    is_elsewhere: bool = False
 
     @property
     def peak_bytes(self) -> int:
@@ -114,6 +117,7 @@ class Estimate:
     """Estimated cost of one strategy on one device.
 
     Without a `plan` the strategy does not support the call. `reason` is why it would not run.
+    `compile_ns` is paid by the first call of a process; None if that is not known.
     """
 
     strategy: str
@@ -121,6 +125,7 @@ class Estimate:
     plan: Plan | None = None
     estimated_ns: int | None = None
     reason: str | None = None
+    compile_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +286,8 @@ class Planner:
             return Estimate(strategy.name, device.name, reason=plan)
         error = self.limit_error(plan, call.deadline_ms)
         reason = error.detail if error else None
-        return Estimate(strategy.name, device.name, plan, plan.estimated_ns, reason)
+        compile_ns = self.cost_model.compile_ns(strategy, device)
+        return Estimate(strategy.name, device.name, plan, plan.estimated_ns, reason, compile_ns)
 
     def work_limit(self, strategy: Strategy[Any], op: Op[Any], device: Device) -> WorkBound:
         """Return the multiply-adds that fit in the deadline, by the cost of the largest sample."""

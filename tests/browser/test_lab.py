@@ -168,8 +168,9 @@ async def test_what_a_race_skips_says_why(visit: Visit) -> None:
     await page.locator("input[aria-label^='elementwise']").uncheck()
     await page.get_by_role("button", name="Race them").click()
     await expect(page.locator("#verdict")).to_contain_text("All agree", timeout=20_000)
-    await expect(page.locator(".strategy-row.ran")).to_have_count(5)
-    assert "race.strategies=loops,dot,broadcast,einsum,torch,numpy" in page.url
+    await expect(page.locator(".strategy-row.ran")).to_have_count(7)
+    names = "loops,dot,broadcast,numba,compile,einsum,torch,numpy"
+    assert f"race.strategies={names}" in page.url
 
 
 async def test_a_link_is_the_whole_state(visit: Visit) -> None:

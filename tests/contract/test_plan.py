@@ -575,7 +575,7 @@ async def test_limits_follow_from_estimates(app: FastAPI) -> None:
     """The work limit of a strategy takes as long as the deadline."""
     planner, op = app.state.service.engine.planner, REGISTRY["matmul"]
     (cpu,) = planner.devices.candidates("cpu")
-    for strategy in (each for each in op.strategies.values() if each.dtypes):
+    for strategy in (each for each in op.strategies.values() if each.dtypes_on("cpu")):
         limit = planner.work_limit(strategy, op, cpu)
         assert limit.device == cpu
         spent_ms = limit.multiply_adds * limit.ns_per_multiply_add / 1e6

@@ -1,6 +1,7 @@
 """Routes about the service itself, and the headers of every response."""
 
 import ast
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from service.codecs import number_text
 from service.core.dtypes import DTYPES
 from service.errors import leaves
 from service.operations import REGISTRY
-from service.registry import Op, Strategy
+from service.registry import Op, Registry, Strategy
 from service.settings import NO_LIMITS, Settings
 from tests.cases import strategies
+from tests.rigs.apps import Serve
 
 PRODUCT: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
 
@@ -75,6 +77,48 @@ async def test_a_strategy_shows_its_source(
         return
     assert limits["cpu"]["multiply_adds"] > 0
     assert limits["cpu"]["ns_per_multiply_add"] > 0
+
+
+KERNELS = ("cuda", "triton")
+NO_MODULE = "needs a module, which is not installed here: pip install it"
+NO_GPU = "needs a GPU with CUDA, which this host does not have"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this host has a GPU")
+@pytest.mark.parametrize(("missing", "reason"), [(NO_MODULE, NO_MODULE), (None, NO_GPU)])
+async def test_kernels_are_listed_with_what_they_need(
+    serve: Serve, missing: str | None, reason: str
+) -> None:
+    """Alike in the list, in plans and in errors: a module and how to install it, or a GPU."""
+    op = REGISTRY["matmul"]
+    strategies = {
+        name: replace(each, missing=missing if name in KERNELS else None)
+        for name, each in op.strategies.items()
+    }
+    async with serve(Registry(replace(op, _strategies=strategies))) as client:
+        listed = (await client.get("/strategies")).json()[0]["strategies"]
+        planned = (await client.post("/matmul/plan", json=PRODUCT)).json()["strategies"]
+        refused = [await client.post("/matmul", json=PRODUCT | {"strategy": k}) for k in KERNELS]
+    for name, response in zip(KERNELS, refused, strict=True):
+        (told,) = (each for each in listed if each["name"] == name)
+        (estimate,) = (each for each in planned if each["strategy"] == name)
+        assert told["reason"] == estimate["reason"] == reason
+        assert not told["available"]
+        assert (told["dtypes"]["cpu"], "float32" in told["dtypes"]["cuda"]) == ([], True)
+        assert (response.status_code, response.json()["code"]) == (422, "strategy-unsuitable")
+        assert response.json()["detail"].endswith(reason)
+
+
+async def test_a_race_skips_kernels_with_the_reason(client: AsyncClient) -> None:
+    """It is the one of the plan."""
+    body = PRODUCT | {"device": "cpu"}
+    planned = (await client.post("/matmul/plan", json=body)).json()["strategies"]
+    named = body | {"strategies": [*KERNELS, "torch"], "repeat": 1}
+    raced = (await client.post("/matmul/compare", json=named)).json()["rows"]
+    reasons = {each["strategy"]: each["reason"] for each in planned}
+    skipped = {each["strategy"]: each.get("skipped") for each in raced}
+    assert all(reasons[name] for name in KERNELS)
+    assert {name: skipped[name] for name in KERNELS} == {name: reasons[name] for name in KERNELS}
 
 
 async def test_devices_are_those_of_this_host(client: AsyncClient) -> None:

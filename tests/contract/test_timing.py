@@ -9,7 +9,7 @@ from httpx import AsyncClient
 
 from tests.rigs.apps import Serve
 
-PHASES = ("decode", "queue", "upload", "compute", "download", "encode")
+PHASES = ("decode", "queue", "upload", "compile", "compute", "download", "encode")
 SMALL: dict[str, Any] = {"a": [[1, 2]], "b": [[3], [4]]}
 ROWS = [[0.5] * 100] * 100
 CALLS = {

@@ -18,7 +18,7 @@ from tests.load.mix import Kind, mix
 
 PHASE: Final = "in µs"
 TIMING: Final = re.compile(r"(\w+);dur=([0-9.]+)")
-PHASES: Final = ("decode", "queue", "upload", "compute", "download", "encode")
+PHASES: Final = ("decode", "queue", "upload", "compile", "compute", "download", "encode")
 KINDS: Final = mix()
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from service.core.requirements import CPP_COMPILER, PYTHON_HEADERS
 from tests.rigs.paths import NPM
 
 
@@ -33,12 +34,16 @@ def has_compiled_code() -> bool:
 
 PRESENT: Final[dict[str, Callable[[], bool]]] = {
     **{name: partial(is_program, name) for name in PROGRAMS},
+    "C++ compiler": lambda: CPP_COMPILER.missing is None and PYTHON_HEADERS.missing is None,
     "axe-core": (NPM.parent / "axe-core").exists,
     "compiled code": has_compiled_code,
     "dask": lambda: bool(find_spec("dask") and find_spec("distributed")),
+    "numba-cuda": lambda: find_spec("numba_cuda") is not None,
     "nginx": lambda: shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is not None,
     "openapi-typescript": (NPM / "openapi-typescript").exists,
+    "numba": lambda: find_spec("numba") is not None,
     "ray": lambda: find_spec("ray") is not None,
+    "triton": lambda: find_spec("triton") is not None,
     "zarr": lambda: find_spec("zarr") is not None,
 }
 

@@ -16,7 +16,7 @@ from service.codecs.json.codec import JsonCodec
 from service.core.call import Call, Spec, Tensor
 from service.core.devices import Device, Devices, host_devices
 from service.core.dtypes import DTYPES, FLOATS, INTEGERS
-from service.core.timing import COMPUTE, DECODE, PHASES, Stopwatch
+from service.core.timing import COMPILE, COMPUTE, DECODE, DOWNLOAD, PHASES, UPLOAD, Stopwatch
 from service.engine import MAX_PLANS, Engine, move, plans_at_once
 from service.errors import (
     DeviceFailedError,
@@ -70,7 +70,7 @@ def test_outcome() -> None:
     assert outcome.explanation is None
     phases = dict(zip(PHASES, watch.sum_up(), strict=True))
     assert min(phases.pop("decode"), phases.pop("compute")) > 0
-    assert phases == dict.fromkeys(("queue", "upload", "download", "encode"), 0)
+    assert phases == dict.fromkeys(("queue", "upload", "compile", "download", "encode"), 0)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_other_errors_are_ours() -> None:
 
 
 def test_warm_up() -> None:
-    """Warming up measures every strategy that takes float32, on every device, once."""
+    """Warming up measures every strategy that takes float32 and is not compiled, once."""
     here = engine()
     assert (REGISTRY["norm"], torch.float32, CPU) in here.unmeasured()
     here.warm_up()
@@ -282,13 +282,14 @@ def test_warm_up() -> None:
         (op.name, strategy.name, "cpu", torch.float32)
         for op in REGISTRY.values()
         for strategy in op.strategies.values()
-        if strategy.dtypes
+        if strategy.dtypes and strategy.compile is None
     }
     left = here.unmeasured()
     assert (REGISTRY["norm"], torch.float64, CPU) in left
     assert (REGISTRY["broadcast"], torch.bool, CPU) in left
     assert (REGISTRY["norm"], torch.bool, CPU) not in left, "no strategy takes it"
-    assert torch.float32 not in {dtype for _, dtype, _ in left}
+    compiled = {op.name for op, dtype, _ in left if dtype == torch.float32}
+    assert compiled == {"matmul", "norm"}, "what has to be compiled is left to other processes"
     rows = model.to_rows()
     here.warm_up()
     assert model.to_rows() == rows
@@ -320,6 +321,81 @@ def test_warm_up_in_float32() -> None:
     assert {key[1] for key in here.planner.cost_model.measured()} == {"fail"}
     here.measure(here.registry["fail"], torch.int8, CPU)
     assert {key[1] for key in here.planner.cost_model.measured()} == {"fail", "integers"}
+
+
+def compiling(compiled: list[Inferred]) -> Engine:
+    """Return an engine whose one operation has a strategy that is compiled."""
+    here = failing(lambda: None)
+    op = here.registry["fail"]
+    strategy = op.strategies["fail"]
+    op.strategy(
+        "compiled",
+        adapt=strategy.adapt,
+        work=strategy.work,
+        dtypes=FLOATS,
+        cuda=FLOATS,
+        compile=lambda inferred, operands: compiled.append(inferred),
+    )(strategy.compute)
+    return here
+
+
+@pytest.mark.parametrize(
+    ("kind", "phases"),
+    [
+        ("cpu", [DECODE, DECODE, COMPILE, COMPUTE]),
+        ("cuda", [DECODE, DECODE, UPLOAD, COMPILE, COMPUTE, DOWNLOAD]),
+    ],
+)
+def test_compiling_is_a_phase(kind: str, phases: list[int]) -> None:
+    """A strategy is compiled before it computes, and only that is the phase."""
+    compiled: list[Inferred] = []
+    here = compiling(compiled)
+    devices = Devices((replace(CPU, name=kind, kind=kind),))
+    here = replace(here, planner=replace(here.planner, devices=devices))
+    call, watch = Call("fail", (torch.ones(2),), {}, strategy="compiled"), Stopwatch.start()
+    plan = here.plan(call)
+    assert plan.is_elsewhere
+    assert here.run(call, plan, watch).result.tolist() == [1, 1]
+    assert [phase for phase, _ in watch.marks] == phases
+    assert compiled[0] is plan.inferred
+
+
+def test_what_is_compiled_is_measured_elsewhere() -> None:
+    """Neither warming up nor measuring without compilers compiles; measuring otherwise does."""
+    compiled: list[Inferred] = []
+    here = compiling(compiled)
+    here.warm_up()
+    here.measure(here.registry["fail"], torch.float32, CPU, compiles=False)
+    assert not compiled
+    assert (here.registry["fail"], torch.float32, CPU) in here.unmeasured()
+    here.measure(here.registry["fail"], torch.float32, CPU)
+    assert compiled
+    assert (here.registry["fail"], torch.float32, CPU) not in here.unmeasured()
+
+
+def fail_to_adapt(compute: Any, inferred: Inferred, operands: Sequence[Tensor]) -> Tensor:
+    """Fail, as a strategy with a bug does."""
+    raise RuntimeError("a bug")
+
+
+def test_a_compiler_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """The strategy has no measurements and the log a line; all others are measured."""
+    here = compiling([])
+    op = here.registry["fail"]
+
+    def fail(inferred: Inferred, operands: Sequence[Tensor]) -> None:
+        raise OSError("no space left")
+
+    broken = replace(op.strategies["compiled"], compile=fail)
+    strategies = {"broken": replace(broken, name="broken"), "fail": op.strategies["fail"]}
+    op = replace(op, _strategies=strategies)
+    here.measure(op, torch.float32, CPU)
+    assert {name for _, name, _, _ in here.planner.cost_model.measured()} == {"fail"}
+    (line,) = caplog.messages
+    assert line == "fail by broken is not measured on cpu: OSError('no space left')"
+    plain = {"broken": replace(broken, name="broken", compile=None, adapt=fail_to_adapt)}
+    with pytest.raises(RuntimeError, match="a bug"):
+        here.measure(replace(op, _strategies=plain), torch.float32, CPU)
 
 
 def test_plans_at_once() -> None:

@@ -1,5 +1,6 @@
 """The registry: adding, finding and rejecting strategies."""
 
+import sys
 from collections.abc import Mapping
 
 import pytest
@@ -7,9 +8,10 @@ import torch
 
 from service.core.call import Spec, Tensor
 from service.core.dtypes import FLOATS, INTEGERS
+from service.core.requirements import Requirement
 from service.core.validators import integer
 from service.errors import InvalidFieldError, UnknownStrategyError, UnsuitableStrategyError
-from service.registry import Inferred, Op, Param, Registry, Sample, Work, parse_params
+from service.registry import Inferred, Op, Param, Registry, Sample, Work, parse_params, source_of
 
 NAMES = ("slow", "fast", "picky")
 
@@ -119,6 +121,32 @@ def test_summary_and_snippet() -> None:
     )
 
 
+def test_snippet_of_a_kernel() -> None:
+    """The source of a kernel stands before that of its strategy; its module is not imported."""
+    op = new_op()
+    kernel = "service.operations.matmul.cuda_kernel:product"
+    op.strategy("kernel", adapt=call, work=work, dtypes=FLOATS, kernel=kernel)(op_free)
+    shown = op.strategies["kernel"].snippet
+    assert shown.startswith("@cuda.jit\ndef product(a, b, c):\n")
+    assert "        c[i, j] = total\n\n\ndef op_free(x: Tensor) -> Tensor:\n" in shown
+    assert shown.endswith("    return x * 0")
+    assert "service.operations.matmul.cuda_kernel" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("kernel", "lack"),
+    [
+        ("service.no_such_module:product", "is in no file of a module"),
+        ("sys:product", "is in no file of a module"),
+        ("service.registry:Op", "is no function of its module"),
+    ],
+)
+def test_a_kernel_that_is_not_there(kernel: str, lack: str) -> None:
+    """A wrong name of a kernel is an error of the registry."""
+    with pytest.raises(ValueError, match=f"'{kernel}' {lack}"):
+        source_of(kernel)
+
+
 @pytest.mark.parametrize("name", ["slow", "auto"])
 def test_name_is_taken(name: str) -> None:
     """Two strategies cannot have one name, and none is called `auto`."""
@@ -179,6 +207,62 @@ def test_unsuitable(
     """A strategy says why it does not take a call."""
     inferred = inferred_of(*shape, dtype=dtype)
     assert new_op().strategies[strategy].unsuitable(inferred, kind) == reason
+
+
+def test_missing_requirement() -> None:
+    """A strategy whose second need is absent takes no dtype anywhere, and gives that as reason."""
+    op = new_op()
+    needs = (Requirement("one", lambda: 1, "add one"), Requirement("two", lambda: None, "add two"))
+    reason = "needs two, which is not installed here: add two"
+    op.strategy("needy", adapt=call, work=work, dtypes=FLOATS, cuda=FLOATS, needs=needs)(op_free)
+    strategy, inferred = op.strategies["needy"], inferred_of(2)
+    assert strategy.missing == reason
+    for kind in ("cpu", "cuda", "cluster"):
+        assert strategy.dtypes_on(kind) == frozenset()
+        assert strategy.unsuitable(inferred, kind) == reason
+    error = op.unsuitable("needy", inferred, ["cpu"])
+    assert error.detail == f"zero strategy 'needy' {reason}"
+    assert error.hint == "these take it: slow, fast"
+
+
+def test_present_requirement() -> None:
+    """A strategy whose needs are present takes its dtypes, and is compiled by its own function."""
+    op, compiled = new_op(), []
+    needs = (Requirement("one", lambda: 1, "add one"),)
+    op.strategy(
+        "needy",
+        adapt=call,
+        work=work,
+        dtypes=FLOATS,
+        needs=needs,
+        compile=lambda inferred, operands: compiled.append(inferred),
+    )(op_free)
+    strategy, inferred = op.strategies["needy"], inferred_of(2)
+    assert strategy.missing is None
+    assert strategy.dtypes_on("cpu") == FLOATS
+    assert strategy.unsuitable(inferred, "cpu") is None
+    assert strategy.compile is not None
+    strategy.compile(inferred, [torch.ones(2)])
+    assert compiled == [inferred]
+    assert op.strategies["slow"].compile is None
+
+
+def test_absent_kind_of_device() -> None:
+    """A strategy for kinds that this host lacks says what they need, and no other does."""
+    op = new_op()
+    op.strategy("gpu", adapt=call, work=work, dtypes=frozenset(), cuda=FLOATS)(op_free)
+    gpu, slow = op.strategies["gpu"], op.strategies["slow"]
+    absent = {"cuda": "needs a GPU", "cluster": "needs a cluster"}
+    inferred = inferred_of(2)
+    assert gpu.unsuitable(inferred, "cpu", absent) == "needs a GPU"
+    assert gpu.unsuitable(inferred, "cpu", {"cluster": "needs one"}) == "does not run on cpu"
+    assert slow.unsuitable(inferred, "cluster", absent) == "does not run on cluster"
+    assert slow.unsuitable(inferred, "cpu", absent) is None
+
+
+def op_free(x: Tensor) -> Tensor:
+    """Zeros of no operation in particular."""
+    return x * 0
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from service.core.call import Blocks, Shape, Spec, Tensor
-from service.core.dtypes import BOOL, COMPLEX, IN_BLOCKS, IN_NUMPY, NUMBERS
+from service.core.dtypes import BOOL, COMPLEX, FLOATS, IN_BLOCKS, IN_NUMPY, INTEGERS, NUMBERS
 from service.operations.broadcast.definition import InferredBroadcast, op
 from service.operations.elementwise import FUNCTIONS
+from service.operations.kernels import TRITON, compiled_by_trial
 from service.registry import Compute, Work
 
 Adapt = Callable[[Compute, InferredBroadcast, Sequence[Tensor]], Tensor]
@@ -23,6 +24,7 @@ KINDS: Final = {
     "pow": "pow",
     **{name: "compare" for name, function in FUNCTIONS.items() if function.compares},
 }
+ARITHMETIC: Final = ("add", "sub", "mul", "div", "maximum", "minimum")
 
 __all__ = ["op"]
 
@@ -52,6 +54,12 @@ def fold(function: Callable[..., Any], *values: Any) -> Any:
     return reduce(function, values)
 
 
+def in_pairs(compute: Compute, inferred: InferredBroadcast, operands: Sequence[Tensor]) -> Tensor:
+    """Call a strategy with views of the result's shape, two at a time from the left."""
+    views = [x.expand(inferred.shape) for x in viewed(inferred, operands)]
+    return reduce(partial(compute, inferred.name), views)
+
+
 def by_element(inferred: InferredBroadcast) -> Work:
     """Count a step for each element and application of the function."""
     return Work(steps=_applications(inferred), flops=0)
@@ -74,6 +82,13 @@ def no_complex_powers(inferred: InferredBroadcast) -> str | None:
     if inferred.specs[0].dtype in COMPLEX and inferred.name in ("div", "pow"):
         return f"does not take {inferred.name} of complex numbers"
     return None
+
+
+def only_arithmetic(inferred: InferredBroadcast) -> str | None:
+    """Reject functions that there is no kernel for."""
+    if inferred.name in ARITHMETIC:
+        return None
+    return f"does not take {inferred.name}, only {', '.join(ARITHMETIC)}"
 
 
 def source(index: tuple[int, ...], shape: Shape) -> tuple[int, ...]:
@@ -118,6 +133,34 @@ def python(function: Callable[..., Any], result: Spec, *operands: Tensor) -> Ten
 def expand(function: Callable[..., Tensor], result: Spec, *operands: Tensor) -> Tensor:
     """Explicit views of the result's shape, whose stretched axes have stride 0 and no memory."""
     return function(*(x.expand(result.shape) for x in operands))
+
+
+@op.strategy(
+    "triton",
+    adapt=in_pairs,
+    work=at_once,
+    dtypes=frozenset(),
+    cuda=FLOATS | INTEGERS,
+    unsupported=only_arithmetic,
+    needs=TRITON,
+    compile=compiled_by_trial(
+        op, "triton", lambda one, name: (name, one, one), variant=lambda inferred: inferred.name
+    ),
+    kernel="service.operations.broadcast.triton_kernel:elementwise",
+)
+def triton(function: str, x: Tensor, y: Tensor) -> Tensor:
+    """A Triton kernel: a program for each block of the result finds its operands by strides.
+
+    x and y have the shape of the result, and stride 0 where they are stretched.
+    """
+    from service.operations.broadcast.triton_kernel import BLOCK, elementwise
+
+    out = x.new_empty(x.shape)
+    axes = x.new_tensor([x.shape, x.stride(), y.stride()], dtype=torch.int64).T.flip(0).contiguous()
+    if out.numel():
+        programs = -(-out.numel() // BLOCK)
+        elementwise[(programs,)](x, y, out, axes, out.dim(), out.numel(), function, BLOCK)
+    return out
 
 
 @op.strategy("torch", adapt=with_backend("torch"), work=at_once, dtypes=EVERY, cuda=EVERY)

@@ -1,4 +1,4 @@
-"""Nine strategies for the matrix product, slowest first: the lesson's five, and four more."""
+"""Strategies for the matrix product, slowest first: the lesson's five, and others."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -8,7 +8,18 @@ import numpy as np
 import torch
 
 from service.core.call import Blocks, Tensor
-from service.core.dtypes import COMPLEX, FLOATS, IN_BLOCKS, IN_NUMPY, NUMBERS
+from service.core.dtypes import COMPLEX, FLOATS, IN_BLOCKS, IN_NUMPY, INTEGERS, NUMBERS
+from service.operations.compiled import (
+    BY_NUMBA,
+    BY_TORCH_COMPILE,
+    NUMBA,
+    TORCH_COMPILE,
+    by_numba,
+    by_torch_compile,
+    compile_by_numba,
+    compile_by_torch,
+)
+from service.operations.kernels import NUMBA_CUDA, TRITON, compiled_by_trial
 from service.operations.matmul.definition import InferredMatmul, op
 from service.registry import Compute, Work
 
@@ -144,6 +155,108 @@ def broadcast(a: Tensor, b: Tensor) -> Tensor:
     c = a.new_zeros(a.shape[0], b.shape[1])
     for i in range(c.shape[0]):
         c[i] = (a[i].unsqueeze(-1) * b).sum(dim=0)
+    return c
+
+
+def compile_loops(inferred: InferredMatmul, operands: Sequence[Tensor]) -> None:
+    """Compile `loops` for matrices of the dtype of the operands."""
+    compile_by_numba(loops, 2, inferred.dtype)
+
+
+@op.strategy(
+    "numba",
+    adapt=each_matrix,
+    work=by_matrix,
+    dtypes=NUMBERS & BY_NUMBA,
+    needs=NUMBA,
+    compile=compile_loops,
+)
+def numba(a: Tensor, b: Tensor) -> Tensor:
+    """The three loops again: the very function `loops`, compiled by numba.
+
+    a (m, k), b (k, n) -> (m, n).
+    """
+    return by_numba(loops)(a, b)
+
+
+def each_compiled(compute: Compute, inferred: InferredMatmul, operands: Sequence[Tensor]) -> Tensor:
+    """Call a strategy as `each_matrix` does, compiled by torch."""
+    return each_matrix(by_torch_compile(compute), inferred, operands)
+
+
+def compile_products(inferred: InferredMatmul, operands: Sequence[Tensor]) -> None:
+    """Compile the strategy `compile` for the dtype of the operands."""
+    compile_by_torch(compile_, 2, inferred.dtype)
+
+
+def no_empty_matrix(inferred: InferredMatmul) -> str | None:
+    """Reject sizes of 0, which torch would compile apart."""
+    return None if inferred.m and inferred.k and inferred.n else "does not take empty matrices"
+
+
+@op.strategy(
+    "compile",
+    adapt=each_compiled,
+    work=by_matrix,
+    dtypes=BY_TORCH_COMPILE,
+    unsupported=no_empty_matrix,
+    needs=TORCH_COMPILE,
+    compile=compile_products,
+)
+def compile_(a: Tensor, b: Tensor) -> Tensor:
+    """No loop: `broadcast` for all rows at once, which torch.compile makes one loop of.
+
+    a (m, k), b (k, n) -> (m, n); no product is kept in memory.
+    """
+    return (a.unsqueeze(-1) * b).sum(dim=1)
+
+
+@op.strategy(
+    "cuda",
+    adapt=each_matrix,
+    work=by_matrix,
+    dtypes=frozenset(),
+    cuda=INTEGERS | {torch.float32, torch.float64},
+    needs=NUMBA_CUDA,
+    compile=compiled_by_trial(op, "cuda", lambda one, _: (one, one)),
+    kernel="service.operations.matmul.cuda_kernel:product",
+)
+def cuda(a: Tensor, b: Tensor) -> Tensor:
+    """A CUDA kernel: a thread for each element runs the lesson's innermost loop.
+
+    a (m, k), b (k, n) -> (m, n).
+    """
+    from service.operations.matmul.cuda_kernel import THREADS, product, stream_of, to_numba
+
+    c = a.new_zeros(a.shape[0], b.shape[1])
+    if c.numel():
+        blocks = -(-c.numel() // THREADS)
+        product[blocks, THREADS, stream_of(c)](*map(to_numba, (a, b, c)))
+    return c
+
+
+@op.strategy(
+    "triton",
+    adapt=each_matrix,
+    work=by_matrix,
+    dtypes=frozenset(),
+    cuda=FLOATS,
+    needs=TRITON,
+    compile=compiled_by_trial(op, "triton", lambda one, _: (one, one)),
+    kernel="service.operations.matmul.triton_kernel:product",
+)
+def triton(a: Tensor, b: Tensor) -> Tensor:
+    """A Triton kernel: a program for each block of the result multiplies blocks of a and b.
+
+    a (m, k), b (k, n) -> (m, n); sums of half-precision dtypes are in float32.
+    """
+    from service.operations.matmul.triton_kernel import BLOCK, TERMS, product
+
+    (m, k), n = a.shape, b.shape[1]
+    c = a.new_zeros(m, n)
+    if c.numel():
+        programs = -(-m // BLOCK) * -(-n // BLOCK)
+        product[(programs,)](a.contiguous(), b.contiguous(), c, m, k, n, BLOCK, TERMS)
     return c
 
 

@@ -1,4 +1,4 @@
-"""Eight strategies for norms, slowest first."""
+"""Ten strategies for norms, slowest first."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +10,18 @@ import torch
 from service.core.call import Blocks, Tensor
 from service.core.dtypes import COMPLEX, FLOATS, IN_BLOCKS, INTEGERS, NUMBERS, WIDE, describe
 from service.errors import ValueOutOfRangeError
+from service.operations.compiled import (
+    BY_NUMBA,
+    BY_TORCH_COMPILE,
+    NUMBA,
+    TORCH_COMPILE,
+    by_numba,
+    by_torch_compile,
+    compile_by_numba,
+    compile_by_torch,
+)
 from service.operations.elementwise import power
+from service.operations.kernels import TRITON, compiled_by_trial
 from service.operations.norm.definition import LOW_PRECISION, SINGULAR_VALUE_ORDS, InferredNorm, op
 from service.registry import Compute, Work
 
@@ -160,6 +171,28 @@ def python(x: Tensor, ord: float) -> Tensor:
     return torch.tensor([power(total, 1 / ord) for total in sums], dtype=x.dtype)
 
 
+def compile_loops(inferred: InferredNorm, operands: Sequence[Tensor]) -> None:
+    """Compile `loops` for the dtype of the norms, which their numbers are converted to."""
+    compile_by_numba(loops, 1, inferred.dtype, 2.0)
+
+
+@op.strategy(
+    "numba",
+    adapt=as_rows,
+    work=at_once,
+    dtypes=NUMBERS & BY_NUMBA,
+    unsupported=only_held_powers,
+    needs=NUMBA,
+    compile=compile_loops,
+)
+def numba(x: Tensor, ord: float) -> Tensor:
+    """The two loops again: the very function `loops`, compiled by numba.
+
+    x (rows, n) -> (rows,).
+    """
+    return by_numba(loops)(x, float(ord))
+
+
 @op.strategy(
     "elementwise",
     adapt=as_rows,
@@ -172,6 +205,43 @@ def elementwise(x: Tensor, ord: float) -> Tensor:
     """The lesson's Frobenius norm: all squares at once, summed, then the square root.
 
     x (rows, n) -> (rows,). Squares overflow: [1e20, 1e20] in float32 is infinite.
+    """
+    return (x * x).sum(-1).sqrt()
+
+
+def as_rows_compiled(
+    compute: Compute, inferred: InferredNorm, operands: Sequence[Tensor]
+) -> Tensor:
+    """Call a strategy as `as_rows` does, compiled by torch."""
+    compiled = by_torch_compile(compute)
+    return as_rows(lambda x, ord: compiled(x), inferred, operands)
+
+
+def compile_squares(inferred: InferredNorm, operands: Sequence[Tensor]) -> None:
+    """Compile the strategy `compile` for the dtype of the norms."""
+    compile_by_torch(compile_, 1, inferred.dtype)
+
+
+def only_filled_squares(inferred: InferredNorm) -> str | None:
+    """Reject all but the 2-norm and Frobenius, and sizes of 0, which torch would compile apart."""
+    if not inferred.multiply_adds:
+        return "does not take empty operands"
+    return only_squares(inferred)
+
+
+@op.strategy(
+    "compile",
+    adapt=as_rows_compiled,
+    work=at_once,
+    dtypes=BY_TORCH_COMPILE | INTEGERS | COMPLEX,
+    unsupported=only_filled_squares,
+    needs=TORCH_COMPILE,
+    compile=compile_squares,
+)
+def compile_(x: Tensor) -> Tensor:
+    """The expression of `elementwise`, which torch.compile makes one loop of.
+
+    x (rows, n) -> (rows,). No square is kept in memory.
     """
     return (x * x).sum(-1).sqrt()
 
@@ -204,6 +274,31 @@ def einsum(x: Tensor, ord: float) -> Tensor:
     x (rows, n) -> (rows,).
     """
     return torch.einsum("ij,ij->i", x, x).sqrt()
+
+
+@op.strategy(
+    "triton",
+    adapt=as_rows,
+    work=at_once,
+    dtypes=frozenset(),
+    cuda=NUMBERS,
+    unsupported=only_squares,
+    needs=TRITON,
+    compile=compiled_by_trial(op, "triton", lambda one, _: (_real(one), 2)),
+    kernel="service.operations.norm.triton_kernel:norms_of_rows",
+)
+def triton(x: Tensor, ord: float) -> Tensor:
+    """A Triton kernel: a program for each row adds up squares, and takes the root.
+
+    x (rows, n) -> (rows,); sums of half-precision dtypes are in float32.
+    """
+    from service.operations.norm.triton_kernel import BLOCK, norms_of_rows
+
+    rows, n = x.shape
+    norms = x.new_zeros(rows, dtype=torch.promote_types(x.dtype, torch.float32))
+    if rows:
+        norms_of_rows[(rows,)](x.contiguous(), norms, n, BLOCK)
+    return norms.to(x.dtype)
 
 
 @op.strategy("torch", adapt=native, work=at_once, dtypes=NUMBERS, cuda=NUMBERS)

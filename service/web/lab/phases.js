@@ -7,6 +7,7 @@ const PHASES = [
   ["decode", "reading the operands"],
   ["queue", "waiting for a slot"],
   ["upload", "to the device"],
+  ["compile", "code for the strategy"],
   ["compute", "the strategy alone"],
   ["download", "from the device"],
   ["encode", "writing the result"],

@@ -59,6 +59,7 @@ export function raceTable(root, store) {
       h("span", { class: "number strategy-speed" }, row?.speedup ? factor(row.speedup) : ""),
       h("span", { class: "number strategy-error", ...(row && !skipped ? { title: lastPlaces(row) } : {}) }, row && !skipped ? distance(row.max_abs_error) : ""),
       skipped && h("p", { class: "strategy-reason" }, skipped),
+      !skipped && compiling(row, plan),
       row?.agrees === false && h("p", { class: "strategy-reason loud" }, `Disagrees: ${row.disagreeing} ${row.disagreeing === 1 ? "element is" : "elements are"} outside rtol ${store.state.race.rtol} and atol ${store.state.race.atol}${row.worst?.length ? `, the worst at [${row.worst.join(", ")}]` : ""}.`),
       opened.has(name) && info && h("div", { class: "strategy-source" }, h("p", {}, info.summary), sourceCode(view.op, info.snippet)),
     );
@@ -79,6 +80,13 @@ export function raceTable(root, store) {
 /** The errors of a row in units in the last place. */
 function lastPlaces({ max_ulp_error, median_ulp_error }) {
   return `in units in the last place: ${distance(max_ulp_error)}, median ${distance(median_ulp_error)}`;
+}
+
+/** What a strategy took to compile, or takes in the first call of a process; nothing for one that is not compiled. */
+function compiling(row, plan) {
+  if (row) return row.compile_ms > 0 && h("p", { class: "strategy-reason" }, `Compiled before its runs in ${time(row.compile_ms)}.`);
+  if (!plan || plan.compile_ms === 0) return false;
+  return h("p", { class: "strategy-reason" }, `The first call of a process compiles it${plan.compile_ms ? `, about ${time(plan.compile_ms)}` : ""}.`);
 }
 
 /** Strategies in order: those that ran, fastest first; those that can run; those that cannot. */

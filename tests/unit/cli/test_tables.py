@@ -47,7 +47,8 @@ def test_verdict(row: Row, text: str) -> None:
 
 def test_race_table() -> None:
     """Words mark the fastest, the baseline and what disagrees; reasons are below the table."""
-    text = table_text(race_table(report(SLOW, QUICK, GPU, DEAR), "a race", CompareOptions()))
+    compiled = replace(QUICK, compile_ns=2_000_000)
+    text = table_text(race_table(report(SLOW, compiled, GPU, DEAR), "a race", CompareOptions()))
     lines = {" ".join(line.split()[:3]): line for line in text.splitlines()}
     assert text.startswith("a race\n")
     assert lines["loops cpu 1"].endswith("baseline")
@@ -55,6 +56,8 @@ def test_race_table() -> None:
     assert "NO: 2 elements, most at [1, 0]" in lines["torch cuda:0 2"]
     assert "infinite" in lines["torch cuda:0 2"]
     assert "skipped python on cpu: would take hours" in text
+    assert text.count("compiled") == 1
+    assert "compiled torch on cpu before its runs: 2.00 ms" in text
     assert "A processor, 2 threads, python 3.11, torch 2" in text
 
 

@@ -146,6 +146,14 @@ def test_synchronize_cpu() -> None:
 def test_no_cluster() -> None:
     """Without a scheduler there is no cluster, and Dask is not imported."""
     assert "SERVICE_DASK_SCHEDULER" in host_devices().absent[CLUSTER]
+
+
+def test_no_gpu() -> None:
+    """Without a GPU, strategies that run on nothing else say that they need one."""
+    gpu = Device("cuda:0", "cuda", "", None)
+    missing = "needs a GPU with CUDA, which this host does not have"
+    assert host_devices(gpus=()).absent["cuda"] == missing
+    assert "cuda" not in host_devices(gpus=[gpu]).absent
     script = (
         "import sys, service.bootstrap; print({'dask', 'distributed', 'zarr'} & {*sys.modules})"
     )

@@ -8,6 +8,7 @@ import pytest
 
 from service.core import timing
 from service.core.timing import (
+    COMPILE,
     COMPUTE,
     DECODE,
     DOWNLOAD,
@@ -20,14 +21,14 @@ from service.core.timing import (
     server_timing,
 )
 
-LAPS = (1, 20_000, 300_000, 4_000_000, 50_000_000, 600_000_000)
+LAPS = (1, 20_000, 300_000, 7_000_000_000, 4_000_000, 50_000_000, 600_000_000)
 
 
 @pytest.fixture
 def text(monkeypatch: pytest.MonkeyPatch) -> bytes:
     """The text of a stopwatch that has been stopped after a lap of each phase."""
     now, marks = 0, [(DECODE, 0)]
-    for phase in (DECODE, QUEUE, UPLOAD, COMPUTE, DOWNLOAD):
+    for phase in (DECODE, QUEUE, UPLOAD, COMPILE, COMPUTE, DOWNLOAD):
         now += LAPS[phase]
         marks.append((phase, now))
     monkeypatch.setattr(timing, "perf_counter_ns", lambda: now + LAPS[ENCODE])
@@ -44,10 +45,11 @@ def test_json(text: bytes) -> None:
         "decode_ms": 1e-6,
         "queue_ms": 0.02,
         "upload_ms": 0.3,
+        "compile_ms": 7000.0,
         "compute_ms": 4.0,
         "download_ms": 50.0,
         "encode_ms": 600.0,
-        "total_ms": 654.320001,
+        "total_ms": 7654.320001,
     }
 
 
@@ -57,7 +59,7 @@ def test_server_timing(text: bytes) -> None:
     found = re.findall(r"([a-z]+);dur=([0-9.e-]+)(?:, |$)", header)
     assert [name for name, _ in found] == [*PHASES, "total"]
     assert ", ".join(f"{name};dur={each}" for name, each in found) == header
-    assert [float(each) for _, each in found] == [1e-6, 0.02, 0.3, 4, 50, 600, 654.320001]
+    assert [float(each) for _, each in found] == [1e-6, 0.02, 0.3, 7000, 4, 50, 600, 7654.320001]
 
 
 def test_laps_are_disjoint() -> None:

@@ -14,8 +14,10 @@ from service.core.dtypes import DTYPES, FLOATS, describe
 from service.errors import UnsupportedDtypeError, ValueOutOfRangeError
 from service.operations import REGISTRY
 from service.operations.matmul.strategies import STEPS_PER_SUM
+from service.operations.norm.definition import LOW_PRECISION
 from service.registry import Inferred, Op, Sample, Strategy, Work
 
+ON_CPU = ("python", "numba", "compile", "numpy", "dask")
 EVERY = [
     pytest.param(op, strategy, id=f"{op.name}-{strategy.name}")
     for op in REGISTRY.values()
@@ -45,11 +47,12 @@ def work(name: str, op: str, /, *shapes: Shape, **raw: object) -> Work:
 
 @pytest.mark.parametrize(("op", "strategy"), EVERY)
 def test_shown_to_users(op: Op[Any], strategy: Strategy[Any]) -> None:
-    """A strategy has a sentence, and a short source that begins with its function."""
+    """A strategy has a sentence, and a short source that begins with its function or kernel."""
     assert strategy.summary.endswith(".")
     assert len(strategy.summary) <= 100
-    assert strategy.snippet.startswith("def ")
-    assert len(strategy.snippet.splitlines()) <= 25
+    is_kernel = strategy.kernel is not None
+    assert strategy.snippet.startswith("@" if is_kernel else "def ")
+    assert len(strategy.snippet.splitlines()) <= (50 if is_kernel else 25)
 
 
 @pytest.mark.parametrize(("op", "strategy"), EVERY)
@@ -214,10 +217,14 @@ def test_unsupported_shapes() -> None:
 
 @pytest.mark.parametrize(("op", "strategy"), EVERY)
 def test_cuda(op: Op[Any], strategy: Strategy[Any]) -> None:
-    """A strategy that runs on CUDA takes floats there, and nothing that it refuses on a CPU."""
-    assert strategy.cuda <= strategy.dtypes
-    assert not strategy.cuda or strategy.cuda >= FLOATS
-    assert bool(strategy.cuda) == (strategy.name not in ("python", "numpy", "dask"))
+    """A strategy that runs on CUDA takes floats there, and nothing that it refuses on a CPU.
+
+    Kernels run on CUDA alone. Numba has no arithmetic in float16 and bfloat16.
+    """
+    assert strategy.cuda <= strategy.dtypes or (strategy.kernel and not strategy.dtypes)
+    least = FLOATS - LOW_PRECISION if strategy.name == "cuda" else FLOATS
+    assert not strategy.cuda or strategy.cuda >= least
+    assert bool(strategy.cuda) == (strategy.name not in ON_CPU)
 
 
 @pytest.mark.parametrize(

@@ -70,19 +70,21 @@ def test_a_report(handler: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_new_device_is_measured(cost_model: CostModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is measured in float32 before it is ready; nothing else is."""
+    """It is measured in float32 before it is ready; nothing else is, and nothing is compiled."""
     row = asdict(replace(GPU, has_process=False, torch_device="cpu"))
     known = [each for each in cost_model.to_rows() if each[2] == "cpu"]
     made = make(settings=Settings().model_dump(mode="json"), rates=known, device=row)
     assert isinstance(made, DeviceRequestHandler)
-    measured: list[tuple[str, torch.dtype, str]] = []
+    measured: list[tuple[str, torch.dtype, str, bool]] = []
     monkeypatch.setattr(
         Engine,
         "measure",
-        lambda _, op, dtype, device: measured.append((op.name, dtype, device.name)),
+        lambda _, op, dtype, device, compiles: measured.append(
+            (op.name, dtype, device.name, compiles)
+        ),
     )
     answer_of(made, HANDSHAKE)
-    assert measured == [(name, torch.float32, "cuda:0") for name in REGISTRY]
+    assert measured == [(name, torch.float32, "cuda:0", False) for name in REGISTRY]
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,12 @@ def keeping_gil(interpreter_ns: int) -> Change:
     return lambda plan: replace(plan, interpreter_ns=interpreter_ns)
 
 
+def compiled(plan: Plan) -> Plan:
+    """Change a plan to a strategy that has to be compiled."""
+    strategy = replace(plan.strategy, compile=lambda inferred, operands: None)
+    return replace(plan, strategy=strategy)
+
+
 def on(device: Device) -> Change:
     """Return a change of a plan to this device, with times that make a worker necessary."""
     return lambda plan: replace(plan, device=device, estimated_ns=KILLABLE_NS + 1)
@@ -132,12 +138,14 @@ class Case:
         pytest.param(Case("threads", keeping_gil(INLINE_NS)), id="GIL"),
         pytest.param(Case("worker_pool", keeping_gil(INLINE_NS + 1)), id="more of the GIL"),
         pytest.param(Case("threads", lasting(KILLABLE_NS + 1), may_wait=True), id="stored arrays"),
+        pytest.param(Case("worker_pool", compiled), id="compiled"),
+        pytest.param(Case("worker_pool", compiled, may_wait=True), id="compiled, stored arrays"),
         pytest.param(Case("device_processes", on(GPU), may_wait=True), id="GPU"),
         pytest.param(Case("cluster_threads", on(CLUSTER)), id="cluster"),
     ],
 )
 def test_the_plan_chooses_the_executor(service: Service, plan: Plan, case: Case) -> None:
-    """Devices come first, then what has to be killable or holds the GIL, then threads."""
+    """Devices come first, then what has to be killable, holds the GIL or is compiled."""
     service.worker_pool = WORKERS
     service.device_processes = {"cuda:0": DEVICE_PROCESS}
     changed = case.change(plan)
@@ -149,7 +157,8 @@ def test_the_plan_chooses_the_executor(service: Service, plan: Plan, case: Case)
 def test_without_workers_threads_compute(service: Service, plan: Plan) -> None:
     """A registry that workers cannot import stays in the server."""
     long = replace(plan, estimated_ns=KILLABLE_NS + 1)
-    assert planned_executor(service, long, may_wait=False) is service.threads
+    for each in (long, compiled(plan)):
+        assert planned_executor(service, each, may_wait=False) is service.threads
 
 
 def test_planning_state(service: Service) -> None:

@@ -20,7 +20,7 @@ from service.planning.calibration import (
     calibrate,
     fit,
 )
-from service.planning.cost_model import Curve
+from service.planning.cost_model import COMPILING, Curve
 from service.registry import Inferred, Op, Sample, Work
 
 
@@ -84,6 +84,22 @@ def test_a_call_a_step_and_a_multiply_add() -> None:
     assert curve == Curve(50, [1, 100, 900], [10, 307, 2707])
     assert curve.times_ns(Work(3, 3 * 500))[0] == 50 + 3 * (7 + 500 * 3)
     assert bench.ran.count((1, 1)) == 1 + MOST_RUNS
+
+
+def test_compiling() -> None:
+    """What is compiled has a curve of its own; its runs do not have that time."""
+    bench = Bench((1, 1), call_ns=50, step_ns=7, flop_ns=3)
+    toy = bench.op.strategies["toy"]
+
+    def compile_toy(inferred: Inferred, operands: Sequence[Tensor]) -> None:
+        assert operands[0].shape == inferred.shape
+        if not bench.ran:
+            bench.now += 1_000_000
+
+    compiled = replace(toy, compile=compile_toy)
+    curves = calibrate(bench.op, compiled, CPU, torch.float32, lambda: bench.now)
+    assert curves == {COMPILING: Curve(1_000_000, (0.0,), (0.0,)), "": Curve(0, [1], [60])}
+    assert calibrate(bench.op, compiled, CPU, torch.float16, lambda: bench.now) == {}
 
 
 def test_kinds_of_work() -> None:

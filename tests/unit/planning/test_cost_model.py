@@ -10,6 +10,7 @@ import torch
 from service.core.devices import CPU
 from service.operations import REGISTRY
 from service.planning.cost_model import (
+    COMPILING,
     NS_PER_FLOP,
     PRIOR_FACTORS,
     ROUND_TRIP_NS,
@@ -23,6 +24,21 @@ from service.registry import Work
 OP = REGISTRY["matmul"]
 TORCH = OP.strategies["torch"]
 CURVE = Curve(100.0, (1.0, 11.0, 21.0), (10.0, 30.0, 130.0))
+
+
+def test_the_time_of_compiling() -> None:
+    """It is the longest of all dtypes, also from another process; 0 if nothing is compiled."""
+    compiled = replace(TORCH, compile=lambda inferred, operands: None)
+    model = CostModel()
+    assert model.compile_ns(TORCH, CPU) == 0
+    assert model.compile_ns(compiled, CPU) is None
+    for dtype, ns in ((torch.float64, 700.0), (torch.float32, 900.0), (torch.int8, 20.0)):
+        model.add(("matmul", "torch", "cpu", dtype, COMPILING), Curve(ns, (0.0,), (0.0,)))
+        model.add(("matmul", "torch", "cpu", dtype, ""), Curve(10_000.0, (0.0,), (0.0,)))
+    for each in (model, CostModel.from_rows(model.to_rows())):
+        assert each.compile_ns(compiled, CPU) == 900
+        assert each.compile_ns(compiled, replace(CPU, name="cuda:0")) is None
+        assert each.compile_ns(TORCH, CPU) == 0
 
 
 @pytest.mark.parametrize(

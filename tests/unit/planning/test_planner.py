@@ -20,7 +20,7 @@ from service.errors import (
     WorkExceededError,
 )
 from service.operations import REGISTRY
-from service.planning.cost_model import CostModel, Curve
+from service.planning.cost_model import COMPILING, CostModel, Curve
 from service.planning.limits import Limits
 from service.planning.planner import CallSpec, Explanation, Planner
 from service.registry import parse_params
@@ -280,8 +280,23 @@ def test_explain_accepted() -> None:
     assert list(estimates) == list(REGISTRY["matmul"].strategies)
     assert estimates["loops"].estimated_ns == 3 * MS
     assert {estimate.device for estimate in estimates.values()} == {"cpu"}
-    assert {name for name, estimate in estimates.items() if estimate.reason} == {"dask"}
+    strategies = REGISTRY["matmul"].strategies
+    elsewhere = {name for name, each in strategies.items() if each.missing or not each.dtypes}
+    assert {"cuda", "dask", "triton"} <= elsewhere
+    assert {name for name, estimate in estimates.items() if estimate.reason} == elsewhere
     assert all(each.plan.is_measured for each in estimates.values() if each.plan)
+
+
+def test_the_time_of_compiling() -> None:
+    """Each estimate has it: 0 where nothing is compiled, none where it is not known yet."""
+    rows = [*cost_rows(CPU, Curve(0.0, (0.0,), (1.0,)))]
+    rows.append(("matmul", "compile", "cpu", "float32", COMPILING, 9.0, (0.0,), (0.0,)))
+    model = CostModel.from_rows(rows)
+    explained = Planner(Devices((CPU,)), model, LIMITS).explain(MATMUL)
+    found = {each.strategy: each.compile_ns for each in explained.estimates if each.plan}
+    assert found["torch"] == 0
+    assert found.get("compile", 9) == 9
+    assert found.get("numba") is None
 
 
 def test_a_prior() -> None:

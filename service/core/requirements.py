@@ -1,0 +1,67 @@
+"""Requirements of strategies that the service itself does not need: a module, or a program.
+
+They are looked up by name and not imported: a compiler takes memory in each process that has it.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from sysconfig import get_path
+from typing import Final
+
+INSTALL_COMPILED: Final = "pip install 'tensor-service[compiled]'"
+INSTALL_GPU: Final = "pip install 'tensor-service[gpu]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A module, program or file of the host by `name`, and what the user can do without it.
+
+    `find` returns None where it is absent.
+    """
+
+    name: str
+    find: Callable[[], object]
+    remedy: str
+
+    @property
+    def missing(self) -> str | None:
+        """The reason why a strategy that needs it does not run here; None if it does."""
+        if self.find() is not None:
+            return None
+        return f"needs {self.name}, which is not installed here: {self.remedy}"
+
+
+def module(name: str, remedy: str = INSTALL_COMPILED) -> Requirement:
+    """Return the requirement of a module of Python, and of the parents of a dotted name."""
+    return Requirement(name, lambda: _find_module(name), remedy)
+
+
+def _find_module(name: str) -> object:
+    try:
+        return find_spec(name)
+    except ModuleNotFoundError:  # a parent is absent
+        return None
+
+
+def _find_c_compiler() -> object:
+    return os.environ.get("CC") or which("gcc") or which("clang")
+
+
+def _find_compiler() -> object:
+    return which(os.environ.get("CXX", "g++"))
+
+
+def _find_headers() -> object:
+    header = Path(get_path("include"), "Python.h")
+    return header if header.exists() else None
+
+
+# What Triton builds the code with that launches a kernel.
+C_COMPILER: Final = Requirement("a C compiler", _find_c_compiler, "apt-get install gcc")
+# What torch.compile builds its code with on a CPU.
+CPP_COMPILER: Final = Requirement("a C++ compiler", _find_compiler, "apt-get install g++")
+PYTHON_HEADERS: Final = Requirement("Python.h", _find_headers, "apt-get install python3-dev")

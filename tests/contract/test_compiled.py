@@ -1,0 +1,156 @@
+"""Compiled strategies over HTTP: where they run, what compiling takes, and where they cannot."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import httpx
+import pytest
+from httpx import AsyncClient
+
+from service.operations import REGISTRY
+from service.registry import Op, Registry
+from tests.rigs.apps import Serve, app_of
+from tests.rigs.requirements import needs
+from tests.rigs.servers import server
+
+SMALL: Final[dict[str, Any]] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
+PRODUCT: Final = [[19.0, 22.0], [43.0, 50.0]]
+ABSENT: Final = "needs numba, which is not installed here: pip install 'tensor-service[compiled]'"
+NAMES: Final = [
+    pytest.param("numba", marks=needs("numba")),
+    pytest.param("compile", marks=needs("C++ compiler")),
+]
+
+
+async def post(client: AsyncClient, name: str, **more: Any) -> dict[str, Any]:
+    """Return the answer to a product by a strategy."""
+    response = await client.post("/matmul", json={**SMALL, "strategy": name, **more})
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    assert answer["strategy"] == name
+    return answer
+
+
+@pytest.fixture
+async def mine(serve: Serve) -> AsyncIterator[AsyncClient]:
+    """A client of a service with one worker process, which has compiled nothing."""
+    async with serve(processes=1) as client:
+        yield client
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_compiling_is_a_phase_of_its_own(mine: AsyncClient, name: str) -> None:
+    """The first call of a process pays it, and the computation is as short as in the next."""
+    answers = [await post(mine, name) for _ in range(3)]
+    for answer in answers:
+        timing = answer["timing"]
+        assert answer["result"]["data"] == PRODUCT
+        assert timing["executor"] == "process"
+        phases = [value for key, value in timing.items() if key.endswith("_ms")]
+        assert sum(phases) == pytest.approx(2 * timing["total_ms"], rel=0.05, abs=0.2)
+    first, *others = (answer["timing"]["compile_ms"] for answer in answers)
+    assert first > 20
+    assert max(others) < first / 10
+    assert answers[0]["timing"]["compute_ms"] < first / 2
+    other = (await mine.post("/matmul", json=SMALL)).json()
+    assert other["timing"]["compile_ms"] == 0
+
+
+@needs("C++ compiler")
+async def test_compiling_keeps_the_deadline(mine: AsyncClient) -> None:
+    """A process that compiles is killed when its call is late; the next one compiles anew."""
+    body = {**SMALL, "strategy": "compile", "deadline_ms": 300}
+    response = await mine.post("/matmul", json=body)
+    assert (response.status_code, response.json()["code"]) == (504, "deadline-exceeded")
+    assert (await mine.post("/matmul", json=SMALL)).json()["result"]["data"] == PRODUCT
+    assert (await post(mine, "loops"))["result"]["data"] == PRODUCT
+
+
+def resident_bytes(client: AsyncClient) -> int:
+    """Memory of the one worker process."""
+    (worker,) = app_of(client).state.service.worker_pool._idle
+    lines = Path(f"/proc/self/fdinfo/{worker._pidfd}").read_text(encoding="ascii").splitlines()
+    pid = next(line.split()[1] for line in lines if line.startswith("Pid:"))
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_no_shape_is_compiled_for(mine: AsyncClient, name: str) -> None:
+    """A thousand shapes take neither time to compile nor memory."""
+    random = Random(name)
+    first = await post(mine, name)
+    before = 0
+    for number in range(600):
+        if number == 100:
+            before = resident_bytes(mine)
+        m, k, n = (random.randrange(1, 30) for _ in range(3))
+        body = {"a": [[1] * k] * m, "b": [[1] * n] * k}
+        answer = await post(mine, name, **body, output="summary")
+        assert answer["result"]["summary"]["max"] == k
+        assert answer["timing"]["compile_ms"] < first["timing"]["compile_ms"] / 2
+    assert resident_bytes(mine) - before < 2**23
+
+
+@needs("numba")
+def test_the_server_loads_no_compiler() -> None:
+    """Its libraries take memory in the processes alone that compute with them."""
+    with server() as running, httpx.Client(base_url=running.url, timeout=60) as client:
+        body = {**SMALL, "strategy": "numba"}
+        assert client.post("/matmul", json=body).json()["result"]["data"] == PRODUCT
+        maps = Path(f"/proc/{running.process.pid}/maps").read_text(encoding="utf-8")
+    assert "libtorch" in maps
+    assert "llvmlite" not in maps
+
+
+def without_numba() -> Registry:
+    """The service's products as they are on a host that has no numba."""
+    op: Op[Any] = REGISTRY["matmul"]
+    strategies = dict(op.strategies)
+    strategies["numba"] = replace(strategies["numba"], missing=ABSENT)
+    strategies.pop("compile")
+    return Registry(replace(op, _strategies=strategies))
+
+
+async def test_what_is_absent_is_told(serve: Serve) -> None:
+    """It is listed with the reason and the remedy, and planned, raced and called in vain."""
+    async with serve(without_numba()) as client:
+        (op,) = (await client.get("/strategies")).json()
+        (numba,) = (each for each in op["strategies"] if each["name"] == "numba")
+        assert (numba["available"], numba["reason"], numba["work_limits"]) == (False, ABSENT, [])
+        assert "float32" in numba["dtypes"]["cpu"]
+        plan = (await client.post("/matmul/plan", json=SMALL)).json()
+        (row,) = (each for each in plan["strategies"] if each["strategy"] == "numba")
+        assert (row["available"], row["reason"], row["compile_ms"]) == (False, ABSENT, None)
+        race = (await client.post("/matmul/compare", json={**SMALL, "repeat": 1})).json()
+        (row,) = (each for each in race["rows"] if each["strategy"] == "numba")
+        assert row["skipped"] == ABSENT
+        response = await client.post("/matmul", json={**SMALL, "strategy": "numba"})
+        problem = response.json()
+        assert (response.status_code, problem["code"]) == (422, "strategy-unsuitable")
+        assert problem["detail"] == f"matmul strategy 'numba' {ABSENT}"
+        assert problem["hint"].startswith("these take it: loops, python,")
+
+
+@needs("numba")
+async def test_a_race_tells_the_time_of_compiling(client: AsyncClient) -> None:
+    """It stands beside the runs; a strategy that is not compiled has none."""
+    body = {**SMALL, "strategies": ["numba", "torch"], "repeat": 3}
+    first, second = [
+        {
+            row["strategy"]: row
+            for row in (await client.post("/matmul/compare", json=body)).json()["rows"]
+        }
+        for _ in range(2)
+    ]
+    for rows in (first, second):
+        assert rows["torch"]["compile_ms"] == 0
+        assert rows["numba"]["agrees"]
+    assert second["numba"]["compile_ms"] < 20
+    plan = (await client.post("/matmul/plan", json=SMALL)).json()
+    planned = {row["strategy"]: row["compile_ms"] for row in plan["strategies"]}
+    assert planned["torch"] == 0
+    assert planned["numba"] is None, "nothing has been measured here"
