@@ -25,6 +25,7 @@ from service.operations.recheck import (
 )
 from service.planning.calibration import Clock, calibrate
 from service.planning.cost_model import Row
+from service.planning.peaks import measure_peaks
 from service.planning.planner import CallSpec, Plan, Planner, WarmKey
 from service.registry import Op, Recheck, Registry
 
@@ -70,7 +71,11 @@ class Engine:
                 self.measure(op, dtype, device)
 
     def measure(self, op: Op[Any], dtype: torch.dtype, device: Device) -> None:
-        """Measure strategies with `dtype` on a device that are not measured yet: up to 2 s."""
+        """Measure strategies with `dtype` on a device that are not measured yet: up to 2 s.
+
+        The peak rates of the device come first, once for all operations.
+        """
+        measure_peaks(self.planner.cost_model, dtype, device, self.clock)
         measured = self.planner.cost_model.measured()
         for strategy in op.strategies.values():
             is_new = (op.name, strategy.name, device.name, dtype) not in measured

@@ -158,6 +158,24 @@ class OperationInfo(BaseModel):
     strategies: list[StrategyInfo]
 
 
+class PeakRates(BaseModel):
+    """Peak rates of a device, as measured; null until then, or where torch has no product."""
+
+    gflops: float | None = Field(
+        description="Operations of torch's product, in 10^9 a second; a multiply-add is two."
+    )
+    gb_per_s: float | None = Field(description="Bytes of a copy, read and written.")
+
+
+class DevicePeak(BaseModel):
+    """Peak rates of a device that have been measured."""
+
+    gflops: dict[str, float] = Field(
+        description="Operations of torch's product by dtype, in 10^9 a second."
+    )
+    gb_per_s: float | None = Field(description="Bytes of a copy, read and written.")
+
+
 class DeviceInfo(BaseModel):
     """A device of this host."""
 
@@ -167,6 +185,7 @@ class DeviceInfo(BaseModel):
     memory_bytes: int | None
     ready: bool = Field(description="Whether calls can have it now; a cluster is not asked.")
     reason: str | None = Field(description="Why it cannot be had now.")
+    peak: DevicePeak | None = Field(description="Null for a cluster, which is not measured.")
 
 
 class DeviceList(BaseModel):
@@ -272,6 +291,7 @@ class CompareHost(BaseModel):
     threads: int
     devices: list[str]
     versions: dict[str, str]
+    peaks: dict[str, PeakRates] = Field({}, description="By device, with the dtype of the race.")
 
 
 class CompareRow(BaseModel):
@@ -295,6 +315,15 @@ class CompareRow(BaseModel):
     disagreeing: int | None = Field(None, description="Elements outside rtol and atol.")
     worst: list[int] | None = Field(
         None, description="Index of the largest error among elements that disagree, if any do."
+    )
+    gflops: float | None = Field(
+        None, description="Operations in 10^9 a second; null where nothing is computed."
+    )
+    gb_per_s: float | None = Field(None, description="Operands and result, in 10^9 bytes a second.")
+    peak_share: float | None = Field(
+        None,
+        description="Time that the device would need at its peak rates, over the median; null "
+        "until they are measured.",
     )
     skipped: str | None = None
 

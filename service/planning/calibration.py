@@ -84,16 +84,21 @@ def _timings(
 
 
 def _time(strategy: Strategy[Any], device: Device, inferred: Inferred, clock: Clock) -> int:
-    """Return the least time of a strategy on random operands, without the first run.
+    """Return the least time of a strategy on random operands."""
+    operands = [operand(spec).to(device.torch_device) for spec in inferred.specs]
+    return least_ns(lambda: strategy.run(inferred, operands), device, clock)
+
+
+def least_ns(compute: Callable[[], object], device: Device, clock: Clock) -> int:
+    """Return the least time of some runs on a device, without the first one.
 
     A run that is long is not repeated any more.
     """
-    operands = [operand(spec).to(device.torch_device) for spec in inferred.specs]
 
     def run() -> int:
         synchronize(device)
         started = clock()
-        strategy.run(inferred, operands)
+        compute()
         synchronize(device)
         return clock() - started
 

@@ -1,0 +1,37 @@
+"""Rates of a strategy, and its share of what its device could do at its peak rates: a roofline."""
+
+from dataclasses import dataclass
+
+from service.planning.cost_model import Peak
+from service.planning.planner import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Arithmetic and memory traffic of a run by its time.
+
+    `peak_share` is the time that the device would need at its peak rates, over the time of the run.
+    It is None where no peak rate has been measured. It exceeds 1 where operands stay in caches,
+    since the peak rate of bytes is that of memory.
+    """
+
+    gflops: float
+    gb_per_s: float
+    peak_share: float | None
+
+
+def rates_of(plan: Plan, peak: Peak, ns: float) -> Rates | None:
+    """Return the rates of a run that took `ns`; None for a view, which computes nothing.
+
+    Operands and result count once, however often a strategy reads and writes them.
+    """
+    operations, moved = plan.inferred.operations, plan.sizes.outer_bytes
+    if operations == 0 or ns == 0:
+        return None
+    gflops, gb_per_s = operations / ns, moved / ns  # in a nanosecond: in 10^9 a second
+    shares = [
+        rate / limit
+        for rate, limit in ((gflops, peak.gflops), (gb_per_s, peak.gb_per_s))
+        if limit is not None
+    ]
+    return Rates(gflops, gb_per_s, max(shares, default=None))
