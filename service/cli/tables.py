@@ -216,7 +216,7 @@ def _tolerance(options: CompareOptions) -> str:
 def _cached(rows: Iterable[Row]) -> Iterator[str]:
     """Yield the reason of shares above the peak, if there are any."""
     if any(row.rates and (row.rates.peak_share or 0) > 1 for row in rows):
-        yield "over 100 % of peak: operands stay in caches, and the peak of bytes is that of memory"
+        yield "over 100 % of peak: the peak is measured by a copy, and to read alone may be faster"
 
 
 def _elements(count: int) -> str:

@@ -109,7 +109,7 @@ class Race:
             specs=self.call.specs,
             multiply_adds=self.inferred.multiply_adds,
             baseline=self.options.baseline or slowest,
-            host=host(planner.devices, planner.cost_model, self.call.specs[0].dtype),
+            host=host(planner.devices, planner.cost_model, self.inferred),
             rows=ordered,
         )
 
@@ -127,7 +127,8 @@ class Race:
     def _row(self, run: StrategyRun, reference: Reference) -> Row:
         """Return the row of a finished strategy."""
         plan, options = run.plan, self.options
-        peak = self.engine.planner.cost_model.peak(plan.device.name, self.call.specs[0].dtype)
+        dtype, moved = self.call.specs[0].dtype, plan.sizes.outer_bytes
+        peak = self.engine.planner.cost_model.peak(plan.device.name, dtype, moved)
         return Row(
             plan.strategy.name,
             plan.device.name,

@@ -11,8 +11,8 @@ class Rates:
     """Arithmetic and memory traffic of a run by its time.
 
     `peak_share` is the time that the device would need at its peak rates, over the time of the run.
-    It is None where no peak rate has been measured. It exceeds 1 where operands stay in caches,
-    since the peak rate of bytes is that of memory.
+    It is None where no peak rate has been measured. It may exceed 1 by a little: to read alone can
+    be faster than the copy that the peak rate of bytes is measured by.
     """
 
     gflops: float

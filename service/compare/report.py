@@ -20,6 +20,8 @@ from service.core.devices import Devices
 from service.core.dtypes import describe
 from service.core.units import count_text, rate_text
 from service.planning.cost_model import CostModel, Peak
+from service.planning.planner import Sizes
+from service.registry import Inferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The host of a race; `peaks` are those of its devices with the dtype of the race."""
+    """The host of a race; `peaks` are those of its devices for the call of the race."""
 
     cpu: str
     threads: int
@@ -83,8 +85,9 @@ class Report:
         return base.median_ns / row.median_ns
 
 
-def host(devices: Devices, costs: CostModel, dtype: torch.dtype) -> Host:
-    """Describe this host for the report of a race in a dtype."""
+def host(devices: Devices, costs: CostModel, inferred: Inferred) -> Host:
+    """Describe this host for the report of a race of a call."""
+    dtype, moved = inferred.specs[0].dtype, Sizes.of(inferred).outer_bytes
     return Host(
         cpu=cpu_name(),
         threads=torch.get_num_threads(),
@@ -96,7 +99,7 @@ def host(devices: Devices, costs: CostModel, dtype: torch.dtype) -> Host:
             "numpy": np.__version__,
         },
         peaks={
-            device.name: costs.peak(device.name, dtype)
+            device.name: costs.peak(device.name, dtype, moved)
             for device in devices.members
             if device.cluster is None
         },
@@ -159,7 +162,7 @@ def peak_lines(report: Report) -> list[str]:
             f"{rate_text(rate)} {unit}"
             for rate, unit in (
                 (peak.gflops, f"GFLOP/s by a product in {dtype}"),
-                (peak.gb_per_s, "GB/s by a copy"),
+                (peak.gb_per_s, "GB/s by a copy of this size"),
             )
             if rate is not None
         ]

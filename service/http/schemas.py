@@ -164,7 +164,9 @@ class PeakRates(BaseModel):
     gflops: float | None = Field(
         description="Operations of torch's product, in 10^9 a second; a multiply-add is two."
     )
-    gb_per_s: float | None = Field(description="Bytes of a copy, read and written.")
+    gb_per_s: float | None = Field(
+        description="Bytes that a copy of the size of the call reads and writes, in 10^9 a second."
+    )
 
 
 class DevicePeak(BaseModel):
@@ -173,7 +175,7 @@ class DevicePeak(BaseModel):
     gflops: dict[str, float] = Field(
         description="Operations of torch's product by dtype, in 10^9 a second."
     )
-    gb_per_s: float | None = Field(description="Bytes of a copy, read and written.")
+    gb_per_s: float | None = Field(description="Bytes that a copy in memory reads and writes.")
 
 
 class DeviceInfo(BaseModel):
@@ -291,7 +293,7 @@ class CompareHost(BaseModel):
     threads: int
     devices: list[str]
     versions: dict[str, str]
-    peaks: dict[str, PeakRates] = Field({}, description="By device, with the dtype of the race.")
+    peaks: dict[str, PeakRates] = Field({}, description="By device, for the call of the race.")
 
 
 class CompareRow(BaseModel):

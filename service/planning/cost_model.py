@@ -153,14 +153,24 @@ class CostModel:
         """Return the operations, strategies, devices and dtypes that have curves."""
         return {key[:4] for key in tuple(self._curves) if key[0] != PEAK}
 
-    def peak(self, device: str, dtype: torch.dtype) -> Peak:
-        """Return the peak rates of a device with a dtype."""
-        return Peak(self._peak(PRODUCT, device, dtype), self._peak(COPY, device, COPIED))
+    def peak(self, device: str, dtype: torch.dtype, moved_bytes: int = UNBOUNDED) -> Peak:
+        """Return the peak rates of a device with a dtype, for a call that moves so many bytes.
 
-    def _peak(self, what: str, device: str, dtype: torch.dtype) -> float | None:
-        """Return a rate in 10^9 a second, which is the rate in a nanosecond."""
+        Few bytes stay in caches, which are faster than memory.
+        """
+        copies = self._peak(COPY, device, COPIED, moved_bytes)
+        return Peak(self._peak(PRODUCT, device, dtype, 0), copies)
+
+    def _peak(self, what: str, device: str, dtype: torch.dtype, least: int) -> float | None:
+        """Return the best rate of so much work or more, or else of the most that was measured.
+
+        It is in 10^9 a second, which is the rate in a nanosecond.
+        """
         curve = self._curves.get((PEAK, what, device, dtype, ""))
-        return None if curve is None else curve.flops[0] / curve.step_ns[0]
+        if curve is None:
+            return None
+        points = list(zip(curve.flops, curve.step_ns, strict=True))
+        return max(work / ns for work, ns in points if work >= least or work == curve.flops[-1])
 
     def add(self, key: Key, curve: Curve) -> None:
         """Add a measured curve; it replaces an earlier one."""

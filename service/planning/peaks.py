@@ -1,7 +1,7 @@
 """Peak rates of a device: operations of torch's product, and bytes of a copy, in a second.
 
-Both are measured as strategies are, at sizes that double until a run is long enough for its
-overhead not to matter. The best rate counts.
+Both are measured as strategies are, at growing sizes, until a run is long enough for its overhead
+not to matter.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,9 +20,9 @@ LONG_NS: Final = 1_000_000
 PRODUCT_SIZES: Final = tuple(2**power for power in range(8, 14))
 # The dtypes in which torch has a product, by kind of device.
 PRODUCT_DTYPES: Final = {"cpu": NUMBERS, "cuda": FLOATS | COMPLEX}
-# With its source, the smallest is larger than most caches; more would delay the start by page
-# faults. A GPU with 5 TB/s needs 0.2 ms for the largest.
-COPY_SIZES: Final = tuple(2**power for power in range(25, 30))
+# From what the caches of a core hold to more than most hosts have; larger ones delay the start by
+# page faults. A GPU with 5 TB/s needs 0.2 ms for the largest.
+COPY_SIZES: Final = (2**17, 2**19, 2**21, 2**23, *(2**power for power in range(25, 30)))
 
 # The work of a run, and the run.
 Trial = tuple[int, Callable[[], object]]
@@ -39,30 +39,30 @@ def measure_peaks(model: CostModel, dtype: torch.dtype, device: Device, clock: C
 
 
 def product_peak(device: Device, dtype: torch.dtype, clock: Clock) -> Curve:
-    """Return operations, two for each multiply-add, and time of the product of the best rate."""
+    """Return operations of products, two for each multiply-add, and their times."""
 
     def prepare(n: int) -> Trial:
         a = operand(Spec((n, n), dtype)).to(device.torch_device)
         return 2 * n**3, lambda: a @ a
 
-    return _best(prepare, PRODUCT_SIZES, device, clock)
+    return _measure(prepare, PRODUCT_SIZES, device, clock)
 
 
 def copy_peak(device: Device, clock: Clock) -> Curve:
-    """Return bytes, both read and written ones, and time of the copy of the best rate."""
+    """Return bytes of copies, both read and written ones, and their times."""
 
     def prepare(count: int) -> Trial:
         source = torch.ones(count, dtype=COPIED, device=device.torch_device)
         target = torch.zeros_like(source)
         return 2 * count, lambda: target.copy_(source)
 
-    return _best(prepare, COPY_SIZES, device, clock)
+    return _measure(prepare, COPY_SIZES, device, clock)
 
 
-def _best(
+def _measure(
     prepare: Callable[[int], Trial], sizes: Iterable[int], device: Device, clock: Clock
 ) -> Curve:
-    """Return work and time of the best rate of all sizes that fit into the device's memory."""
+    """Return work and time of each size, up to the first long run or the end of memory."""
     check_here(device)
     found: list[tuple[int, int]] = []
     for size in sizes:
@@ -77,5 +77,4 @@ def _best(
         if ns >= LONG_NS:
             break
     torch.cuda.empty_cache()
-    work, ns = max(found, key=lambda each: each[0] / each[1])
-    return Curve(0.0, [work], [ns])
+    return Curve(0.0, *map(list, zip(*found, strict=True)))

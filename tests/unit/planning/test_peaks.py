@@ -12,7 +12,7 @@ from service.core.devices import CPU, Device
 from service.core.dtypes import DTYPES, NUMBERS, Dtype
 from service.planning import peaks
 from service.planning.calibration import MAX_SAMPLE_NS
-from service.planning.cost_model import CostModel, Curve, Peak
+from service.planning.cost_model import COPIED, COPY, PEAK, PRODUCT, CostModel, Curve, Peak
 from service.planning.peaks import LONG_NS, copy_peak, measure_peaks, product_peak
 
 SIZES = (4, 8, 16)
@@ -42,16 +42,27 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.planning.calibration.MAX_SAMPLE_NS", -1)
 
 
-def test_the_best_rate_of_sizes_that_double() -> None:
-    """It need not be that of the largest size."""
-    assert product_peak(CPU, torch.float32, clock_of(10, 20, 900)) == Curve(0.0, [1024], [20])
-    assert copy_peak(CPU, clock_of(10, 20, 30)) == Curve(0.0, [32], [30])
+def test_work_and_time_of_each_size() -> None:
+    """Two operations for each multiply-add; bytes are read and written."""
+    products = product_peak(CPU, torch.float32, clock_of(10, 20, 900))
+    assert products == Curve(0.0, [128, 1024, 8192], [10, 20, 900])
+    assert copy_peak(CPU, clock_of(10, 20, 30)) == Curve(0.0, [8, 16, 32], [10, 20, 30])
+
+
+def test_the_best_rate_counts() -> None:
+    """Of products it is that of any size; of copies, that of as many bytes or more."""
+    model = CostModel()
+    model.add((PEAK, PRODUCT, "cpu", torch.float32, ""), Curve(0.0, [1, 20, 30], [1, 5, 10]))
+    model.add((PEAK, COPY, "cpu", COPIED, ""), Curve(0.0, [1, 20, 30, 40], [1, 5, 15, 16]))
+    for moved, rate in ((1, 4), (20, 4), (21, 2.5), (40, 2.5), (99, 2.5)):
+        assert model.peak("cpu", torch.float32, moved) == Peak(4, rate)
+    assert model.peak("cpu", torch.float32) == Peak(4, 2.5), "that of memory"
 
 
 def test_a_long_run_ends_the_search() -> None:
     """Its overhead does not matter any more, and a larger one would delay the start."""
     assert product_peak(CPU, torch.int8, clock_of(LONG_NS, 1)) == Curve(0.0, [128], [LONG_NS])
-    assert copy_peak(CPU, clock_of(LONG_NS - 1, LONG_NS, 1)).flops == [16]
+    assert copy_peak(CPU, clock_of(LONG_NS - 1, LONG_NS, 1)).flops == [8, 16]
 
 
 def test_a_full_gpu_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +76,7 @@ def test_a_full_gpu_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch, "ones", limited)
     most = 8
-    assert copy_peak(CPU, clock_of(10, 15)).flops == [16]
+    assert copy_peak(CPU, clock_of(10)).flops == [8, 16]
     most = 3
     with pytest.raises(torch.OutOfMemoryError):
         copy_peak(CPU, clock_of(10))
