@@ -20,9 +20,10 @@ LONG_NS: Final = 1_000_000
 PRODUCT_SIZES: Final = tuple(2**power for power in range(8, 14))
 # The dtypes in which torch has a product, by kind of device.
 PRODUCT_DTYPES: Final = {"cpu": NUMBERS, "cuda": FLOATS | COMPLEX}
-# From what the caches of a core hold to more than most hosts have; larger ones delay the start by
-# page faults. A GPU with 5 TB/s needs 0.2 ms for the largest.
+# From what the caches of a core hold on. A GPU with 5 TB/s needs 0.2 ms for the largest.
 COPY_SIZES: Final = (2**17, 2**19, 2**21, 2**23, *(2**power for power in range(25, 30)))
+# With its source it is larger than most caches; a larger one would delay the start by page faults.
+MEMORY_SIZE: Final = 2**25
 
 # The work of a run, and the run.
 Trial = tuple[int, Callable[[], object]]
@@ -45,7 +46,7 @@ def product_peak(device: Device, dtype: torch.dtype, clock: Clock) -> Curve:
         a = operand(Spec((n, n), dtype)).to(device.torch_device)
         return 2 * n**3, lambda: a @ a
 
-    return _measure(prepare, PRODUCT_SIZES, device, clock)
+    return _measure(prepare, PRODUCT_SIZES, PRODUCT_SIZES[0], device, clock)
 
 
 def copy_peak(device: Device, clock: Clock) -> Curve:
@@ -56,13 +57,13 @@ def copy_peak(device: Device, clock: Clock) -> Curve:
         target = torch.zeros_like(source)
         return 2 * count, lambda: target.copy_(source)
 
-    return _measure(prepare, COPY_SIZES, device, clock)
+    return _measure(prepare, COPY_SIZES, MEMORY_SIZE, device, clock)
 
 
 def _measure(
-    prepare: Callable[[int], Trial], sizes: Iterable[int], device: Device, clock: Clock
+    prepare: Callable[[int], Trial], sizes: Iterable[int], least: int, device: Device, clock: Clock
 ) -> Curve:
-    """Return work and time of each size, up to the first long run or the end of memory."""
+    """Return work and time of each size, up to a long run from `least` on or the end of memory."""
     check_here(device)
     found: list[tuple[int, int]] = []
     for size in sizes:
@@ -74,7 +75,7 @@ def _measure(
                 raise
             break  # other programs use the GPU too
         found.append((work, ns))
-        if ns >= LONG_NS:
+        if ns >= LONG_NS and size >= least:
             break
     torch.cuda.empty_cache()
     return Curve(0.0, *map(list, zip(*found, strict=True)))

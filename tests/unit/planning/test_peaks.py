@@ -38,7 +38,8 @@ def clock_of(*times_ns: int) -> Callable[[], int]:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure with small products and copies, and repeat no run."""
     monkeypatch.setattr(peaks, "PRODUCT_SIZES", SIZES)
-    monkeypatch.setattr(peaks, "COPY_SIZES", SIZES)
+    monkeypatch.setattr(peaks, "COPY_SIZES", (*SIZES, 32))
+    monkeypatch.setattr(peaks, "MEMORY_SIZE", 8)
     monkeypatch.setattr("service.planning.calibration.MAX_SAMPLE_NS", -1)
 
 
@@ -46,7 +47,8 @@ def test_work_and_time_of_each_size() -> None:
     """Two operations for each multiply-add; bytes are read and written."""
     products = product_peak(CPU, torch.float32, clock_of(10, 20, 900))
     assert products == Curve(0.0, [128, 1024, 8192], [10, 20, 900])
-    assert copy_peak(CPU, clock_of(10, 20, 30)) == Curve(0.0, [8, 16, 32], [10, 20, 30])
+    copies = copy_peak(CPU, clock_of(10, 20, 30))
+    assert copies == Curve(0.0, [8, 16, 32, 64], [10, 20, 30, 30])
 
 
 def test_the_best_rate_counts() -> None:
@@ -62,7 +64,8 @@ def test_the_best_rate_counts() -> None:
 def test_a_long_run_ends_the_search() -> None:
     """Its overhead does not matter any more, and a larger one would delay the start."""
     assert product_peak(CPU, torch.int8, clock_of(LONG_NS, 1)) == Curve(0.0, [128], [LONG_NS])
-    assert copy_peak(CPU, clock_of(LONG_NS - 1, LONG_NS, 1)).flops == [8, 16]
+    assert copy_peak(CPU, clock_of(1, LONG_NS - 1, LONG_NS, 1)).flops == [8, 16, 32]
+    assert copy_peak(CPU, clock_of(LONG_NS)).flops == [8, 16], "caches are not all"
 
 
 def test_a_full_gpu_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,8 +93,8 @@ def test_peaks_are_measured_once() -> None:
     changes = model.changes
     measure_peaks(model, torch.float32, CPU, clock_of(1))
     assert model.changes == changes == 2
-    assert model.peak("cpu", torch.float32) == Peak(8192 / 64, 0.5)
-    assert model.peak("cpu", torch.float64) == Peak(None, 0.5)
+    assert model.peak("cpu", torch.float32) == Peak(8192 / 64, 1)
+    assert model.peak("cpu", torch.float64) == Peak(None, 1)
     assert model.peak("cuda:0", torch.float32) == Peak()
     assert model.measured() == set(), "a peak is no strategy"
     learned = CostModel.from_rows(model.to_rows())
