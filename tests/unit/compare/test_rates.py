@@ -30,10 +30,15 @@ CALLS: dict[str, tuple[str, tuple[Shape, ...], dict[str, Any], int, int]] = {
 }
 
 
-def plan_of(name: str, shapes: tuple[Shape, ...], params: dict[str, Any]) -> Plan:
-    """Return the plan of a call in float32."""
+def plan_of(
+    name: str,
+    shapes: tuple[Shape, ...],
+    params: dict[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> Plan:
+    """Return the plan of a call."""
     op = REGISTRY[name]
-    specs = tuple(Spec(shape, torch.float32) for shape in shapes)
+    specs = tuple(Spec(shape, dtype) for shape in shapes)
     inferred = op.infer(specs, **parse_params(op.params, params))
     return Plan(op, inferred, op.strategies["torch"], CPU, Work(1, 1), Sizes.of(inferred), 1)
 
@@ -56,16 +61,22 @@ def test_what_counts(
     [
         (Peak(128, 960), 0.5),  # both: 1 ns for the operations, 0.2 ns for the bytes
         (Peak(1280, 96), 1.0),
-        (Peak(12.8, None), 5.0),
-        (Peak(None, 192), 0.5),
+        (Peak(128, None), None),
+        (Peak(None, 192), None),
         (Peak(), None),
     ],
 )
 def test_the_share_is_that_of_the_tighter_bound(peak: Peak, share: float | None) -> None:
-    """The device would need the longer of both times; what is not measured bounds nothing."""
+    """The device would need the longer of both times, so that both have to be known."""
     found = rates_of(plan_of(*CALLS["product"][:3]), peak, 2.0)
     assert found is not None
     assert found.peak_share == share
+
+
+def test_bytes_alone_bound_what_has_no_product() -> None:
+    """Torch has no product of bool, whose peak is never measured."""
+    plan = plan_of("broadcast", (SQUARE, SQUARE), {"op": "eq"}, torch.bool)
+    assert rates_of(plan, Peak(None, 48), 2.0) == Rates(8, 24, 0.5)
 
 
 def test_a_run_without_time_has_no_rate() -> None:
