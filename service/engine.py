@@ -26,6 +26,7 @@ from service.operations.recheck import (
 )
 from service.planning.calibration import Clock, calibrate
 from service.planning.cost_model import Row
+from service.planning.peaks import measure_peaks
 from service.planning.planner import CallSpec, Plan, Planner, WarmKey
 from service.registry import Op, Recheck, Registry
 
@@ -79,9 +80,11 @@ class Engine:
     ) -> None:
         """Measure strategies with `dtype` on a device that are not measured yet: up to 2 s.
 
-        Unless it `compiles`, those that have to be compiled are left out. One that cannot be
-        compiled on this host costs no other its measurements.
+        The peak rates of the device come first, once for all operations. Unless it `compiles`,
+        strategies that have to be compiled are left out. One that cannot be compiled on this host
+        costs no other its measurements.
         """
+        measure_peaks(self.planner.cost_model, dtype, device, self.clock)
         measured = self.planner.cost_model.measured()
         for strategy in op.strategies.values():
             is_new = (op.name, strategy.name, device.name, dtype) not in measured

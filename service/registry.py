@@ -44,6 +44,14 @@ class Inferred:
         return prod(self.shape)
 
     @property
+    def operations(self) -> int:
+        """Arithmetic operations, by which rates are given: one an element, but two in a product.
+
+        A view, which computes nothing, has none.
+        """
+        return self.multiply_adds
+
+    @property
     def explanation(self) -> Mapping[str, object] | None:
         """A block of the response named after the operation; None for operations without one."""
         return None

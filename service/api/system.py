@@ -14,6 +14,7 @@ from service.errors import did_you_mean, quote
 from service.http import schemas
 from service.http.errors import NotFoundError
 from service.http.problems import problem_answers, problem_kinds
+from service.http.serializers import device_peak_answer
 from service.observability.metrics import MEDIA_TYPE, Metrics
 from service.pipeline.service import Service
 from service.registry import Op, Strategy
@@ -113,6 +114,9 @@ def _device(service: Service, device: Device) -> schemas.DeviceInfo:
         memory_bytes=report.memory_bytes,
         ready=reason is None,
         reason=reason,
+        peak=None
+        if device.cluster is not None
+        else device_peak_answer(service.engine.planner.cost_model, device.name),
     )
 
 

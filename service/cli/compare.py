@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from service.bootstrap import make_core
+from service.cli.against import KeptReport, read_report
 from service.cli.arguments import SHAPES, find_op, op_parser
 from service.cli.output import add_output_options, parse_output_options, progress_bar
 from service.cli.request import (
@@ -17,9 +18,9 @@ from service.cli.request import (
     random_call,
 )
 from service.cli.sweep import LIMIT, race_sizes
-from service.cli.tables import race_table
+from service.cli.tables import overlay_table, race_table
 from service.compare import PARAMS, CompareOptions, Race, Report, prepare_race
-from service.errors import MissingFieldError
+from service.errors import InvalidFieldError, MissingFieldError
 from service.http.serializers import report_answer
 from service.settings import from_environment
 
@@ -36,25 +37,37 @@ def compare(arguments: Sequence[str]) -> None:
         metavar="FIRST:LAST",
         help="sizes by powers of two, such as 2:1024; n stands for the size in --shapes",
     )
+    parser.add_argument(
+        "--against",
+        metavar="FILE",
+        help="lay the race beside a report that --json or the page has written",
+    )
     add_output_options(parser)
     options = parser.parse(arguments[1:])
     output = parse_output_options(options)
     if options.sweep is not None:
+        if options.against is not None:
+            raise InvalidFieldError("--against takes the report of one race, and --sweep has many")
         race_sizes(op, options, output)
         return
     if options.shapes is None:
         raise MissingFieldError(f"compare {op.name} needs --shapes or --sweep", hint=SHAPES)
+    kept = None if options.against is None else read_report(options.against)
     core = make_core(from_environment())
     call = random_call(core, op, parse_shapes(options.shapes), options, PARAMS)
-    measure_costs(core, op, call)
     race_options = CompareOptions.of(call.options)
+    if kept is not None:
+        kept.check(op, call)
+    measure_costs(core, op, call)
     report = run_with_progress(prepare_race(core.engine, call, race_options))
     title = call_title(op, call)
+    table = race_table(report, title, race_options)
     output.show(
         title,
-        race_table(report, title, race_options),
+        table if kept is None else overlay_table(report, kept, table),
+        [report],
         lambda: report_answer(report).model_dump_json(exclude_unset=True),
-        partial(_draw, report, title),
+        partial(_draw, report, title, kept),
     )
 
 
@@ -68,7 +81,7 @@ def run_with_progress(race: Race) -> Report:
     return race.report(rows)
 
 
-def _draw(report: Report, title: str) -> "Chart":
-    from service.cli.charts import race_chart
+def _draw(report: Report, title: str, kept: KeptReport | None) -> "Chart":
+    from service.cli.charts import overlay_chart, race_chart
 
-    return race_chart(report, title)
+    return race_chart(report, title) if kept is None else overlay_chart(report, kept, title)

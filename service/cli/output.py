@@ -1,8 +1,8 @@
-"""Output of the commands: tables or JSON on standard output, progress on standard error, charts."""
+"""Output of the commands: tables or JSON on standard output, progress on standard error, files."""
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -10,11 +10,12 @@ from io import StringIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from service.cli.exports import csv_text, markdown_text
 from service.cli.parser import Parser
-from service.compare import Row
+from service.compare import Report, Row
 from service.core.units import time_text
 from service.errors import InvalidFieldError, quote
 
@@ -28,16 +29,19 @@ CHART_PACKAGES: Final = ("altair", "vl_convert")
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """Options of the output: JSON in place of the table, and files of charts."""
+    """Options of the output: JSON in place of the table, and files of tables and charts."""
 
     json: bool
     html: Path | None
     png: Path | None
+    csv: Path | None
+    md: Path | None
 
     def show(
         self,
         title: str,
-        table: RenderableType,
+        table: Group,
+        reports: Sequence[Report],
         to_json: Callable[[], str],
         draw: Callable[[], "Chart"],
     ) -> None:
@@ -46,6 +50,10 @@ class OutputOptions:
             print(to_json())
         else:
             print_table(table)
+        if self.csv is not None:
+            self.csv.write_text(csv_text(reports), encoding="utf-8", newline="")
+        if self.md is not None:
+            self.md.write_text(markdown_text(table), encoding="utf-8")
         if self.html is None and self.png is None:
             return
         from service.cli.charts import write_html, write_png
@@ -60,6 +68,8 @@ class OutputOptions:
 def add_output_options(parser: Parser) -> None:
     """Add the options of the output to a parser."""
     parser.add_argument("--json", action="store_true", help="print JSON alone, as HTTP answers it")
+    parser.add_argument("--csv", metavar="FILE", help="write a row for each strategy")
+    parser.add_argument("--md", metavar="FILE", help="write the table in Markdown")
     parser.add_argument("--html", metavar="FILE", help="draw the results on a page of its own")
     parser.add_argument("--png", metavar="FILE", help="draw the results as an image")
 
@@ -70,7 +80,8 @@ def parse_output_options(options: argparse.Namespace) -> OutputOptions:
     Raises InvalidFieldError if a chart cannot be drawn or written, so that this error comes before
     the race and not after it.
     """
-    output = OutputOptions(options.json, _writable(options.html), _writable(options.png))
+    files = (_writable(each) for each in (options.html, options.png, options.csv, options.md))
+    output = OutputOptions(options.json, *files)
     missing = [name for name in CHART_PACKAGES if find_spec(name) is None]
     if missing and (output.html is not None or output.png is not None):
         raise InvalidFieldError(

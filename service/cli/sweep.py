@@ -65,6 +65,7 @@ def race_sizes(op: Op[Any], options: argparse.Namespace, output: OutputOptions) 
     output.show(
         title,
         sweep_table(found, title),
+        [point.report for point in found.points],
         partial(_to_json, found),
         partial(_draw, found, title, limit_ns),
     )

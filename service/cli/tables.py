@@ -1,6 +1,6 @@
 """Plans, races and sweeps as tables for a terminal; words and signs repeat what colours show."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rich import box
@@ -8,16 +8,20 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from service.cli.against import KeptReport
 from service.compare import CompareOptions, Report, Row
-from service.compare.report import basis_line, host_line, quickest, strategy_labels
+from service.compare.agreement import Agreement
+from service.compare.report import basis_line, host_line, peak_lines, quickest, strategy_labels
 from service.compare.sweep import Sweep, SweepLine
 from service.core.dtypes import describe
 from service.core.units import (
     bytes_text,
     count_text,
     error_text,
+    rate_text,
     ratio_text,
     shape_text,
+    share_text,
     time_text,
     ulp_text,
 )
@@ -26,48 +30,82 @@ from service.planning.planner import Estimate, Explanation
 NO_VALUE: Final = "-"
 PATH_NOTE: Final = "operands are counted from 0; each result joins the end of the list"
 GREY: Final = "bright_black"
+TIMES: Final = ("median", "iqr", "speed-up")
+RATES: Final = ("GFLOP/s", "GB/s", "of peak")
 FAST: Final = "bold green"
 WRONG: Final = "bold red"
 
 
 def race_table(report: Report, title: str, options: CompareOptions) -> Group:
     """Return a row for each strategy, in the registry's order, then the reasons of skipped ones."""
-    table = _table("strategy", "device")
-    for name in ("runs", "median", "min", "iqr", "speed-up", "max error", "ulp"):
+    table = _table("strategy", gap=1)
+    for name in (*TIMES, *RATES, "error", "ulp"):
         table.add_column(name, justify="right")
     table.add_column("agrees")
-    table.add_column("")
     fastest = quickest(report)
-    for row in report.rows:
-        marks = "fastest" if row is fastest else ""
-        if row.strategy == report.baseline and row.times_ns:
-            marks = f"{marks}, baseline" if marks else "baseline"
-        table.add_row(*_race_cells(report, row), marks, style=_style(row, fastest))
     names = strategy_labels(report.rows)
-    skipped = [
-        (name, row.skipped)
-        for name, row in zip(names, report.rows, strict=True)
-        if row.skipped is not None
+    labelled = list(zip(names, report.rows, strict=True))
+    for name, row in labelled:
+        table.add_row(name, *_race_cells(report, row, fastest), style=_style(row, fastest))
+    skipped = [(name, row.skipped) for name, row in labelled if row.skipped is not None]
+    wrong = [
+        f"{name} disagrees: {disagreement(row.agreement)}"
+        for name, row in labelled
+        if row.agreement is not None and not row.agreement.agrees
     ]
     compiled = [
-        Text(f"compiled {name} before its runs: {time_text(row.compile_ns)}")
-        for name, row in zip(names, report.rows, strict=True)
+        f"compiled {name} before its runs: {time_text(row.compile_ns)}"
+        for name, row in labelled
         if row.compile_ns
     ]
-    notes = [Text(host_line(report)), Text(basis_line(report)), Text(_tolerance(options))]
-    return Group(_title(title), table, *_skipped(skipped), *compiled, *notes)
+    notes = [
+        *compiled,
+        *peak_lines(report),
+        *_cached(report.rows),
+        host_line(report.host),
+        basis_line(report),
+        _tolerance(options),
+    ]
+    return Group(
+        _title(title),
+        table,
+        *_skipped(skipped),
+        *(Text(line, style=WRONG) for line in wrong),
+        *map(Text, notes),
+    )
 
 
-def verdict(row: Row) -> str:
-    """Return "yes", or how many elements disagree and the position of the worst."""
-    if row.agreement is None:
-        return "skipped"
-    if row.agreement.agrees:
-        return "yes"
-    count = row.agreement.disagreeing
-    elements = "1 element" if count == 1 else f"{count_text(count)} elements"
-    worst = row.agreement.worst
-    return f"NO: {elements}" + (f", most at {list(worst)}" if worst else "")
+def overlay_table(report: Report, kept: KeptReport, table: Group) -> Group:
+    """Return the table of a race, and another one that lays a kept report beside it."""
+    both = _table("strategy", gap=1)
+    for name in ("now", "then", "now over then", "of peak now", "then"):
+        both.add_column(name, justify="right")
+    names = strategy_labels(report.rows)
+    for name, row in zip(names, report.rows, strict=True):
+        both.add_row(name, *_overlay_cells(row, kept))
+    here = {(row.strategy, row.device) for row in report.rows}
+    others = [f"{name} on {device}" for name, device in kept.rows if (name, device) not in here]
+    notes = [f"now:  {host_line(report.host)}", f"then: {host_line(kept.host)}, in {kept.name}"]
+    if others:
+        notes.append(f"only then: {', '.join(others)}")
+    return Group(*table.renderables, both, *map(Text, notes))
+
+
+def _overlay_cells(row: Row, kept: KeptReport) -> list[str]:
+    then_ns, ratio = kept.median_ns(row), kept.ratio(row)
+    shares = (None if row.rates is None else row.rates.peak_share, kept.peak_share(row))
+    return [
+        time_text(row.median_ns) if row.times_ns else NO_VALUE,
+        NO_VALUE if then_ns is None else time_text(then_ns),
+        NO_VALUE if ratio is None else f"{ratio_text(ratio)} as fast",
+        *(share_text(share) if share else NO_VALUE for share in shares),
+    ]
+
+
+def disagreement(found: Agreement) -> str:
+    """Return how many elements disagree and the position of the worst."""
+    worst = f", most at {list(found.worst)}" if found.worst else ""
+    return _elements(found.disagreeing) + worst
 
 
 def plan_table(found: Explanation, title: str) -> Group:
@@ -109,14 +147,16 @@ def sweep_table(sweep: Sweep, title: str) -> Group:
         cells = [_sweep_cell(row, fastest) for row in point.report.rows]
         table.add_row(str(point.size), *cells)
     note = "median of a run; > marks the fastest of a size, ! one that disagrees"
-    ends = _table("strategy", "last n", "its median", "why it stops there")
+    ends = _table("strategy", "last n", "its median", *RATES, "why it stops there")
     for name, line in zip(names, sweep.lines, strict=True):
         ends.add_row(name, *_end_cells(line), style=GREY if line.last is None else "")
     parts: list[RenderableType] = [_title(title), table, Text(note), "", ends]
     if sweep.ended is not None:
         parts.append(Text(f"the sweep ended {sweep.ended}", style=GREY))
     if sweep.points:
-        parts.append(Text(host_line(sweep.points[-1].report)))
+        last = sweep.points[-1].report
+        shown = (row for line in sweep.lines for _, row in line.rows[-1:])
+        parts += [Text(line) for line in (*peak_lines(last), *_cached(shown), host_line(last.host))]
     return Group(*parts)
 
 
@@ -124,28 +164,39 @@ def _title(text: str) -> Text:
     return Text(text, style="bold")
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def _table(*columns: str, gap: int = 2) -> Table:
+    """Return a table whose columns are apart by `gap` and one more."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap - 1, 0, 1), show_edge=False)
     for name in columns:
         table.add_column(name)
     return table
 
 
-def _race_cells(report: Report, row: Row) -> list[str]:
+def _race_cells(report: Report, row: Row, fastest: Row | None) -> list[str]:
     if row.agreement is None:
-        return [row.strategy, row.device, *[NO_VALUE] * 7, verdict(row)]
+        return [*[NO_VALUE] * 8, "skipped"]
     speedup = report.speedup(row)
+    is_baseline = row.strategy == report.baseline and speedup == 1
+    agrees = "fastest" if row is fastest else "yes" if row.agreement.agrees else "NO"
     return [
-        row.strategy,
-        row.device,
-        count_text(len(row.times_ns)),
         time_text(row.median_ns),
-        time_text(min(row.times_ns)),
         time_text(row.iqr_ns) if len(row.times_ns) > 1 else NO_VALUE,
-        NO_VALUE if speedup is None else ratio_text(speedup),
+        "baseline" if is_baseline else NO_VALUE if speedup is None else ratio_text(speedup),
+        *_rate_cells(row),
         error_text(row.agreement.max_abs_error),
         ulp_text(row.agreement.max_ulp_error),
-        verdict(row),
+        agrees,
+    ]
+
+
+def _rate_cells(row: Row) -> list[str]:
+    if row.rates is None:
+        return [NO_VALUE] * len(RATES)
+    share = row.rates.peak_share
+    return [
+        rate_text(row.rates.gflops),
+        rate_text(row.rates.gb_per_s),
+        NO_VALUE if share is None else share_text(share),
     ]
 
 
@@ -163,9 +214,15 @@ def _skipped(rows: Iterable[tuple[str, str]]) -> Iterable[Text]:
 
 def _tolerance(options: CompareOptions) -> str:
     return (
-        f"max error is in the unit of the result, ulp in units in its last place; "
+        f"error is the largest, in the unit of the result, ulp in units in its last place; "
         f"agrees: within {options.atol:g} + {options.rtol:g} of the size of each element"
     )
+
+
+def _cached(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield the reason of shares above the peak, if there are any."""
+    if any(row.rates and (row.rates.peak_share or 0) > 1 for row in rows):
+        yield "over 100 % of peak: the peak is measured by a copy, and to read alone may be faster"
 
 
 def _elements(count: int) -> str:
@@ -233,6 +290,8 @@ def _sweep_cell(row: Row, fastest: Row | None) -> Text:
 
 
 def _end_cells(line: SweepLine) -> list[str]:
-    last = NO_VALUE if line.last is None else str(line.last)
-    time = time_text(line.rows[-1][1].median_ns) if line.rows else NO_VALUE
-    return [last, time, line.stopped or "it does not stop"]
+    stopped = line.stopped or "it does not stop"
+    if not line.rows:
+        return [*[NO_VALUE] * (2 + len(RATES)), stopped]
+    size, row = line.rows[-1]
+    return [str(size), time_text(row.median_ns), *_rate_cells(row), stopped]

@@ -160,6 +160,9 @@ class Row(TypedDict):
     agrees: NotRequired[bool]
     disagreeing: NotRequired[int]
     worst: NotRequired[list[int] | None]
+    gflops: NotRequired[float | None]
+    gb_per_s: NotRequired[float | None]
+    peak_share: NotRequired[float | None]
     skipped: NotRequired[str]
 
 

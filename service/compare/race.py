@@ -7,11 +7,13 @@ compiled races after the rest.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from time import perf_counter_ns
 from typing import Any, Final
 
 from service.compare.agreement import agreement
 from service.compare.options import CompareOptions
+from service.compare.rates import rates_of
 from service.compare.reference import Reference, reference_of
 from service.compare.report import Report, Row, host
 from service.core.call import AUTO, Call, StoreTarget, Tensor
@@ -106,19 +108,20 @@ class Race:
                         return
                     if not entrant.run_round(options.repeat, stop):
                         group.remove(entrant)
-                        yield _row(entrant, reference, options)
+                        yield self._row(entrant, reference)
 
     def report(self, rows: Iterable[Row]) -> Report:
         """Return the report of the rows that `run` yielded, in the order of the registry."""
         order = [_key(entry) for entry in self.entries]
         ordered = tuple(sorted(rows, key=lambda row: order.index(_key(row))))
         slowest = next((row.strategy for row in ordered if row.times_ns), None)
+        planner = self.engine.planner
         return Report(
             op=self.call.op,
             specs=self.call.specs,
             multiply_adds=self.inferred.multiply_adds,
             baseline=self.options.baseline or slowest,
-            host=host(self.engine.planner.devices),
+            host=host(planner.devices, planner.cost_model, self.inferred),
             rows=ordered,
         )
 
@@ -132,6 +135,20 @@ class Race:
             for device in {plan.device for plan in plans}
         }
         return [StrategyRun(plan, moved[plan.device], share_ns) for plan in plans]
+
+    def _row(self, run: StrategyRun, reference: Reference) -> Row:
+        """Return the row of a finished strategy."""
+        plan, options = run.plan, self.options
+        dtype, moved = self.call.specs[0].dtype, plan.sizes.outer_bytes
+        peak = self.engine.planner.cost_model.peak(plan.device.name, dtype, moved)
+        return Row(
+            plan.strategy.name,
+            plan.device.name,
+            plan.estimated_ns,
+            tuple(run.times_ns),
+            agreement(run.result, reference, rtol=options.rtol, atol=options.atol),
+            rates=rates_of(plan, peak, median(run.times_ns)),
+        )
 
 
 def _key(entry: Plan | Row) -> tuple[str, str]:
@@ -224,15 +241,3 @@ def _plan_or_row(planner: Planner, request: CallSpec) -> Plan | Row:
     if estimate.plan is not None and estimate.reason is None:
         return estimate.plan
     return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=estimate.reason)
-
-
-def _row(run: StrategyRun, reference: Reference, options: CompareOptions) -> Row:
-    """Return the row of a finished strategy."""
-    return Row(
-        run.plan.strategy.name,
-        run.plan.device.name,
-        run.plan.estimated_ns,
-        tuple(run.times_ns),
-        agreement(run.result, reference, rtol=options.rtol, atol=options.atol),
-        compile_ns=run.compile_ns,
-    )

@@ -2,8 +2,9 @@
 
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Protocol
@@ -12,10 +13,15 @@ import numpy as np
 import torch
 
 from service.compare.agreement import Agreement
+from service.compare.rates import Rates
 from service.compare.reference import Basis
 from service.core.call import Spec
 from service.core.devices import Devices
-from service.core.units import count_text
+from service.core.dtypes import describe
+from service.core.units import count_text, rate_text
+from service.planning.cost_model import CostModel, Peak
+from service.planning.planner import Sizes
+from service.registry import Inferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class Row:
     times_ns: tuple[int, ...] = ()
     agreement: Agreement | None = None
     skipped: str | None = None
+    rates: Rates | None = None
     compile_ns: int = 0
 
     @property
@@ -47,12 +54,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The host of a race."""
+    """The host of a race; `peaks` are those of its devices for the call of the race."""
 
     cpu: str
     threads: int
     devices: tuple[str, ...]
     versions: Mapping[str, str]
+    peaks: Mapping[str, Peak] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +89,23 @@ class Report:
         return base.median_ns / row.median_ns
 
 
-def host(devices: Devices) -> Host:
-    """Describe this host for a report."""
+def host(devices: Devices, costs: CostModel, inferred: Inferred) -> Host:
+    """Describe this host for the report of a race of a call."""
+    dtype, moved = inferred.specs[0].dtype, Sizes.of(inferred).outer_bytes
     return Host(
         cpu=cpu_name(),
         threads=torch.get_num_threads(),
         devices=tuple(device.name for device in devices.members),
         versions={
+            "service": version("tensor-service"),
             "python": platform.python_version(),
             "torch": torch.__version__,
             "numpy": np.__version__,
+        },
+        peaks={
+            device.name: costs.peak(device.name, dtype, moved)
+            for device in devices.members
+            if device.cluster is None
         },
     )
 
@@ -141,9 +156,27 @@ def basis_line(report: Report) -> str:
     return f"{counts} elements checked by {basis.method}"
 
 
-def host_line(report: Report) -> str:
-    """Describe the host of a report in one line: processor, threads, versions."""
-    host = report.host
+def peak_lines(report: Report) -> list[str]:
+    """Describe the measured peak rates of each device that ran a strategy."""
+    dtype = describe(report.specs[0].dtype).name
+    lines = []
+    for device in dict.fromkeys(row.device for row in report.rows if row.times_ns):
+        peak = report.host.peaks.get(device, Peak())
+        texts = [
+            f"{rate_text(rate)} {unit}"
+            for rate, unit in (
+                (peak.gflops, f"GFLOP/s by a product in {dtype}"),
+                (peak.gb_per_s, "GB/s by a copy of this size"),
+            )
+            if rate is not None
+        ]
+        if texts:
+            lines.append(f"peak of {device}: {', '.join(texts)}")
+    return lines
+
+
+def host_line(host: Host) -> str:
+    """Describe a host in one line: processor, threads, versions."""
     versions = ", ".join(f"{name} {version}" for name, version in host.versions.items())
     threads = "1 thread" if host.threads == 1 else f"{host.threads} threads"
     return f"{host.cpu}, {threads}, {versions}"

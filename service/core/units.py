@@ -36,6 +36,18 @@ def ratio_text(ratio: float) -> str:
     return f"{_digits(ratio)}×"
 
 
+def rate_text(rate: float) -> str:
+    """Return a rate for a column that names its unit: `118`, `0.0210`, `2.1e-05`."""
+    return _digits(rate) if rate >= 0.001 else f"{rate:.1e}"
+
+
+def share_text(share: float) -> str:
+    """Return a share: `87 %`; below a percent as `1 in 350`, which is easier to imagine."""
+    if share >= 0.01:
+        return f"{100 * share:,.0f} %"
+    return f"1 in {_rounded_count(1 / share)}"
+
+
 def error_text(error: float) -> str:
     """Return an error, which has the unit of the result: `1.91e-06`, `0`, `infinite`."""
     if error == 0 or math.isinf(error):
@@ -67,6 +79,11 @@ def _digits(value: float) -> str:
     if rounded >= 100:
         return f"{rounded:,.0f}"
     return f"{rounded:.1f}" if rounded >= 10 else f"{rounded:#.3g}"
+
+
+def _rounded_count(value: float) -> str:
+    """Return two significant digits of a number from 1 on: `1,300,000`."""
+    return count_text(int(float(f"{value:.1e}")))
 
 
 def _rounded(value: float) -> float:

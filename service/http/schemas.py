@@ -159,6 +159,26 @@ class OperationInfo(BaseModel):
     strategies: list[StrategyInfo]
 
 
+class PeakRates(BaseModel):
+    """Peak rates of a device, as measured; null until then, or where torch has no product."""
+
+    gflops: float | None = Field(
+        description="Operations of torch's product, in 10^9 a second; a multiply-add is two."
+    )
+    gb_per_s: float | None = Field(
+        description="Bytes that a copy of the size of the call reads and writes, in 10^9 a second."
+    )
+
+
+class DevicePeak(BaseModel):
+    """Peak rates of a device that have been measured."""
+
+    gflops: dict[str, float] = Field(
+        description="Operations of torch's product by dtype, in 10^9 a second."
+    )
+    gb_per_s: float | None = Field(description="Bytes that a copy in memory reads and writes.")
+
+
 class DeviceInfo(BaseModel):
     """A device of this host."""
 
@@ -168,6 +188,7 @@ class DeviceInfo(BaseModel):
     memory_bytes: int | None
     ready: bool = Field(description="Whether calls can have it now; a cluster is not asked.")
     reason: str | None = Field(description="Why it cannot be had now.")
+    peak: DevicePeak | None = Field(description="Null for a cluster, which is not measured.")
 
 
 class DeviceList(BaseModel):
@@ -277,6 +298,7 @@ class CompareHost(BaseModel):
     threads: int
     devices: list[str]
     versions: dict[str, str]
+    peaks: dict[str, PeakRates] = Field({}, description="By device, for the call of the race.")
 
 
 class CompareRow(BaseModel):
@@ -304,6 +326,15 @@ class CompareRow(BaseModel):
     disagreeing: int | None = Field(None, description="Elements outside rtol and atol.")
     worst: list[int] | None = Field(
         None, description="Index of the largest error among elements that disagree, if any do."
+    )
+    gflops: float | None = Field(
+        None, description="Operations in 10^9 a second; null where nothing is computed."
+    )
+    gb_per_s: float | None = Field(None, description="Operands and result, in 10^9 bytes a second.")
+    peak_share: float | None = Field(
+        None,
+        description="Time that the device would need at its peak rates, over the median; null "
+        "until they are measured.",
     )
     skipped: str | None = None
 

@@ -5,8 +5,9 @@ from dataclasses import asdict
 from typing import Any, Final, Literal
 
 from service.compare import Report, Row
-from service.core.dtypes import describe
+from service.core.dtypes import DTYPES, describe
 from service.http import schemas
+from service.planning.cost_model import CostModel, Peak
 from service.planning.planner import CallSpec, Explanation
 from service.registry import Inferred
 
@@ -18,6 +19,7 @@ ERRORS: Final = (
     "max_ulp_error",
     "median_ulp_error",
 )
+RATES: Final = ("gflops", "gb_per_s", "peak_share")
 BASES: Final[tuple[Literal["prior"], Literal["measured"]]] = ("prior", "measured")
 
 
@@ -90,7 +92,23 @@ def row_answer(row: Row, speedup: float | None = None) -> schemas.CompareRow:
             "agrees": row.agreement.agrees,
             "disagreeing": row.agreement.disagreeing,
             "worst": None if row.agreement.worst is None else list(row.agreement.worst),
+            **{name: _rounded(getattr(row.rates, name, None)) for name in RATES},
         }
+    )
+
+
+def peak_answer(peak: Peak) -> schemas.PeakRates:
+    """Return the answer for the peak rates of a device with one dtype."""
+    return schemas.PeakRates(gflops=_rounded(peak.gflops), gb_per_s=_rounded(peak.gb_per_s))
+
+
+def device_peak_answer(costs: CostModel, device: str) -> schemas.DevicePeak:
+    """Return the answer for all peak rates of a device that have been measured."""
+    peaks = {dtype.name: costs.peak(device, dtype.torch) for dtype in DTYPES.values()}
+    found = {name: peak_answer(peak) for name, peak in peaks.items()}
+    return schemas.DevicePeak(
+        gflops={name: each.gflops for name, each in found.items() if each.gflops is not None},
+        gb_per_s=found["float32"].gb_per_s,
     )
 
 
@@ -109,6 +127,7 @@ def report_answer(report: Report) -> schemas.CompareAnswer:
             threads=report.host.threads,
             devices=list(report.host.devices),
             versions=dict(report.host.versions),
+            peaks={name: peak_answer(peak) for name, peak in report.host.peaks.items()},
         ),
         rows=[row_answer(row, report.speedup(row)) for row in report.rows],
     )
@@ -116,6 +135,11 @@ def report_answer(report: Report) -> schemas.CompareAnswer:
 
 def _ms(ns: float | None) -> float | None:
     return None if ns is None else round(ns / 1e6, 6)
+
+
+def _rounded(rate: float | None) -> float | None:
+    """Return six significant digits, which are more than two measurements have in common."""
+    return None if rate is None else float(f"{rate:.6g}")
 
 
 def _number(value: float) -> float | str:

@@ -7,7 +7,7 @@ import orjson
 
 from service.core import host
 from service.core.devices import Device
-from service.core.dtypes import parse_dtype
+from service.core.dtypes import describe, parse_dtype
 from service.core.response import HttpResponse
 from service.engine import is_exhausted
 from service.errors import ServiceError
@@ -27,7 +27,7 @@ from service.pipeline.operation import OperationEndpoint
 from service.pipeline.race import RaceRequest
 from service.pipeline.request import Negotiated, PipelineRequest
 from service.pipeline.service import READY, Service, build_service
-from service.planning.cost_model import CostModel, Row
+from service.planning.cost_model import COPIED, PEAK, CostModel, Row
 from service.settings import Settings
 
 
@@ -79,13 +79,16 @@ class RequestHandler:
         return WorkerResponse(head, response.chunks)
 
     def _measure(self, name: str, dtype: str, device: str) -> bytes:
-        """Return the costs of an operation in a dtype on a device, measured now, as JSON."""
+        """Return the costs of an operation in a dtype on a device, measured now, as JSON.
+
+        The peak rates of the device are among them.
+        """
         engine = self._service.engine
         (here,) = engine.planner.devices.candidates(device)
         engine.measure(engine.registry[name], parse_dtype(dtype).torch, here)
         rows = engine.planner.cost_model.to_rows()
-        wanted = name, device, dtype
-        return orjson.dumps([row for row in rows if (row[0], row[2], row[3]) == wanted])
+        wanted = (name, device, dtype), (PEAK, device, dtype), (PEAK, device, describe(COPIED).name)
+        return orjson.dumps([row for row in rows if (row[0], row[2], row[3]) in wanted])
 
     def trim_memory(self) -> None:
         """Return memory that large calls have left to the system."""

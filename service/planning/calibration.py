@@ -96,16 +96,21 @@ def _timings(
 
 
 def _time(strategy: Strategy[Any], device: Device, inferred: Inferred, clock: Clock) -> int:
-    """Return the least time of a strategy on random operands, without the first run.
+    """Return the least time of a strategy on random operands."""
+    operands = _operands(inferred, device)
+    return least_ns(lambda: strategy.run(inferred, operands), device, clock)
+
+
+def least_ns(compute: Callable[[], object], device: Device, clock: Clock) -> int:
+    """Return the least time of some runs on a device, without the first one.
 
     A run that is long is not repeated any more.
     """
-    operands = _operands(inferred, device)
 
     def run() -> int:
         synchronize(device)
         started = clock()
-        strategy.run(inferred, operands)
+        compute()
         synchronize(device)
         return clock() - started
 

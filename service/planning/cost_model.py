@@ -6,6 +6,8 @@ strategy has one such curve for each kind of its work, on each device and for ea
 
 `service.planning.calibration` measures the curves, outside of any call. Until then an estimate is
 a prior: the curve of float32 on the same device, slowed down by a factor for the dtype.
+
+Peak rates of the devices, from `service.planning.peaks`, are kept and passed on as curves too.
 """
 
 from bisect import bisect_left
@@ -29,6 +31,11 @@ NS_PER_FLOP: Final = 1.0
 COMPILING: Final = "compile"
 # The smallest call to a Dask scheduler on the same host takes 20 ms.
 ROUND_TRIP_NS: Final = 20_000_000
+# In place of the operation and of the strategy, in the keys of peak rates. A copy is of bytes.
+PEAK: Final = "peak"
+PRODUCT: Final = "product"
+COPY: Final = "copy"
+COPIED: Final = torch.uint8
 
 
 # Operation, strategy, device, dtype, and kind of work.
@@ -75,6 +82,17 @@ class Curve:
         smallest = self.step_ns[0]
         step_ns = [smallest + max(0.0, ns - smallest) * factor for ns in self.step_ns]
         return Curve(self.call_ns, self.flops, step_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """Peak rates of a device: operations of a product in a dtype, and bytes of a copy.
+
+    None for what has not been measured, or is not possible, such as products of bool.
+    """
+
+    gflops: float | None = None
+    gb_per_s: float | None = None
 
 
 # Of a host that has not been measured: an interpreted step takes about a microsecond.
@@ -145,7 +163,26 @@ class CostModel:
 
     def measured(self) -> set[tuple[str, str, str, torch.dtype]]:
         """Return the operations, strategies, devices and dtypes that have curves."""
-        return {key[:4] for key in tuple(self._curves)}
+        return {key[:4] for key in tuple(self._curves) if key[0] != PEAK}
+
+    def peak(self, device: str, dtype: torch.dtype, moved_bytes: int = UNBOUNDED) -> Peak:
+        """Return the peak rates of a device with a dtype, for a call that moves so many bytes.
+
+        Few bytes stay in caches, which are faster than memory.
+        """
+        copies = self._peak(COPY, device, COPIED, moved_bytes)
+        return Peak(self._peak(PRODUCT, device, dtype, 0), copies)
+
+    def _peak(self, what: str, device: str, dtype: torch.dtype, least: int) -> float | None:
+        """Return the best rate of so much work or more, or else of the most that was measured.
+
+        It is in 10^9 a second, which is the rate in a nanosecond.
+        """
+        curve = self._curves.get((PEAK, what, device, dtype, ""))
+        if curve is None:
+            return None
+        points = list(zip(curve.flops, curve.step_ns, strict=True))
+        return max(work / ns for work, ns in points if work >= least or work == curve.flops[-1])
 
     def add(self, key: Key, curve: Curve) -> None:
         """Add a measured curve; it replaces an earlier one."""

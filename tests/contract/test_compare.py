@@ -25,6 +25,7 @@ from service.api.events import RaceEvents, RaceResponse
 from service.codecs import READERS
 from service.compare.agreement import Agreement
 from service.compare.options import CompareOptions
+from service.compare.rates import Rates
 from service.compare.reference import Basis
 from service.compare.report import Host, Report, Row, cpu_name
 from service.core.call import Call, Spec, Tensor
@@ -49,6 +50,7 @@ A: Json = [[1, 2, 3], [4, 5, 6]]
 B: Json = [[1, 0], [0, 1], [1, 1]]
 MATMUL: dict[str, Json] = {"a": A, "b": B, "device": "cpu"}
 EXACT: dict[str, Json] = {"dtype": "int64", "rtol": 0, "atol": 0, "device": "cpu"}
+RATES = ("gflops", "gb_per_s", "peak_share")
 TIMES = ("median_ms", "min_ms", "iqr_ms", "speedup")
 
 
@@ -156,9 +158,10 @@ async def test_every_strategy_has_its_row(
         assert each["estimated_ms"] == strategy["estimated_ms"]
         if "skipped" in each:
             assert each["skipped"] == strategy["reason"]
-            assert not {"runs", *TIMES, "agrees", "max_abs_error"} & set(each)
+            assert not {"runs", *TIMES, *RATES, "agrees", "max_abs_error"} & set(each)
             continue
         assert 1 <= each["runs"] <= 3
+        assert (each["gflops"] is None) == (each["peak_share"] is None)
         assert (each["agrees"], each["disagreeing"]) == (True, 0)
         rtol, atol = TOLERANCES.get(row.result_dtype, (0, 0))
         largest = max(1, np.abs(row.expected()).max(initial=0))
@@ -176,6 +179,12 @@ async def test_figures_of_a_report_fit_together(client: AsyncClient) -> None:
         assert row["runs"] == 7
         assert 0 < row["min_ms"] <= row["median_ms"]
         assert row["iqr_ms"] >= 0
+        peak = report["host"]["peaks"][row["device"]]
+        # 12 multiply-adds, and 16 numbers of 4 bytes
+        assert row["gflops"] == pytest.approx(24e-6 / row["median_ms"], rel=1e-2)
+        assert row["gb_per_s"] == pytest.approx(64e-6 / row["median_ms"], rel=1e-2)
+        bounds = row["gflops"] / peak["gflops"], row["gb_per_s"] / peak["gb_per_s"]
+        assert row["peak_share"] == pytest.approx(max(bounds), rel=1e-4)
         expected = rows["loops"]["median_ms"] / row["median_ms"]
         # times are rounded to a nanosecond, the speed-up is of the unrounded ones
         assert row["speedup"] == pytest.approx(expected, rel=1e-2)
@@ -189,7 +198,10 @@ async def test_the_host_is_named(client: AsyncClient, app: FastAPI) -> None:
     assert host["threads"] == service.settings.threads
     assert host["devices"] == [each.name for each in service.engine.planner.devices.members]
     assert host["versions"]["torch"] == torch.__version__
-    assert set(host["versions"]) == {"python", "torch", "numpy"}
+    assert set(host["versions"]) == {"service", "python", "torch", "numpy"}
+    peak = host["peaks"]["cpu"]
+    assert peak["gflops"] > 0
+    assert peak["gb_per_s"] > 0
 
 
 def test_a_processor_without_a_name_is_called_by_its_kind(tmp_path: Path) -> None:
@@ -680,9 +692,9 @@ async def gated(cost_model: CostModel, **settings: object) -> AsyncIterator[tupl
         return gate.compute(a, b)
 
     op = with_strategy(ladder("torch"), "gated", gated)
-    app = create_app(
-        Settings.model_validate(settings), registry=Registry(op), cost_model=cost_model
-    )
+    # To measure other dtypes would take the thread of the races.
+    values = Settings.model_validate({"calibrate": False} | settings)
+    app = create_app(values, registry=Registry(op), cost_model=cost_model)
     async with running(app):
         try:
             yield app, gate
@@ -946,7 +958,8 @@ def test_a_speedup_is_over_the_baseline_that_ran() -> None:
 def test_an_answer_has_milliseconds_and_words_for_infinities() -> None:
     """Nanoseconds are whole, so six digits lose none; JSON has no infinity."""
     found = Agreement(inf, nan, 3, (0, 2), 4.5, 1e-7, inf, 0.25, Basis("sums", 2, 6))
-    row = replace(row_of("a", 1_234_567), agreement=found, compile_ns=3_500_000)
+    rates = Rates(1 / 3, 2e-7, None)
+    row = replace(row_of("a", 1_234_567), agreement=found, rates=rates, compile_ns=3_500_000)
     answer = row_answer(row, 2.5).model_dump(exclude_unset=True)
     assert answer == {
         "strategy": "a",
@@ -967,6 +980,9 @@ def test_an_answer_has_milliseconds_and_words_for_infinities() -> None:
         "agrees": False,
         "disagreeing": 3,
         "worst": [0, 2],
+        "gflops": 0.333333,
+        "gb_per_s": 2e-7,
+        "peak_share": None,
     }
     unknown = Row("b", "cpu", None, skipped="does not take it")
     whole = report_answer(report_of(row, unknown, baseline="a")).model_dump(exclude_unset=True)
@@ -976,5 +992,7 @@ def test_an_answer_has_milliseconds_and_words_for_infinities() -> None:
     ]
     assert (whole["shapes"], whole["dtype"], whole["baseline"]) == ([[2]], "float32", "a")
     assert whole["reference"] == {"method": "sums", "checked": 2, "elements": 6}
+    view = row_answer(replace(row, rates=None)).model_dump(exclude_unset=True)
+    assert [view[name] for name in RATES] == [None] * 3
     none_ran = report_answer(report_of(unknown, baseline=None)).model_dump(exclude_unset=True)
     assert none_ran["reference"] is None

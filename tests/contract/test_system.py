@@ -10,14 +10,16 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 from starlette.types import Message
 
+from service.api.app import create_app
 from service.codecs import number_text
 from service.core.dtypes import DTYPES
 from service.errors import leaves
 from service.operations import REGISTRY
+from service.planning.cost_model import CostModel
 from service.registry import Op, Registry, Strategy
 from service.settings import NO_LIMITS, Settings
 from tests.cases import strategies
-from tests.rigs.apps import Serve
+from tests.rigs.apps import Serve, client_of
 
 PRODUCT: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
 
@@ -128,6 +130,19 @@ async def test_devices_are_those_of_this_host(client: AsyncClient) -> None:
     assert names == [*(f"cuda:{n}" for n in range(torch.cuda.device_count())), "cpu"]
     assert found["default"] == "auto"
     assert found["tf32"] is False
+
+
+async def test_devices_have_their_peak_rates(client: AsyncClient, cost_model: CostModel) -> None:
+    """Those that have been measured: products by dtype, and a copy."""
+    found = (await client.get("/devices")).json()["devices"][-1]
+    peak = cost_model.peak("cpu", torch.float32)
+    assert peak.gflops is not None
+    assert found["peak"]["gflops"]["float32"] == pytest.approx(peak.gflops, rel=1e-5)
+    assert found["peak"]["gb_per_s"] == pytest.approx(peak.gb_per_s, rel=1e-5)
+    empty = create_app(Settings(), cost_model=CostModel())
+    async with client_of(empty) as unready:
+        found = (await unready.get("/devices")).json()["devices"][-1]
+    assert found["peak"] == {"gflops": {}, "gb_per_s": None}
 
 
 @pytest.mark.parametrize(("reason", "value"), [(None, "compiled"), ("it was left out", "python")])

@@ -179,7 +179,11 @@ def test_a_command_exists(line: str, tmp_path: Path) -> None:
                 (asked,) = re.findall(r"-m (.*) \$\(ARGS\)", recipe[1])
                 knows(set_to["ARGS"].split(), printed_by(tmp_path, *asked.split(), "--help"))
     elif rest[:2] == ["-m", "service"]:
-        asked = rest[1:]
+        asked = rest[1 : rest.index(">") if ">" in rest else None]
+        if "--against" in asked:  # the file of an earlier command
+            at = asked.index("--against")
+            kept = printed_by(tmp_path, *asked[:at], "--json")
+            (tmp_path / asked[at + 1]).write_text(kept, encoding="utf-8")
         if {"serve", "docs", "openapi"} & set(asked):
             knows(asked, printed_by(tmp_path, *asked[:2], "--help"))
         else:

@@ -23,7 +23,9 @@ from service.cli.charts.style import (
     finish,
     log,
     quartiles,
+    rates,
     small,
+    tooltip,
 )
 from service.compare import Report, Row
 from service.compare.report import basis_line, host_line, quickest, strategy_labels
@@ -100,7 +102,7 @@ def race_chart(report: Report, title: str) -> Chart:
         ),
     )
     drawn = alt.hconcat(*(_draw(panel, records) for panel in panels), spacing=24)
-    return finish(drawn, title, [host_line(report), basis_line(report)])
+    return finish(drawn, title, [host_line(report.host), basis_line(report)])
 
 
 def _record(report: Report, row: Row, fastest: Row | None) -> Record:
@@ -117,6 +119,7 @@ def _record(report: Report, row: Row, fastest: Row | None) -> Record:
         "state": FASTEST if row is fastest else state,
         "median": row.median_ns,
         **quartiles(row),
+        **rates(row),
         "time_text": time_text(row.median_ns),
         "speedup_text": "" if speedup is None else ratio_text(speedup),
         "error": row.agreement.max_abs_error,
@@ -139,7 +142,7 @@ def _draw(panel: Panel, records: Sequence[Record]) -> alt.LayerChart:
         ends = {"x": alt.X("low:Q", scale=scale), "x2": alt.X2("high:Q")}
         layers.append(bars.encode(**ends, color=colour))
     dots = ran.mark_point(filled=True, size=110, opacity=1)
-    layers.append(dots.encode(x=x, color=colour, shape=shape))
+    layers.append(dots.encode(x=x, color=colour, shape=shape, tooltip=tooltip("label")))
     ink = alt.condition("datum.state == null", alt.value(GREY), alt.value(INK))
     for number, (field, head) in enumerate(panel.columns.items()):
         left = alt.value(panel.width_px + 14 + COLUMN_PX * number)

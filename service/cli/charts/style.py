@@ -12,6 +12,7 @@ import altair as alt
 import numpy as np
 
 from service.compare import Row
+from service.core.units import rate_text, share_text, time_text
 
 Chart: TypeAlias = alt.HConcatChart | alt.LayerChart
 Record: TypeAlias = dict[str, Any]
@@ -37,6 +38,28 @@ def quartiles(row: Row) -> dict[str, float]:
     """Return the first and third quartile of the runs, in nanoseconds."""
     low, high = np.percentile(row.times_ns, [25, 75])
     return {"low": float(low), "high": float(high)}
+
+
+def rates(row: Row) -> dict[str, str]:
+    """Return what a tooltip says of a strategy beside its name: time, rates, share of the peak."""
+    found = {"time": time_text(row.median_ns)}
+    if row.rates is not None:
+        found["GFLOP/s"] = rate_text(row.rates.gflops)
+        found["GB/s"] = rate_text(row.rates.gb_per_s)
+        if row.rates.peak_share is not None:
+            found["of peak"] = share_text(row.rates.peak_share)
+    return found
+
+
+def tooltip(name: str) -> list[alt.Tooltip]:
+    """Return the fields of a tooltip: `name`, and those of `rates`."""
+    return [
+        alt.Tooltip(f"{field}:N", title=title)
+        for field, title in (
+            (name, "strategy"),
+            *((field, field) for field in ("time", "GFLOP/s", "GB/s", "of peak")),
+        )
+    ]
 
 
 def decades(values: Iterable[float]) -> tuple[float, float]:

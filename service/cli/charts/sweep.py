@@ -27,6 +27,8 @@ from service.cli.charts.style import (
     finish,
     log,
     quartiles,
+    rates,
+    tooltip,
 )
 from service.compare.report import host_line, strategy_labels
 from service.compare.sweep import Sweep
@@ -46,7 +48,7 @@ def sweep_chart(sweep: Sweep, title: str, limit_ns: int) -> Chart:
     lines = {name: line for name, line in named.items() if line.rows}
     names = list(lines)
     points: list[Record] = [
-        {"line": name, "n": size, "median": row.median_ns, **quartiles(row)}
+        {"line": name, "n": size, "median": row.median_ns, **quartiles(row), **rates(row)}
         for name, line in lines.items()
         for size, row in line.rows
     ]
@@ -95,7 +97,9 @@ def sweep_chart(sweep: Sweep, title: str, limit_ns: int) -> Chart:
         ),
         drawn.mark_rule(opacity=0.5).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
         drawn.mark_line(strokeWidth=2).encode(y=y),
-        drawn.mark_point(filled=True, size=46, opacity=1).encode(y=y, shape=shape),
+        drawn.mark_point(filled=True, size=46, opacity=1).encode(
+            y=y, shape=shape, tooltip=[alt.Tooltip("n:Q"), *tooltip("line")]
+        ),
         ended.transform_filter("datum.stops")
         .mark_point(size=230, strokeWidth=2, opacity=1, shape="circle")
         .encode(x=x, y=y),
@@ -105,7 +109,7 @@ def sweep_chart(sweep: Sweep, title: str, limit_ns: int) -> Chart:
     ]
     chart = alt.LayerChart(layer=layers).properties(width=WIDTH_PX, height=HEIGHT_PX)
     note = "a ring marks the last size of a strategy that stops; bars: middle half of the runs"
-    return finish(chart, title, [note, host_line(sweep.points[-1].report)])
+    return finish(chart, title, [note, host_line(sweep.points[-1].report.host)])
 
 
 def _place_labels(ends: Sequence[Record], times: tuple[float, float]) -> None:

@@ -35,6 +35,11 @@ class InferredBroadcast(Inferred):
     strides: tuple[tuple[int, ...], ...]
 
     @property
+    def operations(self) -> int:
+        """One for each element of the result of each two operands; expanding computes nothing."""
+        return (len(self.specs) - 1) * self.multiply_adds
+
+    @property
     def reproduce(self) -> str:
         """The call as one line of torch."""
         operands = [

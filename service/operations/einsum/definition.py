@@ -39,6 +39,13 @@ class InferredEinsum(Inferred):
     steps: tuple[Step, ...]
 
     @property
+    def operations(self) -> int:
+        """Two for each multiply-add of a product, an addition for each element of a sum."""
+        if len(self.specs) > 1:
+            return 2 * self.multiply_adds
+        return self.multiply_adds if self.equation.summed else 0
+
+    @property
     def path(self) -> Sequence[Mapping[str, object]]:
         """The steps of the contraction: operands, equation, shape and multiply-adds of each."""
         return [

@@ -34,6 +34,11 @@ class InferredMatmul(Inferred):
     kind: str
 
     @property
+    def operations(self) -> int:
+        """A multiplication and an addition for each multiply-add."""
+        return 2 * self.multiply_adds
+
+    @property
     def reproduce(self) -> str:
         """The call as one line of torch."""
         return "torch.matmul(a, b)"

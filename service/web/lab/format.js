@@ -57,6 +57,17 @@ export function factor(value) {
   return `${significant(Number(value.toPrecision(3)))} ×`;
 }
 
+/** A rate in units of 10^9 a second: 118, 0.00210, 2.1e-5. */
+export function rate(value) {
+  return value >= 0.001 ? significant(Number(value.toPrecision(3))) : value.toExponential(1).replace("e-", `e${MINUS}`);
+}
+
+/** A share: 87 %; below a percent as 1 in 350, which is easier to imagine. */
+export function share(value) {
+  if (value === null || value === undefined || !(value > 0)) return "";
+  return value >= 0.01 ? `${grouped(Math.round(100 * value))} %` : `1 in ${count(Number((1 / value).toPrecision(2)))}`;
+}
+
 /** An error or a distance: 0, 2.6e-4, NaN or ∞. */
 export function distance(value) {
   if (value === null || value === undefined) return "";

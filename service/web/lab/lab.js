@@ -13,6 +13,7 @@ import { pathSteps } from "./path.js";
 import { loops, showPlan } from "./plan.js";
 import { clearProblems, goToProblem, showProblem, showUnread } from "./problems.js";
 import { raceTable, stopped, verdict } from "./race.js";
+import { reportBar } from "./report.js";
 import { showResult } from "./result.js";
 import { snippetsView } from "./snippets.js";
 import { callKey, start, Store } from "./state.js";
@@ -43,6 +44,7 @@ export class Lab {
       form: callForm(at("own-form"), at("form"), this.store),
       raceForm: raceForm(at("race-form"), this.store),
       race: raceTable(at("race"), this.store),
+      reports: reportBar(at("reports"), () => this.#refresh()),
       snippets: snippetsView(at("snippets"), this.store),
       tour: tourView(at("stops"), at("tour-words"), this.store, (chosen) => this.show(chosen)),
     };
@@ -125,7 +127,8 @@ export class Lab {
     const { state } = this.store;
     const running = this.#working?.kind === "race";
     this.parts.operands.update(state, this.#readable, this.#letters);
-    this.parts.race.update({ op: state.op, strategies: this.#info.strategies, plan: this.#plan, ...this.#race, running });
+    const kept = this.parts.reports.update(this.#race.report);
+    this.parts.race.update({ op: state.op, strategies: this.#info.strategies, plan: this.#plan, ...this.#race, kept, running });
     this.parts.snippets.update(state, this.#readable, this.#plan);
     at("race-run").textContent = running ? "Stop the race" : "Race them";
   }

@@ -3,22 +3,23 @@
 // Times are on one log axis: a ring is the estimate of the plan, a dot the median, its bar the middle half of the runs.
 
 import { h, refill } from "./dom.js";
-import { decade, distance, factor, time } from "./format.js";
+import { decade, distance, factor, rate, share, time } from "./format.js";
 import { sourceCode } from "./source.js";
 
-const key = ({ strategy, device }) => `${strategy} ${device}`;
+export const key = ({ strategy, device }) => `${strategy} ${device}`;
 
 /** The table in `root`; `update(view)` updates it. */
 export function raceTable(root, store) {
   const opened = new Set();
   let shown = null;
 
-  /** `view`: `{op, strategies, plan, rows, report, running}`; rows by their key, as they arrive. */
+  /** `view`: `{op, strategies, plan, rows, report, kept, running}`; rows by their key, as they arrive; `kept` is a report to lay over them, or null. */
   function update(view) {
     if (shown?.op !== view.op) opened.clear();
     shown = view;
     const entries = entriesOf(view);
-    const axis = axisOf(entries);
+    const then = new Map((view.kept?.rows ?? []).map((row) => [key(row), row]));
+    const axis = axisOf(entries, then);
     refill(
       root,
       h(
@@ -28,14 +29,15 @@ export function raceTable(root, store) {
         h("span", { class: "axis-line" }, axis.decades.map((ms) => placed(h("span", { class: "decade" }, decade(ms)), axis.at(ms)))),
         h("span", { class: "number" }, view.report || view.rows.size > 0 ? "median" : "estimate"),
         h("span", { class: "number" }, "speed-up"),
+        h("span", { class: "number", title: "of what this machine could do: its peak rates of a product and of a copy" }, "of peak"),
         h("span", { class: "number" }, "max error"),
       ),
-      h("ol", { class: "strategy-rows" }, entries.map((entry) => strategyRow(entry, axis, view))),
+      h("ol", { class: "strategy-rows" }, entries.map((entry) => strategyRow({ ...entry, then: then.get(key(entry)) }, axis, view))),
     );
   }
 
   function strategyRow(entry, axis, view) {
-    const { strategy, device, row, plan } = entry;
+    const { strategy, device, row, plan, then } = entry;
     const info = view.strategies.find((each) => each.name === strategy);
     const name = key(entry);
     const chosen = store.state.race.strategies;
@@ -57,9 +59,11 @@ export function raceTable(root, store) {
       track(entry, axis, view),
       h("span", { class: "number strategy-time" }, row && !skipped ? time(row.median_ms) : plan?.estimated_ms ? h("span", { class: "note" }, "≈ ", time(plan.estimated_ms)) : ""),
       h("span", { class: "number strategy-speed" }, row?.speedup ? factor(row.speedup) : ""),
+      h("span", { class: "number strategy-share", ...(row?.gflops ? { title: rates(row) } : {}) }, share(row?.peak_share)),
       h("span", { class: "number strategy-error", ...(row && !skipped ? { title: lastPlaces(row) } : {}) }, row && !skipped ? distance(row.max_abs_error) : ""),
       skipped && h("p", { class: "strategy-reason" }, skipped),
       !skipped && compiling(row, plan),
+      then?.median_ms > 0 && h("p", { class: "strategy-reason" }, `◆ ${time(then.median_ms)} in the kept report`, row && !skipped ? `: now ${factor(then.median_ms / row.median_ms)} as fast` : ""),
       row?.agrees === false && h("p", { class: "strategy-reason loud" }, `Disagrees: ${row.disagreeing} ${row.disagreeing === 1 ? "element is" : "elements are"} outside rtol ${store.state.race.rtol} and atol ${store.state.race.atol}${row.worst?.length ? `, the worst at [${row.worst.join(", ")}]` : ""}.`),
       opened.has(name) && info && h("div", { class: "strategy-source" }, h("p", {}, info.summary), sourceCode(view.op, info.snippet)),
     );
@@ -89,6 +93,11 @@ function compiling(row, plan) {
   return h("p", { class: "strategy-reason" }, `The first call of a process compiles it${plan.compile_ms ? `, about ${time(plan.compile_ms)}` : ""}.`);
 }
 
+/** The rates of a row in units of 10^9 a second. */
+function rates({ gflops, gb_per_s }) {
+  return `${rate(gflops)} GFLOP/s, ${rate(gb_per_s)} GB/s`;
+}
+
 /** Strategies in order: those that ran, fastest first; those that can run; those that cannot. */
 function entriesOf({ strategies, plan, rows }) {
   const planned = plan?.strategies ?? strategies.map((each) => ({ strategy: each.name, device: "cpu", accepted: true, estimated_ms: null, reason: null }));
@@ -102,8 +111,9 @@ function entriesOf({ strategies, plan, rows }) {
 }
 
 /** The log axis: whole decades around the times of strategies that can run. */
-function axisOf(entries) {
-  const times = entries.flatMap(({ row, plan }) => [row?.median_ms, row?.min_ms, plan?.reason ? null : plan?.estimated_ms]).filter((ms) => ms > 0);
+function axisOf(entries, then) {
+  const kept = [...then.values()].map((row) => row.median_ms);
+  const times = entries.flatMap(({ row, plan }) => [row?.median_ms, row?.min_ms, plan?.reason ? null : plan?.estimated_ms]).concat(kept).filter((ms) => ms > 0);
   if (times.length === 0) times.push(...entries.map(({ plan }) => plan?.estimated_ms).filter((ms) => ms > 0));
   if (times.length === 0) return { decades: [], at: () => 0 };
   const low = Math.floor(Math.log10(Math.min(...times)));
@@ -119,7 +129,7 @@ function placed(element, left) {
   return element;
 }
 
-function track({ row, plan }, axis, view) {
+function track({ row, plan, then }, axis, view) {
   const ran = row && !row.skipped;
   const words = ran ? `median ${time(row.median_ms)}, middle half ${time(row.iqr_ms)}, ${row.runs} ${row.runs === 1 ? "run" : "runs"}` : plan?.estimated_ms ? `estimated ${time(plan.estimated_ms)}${plan.basis === "prior" ? ", not yet measured" : ""}` : "";
   const named = words ? { role: "img", "aria-label": words, title: words } : { "aria-hidden": "true" };
@@ -134,6 +144,7 @@ function track({ row, plan }, axis, view) {
     spread.style.width = `${high - low}%`;
     line.append(bar, spread, placed(h("i", { class: "dot" }), axis.at(row.median_ms)));
   }
+  if (then?.median_ms > 0) line.append(placed(h("i", { class: "then" }), axis.at(then.median_ms)));
   return line;
 }
 
@@ -155,5 +166,13 @@ export function verdict(report) {
   if (right.length === 0) return `${agreed} ${basis}`;
   const fastest = right.reduce((best, row) => (row.median_ms < best.median_ms ? row : best));
   const gain = fastest.speedup && fastest.strategy !== report.baseline ? `, ${factor(fastest.speedup)} as fast as ${report.baseline}` : "";
-  return `${fastest.strategy} is the fastest${wrong === 0 ? "" : " that agrees"}, at ${time(fastest.median_ms)}${gain}. ${agreed} ${basis}`;
+  return `${fastest.strategy} is the fastest${wrong === 0 ? "" : " that agrees"}, at ${time(fastest.median_ms)}${gain}. ${reached(fastest, report)}${agreed} ${basis}`;
+}
+
+/** What the fastest strategy and the baseline make of the machine; empty if its peak rates are unknown. */
+function reached(fastest, report) {
+  if (!fastest.peak_share) return "";
+  const base = report.rows.find((row) => row.strategy === report.baseline && row.peak_share);
+  const beside = base && base.strategy !== fastest.strategy ? `, ${base.strategy} ${share(base.peak_share)}` : "";
+  return `Of what this machine could do, it uses ${share(fastest.peak_share)}${beside}. `;
 }

@@ -7,22 +7,25 @@ import torch
 
 from service.compare import Report, Row
 from service.compare.agreement import Agreement
+from service.compare.rates import Rates
 from service.compare.reference import Basis
 from service.compare.report import Host
 from service.compare.sweep import Point, Sweep
 from service.core.call import Spec
+from service.planning.cost_model import Peak
 
-HOST = Host("A processor", 2, ("cuda:0", "cpu"), {"python": "3.11", "torch": "2"})
+PEAKS = {"cpu": Peak(135.2, 11.4), "cuda:0": Peak()}
+HOST = Host("A processor", 2, ("cuda:0", "cpu"), {"python": "3.11", "torch": "2"}, PEAKS)
 BASIS = Basis("exact arithmetic", 4, 4)
 EXACT = Agreement(0.0, 0.0, 0, None, basis=BASIS)
 NEAR = Agreement(1e-6, 1e-6, 0, (0, 1), 2.5, basis=BASIS)
 WRONG = Agreement(math.inf, math.inf, 2, (1, 0))
 ONE_WRONG = Agreement(1.0, 1.0, 1, ())
 
-SLOW = Row("loops", "cpu", 9_000, (9_000,), NEAR)
-QUICK = Row("torch", "cpu", 1_000, (1_000, 1_200, 1_400), EXACT)
+SLOW = Row("loops", "cpu", 9_000, (9_000,), NEAR, rates=Rates(2.1e-5, 0.0123, 1 / 1_312_000))
+QUICK = Row("torch", "cpu", 1_000, (1_000, 1_200, 1_400), EXACT, rates=Rates(118, 2, 0.874))
 GPU = Row("torch", "cuda:0", 100, (100, 110), WRONG)
-NUMBER = Row("numpy", "cpu", 100, (100, 110), ONE_WRONG)
+NUMBER = Row("numpy", "cpu", 100, (100, 110), ONE_WRONG, rates=Rates(1, 1, None))
 DEAR = Row("python", "cpu", 10**13, skipped="would take hours")
 UNABLE = Row("dot", "cpu", None, skipped="does not take int8")
 

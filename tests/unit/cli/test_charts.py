@@ -31,6 +31,7 @@ def test_race_chart(tmp_path: Path) -> None:
     chart = race_chart(report(SLOW, QUICK, GPU, DEAR, UNABLE), "a race")
     texts = drawn_texts(chart)
     assert {"a race", "over loops", "fastest", "disagrees", "agrees"} <= texts
+    assert {"118", "2.00", "87 %", "GFLOP/s", "GB/s", "of peak"} <= texts, "in tooltips"
     assert {"torch on cuda:0", "skipped: about 2.78 h", "skipped", "infinite, 2 disagree"} <= texts
     assert any("? '0' : " in text and "? 'infinite' : " in text for text in texts)
     write_png(chart, tmp_path / "race.png")
@@ -49,6 +50,7 @@ def test_sweep_chart(tmp_path: Path) -> None:
     """The name of each line is at its end, with the size at which it stops."""
     found = sweep()
     texts = drawn_texts(sweep_chart(found, "a </script> sweep", 10**9))
+    assert {"118", "87 %", "1 in 1,300,000"} <= texts, "in tooltips"
     assert {"loops on cpu: stops at 2", "torch on cpu: 1.20 us", "limit of a run: 1.00 s"} <= texts
     alone = Sweep(found.points[:1], None)
     chart = sweep_chart(alone, "a </script> sweep", 10**9)

@@ -16,10 +16,17 @@ def test_compare_prints_a_table(capsys: Output) -> None:
     """The table has a row for each strategy; words mark the fastest and the baseline."""
     text = run(capsys, f"compare matmul {SMALL}")
     assert text.startswith("matmul of 2×3 and 3×4, float32\n")
-    rows = [line.split()[0] for line in text.splitlines() if re.search(r" cpu +[1-9]", line)]
+    rows = [
+        line.split()[0]
+        for line in map(str.rstrip, text.splitlines())
+        if line.endswith(("yes", "fastest"))
+    ]
     assert rows[0] == "loops"
     assert rows[-2:] == ["torch", "numpy"]
     assert text.count("fastest") == text.count("baseline") == 1
+    assert re.search(r"loops .* 1 in [0-9,]+ ", text)
+    peak = r"\npeak of cpu: \S+ GFLOP/s by a product in float32, \S+ GB/s by a copy of this size\n"
+    assert re.search(peak, text)
 
 
 def test_compare_prints_json(capsys: Output) -> None:

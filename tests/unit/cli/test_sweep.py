@@ -14,7 +14,7 @@ def test_sweep(capsys: Output, tmp_path: Path) -> None:
     image = tmp_path / "sweep.png"
     text = run(capsys, f"{line} --budget-ms 1 --png {image}")
     assert text.startswith("matmul of n×n and n×n, float32\n")
-    assert [line.split()[0] for line in text.splitlines() if line.startswith((" 2", " 4", " 8"))]
+    assert [line.split()[0] for line in text.splitlines() if line.startswith(("2 ", "4 ", "8 "))]
     assert image.read_bytes().startswith(b"\x89PNG")
     answer = json.loads(run(capsys, f"{line} --json"))
     assert [point["size"] for point in answer["points"]] == [2, 4, 8]

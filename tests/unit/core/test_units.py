@@ -8,8 +8,10 @@ from service.core.units import (
     bytes_text,
     count_text,
     error_text,
+    rate_text,
     ratio_text,
     shape_text,
+    share_text,
     time_text,
     ulp_text,
 )
@@ -43,6 +45,28 @@ def test_times(ns: float, text: str) -> None:
 def test_bytes(count: int, text: str) -> None:
     """Below a KiB a size is exact."""
     assert bytes_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (12.3, "1,230 %"),
+        (0.874, "87 %"),
+        (0.01, "1 %"),
+        (0.0099, "1 in 100"),
+        (1 / 354, "1 in 350"),
+        (1 / 1_312_000, "1 in 1,300,000"),
+    ],
+)
+def test_shares(share: float, text: str) -> None:
+    """A share below a percent is told by how many of it make the whole."""
+    assert share_text(share) == text
+
+
+def test_rates() -> None:
+    """Three digits, two where there would be many zeros; the unit is that of the column."""
+    rates = (1234, 118, 1.5, 0.0021, 2.14e-5)
+    assert [rate_text(rate) for rate in rates] == ["1,230", "118", "1.50", "0.00210", "2.1e-05"]
 
 
 def test_counts_ratios_and_errors() -> None:

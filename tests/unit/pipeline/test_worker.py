@@ -24,7 +24,7 @@ from service.pipeline.messages import (
     response_from,
 )
 from service.pipeline.worker import RequestHandler, make
-from service.planning.cost_model import CostModel, Curve
+from service.planning.cost_model import COPY, PEAK, PRODUCT, CostModel, Curve
 from service.settings import Settings
 from tests.rigs.costs import cost_rows
 from tests.rigs.device_processes import GPU, STEP_NS, rates_of
@@ -160,11 +160,14 @@ def test_a_race_beside_a_device_of_another_process(cost_model: CostModel) -> Non
 def test_measurements(handler: Handler) -> None:
     """It measures one operation with one dtype on one device, and sends the costs."""
     answer = handler.answer(CALIBRATE + b"norm int8 cpu", bytearray(), Channel(print, print))
-    rows = orjson.loads(answer.head)
+    found = orjson.loads(answer.head)
+    rows = [row for row in found if row[0] != PEAK]
     assert {tuple(row[0:4:2]) for row in rows} == {("norm", "cpu")}
     assert {row[3] for row in rows} == {"int8"}
     norm = REGISTRY["norm"]
     assert {row[1] for row in rows} == {n for n, s in norm.strategies.items() if s.dtypes_on("cpu")}
+    peaks = {tuple(row[1:4]) for row in found if row[0] == PEAK}
+    assert {(PRODUCT, "cpu", "int8"), (COPY, "cpu", "uint8")} <= peaks
 
 
 def test_an_error(handler: Handler) -> None:

@@ -1,0 +1,98 @@
+"""Kept reports: files of `--json` or of the page, which a new race is laid beside."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from service.compare import Row
+from service.compare.report import Host
+from service.core.call import Call
+from service.core.dtypes import describe
+from service.core.units import shape_text
+from service.errors import InvalidFieldError, quote
+from service.http.schemas import CompareAnswer, CompareRow
+from service.registry import Op
+
+NS_PER_MS: Final = 1e6
+REMEDY: Final = "`compare ... --json > report.json` writes one; the page has a button for it"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReport:
+    """The report of an earlier race: of another host, or of another version of the service."""
+
+    name: str
+    answer: CompareAnswer
+    rows: dict[tuple[str, str], CompareRow] = field(default_factory=dict)
+
+    @property
+    def host(self) -> Host:
+        """Return the host of that race; older reports have no peaks."""
+        host = self.answer.host
+        versions = {_printable(key): _printable(value) for key, value in host.versions.items()}
+        return Host(_printable(host.cpu), host.threads, tuple(host.devices), versions)
+
+    def peak_share(self, row: Row) -> float | None:
+        """Return the share of the peak that the strategy of a row had on its device."""
+        found = self.rows.get((row.strategy, row.device))
+        return None if found is None else found.peak_share
+
+    def median_ns(self, row: Row) -> float | None:
+        """Return the median of the strategy of a row on its device; None if it did not run."""
+        found = self.rows.get((row.strategy, row.device))
+        return None if found is None or found.median_ms is None else found.median_ms * NS_PER_MS
+
+    def ratio(self, row: Row) -> float | None:
+        """Return how many times as fast as then the strategy of a row is now, by medians."""
+        median_ns = self.median_ns(row)
+        return None if median_ns is None or not row.times_ns else median_ns / row.median_ns
+
+    def check(self, op: Op[Any], call: Call) -> None:
+        """Raise InvalidFieldError unless it is a report of the same call."""
+        specs, answer = call.specs, self.answer
+        dtype = describe(specs[0].dtype).name
+        asked = (op.name, [list(spec.shape) for spec in specs], dtype)
+        found = (answer.op, answer.shapes, answer.dtype)
+        if found != asked:
+            shapes = " ".join("x".join(map(str, shape)) or "()" for shape in answer.shapes)
+            raise InvalidFieldError(
+                f"{quote(self.name)} is a report of {_call(*found)}; this race is of "
+                f"{_call(*asked)}, and their times do not compare",
+                hint=_printable(f"its call: {answer.op} --shapes {shapes} --dtype {answer.dtype}"),
+            )
+        multiply_adds = op.infer(specs, **call.params).multiply_adds
+        if answer.multiply_adds != multiply_adds:
+            raise InvalidFieldError(
+                f"{quote(self.name)} is a report of {answer.multiply_adds} multiply-adds; this "
+                f"race has {multiply_adds}",
+                hint="the fields of the operation, such as the equation, have to be the same",
+            )
+
+
+def read_report(text: str) -> KeptReport:
+    """Return the report in a file; raise InvalidFieldError if there is none.
+
+    Fields that it lacks or has beyond those of this version are no errors.
+    """
+    path = Path(text)
+    try:
+        answer = CompareAnswer.model_validate_json(path.read_bytes())
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InvalidFieldError(f"{quote(text)} cannot be read: {reason}", hint=REMEDY) from error
+    except ValueError as error:
+        raise InvalidFieldError(f"{quote(text)} is no report of a race", hint=REMEDY) from error
+    ran = [row for row in answer.rows if row.median_ms is not None and 0 < row.median_ms < 1e15]
+    if not ran:
+        raise InvalidFieldError(f"no strategy ran in the report {quote(text)}", hint=REMEDY)
+    return KeptReport(path.name, answer, {(row.strategy, row.device): row for row in ran})
+
+
+def _call(op: str, shapes: list[list[int]], dtype: str) -> str:
+    texts = " and ".join(shape_text(tuple(shape)) for shape in shapes)
+    return f"{quote(op)} of {texts} in {quote(dtype)}"
+
+
+def _printable(text: str) -> str:
+    """Return text without characters that would control a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)

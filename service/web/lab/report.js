@@ -1,0 +1,126 @@
+// Reports of races as files: to save, as JSON, CSV, Markdown or a picture, and to lay over a race.
+
+import { fill, h, save } from "./dom.js";
+import { crossed, distance, factor, rate, share, time } from "./format.js";
+import { picture } from "./picture.js";
+
+const FIELDS = ["strategy", "device", "estimated_ms", "runs", "median_ms", "min_ms", "iqr_ms", "speedup", "max_abs_error", "median_abs_error", "max_rel_error", "median_rel_error", "max_ulp_error", "median_ulp_error", "agrees", "disagreeing", "worst", "gflops", "gb_per_s", "peak_share", "skipped"];
+
+/** The call of a report in one line. */
+export function title({ op, shapes, dtype }) {
+  return `${op} of ${shapes.map((shape) => crossed(shape) || "()").join(" and ")}, ${dtype}`;
+}
+
+/** The host of a report in one line. */
+export function hostLine({ cpu, threads, versions }) {
+  const texts = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return `${cpu}, ${threads} ${threads === 1 ? "thread" : "threads"}, ${texts.join(", ")}`;
+}
+
+/** A row for each strategy, with the fields of the JSON report; one that a row lacks is empty. */
+export function csv(report) {
+  const call = [report.op, report.shapes.map((shape) => crossed(shape) || "()").join(" "), report.dtype];
+  const lines = report.rows.map((row) => [...call, ...FIELDS.map((name) => row[name])]);
+  return [["op", "shapes", "dtype", ...FIELDS], ...lines].map((cells) => `${cells.map(cell).join(",")}\r\n`).join("");
+}
+
+function cell(value) {
+  if (value === null || value === undefined) return "";
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/** A heading, a table and the host. */
+export function markdown(report) {
+  const head = ["strategy", "device", "median", "speed-up", "GFLOP/s", "GB/s", "of peak", "max error", "agrees"];
+  const rows = report.rows.map((row) => (row.skipped ? [row.strategy, row.device, "", "", "", "", "", "", `skipped: ${row.skipped}`] : [
+    row.strategy,
+    row.device,
+    time(row.median_ms),
+    row.speedup ? factor(row.speedup) : "",
+    row.gflops ? rate(row.gflops) : "",
+    row.gb_per_s ? rate(row.gb_per_s) : "",
+    share(row.peak_share),
+    distance(row.max_abs_error),
+    row.agrees ? "yes" : "NO",
+  ]));
+  const line = (cells) => `| ${cells.map((text) => text.replaceAll("|", "\\|")).join(" | ")} |`;
+  const rule = head.map((_, at) => (at < 2 || at === 8 ? "---" : "--:"));
+  return `## ${title(report)}\n\n${[head, rule, ...rows].map(line).join("\n")}\n\n${hostLine(report.host)}\n`;
+}
+
+/** The report in a text; an Error that says why there is none. */
+export function parse(text) {
+  let report;
+  try {
+    report = JSON.parse(text);
+  } catch {
+    throw new Error("it is not JSON");
+  }
+  if (report?.points) throw new Error("it is a sweep, which has many races");
+  const { op, shapes, dtype, host, rows } = report ?? {};
+  const whole = [op, dtype, host?.cpu].every((each) => typeof each === "string") && [shapes, rows].every(Array.isArray) && shapes.every(Array.isArray) && typeof host.versions === "object" && host.versions !== null;
+  if (!whole) throw new Error("it is no report of a race");
+  return { ...report, rows: rows.filter((row) => typeof row?.strategy === "string" && row.median_ms > 0) };
+}
+
+/** Why a kept report cannot be laid over another one; null if it can. */
+export function differs(kept, report) {
+  if (title(kept) !== title(report)) return `it is of ${title(kept)}`;
+  return kept.multiply_adds === report.multiply_adds ? null : "it is of other fields, such as another equation";
+}
+
+/** Buttons and a file field in `root`; `changed()` is called when a report is chosen or left. */
+export function reportBar(root, changed) {
+  const said = h("span", { class: "note", role: "status" });
+  const file = h("input", { type: "file", accept: ".json,application/json", "aria-label": "a kept report to lay over the race", on: { change: () => choose(file.files[0]) } });
+  const leave = h("button", { type: "button", class: "quiet-button", hidden: true, on: { click: () => lay(null) } }, "Take it away");
+  const buttons = h("span", { class: "actions", hidden: true });
+  let kept = null;
+  let report = null;
+  const forms = [
+    ["JSON", "json", "application/json", () => JSON.stringify(report, null, 1)],
+    ["CSV", "csv", "text/csv", () => csv(report)],
+    ["Markdown", "md", "text/markdown", () => markdown(report)],
+    ["picture", "svg", "image/svg+xml", () => picture(report, laid(), { title: title(report), host: hostLine(report.host), then: laid() && `${kept.name}: ${hostLine(laid().host)}` })],
+  ];
+  fill(buttons, forms.map(([name, ending, type, text]) => h("button", { type: "button", class: "quiet-button", on: { click: () => save(new Blob([text()], { type }), `${report.op}-race.${ending}`) } }, `Save ${name}`)));
+  fill(root, buttons, h("label", { class: "note" }, "Compare with a saved report ", file), leave, said);
+
+  async function choose(chosen) {
+    if (!chosen) return;
+    try {
+      lay({ name: chosen.name, report: parse(await chosen.text()) });
+    } catch (error) {
+      lay(null);
+      said.textContent = `${chosen.name}: ${error.message}`;
+    }
+  }
+
+  function lay(next) {
+    kept = next;
+    if (!kept) file.value = "";
+    said.textContent = "";
+    changed();
+  }
+
+  /** The kept report, if it is of the race that is shown. */
+  function laid() {
+    return kept && report && differs(kept.report, report) === null ? kept.report : null;
+  }
+
+  /** Shows what can be done with a report, or without one; returns the report to lay over it, or null. */
+  function update(next) {
+    report = next;
+    buttons.hidden = report === null;
+    leave.hidden = kept === null;
+    if (kept) {
+      const why = report && differs(kept.report, report);
+      if (!report) said.textContent = `${kept.name} is of ${title(kept.report)}: race the same call to see both.`;
+      else said.textContent = why ? `${kept.name} is not shown: ${why}; this race is of ${title(report)}.` : `◆ ${kept.name}: ${hostLine(kept.report.host)}`;
+    }
+    return laid();
+  }
+
+  return { update };
+}

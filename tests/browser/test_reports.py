@@ -1,0 +1,129 @@
+"""Reports of races on the lab page: rates, files to save, and kept reports laid over a race."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from playwright.async_api import Page, expect
+
+from service.cli.against import read_report
+from service.http.schemas import CompareRow
+from tests.browser.conftest import Visit
+
+RACE = "#op=matmul&x=random:5x64:0&x=random:64x10:1&race.strategies=loops,torch&race.budget_ms=50"
+
+
+OTHER = {
+    "op": "norm",
+    "shapes": [[3]],
+    "dtype": "float32",
+    "multiply_adds": 3,
+    "host": {"cpu": "x", "threads": 1, "versions": {}},
+    "rows": [1],
+}
+
+
+async def raced(visit: Visit, state: str = RACE) -> Page:
+    """Open the page, and wait until a race is finished."""
+    page = await visit.open(state)
+    await page.get_by_role("button", name="Race them").click()
+    await expect(page.locator("#verdict")).to_contain_text("is the fastest")
+    return page
+
+
+async def saved(page: Page, kind: str, folder: Path) -> Path:
+    """Save the report in a form, and return the file."""
+    async with page.expect_download() as coming:
+        await page.get_by_role("button", name=f"Save {kind}", exact=True).click()
+    download = await coming.value
+    path = folder / download.suggested_filename
+    await download.save_as(path)
+    return path
+
+
+async def lay(page: Page, name: str, content: bytes) -> None:
+    """Choose a report to lay over the race."""
+    field = page.get_by_label("a kept report to lay over the race")
+    await field.set_input_files({"name": name, "mimeType": "", "buffer": content})
+
+
+def times_of(report: dict[str, Any]) -> dict[str, float]:
+    """Return the median of each strategy that ran."""
+    return {row["strategy"]: row["median_ms"] for row in report["rows"] if "median_ms" in row}
+
+
+async def test_a_race_is_saved(visit: Visit, tmp_path: Path) -> None:
+    """As JSON, CSV, Markdown, and a picture that loads nothing; all have the same times.
+
+    Each row has its share of the peak, and the verdict says how far the machine is used.
+    """
+    page = await visit.open(RACE)
+    await expect(page.get_by_role("button", name="Save JSON")).to_be_hidden()
+    page = await raced(visit)
+    share = page.locator(".strategy-row", has_text="loops").locator(".strategy-share")
+    await expect(share).to_contain_text("1 in ")
+    assert re.fullmatch(r"\S+ GFLOP/s, \S+ GB/s", await share.get_attribute("title") or "")
+    await expect(page.locator("#verdict")).to_contain_text("Of what this machine could do, it uses")
+    path = await saved(page, "JSON", tmp_path)
+    report = json.loads(path.read_text(encoding="utf-8"))
+    assert len(read_report(str(path)).rows) == 2, "the command line reads it too"
+    assert set(times_of(report)) == {"loops", "torch"}
+    with (await saved(page, "CSV", tmp_path)).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["op", "shapes", "dtype", *CompareRow.model_fields]
+    assert (rows[0]["shapes"], rows[0]["dtype"]) == ("5x64 64x10", "float32")
+    ran = [row for row in rows if row["median_ms"]]
+    assert {row["strategy"]: float(row["median_ms"]) for row in ran} == times_of(report)
+    assert [float(row["gflops"]) for row in ran] == [row["gflops"] for row in report["rows"]]
+    table = (await saved(page, "Markdown", tmp_path)).read_text(encoding="utf-8")
+    assert table.startswith("## matmul of 5x64 and 64x10, float32\n\n| strategy | device |")
+    assert "| loops | cpu |" in table
+    assert report["host"]["cpu"] in table
+    picture = (await saved(page, "picture", tmp_path)).read_bytes()
+    root = ET.fromstring(picture)
+    texts = {each.text for each in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"matmul of 5x64 and 64x10, float32", "loops", "torch", "median", "of peak"} <= texts
+    assert b"href" not in picture
+    assert b"url(" not in picture
+
+
+async def test_a_kept_report_is_laid_over_a_race(visit: Visit, tmp_path: Path) -> None:
+    """It has a mark and a ratio in each row, and its host below; it can be taken away again."""
+    page = await raced(visit)
+    report = json.loads((await saved(page, "JSON", tmp_path)).read_text(encoding="utf-8"))
+    for row in report["rows"]:
+        for name in ("gflops", "gb_per_s", "peak_share"):
+            row.pop(name)  # older reports have none
+        row["median_ms"] *= 3
+    report["host"] |= {"cpu": "An <i>older</i> processor"}
+    await lay(page, "kept.json", json.dumps(report).encode())
+    row = page.locator(".strategy-row", has_text="torch")
+    await expect(row.locator(".then")).to_have_count(1)
+    await expect(row).to_contain_text("in the kept report: now 3.00 × as fast")
+    await expect(page.locator("#reports")).to_contain_text("kept.json: An <i>older</i> processor")
+    for width in (390, 1280):
+        await page.set_viewport_size({"width": width, "height": 900})
+        assert await visit.overflow() <= 0, width
+    picture = (await saved(page, "picture", tmp_path)).read_text(encoding="utf-8")
+    assert "now over then" in picture
+    assert "An &lt;i&gt;older&lt;/i&gt; processor" in picture
+    await page.get_by_role("button", name="Take it away").click()
+    await expect(page.locator(".then")).to_have_count(0)
+
+
+async def test_other_files_say_what_they_are(visit: Visit) -> None:
+    """A report of another call, or something else, is not shown."""
+    page = await raced(visit)
+    for content, said in (
+        (b"\xff{", "x.json: it is not JSON"),
+        (b"null", "x.json: it is no report of a race"),
+        (b'{"points": []}', "x.json: it is a sweep"),
+        (json.dumps(OTHER).encode(), "x.json is not shown: it is of norm of 3, float32"),
+        (b'{"op": "norm"}', "x.json: it is no report of a race"),
+    ):
+        await lay(page, "x.json", content)
+        await expect(page.locator("#reports [role=status]")).to_contain_text(said)
+        await expect(page.locator(".then")).to_have_count(0)

@@ -1,0 +1,129 @@
+"""Tests of `python -m service compare --against`: a race beside a kept report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.cli.against import KeptReport, read_report
+from service.cli.charts import overlay_chart
+from service.cli.output import table_text
+from service.cli.tables import overlay_table, race_table
+from service.compare import CompareOptions
+from service.http.serializers import report_answer
+from tests.unit.cli.commands import SMALL, Output, refused, run
+from tests.unit.cli.reports import DEAR, GPU, QUICK, SLOW, UNABLE, report
+from tests.unit.cli.test_charts import drawn_texts
+
+NEW_FIELDS = ("gflops", "gb_per_s", "peak_share")
+
+
+def kept_file(folder: Path, **changes: Any) -> Path:
+    """Write the report of a product of 2 x 2 by a slower host, as an older version wrote it."""
+    answer = report_answer(report(SLOW, QUICK, UNABLE)).model_dump(exclude_unset=True)
+    del answer["host"]["peaks"]
+    for row in answer["rows"]:
+        for name in NEW_FIELDS:
+            row.pop(name, None)
+        if "median_ms" in row:
+            row["median_ms"] *= 3
+    answer["host"]["cpu"] = "Another\x1b[31m processor"
+    path = folder / "report.json"
+    path.write_text(json.dumps(answer | changes), encoding="utf-8")
+    return path
+
+
+def test_a_race_beside_an_older_report(tmp_path: Path) -> None:
+    """Medians of both, their ratio, and both hosts; what ran only once has no ratio."""
+    kept = read_report(str(kept_file(tmp_path)))
+    now = report(QUICK, GPU, DEAR)
+    table = race_table(now, "a race", CompareOptions())
+    lines = [
+        " ".join(line.split()) for line in table_text(overlay_table(now, kept, table)).splitlines()
+    ]
+    assert "torch on cpu 1.20 us 3.60 us 3.00× as fast 87 % -" in lines
+    assert "torch on cuda:0 105 ns - - - -" in lines
+    assert "python on cpu - - - - -" in lines
+    assert "now: A processor, 2 threads, python 3.11, torch 2" in lines
+    then = "then: Another?[31m processor, 2 threads, python 3.11, torch 2, in report.json"
+    assert then in lines
+    assert "only then: loops on cpu" in lines
+
+
+def test_a_chart_of_both(tmp_path: Path) -> None:
+    """Each run has its marks, and the legend says which is which."""
+    kept = read_report(str(kept_file(tmp_path)))
+    texts = drawn_texts(overlay_chart(report(SLOW, QUICK, GPU, DEAR), kept, "a race"))
+    assert {"now", "then: report.json", "3.00× as fast", "27.0 us", "9.00 us"} <= texts
+    assert "now: A processor, 2 threads, python 3.11, torch 2" in texts
+
+
+def test_a_report_of_this_version(capsys: Output, tmp_path: Path) -> None:
+    """What `--json` prints is laid beside the next race, in the table and in all files."""
+    kept, page = tmp_path / "kept.json", tmp_path / "both.html"
+    kept.write_text(run(capsys, f"compare matmul {SMALL} --json"), encoding="utf-8")
+    line = f"compare matmul {SMALL} --against {kept}"
+    text = run(capsys, f"{line} --html {page}")
+    assert text.count("as fast") == 8
+    assert "then: kept.json" in page.read_text(encoding="utf-8")
+    assert json.loads(run(capsys, f"{line} --json")).keys() == json.loads(kept.read_bytes()).keys()
+
+
+SHAPES = "--shapes 2x2 2x2 --strategies torch --budget-ms 1"
+
+
+@pytest.mark.parametrize(
+    ("command", "changes", "message"),
+    [
+        (
+            "norm --shapes 2",
+            {},
+            "is a report of 'matmul' of 2×2 and 2×2 in 'float32'; this race is of 'norm' of 2",
+        ),
+        ("matmul --shapes 2x3 3x2", {}, "hint: its call: matmul --shapes 2x2 2x2 --dtype float32"),
+        (
+            f"matmul {SHAPES} --dtype float64",
+            {},
+            "in 'float32'; this race is of 'matmul' of 2×2 and 2×2 in 'float64'",
+        ),
+        (f"matmul {SHAPES}", {"multiply_adds": 9}, "a report of 9 multiply-adds; this race has 8"),
+        (f"matmul {SHAPES}", {"rows": []}, "no strategy ran in the report"),
+        (
+            f"matmul {SHAPES}",
+            {"rows": [{"strategy": "a", "device": "cpu", "estimated_ms": None, "median_ms": -1}]},
+            "no strategy ran",
+        ),
+        (f"matmul {SHAPES}", {"shapes": "2x2"}, "is no report of a race"),
+        ("matmul --sweep 2:4", {}, "--against takes the report of one race"),
+    ],
+)
+def test_reports_that_do_not_compare(
+    capsys: Output, tmp_path: Path, command: str, changes: dict[str, Any], message: str
+) -> None:
+    """Another operation, shape, dtype or equation is an error before the race."""
+    assert message in refused(
+        capsys, f"compare {command} --against {kept_file(tmp_path, **changes)}"
+    )
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\xff\x00", b"[]", b'{"points": []}', b"[" * 100_000])
+def test_garbage(capsys: Output, tmp_path: Path, garbage: bytes) -> None:
+    """A file of something else is an error, and so is none."""
+    path = tmp_path / "x.json"
+    path.write_bytes(garbage)
+    error = refused(capsys, f"compare matmul {SHAPES} --against {path}")
+    assert "is no report of a race\nhint: " in error
+    error = refused(capsys, f"compare matmul {SHAPES} --against {tmp_path}")
+    assert "cannot be read: Is a directory" in error
+
+
+def test_times_that_are_none(tmp_path: Path) -> None:
+    """A median that is not positive or beyond any race does not count as one."""
+    rows = [
+        {"strategy": name, "device": "cpu", "estimated_ms": None, "median_ms": ms}
+        for name, ms in (("a", 0), ("b", 1e300), ("c", 2.5))
+    ]
+    found = read_report(str(kept_file(tmp_path, rows=rows)))
+    assert isinstance(found, KeptReport)
+    assert list(found.rows) == [("c", "cpu")]
