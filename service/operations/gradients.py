@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 import torch
 
-from service.core.call import Shape, Tensor
+from service.core.call import Shape, Stored, Tensor, stored
 from service.core.dtypes import COMPLEX, FLOATS, describe
 from service.errors import InvalidEquationError, Place, UnsupportedDtypeError
 from service.operations.einsum.definition import InferredEinsum
@@ -50,9 +50,9 @@ class Factor:
     def tensor(self, upstream: Tensor, operands: Sequence[Tensor]) -> Tensor:
         """Return the factor of a call with these operands."""
         if self.kind == "operand":
-            return operands[self.position].conj().resolve_conj()
+            return _conjugated(operands[self.position])
         if self.kind == "ones":
-            return upstream.new_ones(()).expand(self.shape)
+            return ones(self.shape, upstream.dtype)
         if self.kind == "identity":
             return torch.eye(self.shape[0], dtype=upstream.dtype)
         return upstream
@@ -129,8 +129,30 @@ class Gradient:
             yield f"Only the diagonal of {self.name} was read: the gradient is 0 elsewhere."
 
 
-def find_gradients(inferred: InferredEinsum | InferredMatmul) -> tuple[Gradient, ...]:
-    """Return the gradient of each operand of a call, in order.
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """The gradients of all operands of a call, in their order, and the call as an equation."""
+
+    equation: Equation
+    members: tuple[Gradient, ...]
+
+
+def ones(shape: Shape, dtype: torch.dtype) -> Tensor:
+    """Return a tensor of ones, of which one is stored."""
+    return torch.ones((), dtype=dtype).expand(shape)
+
+
+def _conjugated(x: Tensor) -> Tensor:
+    """Return complex numbers conjugated, an array in a file when it is read; others as they are."""
+    if not x.is_complex():
+        return x
+    if isinstance(x, Stored):
+        return stored(x.label, x.dtype, x.source, lambda: x.load().conj().resolve_conj())
+    return x.conj().resolve_conj()
+
+
+def find_gradients(inferred: InferredEinsum | InferredMatmul) -> Gradients:
+    """Return the gradient of each operand of a call.
 
     Raises UnsupportedDtypeError for integers. Operands of a complex call are conjugated, which is
     torch's convention.
@@ -147,9 +169,10 @@ def find_gradients(inferred: InferredEinsum | InferredMatmul) -> tuple[Gradient,
     else:
         equation, names = _equation_of_matmul(shapes), ["a", "b"]
     codes = [f"{name}.conj()" if inferred.dtype in COMPLEX else name for name in names]
-    return tuple(
+    members = (
         _gradient(equation, shapes, name, codes, position) for position, name in enumerate(names)
     )
+    return Gradients(equation, tuple(members))
 
 
 def _equation_of_matmul(shapes: Sequence[Shape]) -> Equation:

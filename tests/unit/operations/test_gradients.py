@@ -24,7 +24,7 @@ SAMPLES = [
 
 def gradients(name: str, sample: Sample, dtype: torch.dtype) -> tuple[Gradient, ...]:
     """The gradients of a sample."""
-    return find_gradients(REGISTRY[name].infer_sample(sample, dtype))
+    return find_gradients(REGISTRY[name].infer_sample(sample, dtype)).members
 
 
 def einsum(equation: str, *shapes: Shape) -> tuple[Gradient, ...]:
