@@ -24,6 +24,7 @@ from service.http.negotiation import (
     query_fields,
     reader_for,
 )
+from service.pipeline.chain import ChainEndpoint
 from service.pipeline.dispatch import dispatch, prepare
 from service.pipeline.operation import OperationEndpoint
 from service.pipeline.plan import PlanRequest
@@ -33,10 +34,13 @@ from service.pipeline.service import Service
 from service.registry import Op
 
 
-def operation_endpoints(service: Service) -> dict[str, OperationEndpoint]:
-    """Return the endpoints of POST /{op} by path, for every operation of the registry."""
+def operation_endpoints(service: Service) -> dict[str, OperationEndpoint | ChainEndpoint]:
+    """Return the endpoints of POST /{op} and of POST /chain, by path."""
     operations = service.engine.registry.values()
-    return {f"/{op.name}": OperationEndpoint(service, op) for op in operations}
+    return {
+        **{f"/{op.name}": OperationEndpoint(service, op) for op in operations},
+        f"/{service.chain.name}": ChainEndpoint(service),
+    }
 
 
 def plan_and_race_router(service: Service) -> APIRouter:

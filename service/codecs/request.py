@@ -293,7 +293,8 @@ def _refuse_unknown(
 
 
 def _refuse_missing(op: Op[Any], fields: Mapping[str, object], operands: Collection[str]) -> None:
-    names = op.operands if op.operands is not None else () if operands else ("operands",)
+    is_listed = operands or not op.needs_operands
+    names = op.operands if op.operands is not None else () if is_listed else ("operands",)
     missing = [name for name in names if name not in operands]
     missing += [param.name for param in op.params if param.required and param.name not in fields]
     if missing:

@@ -96,6 +96,29 @@ class Answer(BaseModel):
     broadcast: Alignment | None = None
 
 
+class ChainRow(BaseModel):
+    """One step of a chain: what computed it, how long that took, and what came out."""
+
+    name: str
+    operation: str
+    strategy: str
+    shape: list[int]
+    dtype: str
+    compute_ms: float = Field(description="With checks of the result, synchronised on a GPU.")
+
+
+class ChainAnswer(BaseModel):
+    """Results of a chain by the names of their steps, and how each step was computed."""
+
+    op: str
+    results: dict[str, Result]
+    steps: list[ChainRow]
+    device: str
+    warnings: list[str]
+    request_id: str
+    timing: Timing
+
+
 class Place(BaseModel):
     """A place in the request, and the error there."""
 

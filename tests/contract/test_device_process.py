@@ -160,6 +160,21 @@ async def test_long_text_is_planned_by_a_worker(gpu: AsyncClient) -> None:
     assert (response.status_code, response.json()["code"]) == (422, "device-unavailable")
 
 
+async def test_a_chain(gpu: AsyncClient) -> None:
+    """All its steps run in the device process, whether the server plans them or a worker."""
+    half = {"name": "h", "operation": "matmul", "a": {"operand": 0}, "b": {"operand": 1}}
+    whole = {"name": "y", "operation": "broadcast", "op": "add", "operands": [{"step": "h"}, 1]}
+    body = {"operands": [NAMED["a"], NAMED["b"]], "steps": [half, whole]}
+    for fields in ({"device": "cuda"}, {}, {"deadline_ms": 20_000}):
+        for text in (
+            json.dumps(body | fields).encode(),
+            slow_text(json.dumps(body | fields).encode()),
+        ):
+            answer = (await gpu.post("/chain", content=text)).json()
+            assert answer["results"]["y"]["data"] == [[20.0, 23.0], [44.0, 51.0]]
+            assert (answer["device"], answer["timing"]["executor"]) == ("cuda:0", "process")
+
+
 async def test_a_large_result(gpu: AsyncClient) -> None:
     """Megabytes of text come back through the shared buffer of the device process."""
     body = {"operands": [[[1]]], "to": [1100, 1000], "device": "cuda"}

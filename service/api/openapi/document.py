@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from service import compare
 from service.api.inference.openapi import infer_paths
 from service.api.inference.schemas import InferenceError, InferenceRequest, InferenceResponse
+from service.api.openapi.chains import REFERENCES, chain_schemas
 from service.api.openapi.components import (
     DTYPE,
     OUTPUT,
@@ -25,9 +26,17 @@ from service.api.openapi.components import (
 )
 from service.codecs.media_types import JSON
 from service.core.call import AUTO
-from service.examples import Example, compare_examples, examples, plan_examples
+from service.examples import (
+    Example,
+    chain_examples,
+    compare_examples,
+    examples,
+    plan_examples,
+)
 from service.http import schemas
 from service.http.problems import problem_answers
+from service.operations.chain import CHAIN as CHAIN_NAME
+from service.operations.chain import ChainOp, chain_op
 from service.registry import Op, Param, Registry, Strategy
 
 DESCRIPTION: Final = """\
@@ -45,6 +54,14 @@ other fields stand in the query string; `Accept` chooses safetensors, npy or bar
 An optional field that is null is not given, and 1.0 is an integer.
 
 Every error is a problem document (RFC 9457); `GET /problems/{code}` explains its code.
+"""
+
+CHAIN: Final = """\
+The steps are planned as a whole before the first one runs: shapes, total time, and the most memory
+in use at a time. They run on one device, in order, without leaving it; each is timed. A result that
+no later step needs is freed.
+
+`{"step": "h"}` is the result of an earlier step, `{"operand": 0}` a tensor of `operands`.
 """
 
 
@@ -69,7 +86,7 @@ def request_schema(
             **operands,
             **params,
             "strategy": {
-                "enum": [AUTO, *op.strategies],
+                "enum": [AUTO, *op.strategy_names],
                 "default": AUTO,
                 "description": "How to compute it; the answer says what `auto` picked.",
             },
@@ -86,7 +103,10 @@ def request_schema(
                 "description": "Shortens the service's deadline.",
             },
         },
-        "required": [*operands, *(param.name for param in op.params if param.required)],
+        "required": [
+            *(operands if op.needs_operands else ()),
+            *(param.name for param in op.params if param.required),
+        ],
         "additionalProperties": False,
     }
 
@@ -98,8 +118,20 @@ def _admits(param: Param, value: object) -> bool:
 
 def describe_operation(op: Op[Any]) -> dict[str, Any]:
     """Return the OpenAPI operation of `POST /{op}`, which FastAPI does not route."""
-    found = _request(op, _model(op), examples())
-    answer = {"schema": ref("Answer")}
+    lines = ["Strategies, slowest first:", "", *_listed(op)]
+    return _direct(op, _request(op, _model(op), examples()), "Answer", "\n".join(lines))
+
+
+def describe_chain(op: ChainOp) -> dict[str, Any]:
+    """Return the OpenAPI operation of `POST /chain`, which FastAPI does not route."""
+    return _direct(op, _request(op, _model(op), chain_examples()), "ChainAnswer", CHAIN)
+
+
+def _direct(
+    op: Op[Any], found: dict[str, Any], answer_model: str, description: str
+) -> dict[str, Any]:
+    """Return the OpenAPI operation of a route that the pipeline serves without FastAPI."""
+    answer = {"schema": ref(answer_model)}
     success = {
         "description": "The result, what computed it, and how long each phase took.",
         "headers": answer_headers(),
@@ -109,7 +141,7 @@ def describe_operation(op: Op[Any]) -> dict[str, Any]:
     return {
         "tags": found["tags"],
         "summary": op.summary,
-        "description": "\n".join(["Strategies, slowest first:", "", *_listed(op)]),
+        "description": description,
         "operationId": op.name,
         **found["openapi_extra"],
         "responses": {"200": success, **failures},
@@ -195,6 +227,7 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
     shown: list[tuple[type[BaseModel], Literal["serialization", "validation"]]] = [
         (schemas.Problem, "serialization"),
         (schemas.Answer, "serialization"),
+        (schemas.ChainAnswer, "serialization"),
         (InferenceError, "serialization"),
         (InferenceRequest, "validation"),
         (InferenceResponse, "validation"),
@@ -208,6 +241,10 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
         components[_model(op)] = request_schema(op)
         components[_model(op, "Plan")] = request_schema(op, tensor_model="PlannedTensor")
         components[_model(op, "Compare")] = request_schema(op, more=compare.PARAMS)
+    chain = chain_op(registry)
+    found["paths"][f"/{chain.name}"] = {"post": describe_chain(chain)}
+    components[_model(chain)] = request_schema(chain)
+    components |= REFERENCES | chain_schemas(registry, "Tensor")
     found["components"]["schemas"] = dict(sorted(components.items()))
     found["paths"] = dict(
         sorted(found["paths"].items(), key=lambda item: _place(registry, item[0]))
@@ -219,7 +256,8 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
 def _place(registry: Registry, path: str) -> tuple[int, str]:
     """Return the sort key of a path: operations first, in the order of the registry."""
     name = path.split("/")[1]
-    return (list(registry).index(name) if name in registry else len(registry)), path
+    names = [*registry, CHAIN_NAME]
+    return (names.index(name) if name in names else len(names)), path
 
 
 def render(found: dict[str, Any]) -> str:
