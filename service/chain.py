@@ -86,7 +86,7 @@ def run_chain(engine: Engine, call: Call, plan: ChainPlan, watch: Stopwatch) -> 
     """
     run = _Run(engine, call, plan, watch)
     for number, planned in enumerate(plan.steps):
-        with at_step(number, planned.step.name):
+        with at_step(number, planned.step.name, planned.step.place):
             run.compute(planned)
     return run.outcome()
 
@@ -137,8 +137,8 @@ class _Run:
         result = plan.strategy.run(plan.inferred, operands)
         if plan.recheck is not None and needs_review(plan, plan.recheck, operands, result):
             review = self._engine.reviewed(self._call, plan, operands, result)
-            name = planned.step.name
-            self._warnings += [f"step {name!r}: {warning}" for warning in review.warnings]
+            subject = planned.step.subject
+            self._warnings += [f"{subject}: {warning}" for warning in review.warnings]
             result, strategy = review.result, review.strategy
         synchronize(plan.device)
         self._watch.lap(COMPUTE)

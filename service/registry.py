@@ -219,7 +219,9 @@ class Op(Generic[M]):
     call that leaves the strategy to `auto` gets the first of these that takes it; one that
     `is_heavy` gets one that is clearly quicker, on the same device, if there is one. `recheck` says
     how a result in floats is checked, or None if intermediate values cannot spoil it. Without
-    `needs_operands` they may all stand in other fields.
+    `needs_operands` they may all stand in other fields. A request may leave out the `optional`
+    ones, which come last, beside the list if there is one; a parameter of that name has the
+    position.
     """
 
     name: str
@@ -235,12 +237,18 @@ class Op(Generic[M]):
     is_heavy: Callable[[M], bool] = lambda _: False
     recheck: Callable[[M], Recheck | None] = lambda _: None
     needs_operands: bool = True
+    optional: tuple[str, ...] = ()
     _strategies: dict[str, Strategy[M]] = field(default_factory=dict)
 
     @property
     def strategies(self) -> Mapping[str, Strategy[M]]:
         """Strategies by name, slowest first, which is the order of registration."""
         return self._strategies
+
+    @property
+    def tensor_fields(self) -> tuple[str, ...]:
+        """Names of the fields that have tensors, or the list of them."""
+        return ("operands", *self.optional) if self.operands is None else self.operands
 
     @property
     def strategy_names(self) -> list[str]:

@@ -24,8 +24,10 @@ from service.http.negotiation import (
     query_fields,
     reader_for,
 )
+from service.pipeline.application import Endpoint
 from service.pipeline.chain import ChainEndpoint
 from service.pipeline.dispatch import dispatch, prepare
+from service.pipeline.gradients import GradientsEndpoint
 from service.pipeline.operation import OperationEndpoint
 from service.pipeline.plan import PlanRequest
 from service.pipeline.race import RaceRequest
@@ -34,12 +36,13 @@ from service.pipeline.service import Service
 from service.registry import Op
 
 
-def operation_endpoints(service: Service) -> dict[str, OperationEndpoint | ChainEndpoint]:
-    """Return the endpoints of POST /{op} and of POST /chain, by path."""
+def operation_endpoints(service: Service) -> dict[str, Endpoint]:
+    """Return the endpoints that the pipeline serves without FastAPI, by path."""
     operations = service.engine.registry.values()
     return {
         **{f"/{op.name}": OperationEndpoint(service, op) for op in operations},
         f"/{service.chain.name}": ChainEndpoint(service),
+        **{f"/{name}": GradientsEndpoint(service, op) for name, op in service.gradients.items()},
     }
 
 

@@ -42,20 +42,23 @@ class ChainJsonWriter:
 
 def envelope_json(outcome: ChainOutcome, timing: bytes, request_id: str) -> bytes:
     """Return the object of an answer without its results."""
+    steps = [_row(step) for step in outcome.steps]
+    return orjson.dumps({"steps": steps, **shared_fields(outcome, timing, request_id)})
+
+
+def shared_fields(outcome: ChainOutcome, timing: bytes, request_id: str) -> dict[str, object]:
+    """Return the fields that all answers with several results have."""
     shared = {
         "threads": outcome.threads,
         "warm": outcome.warm,
         "executor": outcome.executor,
     }
-    return orjson.dumps(
-        {
-            "steps": [_row(step) for step in outcome.steps],
-            "device": outcome.device,
-            "warnings": outcome.warnings,
-            "request_id": request_id,
-            "timing": orjson.loads(b"{%b}" % timing) | shared,
-        }
-    )
+    return {
+        "device": outcome.device,
+        "warnings": outcome.warnings,
+        "request_id": request_id,
+        "timing": orjson.loads(b"{%b}" % timing) | shared,
+    }
 
 
 def _row(step: StepOutcome) -> Mapping[str, object]:

@@ -73,10 +73,12 @@ def _formats(*values: bytes | None) -> Formats:
     return reader_for(headers), writers_for(headers)
 
 
-def chain_formats(headers: Mapping[bytes, bytes]) -> Formats:
-    """Return the formats of body and answer of a chain, whose answers may have several results."""
+def chain_formats(
+    headers: Mapping[bytes, bytes], served: Mapping[str, Writer] = CHAIN_WRITERS
+) -> Formats:
+    """Return the formats of body and answer where answers may have several results."""
     texts = headers_of(headers.items())
-    return reader_for(texts), writers_for(texts, CHAIN_WRITERS)
+    return reader_for(texts), writers_for(texts, served)
 
 
 def reader_for(headers: Mapping[str, str]) -> Reader:

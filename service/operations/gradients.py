@@ -21,7 +21,7 @@ from service.core.dtypes import COMPLEX, FLOATS, describe
 from service.errors import InvalidEquationError, Place, UnsupportedDtypeError
 from service.operations.einsum.definition import InferredEinsum
 from service.operations.equation import Equation, read
-from service.operations.matmul.definition import InferredMatmul
+from service.registry import Inferred
 
 UPSTREAM: Final = "upstream"
 # Letters of new axes: readers expect small ones.
@@ -37,6 +37,11 @@ class Factor:
     shape: Shape
     name: str
     position: int = 0
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What factors with the same elements have in common."""
+        return self.kind, self.position, self.shape
 
     @property
     def code(self) -> str:
@@ -151,8 +156,8 @@ def _conjugated(x: Tensor) -> Tensor:
     return x.conj().resolve_conj()
 
 
-def find_gradients(inferred: InferredEinsum | InferredMatmul) -> Gradients:
-    """Return the gradient of each operand of a call.
+def find_gradients(inferred: Inferred) -> Gradients:
+    """Return the gradient of each operand of a call of einsum or matmul.
 
     Raises UnsupportedDtypeError for integers. Operands of a complex call are conjugated, which is
     torch's convention.

@@ -49,7 +49,7 @@ class NegotiatedChain(Negotiated):
 
 
 class ChainRequest(PipelineRequest):
-    """A request of a chain. One that makes the call of a chain itself overrides `decode`."""
+    """A request of a chain. One that makes a chain of another call overrides `to_chain`."""
 
     __slots__ = ("plan", "writer")
 
@@ -65,13 +65,27 @@ class ChainRequest(PipelineRequest):
         negotiated = self.negotiated
         reader = negotiated.reader
         if not self.may_wait and self.reading is None and len(body) <= reader.thread_bytes:
-            self.call = reader.try_decode(body, negotiated.op, self.context, self.fields)
+            call = reader.try_decode(body, negotiated.op, self.context, self.fields)
+            self.call = None if call is None else self.to_chain(call)
         if self.call is None or not _plans_at_once(self.call):
             return dispatch(self)
         self.prepare()
         if self._run_ns > INLINE_NS or self.plan.device.has_process:
             return dispatch(self)
         return self.run()
+
+    def to_chain(self, call: Call, *, is_admitted: bool = False) -> Call:
+        """Return the call of a chain for the call in the body, or raise the error that refuses it.
+
+        The call in the body of a chain is one. One that another process has admitted is not
+        refused for its cost.
+        """
+        return call
+
+    @property
+    def explanation(self) -> Mapping[str, object] | None:
+        """Fields of the answer that are known before anything runs; None if there are none."""
+        return None
 
     @property
     def context(self) -> DecodeContext:
@@ -92,7 +106,7 @@ class ChainRequest(PipelineRequest):
     def prepare(self) -> None:
         """Decode the body if that is left to do, and plan all steps."""
         if self.call is None:
-            self.call = self.decode()
+            self.call = self.to_chain(self.decode())
         self._accept(self.call, prepare_chain(self.service.engine, self.call))
 
     def _accept(self, call: Call, plan: ChainPlan) -> None:
@@ -117,6 +131,7 @@ class ChainRequest(PipelineRequest):
         assert self.call is not None  # noqa: S101  # it has been prepared
         outcome = run_chain(self.service.engine, self.call, self.plan, self.watch)
         outcome.executor = self.executor
+        outcome.explanation = self.explanation
         return self.writer.encode(outcome, self.call.output, self.watch, self.request_id)
 
     def message(self) -> WorkerRequest:
@@ -136,8 +151,8 @@ class ChainRequest(PipelineRequest):
 
         WrongDeviceError if the chain is planned for a device that has a process of its own.
         """
-        self.call = call = self.decode()
         admitted = message.admitted
+        self.call = call = self.to_chain(self.decode(), is_admitted=admitted is not None)
         if admitted is not None:
             call.device = admitted.device
             names = admitted.strategy.split(SEPARATOR)

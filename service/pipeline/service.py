@@ -34,6 +34,7 @@ from service.executors import (
     spawn,
 )
 from service.operations.chain import ChainOp, chain_op
+from service.operations.gradient_steps import gradient_ops
 from service.pipeline.messages import CALIBRATE, DeviceReport
 from service.planning.cost_model import CostModel
 from service.registry import Op, Registry
@@ -75,6 +76,7 @@ class Service:
                       size is too large
     uncounted_bytes   of bodies that are neither over a limit nor take a share of those in flight
     chain             fields of chains of the operations in the registry
+    gradients         fields of requests of gradients, by the names of the requests
     """
 
     settings: Settings
@@ -94,6 +96,7 @@ class Service:
     device_reports: Mapping[str, DeviceReport]
     uncounted_bytes: int
     chain: ChainOp
+    gradients: Mapping[str, Op[Any]]
     state: State = WARMING
     _warming: asyncio.Task[None] = field(init=False, repr=False)
     _calibrating: asyncio.Task[None] = field(init=False, repr=False)
@@ -290,4 +293,5 @@ def build_service(
         device_reports=reports,
         uncounted_bytes=min(COUNTED_BYTES, settings.max_body_bytes),
         chain=chain_op(registry),
+        gradients={op.name: op for op in gradient_ops(registry)},
     )

@@ -43,6 +43,13 @@ class ChainStep:
     sources: tuple[Source, ...]
     params: Mapping[str, object] = field(default_factory=dict)
     strategy: str | None = None  # as the chain if None
+    # Pointer and subject in errors, of a step that the request has under another name.
+    place: tuple[str, str] | None = None
+
+    @property
+    def subject(self) -> str:
+        """The step as the subject of an error or of a warning."""
+        return f"step {quote(self.name)}" if self.place is None else self.place[1]
 
     def pointer_to(self, number: int) -> str:
         """Return the pointer, within the step, of an operand by its number."""
@@ -59,12 +66,12 @@ class InferredChain(Inferred):
 
 
 @contextmanager
-def at_step(number: int, name: str) -> Iterator[None]:
-    """Have errors name the step that they are raised for, and point into it."""
+def at_step(number: int, name: str, place: tuple[str, str] | None = None) -> Iterator[None]:
+    """Have errors name the step that they are raised for, and point into it, or at its `place`."""
     try:
         yield
     except ServiceError as error:
-        error.place_in(f"/steps/{number}", f"step {quote(name)}")
+        error.place_in(*(place or (f"/steps/{number}", f"step {quote(name)}")))
         raise
 
 
@@ -77,7 +84,7 @@ def infer_chain(
     known: dict[Source, Spec] = dict(enumerate(specs))
     found: list[Inferred] = []
     for number, step in enumerate(steps):
-        with at_step(number, step.name):
+        with at_step(number, step.name, step.place):
             inferred = step.op.infer(_operand_specs(known, step), **step.params)
         known[step.name] = Spec(inferred.shape, inferred.dtype)
         found.append(inferred)
@@ -113,7 +120,7 @@ def _check_uses(count: int, steps: Sequence[ChainStep], results: Sequence[str]) 
     for number, step in enumerate(steps):
         for place, source in enumerate(step.sources):
             if isinstance(source, int) and source >= count:
-                with at_step(number, step.name):
+                with at_step(number, step.name, step.place):
                     raise no_operand(source, count, step.pointer_to(place))
         if step.name not in used:
             raise InvalidFieldError(
@@ -233,7 +240,8 @@ def _plan_on(
 ) -> ChainPlan:
     plans = []
     for number, call in enumerate(_calls(chain, inferred, device)):
-        with at_step(number, chain.steps[number].name):
+        step = chain.steps[number]
+        with at_step(number, step.name, step.place):
             plans.append(planner.plan_inferred(call, inferred.steps[number]))
     plan = _joined(chain, inferred, plans)
     error = limit_error(planner, plan, chain.deadline_ms)
@@ -328,6 +336,6 @@ def limit_error(planner: Planner, plan: ChainPlan, deadline_ms: int | None) -> R
     slowest = max(plan.steps, key=lambda planned: planned.plan.estimated_ns)
     return WorkExceededError(
         f"{len(plan.steps)} steps would take about {time_text(plan.estimated_ns)} on "
-        f"{plan.device.name}, of which step {quote(slowest.step.name)} "
+        f"{plan.device.name}, of which {slowest.step.subject} "
         f"{time_text(slowest.plan.estimated_ns)}; the deadline is {limit_ms} ms ({name})"
     )

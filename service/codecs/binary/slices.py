@@ -68,7 +68,8 @@ class SliceOperand(WholeOperand):
 
 def pointer_of(name: str, op: Op[Any]) -> str:
     """Return the pointer that an operand would have in a JSON body."""
-    return f"/{escape(name)}" if op.operands is not None else f"/operands/{escape(name)}"
+    is_field = op.operands is not None or name in op.optional
+    return f"/{escape(name)}" if is_field else f"/operands/{escape(name)}"
 
 
 def check_names(names: Sequence[str], op: Op[Any]) -> None:
@@ -78,6 +79,7 @@ def check_names(names: Sequence[str], op: Op[Any]) -> None:
     """
     if op.operands is not None:
         return
+    names = [name for name in names if name not in op.optional]
     wanted = [str(index) for index in range(len(names))]
     if unknown := [name for name in names if not (name.isascii() and name.isdigit())]:
         raise UnknownFieldError(

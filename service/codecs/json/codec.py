@@ -183,6 +183,9 @@ def take_operands(
 ) -> dict[str, Operand]:
     """Take the operands out of the fields, and return them by name."""
     casts = fields.get("dtype") is not None
+    for name in op.optional:
+        if fields.get(name) is None:
+            fields.pop(name, None)
     if op.operands is not None:
         return {
             name: open_operand(fields.pop(name), f"/{name}", context, casts=casts)
@@ -192,9 +195,11 @@ def take_operands(
     listed = _take_list(fields) if "operands" in fields else []
     placed = [(f"/operands/{index}", value) for index, value in enumerate(listed)]
     placed += op.take_inline(fields, len(placed))
+    values = {str(index): each for index, each in enumerate(placed)}
+    values |= {name: (f"/{name}", fields.pop(name)) for name in op.optional if name in fields}
     return {
-        str(index): open_operand(value, pointer, context, casts=casts)
-        for index, (pointer, value) in enumerate(placed)
+        name: open_operand(value, pointer, context, casts=casts)
+        for name, (pointer, value) in values.items()
     }
 
 

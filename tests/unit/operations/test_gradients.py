@@ -32,6 +32,7 @@ def einsum(equation: str, *shapes: Shape) -> tuple[Gradient, ...]:
     return gradients("einsum", Sample("", shapes, {"equation": equation}), torch.float64)
 
 
+@torch.enable_grad()
 def check(name: str, sample: Sample, dtype: torch.dtype) -> None:
     """Assert that equations, lines of torch and products by `@` give what autograd does."""
     operands = [torch.randn(shape, dtype=dtype, requires_grad=True) for shape in sample.shapes]
