@@ -6,6 +6,7 @@ through Frobenius norm, broadcasting, strides and Einstein summation.
 
 from service.examples.chains import chain_examples
 from service.examples.example import Example, lesson_operands
+from service.examples.gradients import gradients_examples
 from service.examples.plans import compare_examples, plan_examples
 from service.examples.runs import examples
 
@@ -14,6 +15,7 @@ __all__ = [
     "chain_examples",
     "compare_examples",
     "examples",
+    "gradients_examples",
     "lesson_operands",
     "plan_examples",
 ]

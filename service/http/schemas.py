@@ -119,6 +119,29 @@ class ChainAnswer(BaseModel):
     timing: Timing
 
 
+class OperandGradient(BaseModel):
+    """The gradient of one operand, and the einsum that computed it."""
+
+    equation: str = Field(description="Of the upstream gradient, the other operands and constants.")
+    explanation: str
+    reproduce: str = Field(description="The gradient as one line of torch.")
+    strategy: str
+    compute_ms: float
+    result: Result
+
+
+class GradientsAnswer(BaseModel):
+    """Gradients of a call by the names of its operands."""
+
+    op: str
+    equation: str = Field(description="The call as an einsum.")
+    gradients: dict[str, OperandGradient]
+    device: str
+    warnings: list[str]
+    request_id: str
+    timing: Timing
+
+
 class Place(BaseModel):
     """A place in the request, and the error there."""
 

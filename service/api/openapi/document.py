@@ -31,12 +31,14 @@ from service.examples import (
     chain_examples,
     compare_examples,
     examples,
+    gradients_examples,
     plan_examples,
 )
 from service.http import schemas
 from service.http.problems import problem_answers
 from service.operations.chain import CHAIN as CHAIN_NAME
 from service.operations.chain import ChainOp, chain_op
+from service.operations.gradient_steps import gradient_ops
 from service.registry import Op, Param, Registry, Strategy
 
 DESCRIPTION: Final = """\
@@ -54,6 +56,14 @@ other fields stand in the query string; `Accept` chooses safetensors, npy or bar
 An optional field that is null is not given, and 1.0 is an integer.
 
 Every error is a problem document (RFC 9457); `GET /problems/{code}` explains its code.
+"""
+
+OPTIONAL: Final = "The gradient of the result, of its shape; ones if it is left out."
+
+GRADIENTS: Final = """\
+The gradient of each operand is an einsum of the upstream gradient and the other operands. The
+answer has its equation, an explanation, a line of torch, and the result. Complex operands are
+conjugated, as in torch.
 """
 
 CHAIN: Final = """\
@@ -75,6 +85,7 @@ def request_schema(
         operands = {"operands": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 64}}
     else:
         operands = dict.fromkeys(op.operands, tensor)
+    operands |= dict.fromkeys(op.optional, tensor | {"description": OPTIONAL})
     params = {
         param.name: {**param.schema, "description": param.summary}
         | ({"default": param.default} if _admits(param, param.default) else {})
@@ -104,7 +115,7 @@ def request_schema(
             },
         },
         "required": [
-            *(operands if op.needs_operands else ()),
+            *(name for name in operands if op.needs_operands and name not in op.optional),
             *(param.name for param in op.params if param.required),
         ],
         "additionalProperties": False,
@@ -125,6 +136,13 @@ def describe_operation(op: Op[Any]) -> dict[str, Any]:
 def describe_chain(op: ChainOp) -> dict[str, Any]:
     """Return the OpenAPI operation of `POST /chain`, which FastAPI does not route."""
     return _direct(op, _request(op, _model(op), chain_examples()), "ChainAnswer", CHAIN)
+
+
+def describe_gradients(op: Op[Any]) -> dict[str, Any]:
+    """Return the OpenAPI operation of the gradients of an operation."""
+    found = _request(op, _model(op), gradients_examples())
+    name = op.name.replace("/", "_")
+    return {**_direct(op, found, "GradientsAnswer", GRADIENTS), "operationId": name}
 
 
 def _direct(
@@ -177,7 +195,8 @@ def describe_compare(op: Op[Any]) -> dict[str, Any]:
 
 
 def _model(op: Op[Any], kind: str = "") -> str:
-    return f"{op.name.capitalize()}{kind}Request"
+    words = "".join(word.capitalize() for word in op.name.split("/"))
+    return f"{words}{kind}Request"
 
 
 def _request(
@@ -228,6 +247,7 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
         (schemas.Problem, "serialization"),
         (schemas.Answer, "serialization"),
         (schemas.ChainAnswer, "serialization"),
+        (schemas.GradientsAnswer, "serialization"),
         (InferenceError, "serialization"),
         (InferenceRequest, "validation"),
         (InferenceResponse, "validation"),
@@ -244,6 +264,9 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
     chain = chain_op(registry)
     found["paths"][f"/{chain.name}"] = {"post": describe_chain(chain)}
     components[_model(chain)] = request_schema(chain)
+    for op in gradient_ops(registry):
+        found["paths"][f"/{op.name}"] = {"post": describe_gradients(op)}
+        components[_model(op)] = request_schema(op)
     components |= REFERENCES | chain_schemas(registry, "Tensor")
     found["components"]["schemas"] = dict(sorted(components.items()))
     found["paths"] = dict(
