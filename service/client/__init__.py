@@ -6,6 +6,8 @@
 from service.client.answers import (
     Answer,
     AsyncRace,
+    Gradient,
+    Gradients,
     Operation,
     Plan,
     Race,
@@ -36,6 +38,8 @@ __all__ = [
     "Call",
     "Client",
     "ClientError",
+    "Gradient",
+    "Gradients",
     "InvalidArgumentError",
     "Operation",
     "Plan",

@@ -14,6 +14,7 @@ from service.client import calls, requests
 from service.client.answers import (
     Answer,
     AsyncRace,
+    Gradients,
     Operation,
     Plan,
     Race,
@@ -22,6 +23,7 @@ from service.client.answers import (
     Row,
     Summary,
 )
+from service.client.arrays import Operand
 from service.client.calls import Call
 from service.client.errors import AnswerError, TimedOutError, UnreachableError
 from service.client.requests import PreparedRequest, RaceOptions
@@ -172,6 +174,13 @@ class Client(_BaseClient[httpx.Client]):
         """Compute a call, and return statistics of the result: extremes, norm, SHA-256."""
         return self._send(requests.summarize(call))
 
+    def gradients(self, call: Call[Result], upstream: "Operand | None" = None) -> Gradients[Result]:
+        """Compute the gradient of each operand of a product or an einsum, from one of the result.
+
+        Without `upstream` they are those of the sum of the result.
+        """
+        return self._send(requests.gradients(call, upstream))
+
     def plan(self, call: Call[Any]) -> Plan:
         """Plan a call: shape, dtype and cost. Operands may be a `Shape`; no data is sent."""
         return self._send(requests.plan(call))
@@ -249,6 +258,15 @@ class AsyncClient(_BaseClient[httpx.AsyncClient]):
     async def summarize(self, call: Call[Any]) -> Answer[Summary]:
         """Compute a call, and return statistics of the result: extremes, norm, SHA-256."""
         return await self._send(requests.summarize(call))
+
+    async def gradients(
+        self, call: Call[Result], upstream: "Operand | None" = None
+    ) -> Gradients[Result]:
+        """Compute the gradient of each operand of a product or an einsum, from one of the result.
+
+        Without `upstream` they are those of the sum of the result.
+        """
+        return await self._send(requests.gradients(call, upstream))
 
     async def plan(self, call: Call[Any]) -> Plan:
         """Plan a call: shape, dtype and cost. Operands may be a `Shape`; no data is sent."""

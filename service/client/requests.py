@@ -7,11 +7,11 @@ nested lists, which safetensors does not have, are sent in JSON, arrays there as
 import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, TypedDict, TypeVar
 
-from service.client.answers import Answer, Operation, Plan, Report, Summary
-from service.client.arrays import CODES, Packed, Shape, kind_of, pack, spec_of
+from service.client.answers import Answer, Gradients, Operation, Plan, Report, Summary
+from service.client.arrays import CODES, Operand, Packed, Shape, kind_of, pack, spec_of
 from service.client.calls import Call, given
 from service.client.errors import InvalidArgumentError
 from service.client.operands import json_value, named
@@ -25,6 +25,7 @@ from service.client.responses import (
     ResponseReader,
     document,
     failure,
+    gradients_like,
     lists,
     summary,
     tensor_like,
@@ -85,6 +86,14 @@ def summarize(call: Call[Any]) -> PreparedRequest[Answer[Summary]]:
     return _post(call, "", JSON, lambda headers: BodyReader(summary, headers), fields)
 
 
+def gradients(call: Call[Any], upstream: "Operand | None") -> PreparedRequest[Gradients[Any]]:
+    """Compute the gradient of each operand."""
+    fields = {"output": "nested" if call.kinds[0] == "plain" else "base64"}
+    whole = call if upstream is None else replace(call, beside={"upstream": upstream})
+    read = gradients_like(call.first)
+    return _post(whole, "/gradients", JSON, lambda headers: BodyReader(read, headers), fields)
+
+
 def plan(call: Call[Any]) -> PreparedRequest[Plan]:
     """Plan the call. Of arrays, only dtype and shape are sent."""
     body = _body(call, {}, _planned)
@@ -123,7 +132,7 @@ def _post(
         raise InvalidArgumentError("a Shape has no data: it can be planned, and nothing else")
     path, fields = f"/{call.op}{more}", fields or {}
     if "plain" not in call.kinds:
-        packed: dict[str, Packed] = named(pack, call.operands)
+        packed: dict[str, Packed] = named(pack, {**call.operands, **call.beside})
         if all(CODES[each.dtype][0] for each in packed.values()):
             params = {name: _text(value) for name, value in {**call.fields, **fields}.items()}
             return PreparedRequest(
@@ -171,7 +180,7 @@ def _body(call: Call[Any], fields: Mapping[str, Any], write: Callable[[Any], Any
     """Return the call as a JSON document."""
     written = named(write, call.operands)
     operands = {"operands": list(written.values())} if call.listed else written
-    body = {**operands, **call.fields, **fields}
+    body = {**operands, **named(write, call.beside), **call.fields, **fields}
     return _json(body)
 
 

@@ -5,11 +5,12 @@ They do no input or output.
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import inf, nan
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from service.client.answers import Answer, Report, Row, Summary
+from service.client.answers import Answer, Gradient, Gradients, Report, Row, Summary
 from service.client.arrays import unpack
 from service.client.errors import MEDIA_TYPE as PROBLEM
 from service.client.errors import AnswerError, UnexpectedAnswerError, problem
@@ -154,6 +155,33 @@ def lists(body: bytearray, headers: Headers) -> Answer[Any]:
 def summary(body: bytearray, headers: Headers) -> Answer[Summary]:
     """Parse a JSON answer whose result is a summary."""
     return _answer(document(body, headers), lambda result: cast(Summary, result["summary"]))
+
+
+def gradients_like(like: object) -> Callable[[bytearray, Headers], Gradients[Any]]:
+    """Return the parser of gradients: base64 becomes arrays of the kind of `like`."""
+
+    def value(result: dict[str, Any]) -> Any:
+        if "b64" not in result:
+            return _numbers(result["data"])
+        # A bytearray, so that an array over it is writable.
+        data = bytearray(b64decode(result["b64"]))
+        return unpack(data, result["dtype"], tuple(result["shape"]), like)
+
+    def gradient(fields: dict[str, Any]) -> Gradient[Any]:
+        result = fields["result"]
+        texts = (fields[name] for name in ("equation", "explanation", "reproduce", "strategy"))
+        return Gradient(value(result), result["dtype"], tuple(result["shape"]), *texts)
+
+    def read(body: bytearray, headers: Headers) -> Gradients[Any]:
+        fields = document(body, headers)
+        try:
+            found = fields.pop("gradients")
+            by_operand = {name: gradient(each) for name, each in found.items()}
+            return Gradients(fields["equation"], by_operand, fields)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UnexpectedAnswerError(f"the answer holds no gradients: {error!r}") from None
+
+    return read
 
 
 def _answer(fields: dict[str, Any], take: Callable[[dict[str, Any]], Any]) -> Answer[Any]:

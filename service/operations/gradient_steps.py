@@ -76,7 +76,9 @@ def gradient_steps(
             places=[Place(f"/{UPSTREAM}", f"expected shape {inferred.shape}")],
         )
     positions: dict[tuple[object, ...], int] = {}
-    tensors, steps, texts = [], [], {}
+    tensors: list[Tensor] = []
+    steps: list[Step] = []
+    texts: dict[str, object] = {}
     for number, gradient in enumerate(found.members):
         for factor in gradient.factors:
             if factor.key not in positions:

@@ -73,6 +73,36 @@ async def test_every_operation_answers_in_the_kind_that_went_in(
         assert answer.shape == np.shape(answer.result)
 
 
+@pytest.mark.parametrize("kind", ["numpy", "torch", "list"])
+async def test_gradients_are_of_the_kind_that_went_in(api: AsyncClient, kind: str) -> None:
+    """By names of matmul or positions of einsum, with an upstream gradient or without one."""
+    a, b, upstream = operands(kind, (2, 3), (3, 4), (2, 4))
+    dtype: Any = {"dtype": "float64"} if kind == "list" else {}
+    left, right, given = (np.asarray(x) for x in (a, b, upstream))
+    product = await api.gradients(matmul(a, b, **dtype), upstream)
+    contraction = await api.gradients(einsum("ij,jk->ik", a, b, **dtype))
+    for found, wanted in (
+        (product["a"], given @ right.T),
+        (product["b"], left.T @ given),
+        (contraction[0], np.ones((2, 4)) @ right.T),
+        (contraction[1], left.T @ np.ones((2, 4))),
+    ):
+        assert type(found.result) is type(a)
+        np.testing.assert_allclose(np.asarray(found.result), wanted)
+        assert (found.dtype, found.shape, found.strategy) == ("float64", wanted.shape, "torch")
+    assert product.equation == contraction.equation == "ij,jk->ik"
+    assert contraction[0].reproduce == 'torch.einsum("ik,jk->ij", upstream, x1)'
+    assert product["b"].explanation.endswith("gives [jk]: a.mT @ upstream.")
+    assert product.envelope["op"] == "matmul"
+
+
+async def test_complex_gradients_are_sent_in_json(api: AsyncClient) -> None:
+    """The format of bytes has no complex128: the upstream gradient goes beside the operands."""
+    x = np.array([1 + 2j, 3 - 1j])
+    found = await api.gradients(einsum("i,i->i", x, x), np.array([1j, 2]))
+    np.testing.assert_allclose(found[0].result, np.array([1j, 2]) * x.conj())
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
 async def test_tensors_come_back_bit_for_bit(

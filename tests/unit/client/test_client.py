@@ -254,6 +254,8 @@ def test_documents_of_other_services(send: Send, body: str) -> None:
     answer = httpx.Response(200, headers={"content-type": "application/json"}, text=body)
     with pytest.raises(UnexpectedAnswerError):
         send(Script([lambda: answer]), lambda client: client.matmul([[1]], [[1]]))
+    with pytest.raises(UnexpectedAnswerError):
+        send(Script([lambda: answer]), lambda client: client.gradients(matmul([[1]], [[1]])))
 
 
 def test_a_race_comes_byte_by_byte(send: Send) -> None:
@@ -384,6 +386,9 @@ def test_a_client_of_a_real_server(base_url: str) -> None:
         np.testing.assert_allclose(client.matmul(a, a.T).result, a @ a.T, atol=1e-9)
         assert client.summarize(norm(a)).result["nan"] == 0
         assert client.plan(norm(a))["accepted"]
+        np.testing.assert_allclose(
+            client.gradients(matmul(a, a.T), a @ a.T)["a"].result, a @ a.T @ a
+        )
         race = client.race(norm(a), repeat=1, strategies=["torch", "numpy"])
         assert len(list(race)) == len(race.report["rows"]) == 2
         assert len(client.strategies()) == len({"matmul", "einsum", "norm", "broadcast"})
