@@ -297,7 +297,9 @@ def _refuse_unknown(
 
 
 def _refuse_missing(op: Op[Any], fields: Mapping[str, object], operands: Collection[str]) -> None:
-    given = [name for name in operands if name not in op.optional]
+    given = operands
+    if op.optional:
+        given = [name for name in operands if name not in op.optional]
     is_listed = given or not op.needs_operands
     names = op.operands if op.operands is not None else () if is_listed else ("operands",)
     missing = [name for name in names if name not in operands and name not in op.optional]
