@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from service.core.call import Tensor
-from service.errors import Place, ShapeMismatchError
+from service.errors import Place, ShapeMismatchError, quote
 from service.operations.equation import MAX_OPTIMAL_OPERANDS
 from service.operations.gradients import UPSTREAM, Gradient, find_gradients, ones
 from service.planning.chain import ChainStep
@@ -69,11 +69,11 @@ def gradient_steps(
     if upstream is None:
         upstream = ones(inferred.shape, inferred.dtype)
     elif tuple(upstream.shape) != inferred.shape:
+        wanted = quote([*inferred.shape])
         raise ShapeMismatchError(
-            f"upstream has the shape of the result, {inferred.shape}; "
-            f"it was {tuple(upstream.shape)}",
+            f"upstream has the shape of the result, {wanted}; it was {quote([*upstream.shape])}",
             hint="leave it out for the gradients of the sum of the result",
-            places=[Place(f"/{UPSTREAM}", f"expected shape {inferred.shape}")],
+            places=[Place(f"/{UPSTREAM}", f"expected shape {wanted}")],
         )
     positions: dict[tuple[object, ...], int] = {}
     tensors: list[Tensor] = []
