@@ -179,6 +179,16 @@ async def test_a_body_of_bytes(client: AsyncClient, path: str) -> None:
     assert [found[name]["result"]["data"] for name in names] == [[[5, 7], [6, 8]], [[1, 3], [2, 4]]]
 
 
+async def test_an_error_in_bytes_points_at_the_upstream_gradient(client: AsyncClient) -> None:
+    """It is no operand of the list."""
+    body = save({"0": np.ones(1), "upstream": np.ones((1,) * 17)})
+    headers = {"Content-Type": "application/x-safetensors"}
+    url = "/einsum/gradients?equation=i"
+    problem = (await client.post(url, content=body, headers=headers)).json()
+    found = problem["code"], problem["errors"][0]["pointer"]
+    assert found == ("limit-exceeded", "/upstream")
+
+
 async def test_the_query_string_has_no_upstream(client: AsyncClient) -> None:
     """It is a tensor, which belongs into the body."""
     response = await client.post("/einsum/gradients?upstream=1", json={"operands": [A]})
