@@ -77,7 +77,7 @@ def gradient_steps(
         )
     positions: dict[tuple[object, ...], int] = {}
     tensors: list[Tensor] = []
-    steps: list[Step] = []
+    steps: list[ChainStep] = []
     texts: dict[str, object] = {}
     for number, gradient in enumerate(found.members):
         for factor in gradient.factors:

@@ -63,10 +63,10 @@ class GradientsRequest(ChainRequest):
         position = params.pop(UPSTREAM, None)
         upstream = operands.pop(position) if isinstance(position, int) else None
         specs = tuple(Spec(tuple(x.shape), x.dtype) for x in operands)
-        inferred = op.infer(specs, **params)
-        if not is_admitted:
-            forward = CallSpec(op, specs, params, AUTO, call.device, call.deadline_ms)
-            engine.planner.plan_inferred(forward, inferred)
+        forward = CallSpec(op, specs, params, AUTO, call.device, call.deadline_ms)
+        inferred = (
+            op.infer(specs, **params) if is_admitted else engine.planner.plan(forward).inferred
+        )
         found = gradient_steps(
             op,
             engine.registry[EINSUM],

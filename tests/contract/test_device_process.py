@@ -175,6 +175,16 @@ async def test_a_chain(gpu: AsyncClient) -> None:
             assert (answer["device"], answer["timing"]["executor"]) == ("cuda:0", "process")
 
 
+async def test_gradients(gpu: AsyncClient) -> None:
+    """All of them are computed in the device process, whether the server plans them or a worker."""
+    text = json.dumps({**NAMED, "upstream": [[1, 0], [0, 1]]}).encode()
+    for body in (text, slow_text(text)):
+        answer = (await gpu.post("/matmul/gradients", content=body)).json()
+        assert answer["gradients"]["a"]["result"]["data"] == [[5.0, 7.0], [6.0, 8.0]]
+        assert answer["gradients"]["b"]["result"]["data"] == [[1.0, 3.0], [2.0, 4.0]]
+        assert (answer["device"], answer["timing"]["executor"]) == ("cuda:0", "process")
+
+
 async def test_a_large_result(gpu: AsyncClient) -> None:
     """Megabytes of text come back through the shared buffer of the device process."""
     body = {"operands": [[[1]]], "to": [1100, 1000], "device": "cuda"}

@@ -9,6 +9,7 @@ import torch
 from httpx import AsyncClient
 from safetensors.numpy import save
 
+from service.codecs.base import THREAD_TEXT_BYTES
 from service.examples import Example, gradients_examples
 from service.operations import REGISTRY
 from service.registry import Sample
@@ -202,6 +203,15 @@ async def test_a_long_call_runs_in_a_process(client: AsyncClient) -> None:
     answer = (await client.post("/matmul/gradients", json=body)).json()
     assert answer["timing"]["executor"] == "process"
     assert answer["gradients"]["a"]["result"]["data"] == [[16] * 8] * 8
+
+
+async def test_a_long_upstream_beside_a_list_is_read_in_a_process(client: AsyncClient) -> None:
+    """Compiled code reads lists of operands, and what is beside them would hold the GIL."""
+    upstream = [1.25] * (THREAD_TEXT_BYTES // 5)
+    body = {"equation": "i->i", "operands": [upstream], "upstream": upstream, "output": "summary"}
+    answer = (await client.post("/einsum/gradients", json=body)).json()
+    assert answer["timing"]["executor"] == "process"
+    assert answer["gradients"]["0"]["result"]["summary"]["mean"] == 1.25
 
 
 async def test_a_warning_names_the_gradient(client: AsyncClient) -> None:

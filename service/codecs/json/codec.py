@@ -132,7 +132,8 @@ def _extracted_call(
         call = plain_call(extracted, op, context)
         if call is not None:
             return call
-    if not op.needs_operands and len(extracted[0]) > context.max_slow_bytes:
+    is_beside = op.optional or not op.needs_operands
+    if is_beside and len(extracted[0]) > context.max_slow_bytes:
         return None  # tensors in other fields: to read them would hold the GIL
     fields = read_extracted(extracted, op.operands, context)
     if fields is None:
