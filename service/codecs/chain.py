@@ -1,15 +1,16 @@
 """Answers to chains: several results by the names of their steps, and a row for each step."""
 
-from collections.abc import Mapping
 from typing import Final
 
-import orjson
-
 from service.codecs.base import ALL_DTYPES, Writer
+from service.codecs.binary.npy import NpyCodec
+from service.codecs.binary.raw import RawCodec
+from service.codecs.binary.safetensors import SafetensorsCodec, file_head
+from service.codecs.envelope import chain_rest_json, envelope_json, envelope_lines
 from service.codecs.json.writer import ELEMENT_NS, result_json
-from service.codecs.media_types import JSON
-from service.core.call import ChainOutcome, Outcome, Output, StepOutcome
-from service.core.dtypes import describe
+from service.codecs.media_types import BYTES, JSON, NPY, SAFETENSORS
+from service.codecs.tensor_bytes import to_bytes
+from service.core.call import ChainOutcome, Outcome, Output
 from service.core.response import Chunks, HttpResponse
 from service.core.timing import Stopwatch, server_timing
 
@@ -36,40 +37,36 @@ class ChainJsonWriter:
             texts += (separator, b'"%b":' % name.encode(), *result_json(result, output))
             separator = b","
         timing = watch.stop()
-        chunks: Chunks = (*texts, b"},", envelope_json(outcome, timing, request_id)[1:])
+        chunks: Chunks = (*texts, b"},", chain_rest_json(outcome, timing, request_id))
         return HttpResponse.of(JSON, chunks, LINES % server_timing(timing))
 
 
-def envelope_json(outcome: ChainOutcome, timing: bytes, request_id: str) -> bytes:
-    """Return the object of an answer without its results."""
-    steps = [_row(step) for step in outcome.steps]
-    return orjson.dumps({"steps": steps, **shared_fields(outcome, timing, request_id)})
+class ChainSafetensorsWriter:
+    """application/x-safetensors: a file of the results, each by the name of its step."""
+
+    media_type: Final = SAFETENSORS
+    dtypes: Final = SafetensorsCodec.dtypes
+    element_ns: Final = 0
+    has_outputs: Final = False
+
+    def encode(
+        self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
+    ) -> HttpResponse:
+        """Write the file; the envelope is JSON text in its metadata, too."""
+        assert isinstance(outcome, ChainOutcome)  # noqa: S101  # it writes no others
+        data = [to_bytes(result) for result in outcome.results.values()]
+        timing = watch.stop()
+        envelope = envelope_json(outcome, timing, request_id)
+        head = file_head(outcome.results, data, envelope)
+        lines = envelope_lines(outcome, timing, envelope)
+        return HttpResponse.of(self.media_type, (head, *data), lines)
 
 
-def shared_fields(outcome: ChainOutcome, timing: bytes, request_id: str) -> dict[str, object]:
-    """Return the fields that all answers with several results have."""
-    shared = {
-        "threads": outcome.threads,
-        "warm": outcome.warm,
-        "executor": outcome.executor,
-    }
-    return {
-        "device": outcome.device,
-        "warnings": outcome.warnings,
-        "request_id": request_id,
-        "timing": orjson.loads(b"{%b}" % timing) | shared,
-    }
-
-
-def _row(step: StepOutcome) -> Mapping[str, object]:
-    return {
-        "name": step.name,
-        "operation": step.op,
-        "strategy": step.strategy,
-        "shape": step.spec.shape,
-        "dtype": describe(step.spec.dtype).name,
-        "compute_ms": step.elapsed_ns / 1e6,
-    }
-
-
-CHAIN_WRITERS: Final[dict[str, Writer]] = {JSON: ChainJsonWriter()}
+CHAIN_WRITERS: Final[dict[str, Writer]] = {
+    JSON: ChainJsonWriter(),
+    SAFETENSORS: ChainSafetensorsWriter(),
+    NPY: NpyCodec(),
+    BYTES: RawCodec(),
+}
+# Formats of one tensor.
+SINGLE: Final = frozenset((NPY, BYTES))

@@ -5,9 +5,10 @@ from typing import Any, Final
 import orjson
 
 from service.codecs.base import ALL_DTYPES, Writer
-from service.codecs.chain import LINES, shared_fields
+from service.codecs.chain import LINES, ChainSafetensorsWriter
+from service.codecs.envelope import shared_fields
 from service.codecs.json.writer import ELEMENT_NS, result_json
-from service.codecs.media_types import JSON
+from service.codecs.media_types import JSON, SAFETENSORS
 from service.core.call import ChainOutcome, Outcome, Output
 from service.core.response import Chunks, HttpResponse
 from service.core.timing import Stopwatch, server_timing
@@ -50,4 +51,8 @@ class GradientsJsonWriter:
         return HttpResponse.of(JSON, chunks, LINES % server_timing(timing))
 
 
-GRADIENTS_WRITERS: Final[dict[str, Writer]] = {JSON: GradientsJsonWriter()}
+# A safetensors file has the gradients by the names of the operands, and the texts in its metadata.
+GRADIENTS_WRITERS: Final[dict[str, Writer]] = {
+    JSON: GradientsJsonWriter(),
+    SAFETENSORS: ChainSafetensorsWriter(),
+}

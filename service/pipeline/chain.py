@@ -6,12 +6,15 @@ from typing import Any, Final
 
 from service.chain import admitted_plan, prepare_chain, run_chain
 from service.codecs import DecodeContext, Writer
+from service.codecs.chain import SINGLE
+from service.codecs.media_types import SAFETENSORS
 from service.core.call import Call
 from service.core.response import HttpResponse
 from service.core.timing import DECODE
 from service.engine import plans_at_once
 from service.executors import AnyExecutor, Channel
-from service.http.negotiation import FORMAT_HEADERS, chain_formats
+from service.http.errors import NotAcceptableError
+from service.http.negotiation import FORMAT_HEADERS, chain_formats, writer_for
 from service.pipeline.dispatch import INLINE_NS, dispatch, planned_executor, with_planning_state
 from service.pipeline.messages import Admitted, WorkerRequest, WrongDeviceError
 from service.pipeline.request import Buffer, Negotiated, PipelineRequest
@@ -117,7 +120,17 @@ class ChainRequest(PipelineRequest):
 
     def _choose_writer(self) -> Writer:
         """Return the first accepted format that holds all results; else NotAcceptableError."""
-        return self.negotiated.writers[0]
+        count, writers = len(self.plan.inferred.results), self.negotiated.writers
+        able = [each for each in writers if count == 1 or each.media_type not in SINGLE]
+        if not able:
+            raise NotAcceptableError(
+                f"{writers[0].media_type} holds one tensor; the chain has {count} results",
+                hint=f"send 'Accept: {SAFETENSORS}', or name one in results",
+            )
+        for writer in able:
+            if self.plan.dtypes <= writer.dtypes:
+                return writer
+        return writer_for(tuple(able), max(self.plan.dtypes - able[0].dtypes, key=str))
 
     def choose_executor(self) -> AnyExecutor:
         """Return the executor for the totals of the plan, or for text that has not been read."""

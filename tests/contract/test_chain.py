@@ -1,16 +1,21 @@
 """Chains: several operations in one request, planned as a whole."""
 
+import io
+import json
 from typing import Any, Final
 
 import numpy as np
 import pytest
+import torch
 from httpx import AsyncClient
+from safetensors.torch import load
 
 from service.examples import Example, chain_examples
 from tests.cases import from_json
 from tests.contract.test_openapi import document, schema
 from tests.contract.test_operations import assert_holds
 from tests.rigs.apps import Serve, app_of
+from tests.rigs.request_bodies import NPY, RAW, SAFETENSORS, safetensors_of
 
 FIRST: Final = {"operand": 0}
 H: Final = {"step": "h"}
@@ -394,3 +399,59 @@ async def test_a_chain_is_counted_and_refused_as_calls_are(client: AsyncClient) 
     assert (await client.get("/chain")).status_code == 405
     response = await client.post("/chain", content=b"", headers={"content-type": "text/csv"})
     assert response.status_code == 415
+
+
+@pytest.mark.parametrize("accept", [SAFETENSORS, NPY, RAW])
+async def test_tensors_as_bytes(client: AsyncClient, accept: str) -> None:
+    """Operands are named by position, and all other fields stand in the query string."""
+    images, first, _ = (each.astype(np.float32) for each in lesson())
+    steps = [step("h", "matmul", a=FIRST, b={"operand": 1})]
+    steps.append(step("y", "broadcast", op="mul", operands=[H, H]))
+    body = safetensors_of({"0": torch.tensor(images), "1": torch.tensor(first)})
+    headers = {"Content-Type": SAFETENSORS, "Accept": accept}
+    query = {"steps": json.dumps(steps)}
+    response = await client.post("/chain", params=query, content=body, headers=headers)
+    assert response.headers["content-type"] == accept, response.text
+    expected = (images @ first) ** 2
+    envelope = json.loads(response.headers["X-Envelope"])
+    assert [each["name"] for each in envelope["steps"]] == ["h", "y"]
+    assert (envelope["op"], response.headers["X-Device"]) == ("chain", envelope["device"])
+    if accept == SAFETENSORS:
+        found = load(response.content)["y"].numpy()
+    elif accept == NPY:
+        found = np.load(io.BytesIO(response.content))
+    else:
+        found = np.frombuffer(response.content, np.float32).reshape(5, 50)
+    np.testing.assert_array_equal(found, expected)
+
+
+async def test_several_results_as_bytes(client: AsyncClient) -> None:
+    """A safetensors file has them by name; a format that holds one is passed over."""
+    body = {"operands": [M], "steps": [SQUARE, relu("y", H)], "results": ["h", "y"]}
+    response = await client.post("/chain", json=body, headers={"Accept": f"{NPY}, {SAFETENSORS}"})
+    assert {name: each.tolist() for name, each in load(response.content).items()} == {
+        "h": [[7, 10], [15, 22]],
+        "y": [[7, 10], [15, 22]],
+    }
+    problem = await client.post("/chain", json=body, headers={"Accept": NPY})
+    assert (problem.status_code, problem.json()["code"]) == (406, "not-acceptable")
+    assert "2 results" in problem.json()["detail"]
+    wide = {**body, "dtype": "complex128"}
+    wide["steps"] = [SQUARE, step("y", "broadcast", op="eq", operands=[H, H])]
+    wide["operands"] = [[[[1, 0]]]]
+    problem = await client.post("/chain", json=wide, headers={"Accept": SAFETENSORS})
+    assert (problem.status_code, problem.json()["code"]) == (406, "not-acceptable")
+    assert "complex128" in problem.json()["detail"]
+    headers = {"Accept": f"{SAFETENSORS}, application/json;q=0.5"}
+    response = await client.post("/chain", json=wide, headers=headers)
+    assert response.headers["content-type"] == "application/json"
+
+
+async def test_a_query_string_has_no_tensors(client: AsyncClient) -> None:
+    """An operand in a step is refused there, with the place to send it."""
+    query = {"steps": json.dumps([step("h", "norm", x=5)])}
+    headers = {"Content-Type": SAFETENSORS}
+    body = safetensors_of({"0": torch.ones(2)})
+    problem = (await client.post("/chain", params=query, content=body, headers=headers)).json()
+    assert problem["errors"][0]["pointer"] == "/steps/0/x"
+    assert problem["hint"] == "a query string has no tensors: send it in the body"

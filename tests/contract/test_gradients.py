@@ -1,5 +1,6 @@
 """POST /einsum/gradients and /matmul/gradients, against torch.autograd."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from httpx import AsyncClient
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from service.codecs.base import THREAD_TEXT_BYTES
 from service.examples import Example, gradients_examples
@@ -178,6 +179,25 @@ async def test_a_body_of_bytes(client: AsyncClient, path: str) -> None:
     )
     found = response.json()["gradients"]
     assert [found[name]["result"]["data"] for name in names] == [[[5, 7], [6, 8]], [[1, 3], [2, 4]]]
+
+
+async def test_an_answer_of_bytes(client: AsyncClient) -> None:
+    """A file has the gradients by name, and its metadata their texts."""
+    headers = {"Accept": "application/x-safetensors"}
+    response = await client.post("/matmul/gradients", json={"a": A, "b": B}, headers=headers)
+    found = load(response.content)
+    assert {name: x.tolist() for name, x in found.items()} == {
+        "a": [[11, 15], [11, 15]],
+        "b": [[4, 4], [6, 6]],
+    }
+    envelope = json.loads(response.headers["X-Envelope"])
+    assert envelope["op"] == "matmul"
+    assert envelope["gradients"]["b"]["equation"] == "ik,ij->jk"
+    assert [row["name"] for row in envelope["steps"]] == ["a", "b"]
+    refused = await client.post(
+        "/matmul/gradients", json={}, headers={"Accept": "application/x-npy"}
+    )
+    assert refused.status_code == 406
 
 
 async def test_an_error_in_bytes_points_at_the_upstream_gradient(client: AsyncClient) -> None:

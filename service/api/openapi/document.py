@@ -24,6 +24,7 @@ from service.api.openapi.components import (
     query_parameters,
     ref,
 )
+from service.codecs.gradients import GRADIENTS_WRITERS
 from service.codecs.media_types import JSON
 from service.core.call import AUTO
 from service.examples import (
@@ -141,8 +142,11 @@ def describe_chain(op: ChainOp) -> dict[str, Any]:
 def describe_gradients(op: Op[Any]) -> dict[str, Any]:
     """Return the OpenAPI operation of the gradients of an operation."""
     found = _request(op, _model(op), gradients_examples())
-    name = op.name.replace("/", "_")
-    return {**_direct(op, found, "GradientsAnswer", GRADIENTS), "operationId": name}
+    described = _direct(op, found, "GradientsAnswer", GRADIENTS)
+    described["operationId"] = op.name.replace("/", "_")
+    content = described["responses"]["200"]["content"]
+    described["responses"]["200"]["content"] = {name: content[name] for name in GRADIENTS_WRITERS}
+    return described
 
 
 def _direct(
