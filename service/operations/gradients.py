@@ -40,7 +40,7 @@ class Factor:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What factors with the same elements have in common."""
+        """Kind, position and shape, by which factors have the same elements."""
         return self.kind, self.position, self.shape
 
     @property
