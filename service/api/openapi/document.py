@@ -29,6 +29,7 @@ from service.core.call import AUTO
 from service.examples import (
     Example,
     chain_examples,
+    chain_plan_examples,
     compare_examples,
     examples,
     plan_examples,
@@ -125,6 +126,17 @@ def describe_operation(op: Op[Any]) -> dict[str, Any]:
 def describe_chain(op: ChainOp) -> dict[str, Any]:
     """Return the OpenAPI operation of `POST /chain`, which FastAPI does not route."""
     return _direct(op, _request(op, _model(op), chain_examples()), "ChainAnswer", CHAIN)
+
+
+def describe_chain_plan(op: ChainOp) -> dict[str, Any]:
+    """Return FastAPI's arguments for the route `POST /chain/plan`."""
+    return {
+        "operation_id": "chain_plan",
+        "summary": "What a chain means and costs, in all and by step, before it is computed.",
+        "description": 'The body of a run; tensors may be shapes alone: `{"shape": [2, 3]}`.',
+        "response_model": schemas.ChainPlanAnswer,
+        "response_description": "The plan by which a run would be admitted or refused.",
+    } | _request(op, _model(op, "Plan"), chain_plan_examples())
 
 
 def _direct(
@@ -244,7 +256,11 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
     chain = chain_op(registry)
     found["paths"][f"/{chain.name}"] = {"post": describe_chain(chain)}
     components[_model(chain)] = request_schema(chain)
+    planned = request_schema(chain, tensor_model="PlannedTensor")
+    planned["properties"]["steps"]["items"] = ref("PlannedStep")
+    components[_model(chain, "Plan")] = planned
     components |= REFERENCES | chain_schemas(registry, "Tensor")
+    components |= chain_schemas(registry, "PlannedTensor", "Planned")
     found["components"]["schemas"] = dict(sorted(components.items()))
     found["paths"] = dict(
         sorted(found["paths"].items(), key=lambda item: _place(registry, item[0]))
