@@ -1,8 +1,22 @@
 """Examples of chains: several operations in one request."""
 
+from typing import Final
+
 import numpy as np
 
 from service.examples.example import Example, base64, lesson_operands
+
+# Linear, ReLU, linear.
+MODEL: Final = [
+    {"name": "hidden", "operation": "matmul", "a": {"operand": 0}, "b": {"operand": 1}},
+    {
+        "name": "positive",
+        "operation": "broadcast",
+        "op": "maximum",
+        "operands": [{"step": "hidden"}, 0],
+    },
+    {"name": "classes", "operation": "matmul", "a": {"step": "positive"}, "b": {"operand": 2}},
+]
 
 
 def chain_examples() -> list[Example]:
@@ -37,26 +51,7 @@ def chain_examples() -> list[Example]:
             "The lesson's model: linear, ReLU, linear, from 784 pixels through 50 to 10",
             {
                 "operands": [base64(images), base64(_weights(784, 50)), base64(_weights(50, 10))],
-                "steps": [
-                    {
-                        "name": "hidden",
-                        "operation": "matmul",
-                        "a": {"operand": 0},
-                        "b": {"operand": 1},
-                    },
-                    {
-                        "name": "positive",
-                        "operation": "broadcast",
-                        "op": "maximum",
-                        "operands": [{"step": "hidden"}, 0],
-                    },
-                    {
-                        "name": "classes",
-                        "operation": "matmul",
-                        "a": {"step": "positive"},
-                        "b": {"operand": 2},
-                    },
-                ],
+                "steps": MODEL,
             },
             {"results": {"classes": {"shape": [5, 10]}}},
         ),
@@ -72,6 +67,36 @@ def chain_examples() -> list[Example]:
                 ],
             },
             {"code": "invalid-field", "errors": [{"pointer": "/steps/0/x/step"}]},
+        ),
+    ]
+
+
+def chain_plan_examples() -> list[Example]:
+    """Return the examples of plans of chains. Operands are shapes, and may be of any size."""
+    shapes = [10_000, 784], [784, 50], [50, 10]
+    return [
+        Example(
+            "chain",
+            "lesson-model",
+            "What the lesson's model costs for 10,000 images, in all and by step",
+            {"operands": [{"shape": shape} for shape in shapes], "steps": MODEL},
+            {"accepted": True, "results": {"classes": {"shape": [10_000, 10]}}},
+        ),
+        Example(
+            "chain",
+            "too-much",
+            "A step whose result is beyond the limit of elements",
+            {
+                "steps": [
+                    {
+                        "name": "sum",
+                        "operation": "broadcast",
+                        "op": "add",
+                        "operands": [{"shape": [100_000, 1]}, {"shape": [1000]}],
+                    }
+                ]
+            },
+            {"accepted": False, "device": None, "work": {"peak_bytes": None}},
         ),
     ]
 

@@ -311,6 +311,34 @@ class PlanAnswer(BaseModel):
     reproduce: str = Field(description="One line of torch that does the same.")
 
 
+class ChainPlanStep(PlanAnswer):
+    """Meaning and cost of a step, as of a single call on the device of the chain."""
+
+    name: str
+
+
+class ChainWork(BaseModel):
+    """Work of a chain."""
+
+    multiply_adds: int
+    peak_bytes: int | None = Field(
+        description="The most bytes in use at a time; null if the chain would be refused."
+    )
+
+
+class ChainPlanAnswer(BaseModel):
+    """Meaning and cost of a chain; nothing was computed."""
+
+    op: str
+    accepted: bool
+    reason: str | None
+    device: str | None = Field(description="Where all steps would run.")
+    estimated_ms: float | None = Field(description="Of all steps together.")
+    results: dict[str, PlannedResult]
+    work: ChainWork
+    steps: list[ChainPlanStep]
+
+
 class CompareHost(BaseModel):
     """Host of a race."""
 

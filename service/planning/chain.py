@@ -19,6 +19,7 @@ from service.core.timing import NS_PER_MS
 from service.core.units import time_text
 from service.errors import (
     InvalidFieldError,
+    LimitExceededError,
     Place,
     RequestError,
     ServiceError,
@@ -27,7 +28,7 @@ from service.errors import (
     did_you_mean,
     quote,
 )
-from service.planning.planner import CallSpec, Plan, Planner, over_limit
+from service.planning.planner import CallSpec, Explanation, Plan, Planner, over_limit
 from service.registry import Inferred, Op
 
 # The position of an operand of the request, or the name of an earlier step.
@@ -229,17 +230,42 @@ def admitted_chain(
     (device,) = planner.devices.candidates(chain.device)
     inferred = infer_chain(chain.specs, steps=chain.steps, results=chain.results)
     plans = []
-    for call, name in zip(_calls(chain, inferred, device), strategies, strict=True):
+    for call, name in zip(_calls(chain, inferred, device.name), strategies, strict=True):
         plan = planner.admitted(replace(call, strategy=name), 0)
         plans.append(replace(plan, is_auto=call.strategy == AUTO))
     return replace(_joined(chain, inferred, plans), estimated_ns=estimated_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainExplanation:
+    """Shapes of a chain, its plan or the reason why there is none, and estimates of each step."""
+
+    inferred: InferredChain
+    plan: ChainPlan | None
+    reason: str | None
+    steps: tuple[tuple[CallSpec, Explanation], ...]
+
+
+def explain_chain(planner: Planner, chain: ChainSpec) -> ChainExplanation:
+    """Return what a chain means and costs; its steps are explained for the device that runs it."""
+    inferred = infer_chain(chain.specs, steps=chain.steps, results=chain.results)
+    plan = reason = None
+    try:
+        plan = plan_chain(planner, chain)
+    except (LimitExceededError, WorkExceededError, UnsuitableStrategyError) as error:
+        reason = error.detail
+    device = chain.device if plan is None else plan.device.name
+    calls = _calls(chain, inferred, device)
+    return ChainExplanation(
+        inferred, plan, reason, tuple((call, planner.explain(call)) for call in calls)
+    )
 
 
 def _plan_on(
     planner: Planner, chain: ChainSpec, inferred: InferredChain, device: Device
 ) -> ChainPlan:
     plans = []
-    for number, call in enumerate(_calls(chain, inferred, device)):
+    for number, call in enumerate(_calls(chain, inferred, device.name)):
         step = chain.steps[number]
         with at_step(number, step.name, step.place):
             plans.append(planner.plan_inferred(call, inferred.steps[number]))
@@ -250,7 +276,7 @@ def _plan_on(
     return plan
 
 
-def _calls(chain: ChainSpec, inferred: InferredChain, device: Device) -> list[CallSpec]:
+def _calls(chain: ChainSpec, inferred: InferredChain, device: str) -> list[CallSpec]:
     """Return the call of each step on a device."""
     return [
         CallSpec(
@@ -258,7 +284,7 @@ def _calls(chain: ChainSpec, inferred: InferredChain, device: Device) -> list[Ca
             each.specs,
             step.params,
             step.strategy or chain.strategy,
-            device.name,
+            device,
             chain.deadline_ms,
         )
         for step, each in zip(chain.steps, inferred.steps, strict=True)

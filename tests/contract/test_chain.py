@@ -10,7 +10,7 @@ import torch
 from httpx import AsyncClient
 from safetensors.torch import load
 
-from service.examples import Example, chain_examples
+from service.examples import Example, chain_examples, chain_plan_examples
 from tests.cases import from_json
 from tests.contract.test_openapi import document, schema
 from tests.contract.test_operations import assert_holds
@@ -63,6 +63,36 @@ async def test_an_example(client: AsyncClient, example: Example) -> None:
     for output in ("nested", "flat", "base64", "summary", "none"):
         answer = (await client.post("/chain", json={**example.body, "output": output})).json()
         schema("Problem" if refused else "ChainAnswer").validate(answer)
+
+
+@pytest.mark.parametrize("example", [pytest.param(e, id=e.name) for e in chain_plan_examples()])
+async def test_a_plan(client: AsyncClient, example: Example) -> None:
+    """It gives what it says without data; each step is explained as a single call is."""
+    schema("ChainPlanRequest").validate(example.body)
+    response = await client.post("/chain/plan", json=example.body)
+    plan = response.json()
+    assert response.status_code == 200, plan
+    assert_holds(plan, example.expected, "")
+    schema("ChainPlanAnswer").validate(plan)
+    if plan["accepted"]:
+        estimates = []
+        for each in plan["steps"]:
+            chosen = (row for row in each["strategies"] if row["strategy"] == each["strategy"])
+            estimates += [row["estimated_ms"] for row in chosen]
+        assert plan["estimated_ms"] == pytest.approx(sum(estimates))
+        operands = 10_000 * 784 + 784 * 50 + 50 * 10 + 1
+        # Beside the operands, ReLU has its operand, its result, and what the strategy counts.
+        assert plan["work"]["peak_bytes"] == 4 * (operands + 3 * 10_000 * 50)
+    else:
+        assert plan["reason"].startswith("step 'sum': elements of the result")
+        assert plan["steps"][0]["result"]["elements"] == 10**8
+
+
+async def test_a_plan_refuses_what_a_run_refuses(client: AsyncClient) -> None:
+    """Shapes that do not fit, and strategies that no step has."""
+    steps = [step("h", "matmul", a={"shape": [2, 3]}, b={"shape": [2, 3]})]
+    problem = (await client.post("/chain/plan", json={"steps": steps})).json()
+    assert (problem["code"], problem["errors"][0]["pointer"]) == ("shape-mismatch", "/steps/0/b")
 
 
 async def test_the_lesson_is_one_call(client: AsyncClient) -> None:

@@ -30,6 +30,7 @@ from service.core.call import AUTO
 from service.examples import (
     Example,
     chain_examples,
+    chain_plan_examples,
     compare_examples,
     examples,
     gradients_examples,
@@ -147,6 +148,17 @@ def describe_gradients(op: Op[Any]) -> dict[str, Any]:
     content = described["responses"]["200"]["content"]
     described["responses"]["200"]["content"] = {name: content[name] for name in GRADIENTS_WRITERS}
     return described
+
+
+def describe_chain_plan(op: ChainOp) -> dict[str, Any]:
+    """Return FastAPI's arguments for the route `POST /chain/plan`."""
+    return {
+        "operation_id": "chain_plan",
+        "summary": "What a chain means and costs, in all and by step, before it is computed.",
+        "description": 'The body of a run; tensors may be shapes alone: `{"shape": [2, 3]}`.',
+        "response_model": schemas.ChainPlanAnswer,
+        "response_description": "The plan by which a run would be admitted or refused.",
+    } | _request(op, _model(op, "Plan"), chain_plan_examples())
 
 
 def _direct(
@@ -271,7 +283,11 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
     for op in gradient_ops(registry):
         found["paths"][f"/{op.name}"] = {"post": describe_gradients(op)}
         components[_model(op)] = request_schema(op)
+    planned = request_schema(chain, tensor_model="PlannedTensor")
+    planned["properties"]["steps"]["items"] = ref("PlannedStep")
+    components[_model(chain, "Plan")] = planned
     components |= REFERENCES | chain_schemas(registry, "Tensor")
+    components |= chain_schemas(registry, "PlannedTensor", "Planned")
     found["components"]["schemas"] = dict(sorted(components.items()))
     found["paths"] = dict(
         sorted(found["paths"].items(), key=lambda item: _place(registry, item[0]))
