@@ -6,6 +6,7 @@
 from service.client.answers import (
     Answer,
     AsyncRace,
+    ChainAnswer,
     Operation,
     Plan,
     Race,
@@ -17,6 +18,7 @@ from service.client.answers import (
 )
 from service.client.arrays import Shape
 from service.client.calls import Call, broadcast, einsum, matmul, norm
+from service.client.chain import Chain, StepResult
 from service.client.clients import AsyncClient, Client
 from service.client.errors import (
     AnswerError,
@@ -34,6 +36,8 @@ __all__ = [
     "AsyncClient",
     "AsyncRace",
     "Call",
+    "Chain",
+    "ChainAnswer",
     "Client",
     "ClientError",
     "InvalidArgumentError",
@@ -44,6 +48,7 @@ __all__ = [
     "Report",
     "Row",
     "Shape",
+    "StepResult",
     "Strategy",
     "Summary",
     "TimedOutError",

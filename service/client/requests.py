@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypedDict, TypeVar
 
-from service.client.answers import Answer, Operation, Plan, Report, Summary
+from service.client.answers import Answer, ChainAnswer, Operation, Plan, Report, Summary
 from service.client.arrays import CODES, Packed, Shape, kind_of, pack, spec_of
 from service.client.calls import Call, given
 from service.client.errors import InvalidArgumentError
@@ -23,6 +23,7 @@ from service.client.responses import (
     EventReader,
     Headers,
     ResponseReader,
+    chain_results,
     document,
     failure,
     lists,
@@ -77,6 +78,13 @@ def run(call: Call[Any]) -> PreparedRequest[Answer[Any]]:
     if call.kinds[0] == "plain":
         return _post(call, "", JSON, lambda headers: BodyReader(lists, headers))
     return _post(call, "", RAW, lambda headers: BodyReader(tensor_like(call.first), headers))
+
+
+def run_chain(call: Call[Any]) -> PreparedRequest[ChainAnswer]:
+    """Compute a chain, and return the results that it names."""
+    like = next((x for x in call.operands.values() if kind_of(x) != "plain"), None)
+    output = {"output": "nested" if like is None else "base64"}
+    return _post(call, "", JSON, lambda headers: BodyReader(chain_results(like), headers), output)
 
 
 def summarize(call: Call[Any]) -> PreparedRequest[Answer[Summary]]:

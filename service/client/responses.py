@@ -5,11 +5,12 @@ They do no input or output.
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import inf, nan
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from service.client.answers import Answer, Report, Row, Summary
+from service.client.answers import Answer, ChainAnswer, Report, Row, Summary
 from service.client.arrays import unpack
 from service.client.errors import MEDIA_TYPE as PROBLEM
 from service.client.errors import AnswerError, UnexpectedAnswerError, problem
@@ -154,6 +155,26 @@ def lists(body: bytearray, headers: Headers) -> Answer[Any]:
 def summary(body: bytearray, headers: Headers) -> Answer[Summary]:
     """Parse a JSON answer whose result is a summary."""
     return _answer(document(body, headers), lambda result: cast(Summary, result["summary"]))
+
+
+def chain_results(like: object) -> Callable[[bytearray, Headers], ChainAnswer]:
+    """Return the parser of an answer to a chain, to arrays of the kind of `like`, or to lists."""
+
+    def take(result: dict[str, Any]) -> Any:
+        if like is None:
+            return _numbers(result["data"])
+        data = bytearray(b64decode(result["b64"], validate=True))
+        return unpack(data, result["dtype"], tuple(result["shape"]), like)
+
+    def read(body: bytearray, headers: Headers) -> ChainAnswer:
+        fields = document(body, headers)
+        try:
+            results = [take(each) for each in fields.pop("results").values()]
+            return ChainAnswer(results, cast(Any, fields))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UnexpectedAnswerError(f"the answer holds no such results: {error!r}") from None
+
+    return read
 
 
 def _answer(fields: dict[str, Any], take: Callable[[dict[str, Any]], Any]) -> Answer[Any]:
