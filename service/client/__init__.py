@@ -6,6 +6,7 @@
 from service.client.answers import (
     Answer,
     AsyncRace,
+    ChainAnswer,
     Gradient,
     Gradients,
     Operation,
@@ -19,6 +20,7 @@ from service.client.answers import (
 )
 from service.client.arrays import Shape
 from service.client.calls import Call, broadcast, einsum, matmul, norm
+from service.client.chain import Chain, StepResult
 from service.client.clients import AsyncClient, Client
 from service.client.errors import (
     AnswerError,
@@ -36,6 +38,8 @@ __all__ = [
     "AsyncClient",
     "AsyncRace",
     "Call",
+    "Chain",
+    "ChainAnswer",
     "Client",
     "ClientError",
     "Gradient",
@@ -48,6 +52,7 @@ __all__ = [
     "Report",
     "Row",
     "Shape",
+    "StepResult",
     "Strategy",
     "Summary",
     "TimedOutError",

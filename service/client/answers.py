@@ -104,6 +104,56 @@ class Gradients(Generic[Result]):
         return self.by_operand[str(operand)]
 
 
+class StepRow(TypedDict):
+    """How a step of a chain was computed."""
+
+    name: str
+    operation: str
+    strategy: str
+    shape: list[int]
+    dtype: str
+    compute_ms: float
+
+
+class ChainEnvelope(TypedDict):
+    """An answer to a chain without its results."""
+
+    op: str
+    steps: list[StepRow]
+    device: str
+    warnings: list[str]
+    request_id: str
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class ChainAnswer:
+    """Results of a chain, in the order in which they were asked for, and its envelope."""
+
+    results: list[Any]
+    envelope: ChainEnvelope
+
+    @property
+    def result(self) -> Any:
+        """The first result."""
+        return self.results[0]
+
+    @property
+    def steps(self) -> list[StepRow]:
+        """How each step was computed."""
+        return self.envelope["steps"]
+
+    @property
+    def timing(self) -> Timing:
+        """Duration of each phase of all steps, in milliseconds."""
+        return self.envelope["timing"]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings about lost precision, each with its step."""
+        return self.envelope["warnings"]
+
+
 class Summary(TypedDict):
     """Statistics of a result, without its elements."""
 

@@ -14,6 +14,7 @@ from service.client import calls, requests
 from service.client.answers import (
     Answer,
     AsyncRace,
+    ChainAnswer,
     Gradients,
     Operation,
     Plan,
@@ -24,7 +25,8 @@ from service.client.answers import (
     Summary,
 )
 from service.client.arrays import Operand
-from service.client.calls import Call
+from service.client.calls import Call, Options
+from service.client.chain import Chain
 from service.client.errors import AnswerError, TimedOutError, UnreachableError
 from service.client.requests import PreparedRequest, RaceOptions
 
@@ -193,6 +195,10 @@ class Client(_BaseClient[httpx.Client]):
         """Return a race to iterate over row by row; it begins with the loop."""
         return Race(partial(self._receive, requests.compare(call, options)))
 
+    def chain(self, **options: Unpack[Options]) -> Chain[ChainAnswer]:
+        """Return a chain without steps, which its methods add; `run` sends it."""
+        return Chain(lambda call: self._send(requests.run_chain(call)), options)
+
     def strategies(self) -> list[Operation]:
         """Return every operation and its strategies: summary, source, dtypes, limits of work."""
         return self._send(requests.strategies())
@@ -279,6 +285,10 @@ class AsyncClient(_BaseClient[httpx.AsyncClient]):
     def race(self, call: Call[Any], **options: Unpack[RaceOptions]) -> AsyncRace:
         """Return a race to iterate over row by row; it begins with the loop."""
         return AsyncRace(partial(self._receive, requests.compare(call, options)))
+
+    def chain(self, **options: Unpack[Options]) -> Chain[Awaitable[ChainAnswer]]:
+        """Return a chain without steps, which its methods add; `run` sends it."""
+        return Chain(lambda call: self._send(requests.run_chain(call)), options)
 
     async def strategies(self) -> list[Operation]:
         """Return every operation and its strategies: summary, source, dtypes, limits of work."""

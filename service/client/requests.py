@@ -10,7 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, TypedDict, TypeVar
 
-from service.client.answers import Answer, Gradients, Operation, Plan, Report, Summary
+from service.client.answers import (
+    Answer,
+    ChainAnswer,
+    Gradients,
+    Operation,
+    Plan,
+    Report,
+    Summary,
+)
 from service.client.arrays import CODES, Operand, Packed, Shape, kind_of, pack, spec_of
 from service.client.calls import Call, given
 from service.client.errors import InvalidArgumentError
@@ -23,6 +31,7 @@ from service.client.responses import (
     EventReader,
     Headers,
     ResponseReader,
+    chain_results,
     document,
     failure,
     gradients_like,
@@ -80,6 +89,13 @@ def run(call: Call[Any]) -> PreparedRequest[Answer[Any]]:
     return _post(call, "", RAW, lambda headers: BodyReader(tensor_like(call.first), headers))
 
 
+def run_chain(call: Call[Any]) -> PreparedRequest[ChainAnswer]:
+    """Compute a chain, and return the results that it names."""
+    like = next((x for x in call.operands.values() if kind_of(x) != "plain"), None)
+    output = {"output": "nested" if like is None else "base64"}
+    return _post(call, "", JSON, lambda headers: BodyReader(chain_results(like), headers), output)
+
+
 def summarize(call: Call[Any]) -> PreparedRequest[Answer[Summary]]:
     """Compute, and return statistics of the result without its elements."""
     fields = {"output": "summary"}
@@ -88,9 +104,10 @@ def summarize(call: Call[Any]) -> PreparedRequest[Answer[Summary]]:
 
 def gradients(call: Call[Any], upstream: "Operand | None") -> PreparedRequest[Gradients[Any]]:
     """Compute the gradient of each operand."""
-    fields = {"output": "nested" if call.kinds[0] == "plain" else "base64"}
+    is_plain = call.kinds[0] == "plain"
+    fields = {"output": "nested" if is_plain else "base64"}
     whole = call if upstream is None else replace(call, beside={"upstream": upstream})
-    read = gradients_like(call.first)
+    read = gradients_like(None if is_plain else call.first)
     return _post(whole, "/gradients", JSON, lambda headers: BodyReader(read, headers), fields)
 
 

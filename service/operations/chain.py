@@ -263,8 +263,7 @@ def _source(value: object, pointer: str, names: Sequence[str], number: int) -> S
         return int(value)
     if not isinstance(value, dict) or len(value) != 1 or not is_reference(value):
         raise InvalidFieldError(
-            f"an operand here is {FORMS}; it was {quote(value)}",
-            hint="a query string has no tensors: send it in the body",
+            f"a reference is {FORMS}; it was {quote(value)}",
             places=[Place(pointer, "expected a reference")],
         )
     if "operand" in value:
