@@ -138,6 +138,22 @@ def test_a_chain(handler: Handler, cost_model: CostModel) -> None:
     assert caught.value.admitted == Admitted("torch,torch", "cuda:0", 2 * round(STEP_NS))
 
 
+def test_gradients(handler: Handler, cost_model: CostModel) -> None:
+    """They are planned here, or computed by the strategies that were admitted."""
+    message = replace(MESSAGE, op="einsum/gradients")
+    body = json.dumps({"equation": "i,j->ij", "operands": [[1] * 11, [2] * 11]}).encode()
+    answer: Any = fields_of(response_to(handler, message, body))
+    assert answer["gradients"]["0"]["result"]["data"] == [22] * 11
+
+    # With 121 elements the result is over the limit, which is no matter of an admitted call.
+    strict = make(settings={"max_elements": 100}, rates=cost_model.to_rows())
+    assert fields_of(response_to(strict, message, body))["code"] == "limit-exceeded"
+    late = replace(message, admitted=Admitted("numpy,torch", "cpu", 10**12))
+    answer = fields_of(response_to(strict, late, body))
+    strategies = [each["strategy"] for each in answer["gradients"].values()]
+    assert strategies == ["numpy", "torch"]
+
+
 def test_a_call_for_a_device_of_another_process(cost_model: CostModel) -> None:
     """It is decoded, planned and passed back; `auto` leaves out devices that are not ready."""
     handler = make(
