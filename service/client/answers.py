@@ -76,7 +76,7 @@ class Answer(Generic[Result]):
 
 
 class StepRow(TypedDict):
-    """How a step of a chain was computed."""
+    """Strategy, time, shape and dtype of one step of a chain."""
 
     name: str
     operation: str
@@ -111,7 +111,7 @@ class ChainAnswer:
 
     @property
     def steps(self) -> list[StepRow]:
-        """How each step was computed."""
+        """One row for each step."""
         return self.envelope["steps"]
 
     @property
