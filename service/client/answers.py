@@ -105,7 +105,7 @@ class Gradients(Generic[Result]):
 
 
 class StepRow(TypedDict):
-    """How a step of a chain was computed."""
+    """Strategy, time, shape and dtype of one step of a chain."""
 
     name: str
     operation: str
@@ -140,7 +140,7 @@ class ChainAnswer:
 
     @property
     def steps(self) -> list[StepRow]:
-        """How each step was computed."""
+        """One row for each step."""
         return self.envelope["steps"]
 
     @property

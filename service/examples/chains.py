@@ -12,8 +12,8 @@ MODEL: Final = [
     {
         "name": "positive",
         "operation": "broadcast",
-        "op": "maximum",
-        "operands": [{"step": "hidden"}, 0],
+        "op": "relu",
+        "operands": [{"step": "hidden"}],
     },
     {"name": "classes", "operation": "matmul", "a": {"step": "positive"}, "b": {"operand": 2}},
 ]

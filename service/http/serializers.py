@@ -25,6 +25,7 @@ BASES: Final[tuple[Literal["prior"], Literal["measured"]]] = ("prior", "measured
 def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
     """Return the answer to a plan."""
     inferred, plan = found.inferred, found.plan
+    dtype = describe(inferred.dtype)
     shown = plan or found.cheapest
     return schemas.PlanAnswer(
         op=request.op.name,
@@ -32,7 +33,12 @@ def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
         reason=found.reason,
         strategy=plan.strategy.name if plan else None,
         device=plan.device.name if plan else None,
-        result=_planned_result(inferred),
+        result=schemas.PlannedResult(
+            shape=list(inferred.shape),
+            dtype=dtype.name,
+            elements=found.sizes.elements,
+            bytes=found.sizes.elements * dtype.itemsize,
+        ),
         work=schemas.PlannedWork(
             multiply_adds=inferred.multiply_adds,
             peak_elements=shown.work.peak_elements if shown else 0,
