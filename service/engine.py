@@ -171,16 +171,12 @@ class Engine:
         The call names the strategy, whether a client or, with `is_auto`, the planner chose it.
         """
         plan = self.planner.admitted(self.call_spec(call), estimated_ns)
-        return _completed(replace(plan, is_auto=is_auto))
+        return completed(replace(plan, is_auto=is_auto))
 
     def _new_plan(self, call: Call, key: Hashable) -> Plan:
-        plan = _completed(self.planner.plan(self.call_spec(call)))
-        if isinstance(call.output, StoreTarget) and plan.inferred.dtype not in IN_NUMPY:
-            raise UnsupportedDtypeError(
-                f"npy files, which results are stored as, cannot hold "
-                f"{describe(plan.inferred.dtype).name}",
-                hint='send the operands with "dtype": "float32"',
-            )
+        plan = completed(self.planner.plan(self.call_spec(call)))
+        if isinstance(call.output, StoreTarget):
+            check_storable(plan.inferred.dtype)
         if len(self._plans) >= MAX_PLANS:
             self._plans.clear()
         self._plans[key] = plan
@@ -250,6 +246,12 @@ class Engine:
             plan.explanation,
         )
 
+    def is_warm(self, plan: Plan) -> bool:
+        """Return whether such a call has run before; from now on it has."""
+        warm = plan.warm_key in self._warm
+        self._warm.add(plan.warm_key)
+        return warm
+
     def _run_here(self, call: Call, plan: Plan, watch: Stopwatch) -> tuple[Tensor, Review | None]:
         """Return the result, and its review if a check asked for one."""
         inferred, strategy, marks = plan.inferred, plan.strategy, watch.marks
@@ -266,7 +268,7 @@ class Engine:
             is_checked = not (plan.is_finite_if_moderate and call.is_moderate)
             recheck = plan.recheck
             if recheck is not None and is_checked and needs_review(plan, recheck, operands, result):
-                review = self._review(call, plan, operands, result)
+                review = self.reviewed(call, plan, operands, result)
             marks.append((COMPUTE, perf_counter_ns()))
         else:
             operands = move(operands, plan.device)
@@ -276,7 +278,7 @@ class Engine:
                 watch.lap(COMPILE)
             result = strategy.run(inferred, operands)
             if plan.recheck is not None and needs_review(plan, plan.recheck, operands, result):
-                review = self._review(call, plan, operands, result)
+                review = self.reviewed(call, plan, operands, result)
             synchronize(plan.device)
             watch.lap(COMPUTE)
         if review is not None:
@@ -289,7 +291,9 @@ class Engine:
             watch.lap(DOWNLOAD)
         return result, review
 
-    def _review(self, call: Call, plan: Plan, operands: Sequence[Tensor], result: Tensor) -> Review:
+    def reviewed(
+        self, call: Call, plan: Plan, operands: Sequence[Tensor], result: Tensor
+    ) -> Review:
         """Return the review of a suspect result, if memory and deadline leave room for it."""
         limits = self.planner.limits
         deadline_ms = call.deadline_ms or limits.deadline_ms
@@ -323,7 +327,7 @@ class Engine:
             return torch.from_numpy(sink.read()), None
 
 
-def _completed(plan: Plan) -> Plan:
+def completed(plan: Plan) -> Plan:
     """Return the plan with the explanation that each answer repeats, and the check of its result.
 
     The check of few real numbers is fastest as text. A sum of products of two moderate numbers
@@ -381,6 +385,15 @@ def is_exhausted(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(
         words in str(error) for words in OUT_OF_MEMORY_TEXTS
     )
+
+
+def check_storable(dtype: torch.dtype) -> None:
+    """Raise UnsupportedDtypeError if no npy file holds results of a dtype."""
+    if dtype not in IN_NUMPY:
+        raise UnsupportedDtypeError(
+            f"npy files, which results are stored as, cannot hold {describe(dtype).name}",
+            hint='send the operands with "dtype": "float32"',
+        )
 
 
 def store(output: StoreTarget, result: Tensor) -> Tensor:

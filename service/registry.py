@@ -261,7 +261,10 @@ class Op(Generic[M]):
     `check_overflow` raises IntegerOverflowError unless the exact result of integer operands fits. A
     call that leaves the strategy to `auto` gets the first of these that takes it; one that
     `is_heavy` gets one that is clearly quicker, on the same device, if there is one. `recheck` says
-    how a result in floats is checked, or None if intermediate values cannot spoil it.
+    how a result in floats is checked, or None if intermediate values cannot spoil it. Without
+    `needs_operands` they may all stand in other fields. A request may leave out the `optional`
+    ones, which come last, beside the list if there is one; a parameter of that name has the
+    position.
     """
 
     name: str
@@ -276,12 +279,24 @@ class Op(Generic[M]):
     calibration_samples: tuple[Sample, ...]
     is_heavy: Callable[[M], bool] = lambda _: False
     recheck: Callable[[M], Recheck | None] = lambda _: None
+    needs_operands: bool = True
+    optional: tuple[str, ...] = ()
     _strategies: dict[str, Strategy[M]] = field(default_factory=dict)
 
     @property
     def strategies(self) -> Mapping[str, Strategy[M]]:
         """Strategies by name, slowest first, which is the order of registration."""
         return self._strategies
+
+    @property
+    def tensor_fields(self) -> tuple[str, ...]:
+        """Names of the fields that have tensors, or the list of them."""
+        return ("operands", *self.optional) if self.operands is None else self.operands
+
+    @property
+    def strategy_names(self) -> list[str]:
+        """Names that a request may give beside `auto`."""
+        return [*self._strategies]
 
     def strategy(
         self,
@@ -338,6 +353,13 @@ class Op(Generic[M]):
                 hint=did_you_mean(name, [AUTO, *self.strategies]),
             )
         return (found,)
+
+    def take_inline(self, fields: Mapping[str, object], count: int) -> list[tuple[str, object]]:
+        """Take operands out of other fields, and leave their positions after `count` others there.
+
+        Return the pointer and the value of each. A single operation has none.
+        """
+        return []
 
     def infer_sample(self, sample: "Sample", dtype: torch.dtype) -> M:
         """Infer a sample with operands of `dtype`."""

@@ -78,8 +78,10 @@ class Row:
     def result_dtype(self) -> str:
         """The dtype that the contract promises."""
         kind = DTYPES[self.dtype].kind
+        real = {"complex64": "float32", "complex128": "float64"}
+        if self.sample.params.get("op") == "abs":
+            return real.get(self.dtype, self.dtype)
         if self.op.name == "norm":
-            real = {"complex64": "float32", "complex128": "float64"}
             return "float64" if kind == "integer" else real.get(self.dtype, self.dtype)
         return "bool" if self.sample.params.get("op") in COMPARISONS else self.dtype
 
@@ -92,6 +94,8 @@ class Row:
             return self.op.name == "broadcast" and (function is None or function in COMPARISONS)
         if self.dtype in ("float16", "bfloat16") and self.op.name == "norm":
             return self.sample.name not in SINGULAR_VALUES
+        if DTYPES[self.dtype].kind == "integer" and function in ("exp", "sqrt"):
+            return False
         return not (DTYPES[self.dtype].kind == "complex" and function in ORDERED)
 
     def takers(self) -> list[str]:
@@ -111,7 +115,7 @@ class Row:
         return next((name for name in wanted if name in takers), None)
 
 
-ORDERED: Final = ("maximum", "minimum", "lt", "le", "gt", "ge")
+ORDERED: Final = ("relu", "maximum", "minimum", "lt", "le", "gt", "ge")
 SINGULAR_VALUES: Final = ("nuclear", "spectral", "least singular value", "empty matrix")
 COMPARISONS: Final = ("eq", "ne", "lt", "le", "gt", "ge")
 
@@ -165,6 +169,8 @@ def operands_of(op: str, sample: Sample, dtype: str) -> list[Array]:
         elif kind == "integer":
             low = 0 if dtype == "uint8" else -2
             values = random.integers(low, 3, shape)
+            if dtype == "uint8" and function == "neg":
+                values *= 0  # it has no negative numbers
             if number == 0 and function == "sub":
                 values += 2  # uint8 has no negative difference
             if number == 0 and function == "div":
@@ -173,7 +179,7 @@ def operands_of(op: str, sample: Sample, dtype: str) -> list[Array]:
                 values = random.integers(1, 3, shape)
         else:
             values = random.uniform(0.5, 2, shape)
-            if function != "pow":
+            if function not in ("pow", "sqrt"):
                 values *= random.choice([-1, 1], shape)
             if kind == "complex":
                 values = values + 1j * random.uniform(0.5, 2, shape)
@@ -266,7 +272,11 @@ def broadcast(operands: list[Array], params: Mapping[str, Json]) -> Array:
     views = params.get("views") or [None] * len(operands)
     arrays = [x[index_of(view or "...")] for x, view in zip(operands, views, strict=True)]
     name = params.get("op")
-    values = arrays[0] if name is None else reduce(ufunc(name, arrays[0].dtype.kind), arrays)
+    function = None if name is None else ufunc(name, arrays[0].dtype.kind)
+    if function is None:
+        values = arrays[0]
+    else:
+        values = function(arrays[0]) if len(arrays) == 1 else reduce(function, arrays)
     return np.asarray(values if "to" not in params else np.broadcast_to(values, params["to"]))
 
 
@@ -274,7 +284,10 @@ def ufunc(name: str, kind: str) -> Callable[..., Array]:
     """numpy's function of that name."""
     if name == "div" and kind == "i":
         return np.floor_divide  # exact quotients, where all roundings agree
+    if name == "relu":
+        return lambda x: np.where(x > 0, x, 0)
     words = {
+        "neg": "negative",
         "sub": "subtract",
         "mul": "multiply",
         "div": "true_divide",

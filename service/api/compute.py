@@ -14,7 +14,7 @@ from starlette.responses import Response
 from service.api.asgi import framework_response, read_body, unless_disconnected
 from service.api.events import MEDIA_TYPE as EVENTS
 from service.api.events import RaceEvents
-from service.api.openapi.document import describe_compare, describe_plan
+from service.api.openapi.document import describe_chain_plan, describe_compare, describe_plan
 from service.codecs.media_types import JSON
 from service.core.response import HttpResponse
 from service.http.negotiation import (
@@ -24,24 +24,34 @@ from service.http.negotiation import (
     query_fields,
     reader_for,
 )
+from service.pipeline.application import Endpoint
+from service.pipeline.chain import ChainEndpoint
 from service.pipeline.dispatch import dispatch, prepare
+from service.pipeline.gradients import GradientsEndpoint
 from service.pipeline.operation import OperationEndpoint
-from service.pipeline.plan import PlanRequest
+from service.pipeline.plan import ChainPlanRequest, PlanRequest
 from service.pipeline.race import RaceRequest
 from service.pipeline.request import Negotiated
 from service.pipeline.service import Service
 from service.registry import Op
 
 
-def operation_endpoints(service: Service) -> dict[str, OperationEndpoint]:
-    """Return the endpoints of POST /{op} by path, for every operation of the registry."""
+def operation_endpoints(service: Service) -> dict[str, Endpoint]:
+    """Return the endpoints that the pipeline serves without FastAPI, by path."""
     operations = service.engine.registry.values()
-    return {f"/{op.name}": OperationEndpoint(service, op) for op in operations}
+    return {
+        **{f"/{op.name}": OperationEndpoint(service, op) for op in operations},
+        f"/{service.chain.name}": ChainEndpoint(service),
+        **{f"/{name}": GradientsEndpoint(service, op) for name, op in service.gradients.items()},
+    }
 
 
 def plan_and_race_router(service: Service) -> APIRouter:
-    """Return POST /{op}/plan and /{op}/compare for every operation of the registry."""
+    """Return POST /{op}/plan and /{op}/compare for every operation, and POST /chain/plan."""
     router = APIRouter()
+    chain = PlanAndRaceRoutes(service, service.chain, ChainPlanRequest)
+    described = describe_chain_plan(service.chain)
+    router.add_api_route("/chain/plan", chain.plan, methods=["POST"], **described)
     for op in service.engine.registry.values():
         routes = PlanAndRaceRoutes(service, op)
         for path, post, described in (
@@ -58,13 +68,14 @@ class PlanAndRaceRoutes:
 
     service: Service
     op: Op[Any]
+    plan_request: type[PlanRequest] = PlanRequest
 
     async def plan(self, request: Request) -> Response:
         """Answer with the meaning and the cost of a call; nothing is computed."""
         negotiated, _ = self._negotiate(request, JSON)
         query = request.scope["query_string"]
         query_fields(query)  # refuses a key that is twice there, before the body is read
-        plan = PlanRequest(negotiated, request.scope["state"]["request_id"])
+        plan = self.plan_request(negotiated, request.scope["state"]["request_id"])
         try:
             body = await read_body(dict(request.scope["headers"]), request.receive, plan)
             response = plan.respond(body, query)

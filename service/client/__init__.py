@@ -6,6 +6,9 @@
 from service.client.answers import (
     Answer,
     AsyncRace,
+    ChainAnswer,
+    Gradient,
+    Gradients,
     Operation,
     Plan,
     Race,
@@ -17,6 +20,7 @@ from service.client.answers import (
 )
 from service.client.arrays import Shape
 from service.client.calls import Call, broadcast, einsum, matmul, norm
+from service.client.chain import Chain, StepResult
 from service.client.clients import AsyncClient, Client
 from service.client.errors import (
     AnswerError,
@@ -34,8 +38,12 @@ __all__ = [
     "AsyncClient",
     "AsyncRace",
     "Call",
+    "Chain",
+    "ChainAnswer",
     "Client",
     "ClientError",
+    "Gradient",
+    "Gradients",
     "InvalidArgumentError",
     "Operation",
     "Plan",
@@ -44,6 +52,7 @@ __all__ = [
     "Report",
     "Row",
     "Shape",
+    "StepResult",
     "Strategy",
     "Summary",
     "TimedOutError",

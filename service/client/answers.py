@@ -4,7 +4,7 @@ Documents may have more fields than these types, if the service is newer. docs/t
 and compare.md explain the fields.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 
@@ -74,6 +74,85 @@ class Answer(Generic[Result]):
     def request_id(self) -> str:
         """Id of the request, to be quoted in a report to the operator of the service."""
         return self.envelope["request_id"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient(Generic[Result]):
+    """The gradient of an operand, its einsum, and the line of torch that computes it."""
+
+    result: Result
+    dtype: str
+    shape: tuple[int, ...]
+    equation: str
+    explanation: str
+    reproduce: str
+    strategy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients(Generic[Result]):
+    """Gradients by the names of operands: `a` and `b`, or `0`, `1`, ... of an einsum.
+
+    `equation` is the call as an einsum, and `envelope` the answer without its gradients.
+    """
+
+    equation: str
+    by_operand: Mapping[str, Gradient[Result]]
+    envelope: dict[str, Any]
+
+    def __getitem__(self, operand: str | int) -> Gradient[Result]:
+        """Return the gradient of an operand by its name or its position in an einsum."""
+        return self.by_operand[str(operand)]
+
+
+class StepRow(TypedDict):
+    """Strategy, time, shape and dtype of one step of a chain."""
+
+    name: str
+    operation: str
+    strategy: str
+    shape: list[int]
+    dtype: str
+    compute_ms: float
+
+
+class ChainEnvelope(TypedDict):
+    """An answer to a chain without its results."""
+
+    op: str
+    steps: list[StepRow]
+    device: str
+    warnings: list[str]
+    request_id: str
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class ChainAnswer:
+    """Results of a chain, in the order in which they were asked for, and its envelope."""
+
+    results: list[Any]
+    envelope: ChainEnvelope
+
+    @property
+    def result(self) -> Any:
+        """The first result."""
+        return self.results[0]
+
+    @property
+    def steps(self) -> list[StepRow]:
+        """One row for each step."""
+        return self.envelope["steps"]
+
+    @property
+    def timing(self) -> Timing:
+        """Duration of each phase of all steps, in milliseconds."""
+        return self.envelope["timing"]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings about lost precision, each with its step."""
+        return self.envelope["warnings"]
 
 
 class Summary(TypedDict):

@@ -39,20 +39,23 @@ class Options(TypedDict, total=False):
 class Call(Generic[Result]):
     """An operation, its operands by name, and its fields.
 
-    The result is of the kind of the first operand. `listed` operands have positions for names.
+    The result is of the kind of the first operand. `listed` operands have positions for names. An
+    upstream gradient is `beside` them.
     """
 
     op: str
     operands: Mapping[str, Operand]
     fields: Mapping[str, Any]
     listed: bool = False
+    beside: Mapping[str, Operand] = field(default_factory=dict)
     kinds: tuple[Kind, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         """Convert the operands and find their kinds, or raise an InvalidArgumentError."""
-        found = named(operand_of, self.operands)
+        found, beside = named(operand_of, self.operands), named(operand_of, self.beside)
         object.__setattr__(self, "operands", found)
-        object.__setattr__(self, "kinds", tuple(map(kind_of, found.values())))
+        object.__setattr__(self, "beside", beside)
+        object.__setattr__(self, "kinds", tuple(map(kind_of, [*found.values(), *beside.values()])))
 
     @property
     def first(self) -> Operand:

@@ -14,6 +14,8 @@ from service.client import calls, requests
 from service.client.answers import (
     Answer,
     AsyncRace,
+    ChainAnswer,
+    Gradients,
     Operation,
     Plan,
     Race,
@@ -22,7 +24,9 @@ from service.client.answers import (
     Row,
     Summary,
 )
-from service.client.calls import Call
+from service.client.arrays import Operand
+from service.client.calls import Call, Options
+from service.client.chain import Chain
 from service.client.errors import AnswerError, TimedOutError, UnreachableError
 from service.client.requests import PreparedRequest, RaceOptions
 
@@ -172,6 +176,13 @@ class Client(_BaseClient[httpx.Client]):
         """Compute a call, and return statistics of the result: extremes, norm, SHA-256."""
         return self._send(requests.summarize(call))
 
+    def gradients(self, call: Call[Result], upstream: "Operand | None" = None) -> Gradients[Result]:
+        """Compute the gradient of each operand of a product or an einsum, from one of the result.
+
+        Without `upstream` they are those of the sum of the result.
+        """
+        return self._send(requests.gradients(call, upstream))
+
     def plan(self, call: Call[Any]) -> Plan:
         """Plan a call: shape, dtype and cost. Operands may be a `Shape`; no data is sent."""
         return self._send(requests.plan(call))
@@ -183,6 +194,10 @@ class Client(_BaseClient[httpx.Client]):
     def race(self, call: Call[Any], **options: Unpack[RaceOptions]) -> Race:
         """Return a race to iterate over row by row; it begins with the loop."""
         return Race(partial(self._receive, requests.compare(call, options)))
+
+    def chain(self, **options: Unpack[Options]) -> Chain[ChainAnswer]:
+        """Return a chain without steps, which its methods add; `run` sends it."""
+        return Chain(lambda call: self._send(requests.run_chain(call)), options)
 
     def strategies(self) -> list[Operation]:
         """Return every operation and its strategies: summary, source, dtypes, limits of work."""
@@ -250,6 +265,15 @@ class AsyncClient(_BaseClient[httpx.AsyncClient]):
         """Compute a call, and return statistics of the result: extremes, norm, SHA-256."""
         return await self._send(requests.summarize(call))
 
+    async def gradients(
+        self, call: Call[Result], upstream: "Operand | None" = None
+    ) -> Gradients[Result]:
+        """Compute the gradient of each operand of a product or an einsum, from one of the result.
+
+        Without `upstream` they are those of the sum of the result.
+        """
+        return await self._send(requests.gradients(call, upstream))
+
     async def plan(self, call: Call[Any]) -> Plan:
         """Plan a call: shape, dtype and cost. Operands may be a `Shape`; no data is sent."""
         return await self._send(requests.plan(call))
@@ -261,6 +285,10 @@ class AsyncClient(_BaseClient[httpx.AsyncClient]):
     def race(self, call: Call[Any], **options: Unpack[RaceOptions]) -> AsyncRace:
         """Return a race to iterate over row by row; it begins with the loop."""
         return AsyncRace(partial(self._receive, requests.compare(call, options)))
+
+    def chain(self, **options: Unpack[Options]) -> Chain[Awaitable[ChainAnswer]]:
+        """Return a chain without steps, which its methods add; `run` sends it."""
+        return Chain(lambda call: self._send(requests.run_chain(call)), options)
 
     async def strategies(self) -> list[Operation]:
         """Return every operation and its strategies: summary, source, dtypes, limits of work."""

@@ -7,11 +7,19 @@ nested lists, which safetensors does not have, are sent in JSON, arrays there as
 import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, TypedDict, TypeVar
 
-from service.client.answers import Answer, Operation, Plan, Report, Summary
-from service.client.arrays import CODES, Packed, Shape, kind_of, pack, spec_of
+from service.client.answers import (
+    Answer,
+    ChainAnswer,
+    Gradients,
+    Operation,
+    Plan,
+    Report,
+    Summary,
+)
+from service.client.arrays import CODES, Operand, Packed, Shape, kind_of, pack, spec_of
 from service.client.calls import Call, given
 from service.client.errors import InvalidArgumentError
 from service.client.operands import json_value, named
@@ -23,8 +31,10 @@ from service.client.responses import (
     EventReader,
     Headers,
     ResponseReader,
+    chain_results,
     document,
     failure,
+    gradients_like,
     lists,
     summary,
     tensor_like,
@@ -79,10 +89,26 @@ def run(call: Call[Any]) -> PreparedRequest[Answer[Any]]:
     return _post(call, "", RAW, lambda headers: BodyReader(tensor_like(call.first), headers))
 
 
+def run_chain(call: Call[Any]) -> PreparedRequest[ChainAnswer]:
+    """Compute a chain, and return the results that it names."""
+    like = next((x for x in call.operands.values() if kind_of(x) != "plain"), None)
+    output = {"output": "nested" if like is None else "base64"}
+    return _post(call, "", JSON, lambda headers: BodyReader(chain_results(like), headers), output)
+
+
 def summarize(call: Call[Any]) -> PreparedRequest[Answer[Summary]]:
     """Compute, and return statistics of the result without its elements."""
     fields = {"output": "summary"}
     return _post(call, "", JSON, lambda headers: BodyReader(summary, headers), fields)
+
+
+def gradients(call: Call[Any], upstream: "Operand | None") -> PreparedRequest[Gradients[Any]]:
+    """Compute the gradient of each operand."""
+    is_plain = call.kinds[0] == "plain"
+    fields = {"output": "nested" if is_plain else "base64"}
+    whole = call if upstream is None else replace(call, beside={"upstream": upstream})
+    read = gradients_like(None if is_plain else call.first)
+    return _post(whole, "/gradients", JSON, lambda headers: BodyReader(read, headers), fields)
 
 
 def plan(call: Call[Any]) -> PreparedRequest[Plan]:
@@ -123,7 +149,7 @@ def _post(
         raise InvalidArgumentError("a Shape has no data: it can be planned, and nothing else")
     path, fields = f"/{call.op}{more}", fields or {}
     if "plain" not in call.kinds:
-        packed: dict[str, Packed] = named(pack, call.operands)
+        packed: dict[str, Packed] = named(pack, {**call.operands, **call.beside})
         if all(CODES[each.dtype][0] for each in packed.values()):
             params = {name: _text(value) for name, value in {**call.fields, **fields}.items()}
             return PreparedRequest(
@@ -171,7 +197,7 @@ def _body(call: Call[Any], fields: Mapping[str, Any], write: Callable[[Any], Any
     """Return the call as a JSON document."""
     written = named(write, call.operands)
     operands = {"operands": list(written.values())} if call.listed else written
-    body = {**operands, **call.fields, **fields}
+    body = {**operands, **named(write, call.beside), **call.fields, **fields}
     return _json(body)
 
 

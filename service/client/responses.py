@@ -5,11 +5,20 @@ They do no input or output.
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import inf, nan
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from service.client.answers import Answer, Report, Row, Summary
+from service.client.answers import (
+    Answer,
+    ChainAnswer,
+    Gradient,
+    Gradients,
+    Report,
+    Row,
+    Summary,
+)
 from service.client.arrays import unpack
 from service.client.errors import MEDIA_TYPE as PROBLEM
 from service.client.errors import AnswerError, UnexpectedAnswerError, problem
@@ -156,6 +165,41 @@ def summary(body: bytearray, headers: Headers) -> Answer[Summary]:
     return _answer(document(body, headers), lambda result: cast(Summary, result["summary"]))
 
 
+def gradients_like(like: object) -> Callable[[bytearray, Headers], Gradients[Any]]:
+    """Return the parser of gradients, to arrays of the kind of `like`, or to lists."""
+
+    def gradient(fields: dict[str, Any]) -> Gradient[Any]:
+        result = fields["result"]
+        texts = (fields[name] for name in ("equation", "explanation", "reproduce", "strategy"))
+        shape = tuple(result["shape"])
+        return Gradient(_tensor(result, like), result["dtype"], shape, *texts)
+
+    def read(body: bytearray, headers: Headers) -> Gradients[Any]:
+        fields = document(body, headers)
+        try:
+            found = fields.pop("gradients")
+            by_operand = {name: gradient(each) for name, each in found.items()}
+            return Gradients(fields["equation"], by_operand, fields)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UnexpectedAnswerError(f"the answer holds no gradients: {error!r}") from None
+
+    return read
+
+
+def chain_results(like: object) -> Callable[[bytearray, Headers], ChainAnswer]:
+    """Return the parser of an answer to a chain, to arrays of the kind of `like`, or to lists."""
+
+    def read(body: bytearray, headers: Headers) -> ChainAnswer:
+        fields = document(body, headers)
+        try:
+            results = [_tensor(each, like) for each in fields.pop("results").values()]
+            return ChainAnswer(results, cast(Any, fields))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UnexpectedAnswerError(f"the answer holds no such results: {error!r}") from None
+
+    return read
+
+
 def _answer(fields: dict[str, Any], take: Callable[[dict[str, Any]], Any]) -> Answer[Any]:
     """Return the answer in a document; `take` extracts its result."""
     try:
@@ -163,6 +207,15 @@ def _answer(fields: dict[str, Any], take: Callable[[dict[str, Any]], Any]) -> An
         return Answer(take(result), result["dtype"], tuple(result["shape"]), cast(Any, fields))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnexpectedAnswerError(f"the answer holds no such result: {error!r}") from None
+
+
+def _tensor(result: dict[str, Any], like: object) -> Any:
+    """Return a tensor of a document: of base64 an array of the kind of `like`, else lists."""
+    if like is None:
+        return _numbers(result["data"])
+    # A bytearray, so that an array over it is writable.
+    data = bytearray(b64decode(result["b64"], validate=True))
+    return unpack(data, result["dtype"], tuple(result["shape"]), like)
 
 
 def _numbers(data: Any) -> Any:

@@ -5,7 +5,8 @@ from typing import Final
 
 import orjson
 
-from service.core.call import Outcome
+from service.core.call import ChainOutcome, Outcome
+from service.core.dtypes import describe
 from service.core.timing import server_timing
 
 LONGEST_HEADER: Final = 4096
@@ -37,8 +38,46 @@ def rest_json(outcome: Outcome, timing: bytes, request_id: str) -> bytes:
     )
 
 
+def chain_rest_json(outcome: ChainOutcome, timing: bytes, request_id: str) -> bytes:
+    """Return everything after the results of a chain, to the closing brace."""
+    rows = [
+        {
+            "name": step.name,
+            "operation": step.op,
+            "strategy": step.strategy,
+            "shape": step.spec.shape,
+            "dtype": describe(step.spec.dtype).name,
+            "compute_ms": step.elapsed_ns / 1e6,
+        }
+        for step in outcome.steps
+    ]
+    explanation = outcome.explanation or {}
+    rest = shared_fields(outcome, timing, request_id)
+    return orjson.dumps({**explanation, "steps": rows, **rest})[1:]
+
+
+def shared_fields(outcome: ChainOutcome, timing: bytes, request_id: str) -> dict[str, object]:
+    """Return the last fields of all answers with several results."""
+    host = {
+        "threads": outcome.threads,
+        "warm": outcome.warm,
+        "executor": outcome.executor,
+    }
+    return {
+        "device": outcome.device,
+        "warnings": outcome.warnings,
+        "request_id": request_id,
+        "timing": orjson.loads(b"{%b}" % timing) | host,
+    }
+
+
 def envelope_json(outcome: Outcome, timing: bytes, request_id: str) -> bytes:
-    """Return the whole object without its result."""
+    """Return the whole object without its result, or its results."""
+    if isinstance(outcome, ChainOutcome):
+        return b'{"op":"%b",%b' % (
+            outcome.op.encode(),
+            chain_rest_json(outcome, timing, request_id),
+        )
     return b'{"op":"%b"%b' % (outcome.op.encode(), rest_json(outcome, timing, request_id))
 
 

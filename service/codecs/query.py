@@ -29,8 +29,7 @@ def read_query(query: Mapping[str, str], op: Op[Any], context: DecodeContext) ->
     """
     if not query:
         return {}
-    operands = op.operands if op.operands is not None else ("operands",)
-    if given := [name for name in query if name in operands]:
+    if given := [name for name in query if name in op.tensor_fields]:
         raise UnknownFieldError(
             f"the query string has {quote(given[0])}, which is an operand",
             hint="send operands in the body",

@@ -1,7 +1,7 @@
 """Checked fields and operands to a Call, independent of the format that they came in."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn, Protocol, TypeGuard
 
 import torch
@@ -107,7 +107,11 @@ def check_fields(
     """Return the checked fields beside operands of these names."""
     _refuse_unknown(op, fields, operands, context.params)
     _refuse_missing(op, fields, operands)
-    return parse_fields(op, fields, context)
+    checked = parse_fields(op, fields, context)
+    if not op.optional:
+        return checked
+    positions = {name: position for position, name in enumerate(operands) if name in op.optional}
+    return replace(checked, params={**checked.params, **positions})
 
 
 def complete_call(
@@ -284,7 +288,7 @@ def _refuse_unknown(
     if op.operands is not None:
         unknown += [name for name in operands if name not in op.operands]
     if unknown:
-        known = [*(op.operands or ["operands"]), *params, *COMMON]
+        known = [*op.tensor_fields, *params, *COMMON]
         raise UnknownFieldError(
             f"{op.name} has no field {quote(unknown[0])}; it has {', '.join(known)}",
             hint=did_you_mean(unknown[0], known),
@@ -293,16 +297,20 @@ def _refuse_unknown(
 
 
 def _refuse_missing(op: Op[Any], fields: Mapping[str, object], operands: Collection[str]) -> None:
-    names = op.operands if op.operands is not None else () if operands else ("operands",)
-    missing = [name for name in names if name not in operands]
+    given = operands
+    if op.optional:
+        given = [name for name in operands if name not in op.optional]
+    is_listed = given or not op.needs_operands
+    names = op.operands if op.operands is not None else () if is_listed else ("operands",)
+    missing = [name for name in names if name not in operands and name not in op.optional]
     missing += [param.name for param in op.params if param.required and param.name not in fields]
     if missing:
         raise MissingFieldError(
             f"{op.name} needs {' and '.join(missing)}",
             places=[Place(f"/{name}", "missing") for name in missing],
         )
-    if len(operands) > MAX_OPERANDS:
+    if len(given) > MAX_OPERANDS:
         raise LimitExceededError(
-            f"{op.name} has {len(operands)} operands; the limit is {MAX_OPERANDS}",
-            places=[Place("/operands", f"{len(operands)} operands, at most {MAX_OPERANDS}")],
+            f"{op.name} has {len(given)} operands; the limit is {MAX_OPERANDS}",
+            places=[Place("/operands", f"{len(given)} operands, at most {MAX_OPERANDS}")],
         )

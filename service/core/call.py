@@ -101,3 +101,22 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     explanation: Mapping[str, object] | None = None
     executor: str = "inline"
+
+
+@dataclass(slots=True)
+class StepOutcome:
+    """One step of a chain: what computed it, how long that took, and what came out."""
+
+    name: str
+    op: str
+    strategy: str
+    spec: Spec
+    elapsed_ns: int
+
+
+@dataclass(slots=True)
+class ChainOutcome(Outcome):
+    """Results of a chain by the names of their steps; `result` is the first of them."""
+
+    results: Mapping[str, Tensor] = field(default_factory=dict)
+    steps: tuple[StepOutcome, ...] = ()

@@ -34,6 +34,15 @@ class ServiceError(Exception):
             for place, _ in zip(places, range(MAX_PLACES), strict=False)
         )
 
+    def place_in(self, pointer: str, subject: str) -> None:
+        """Name the part of the request that the mistake is in, by its pointer and as a subject."""
+        self.detail = clip(f"{subject}: {self.detail}", MAX_DETAIL)
+        self.args = (self.detail,)
+        places = self.places or (Place("", "here"),)
+        self.places = tuple(
+            Place(clip(pointer + place.pointer, 200), place.detail) for place in places
+        )
+
 
 def clip(text: str, length: int) -> str:
     """Cut `text` to at most `length` characters, and replace lone surrogates (not UTF-8)."""

@@ -4,8 +4,19 @@ They follow fast.ai's lesson on matrix multiplication, from three loops to PyTor
 through Frobenius norm, broadcasting, strides and Einstein summation.
 """
 
+from service.examples.chains import chain_examples, chain_plan_examples
 from service.examples.example import Example, lesson_operands
+from service.examples.gradients import gradients_examples
 from service.examples.plans import compare_examples, plan_examples
 from service.examples.runs import examples
 
-__all__ = ["Example", "compare_examples", "examples", "lesson_operands", "plan_examples"]
+__all__ = [
+    "Example",
+    "chain_examples",
+    "chain_plan_examples",
+    "compare_examples",
+    "examples",
+    "gradients_examples",
+    "lesson_operands",
+    "plan_examples",
+]

@@ -22,6 +22,7 @@ from service.codecs import (
     Reader,
     Writer,
 )
+from service.codecs.chain import CHAIN_WRITERS
 from service.codecs.compression import PACKERS
 from service.codecs.media_types import JSON
 from service.core.dtypes import describe
@@ -72,6 +73,14 @@ def _formats(*values: bytes | None) -> Formats:
     return reader_for(headers), writers_for(headers)
 
 
+def chain_formats(
+    headers: Mapping[bytes, bytes], served: Mapping[str, Writer] = CHAIN_WRITERS
+) -> Formats:
+    """Return the formats of body and answer where answers may have several results."""
+    texts = headers_of(headers.items())
+    return reader_for(texts), writers_for(texts, served)
+
+
 def reader_for(headers: Mapping[str, str]) -> Reader:
     """Return the codec of the body: JSON unless `Content-Type` names another."""
     media_type = headers.get("content-type", JSON).partition(";")[0].strip().lower()
@@ -85,10 +94,12 @@ def reader_for(headers: Mapping[str, str]) -> Reader:
     return coded_reader(reader, headers.get("content-encoding"))
 
 
-def writers_for(headers: Mapping[str, str]) -> tuple[Writer, ...]:
+def writers_for(
+    headers: Mapping[str, str], served: Mapping[str, Writer] = WRITERS
+) -> tuple[Writer, ...]:
     """Return the codecs that the client accepts, those of the highest quality first."""
-    names = accepted(headers, tuple(WRITERS))
-    return tuple(coded_writer(WRITERS[name], headers.get("accept-encoding")) for name in names)
+    names = accepted(headers, tuple(served))
+    return tuple(coded_writer(served[name], headers.get("accept-encoding")) for name in names)
 
 
 def writer_for(writers: tuple[Writer, ...], dtype: torch.dtype) -> Writer:

@@ -52,6 +52,29 @@ def minimum(a: float, b: float) -> float:
     return a if a <= b or isnan(a) else b
 
 
+def positive_part(a: float) -> float:
+    """Return the number, or 0 in place of a negative one; NaN stays."""
+    return a if a > 0 or isnan(a) else type(a)(0)
+
+
+def exponential(a: float) -> float:
+    """Return e to the power a: an infinity if it overflows."""
+    try:
+        return math.exp(a)
+    except OverflowError:
+        return math.inf
+
+
+def root(a: float) -> float:
+    """Return the square root; NaN for a negative number."""
+    return math.nan if a < 0 else math.sqrt(a)
+
+
+def absolute(a: Any) -> float:
+    """Return the magnitude; an infinity if that of a complex number overflows."""
+    return math.hypot(a.real, a.imag) if isinstance(a, complex) else abs(a)
+
+
 def _odd(b: float) -> bool:
     """Return whether `b` is an odd integer."""
     return float(b).is_integer() and b % 2 == 1
@@ -62,7 +85,7 @@ class Function:
     """An elementwise function for each backend: torch, numpy and Python numbers.
 
     It `compares` if its result is bool, `orders` if it needs an order (complex numbers have none),
-    and `folds` if it takes more than two operands.
+    and `folds` if it takes more than two operands. Its result `rounds` if integers are not enough.
     """
 
     torch: Callable[..., Tensor]
@@ -71,8 +94,18 @@ class Function:
     compares: bool = False
     orders: bool = False
     folds: bool = False
+    rounds: bool = False
 
 
+# Of one operand.
+UNARY: Final[Mapping[str, Function]] = {
+    "relu": Function(torch.relu, lambda x: np.maximum(x, 0), positive_part, orders=True),
+    "exp": Function(torch.exp, np.exp, exponential, rounds=True),
+    "neg": Function(torch.neg, np.negative, operator.neg),
+    "abs": Function(torch.abs, np.absolute, absolute),
+    "sqrt": Function(torch.sqrt, np.sqrt, root, rounds=True),
+}
+# Of two operands, and of more if they fold.
 FUNCTIONS: Final[Mapping[str, Function]] = {
     "add": Function(torch.add, np.add, operator.add, folds=True),
     "sub": Function(torch.sub, np.subtract, operator.sub),
@@ -88,13 +121,15 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "gt": Function(torch.gt, np.greater, operator.gt, compares=True, orders=True),
     "ge": Function(torch.ge, np.greater_equal, operator.ge, compares=True, orders=True),
 }
-# The greatest magnitude of a result, by the magnitudes of its operands.
+# The greatest magnitude of a result, by the magnitudes of its operands; that of one operand stays.
 BOUNDS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "add": operator.add,
     "sub": operator.add,
     "mul": operator.mul,
     "div": lambda a, b: a,
     "pow": lambda a, b: a ** (min(b, 64) if isinstance(b, int) else b),
+    "neg": max,
+    "abs": max,
 }
 INTEGER_DIVISION: Final = Function(
     lambda a, b: torch.div(a, b, rounding_mode="trunc"), np.floor_divide, divide

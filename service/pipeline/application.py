@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from service.errors import ServiceError
 from service.http.auth import Authenticator, Client
 from service.observability.record import Recorder
+from service.pipeline.chain import ChainEndpoint, ChainRequest, NegotiatedChain
+from service.pipeline.gradients import GradientsEndpoint, NegotiatedGradients
 from service.pipeline.inference import InferenceEndpoint, NegotiatedInference
-from service.pipeline.operation import NegotiatedOperation, OperationEndpoint
+from service.pipeline.operation import NegotiatedOperation, OperationEndpoint, OperationRequest
 
-Endpoint = OperationEndpoint | InferenceEndpoint
-AnyNegotiated = NegotiatedOperation | NegotiatedInference
+Endpoint = OperationEndpoint | ChainEndpoint | GradientsEndpoint | InferenceEndpoint
+AnyRequest = OperationRequest | ChainRequest
+AnyNegotiated = NegotiatedOperation | NegotiatedChain | NegotiatedGradients | NegotiatedInference
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from service.executors import (
 from service.pipeline.messages import WorkerRequest, WrongDeviceError, response_from
 from service.pipeline.request import PipelineRequest
 from service.pipeline.service import TRIM_BYTES, Service
+from service.planning.chain import ChainPlan
 from service.planning.planner import Plan
 
 # Up to here a call runs in the event loop: a thread that holds the GIL would stall it as long.
@@ -41,7 +42,7 @@ KILLABLE_NS: Final = 250_000_000
 T = TypeVar("T")
 
 
-def planned_executor(service: Service, plan: Plan, *, may_wait: bool) -> AnyExecutor:
+def planned_executor(service: Service, plan: Plan | ChainPlan, *, may_wait: bool) -> AnyExecutor:
     """Return the executor of a planned call.
 
     A call that `may_wait` for a disk is not given to a worker, which could run it twice, unless it

@@ -2,14 +2,16 @@
 
 from collections.abc import Awaitable
 
+from service.chain import chain_spec
 from service.codecs import DecodeContext
 from service.codecs.media_types import JSON
 from service.core.response import HttpResponse
 from service.engine import plans_at_once
 from service.executors import AnyExecutor, Bytes
-from service.http.serializers import plan_answer
+from service.http.serializers import chain_plan_answer, plan_answer
 from service.pipeline.dispatch import dispatch
 from service.pipeline.request import PipelineRequest
+from service.planning.chain import explain_chain
 
 
 class PlanRequest(PipelineRequest):
@@ -56,4 +58,23 @@ class PlanRequest(PipelineRequest):
         assert call is not None  # noqa: S101  # it has been prepared
         spec = engine.call_spec(call)
         answer = plan_answer(spec, engine.planner.explain(spec))
+        return HttpResponse.of(JSON, (answer.model_dump_json(exclude_unset=True).encode(),))
+
+
+class ChainPlanRequest(PlanRequest):
+    """A request of `/chain/plan`."""
+
+    __slots__ = ()
+
+    def respond(self, body: Bytes, query: bytes) -> Awaitable[HttpResponse]:
+        """Return the response, to be awaited: a chain may have many steps to plan."""
+        self.start(body, query)
+        return dispatch(self)
+
+    def run(self) -> HttpResponse:
+        """Return the explanation of the plan, in all and by step."""
+        call = self.call
+        assert call is not None  # noqa: S101  # it has been prepared
+        spec = chain_spec(call)
+        answer = chain_plan_answer(spec, explain_chain(self.service.engine.planner, spec))
         return HttpResponse.of(JSON, (answer.model_dump_json(exclude_unset=True).encode(),))

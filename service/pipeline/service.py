@@ -33,6 +33,8 @@ from service.executors import (
     WorkerFaultError,
     spawn,
 )
+from service.operations.chain import ChainOp, chain_op
+from service.operations.gradient_steps import gradient_ops
 from service.pipeline.messages import CALIBRATE, DeviceReport
 from service.planning.cost_model import CostModel
 from service.registry import Op, Registry
@@ -73,6 +75,8 @@ class Service:
                       forms to choose from, `plan_context` for plans, which state themselves that a
                       size is too large
     uncounted_bytes   of bodies that are neither over a limit nor take a share of those in flight
+    chain             fields of chains of the operations in the registry
+    gradients         fields of requests of gradients, by the names of the requests
     """
 
     settings: Settings
@@ -91,6 +95,8 @@ class Service:
     device_processes: Mapping[str, DeviceProcess]
     device_reports: Mapping[str, DeviceReport]
     uncounted_bytes: int
+    chain: ChainOp
+    gradients: Mapping[str, Op[Any]]
     state: State = WARMING
     _warming: asyncio.Task[None] = field(init=False, repr=False)
     _calibrating: asyncio.Task[None] = field(init=False, repr=False)
@@ -286,4 +292,6 @@ def build_service(
         device_processes=processes,
         device_reports=reports,
         uncounted_bytes=min(COUNTED_BYTES, settings.max_body_bytes),
+        chain=chain_op(registry),
+        gradients={op.name: op for op in gradient_ops(registry)},
     )

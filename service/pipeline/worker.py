@@ -15,6 +15,8 @@ from service.executors import Bytes, Channel, Handler, WorkerResponse
 from service.http.negotiation import FORMAT_HEADERS, headers_of, reader_for
 from service.http.problems import error_response
 from service.operations import REGISTRY
+from service.pipeline.chain import ChainEndpoint
+from service.pipeline.gradients import GradientsEndpoint
 from service.pipeline.inference import INFERENCE_FORMAT_HEADERS, InferenceEndpoint
 from service.pipeline.messages import (
     CALIBRATE,
@@ -96,7 +98,15 @@ class RequestHandler:
 
     def _request(self, message: WorkerRequest) -> PipelineRequest:
         """Return the request that the server has begun."""
-        service, op = self._service, self._service.engine.registry[message.op]
+        service = self._service
+        if message.op == service.chain.name:
+            headers = headers_from(FORMAT_HEADERS, message.headers)
+            return ChainEndpoint(service).negotiate(headers).begin(message.request_id)
+        if message.op in service.gradients:
+            headers = headers_from(FORMAT_HEADERS, message.headers)
+            endpoint = GradientsEndpoint(service, service.gradients[message.op])
+            return endpoint.negotiate(headers).begin(message.request_id)
+        op = service.engine.registry[message.op]
         if message.streams is not None:
             given = headers_of(headers_from(FORMAT_HEADERS, message.headers).items())
             return RaceRequest(Negotiated(service, op, reader_for(given)), message.request_id)

@@ -164,8 +164,12 @@ class Planner:
 
     def plan(self, call: CallSpec) -> Plan:
         """Return the plan of a call, or raise the error of the limit that it exceeds."""
-        devices = self.devices.candidates(call.device)  # an absent device is the first error
-        inferred = call.op.infer(call.specs, **call.params)
+        self.devices.candidates(call.device)  # an absent device is the first error
+        return self.plan_inferred(call, call.op.infer(call.specs, **call.params))
+
+    def plan_inferred(self, call: CallSpec, inferred: Inferred) -> Plan:
+        """Return the plan of a call whose result has been inferred, or raise the same errors."""
+        devices = self.devices.candidates(call.device)
         sizes, strategies = Sizes.of(inferred), call.op.resolve(call.strategy)
         plans = self._plans(call, inferred, sizes, strategies, devices)
         return self._admit(call, inferred, sizes, devices, plans)

@@ -23,8 +23,7 @@ from httptools import (
 from service.core.response import HttpResponse, header_lines
 from service.errors import ServiceError
 from service.observability.record import CLIENT_CLOSED
-from service.pipeline.application import AnyNegotiated
-from service.pipeline.operation import OperationRequest
+from service.pipeline.application import AnyNegotiated, AnyRequest
 from service.pipeline.request import request_id_of
 from service.server.connection import Connection
 from service.server.fast_request import FastRequest
@@ -254,9 +253,7 @@ class FastPathProtocol(Connection):
         task.add_done_callback(self.tasks.discard)
         return task
 
-    def finish(
-        self, response: HttpResponse, request: OperationRequest, *, keep_alive: bool
-    ) -> None:
+    def finish(self, response: HttpResponse, request: AnyRequest, *, keep_alive: bool) -> None:
         """Send and record the response to a POST, and be ready for the next request."""
         # No response after the client has left, or after the last response of the connection.
         has_left = self.is_ended or self.transport.is_closing()

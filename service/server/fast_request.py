@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from service.core.response import HttpResponse
 from service.errors import DrainingError
 from service.http.problems import error_response
-from service.pipeline.operation import OperationRequest
+from service.pipeline.application import AnyRequest
 
 # The most responses that are made before the first of them is sent.
 BATCH_SIZE: Final = 16
@@ -29,9 +29,7 @@ class Carrier(Protocol):
         """Run a coroutine."""
         ...
 
-    def finish(
-        self, response: HttpResponse, request: OperationRequest, *, keep_alive: bool
-    ) -> None:
+    def finish(self, response: HttpResponse, request: AnyRequest, *, keep_alive: bool) -> None:
         """Send the response to a request, unless the client has left."""
         ...
 
@@ -47,7 +45,7 @@ class FastRequest:
                  "disconnected", "keep_alive", "response_complete")  # fmt: skip
     message_event = NoEvent
 
-    def __init__(self, connection: Carrier, request: OperationRequest, query: bytes):
+    def __init__(self, connection: Carrier, request: AnyRequest, query: bytes):
         """Begin to receive the body into the buffer of `request`."""
         self._connection = connection
         self._request = request

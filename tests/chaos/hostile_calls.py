@@ -145,9 +145,11 @@ CALLS: Final[Mapping[str, tuple[tuple[str, dict[str, Any]], ...]]] = {
         ("/einsum", {"equation": "ii", "operands": [[[1, 2]]]}),
         ("/einsum", {"equation": "i,i", "operands": [[1, 2], LONG]}),
         ("/broadcast", {"to": [2, 3], "operands": [[1, 2]]}), ("/norm", {"x": [], "ord": "inf"}),
-    ),
-    "missing-field": (
-        ("/matmul", {"a": GOOD}), ("/matmul", {"a": {"shape": [2, 2]}, "b": GOOD}),
+        ("/matmul/gradients", {"a": GOOD, "b": GOOD, "upstream": LONG}),
+        (
+            "/einsum/gradients",
+            {"equation": "ij->", "operands": [GOOD], "upstream": {"shape": [10**9, 0], "data": []}},
+        ),
     ),
     "integer-overflow": (
         ("/matmul", {"a": [[2**62]], "b": [[4]], "dtype": "int64"}),
@@ -160,12 +162,16 @@ CALLS: Final[Mapping[str, tuple[tuple[str, dict[str, Any]], ...]]] = {
     "dtype-unsupported": (
         ("/matmul", {"a": [[True]], "b": [[True]], "dtype": "bool"}),
         ("/broadcast", {"op": "lt", "operands": [[[1, 2]], [[1, 2]]], "dtype": "complex64"}),
+        ("/matmul/gradients", {"a": GOOD, "b": GOOD, "dtype": "int64"}),
+        ("/einsum/gradients", {"equation": "ij", "operands": [GOOD], "dtype": "uint8"}),
     ),
     "limit-exceeded": (
         ("/matmul", {"a": [[1]] * 5_000, "b": [LONG]}),
         ("/einsum", {"equation": "i,j->ij", "operands": [LONG, LONG]}),
         ("/einsum", {"equation": "i,j,k->ijk", "operands": [LONG, LONG, LONG]}),
         ("/einsum", {"equation": ",".join("i" * 1_000), "operands": [[1]] * 999}),
+        ("/einsum/gradients", {"equation": "i,j->ij", "operands": [LONG, LONG]}),
+        ("/einsum/gradients", {"equation": ",".join("i" * 65), "operands": [[1]] * 65}),
         ("/broadcast", {"op": "add", "operands": [LONG, [[1]] * 5_000]}),
         ("/broadcast", {"to": [100_000, 100_000], "operands": [1]}),
         ("/broadcast", {"to": [HUGE, HUGE], "operands": [1]}),
@@ -182,6 +188,23 @@ CALLS: Final[Mapping[str, tuple[tuple[str, dict[str, Any]], ...]]] = {
                 "strategy": "loops",
             },
         ),
+    ),
+    "invalid-equation": (
+        (
+            "/einsum/gradients",  # with a diagonal, whose gradient has a letter more than there are
+            {
+                "equation": "abcdefghijklma,nopqrstuvwxyz,ABCDEFGHIJKLM,NOPQRSTUVWXYZ->",
+                "operands": [{"shape": [1] * n, "data": [1]} for n in (14, 13, 13, 13)],
+            },
+        ),
+    ),
+    "missing-field": (
+        ("/matmul", {"a": GOOD}), ("/matmul", {"a": {"shape": [2, 2]}, "b": GOOD}),
+        ("/einsum/gradients", {"equation": "ij", "upstream": GOOD}),
+        ("/matmul/gradients", {"a": GOOD, "b": GOOD, "upstream": {}}),
+    ),
+    "ragged-array": (
+        ("/einsum/gradients", {"equation": "ij", "operands": [GOOD], "upstream": [[1], 2]}),
     ),
     "invalid-field": (
         ("/einsum", {"equation": "ij,jk->ik", "operands": []}),

@@ -16,6 +16,7 @@ KEYS = f"alice:{key_hash(KEY.encode())},{key_hash(b'another')}"
 PAGE = "https://lab.example.org"
 GUARDED = [
     *(("POST", f"/{op}{verb}") for op in REGISTRY for verb in ("", "/plan", "/compare")),
+    *(("POST", f"/{op}/gradients") for op in ("matmul", "einsum")),
     *(("GET", path) for path in ("/strategies", "/devices", "/limits", "/metrics", "/nothing")),
 ]
 OPEN = ["/health/live", "/health/ready", "/problems", "/problems/unauthorized", "/docs",

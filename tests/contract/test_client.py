@@ -15,6 +15,7 @@ from service import errors
 from service.client import (
     AsyncClient,
     Call,
+    InvalidArgumentError,
     ProblemError,
     Shape,
     answers,
@@ -71,6 +72,36 @@ async def test_every_operation_answers_in_the_kind_that_went_in(
         )
         assert answer.dtype == "float64"
         assert answer.shape == np.shape(answer.result)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch", "list"])
+async def test_gradients_are_of_the_kind_that_went_in(api: AsyncClient, kind: str) -> None:
+    """By names of matmul or positions of einsum, with an upstream gradient or without one."""
+    a, b, upstream = operands(kind, (2, 3), (3, 4), (2, 4))
+    dtype: Any = {"dtype": "float64"} if kind == "list" else {}
+    left, right, given = (np.asarray(x) for x in (a, b, upstream))
+    product = await api.gradients(matmul(a, b, **dtype), upstream)
+    contraction = await api.gradients(einsum("ij,jk->ik", a, b, **dtype))
+    for found, wanted in (
+        (product["a"], given @ right.T),
+        (product["b"], left.T @ given),
+        (contraction[0], np.ones((2, 4)) @ right.T),
+        (contraction[1], left.T @ np.ones((2, 4))),
+    ):
+        assert type(found.result) is type(a)
+        np.testing.assert_allclose(np.asarray(found.result), wanted)
+        assert (found.dtype, found.shape, found.strategy) == ("float64", wanted.shape, "torch")
+    assert product.equation == contraction.equation == "ij,jk->ik"
+    assert contraction[0].reproduce == 'torch.einsum("ik,jk->ij", upstream, x1)'
+    assert product["b"].explanation.endswith("gives [jk]: a.mT @ upstream.")
+    assert product.envelope["op"] == "matmul"
+
+
+async def test_complex_gradients_are_sent_in_json(api: AsyncClient) -> None:
+    """The format of bytes has no complex128: the upstream gradient goes beside the operands."""
+    x = np.array([1 + 2j, 3 - 1j])
+    found = await api.gradients(einsum("i,i->i", x, x), np.array([1j, 2]))
+    np.testing.assert_allclose(found[0].result, np.array([1j, 2]) * x.conj())
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -295,3 +326,55 @@ async def test_documents_of_the_service(api: AsyncClient) -> None:
 def test_documents_have_the_fields_that_the_service_gives(ours: Any, theirs: Any) -> None:
     """The client restates their types; here they cannot drift apart."""
     assert set(ours.__annotations__) == set(theirs.model_fields)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch", "list"])
+async def test_a_chain(api: AsyncClient, kind: str) -> None:
+    """One request, results in the order that was asked for; an array is sent once."""
+    x, w = operands(kind, (2, 3), (3, 3))
+    dtype: Any = {"dtype": "float64"} if kind == "list" else {}
+    chain = api.chain(**dtype)
+    hidden = chain.matmul(x, w)
+    positive = chain.broadcast(hidden, 0, op="maximum")
+    product = chain.einsum("ij,jk->ik", positive, w, strategy="pairwise")
+    size = chain.norm(product, ord=math.inf, keepdim=True, kind="vector")
+    expected = np.maximum(np.asarray(x) @ np.asarray(w), 0) @ np.asarray(w)
+    answer = await chain.run(product, size)
+    assert answer.result is answer.results[0]
+    assert type(answer.result) is type(x)
+    np.testing.assert_allclose(np.asarray(answer.results[0]), expected)
+    np.testing.assert_allclose(np.asarray(answer.results[1]), [[np.abs(expected).max()]])
+    assert [step["strategy"] for step in answer.steps][2] == "pairwise"
+    assert answer.timing["total_ms"] > 0
+    assert answer.warnings == []
+    assert len(chain.call().operands) == 2
+    np.testing.assert_allclose(np.asarray((await chain.run()).result), [[np.abs(expected).max()]])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "complex128", "int64", "bool"])
+async def test_a_chain_in_each_format(api: AsyncClient, dtype: str) -> None:
+    """Dtypes that a format lacks come back as they are."""
+    x = torch.ones(2, 2, dtype=DTYPES[dtype].torch)
+    chain = api.chain()
+    same = chain.broadcast(x, to=[2, 2])
+    answer = await chain.run(same)
+    assert answer.result.dtype == x.dtype
+    assert torch.equal(answer.result, x)
+
+
+async def test_a_step_of_another_chain(api: AsyncClient) -> None:
+    """It is no operand and no result."""
+    other = api.chain().norm([1.0])
+    for use in (api.chain().norm, api.chain().run):
+        with pytest.raises(InvalidArgumentError, match="'norm0' is a step of another chain"):
+            use(other)
+
+
+async def test_a_chain_is_planned(api: AsyncClient) -> None:
+    """From shapes alone."""
+    chain = api.chain()
+    chain.matmul(Shape((1000, 10)), Shape((10, 5)))
+    plan: Any = await api.plan(chain.call())
+    assert plan["results"] == {
+        "matmul0": {"shape": [1000, 5], "dtype": "float32", "elements": 5000, "bytes": 20_000}
+    }

@@ -160,6 +160,31 @@ async def test_long_text_is_planned_by_a_worker(gpu: AsyncClient) -> None:
     assert (response.status_code, response.json()["code"]) == (422, "device-unavailable")
 
 
+async def test_a_chain(gpu: AsyncClient) -> None:
+    """All its steps run in the device process, whether the server plans them or a worker."""
+    half = {"name": "h", "operation": "matmul", "a": {"operand": 0}, "b": {"operand": 1}}
+    whole = {"name": "y", "operation": "broadcast", "op": "add", "operands": [{"step": "h"}, 1]}
+    body = {"operands": [NAMED["a"], NAMED["b"]], "steps": [half, whole]}
+    for fields in ({"device": "cuda"}, {}, {"deadline_ms": 20_000}):
+        for text in (
+            json.dumps(body | fields).encode(),
+            slow_text(json.dumps(body | fields).encode()),
+        ):
+            answer = (await gpu.post("/chain", content=text)).json()
+            assert answer["results"]["y"]["data"] == [[20.0, 23.0], [44.0, 51.0]]
+            assert (answer["device"], answer["timing"]["executor"]) == ("cuda:0", "process")
+
+
+async def test_gradients(gpu: AsyncClient) -> None:
+    """All of them are computed in the device process, whether the server plans them or a worker."""
+    text = json.dumps({**NAMED, "upstream": [[1, 0], [0, 1]]}).encode()
+    for body in (text, slow_text(text)):
+        answer = (await gpu.post("/matmul/gradients", content=body)).json()
+        assert answer["gradients"]["a"]["result"]["data"] == [[5.0, 7.0], [6.0, 8.0]]
+        assert answer["gradients"]["b"]["result"]["data"] == [[1.0, 3.0], [2.0, 4.0]]
+        assert (answer["device"], answer["timing"]["executor"]) == ("cuda:0", "process")
+
+
 async def test_a_large_result(gpu: AsyncClient) -> None:
     """Megabytes of text come back through the shared buffer of the device process."""
     body = {"operands": [[[1]]], "to": [1100, 1000], "device": "cuda"}

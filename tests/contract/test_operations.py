@@ -309,6 +309,9 @@ async def test_broadcast_explains_the_alignment(
             "integer-overflow",
         ),
         ("broadcast", {"op": "mul", "operands": [-128, -1], "dtype": "int8"}, "integer-overflow"),
+        ("broadcast", {"op": "neg", "operands": [-128], "dtype": "int8"}, "integer-overflow"),
+        ("broadcast", {"op": "abs", "operands": [-(2**63)], "dtype": "int64"}, "integer-overflow"),
+        ("broadcast", {"op": "neg", "operands": [1], "dtype": "uint8"}, "integer-overflow"),
     ],
 )
 async def test_integers_never_wrap(
@@ -332,6 +335,8 @@ async def test_integers_never_wrap(
         ("broadcast", {"op": "pow", "operands": [-1, 2**62], "dtype": "int64"}, 1),
         ("broadcast", {"op": "div", "operands": [-6, 3], "dtype": "int16"}, -2),
         ("broadcast", {"op": "add", "operands": [127, -128, 127], "dtype": "int8"}, 126),
+        ("broadcast", {"op": "neg", "operands": [127], "dtype": "int8"}, -127),
+        ("broadcast", {"op": "relu", "operands": [-128], "dtype": "int8"}, 0),
     ],
 )
 async def test_integers_are_exact(

@@ -204,6 +204,23 @@ async def test_a_result_is_kept_and_posted_back(client: AsyncClient, data: Path)
     assert sorted(os.listdir(data / "layers")) == ["c.npy", "turned.npy"]
 
 
+async def test_a_chain_on_references(client: AsyncClient, data: Path) -> None:
+    """Operands may be files, and one result is kept; neither several, nor what npy cannot hold."""
+    steps: list[Json] = [
+        {"name": "h", "operation": "matmul", "a": {"operand": 0}, "b": [[1], [2], [3]]},
+        {"name": "y", "operation": "norm", "x": {"step": "h"}, "ord": 1},
+    ]
+    body: Json = {"operands": [{"ref": "a.npy"}], "steps": steps, "output": {"store": "y.npy"}}
+    answer = await post(client, "/chain", body)
+    assert answer["results"] == {"y": {"shape": [], "dtype": "float32", "ref": "y.npy"}}
+    assert np.load(data / "y.npy") == 34.0
+    problem = await post(client, "/chain", body | {"results": ["y", "h"]}, 422)
+    assert problem["errors"][0]["pointer"] == "/output/store"
+    half: Json = {"operands": [{"dtype": "bfloat16", "data": [3.0]}], "output": {"store": "n.npy"}}
+    half["steps"] = [{"name": "y", "operation": "norm", "x": {"operand": 0}}]
+    assert (await post(client, "/chain", half, 422))["code"] == "dtype-unsupported"
+
+
 @pytest.mark.parametrize("text", [b'{"ref": 1}', b'{"store": 1}', b'"\\u0073"', b"[1]"])
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_names_are_seen_in_any_buffer(kind: Callable[[bytes], Body], text: bytes) -> None:

@@ -133,8 +133,8 @@ def query_parameters(op: Op[Any], properties: Described) -> list[Described]:
 
     What may be a list is JSON text.
     """
-    operands = op.operands if op.operands is not None else ("operands",)
-    return [_parameter(name, field) for name, field in properties.items() if name not in operands]
+    tensors = op.tensor_fields
+    return [_parameter(name, field) for name, field in properties.items() if name not in tensors]
 
 
 def _parameter(name: str, field: Described) -> Described:

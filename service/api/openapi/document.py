@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from service import compare
 from service.api.inference.openapi import infer_paths
 from service.api.inference.schemas import InferenceError, InferenceRequest, InferenceResponse
+from service.api.openapi.chains import REFERENCES, chain_schemas
 from service.api.openapi.components import (
     DTYPE,
     OUTPUT,
@@ -23,11 +24,23 @@ from service.api.openapi.components import (
     query_parameters,
     ref,
 )
+from service.codecs.gradients import GRADIENTS_WRITERS
 from service.codecs.media_types import JSON
 from service.core.call import AUTO
-from service.examples import Example, compare_examples, examples, plan_examples
+from service.examples import (
+    Example,
+    chain_examples,
+    chain_plan_examples,
+    compare_examples,
+    examples,
+    gradients_examples,
+    plan_examples,
+)
 from service.http import schemas
 from service.http.problems import problem_answers
+from service.operations.chain import CHAIN as CHAIN_NAME
+from service.operations.chain import ChainOp, chain_op
+from service.operations.gradient_steps import gradient_ops
 from service.registry import Op, Param, Registry, Strategy
 
 DESCRIPTION: Final = """\
@@ -47,6 +60,22 @@ An optional field that is null is not given, and 1.0 is an integer.
 Every error is a problem document (RFC 9457); `GET /problems/{code}` explains its code.
 """
 
+OPTIONAL: Final = "The gradient of the result, of its shape; ones if it is left out."
+
+GRADIENTS: Final = """\
+The gradient of each operand is an einsum of the upstream gradient and the other operands. The
+answer has its equation, an explanation, a line of torch, and the result. Complex operands are
+conjugated, as in torch.
+"""
+
+CHAIN: Final = """\
+The steps are planned as a whole before the first one runs: shapes, total time, and the most memory
+in use at a time. They run on one device, in order, without leaving it; each is timed. A result that
+no later step needs is freed.
+
+`{"step": "h"}` is the result of an earlier step, `{"operand": 0}` a tensor of `operands`.
+"""
+
 
 def request_schema(
     op: Op[Any], *, more: Sequence[Param] = (), tensor_model: str = "Tensor"
@@ -58,6 +87,7 @@ def request_schema(
         operands = {"operands": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 64}}
     else:
         operands = dict.fromkeys(op.operands, tensor)
+    operands |= dict.fromkeys(op.optional, tensor | {"description": OPTIONAL})
     params = {
         param.name: {**param.schema, "description": param.summary}
         | ({"default": param.default} if _admits(param, param.default) else {})
@@ -69,7 +99,7 @@ def request_schema(
             **operands,
             **params,
             "strategy": {
-                "enum": [AUTO, *op.strategies],
+                "enum": [AUTO, *op.strategy_names],
                 "default": AUTO,
                 "description": "How to compute it; the answer says what `auto` picked.",
             },
@@ -86,7 +116,10 @@ def request_schema(
                 "description": "Shortens the service's deadline.",
             },
         },
-        "required": [*operands, *(param.name for param in op.params if param.required)],
+        "required": [
+            *(name for name in operands if op.needs_operands and name not in op.optional),
+            *(param.name for param in op.params if param.required),
+        ],
         "additionalProperties": False,
     }
 
@@ -98,8 +131,41 @@ def _admits(param: Param, value: object) -> bool:
 
 def describe_operation(op: Op[Any]) -> dict[str, Any]:
     """Return the OpenAPI operation of `POST /{op}`, which FastAPI does not route."""
-    found = _request(op, _model(op), examples())
-    answer = {"schema": ref("Answer")}
+    lines = ["Strategies, slowest first:", "", *_listed(op)]
+    return _direct(op, _request(op, _model(op), examples()), "Answer", "\n".join(lines))
+
+
+def describe_chain(op: ChainOp) -> dict[str, Any]:
+    """Return the OpenAPI operation of `POST /chain`, which FastAPI does not route."""
+    return _direct(op, _request(op, _model(op), chain_examples()), "ChainAnswer", CHAIN)
+
+
+def describe_gradients(op: Op[Any]) -> dict[str, Any]:
+    """Return the OpenAPI operation of the gradients of an operation."""
+    found = _request(op, _model(op), gradients_examples())
+    described = _direct(op, found, "GradientsAnswer", GRADIENTS)
+    described["operationId"] = op.name.replace("/", "_")
+    content = described["responses"]["200"]["content"]
+    described["responses"]["200"]["content"] = {name: content[name] for name in GRADIENTS_WRITERS}
+    return described
+
+
+def describe_chain_plan(op: ChainOp) -> dict[str, Any]:
+    """Return FastAPI's arguments for the route `POST /chain/plan`."""
+    return {
+        "operation_id": "chain_plan",
+        "summary": "What a chain means and costs, in all and by step, before it is computed.",
+        "description": 'The body of a run; tensors may be shapes alone: `{"shape": [2, 3]}`.',
+        "response_model": schemas.ChainPlanAnswer,
+        "response_description": "The plan by which a run would be admitted or refused.",
+    } | _request(op, _model(op, "Plan"), chain_plan_examples())
+
+
+def _direct(
+    op: Op[Any], found: dict[str, Any], answer_model: str, description: str
+) -> dict[str, Any]:
+    """Return the OpenAPI operation of a route that the pipeline serves without FastAPI."""
+    answer = {"schema": ref(answer_model)}
     success = {
         "description": "The result, what computed it, and how long each phase took.",
         "headers": answer_headers(),
@@ -109,7 +175,7 @@ def describe_operation(op: Op[Any]) -> dict[str, Any]:
     return {
         "tags": found["tags"],
         "summary": op.summary,
-        "description": "\n".join(["Strategies, slowest first:", "", *_listed(op)]),
+        "description": description,
         "operationId": op.name,
         **found["openapi_extra"],
         "responses": {"200": success, **failures},
@@ -145,7 +211,8 @@ def describe_compare(op: Op[Any]) -> dict[str, Any]:
 
 
 def _model(op: Op[Any], kind: str = "") -> str:
-    return f"{op.name.capitalize()}{kind}Request"
+    words = "".join(word.capitalize() for word in op.name.split("/"))
+    return f"{words}{kind}Request"
 
 
 def _request(
@@ -195,6 +262,8 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
     shown: list[tuple[type[BaseModel], Literal["serialization", "validation"]]] = [
         (schemas.Problem, "serialization"),
         (schemas.Answer, "serialization"),
+        (schemas.ChainAnswer, "serialization"),
+        (schemas.GradientsAnswer, "serialization"),
         (InferenceError, "serialization"),
         (InferenceRequest, "validation"),
         (InferenceResponse, "validation"),
@@ -208,6 +277,17 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
         components[_model(op)] = request_schema(op)
         components[_model(op, "Plan")] = request_schema(op, tensor_model="PlannedTensor")
         components[_model(op, "Compare")] = request_schema(op, more=compare.PARAMS)
+    chain = chain_op(registry)
+    found["paths"][f"/{chain.name}"] = {"post": describe_chain(chain)}
+    components[_model(chain)] = request_schema(chain)
+    for op in gradient_ops(registry):
+        found["paths"][f"/{op.name}"] = {"post": describe_gradients(op)}
+        components[_model(op)] = request_schema(op)
+    planned = request_schema(chain, tensor_model="PlannedTensor")
+    planned["properties"]["steps"]["items"] = ref("PlannedStep")
+    components[_model(chain, "Plan")] = planned
+    components |= REFERENCES | chain_schemas(registry, "Tensor")
+    components |= chain_schemas(registry, "PlannedTensor", "Planned")
     found["components"]["schemas"] = dict(sorted(components.items()))
     found["paths"] = dict(
         sorted(found["paths"].items(), key=lambda item: _place(registry, item[0]))
@@ -219,7 +299,8 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
 def _place(registry: Registry, path: str) -> tuple[int, str]:
     """Return the sort key of a path: operations first, in the order of the registry."""
     name = path.split("/")[1]
-    return (list(registry).index(name) if name in registry else len(registry)), path
+    names = [*registry, CHAIN_NAME]
+    return (names.index(name) if name in names else len(names)), path
 
 
 def render(found: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ made: lengths against the bytes that are there, offsets against each other, name
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import repeat
 from math import prod
@@ -33,7 +33,7 @@ from service.codecs.envelope import envelope_json, envelope_lines
 from service.codecs.json.document import depth_of
 from service.codecs.media_types import SAFETENSORS
 from service.codecs.tensor_bytes import to_bytes
-from service.core.call import Call, Outcome, Output
+from service.core.call import Call, Outcome, Output, Tensor
 from service.core.dtypes import DTYPES, Dtype, describe, unsigned_hint
 from service.core.response import HttpResponse
 from service.core.timing import Stopwatch
@@ -212,19 +212,27 @@ class SafetensorsCodec(WholeReader):
         self, outcome: Outcome, output: Output, watch: Stopwatch, request_id: str
     ) -> HttpResponse:
         """Write a file of the tensor `result`; the envelope is JSON text in its metadata."""
-        data = to_bytes(outcome.result)
+        data = [to_bytes(outcome.result)]
         timing = watch.stop()
         envelope = envelope_json(outcome, timing, request_id)
-        described = {
-            METADATA: {"envelope": envelope.decode()},
-            "result": {
-                "dtype": _CODE_OF[describe(outcome.result.dtype).name],
-                "shape": tuple(outcome.result.shape),
-                "data_offsets": (0, len(data)),
-            },
-        }
-        header = orjson.dumps(described)
-        header += b" " * (-len(header) % 8)  # so that the tensor is aligned in the file
-        head = len(header).to_bytes(PREFIX, "little") + header
+        head = file_head({"result": outcome.result}, data, envelope)
         lines = envelope_lines(outcome, timing, envelope)
-        return HttpResponse.of(self.media_type, (head, data), lines)
+        return HttpResponse.of(self.media_type, (head, *data), lines)
+
+
+def file_head(
+    tensors: Mapping[str, Tensor], data: Sequence[bytes | memoryview], envelope: bytes
+) -> bytes:
+    """Return the beginning of a file of tensors by name, whose bytes `data` follow it."""
+    described: dict[str, Any] = {METADATA: {"envelope": envelope.decode()}}
+    end = 0
+    for (name, tensor), chunk in zip(tensors.items(), data, strict=True):
+        begin, end = end, end + len(chunk)
+        described[name] = {
+            "dtype": _CODE_OF[describe(tensor.dtype).name],
+            "shape": tuple(tensor.shape),
+            "data_offsets": (begin, end),
+        }
+    header = orjson.dumps(described)
+    header += b" " * (-len(header) % 8)  # so that the first tensor is aligned in the file
+    return len(header).to_bytes(PREFIX, "little") + header

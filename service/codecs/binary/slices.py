@@ -15,6 +15,7 @@ from service.codecs.json_pointer import escape
 from service.codecs.query import read_query
 from service.codecs.request import (
     Fields,
+    Operand,
     WholeOperand,
     casts_booleans,
     check_fields,
@@ -68,7 +69,8 @@ class SliceOperand(WholeOperand):
 
 def pointer_of(name: str, op: Op[Any]) -> str:
     """Return the pointer that an operand would have in a JSON body."""
-    return f"/{escape(name)}" if op.operands is not None else f"/operands/{escape(name)}"
+    is_field = op.operands is not None or name in op.optional
+    return f"/{escape(name)}" if is_field else f"/operands/{escape(name)}"
 
 
 def check_names(names: Sequence[str], op: Op[Any]) -> None:
@@ -78,6 +80,7 @@ def check_names(names: Sequence[str], op: Op[Any]) -> None:
     """
     if op.operands is not None:
         return
+    names = [name for name in names if name not in op.optional]
     wanted = [str(index) for index in range(len(names))]
     if unknown := [name for name in names if not (name.isascii() and name.isdigit())]:
         raise UnknownFieldError(
@@ -96,13 +99,15 @@ def check_names(names: Sequence[str], op: Op[Any]) -> None:
 class DecodedHeader:
     """A checked call without its data: fields, and the slice of each operand.
 
-    `operands` has name, pointer and slice of each. The header is `uniform` if all operands are of
-    one dtype, so that nothing has to be promoted.
+    `operands` has name, pointer and slice of each; `inline` ones stand in the query string and
+    follow them. The header is `uniform` if all operands are of one dtype, so that nothing has to be
+    promoted.
     """
 
     fields: Fields
     operands: tuple[tuple[str, str, TensorSlice], ...]
     uniform: bool
+    inline: tuple[Operand, ...] = ()
 
 
 def decode_header(
@@ -115,14 +120,32 @@ def decode_header(
     ordered = dict.fromkeys((*(name for name in names if name in slices), *slices))
     for name in ordered:
         check_size(slices[name].shape, pointer_of(name, op), context)
-    fields = check_fields(op, read_query(query, op, context), ordered, context)
+    given = read_query(query, op, context)
+    inline = _inline_operands(given, op, context, len(slices))
+    fields = check_fields(op, given, ordered, context)
     dtypes = {tensor_slice.dtype.torch for tensor_slice in slices.values()}
     return DecodedHeader(
         fields,
         tuple((name, pointer_of(name, op), slices[name]) for name in ordered),
         uniform=len(dtypes) == 1
+        and not inline
         and not context.shapes
         and not (torch.bool in dtypes and casts_booleans(fields.dtype)),
+        inline=inline,
+    )
+
+
+def _inline_operands(
+    given: dict[str, object], op: Op[Any], context: DecodeContext, count: int
+) -> tuple[Operand, ...]:
+    """Take the operands that stand in other fields, which follow `count` of the body."""
+    # It imports npy, which imports this module.
+    from service.codecs.json.operands import open_operand  # noqa: PLC0415
+
+    casts = given.get("dtype") is not None
+    return tuple(
+        open_operand(value, pointer, context, casts=casts)
+        for pointer, value in op.take_inline(given, count)
     )
 
 
@@ -136,10 +159,10 @@ def call_from_header(
             tensor_slice.read(buffer, pointer) for (_, pointer, tensor_slice), buffer in pairs
         ]
         return header.fields.call(op, tuple(tensors))
-    operands = [
+    operands: list[Operand] = [
         SliceOperand(tensor_slice, buffer, pointer) for (_, pointer, tensor_slice), buffer in pairs
     ]
-    return complete_call(op, header.fields, operands, context)
+    return complete_call(op, header.fields, [*operands, *header.inline], context)
 
 
 def call_from_slices(

@@ -132,6 +132,9 @@ def _extracted_call(
         call = plain_call(extracted, op, context)
         if call is not None:
             return call
+    is_beside = op.optional or not op.needs_operands
+    if is_beside and len(extracted[0]) > context.max_slow_bytes:
+        return None  # tensors in other fields: to read them would hold the GIL
     fields = read_extracted(extracted, op.operands, context)
     if fields is None:
         return None
@@ -181,22 +184,33 @@ def take_operands(
 ) -> dict[str, Operand]:
     """Take the operands out of the fields, and return them by name."""
     casts = fields.get("dtype") is not None
+    for name in op.optional:
+        if fields.get(name) is None:
+            fields.pop(name, None)
     if op.operands is not None:
         return {
             name: open_operand(fields.pop(name), f"/{name}", context, casts=casts)
             for name in op.operands
             if name in fields
         }
-    if "operands" not in fields:
-        return {}
-    listed = fields.pop("operands")
-    if not isinstance(listed, list) or not listed:
-        found = "empty" if listed == [] else kind_of(listed)
-        raise InvalidFieldError(
-            f"operands is a list of one tensor or more; it was {found}",
-            places=[Place("/operands", "expected a list of one tensor or more")],
-        )
+    listed = _take_list(fields) if "operands" in fields else []
+    placed = [(f"/operands/{index}", value) for index, value in enumerate(listed)]
+    placed += op.take_inline(fields, len(placed))
+    values = {str(index): each for index, each in enumerate(placed)}
+    values |= {name: (f"/{name}", fields.pop(name)) for name in op.optional if name in fields}
     return {
-        str(index): open_operand(value, f"/operands/{index}", context, casts=casts)
-        for index, value in enumerate(listed)
+        name: open_operand(value, pointer, context, casts=casts)
+        for name, (pointer, value) in values.items()
     }
+
+
+def _take_list(fields: dict[str, object]) -> list[object]:
+    """Take the list of operands out of the fields."""
+    listed = fields.pop("operands")
+    if isinstance(listed, list) and listed:
+        return listed
+    found = "empty" if listed == [] else kind_of(listed)
+    raise InvalidFieldError(
+        f"operands is a list of one tensor or more; it was {found}",
+        places=[Place("/operands", "expected a list of one tensor or more")],
+    )

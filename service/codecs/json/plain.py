@@ -72,7 +72,7 @@ def _fields(
     It has `0` for each operand. None where the general way has to read it, or to word an error.
     """
     document = _flat_object(text)
-    if document is None:
+    if document is None or op.optional:
         return None
     count = _take_places(document, op)
     known = {*COMMON, *(param.name for param in (*op.params, *context.params))}

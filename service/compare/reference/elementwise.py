@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from typing import Final
 
 import numpy as np
 
@@ -17,11 +18,14 @@ from service.compare.reference.evaluation import (
 from service.compare.reference.products import sum_of_products
 from service.operations.broadcast.definition import InferredBroadcast
 
+# Functions whose results are rounded; `abs` is, too, where numbers are complex.
+ROUNDING: Final = ("add", "sub", "mul", "div", "pow", "exp", "sqrt")
+
 
 def _fold(function: Callable[..., Array], operands: Sequence[Array]) -> Array:
-    """Apply a function of two operands from the left; one operand is returned as it is."""
+    """Apply a function to one operand, or from the left to several."""
     with np.errstate(all="ignore"):
-        return np.asarray(reduce(function, operands))
+        return np.asarray(function(*operands) if len(operands) == 1 else reduce(function, operands))
 
 
 def elementwise(inferred: InferredBroadcast, operands: Sequence[Array]) -> Evaluation:
@@ -29,7 +33,9 @@ def elementwise(inferred: InferredBroadcast, operands: Sequence[Array]) -> Evalu
     function = inferred.function
     count = operands[0].size
     name = inferred.name
-    if operands[0].dtype.kind in "ib" or name not in ("add", "sub", "mul", "div", "pow"):
+    kind = operands[0].dtype.kind
+    is_exact = name not in ROUNDING and not (name == "abs" and kind == "c")
+    if kind in "ib" or is_exact:
         return exactly(count * len(operands), lambda: _fold(function.numpy, operands))
     if name in ("add", "sub"):
         first, *others = operands
@@ -38,6 +44,6 @@ def elementwise(inferred: InferredBroadcast, operands: Sequence[Array]) -> Evalu
     if name == "mul":
         text = ",".join("n" * len(operands)) + "->n"
         return sum_of_products(text, operands)
-    each_ns = LONG_POWER_NS if name == "pow" else LONG_NS
+    each_ns = LONG_POWER_NS if name in ("pow", "exp") else LONG_NS
     long = map(lengthen, operands)
     return in_long(count * each_ns, lambda: _fold(function.numpy, [*long]))

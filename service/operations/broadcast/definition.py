@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from math import prod
+from typing import Final
 
 import numpy as np
 import torch
@@ -14,10 +15,19 @@ from service.core.validators import choice, integers, refuse
 from service.errors import InvalidFieldError, Place, ShapeMismatchError, UnsupportedDtypeError
 from service.operations.broadcast.indexing import Index, apply_view, parse_views
 from service.operations.broadcasting import broadcast_shapes, describe_alignment
-from service.operations.elementwise import BOUNDS, EXPANSION, FUNCTIONS, INTEGER_DIVISION, Function
+from service.operations.elementwise import (
+    BOUNDS,
+    EXPANSION,
+    FUNCTIONS,
+    INTEGER_DIVISION,
+    UNARY,
+    Function,
+)
 from service.operations.exact import quotients, sums_of_products
 from service.operations.overflow import Array, check_fits, magnitude, overflow
 from service.registry import ErrorSample, Inferred, Op, Param, Recheck, Sample
+
+NAMED: Final = {**FUNCTIONS, **UNARY}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +58,7 @@ class InferredBroadcast(Inferred):
         ]
         if self.name == "expand":
             return f"{operands[0]}.expand({self.shape})"
-        line = operands[0]
+        line = f"torch.{self.name}({operands[0]})" if self.name in UNARY else operands[0]
         for operand in operands[1:]:
             line = f"torch.{self.name}({line}, {operand})"
         if self.function is INTEGER_DIVISION:
@@ -100,7 +110,7 @@ def infer(
     return InferredBroadcast(
         specs=specs,
         shape=shape,
-        dtype=torch.bool if function.compares else specs[0].dtype,
+        dtype=_result_dtype(op, function, specs[0].dtype),
         multiply_adds=prod(shape),
         name=op or "expand",
         function=function,
@@ -109,6 +119,13 @@ def infer(
         viewed=viewed,
         strides=tuple(strides for _, _, strides in indexed),
     )
+
+
+def _result_dtype(op: str | None, function: Function, dtype: torch.dtype) -> torch.dtype:
+    """Return bool for a comparison, and a real dtype for magnitudes of complex numbers."""
+    if function.compares:
+        return torch.bool
+    return dtype.to_real() if op == "abs" and dtype in COMPLEX else dtype
 
 
 def _expanded_shape(shape: Shape, to: Shape) -> Shape:
@@ -136,16 +153,18 @@ def _function(op: str | None, specs: tuple[Spec, ...], to: Shape | None) -> Func
             else '"to": [3, 2] expands one operand to that shape',
             places=[Place("/op", "missing")],
         )
-    function = FUNCTIONS[op]
-    if len(specs) < 2 or (len(specs) > 2 and not function.folds):
+    function = NAMED[op]
+    dtype = specs[0].dtype
+    least, most = (1, 1) if op in UNARY else (2, len(specs) if function.folds else 2)
+    if not least <= len(specs) <= most:
         takes = "two operands or more" if function.folds else "two operands"
+        takes = "one operand" if op in UNARY else takes
         hint = "one operand takes `to`, and no op, to expand" if len(specs) == 1 else None
         raise InvalidFieldError(
             f"op {op} takes {takes}; there are {len(specs)}",
             hint=hint,
             places=[Place("/operands", f"expected {takes}")],
         )
-    dtype = specs[0].dtype
     if dtype in BOOL and not function.compares:
         raise UnsupportedDtypeError(
             f"op {op} needs numbers, and the operands are bool",
@@ -154,6 +173,11 @@ def _function(op: str | None, specs: tuple[Spec, ...], to: Shape | None) -> Func
     if dtype in COMPLEX and function.orders:
         raise UnsupportedDtypeError(
             f"op {op} needs an order, which complex numbers do not have", hint="eq and ne take them"
+        )
+    if dtype in INTEGERS and function.rounds:
+        raise UnsupportedDtypeError(
+            f"op {op} needs floats, and the operand is {describe(dtype).name}",
+            hint='"dtype": "float32" makes floats of numbers that are sent',
         )
     return INTEGER_DIVISION if op == "div" and dtype in INTEGERS else function
 
@@ -169,6 +193,8 @@ def check_overflow(inferred: InferredBroadcast, operands: Sequence[Tensor]) -> N
         _check_power(*np.broadcast_arrays(*arrays), name=name)
     if inferred.name == "div":
         _check_division(*np.broadcast_arrays(*arrays), name=name)
+    if inferred.name == "neg" and inferred.dtype == torch.uint8 and arrays[0].any():
+        raise overflow(name, f"-{arrays[0].max()}", wider=True)
     if inferred.name == "sub" and inferred.dtype == torch.uint8:
         _check_difference(*arrays, name=name)
     check_fits(
@@ -176,8 +202,15 @@ def check_overflow(inferred: InferredBroadcast, operands: Sequence[Tensor]) -> N
         arrays,
         bound=reduce(bound, map(magnitude, arrays)),
         magnitude=lambda *x: reduce(bound, x),
-        evaluate=lambda *x: reduce(inferred.function.numpy, x),
+        evaluate=partial(_evaluate, inferred.function),
         operations=inferred.multiply_adds,
+    )
+
+
+def _evaluate(function: Function, *arrays: Array) -> Array:
+    """Return the result for one operand, or for several from the left."""
+    return np.asarray(
+        function.numpy(*arrays) if len(arrays) == 1 else reduce(function.numpy, arrays)
     )
 
 
@@ -246,8 +279,8 @@ op = Op(
         Param(
             "op",
             "The elementwise operation; none with one operand and `to`, which expands it.",
-            {"anyOf": [{"enum": list(FUNCTIONS)}, {"type": "null"}]},
-            lambda value: None if value is None else choice("op", FUNCTIONS)(value),
+            {"anyOf": [{"enum": list(NAMED)}, {"type": "null"}]},
+            lambda value: None if value is None else choice("op", NAMED)(value),
         ),
         Param(
             "views",
@@ -281,6 +314,7 @@ op = Op(
     auto=("torch", "dask"),
     samples=(
         *(Sample(name, ((2, 3), (3,)), {"op": name}) for name in FUNCTIONS),
+        *(Sample(name, ((2, 3),), {"op": name}) for name in UNARY),
         Sample("a column", ((2, 3), (2, 1)), {"op": "add"}),
         Sample("a number", ((2, 3), ()), {"op": "mul"}),
         Sample("numbers", ((), ()), {"op": "sub"}),
@@ -299,6 +333,7 @@ op = Op(
         ErrorSample("no op", ((2,), (2,)), "invalid-field"),
         ErrorSample("neither op nor to", ((2,),), "invalid-field"),
         ErrorSample("one operand", ((2,),), "invalid-field", {"op": "add", "to": [2, 2]}),
+        ErrorSample("two for a root", ((2,), (2,)), "invalid-field", {"op": "sqrt"}),
         ErrorSample("three to subtract", ((2,), (2,), (2,)), "invalid-field", {"op": "sub"}),
         ErrorSample("to is smaller", ((2, 3),), "shape-mismatch", {"to": [3]}),
         ErrorSample("to does not fit", ((2, 3),), "shape-mismatch", {"to": [4, 3]}),

@@ -21,6 +21,8 @@ Adapt = Callable[[Compute, InferredBroadcast, Sequence[Tensor]], Tensor]
 KINDS: Final = {
     "expand": "view",
     "div": "div",
+    "exp": "div",
+    "sqrt": "div",
     "pow": "pow",
     **{name: "compare" for name, function in FUNCTIONS.items() if function.compares},
 }
@@ -78,8 +80,8 @@ def _applications(inferred: InferredBroadcast) -> int:
 
 
 def no_complex_powers(inferred: InferredBroadcast) -> str | None:
-    """Reject complex quotients and powers, for which Python raises if they are not finite."""
-    if inferred.specs[0].dtype in COMPLEX and inferred.name in ("div", "pow"):
+    """Reject what Python raises for if complex numbers are not finite, and their roots."""
+    if inferred.specs[0].dtype in COMPLEX and inferred.name in ("div", "pow", "exp", "sqrt"):
         return f"does not take {inferred.name} of complex numbers"
     return None
 

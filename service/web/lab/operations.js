@@ -6,7 +6,7 @@ import { readShape } from "./operand.js";
 
 export const DTYPES = ["float32", "float64", "float16", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool", "complex64", "complex128"];
 
-const SYMBOLS = { add: "+", sub: "\u2212", mul: "×", div: "÷", pow: "^", maximum: "max", minimum: "min", eq: "=", ne: "≠", lt: "<", le: "≤", gt: ">", ge: "≥" };
+const SYMBOLS = { add: "+", sub: "\u2212", mul: "×", div: "÷", pow: "^", maximum: "max", minimum: "min", eq: "=", ne: "≠", lt: "<", le: "≤", gt: ">", ge: "≥", relu: "relu", exp: "exp", neg: "\u2212", abs: "| |", sqrt: "√" };
 
 /** Fields by operation: `wire` converts the typed text to the value that is sent; undefined omits it. */
 export const FIELDS = {

@@ -22,6 +22,7 @@ from service.api.pages import (
     docs_routes,
     lab_routes,
 )
+from tests.rigs.paths import ROOT
 
 BASE = "http://service.test"
 # Of upstream's own release, swagger-ui-dist 5.34.0 (docs/adr/0002-swagger-ui-files.md).
@@ -59,9 +60,16 @@ class Tags(HTMLParser):
             self.inline += data.strip()
 
     def addresses(self) -> Iterator[str]:
-        """Yield the addresses that the page loads or links to."""
-        for _, attributes in self.tags:
-            yield from (attributes[key] or "" for key in ("href", "src") if key in attributes)
+        """Yield the addresses that the page loads or links to, but for links to other hosts."""
+        for tag, attributes in self.tags:
+            for key in ("href", "src"):
+                if key in attributes and not (tag == "a" and attributes.get("rel") == "noreferrer"):
+                    yield attributes[key] or ""
+
+    def outward(self) -> set[str]:
+        """Return the addresses of links to other hosts, which nothing loads."""
+        links = (attributes for tag, attributes in self.tags if tag == "a")
+        return {each["href"] or "" for each in links if each.get("rel") == "noreferrer"}
 
 
 def client_of(routes: Sequence[Route]) -> httpx.AsyncClient:
@@ -249,9 +257,20 @@ async def test_a_file_off_the_list_of_the_lab_page_is_not_found(name: str) -> No
         assert (await http.get(f"/lab/any/{name}")).status_code == 404
 
 
+async def test_the_lab_page_links_to_the_sources_of_the_lesson() -> None:
+    """These are its notebooks and references, and the tutorial has the same links."""
+    async with client_of(lab_routes()) as http:
+        links = (await front(http)).outward()
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
+    assert links == set(re.findall(r"\]\((https://[^)]+)\)", tutorial))
+    assert len(links) == 7
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_is_short_and_names_no_other_host(name: str) -> None:
-    """At most 300 lines; the one address with a scheme is that of SVG's namespace."""
+    """At most 300 lines; beside links, the one address with a scheme is SVG's namespace."""
     text = (LAB_FOLDER / name).read_text("utf-8")
     assert text.count("\n") <= 300
-    assert set(re.findall(r"\w+://[^\"'\s>]*", text)) <= {"http://www.w3.org/2000/svg"}
+    links = Tags(text).outward() if name.endswith(".html") else set()
+    found = set(re.findall(r"\w+://[^\"'\s>]*", text))
+    assert found <= {"http://www.w3.org/2000/svg"} | links

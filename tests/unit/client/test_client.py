@@ -254,6 +254,8 @@ def test_documents_of_other_services(send: Send, body: str) -> None:
     answer = httpx.Response(200, headers={"content-type": "application/json"}, text=body)
     with pytest.raises(UnexpectedAnswerError):
         send(Script([lambda: answer]), lambda client: client.matmul([[1]], [[1]]))
+    with pytest.raises(UnexpectedAnswerError):
+        send(Script([lambda: answer]), lambda client: client.gradients(matmul([[1]], [[1]])))
 
 
 def test_a_race_comes_byte_by_byte(send: Send) -> None:
@@ -384,6 +386,9 @@ def test_a_client_of_a_real_server(base_url: str) -> None:
         np.testing.assert_allclose(client.matmul(a, a.T).result, a @ a.T, atol=1e-9)
         assert client.summarize(norm(a)).result["nan"] == 0
         assert client.plan(norm(a))["accepted"]
+        np.testing.assert_allclose(
+            client.gradients(matmul(a, a.T), a @ a.T)["a"].result, a @ a.T @ a
+        )
         race = client.race(norm(a), repeat=1, strategies=["torch", "numpy"])
         assert len(list(race)) == len(race.report["rows"]) == 2
         assert len(client.strategies()) == len({"matmul", "einsum", "norm", "broadcast"})
@@ -408,6 +413,20 @@ def test_a_silent_server_is_left(send: Send) -> None:
             client.matmul(ONE, ONE)
 
 
+@pytest.mark.parametrize("text", ["[]", "{}", '{"results": {"y": {"data": [1]}}}'])
+def test_an_answer_to_another_chain(send: Send, text: str) -> None:
+    """It lacks the results, or their bytes."""
+    head = {"content-type": "application/json"}
+    script = Script([lambda: httpx.Response(200, headers=head, content=text)])
+
+    def call(client: Any) -> Any:
+        chain = client.chain()
+        return chain.run(chain.norm(ONE))
+
+    with pytest.raises(UnexpectedAnswerError, match="the answer holds no such results"):
+        send(script, call)
+
+
 def test_a_server_that_is_not_there() -> None:
     """The message has the address."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -416,12 +435,12 @@ def test_a_server_that_is_not_there() -> None:
         client.get("/limits")
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_the_page_of_the_client_runs(base_url: str, number: int) -> None:
     """Each Python block of docs/client.md runs by itself."""
     text = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     code = blocks[number].replace("http://127.0.0.1:8000", base_url)
     command = [sys.executable, "-W", "error", "-c", code]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=True)

@@ -14,6 +14,7 @@ from service.operations.elementwise import (
     EXPANSION,
     FUNCTIONS,
     INTEGER_DIVISION,
+    UNARY,
     Function,
     divide,
     maximum,
@@ -80,6 +81,29 @@ def test_integers_to_a_power(a: int, b: int) -> None:
     """A power of integers is an integer, without rounding."""
     assert power(a, b) == a**b
     assert type(power(a, b)) is int
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.sampled_from(sorted(UNARY)), FLOATS)
+@example("exp", 710.0)
+@example("relu", math.nan)
+@example("sqrt", -0.0)
+@example("sqrt", -1.0)
+def test_functions_of_one_operand(name: str, a: float) -> None:
+    """Overflow, roots of negative numbers and NaN give what numpy and torch give."""
+    function, x = UNARY[name], np.array([a])
+    with np.errstate(all="ignore"):
+        expected = float(function.numpy(x)[0]) + 0.0  # zeros of either sign are equal
+    assert same(function.python(a) + 0.0, expected)
+    assert same(function.torch(torch.from_numpy(x)).item() + 0.0, expected)
+
+
+def test_integers_and_complex_numbers_of_one_operand() -> None:
+    """Integers stay integers; a magnitude beyond the range is an infinity."""
+    assert [UNARY["relu"].python(x) for x in (-3, 4)] == [0, 4]
+    assert type(UNARY["relu"].python(-3)) is int
+    assert UNARY["abs"].python(complex(1.5e308, 1.5e308)) == math.inf
+    assert UNARY["abs"].python(3 - 4j) == 5.0
 
 
 @each_function

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from time import perf_counter_ns
+from typing import Any
 
 import orjson
 import pytest
@@ -113,6 +114,44 @@ def test_a_call_that_is_admitted(handler: Handler) -> None:
     admitted = Admitted("numpy", "cpu", 10**12)
     answer = fields_of(response_to(handler, replace(MESSAGE, admitted=admitted), body, left))
     assert (answer["strategy"], left) == ("numpy", [])
+
+
+STEPS = b"""{"operands": [[[1, 2], [3, 4]]], "deadline_ms": 900, "steps": [
+  {"name": "h", "operation": "matmul", "a": {"operand": 0}, "b": {"operand": 0}},
+  {"name": "y", "operation": "broadcast", "op": "sub", "operands": [{"step": "h"}, 7]}]}"""
+
+
+def test_a_chain(handler: Handler, cost_model: CostModel) -> None:
+    """It is planned here, or computed by the strategies that were admitted, or passed back."""
+    message, left = replace(MESSAGE, op="chain"), list[int]()
+    answer: Any = fields_of(response_to(handler, message, STEPS, left))
+    assert (answer["results"]["y"]["data"], len(left)) == ([[0, 3], [8, 15]], 1)
+
+    late = replace(message, admitted=Admitted("numpy,loops", "cpu", 10**12))
+    answer = fields_of(response_to(handler, late, STEPS, left))
+    assert [step["strategy"] for step in answer["steps"]] == ["numpy", "loops"]
+    assert len(left) == 1
+
+    elsewhere = make(settings={}, rates=cost_model.to_rows(), gpus=[GPU_ROW])
+    with pytest.raises(WrongDeviceError) as caught:
+        response_to(elsewhere, replace(message, rates=rates_of(GPU)), STEPS)
+    assert caught.value.admitted == Admitted("torch,torch", "cuda:0", 2 * round(STEP_NS))
+
+
+def test_gradients(handler: Handler, cost_model: CostModel) -> None:
+    """They are planned here, or computed by the strategies that were admitted."""
+    message = replace(MESSAGE, op="einsum/gradients")
+    body = json.dumps({"equation": "i,j->ij", "operands": [[1] * 11, [2] * 11]}).encode()
+    answer: Any = fields_of(response_to(handler, message, body))
+    assert answer["gradients"]["0"]["result"]["data"] == [22] * 11
+
+    # With 121 elements the result is over the limit, which is no matter of an admitted call.
+    strict = make(settings={"max_elements": 100}, rates=cost_model.to_rows())
+    assert fields_of(response_to(strict, message, body))["code"] == "limit-exceeded"
+    late = replace(message, admitted=Admitted("numpy,torch", "cpu", 10**12))
+    answer = fields_of(response_to(strict, late, body))
+    strategies = [each["strategy"] for each in answer["gradients"].values()]
+    assert strategies == ["numpy", "torch"]
 
 
 def test_a_call_for_a_device_of_another_process(cost_model: CostModel) -> None:

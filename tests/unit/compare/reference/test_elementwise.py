@@ -144,3 +144,18 @@ def test_a_large_result_is_sampled() -> None:
     sums = (a + b).numpy()[np.ix_(rows, columns)]
     np.testing.assert_array_equal(found.high, sums)
     np.testing.assert_array_equal(found.pick(a + b), sums)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32", "float64", "complex128"])
+@pytest.mark.parametrize("op", ["relu", "exp", "neg", "abs", "sqrt"])
+def test_functions_of_one_operand(op: str, dtype: str) -> None:
+    """Exact, or with the bits of long floats."""
+    kind = DTYPES[dtype]
+    if (op == "relu" and kind.kind == "complex") or (op in ("exp", "sqrt") and dtype == "int8"):
+        return
+    a = torch.tensor([4, 1, 0]).to(kind.torch)
+    found = reference("broadcast", [a if op == "sqrt" else a - 2], op=op)
+    expected = getattr(torch, op)(a if op == "sqrt" else a - 2)
+    np.testing.assert_allclose(found.high, expected.to(torch.complex128).numpy(), rtol=1e-6)
+    rounds = op in ("exp", "sqrt") or (op == "abs" and kind.kind == "complex")
+    assert ("exact" in found.basis.method) != rounds

@@ -1,0 +1,168 @@
+"""Execution of planned chains: all steps on one device, each timed, results freed when used up."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter_ns
+
+import torch
+
+from service.core.call import Call, ChainOutcome, Spec, StepOutcome, StoreTarget, Tensor
+from service.core.devices import synchronize
+from service.core.timing import COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
+from service.engine import (
+    Engine,
+    check_storable,
+    completed,
+    free_memory_error,
+    is_exhausted,
+    move,
+    needs_review,
+    read,
+    store,
+)
+from service.errors import InvalidFieldError, Place
+from service.planning.chain import (
+    ChainPlan,
+    ChainSpec,
+    ChainStep,
+    PlannedStep,
+    Source,
+    admitted_chain,
+    at_step,
+    plan_chain,
+)
+
+
+def chain_call(
+    operands: Sequence[Tensor], steps: Sequence[ChainStep], results: Sequence[str]
+) -> Call:
+    """Return the call of a chain whose steps are made here, not decoded."""
+    return Call("chain", tuple(operands), {"steps": tuple(steps), "results": tuple(results)})
+
+
+def chain_spec(call: Call) -> ChainSpec:
+    """Return what the planner takes of a chain."""
+    steps, results = call.params["steps"], call.params["results"]
+    return ChainSpec(
+        call.specs,
+        steps,  # type: ignore[arg-type]  # parsed by the operation's parameters
+        results,  # type: ignore[arg-type]
+        call.strategy,
+        call.device,
+        call.deadline_ms,
+    )
+
+
+def prepare_chain(engine: Engine, call: Call) -> ChainPlan:
+    """Return the plan of a chain that runs here, or raise the error that refuses it."""
+    plan = plan_chain(engine.planner, chain_spec(call))
+    if isinstance(call.output, StoreTarget):
+        if len(plan.inferred.results) > 1:
+            raise InvalidFieldError(
+                f"one result is stored under a name; the chain has {len(plan.inferred.results)}",
+                hint="name the one in results",
+                places=[Place("/output/store", "expected one result")],
+            )
+        check_storable(plan.inferred.dtype)
+    return _completed(plan)
+
+
+def admitted_plan(
+    engine: Engine, call: Call, strategies: Sequence[str], estimated_ns: int
+) -> ChainPlan:
+    """Return the plan of a chain that another process has admitted, by these strategies."""
+    return _completed(admitted_chain(engine.planner, chain_spec(call), strategies, estimated_ns))
+
+
+def _completed(plan: ChainPlan) -> ChainPlan:
+    steps = tuple(replace(each, plan=completed(each.plan)) for each in plan.steps)
+    return replace(plan, steps=steps)
+
+
+def run_chain(engine: Engine, call: Call, plan: ChainPlan, watch: Stopwatch) -> ChainOutcome:
+    """Compute a planned chain, and mark the end of each phase on `watch`.
+
+    An error names the step that it is raised for.
+    """
+    run = _Run(engine, call, plan, watch)
+    for number, planned in enumerate(plan.steps):
+        with at_step(number, planned.step.name, planned.step.place):
+            run.compute(planned)
+    return run.outcome()
+
+
+class _Run:
+    """A chain that runs: the values that are alive, and what is known of the steps so far."""
+
+    def __init__(self, engine: Engine, call: Call, plan: ChainPlan, watch: Stopwatch):
+        """Begin with the operands on the device of the plan."""
+        self._engine, self._call, self._plan, self._watch = engine, call, plan, watch
+        operands = read(call.operands)
+        watch.lap(DECODE)
+        if plan.device.kind != "cpu":
+            operands = move(operands, plan.device)
+            watch.lap(UPLOAD)
+        self._values: dict[Source, Tensor] = dict(enumerate(operands))
+        self._steps: list[StepOutcome] = []
+        self._warnings = list(call.warnings)
+        self._is_warm = True
+
+    def compute(self, planned: PlannedStep) -> None:
+        """Compute a step, keep its result, and let go of those that it was the last to use."""
+        step, plan = planned.step, planned.plan
+        started_ns = perf_counter_ns()
+        try:
+            result, strategy = self._result(planned)
+        except (MemoryError, RuntimeError) as error:
+            if not is_exhausted(error):
+                raise
+            raise free_memory_error(plan) from error
+        elapsed_ns = perf_counter_ns() - started_ns
+        self._is_warm &= self._engine.is_warm(plan)
+        self._values[step.name] = result
+        for source in planned.freed:
+            del self._values[source]
+        spec = Spec(plan.inferred.shape, plan.inferred.dtype)
+        self._steps.append(StepOutcome(step.name, plan.op.name, strategy, spec, elapsed_ns))
+
+    def _result(self, planned: PlannedStep) -> tuple[Tensor, str]:
+        """Return the result of a step, checked as that of a single call is, and its strategy."""
+        plan = planned.plan
+        strategy = plan.strategy.name
+        dtype = plan.inferred.specs[0].dtype
+        operands = [self._values[source].to(dtype) for source in planned.step.sources]
+        if plan.may_overflow:
+            plan.op.check_overflow(plan.inferred, [x.cpu() for x in operands])
+            self._watch.lap(DECODE)
+        result = plan.strategy.run(plan.inferred, operands)
+        if plan.recheck is not None and needs_review(plan, plan.recheck, operands, result):
+            review = self._engine.reviewed(self._call, plan, operands, result)
+            subject = planned.step.subject
+            self._warnings += [f"{subject}: {warning}" for warning in review.warnings]
+            result, strategy = review.result, review.strategy
+        synchronize(plan.device)
+        self._watch.lap(COMPUTE)
+        return result, strategy
+
+    def outcome(self) -> ChainOutcome:
+        """Return the results on the CPU, and how they were computed."""
+        call, plan = self._call, self._plan
+        results = {name: self._values[name] for name in plan.inferred.results}
+        if plan.device.kind != "cpu":
+            results = {name: result.cpu() for name, result in results.items()}
+            self._watch.lap(DOWNLOAD)
+        if isinstance(call.output, StoreTarget):
+            output = call.output
+            results = {name: store(output, result) for name, result in results.items()}
+            self._watch.lap(DOWNLOAD)
+        return ChainOutcome(
+            call.op,
+            next(iter(results.values())),
+            call.strategy,
+            plan.device.name,
+            torch.get_num_threads(),
+            self._is_warm,
+            tuple(self._warnings),
+            results=results,
+            steps=tuple(self._steps),
+        )

@@ -1,0 +1,367 @@
+"""Chains: several calls in one request, planned as a whole before any of them runs.
+
+A step is a call whose operands are operands of the request or results of earlier steps. All steps
+run on one device. A result is kept until its last use, or until the end if it is sent back.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any, Final
+
+import torch
+
+from service.core.call import AUTO, Spec
+from service.core.devices import CLUSTER, Device
+from service.core.dtypes import promote
+from service.core.timing import NS_PER_MS
+from service.core.units import time_text
+from service.errors import (
+    InvalidFieldError,
+    LimitExceededError,
+    Place,
+    RequestError,
+    ServiceError,
+    UnsuitableStrategyError,
+    WorkExceededError,
+    did_you_mean,
+    quote,
+)
+from service.planning.planner import CallSpec, Explanation, Plan, Planner, over_limit
+from service.registry import Inferred, Op
+
+# The position of an operand of the request, or the name of an earlier step.
+Source = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class ChainStep:
+    """One call of a chain: an operation on the values that `sources` name."""
+
+    name: str
+    op: Op[Any]
+    sources: tuple[Source, ...]
+    params: Mapping[str, object] = field(default_factory=dict)
+    strategy: str | None = None  # as the chain if None
+    # Pointer and subject in errors, of a step that the request has under another name.
+    place: tuple[str, str] | None = None
+
+    @property
+    def subject(self) -> str:
+        """The step as the subject of an error or of a warning."""
+        return f"step {quote(self.name)}" if self.place is None else self.place[1]
+
+    def pointer_to(self, number: int) -> str:
+        """Return the pointer, within the step, of an operand by its number."""
+        operands = self.op.operands
+        return f"/operands/{number}" if operands is None else f"/{operands[number]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferredChain(Inferred):
+    """Shapes and dtypes of all steps. Those of the chain itself are of its first result."""
+
+    results: tuple[str, ...]
+    steps: tuple[Inferred, ...]
+
+
+@contextmanager
+def at_step(number: int, name: str, place: tuple[str, str] | None = None) -> Iterator[None]:
+    """Have errors name the step that they are raised for, and point into it, or at its `place`."""
+    try:
+        yield
+    except ServiceError as error:
+        error.place_in(*(place or (f"/steps/{number}", f"step {quote(name)}")))
+        raise
+
+
+def infer_chain(
+    specs: tuple[Spec, ...], *, steps: Sequence[ChainStep], results: Sequence[str] | None
+) -> InferredChain:
+    """Return shapes and dtypes of all steps; the results are those of the last one if None."""
+    chosen = tuple(results) if results is not None else (steps[-1].name,)
+    _check_uses(len(specs), steps, chosen)
+    known: dict[Source, Spec] = dict(enumerate(specs))
+    found: list[Inferred] = []
+    for number, step in enumerate(steps):
+        with at_step(number, step.name, step.place):
+            inferred = step.op.infer(_operand_specs(known, step), **step.params)
+        known[step.name] = Spec(inferred.shape, inferred.dtype)
+        found.append(inferred)
+    first = known[chosen[0]]
+    return InferredChain(
+        specs=specs,
+        shape=first.shape,
+        dtype=first.dtype,
+        multiply_adds=sum(inferred.multiply_adds for inferred in found),
+        results=chosen,
+        steps=tuple(found),
+    )
+
+
+def _operand_specs(known: Mapping[Source, Spec], step: ChainStep) -> tuple[Spec, ...]:
+    """Return the operands of a step in their common dtype."""
+    given = [known[source] for source in step.sources]
+    dtype = promote(spec.dtype for spec in given)
+    return tuple(Spec(spec.shape, dtype) for spec in given)
+
+
+def _check_uses(count: int, steps: Sequence[ChainStep], results: Sequence[str]) -> None:
+    """Raise InvalidFieldError for a result that is no step, and for what is there for nothing."""
+    names = [step.name for step in steps]
+    for place, name in enumerate(results):
+        if name not in names:
+            raise InvalidFieldError(
+                f"results names {quote(name)}, which is no step; steps are {', '.join(names)}",
+                hint=did_you_mean(name, names),
+                places=[Place(f"/results/{place}", "no such step")],
+            )
+    used = {*results, *(source for step in steps for source in step.sources)}
+    for number, step in enumerate(steps):
+        for place, source in enumerate(step.sources):
+            if isinstance(source, int) and source >= count:
+                with at_step(number, step.name, step.place):
+                    raise no_operand(source, count, step.pointer_to(place))
+        if step.name not in used:
+            raise InvalidFieldError(
+                f"step {quote(step.name)} is used by no later step, and is not among the results",
+                hint=f'leave it out, or send "results": ["{step.name}", ...]',
+                places=[Place(f"/steps/{number}/name", "not used")],
+            )
+    unused = next((number for number in range(count) if number not in used), None)
+    if unused is not None:
+        raise InvalidFieldError(
+            f"operand {unused} is used by no step",
+            hint="leave it out",
+            places=[Place(f"/operands/{unused}", "not used")],
+        )
+
+
+def no_operand(position: object, count: int, pointer: str) -> InvalidFieldError:
+    """Return the error for a reference to an operand that the request does not have."""
+    return InvalidFieldError(
+        f"operand {quote(position)} is referred to; the request has {count}, counted from 0",
+        places=[Place(pointer, "no such operand")],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ChainSpec:
+    """Input of the planner of chains: steps on operands of given shapes and dtypes."""
+
+    specs: tuple[Spec, ...]
+    steps: tuple[ChainStep, ...]
+    results: tuple[str, ...] | None = None
+    strategy: str = AUTO
+    device: str = AUTO
+    deadline_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A step, its plan, and the names of the results that are not needed after it."""
+
+    step: ChainStep
+    plan: Plan
+    freed: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainPlan:
+    """A chain with the device that runs it, and the plan of each step.
+
+    The estimates are totals. `peak_bytes` are those of the operands and of the results that are
+    alive, with what a step takes while it runs, at the greatest.
+    """
+
+    inferred: InferredChain
+    steps: tuple[PlannedStep, ...]
+    device: Device
+    estimated_ns: int
+    interpreter_ns: int
+    peak_bytes: int
+
+    @property
+    def dtypes(self) -> set[torch.dtype]:
+        """The dtypes of the results."""
+        return {self.plan_of(name).inferred.dtype for name in self.inferred.results}
+
+    @property
+    def elements(self) -> int:
+        """Number of elements of all results together."""
+        return sum(self.plan_of(name).sizes.elements for name in self.inferred.results)
+
+    @property
+    def strategies(self) -> list[str]:
+        """The strategy of each step."""
+        return [planned.plan.strategy.name for planned in self.steps]
+
+    def plan_of(self, name: str) -> Plan:
+        """Return the plan of the step of that name."""
+        return next(planned.plan for planned in self.steps if planned.step.name == name)
+
+
+NO_CLUSTER: Final = "a chain runs on one device of this host, and a cluster is none"
+
+
+def plan_chain(planner: Planner, chain: ChainSpec) -> ChainPlan:
+    """Return the plan of a chain, or raise the error that says why it is not admitted.
+
+    The device is the first one that all steps are admitted on.
+    """
+    devices = [each for each in planner.devices.candidates(chain.device) if each.kind != CLUSTER]
+    if not devices:
+        raise UnsuitableStrategyError(NO_CLUSTER, hint='"device": "auto" takes one that can')
+    inferred = infer_chain(chain.specs, steps=chain.steps, results=chain.results)
+    errors: list[RequestError] = []
+    for device in devices:
+        try:
+            return _plan_on(planner, chain, inferred, device)
+        except RequestError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def admitted_chain(
+    planner: Planner, chain: ChainSpec, strategies: Sequence[str], estimated_ns: int
+) -> ChainPlan:
+    """Return the plan of a chain that is admitted already, by these strategies on its device."""
+    (device,) = planner.devices.candidates(chain.device)
+    inferred = infer_chain(chain.specs, steps=chain.steps, results=chain.results)
+    plans = []
+    for call, name in zip(_calls(chain, inferred, device.name), strategies, strict=True):
+        plan = planner.admitted(replace(call, strategy=name), 0)
+        plans.append(replace(plan, is_auto=call.strategy == AUTO))
+    return replace(_joined(chain, inferred, plans), estimated_ns=estimated_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainExplanation:
+    """Shapes of a chain, its plan or the reason why there is none, and estimates of each step."""
+
+    inferred: InferredChain
+    plan: ChainPlan | None
+    reason: str | None
+    steps: tuple[tuple[CallSpec, Explanation], ...]
+
+
+def explain_chain(planner: Planner, chain: ChainSpec) -> ChainExplanation:
+    """Return what a chain means and costs; its steps are explained for the device that runs it."""
+    inferred = infer_chain(chain.specs, steps=chain.steps, results=chain.results)
+    plan = reason = None
+    try:
+        plan = plan_chain(planner, chain)
+    except (LimitExceededError, WorkExceededError, UnsuitableStrategyError) as error:
+        reason = error.detail
+    device = chain.device if plan is None else plan.device.name
+    calls = _calls(chain, inferred, device)
+    return ChainExplanation(
+        inferred, plan, reason, tuple((call, planner.explain(call)) for call in calls)
+    )
+
+
+def _plan_on(
+    planner: Planner, chain: ChainSpec, inferred: InferredChain, device: Device
+) -> ChainPlan:
+    plans = []
+    for number, call in enumerate(_calls(chain, inferred, device.name)):
+        step = chain.steps[number]
+        with at_step(number, step.name, step.place):
+            plans.append(planner.plan_inferred(call, inferred.steps[number]))
+    plan = _joined(chain, inferred, plans)
+    error = limit_error(planner, plan, chain.deadline_ms)
+    if error is not None:
+        raise error
+    return plan
+
+
+def _calls(chain: ChainSpec, inferred: InferredChain, device: str) -> list[CallSpec]:
+    """Return the call of each step on a device."""
+    return [
+        CallSpec(
+            step.op,
+            each.specs,
+            step.params,
+            step.strategy or chain.strategy,
+            device,
+            chain.deadline_ms,
+        )
+        for step, each in zip(chain.steps, inferred.steps, strict=True)
+    ]
+
+
+def _joined(chain: ChainSpec, inferred: InferredChain, plans: Sequence[Plan]) -> ChainPlan:
+    """Return the plan of a chain from the plans of its steps."""
+    steps = tuple(map(PlannedStep, chain.steps, plans, _freed(chain.steps, inferred.results)))
+    return ChainPlan(
+        inferred,
+        steps,
+        plans[0].device,
+        estimated_ns=sum(plan.estimated_ns for plan in plans),
+        interpreter_ns=sum(plan.interpreter_ns for plan in plans),
+        peak_bytes=_peak_bytes(inferred, steps),
+    )
+
+
+def _freed(steps: Sequence[ChainStep], results: Sequence[str]) -> list[tuple[Source, ...]]:
+    """Return for each step the results of steps that are used there for the last time."""
+    last = {source: number for number, step in enumerate(steps) for source in step.sources}
+    return [
+        tuple(
+            source
+            for source in dict.fromkeys(step.sources)
+            if isinstance(source, str) and last[source] == number and source not in results
+        )
+        for number, step in enumerate(steps)
+    ]
+
+
+def _peak_bytes(inferred: InferredChain, steps: Sequence[PlannedStep]) -> int:
+    """Return the greatest number of bytes that are in use at a time.
+
+    Operands of the request are held to the end. One that a step converts is in memory twice.
+    """
+    held = sum(prod(spec.shape) * spec.dtype.itemsize for spec in inferred.specs)
+    alive: dict[Source, int] = {}
+    dtypes: dict[Source, torch.dtype] = {
+        number: spec.dtype for number, spec in enumerate(inferred.specs)
+    }
+    peak = held
+    for planned in steps:
+        plan, step = planned.plan, planned.step
+        dtype = plan.inferred.specs[0].dtype
+        converted = sum(
+            prod(spec.shape) * dtype.itemsize
+            for source, spec in zip(step.sources, plan.inferred.specs, strict=True)
+            if dtypes[source] != dtype
+        )
+        size = plan.sizes.elements * plan.inferred.dtype.itemsize
+        itemsize = max(dtype.itemsize, plan.inferred.dtype.itemsize)
+        extra = converted + size + plan.work.peak_elements * itemsize
+        peak = max(peak, held + sum(alive.values()) + extra)
+        alive[step.name], dtypes[step.name] = size, plan.inferred.dtype
+        for source in planned.freed:
+            del alive[source]
+    return peak
+
+
+def limit_error(planner: Planner, plan: ChainPlan, deadline_ms: int | None) -> RequestError | None:
+    """Return the error of the limit that a chain exceeds as a whole; None if it is admitted."""
+    limits = planner.limits
+    if plan.elements > limits.max_elements:
+        return over_limit("elements of all results", plan.elements, limits, "max_elements")
+    if plan.peak_bytes > limits.max_bytes:
+        what = "bytes of operands and of results in use at a time"
+        return over_limit(what, plan.peak_bytes, limits, "max_bytes")
+    limit_ms, name = limits.deadline_ms, "SERVICE_DEADLINE_MS"
+    if deadline_ms is not None and deadline_ms < limit_ms:
+        limit_ms, name = deadline_ms, "deadline_ms"
+    if plan.estimated_ns <= limit_ms * NS_PER_MS:
+        return None
+    slowest = max(plan.steps, key=lambda planned: planned.plan.estimated_ns)
+    return WorkExceededError(
+        f"{len(plan.steps)} steps would take about {time_text(plan.estimated_ns)} on "
+        f"{plan.device.name}, of which {slowest.step.subject} "
+        f"{time_text(slowest.plan.estimated_ns)}; the deadline is {limit_ms} ms ({name})"
+    )

@@ -1,0 +1,138 @@
+"""Running planned chains: devices, phases, warmth and faults. Contract tests have the rest."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from service import chain as module
+from service.chain import chain_call, prepare_chain, run_chain
+from service.core.call import Call, ChainOutcome, Tensor
+from service.core.devices import CLUSTER, Device
+from service.core.timing import COMPUTE, DOWNLOAD, UPLOAD, Stopwatch
+from service.engine import Engine
+from service.errors import (
+    IntegerOverflowError,
+    InvalidFieldError,
+    LimitExceededError,
+    OutOfMemoryError,
+    UnsuitableStrategyError,
+)
+from service.operations import REGISTRY
+from service.planning.chain import ChainStep
+from service.registry import parse_params
+from tests.unit.test_engine import CPU, engine
+
+GPU = Device("cuda:0", "cuda", "", None)
+M = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+
+
+def step(name: str, operation: str, *sources: int | str, **fields: object) -> ChainStep:
+    """Return a step."""
+    op = REGISTRY[operation]
+    return ChainStep(name, op, sources, parse_params(op.params, fields))
+
+
+def run(engine: Engine, call: Call, watch: Stopwatch | None = None) -> ChainOutcome:
+    """Plan and run a chain."""
+    return run_chain(engine, call, prepare_chain(engine, call), watch or Stopwatch.start())
+
+
+def squares(*operands: Tensor) -> Call:
+    """Return a chain of two products."""
+    steps = step("h", "matmul", 0, 0), step("y", "matmul", "h", "h")
+    return chain_call(operands, steps, ["y"])
+
+
+def test_steps_that_are_made_in_python() -> None:
+    """They run as decoded ones do; the second time they are warm."""
+    here = engine()
+    cold, warm = run(here, squares(M)), run(here, squares(M))
+    assert torch.equal(warm.results["y"], M @ M @ (M @ M))
+    assert (cold.warm, warm.warm) == (False, True)
+    assert [each.name for each in warm.steps] == ["h", "y"]
+    assert cold.result is cold.results["y"]
+
+
+def test_values_on_a_gpu() -> None:
+    """They are moved there once, and results back at the end; here from the CPU to the CPU."""
+    watch = Stopwatch.start()
+    outcome = run(engine(devices=(GPU, CPU)), squares(M), watch)
+    assert outcome.device == "cuda:0"
+    phases = [phase for phase, _ in watch.marks]
+    assert (phases.count(UPLOAD), phases.count(COMPUTE), phases.count(DOWNLOAD)) == (1, 2, 1)
+
+
+def test_the_first_device_that_admits_all_steps() -> None:
+    """No chain runs on two; without any, the error is that of the best one."""
+    here = engine(devices=(GPU, CPU))
+    named = ChainStep("y", REGISTRY["matmul"], ("h", "h"), {}, "numpy")
+    call = chain_call([M], [step("h", "matmul", 0, 0), named], ["y"])
+    assert run(here, call).device == "cpu"
+    with pytest.raises(LimitExceededError, match="step 'h': elements of the result"):
+        run(here, squares(torch.ones(40, 40)))
+
+
+def test_a_chain_on_a_cluster() -> None:
+    """It is refused: a cluster is no device of this host."""
+    call = squares(M)
+    call.device = CLUSTER
+    here = engine(devices=(CPU, Device(CLUSTER, CLUSTER, "", None)))
+    with pytest.raises(UnsuitableStrategyError, match="one device of this host"):
+        run(here, call)
+    call.device = "auto"
+    assert run(here, call).device == "cpu"
+
+
+def test_an_overflow_on_the_way() -> None:
+    """It is found before the step is computed, and its error points to the step."""
+    with pytest.raises(IntegerOverflowError, match="step 'y': the exact result") as caught:
+        run(engine(), squares(torch.full((2, 2), 5, dtype=torch.int8)))
+    assert [place.pointer for place in caught.value.places] == ["/steps/1"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"), [(MemoryError(), OutOfMemoryError), (RuntimeError("bug"), RuntimeError)]
+)
+def test_faults(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: type[Exception]
+) -> None:
+    """Memory that runs out is a refusal for now, which names the step; other errors are ours."""
+
+    def fail(plan: Any, recheck: Any, operands: Sequence[Tensor], result: Tensor) -> bool:
+        raise raised
+
+    monkeypatch.setattr(module, "needs_review", fail)
+    with pytest.raises(expected) as caught:
+        run(engine(), squares(M))
+    if expected is OutOfMemoryError:
+        assert str(caught.value.detail).startswith("step 'h': cpu has not")  # type: ignore[attr-defined]
+
+
+def test_memory_of_a_chain() -> None:
+    """Peak bytes count operands, results in use, and copies in another dtype."""
+    here = engine()
+
+    def peak(*steps: ChainStep, results: Sequence[str] = ("y",)) -> int:
+        ones = torch.ones(10)
+        return prepare_chain(here, chain_call([ones], steps, results)).peak_bytes
+
+    doubled = step("h", "broadcast", 0, 0, op="add"), step("g", "broadcast", "h", "h", op="add")
+    last = step("y", "broadcast", "g", "g", op="add")
+    itself = 40 + 40 + 40  # the operand, a result, and the strategy's own count of one
+    assert peak(*doubled, last) == itself + 40  # beside it the step before
+    assert peak(*doubled, last, results=["y", "h"]) == itself + 80
+    compared = step("h", "broadcast", 0, 0, op="gt"), step("y", "broadcast", "h", 0, op="mul")
+    assert peak(*compared) == itself + 10 + 40  # booleans, and the same as numbers
+
+
+def test_no_such_operand() -> None:
+    """The error points to the reference."""
+    steps = [step("y", "broadcast", 0, 1, op="add")]
+    with pytest.raises(InvalidFieldError, match="operand 1 is referred to") as caught:
+        run(engine(), chain_call([M], steps, ["y"]))
+    assert [place.pointer for place in caught.value.places] == ["/steps/0/operands/1"]
+    with pytest.raises(InvalidFieldError) as caught:
+        run(engine(), chain_call([M], [step("y", "matmul", 0, 1)], ["y"]))
+    assert [place.pointer for place in caught.value.places] == ["/steps/0/b"]
