@@ -170,7 +170,7 @@ async def test_what_a_race_skips_says_why(visit: Visit) -> None:
     await expect(page.locator("#verdict")).to_contain_text("All agree", timeout=20_000)
     ran = len(here(REGISTRY["matmul"])) - 3  # one takes too long, two are unchecked
     await expect(page.locator(".strategy-row.ran")).to_have_count(ran)
-    names = "loops,dot,broadcast,numba,compile,einsum,torch,numpy"
+    names = "loops,dot,broadcast,numba,compile,cuda,triton,einsum,torch,numpy"
     assert f"race.strategies={names}" in page.url
 
 
