@@ -140,7 +140,7 @@ async def test_steps_promote_their_operands(client: AsyncClient) -> None:
     """Operands of the request have one dtype; a comparison is made numbers where it is used."""
     steps = [
         step("h", "broadcast", op="gt", operands=[FIRST, 2]),
-        step("y", "broadcast", op="mul", operands=[H, FIRST]),
+        step("y", "matmul", a=H, b=FIRST),
     ]
     body = {"operands": [M], "steps": steps, "results": ["h", "y"], "dtype": "int32"}
     results = (await client.post("/chain", json=body)).json()["results"]
@@ -149,7 +149,7 @@ async def test_steps_promote_their_operands(client: AsyncClient) -> None:
         "dtype": "bool",
         "data": [[False, False], [True, True]],
     }
-    assert results["y"] == {"shape": [2, 2], "dtype": "int32", "data": [[0, 0], [3, 4]]}
+    assert results["y"] == {"shape": [2, 2], "dtype": "int32", "data": [[0, 0], [4, 6]]}
 
 
 @pytest.mark.parametrize("strategy", ["loops", "python", "torch", "numpy"])

@@ -214,8 +214,9 @@ async def test_a_chain_on_references(client: AsyncClient, data: Path) -> None:
     answer = await post(client, "/chain", body)
     assert answer["results"] == {"y": {"shape": [], "dtype": "float32", "ref": "y.npy"}}
     assert np.load(data / "y.npy") == 34.0
-    problem = await post(client, "/chain", body | {"results": ["y", "h"]}, 422)
-    assert problem["errors"][0]["pointer"] == "/output/store"
+    several: Json = {"results": ["y", "h"], "output": {"store": "z.npy"}}
+    problem = await post(client, "/chain", body | several, 422)
+    assert (problem["code"], problem["errors"][0]["pointer"]) == ("invalid-field", "/output/store")
     half: Json = {"operands": [{"dtype": "bfloat16", "data": [3.0]}], "output": {"store": "n.npy"}}
     half["steps"] = [{"name": "y", "operation": "norm", "x": {"operand": 0}}]
     assert (await post(client, "/chain", half, 422))["code"] == "dtype-unsupported"

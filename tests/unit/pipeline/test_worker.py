@@ -126,6 +126,8 @@ def test_a_chain(handler: Handler, cost_model: CostModel) -> None:
     message, left = replace(MESSAGE, op="chain"), list[int]()
     answer: Any = fields_of(response_to(handler, message, STEPS, left))
     assert (answer["results"]["y"]["data"], len(left)) == ([[0, 3], [8, 15]], 1)
+    plain = STEPS.replace(b'"deadline_ms": 900, ', b"")
+    assert (response_to(handler, message, plain, left).status, len(left)) == (200, 1)
 
     late = replace(message, admitted=Admitted("numpy,loops", "cpu", 10**12))
     answer = fields_of(response_to(handler, late, STEPS, left))
