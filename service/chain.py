@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from time import perf_counter_ns
 
 import torch
 
 from service.core.call import Call, ChainOutcome, Spec, StepOutcome, StoreTarget, Tensor
 from service.core.devices import synchronize
-from service.core.timing import COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
+from service.core.timing import COMPILE, COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
 from service.engine import (
     Engine,
     check_storable,
@@ -110,20 +109,21 @@ class _Run:
     def compute(self, planned: PlannedStep) -> None:
         """Compute a step, keep its result, and let go of those that it was the last to use."""
         step, plan = planned.step, planned.plan
-        started_ns = perf_counter_ns()
         try:
             result, strategy = self._result(planned)
         except (MemoryError, RuntimeError) as error:
             if not is_exhausted(error):
                 raise
             raise free_memory_error(plan) from error
-        elapsed_ns = perf_counter_ns() - started_ns
+        (_, started_ns), (_, ended_ns) = self._watch.marks[-2:]
         self._is_warm &= self._engine.is_warm(plan)
         self._values[step.name] = result
         for source in planned.freed:
             del self._values[source]
         spec = Spec(plan.inferred.shape, plan.inferred.dtype)
-        self._steps.append(StepOutcome(step.name, plan.op.name, strategy, spec, elapsed_ns))
+        self._steps.append(
+            StepOutcome(step.name, plan.op.name, strategy, spec, ended_ns - started_ns)
+        )
 
     def _result(self, planned: PlannedStep) -> tuple[Tensor, str]:
         """Return the result of a step, checked as that of a single call is, and its strategy."""
@@ -134,6 +134,9 @@ class _Run:
         if plan.may_overflow:
             plan.op.check_overflow(plan.inferred, [x.cpu() for x in operands])
             self._watch.lap(DECODE)
+        if plan.strategy.compile is not None:
+            plan.strategy.compile(plan.inferred, operands)
+            self._watch.lap(COMPILE)
         result = plan.strategy.run(plan.inferred, operands)
         if plan.recheck is not None and needs_review(plan, plan.recheck, operands, result):
             review = self._engine.reviewed(self._call, plan, operands, result)

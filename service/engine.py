@@ -28,7 +28,7 @@ from service.planning.calibration import Clock, calibrate
 from service.planning.cost_model import Row
 from service.planning.peaks import measure_peaks
 from service.planning.planner import CallSpec, Plan, Planner, WarmKey
-from service.registry import Op, Recheck, Registry
+from service.registry import Op, Recheck, Registry, Strategy
 
 log: Final = logging.getLogger("service.calibration")
 MAX_PLANS: Final = 1024
@@ -67,29 +67,26 @@ class Engine:
     _plans: dict[Hashable, Plan] = field(default_factory=dict)
 
     def warm_up(self) -> None:
-        """Measure in float32 what is computed here and is not measured yet: about a second.
-
-        What has to be compiled is left out: compilers take memory and time.
-        """
+        """Measure in float32 what is computed here and is not measured yet: about a second."""
         for op, dtype, device in self.unmeasured():
             if dtype == torch.float32 and not device.has_process:
-                self.measure(op, dtype, device, compiles=False)
+                self.measure(op, dtype, device)
 
     def measure(
         self, op: Op[Any], dtype: torch.dtype, device: Device, *, compiles: bool = True
     ) -> None:
         """Measure strategies with `dtype` on a device that are not measured yet: up to 2 s.
 
-        The peak rates of the device come first, once for all operations. Unless it `compiles`,
-        strategies that have to be compiled are left out. One that cannot be compiled on this host
-        costs no other its measurements.
+        The peak rates of the device come first, once for all operations. Strategies that have to be
+        compiled are left out, but on a GPU if it `compiles`. One that cannot be compiled on this
+        host costs no other its measurements.
         """
         measure_peaks(self.planner.cost_model, dtype, device, self.clock)
         measured = self.planner.cost_model.measured()
         for strategy in op.strategies.values():
             is_new = (op.name, strategy.name, device.name, dtype) not in measured
-            is_left_out = strategy.compile is not None and not compiles
-            if is_new and not is_left_out and dtype in strategy.dtypes_on(device.kind):
+            is_wanted = is_measured_ahead(strategy, device) and (compiles or not strategy.compile)
+            if is_new and is_wanted and dtype in strategy.dtypes_on(device.kind):
                 try:
                     curves = calibrate(op, strategy, device, dtype, self.clock)
                 except Exception as error:
@@ -122,6 +119,7 @@ class Engine:
             if any(
                 (op.name, strategy.name, device.name, dtype.torch) not in measured
                 for strategy in op.strategies.values()
+                if is_measured_ahead(strategy, device)
                 if dtype.torch in strategy.dtypes_on(device.kind)
             )
         ]
@@ -343,7 +341,7 @@ def completed(plan: Plan) -> Plan:
         may_overflow=plan.inferred.dtype in INTEGERS,
         is_checked_as_text=is_plain and plan.sizes.elements <= TINY,
         is_finite_if_moderate=is_plain and len(plan.inferred.specs) <= 2,
-        is_elsewhere=plan.device.has_process or plan.strategy.compile is not None,
+        is_elsewhere=plan.device.has_process or plan.is_compiled,
     )
 
 
@@ -355,6 +353,15 @@ def needs_review(plan: Plan, recheck: Recheck, operands: Sequence[Tensor], resul
     if recheck.is_chain and may_leave_range(operands, result.dtype):
         return True
     return is_suspect(recheck, result)
+
+
+def is_measured_ahead(strategy: Strategy[Any], device: Device) -> bool:
+    """Return whether a strategy is measured before a call asks for it.
+
+    To compile everything for a CPU takes minutes, in which races would wait: what is compiled there
+    keeps its priors. Kernels of a GPU take seconds, and may not be refused by the prior of a CPU.
+    """
+    return strategy.compile is None or device.kind != "cpu"
 
 
 def plans_at_once(specs: Sequence[Spec | Tensor]) -> bool:

@@ -34,7 +34,7 @@ from service.observability.record import Recorder
 from service.operations import REGISTRY
 from service.pipeline.application import Application, Endpoint
 from service.pipeline.instruments import add_instruments
-from service.pipeline.service import DEVICE_WORKER, WORKER, build_service
+from service.pipeline.service import DEVICE_WORKER, WORKER_MODULES, build_service
 from service.planning.cost_model import CostModel
 from service.registry import Registry
 from service.settings import Settings, from_environment, listed
@@ -76,7 +76,7 @@ def create_app(
     `gpus` are those of this host unless they are given; each has a process whose handler is made
     by the function that `device_worker` names.
     """
-    own_fork_server = ForkServer((WORKER.partition(":")[0],))
+    own_fork_server = ForkServer(WORKER_MODULES)
     settings = settings or from_environment()
     service = build_service(
         settings,

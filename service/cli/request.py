@@ -81,7 +81,7 @@ def measure_costs(core: Core, op: Op[Any], call: Call) -> None:
     """
     for known, dtype, device in core.engine.unmeasured():
         if (known, dtype) == (op, call.specs[0].dtype):
-            core.engine.measure(op, dtype, device, compiles=False)
+            core.engine.measure(op, dtype, device)
 
 
 def call_title(op: Op[Any], call: Call, shapes: Sequence[str] = ()) -> str:

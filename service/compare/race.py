@@ -28,6 +28,8 @@ from service.registry import Inferred, Op
 # A run shorter than this is warmed up first; a cold cache does not matter to a longer one.
 WARM_UP_NS: Final = 50_000_000
 RUNS_PER_ROUND: Final = 5
+# What takes longer to compile races only if it is named: a race takes a second otherwise.
+MOST_COMPILE_NS: Final = 5_000_000_000
 
 
 @dataclass(slots=True)
@@ -148,6 +150,7 @@ class Race:
             tuple(run.times_ns),
             agreement(run.result, reference, rtol=options.rtol, atol=options.atol),
             rates=rates_of(plan, peak, median(run.times_ns)),
+            compile_ns=run.compile_ns,
         )
 
 
@@ -206,21 +209,22 @@ def _entries(
             if device.kind == CLUSTER and not op.strategies[name].cluster:
                 continue
             request = CallSpec(op, call.specs, call.params, name, device.name, call.deadline_ms)
-            estimates.append(_plan_or_row(planner, request))
+            estimates.append(_plan_or_row(planner, request, options))
     left_ns = _deadline_ms(planner, call) * NS_PER_MS
     for plan in sorted(
         (each for each in estimates if isinstance(each, Plan)),
         key=lambda plan: (plan.strategy.name != options.baseline, plan.estimated_ns),
     ):
-        if plan.estimated_ns > left_ns:
+        needed_ns = plan.estimated_ns + planner.cost_model.compile_ns(plan.strategy, plan.device)
+        if needed_ns > left_ns:
             reason = (
-                f"would take about {time_text(plan.estimated_ns)}, and the deadline leaves "
+                f"would take about {time_text(needed_ns)}, and the deadline leaves "
                 f"{time_text(left_ns)} for it"
             )
             row = Row(plan.strategy.name, plan.device.name, plan.estimated_ns, skipped=reason)
             estimates[estimates.index(plan)] = row
         else:
-            left_ns -= plan.estimated_ns
+            left_ns -= needed_ns
     return estimates
 
 
@@ -229,9 +233,21 @@ def _deadline_ms(planner: Planner, call: Call) -> int:
     return call.deadline_ms or planner.limits.deadline_ms
 
 
-def _plan_or_row(planner: Planner, request: CallSpec) -> Plan | Row:
-    """Return the plan of a strategy, or the row with the reason why it is skipped."""
+def _plan_or_row(planner: Planner, request: CallSpec, options: CompareOptions) -> Plan | Row:
+    """Return the plan of a strategy, or the row with the reason why it is skipped.
+
+    One that takes long to compile has to be named.
+    """
     estimate = planner.estimate(request)
+    is_named = options.strategies is not None or options.baseline == estimate.strategy
+    if estimate.plan is not None and not is_named:
+        compile_ns = planner.cost_model.compile_ns(estimate.plan.strategy, estimate.plan.device)
+        if compile_ns > MOST_COMPILE_NS:
+            reason = (
+                f"takes about {time_text(compile_ns)} to compile in a new process; it races if "
+                "strategies names it"
+            )
+            return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=reason)
     if estimate.plan is not None and estimate.plan.device.kind == CLUSTER:
         reason = "runs beyond this host, and a race is held on it"
         return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=reason)

@@ -97,52 +97,6 @@ class Answer(BaseModel):
     broadcast: Alignment | None = None
 
 
-class ChainRow(BaseModel):
-    """One step of a chain: what computed it, how long that took, and what came out."""
-
-    name: str
-    operation: str
-    strategy: str
-    shape: list[int]
-    dtype: str
-    compute_ms: float = Field(description="With checks of the result, synchronised on a GPU.")
-
-
-class ChainAnswer(BaseModel):
-    """Results of a chain by the names of their steps, and how each step was computed."""
-
-    op: str
-    results: dict[str, Result]
-    steps: list[ChainRow]
-    device: str
-    warnings: list[str]
-    request_id: str
-    timing: Timing
-
-
-class OperandGradient(BaseModel):
-    """The gradient of one operand, and the einsum that computed it."""
-
-    equation: str = Field(description="Of the upstream gradient, the other operands and constants.")
-    explanation: str
-    reproduce: str = Field(description="The gradient as one line of torch.")
-    strategy: str
-    compute_ms: float
-    result: Result
-
-
-class GradientsAnswer(BaseModel):
-    """Gradients of a call by the names of its operands."""
-
-    op: str
-    equation: str = Field(description="The call as an einsum.")
-    gradients: dict[str, OperandGradient]
-    device: str
-    warnings: list[str]
-    request_id: str
-    timing: Timing
-
-
 class Place(BaseModel):
     """A place in the request, and the error there."""
 
@@ -306,8 +260,8 @@ class PlannedStrategy(BaseModel):
         "or still from those of float32."
     )
     compile_ms: float | None = Field(
-        description="What the first call of a process pays in addition; 0 if nothing is compiled, "
-        "null until it has been measured."
+        description="What the first call of a process pays in addition: 0 if nothing is compiled, "
+        "a prior until a call has compiled it; null for what does not run here."
     )
     reason: str | None
 
@@ -335,34 +289,6 @@ class PlanAnswer(BaseModel):
     path: list[PathStep] | None = None
     broadcast: Alignment | None = None
     reproduce: str = Field(description="One line of torch that does the same.")
-
-
-class ChainPlanStep(PlanAnswer):
-    """Meaning and cost of a step, as of a single call on the device of the chain."""
-
-    name: str
-
-
-class ChainWork(BaseModel):
-    """Work of a chain."""
-
-    multiply_adds: int
-    peak_bytes: int | None = Field(
-        description="The most bytes in use at a time; null if the chain would be refused."
-    )
-
-
-class ChainPlanAnswer(BaseModel):
-    """Meaning and cost of a chain; nothing was computed."""
-
-    op: str
-    accepted: bool
-    reason: str | None
-    device: str | None = Field(description="Where all steps would run.")
-    estimated_ms: float | None = Field(description="Of all steps together.")
-    results: dict[str, PlannedResult]
-    work: ChainWork
-    steps: list[ChainPlanStep]
 
 
 class CompareHost(BaseModel):

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from service.compare import Report, Row
 from service.core.dtypes import DTYPES, describe
 from service.http import schemas
+from service.http.chain_schemas import ChainPlanAnswer, ChainPlanStep, ChainWork
 from service.planning.chain import ChainExplanation, ChainSpec
 from service.planning.cost_model import CostModel, Peak
 from service.planning.planner import CallSpec, Explanation
@@ -74,23 +75,23 @@ def _planned_result(inferred: Inferred) -> schemas.PlannedResult:
     )
 
 
-def chain_plan_answer(chain: ChainSpec, found: ChainExplanation) -> schemas.ChainPlanAnswer:
+def chain_plan_answer(chain: ChainSpec, found: ChainExplanation) -> ChainPlanAnswer:
     """Return the answer to a plan of a chain."""
     inferred, plan = found.inferred, found.plan
     names = [step.name for step in chain.steps]
     by_name = dict(zip(names, inferred.steps, strict=True))
-    return schemas.ChainPlanAnswer(
+    return ChainPlanAnswer(
         op="chain",
         accepted=found.reason is None,
         reason=found.reason,
         device=plan.device.name if plan else None,
         estimated_ms=_ms(plan.estimated_ns) if plan else None,
         results={name: _planned_result(by_name[name]) for name in inferred.results},
-        work=schemas.ChainWork(
+        work=ChainWork(
             multiply_adds=inferred.multiply_adds, peak_bytes=plan.peak_bytes if plan else None
         ),
         steps=[
-            schemas.ChainPlanStep(name=name, **dict(plan_answer(call, step)))
+            ChainPlanStep(name=name, **dict(plan_answer(call, step)))
             for name, (call, step) in zip(names, found.steps, strict=True)
         ],
     )

@@ -18,8 +18,9 @@ from functools import partial
 from typing import Final, TypeVar
 
 from service.codecs.base import SlowTextError
+from service.core.devices import CPU
 from service.core.response import HttpResponse
-from service.core.timing import DECODE, QUEUE, Stopwatch
+from service.core.timing import COMPILE, DECODE, QUEUE, Stopwatch
 from service.errors import BodyTooLargeError
 from service.executors import (
     PROCESS,
@@ -53,8 +54,7 @@ def planned_executor(service: Service, plan: Plan | ChainPlan, *, may_wait: bool
     if plan.device.cluster is not None:
         return service.cluster_threads
     is_long = plan.interpreter_ns > INLINE_NS or plan.estimated_ns > KILLABLE_NS
-    is_compiled = plan.strategy.compile is not None
-    if (is_compiled or (is_long and not may_wait)) and service.worker_pool is not None:
+    if (plan.is_compiled or (is_long and not may_wait)) and service.worker_pool is not None:
         return service.worker_pool
     return service.threads
 
@@ -190,4 +190,9 @@ async def _ask(
             message.to_json(), body, estimated_ns=estimated_ns, deadline_ms=deadline_ms
         )
     response, request.watch, request.strategy = response_from(head, payload)
+    compile_ns = request.watch.phases[COMPILE]
+    if compile_ns and request.strategy in request.negotiated.op.strategies:
+        device = executor.device if isinstance(executor, DeviceProcess) else CPU.name
+        cost_model = request.service.engine.planner.cost_model
+        cost_model.learn_compiling(request.op_name, request.strategy, device, compile_ns)
     return response

@@ -53,6 +53,8 @@ CALIBRATION_PAUSE_S: Final = 20.0
 # Larger bodies take a share of the bytes in flight.
 COUNTED_BYTES: Final = 65_536
 WORKER: Final = "service.pipeline.worker:make"
+# What worker processes have imported from the start.
+WORKER_MODULES: Final = (WORKER.partition(":")[0], "service.operations.preload")
 DEVICE_WORKER: Final = "service.pipeline.device_worker:make"
 State = Literal["warming", "ready", "draining"]
 WARMING: Final = "warming"

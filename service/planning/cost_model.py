@@ -108,6 +108,11 @@ PRIOR_FACTORS: Final[Mapping[torch.dtype, float]] = {
 }
 
 
+# How long a compiler takes in a new process, its import included, until that is measured.
+PRIOR_COMPILE_NS: Final[Mapping[str, int]] = {"numba": 1_000_000_000, "compile": 15_000_000_000}
+UNKNOWN_COMPILE_NS: Final = 2_000_000_000
+
+
 class CostModel:
     """Curves by operation, strategy, device, dtype and kind of work."""
 
@@ -130,14 +135,21 @@ class CostModel:
         prior = self._prior(strategy, device, dtype, work.kind)
         return *prior.times_ns(work), False
 
-    def compile_ns(self, strategy: Strategy[Any], device: Device) -> int | None:
-        """Return the time of compiling a strategy in a new process; None if it is not known.
+    def compile_ns(self, strategy: Strategy[Any], device: Device) -> int:
+        """Return the time of compiling a strategy in a new process.
 
-        It is the longest of all dtypes: the first one that a process compiles loads the compiler.
+        It is the longest that has been measured: the first dtype that a process compiles loads the
+        compiler. Before, it is a prior.
         """
         if strategy.compile is None:
             return 0
-        return self._compile_ns.get((strategy.op, strategy.name, device.name))
+        key = (strategy.op, strategy.name, device.name)
+        return self._compile_ns.get(key, PRIOR_COMPILE_NS.get(strategy.name, UNKNOWN_COMPILE_NS))
+
+    def learn_compiling(self, op: str, strategy: str, device: str, ns: int) -> None:
+        """Take over how long a strategy took to compile."""
+        key = (op, strategy, device)
+        self._compile_ns[key] = max(ns, self._compile_ns.get(key, 0))
 
     def _prior(
         self, strategy: Strategy[Any], device: Device, dtype: torch.dtype, kind: str
@@ -188,11 +200,9 @@ class CostModel:
         """Add a measured curve; it replaces an earlier one."""
         self._curves[key] = curve
         self.changes += 1
-        *name, _, kind = key
+        op, strategy, device, _, kind = key
         if kind == COMPILING:
-            op, strategy, device = name
-            known = self._compile_ns.get((op, strategy, device), 0)
-            self._compile_ns[op, strategy, device] = max(known, round(curve.call_ns))
+            self.learn_compiling(op, strategy, device, round(curve.call_ns))
 
     def to_rows(self) -> list[Row]:
         """Return all curves as values that JSON can represent."""

@@ -81,6 +81,11 @@ class Plan:
     is_elsewhere: bool = False
 
     @property
+    def is_compiled(self) -> bool:
+        """True for a strategy that has to be compiled, which the server leaves to processes."""
+        return self.strategy.compile is not None
+
+    @property
     def peak_bytes(self) -> int:
         """Bytes of operands, result and largest intermediate together."""
         itemsize = max(self.inferred.specs[0].dtype.itemsize, self.inferred.dtype.itemsize)
@@ -117,7 +122,7 @@ class Estimate:
     """Estimated cost of one strategy on one device.
 
     Without a `plan` the strategy does not support the call. `reason` is why it would not run.
-    `compile_ns` is paid by the first call of a process; None if that is not known.
+    `compile_ns` is paid by the first call of a process.
     """
 
     strategy: str

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
@@ -78,9 +77,6 @@ def browser_url() -> Iterator[str]:
             pytest.fail(f"TESTS_REQUIRE names chromium, but {lack}", pytrace=False)
         pytest.skip(f"browser tests: {lack}")
     with serving(SERVICE_DEADLINE_MS="20000") as url:
-        # Races compile in a process of their own, which takes longer than a page is waited for.
-        body = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]], "repeat": 1}
-        httpx.post(f"{url}/matmul/compare", json=body, timeout=60).raise_for_status()
         yield url
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from threading import Event
 from time import sleep
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -25,6 +25,7 @@ from service.api.events import RaceEvents, RaceResponse
 from service.codecs import READERS
 from service.compare.agreement import Agreement
 from service.compare.options import CompareOptions
+from service.compare.race import prepare_race
 from service.compare.rates import Rates
 from service.compare.reference import Basis
 from service.compare.report import Host, Report, Row, cpu_name
@@ -73,6 +74,10 @@ async def stream(client: AsyncClient, op: str, body: Mapping[str, Json]) -> list
 def ran(report: Json) -> list[Json]:
     """The rows that were not skipped, for want of a need of theirs or for another reason."""
     return [row for row in report["rows"] if "skipped" not in row]
+
+
+# They take so long to compile that a race has to name them.
+SLOW: Final = {"compile"}
 
 
 def raced(op: str) -> list[str]:
@@ -152,12 +157,15 @@ async def test_every_strategy_has_its_row(
         (each["strategy"], each["device"]) for each in strategies
     ]
     ran = [each for each in report["rows"] if "skipped" not in each]
-    assert [each["strategy"] for each in ran] == row.takers()
+    assert [each["strategy"] for each in ran] == [each for each in row.takers() if each not in SLOW]
     assert report["baseline"] == ran[0]["strategy"]
     for each, strategy in zip(report["rows"], strategies, strict=True):
         assert each["estimated_ms"] == strategy["estimated_ms"]
         if "skipped" in each:
-            assert each["skipped"] == strategy["reason"]
+            if strategy["accepted"]:
+                assert (each["strategy"] in SLOW, "names it" in each["skipped"]) == (True, True)
+            else:
+                assert each["skipped"] == strategy["reason"]
             assert not {"runs", *TIMES, *RATES, "agrees", "max_abs_error"} & set(each)
             continue
         assert 1 <= each["runs"] <= 3
@@ -223,7 +231,8 @@ async def test_an_example_is_answered_as_it_says(client: AsyncClient, example: E
     """The races of the document run, and have what they say."""
     report = await race(client, example.op, {**example.body, "device": "cpu"})
     assert {key: report[key] for key in example.expected} == example.expected
-    raced = set(example.body.get("strategies", cases.here(REGISTRY[example.op])))
+    unnamed = {*cases.here(REGISTRY[example.op])} - SLOW
+    raced = set(example.body.get("strategies", unnamed))
     assert {row["strategy"] for row in ran(report)} >= raced & {*cases.here(REGISTRY[example.op])}
 
 
@@ -905,6 +914,32 @@ def test_what_is_compiled_races_after_the_rest(cost_model: CostModel) -> None:
     assert "compiled" not in runs
     assert next(rows).strategy == "first"
     assert "compiled" in runs
+
+
+async def test_what_takes_long_to_compile_has_to_be_named(client: AsyncClient) -> None:
+    """A race of all strategies does not wait for torch's compiler; the row says how it races."""
+    body = {"a": [[1, 2], [3, 4]], "b": [[1, 2], [3, 4]], "repeat": 1}
+    report = (await client.post("/matmul/compare", json=body)).json()
+    rows = {row["strategy"]: row for row in report["rows"]}
+    reason = rows["compile"]["skipped"]
+    if REGISTRY["matmul"].strategies["compile"].missing is None:
+        assert "s to compile in a new process; it races if strategies names it" in reason
+    assert rows["torch"]["median_ms"] > 0
+
+
+def test_compiling_counts_against_the_deadline(app: FastAPI) -> None:
+    """A strategy whose compilation leaves no time is skipped, though its runs would be short."""
+    strategy = REGISTRY["matmul"].strategies["torch"]
+    compiled = replace(strategy, compile=lambda inferred, operands: None)
+    op = replace(REGISTRY["matmul"], auto=("torch",), _strategies={"torch": compiled})
+    engine = replace(app.state.service.engine, registry=Registry(op))
+    options = CompareOptions(strategies=("torch",))
+    call = Call("matmul", (torch.ones(2, 2), torch.ones(2, 2)), {}, deadline_ms=1000)
+    (row,) = prepare_race(engine, call, options).entries
+    assert isinstance(row, Row)
+    assert "would take about 2.0" in str(row.skipped), row.skipped
+    (plan,) = prepare_race(engine, replace(call, deadline_ms=5000), options).entries
+    assert isinstance(plan, Plan)
 
 
 def test_the_budget_keeps_within_the_deadline(app: FastAPI) -> None:

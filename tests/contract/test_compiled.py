@@ -1,17 +1,24 @@
 """Compiled strategies over HTTP: where they run, what compiling takes, and where they cannot."""
 
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from random import Random
+from time import sleep
 from typing import Any, Final
 
 import httpx
 import pytest
+import torch
 from httpx import AsyncClient
 
+from service.core.call import Tensor
+from service.executors import ForkServer
 from service.operations import REGISTRY
-from service.registry import Op, Registry
+from service.pipeline.service import WORKER_MODULES
+from service.registry import Inferred, Op, Registry
 from tests.rigs.apps import Serve, app_of
 from tests.rigs.requirements import needs
 from tests.rigs.servers import server
@@ -101,9 +108,53 @@ def test_the_server_loads_no_compiler() -> None:
     with server() as running, httpx.Client(base_url=running.url, timeout=60) as client:
         body = {**SMALL, "strategy": "numba"}
         assert client.post("/matmul", json=body).json()["result"]["data"] == PRODUCT
+        steps = [{"name": "c", "operation": "matmul", **SMALL, "strategy": "numba"}]
+        answer = client.post("/chain", json={"steps": steps}).json()
+        assert answer["results"]["c"]["data"] == PRODUCT
+        assert answer["timing"]["executor"] == "process"
+        assert answer["timing"]["compile_ms"] > 0
         maps = Path(f"/proc/{running.process.pid}/maps").read_text(encoding="utf-8")
     assert "libtorch" in maps
     assert "llvmlite" not in maps
+
+
+@needs("numba")
+def test_workers_have_numba_from_the_start() -> None:
+    """The process that they are forked from has loaded it."""
+    fork_server = ForkServer(WORKER_MODULES)
+    try:
+        fork_server.warm()
+        maps = Path(f"/proc/{fork_server.pid}/maps")
+        for _ in range(600):
+            if "llvmlite" in maps.read_text(encoding="utf-8"):
+                break
+            sleep(0.1)
+        assert "llvmlite" in maps.read_text(encoding="utf-8")
+    finally:
+        fork_server.close()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_compiler_that_cannot_be_preloaded(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes start without it; only what numba compiles is preloaded."""
+    compiled = []
+
+    def compile_(inferred: Inferred, operands: Sequence[Tensor]) -> None:
+        compiled.append([x.dtype for x in operands])
+        if fails:
+            raise OSError("no space left")
+
+    op: Op[Any] = REGISTRY["matmul"]
+    strategies = {
+        "numba": replace(op.strategies["numba"], missing=None, compile=compile_),
+        "compile": replace(op.strategies["compile"], missing=None, compile=None),
+    }
+    registry = Registry(replace(op, auto=(), _strategies=strategies), REGISTRY["einsum"])
+    monkeypatch.setattr("service.operations.REGISTRY", registry)
+    monkeypatch.delitem(sys.modules, "service.operations.preload", raising=False)
+    import_module("service.operations.preload")
+    monkeypatch.delitem(sys.modules, "service.operations.preload", raising=False)
+    assert compiled == [[torch.float32] * 2]
 
 
 def without_numba() -> Registry:
@@ -150,7 +201,21 @@ async def test_a_race_tells_the_time_of_compiling(client: AsyncClient) -> None:
         assert rows["torch"]["compile_ms"] == 0
         assert rows["numba"]["agrees"]
     assert second["numba"]["compile_ms"] < 20
-    plan = (await client.post("/matmul/plan", json=SMALL)).json()
-    planned = {row["strategy"]: row["compile_ms"] for row in plan["strategies"]}
-    assert planned["torch"] == 0
-    assert planned["numba"] is None, "nothing has been measured here"
+
+
+@needs("numba")
+async def test_a_plan_tells_what_the_first_call_paid(mine: AsyncClient) -> None:
+    """It has a prior before that."""
+
+    async def planned() -> dict[str, float | None]:
+        plan = (await mine.post("/matmul/plan", json=SMALL)).json()
+        return {row["strategy"]: row["compile_ms"] for row in plan["strategies"]}
+
+    before = await planned()
+    assert before["torch"] == 0
+    assert before["numba"] is not None
+    answer = (await mine.post("/matmul", json={**SMALL, "strategy": "numba"})).json()
+    after = await planned()
+    paid = answer["timing"]["compile_ms"]
+    assert paid > 0
+    assert after["numba"] in {paid, before["numba"]}, "the longest so far"

@@ -37,6 +37,7 @@ from service.examples import (
     plan_examples,
 )
 from service.http import schemas
+from service.http.chain_schemas import ChainAnswer, ChainPlanAnswer, GradientsAnswer
 from service.http.problems import problem_answers
 from service.operations.chain import CHAIN as CHAIN_NAME
 from service.operations.chain import ChainOp, chain_op
@@ -156,7 +157,7 @@ def describe_chain_plan(op: ChainOp) -> dict[str, Any]:
         "operation_id": "chain_plan",
         "summary": "What a chain means and costs, in all and by step, before it is computed.",
         "description": 'The body of a run; tensors may be shapes alone: `{"shape": [2, 3]}`.',
-        "response_model": schemas.ChainPlanAnswer,
+        "response_model": ChainPlanAnswer,
         "response_description": "The plan by which a run would be admitted or refused.",
     } | _request(op, _model(op, "Plan"), chain_plan_examples())
 
@@ -262,8 +263,8 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
     shown: list[tuple[type[BaseModel], Literal["serialization", "validation"]]] = [
         (schemas.Problem, "serialization"),
         (schemas.Answer, "serialization"),
-        (schemas.ChainAnswer, "serialization"),
-        (schemas.GradientsAnswer, "serialization"),
+        (ChainAnswer, "serialization"),
+        (GradientsAnswer, "serialization"),
         (InferenceError, "serialization"),
         (InferenceRequest, "validation"),
         (InferenceResponse, "validation"),

@@ -89,8 +89,7 @@ function lastPlaces({ max_ulp_error, median_ulp_error }) {
 /** What a strategy took to compile, or takes in the first call of a process; nothing for one that is not compiled. */
 function compiling(row, plan) {
   if (row) return row.compile_ms > 0 && h("p", { class: "strategy-reason" }, `Compiled before its runs in ${time(row.compile_ms)}.`);
-  if (!plan || plan.compile_ms === 0) return false;
-  return h("p", { class: "strategy-reason" }, `The first call of a process compiles it${plan.compile_ms ? `, about ${time(plan.compile_ms)}` : ""}.`);
+  return plan?.compile_ms > 0 && h("p", { class: "strategy-reason" }, `The first call of a process compiles it, about ${time(plan.compile_ms)}.`);
 }
 
 /** The rates of a row in units of 10^9 a second. */

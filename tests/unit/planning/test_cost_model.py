@@ -12,9 +12,11 @@ from service.operations import REGISTRY
 from service.planning.cost_model import (
     COMPILING,
     NS_PER_FLOP,
+    PRIOR_COMPILE_NS,
     PRIOR_FACTORS,
     ROUND_TRIP_NS,
     UNBOUNDED,
+    UNKNOWN_COMPILE_NS,
     UNMEASURED,
     CostModel,
     Curve,
@@ -27,18 +29,22 @@ CURVE = Curve(100.0, (1.0, 11.0, 21.0), (10.0, 30.0, 130.0))
 
 
 def test_the_time_of_compiling() -> None:
-    """It is the longest of all dtypes, also from another process; 0 if nothing is compiled."""
+    """It is the longest that was measured, or a prior; 0 if nothing is compiled."""
     compiled = replace(TORCH, compile=lambda inferred, operands: None)
     model = CostModel()
     assert model.compile_ns(TORCH, CPU) == 0
-    assert model.compile_ns(compiled, CPU) is None
+    assert model.compile_ns(compiled, CPU) == UNKNOWN_COMPILE_NS
+    assert model.compile_ns(replace(compiled, name="numba"), CPU) == PRIOR_COMPILE_NS["numba"]
     for dtype, ns in ((torch.float64, 700.0), (torch.float32, 900.0), (torch.int8, 20.0)):
         model.add(("matmul", "torch", "cpu", dtype, COMPILING), Curve(ns, (0.0,), (0.0,)))
         model.add(("matmul", "torch", "cpu", dtype, ""), Curve(10_000.0, (0.0,), (0.0,)))
     for each in (model, CostModel.from_rows(model.to_rows())):
         assert each.compile_ns(compiled, CPU) == 900
-        assert each.compile_ns(compiled, replace(CPU, name="cuda:0")) is None
+        assert each.compile_ns(compiled, replace(CPU, name="cuda:0")) == UNKNOWN_COMPILE_NS
         assert each.compile_ns(TORCH, CPU) == 0
+    for ns in (950, 20):
+        model.learn_compiling("matmul", "torch", "cpu", ns)
+    assert model.compile_ns(compiled, CPU) == 950
 
 
 @pytest.mark.parametrize(
