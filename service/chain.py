@@ -8,7 +8,7 @@ import torch
 
 from service.core.call import Call, ChainOutcome, Spec, StepOutcome, StoreTarget, Tensor
 from service.core.devices import synchronize
-from service.core.timing import COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
+from service.core.timing import COMPILE, COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
 from service.engine import (
     Engine,
     check_storable,
@@ -110,9 +110,10 @@ class _Run:
     def compute(self, planned: PlannedStep) -> None:
         """Compute a step, keep its result, and let go of those that it was the last to use."""
         step, plan = planned.step, planned.plan
-        started_ns = perf_counter_ns()
         try:
-            result, strategy = self._result(planned)
+            operands = self._operands(planned)
+            started_ns = perf_counter_ns()
+            result, strategy = self._result(planned, operands)
         except (MemoryError, RuntimeError) as error:
             if not is_exhausted(error):
                 raise
@@ -125,15 +126,23 @@ class _Run:
         spec = Spec(plan.inferred.shape, plan.inferred.dtype)
         self._steps.append(StepOutcome(step.name, plan.op.name, strategy, spec, elapsed_ns))
 
-    def _result(self, planned: PlannedStep) -> tuple[Tensor, str]:
-        """Return the result of a step, checked as that of a single call is, and its strategy."""
+    def _operands(self, planned: PlannedStep) -> list[Tensor]:
+        """Return the operands of a step, checked as those of a call are, with code for them."""
         plan = planned.plan
-        strategy = plan.strategy.name
         dtype = plan.inferred.specs[0].dtype
         operands = [self._values[source].to(dtype) for source in planned.step.sources]
         if plan.may_overflow:
             plan.op.check_overflow(plan.inferred, [x.cpu() for x in operands])
             self._watch.lap(DECODE)
+        if plan.strategy.compile is not None:
+            plan.strategy.compile(plan.inferred, operands)
+            self._watch.lap(COMPILE)
+        return operands
+
+    def _result(self, planned: PlannedStep, operands: list[Tensor]) -> tuple[Tensor, str]:
+        """Return the result of a step, reviewed as that of a single call is, and its strategy."""
+        plan = planned.plan
+        strategy = plan.strategy.name
         result = plan.strategy.run(plan.inferred, operands)
         if plan.recheck is not None and needs_review(plan, plan.recheck, operands, result):
             review = self._engine.reviewed(self._call, plan, operands, result)

@@ -343,7 +343,7 @@ def completed(plan: Plan) -> Plan:
         may_overflow=plan.inferred.dtype in INTEGERS,
         is_checked_as_text=is_plain and plan.sizes.elements <= TINY,
         is_finite_if_moderate=is_plain and len(plan.inferred.specs) <= 2,
-        is_elsewhere=plan.device.has_process or plan.strategy.compile is not None,
+        is_elsewhere=plan.device.has_process or plan.is_compiled,
     )
 
 

@@ -73,7 +73,7 @@ class ChainRequest(PipelineRequest):
         if self.call is None or not _plans_at_once(self.call):
             return dispatch(self)
         self.prepare()
-        if self._run_ns > INLINE_NS or self.plan.device.has_process:
+        if self._run_ns > INLINE_NS or self.plan.is_elsewhere:
             return dispatch(self)
         return self.run()
 

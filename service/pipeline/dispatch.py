@@ -53,8 +53,7 @@ def planned_executor(service: Service, plan: Plan | ChainPlan, *, may_wait: bool
     if plan.device.cluster is not None:
         return service.cluster_threads
     is_long = plan.interpreter_ns > INLINE_NS or plan.estimated_ns > KILLABLE_NS
-    is_compiled = plan.strategy.compile is not None
-    if (is_compiled or (is_long and not may_wait)) and service.worker_pool is not None:
+    if (plan.is_compiled or (is_long and not may_wait)) and service.worker_pool is not None:
         return service.worker_pool
     return service.threads
 

@@ -193,6 +193,16 @@ class ChainPlan:
         return sum(self.plan_of(name).sizes.elements for name in self.inferred.results)
 
     @property
+    def is_compiled(self) -> bool:
+        """Whether the strategy of some step has to be compiled."""
+        return any(planned.plan.is_compiled for planned in self.steps)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the chain never runs in the event loop, as `Plan.is_elsewhere` says."""
+        return self.device.has_process or self.is_compiled
+
+    @property
     def strategies(self) -> list[str]:
         """The strategy of each step."""
         return [planned.plan.strategy.name for planned in self.steps]

@@ -81,6 +81,11 @@ class Plan:
     is_elsewhere: bool = False
 
     @property
+    def is_compiled(self) -> bool:
+        """Whether the strategy has to be compiled."""
+        return self.strategy.compile is not None
+
+    @property
     def peak_bytes(self) -> int:
         """Bytes of operands, result and largest intermediate together."""
         itemsize = max(self.inferred.specs[0].dtype.itemsize, self.inferred.dtype.itemsize)
