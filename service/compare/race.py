@@ -148,6 +148,7 @@ class Race:
             tuple(run.times_ns),
             agreement(run.result, reference, rtol=options.rtol, atol=options.atol),
             rates=rates_of(plan, peak, median(run.times_ns)),
+            compile_ns=run.compile_ns,
         )
 
 
