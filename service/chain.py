@@ -40,22 +40,9 @@ def chain_call(
     return Call("chain", tuple(operands), {"steps": tuple(steps), "results": tuple(results)})
 
 
-def chain_spec(call: Call) -> ChainSpec:
-    """Return what the planner takes of a chain."""
-    steps, results = call.params["steps"], call.params["results"]
-    return ChainSpec(
-        call.specs,
-        steps,  # type: ignore[arg-type]  # parsed by the operation's parameters
-        results,  # type: ignore[arg-type]
-        call.strategy,
-        call.device,
-        call.deadline_ms,
-    )
-
-
 def prepare_chain(engine: Engine, call: Call) -> ChainPlan:
     """Return the plan of a chain that runs here, or raise the error that refuses it."""
-    plan = plan_chain(engine.planner, chain_spec(call))
+    plan = plan_chain(engine.planner, ChainSpec.of(call))
     if isinstance(call.output, StoreTarget):
         if len(plan.inferred.results) > 1:
             raise InvalidFieldError(
@@ -71,7 +58,7 @@ def admitted_plan(
     engine: Engine, call: Call, strategies: Sequence[str], estimated_ns: int
 ) -> ChainPlan:
     """Return the plan of a chain that another process has admitted, by these strategies."""
-    return _completed(admitted_chain(engine.planner, chain_spec(call), strategies, estimated_ns))
+    return _completed(admitted_chain(engine.planner, ChainSpec.of(call), strategies, estimated_ns))
 
 
 def _completed(plan: ChainPlan) -> ChainPlan:
@@ -129,8 +116,7 @@ class _Run:
     def _operands(self, planned: PlannedStep) -> list[Tensor]:
         """Return the operands of a step, checked as those of a call are, with code for them."""
         plan = planned.plan
-        dtype = plan.inferred.specs[0].dtype
-        operands = [self._values[source].to(dtype) for source in planned.step.sources]
+        operands = planned.operands(self._values)
         if plan.may_overflow:
             plan.op.check_overflow(plan.inferred, [x.cpu() for x in operands])
             self._watch.lap(DECODE)
