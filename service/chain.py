@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from time import perf_counter_ns
 
 import torch
 
@@ -39,22 +40,9 @@ def chain_call(
     return Call("chain", tuple(operands), {"steps": tuple(steps), "results": tuple(results)})
 
 
-def chain_spec(call: Call) -> ChainSpec:
-    """Return what the planner takes of a chain."""
-    steps, results = call.params["steps"], call.params["results"]
-    return ChainSpec(
-        call.specs,
-        steps,  # type: ignore[arg-type]  # parsed by the operation's parameters
-        results,  # type: ignore[arg-type]
-        call.strategy,
-        call.device,
-        call.deadline_ms,
-    )
-
-
 def prepare_chain(engine: Engine, call: Call) -> ChainPlan:
     """Return the plan of a chain that runs here, or raise the error that refuses it."""
-    plan = plan_chain(engine.planner, chain_spec(call))
+    plan = plan_chain(engine.planner, ChainSpec.of(call))
     if isinstance(call.output, StoreTarget):
         if len(plan.inferred.results) > 1:
             raise InvalidFieldError(
@@ -70,7 +58,7 @@ def admitted_plan(
     engine: Engine, call: Call, strategies: Sequence[str], estimated_ns: int
 ) -> ChainPlan:
     """Return the plan of a chain that another process has admitted, by these strategies."""
-    return _completed(admitted_chain(engine.planner, chain_spec(call), strategies, estimated_ns))
+    return _completed(admitted_chain(engine.planner, ChainSpec.of(call), strategies, estimated_ns))
 
 
 def _completed(plan: ChainPlan) -> ChainPlan:
@@ -110,33 +98,37 @@ class _Run:
         """Compute a step, keep its result, and let go of those that it was the last to use."""
         step, plan = planned.step, planned.plan
         try:
-            result, strategy = self._result(planned)
+            operands = self._operands(planned)
+            started_ns = perf_counter_ns()
+            result, strategy = self._result(planned, operands)
         except (MemoryError, RuntimeError) as error:
             if not is_exhausted(error):
                 raise
             raise free_memory_error(plan) from error
-        (_, started_ns), (_, ended_ns) = self._watch.marks[-2:]
+        elapsed_ns = perf_counter_ns() - started_ns
         self._is_warm &= self._engine.is_warm(plan)
         self._values[step.name] = result
         for source in planned.freed:
             del self._values[source]
         spec = Spec(plan.inferred.shape, plan.inferred.dtype)
-        self._steps.append(
-            StepOutcome(step.name, plan.op.name, strategy, spec, ended_ns - started_ns)
-        )
+        self._steps.append(StepOutcome(step.name, plan.op.name, strategy, spec, elapsed_ns))
 
-    def _result(self, planned: PlannedStep) -> tuple[Tensor, str]:
-        """Return the result of a step, checked as that of a single call is, and its strategy."""
+    def _operands(self, planned: PlannedStep) -> list[Tensor]:
+        """Return the operands of a step, checked as those of a call are, with code for them."""
         plan = planned.plan
-        strategy = plan.strategy.name
-        dtype = plan.inferred.specs[0].dtype
-        operands = [self._values[source].to(dtype) for source in planned.step.sources]
+        operands = planned.operands(self._values)
         if plan.may_overflow:
             plan.op.check_overflow(plan.inferred, [x.cpu() for x in operands])
             self._watch.lap(DECODE)
         if plan.strategy.compile is not None:
             plan.strategy.compile(plan.inferred, operands)
             self._watch.lap(COMPILE)
+        return operands
+
+    def _result(self, planned: PlannedStep, operands: list[Tensor]) -> tuple[Tensor, str]:
+        """Return the result of a step, reviewed as that of a single call is, and its strategy."""
+        plan = planned.plan
+        strategy = plan.strategy.name
         result = plan.strategy.run(plan.inferred, operands)
         if plan.recheck is not None and needs_review(plan, plan.recheck, operands, result):
             review = self._engine.reviewed(self._call, plan, operands, result)

@@ -1,4 +1,4 @@
-"""POST /{op}, /{op}/plan and /{op}/compare of every operation.
+"""POST /{op}, /{op}/plan and /{op}/compare of every operation, and of chains.
 
 No route has a body parameter: the framework would parse what the codecs parse.
 """
@@ -47,24 +47,30 @@ def operation_endpoints(service: Service) -> dict[str, Endpoint]:
 
 
 def plan_and_race_router(service: Service) -> APIRouter:
-    """Return POST /{op}/plan and /{op}/compare for every operation, and POST /chain/plan."""
+    """Return POST /{op}/plan and /{op}/compare for every operation, and for chains."""
     router = APIRouter()
-    chain = PlanAndRaceRoutes(service, service.chain, ChainPlanRequest)
-    described = describe_chain_plan(service.chain)
-    router.add_api_route("/chain/plan", chain.plan, methods=["POST"], **described)
-    for op in service.engine.registry.values():
-        routes = PlanAndRaceRoutes(service, op)
-        for path, post, described in (
-            (f"/{op.name}/plan", routes.plan, describe_plan(op)),
-            (f"/{op.name}/compare", routes.compare, describe_compare(op)),
-        ):
-            router.add_api_route(path, post, methods=["POST"], **described)
+    chain = service.chain
+    described = [
+        (PlanAndRaceRoutes(service, chain, ChainPlanRequest), describe_chain_plan(chain)),
+        *(
+            (PlanAndRaceRoutes(service, op), describe_plan(op))
+            for op in service.engine.registry.values()
+        ),
+    ]
+    for routes, plan in described:
+        op = routes.op
+        router.add_api_route(f"/{op.name}/plan", routes.plan, methods=["POST"], **plan)
+        race = describe_compare(op)
+        router.add_api_route(f"/{op.name}/compare", routes.compare, methods=["POST"], **race)
     return router
 
 
 @dataclass(frozen=True, slots=True)
 class PlanAndRaceRoutes:
-    """The plan and the race of one operation. A ServiceError is answered further out."""
+    """The plan and the race of one operation, or of chains.
+
+    A ServiceError is answered further out.
+    """
 
     service: Service
     op: Op[Any]

@@ -5,16 +5,17 @@ Each runs at least once, and until `repeat` runs or the time budget are used up.
 compiled races after the rest.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter_ns
 from typing import Any, Final
 
 from service.compare.agreement import agreement
+from service.compare.chains import estimate_chain, step_strategies
 from service.compare.options import CompareOptions
 from service.compare.rates import rates_of
-from service.compare.reference import Reference, reference_of
+from service.compare.reference import Reference, chain_reference, reference_of
 from service.compare.report import Report, Row, host
 from service.core.call import AUTO, Call, StoreTarget, Tensor
 from service.core.devices import CLUSTER, synchronize
@@ -22,8 +23,10 @@ from service.core.timing import NS_PER_MS
 from service.core.units import time_text
 from service.engine import Engine, free_memory_error, is_exhausted, move, read
 from service.errors import InvalidFieldError, Place, UnknownStrategyError
-from service.planning.planner import CallSpec, Plan, Planner
-from service.registry import Inferred, Op
+from service.operations.chain import CHAIN, chain_op
+from service.planning.chain import InferredChain
+from service.planning.planner import CallSpec, Estimate, Plan, Planner
+from service.registry import Inferred, Op, Registry, Strategy
 
 # A run shorter than this is warmed up first; a cold cache does not matter to a longer one.
 WARM_UP_NS: Final = 50_000_000
@@ -90,13 +93,12 @@ class Race:
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Row]:
         """Yield each row as its strategy finishes, skipped rows first; none after `stop`."""
-        op, options = self.engine.registry[self.call.op], self.options
+        options = self.options
         yield from (entry for entry in self.entries if isinstance(entry, Row))
         racing = self._strategy_runs()
         if not racing or stop():
             return
-        operands = read(self.call.operands)
-        reference = reference_of(op, self.inferred, self.call.params, operands)
+        reference = self._reference()
         # Compiling takes seconds, in which no row would come.
         for group in (
             [each for each in racing if each.plan.strategy.compile is None],
@@ -138,6 +140,14 @@ class Race:
         }
         return [StrategyRun(plan, moved[plan.device], share_ns) for plan in plans]
 
+    def _reference(self) -> Reference:
+        """Return what results are judged by."""
+        call, inferred, operands = self.call, self.inferred, read(self.call.operands)
+        if isinstance(inferred, InferredChain):
+            steps: Any = call.params["steps"]
+            return chain_reference(inferred, steps, operands)
+        return reference_of(self.engine.registry[call.op], inferred, call.params, operands)
+
     def _row(self, run: StrategyRun, reference: Reference) -> Row:
         """Return the row of a finished strategy."""
         plan, options = run.plan, self.options
@@ -163,41 +173,65 @@ def _key(entry: Plan | Row) -> tuple[str, str]:
 
 def prepare_race(engine: Engine, call: Call, options: CompareOptions) -> Race:
     """Return the race of a call, or raise the error that explains why there is none."""
-    op = engine.registry[call.op]
+    op = _operation(engine.registry, call)
     inferred = op.infer(call.specs, **call.params)
+    ways = _strategies(op, call)
     for name in (
         *(options.strategies or ()),
         *([] if options.baseline is None else [options.baseline]),
     ):
         op.resolve(name)
-        if name == AUTO:
-            raise UnknownStrategyError(
-                f"auto chooses among the strategies of {op.name} and is none of them; "
-                f"choose from {', '.join(op.strategies)}"
+        if name not in ways:
+            what = (
+                f"auto chooses among the strategies of {op.name} and is none of them"
+                if name == AUTO
+                else f"no step that races has a strategy {name}"
             )
+            raise UnknownStrategyError(f"{what}; choose from {', '.join(ways)}")
     if isinstance(call.output, StoreTarget):
         raise InvalidFieldError(
             "a race gives times, and keeps no result",
             places=[Place("/output", "expected no such field")],
         )
-    entries = _entries(engine.planner, op, call, options)
+    entries = _entries(engine.planner, op, ways, call, options)
     if any(isinstance(each, Plan) for each in entries):  # else it may be too large to be read
         op.check_overflow(inferred, read(call.operands))
     return Race(engine, call, options, inferred, tuple(entries))
 
 
+def _operation(registry: Registry, call: Call) -> Op[Any]:
+    return chain_op(registry) if call.op == CHAIN else registry[call.op]
+
+
+def _strategies(op: Op[Any], call: Call) -> Mapping[str, Sequence[Strategy[Any]]]:
+    """Return what each name stands for: in a chain, the strategy of each step that has one."""
+    if call.op == CHAIN:
+        return step_strategies(op, call)
+    return {name: [strategy] for name, strategy in op.strategies.items()}
+
+
 def _entries(
-    planner: Planner, op: Op[Any], call: Call, options: CompareOptions
+    planner: Planner,
+    op: Op[Any],
+    ways: Mapping[str, Sequence[Strategy[Any]]],
+    call: Call,
+    options: CompareOptions,
 ) -> list[Plan | Row]:
     """Return a plan for each strategy that races and a row for each skipped one.
 
     They are in the order of the registry. The fastest strategies are admitted first, as long as
     all of them together stay within the deadline.
     """
-    # A race is held on this host: a strategy for a cluster alone has a row only if it is named.
-    here = (name for name, each in op.strategies.items() if each.dtypes or each.cuda)
+    # A race is held on this host: a strategy for a cluster alone has a row only if it is named. The
+    # same holds for one that some steps of a chain do not have.
+    steps = max(map(len, ways.values()))
+    here = [
+        name
+        for name, found in ways.items()
+        if len(found) == steps and any(each.dtypes or each.cuda for each in found)
+    ]
     wanted = (options.baseline, *(here if options.strategies is None else options.strategies))
-    names = [name for name in op.strategies if name in wanted]
+    names = [name for name in ways if name in wanted]
     devices = dict.fromkeys(
         device
         for name in ((call.device,) if options.devices is None else options.devices)
@@ -206,16 +240,24 @@ def _entries(
     estimates = []
     for name in names:
         for device in devices:
-            if device.kind == CLUSTER and not op.strategies[name].cluster:
+            if device.kind == CLUSTER and not any(each.cluster for each in ways[name]):
                 continue
-            request = CallSpec(op, call.specs, call.params, name, device.name, call.deadline_ms)
-            estimates.append(_plan_or_row(planner, request, options))
+            if call.op == CHAIN:
+                estimate = estimate_chain(planner, call, name, device)
+            else:
+                request = CallSpec(op, call.specs, call.params, name, device.name, call.deadline_ms)
+                estimate = planner.estimate(request)
+            estimates.append(_plan_or_row(planner, estimate, options))
     left_ns = _deadline_ms(planner, call) * NS_PER_MS
-    for plan in sorted(
-        (each for each in estimates if isinstance(each, Plan)),
-        key=lambda plan: (plan.strategy.name != options.baseline, plan.estimated_ns),
+    compile_ns = planner.cost_model.compile_ns
+    for needed_ns, plan in sorted(
+        (
+            (each.estimated_ns + compile_ns(each.strategy, each.device), each)
+            for each in estimates
+            if isinstance(each, Plan)
+        ),
+        key=lambda pair: (pair[1].strategy.name != options.baseline, pair[0]),
     ):
-        needed_ns = plan.estimated_ns + planner.cost_model.compile_ns(plan.strategy, plan.device)
         if needed_ns > left_ns:
             reason = (
                 f"would take about {time_text(needed_ns)}, and the deadline leaves "
@@ -233,12 +275,11 @@ def _deadline_ms(planner: Planner, call: Call) -> int:
     return call.deadline_ms or planner.limits.deadline_ms
 
 
-def _plan_or_row(planner: Planner, request: CallSpec, options: CompareOptions) -> Plan | Row:
+def _plan_or_row(planner: Planner, estimate: Estimate, options: CompareOptions) -> Plan | Row:
     """Return the plan of a strategy, or the row with the reason why it is skipped.
 
     One that takes long to compile has to be named.
     """
-    estimate = planner.estimate(request)
     is_named = options.strategies is not None or options.baseline == estimate.strategy
     if estimate.plan is not None and not is_named:
         compile_ns = planner.cost_model.compile_ns(estimate.plan.strategy, estimate.plan.device)

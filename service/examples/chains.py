@@ -1,6 +1,6 @@
 """Examples of chains: several operations in one request."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,7 +21,6 @@ MODEL: Final = [
 
 def chain_examples() -> list[Example]:
     """Return the examples of chains."""
-    images, _ = lesson_operands()
     return [
         Example(
             "chain",
@@ -49,10 +48,7 @@ def chain_examples() -> list[Example]:
             "chain",
             "lesson-model",
             "The lesson's model: linear, ReLU, linear, from 784 pixels through 50 to 10",
-            {
-                "operands": [base64(images), base64(_weights(784, 50)), base64(_weights(50, 10))],
-                "steps": MODEL,
-            },
+            lesson_model(),
             {"results": {"classes": {"shape": [5, 10]}}},
         ),
         Example(
@@ -69,6 +65,13 @@ def chain_examples() -> list[Example]:
             {"code": "invalid-field", "errors": [{"pointer": "/steps/0/x/step"}]},
         ),
     ]
+
+
+def lesson_model() -> dict[str, Any]:
+    """Return the lesson's model as a chain: linear, ReLU, linear, on five images."""
+    images, _ = lesson_operands()
+    operands = [base64(images), base64(_weights(784, 50)), base64(_weights(50, 10))]
+    return {"operands": operands, "steps": MODEL}
 
 
 def chain_plan_examples() -> list[Example]:

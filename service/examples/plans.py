@@ -1,5 +1,6 @@
 """Examples of plans and races."""
 
+from service.examples.chains import lesson_model
 from service.examples.example import C, Example, base64, lesson_operands
 
 
@@ -88,5 +89,12 @@ def compare_examples() -> list[Example]:
             "An outer product by loops, by views and by torch",
             {"op": "mul", "operands": [C, C], "views": [None, ":,None"]},
             {"baseline": "loops"},
+        ),
+        Example(
+            "chain",
+            "lesson-model",
+            "The lesson's model, all steps by loops, by lists, by torch, by numpy",
+            {**lesson_model(), "strategies": ["loops", "python", "torch", "numpy"]},
+            {"baseline": "loops", "shapes": [[5, 784], [784, 50], [50, 10]]},
         ),
     ]

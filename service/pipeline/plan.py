@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable
 
-from service.chain import chain_spec
 from service.codecs import DecodeContext
 from service.codecs.media_types import JSON
 from service.core.response import HttpResponse
@@ -11,7 +10,7 @@ from service.executors import AnyExecutor, Bytes
 from service.http.serializers import chain_plan_answer, plan_answer
 from service.pipeline.dispatch import dispatch
 from service.pipeline.request import PipelineRequest
-from service.planning.chain import explain_chain
+from service.planning.chain import ChainSpec, explain_chain
 
 
 class PlanRequest(PipelineRequest):
@@ -75,6 +74,6 @@ class ChainPlanRequest(PlanRequest):
         """Return the explanation of the plan, in all and by step."""
         call = self.call
         assert call is not None  # noqa: S101  # it has been prepared
-        spec = chain_spec(call)
+        spec = ChainSpec.of(call)
         answer = chain_plan_answer(spec, explain_chain(self.service.engine.planner, spec))
         return HttpResponse.of(JSON, (answer.model_dump_json(exclude_unset=True).encode(),))

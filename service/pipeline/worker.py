@@ -99,6 +99,11 @@ class RequestHandler:
     def _request(self, message: WorkerRequest) -> PipelineRequest:
         """Return the request that the server has begun."""
         service = self._service
+        if message.streams is not None:
+            is_chain = message.op == service.chain.name
+            op = service.chain if is_chain else service.engine.registry[message.op]
+            given = headers_of(headers_from(FORMAT_HEADERS, message.headers).items())
+            return RaceRequest(Negotiated(service, op, reader_for(given)), message.request_id)
         if message.op == service.chain.name:
             headers = headers_from(FORMAT_HEADERS, message.headers)
             return ChainEndpoint(service).negotiate(headers).begin(message.request_id)
@@ -107,9 +112,6 @@ class RequestHandler:
             endpoint = GradientsEndpoint(service, service.gradients[message.op])
             return endpoint.negotiate(headers).begin(message.request_id)
         op = service.engine.registry[message.op]
-        if message.streams is not None:
-            given = headers_of(headers_from(FORMAT_HEADERS, message.headers).items())
-            return RaceRequest(Negotiated(service, op, reader_for(given)), message.request_id)
         if message.version:
             headers = headers_from(INFERENCE_FORMAT_HEADERS, message.headers)
             inference = InferenceEndpoint(service, op, message.version).negotiate(headers)

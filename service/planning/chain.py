@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import torch
 
-from service.core.call import AUTO, Spec
+from service.core.call import AUTO, Call, Spec, Tensor
 from service.core.devices import CLUSTER, Device
 from service.core.dtypes import promote
 from service.core.timing import NS_PER_MS
@@ -64,6 +64,11 @@ class InferredChain(Inferred):
 
     results: tuple[str, ...]
     steps: tuple[Inferred, ...]
+
+    @property
+    def operations(self) -> int:
+        """Arithmetic operations of all steps."""
+        return sum(each.operations for each in self.steps)
 
 
 @contextmanager
@@ -157,6 +162,13 @@ class ChainSpec:
     device: str = AUTO
     deadline_ms: int | None = None
 
+    @classmethod
+    def of(cls, call: Call) -> "ChainSpec":
+        """Return what the planner takes of a call of a chain."""
+        steps: Any = call.params["steps"]
+        results: Any = call.params["results"]
+        return cls(call.specs, steps, results, call.strategy, call.device, call.deadline_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
@@ -165,6 +177,11 @@ class PlannedStep:
     step: ChainStep
     plan: Plan
     freed: tuple[Source, ...]
+
+    def operands(self, values: Mapping[Source, Tensor]) -> list[Tensor]:
+        """Return the operands of the step, among the values that are alive, in its dtype."""
+        dtype = self.plan.inferred.specs[0].dtype
+        return [values[source].to(dtype) for source in self.step.sources]
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,13 @@ async def test_a_race_hands_on_its_rows(api: AsyncClient) -> None:
     assert [row["runs"] for row in race.report["rows"]] == [3, 3]
     assert race.report["rows"][0]["speedup"] == 1.0
     assert (await api.compare(call, strategies=["torch"]))["dtype"] == "float64"
+    chain = api.chain()
+    chain.norm(chain.matmul(np.eye(2), [[1, 2], [3, 4]], strategy="torch"), ord="fro")
+    report: Any = await api.compare(chain.call(), strategies=["loops", "numpy"])
+    assert [(row["strategy"], row["agrees"]) for row in report["rows"]] == [
+        ("loops", True),
+        ("numpy", True),
+    ]
 
 
 async def test_a_problem_in_a_race_is_raised(api: AsyncClient) -> None:

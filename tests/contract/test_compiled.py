@@ -10,6 +10,7 @@ from time import sleep
 from typing import Any, Final
 
 import httpx
+import numpy as np
 import pytest
 import torch
 from httpx import AsyncClient
@@ -74,6 +75,20 @@ async def test_compiling_keeps_the_deadline(mine: AsyncClient) -> None:
     assert (response.status_code, response.json()["code"]) == (504, "deadline-exceeded")
     assert (await mine.post("/matmul", json=SMALL)).json()["result"]["data"] == PRODUCT
     assert (await post(mine, "loops"))["result"]["data"] == PRODUCT
+
+
+@needs("numba")
+async def test_steps_of_a_chain_are_compiled(mine: AsyncClient) -> None:
+    """In a worker process as a single call is; no step counts the time as its own."""
+    square = {"name": "h", "operation": "matmul", "a": SMALL["a"], "b": SMALL["b"]}
+    size = {"name": "y", "operation": "norm", "x": {"step": "h"}, "strategy": "numba"}
+    answer = (await mine.post("/chain", json={"steps": [square, size]})).json()
+    timing = answer["timing"]
+    assert answer["results"]["y"]["data"] == pytest.approx(np.linalg.norm(PRODUCT))
+    assert timing["executor"] == "process"
+    assert timing["compile_ms"] > 20
+    assert answer["steps"][1]["strategy"] == "numba"
+    assert answer["steps"][1]["compute_ms"] < timing["compile_ms"] / 2
 
 
 def resident_bytes(client: AsyncClient) -> int:

@@ -201,7 +201,8 @@ def describe_compare(op: Op[Any]) -> dict[str, Any]:
     found["responses"][200] = {"content": events}
     return {
         "operation_id": f"{op.name}_compare",
-        "summary": f"Races the strategies of {op.name} on the same inputs.",
+        "summary": f"Races the strategies of {'a chain' if op.name == CHAIN_NAME else op.name} "
+        "on the same inputs.",
         "description": (
             "Accept: text/event-stream gives a `row` event for each strategy that is finished "
             "and a `report` event last; a `problem` event, if it fails on the way."
@@ -287,6 +288,7 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
     planned = request_schema(chain, tensor_model="PlannedTensor")
     planned["properties"]["steps"]["items"] = ref("PlannedStep")
     components[_model(chain, "Plan")] = planned
+    components[_model(chain, "Compare")] = request_schema(chain, more=compare.PARAMS)
     components |= REFERENCES | chain_schemas(registry, "Tensor")
     components |= chain_schemas(registry, "PlannedTensor", "Planned")
     found["components"]["schemas"] = dict(sorted(components.items()))

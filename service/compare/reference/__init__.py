@@ -1,10 +1,11 @@
 """References that results are judged by: exact, or with more bits than any strategy has.
 
-`calls.reference_of` makes them, of samples that `sampling` chooses. `products`, `norms` and
-`elementwise` are their arithmetic, by `exact` digits or by long floats; `evaluation` has what they
-share.
+`calls.reference_of` makes them, of samples that `sampling` chooses, and `chains.chain_reference`
+makes those of chains. `products`, `norms` and `elementwise` are their arithmetic, by `exact` digits
+or by long floats; `evaluation` has what they share.
 """
 
 from service.compare.reference.calls import Basis, Reference, reference_of
+from service.compare.reference.chains import chain_reference
 
-__all__ = ["Basis", "Reference", "reference_of"]
+__all__ = ["Basis", "Reference", "chain_reference", "reference_of"]

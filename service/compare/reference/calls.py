@@ -8,6 +8,7 @@ the reference is a strategy in float64, and says so.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -70,13 +71,18 @@ def widen(x: Tensor) -> Array:
 
 
 def reference_of(
-    op: Op[Any], inferred: Inferred, params: Mapping[str, object], operands: Sequence[Tensor]
+    op: Op[Any],
+    inferred: Inferred,
+    params: Mapping[str, object],
+    operands: Sequence[Tensor],
+    *,
+    whole: bool = False,
 ) -> Reference:
-    """Return the reference of a call."""
+    """Return the reference of a call, of all elements if it has to be `whole`."""
     evaluate = EVALUATORS[type(inferred)]
     arrays = [widen(x) for x in operands]
     found = affordable(inferred.shape, lambda grid: evaluate(inferred, arrays, grid))
-    if found is None:
+    if found is None or (whole and prod(map(len, found[0])) < inferred.elements):
         return _by_strategy(op, inferred, params, operands)
     grid, evaluation = found
     shape = tuple(map(len, grid))

@@ -46,8 +46,12 @@ class InferredBroadcast(Inferred):
 
     @property
     def operations(self) -> int:
-        """One for each element of the result of each two operands; expanding computes nothing."""
-        return (len(self.specs) - 1) * self.multiply_adds
+        """One for each element of the result of each two operands, or of the only one.
+
+        Expanding computes nothing.
+        """
+        functions = 1 if self.name in UNARY else len(self.specs) - 1
+        return functions * self.multiply_adds
 
     @property
     def reproduce(self) -> str:

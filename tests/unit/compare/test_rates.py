@@ -25,6 +25,7 @@ CALLS: dict[str, tuple[str, tuple[Shape, ...], dict[str, Any], int, int]] = {
     "sum of two": ("broadcast", (SQUARE, (4,)), {"op": "add"}, 16, 144),
     "comparison": ("broadcast", (SQUARE, (4,)), {"op": "eq"}, 16, 96),
     "sum of three": ("broadcast", (SQUARE, (4,), (1,)), {"op": "add"}, 32, 148),
+    "function of one": ("broadcast", (SQUARE,), {"op": "exp"}, 16, 128),
     "view": ("broadcast", ((4,),), {"to": [4, 4]}, 0, 80),
     "nothing": ("matmul", ((2, 0), (0, 2)), {}, 0, 16),
 }

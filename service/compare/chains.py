@@ -1,0 +1,102 @@
+"""Chains in races: a strategy for a chain is the strategy of that name for each of its steps.
+
+A step that names its strategy keeps it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from service.core.call import Call, Tensor
+from service.core.devices import Device
+from service.errors import InvalidFieldError, Place, RequestError
+from service.operations.chain import CHAIN
+from service.planning.chain import ChainPlan, ChainSpec, ChainStep, Source, plan_chain
+from service.planning.planner import Estimate, Plan, Planner, Sizes
+from service.registry import Inferred, Op, Strategy, Work
+
+UNKNOWN_WORK: Final = Work(0, 0)  # of all steps together; each has been planned by its own
+
+
+def step_strategies(op: Op[Any], call: Call) -> dict[str, list[Strategy[Any]]]:
+    """Return the strategies of the steps by name, slowest first.
+
+    InvalidFieldError if each step names its own: no two rows would differ.
+    """
+    free = _free_steps(call)
+    if not free:
+        raise InvalidFieldError(
+            "each step names its strategy, and a race compares those of steps that do not",
+            hint="leave out the strategy of a step",
+            places=[Place("/steps", "no step is free to race")],
+        )
+    ways = {
+        name: [step.op.strategies[name] for step in free if name in step.op.strategies]
+        for name in op.strategy_names
+    }
+    return {name: found for name, found in ways.items() if found}
+
+
+def estimate_chain(planner: Planner, call: Call, name: str, device: Device) -> Estimate:
+    """Return the cost of a chain by one strategy on one device, or why it would not run."""
+    for step in _free_steps(call):
+        if name not in step.op.strategies:
+            reason = f"{step.subject} ({step.op.name}) has no strategy {name}"
+            return Estimate(name, device.name, reason=reason)
+    spec = replace(ChainSpec.of(call), strategy=name, device=device.name)
+    try:
+        found = plan_chain(planner, spec)
+    except RequestError as error:
+        return Estimate(name, device.name, reason=error.detail)
+    return Estimate(name, device.name, _as_call(found, name), found.estimated_ns)
+
+
+def _free_steps(call: Call) -> list[ChainStep]:
+    steps: Any = call.params["steps"]
+    return [step for step in steps if step.strategy is None]
+
+
+def _as_call(chain: ChainPlan, name: str) -> Plan:
+    """Return the plan of a chain as that of one call, whose strategy runs all steps."""
+    steps = _Steps(chain)
+    strategy = Strategy(
+        CHAIN,
+        name,
+        compute=steps.run,
+        adapt=lambda compute, _, operands: compute(operands),
+        work=lambda _: UNKNOWN_WORK,
+        dtypes=frozenset(),
+        cuda=frozenset(),
+        cluster=frozenset(),
+        unsupported=lambda _: None,
+        compile=steps.compile if chain.is_compiled else None,
+    )
+    sizes = Sizes.of(chain.inferred)
+    op = chain.steps[0].plan.op
+    return Plan(op, chain.inferred, strategy, chain.device, UNKNOWN_WORK, sizes, chain.estimated_ns)
+
+
+class _Steps:
+    """The steps of a planned chain, of which the first result is returned as it is computed."""
+
+    def __init__(self, plan: ChainPlan):
+        """Begin with nothing compiled."""
+        self._plan = plan
+        self._is_compiled = False
+
+    def run(self, operands: Sequence[Tensor]) -> Tensor:
+        """Return the first result."""
+        values: dict[Source, Tensor] = dict(enumerate(operands))
+        for planned in self._plan.steps:
+            step = planned.plan
+            taken = planned.operands(values)
+            values[planned.step.name] = step.strategy.run(step.inferred, taken)
+            for source in planned.freed:
+                del values[source]
+        return values[self._plan.inferred.results[0]]
+
+    def compile(self, _: Inferred, operands: Sequence[Tensor]) -> None:
+        """Run once: a step is compiled for the results of earlier ones."""
+        if not self._is_compiled:
+            self.run(operands)
+            self._is_compiled = True
