@@ -10,8 +10,11 @@ def escape(key: str) -> str:
 
 
 def name_of(pointer: str) -> str:
-    """Return the name of the tensor at a pointer for a message: `a`, `operand 0`."""
+    """Return the name of the tensor at a pointer for a message: `a`, `operand 0`, `a of step 2`."""
     first, *rest = pointer[1:].split("/")
+    if first == "steps":
+        number, *inner = rest
+        return f"{name_of('/' + '/'.join(inner))} of step {number}"
     return f"operand {rest[0]}" if first == "operands" else first
 
 

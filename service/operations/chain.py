@@ -36,6 +36,8 @@ _STRATEGY: Final = text("strategy", longest=64)
 CHAIN: Final = "chain"
 MAX_STEPS: Final = 64
 NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# In a safetensors file, which has results by name, it is the key of other things.
+RESERVED_NAME: Final = "__metadata__"
 STEP_FIELDS: Final = ("name", "operation", "strategy")
 REFERENCES: Final = ("step", "operand")
 FORMS: Final = '{"step": name} of an earlier step, or {"operand": number} of the request'
@@ -192,6 +194,11 @@ def _name(number: int, raw: object) -> str:
             f"the name of a step is 1 to 64 letters, digits, dots, dashes and underscores; "
             f"that of step {number} was {found}",
             places=[Place(f"/steps/{number}/name", "expected a name")],
+        )
+    if name == RESERVED_NAME:
+        raise InvalidFieldError(
+            f"no step has the name {quote(name)}, which safetensors files keep for themselves",
+            places=[Place(f"/steps/{number}/name", "expected another name")],
         )
     return name
 

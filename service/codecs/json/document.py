@@ -71,7 +71,7 @@ def read_document(
         )
     if not _has_all_pairs(document, text, operands, context, list_field):
         refuse_deep(text, context)
-        _refuse_duplicate_keys(text)
+        refuse_duplicate_keys(text)
     return document
 
 
@@ -287,11 +287,14 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return doubled
 
 
-def _refuse_duplicate_keys(body: Text) -> None:
-    """Raise DuplicateKeyError if an object of a well-formed document has a key twice."""
+def refuse_duplicate_keys(body: Text, pointer: str = "") -> None:
+    """Raise DuplicateKeyError if an object of a well-formed document has a key twice.
+
+    `pointer` is that of the document within the request.
+    """
     # Numbers are not needed here, and `int` refuses texts of more than 4300 digits.
     document = json.loads(body.decode(), object_pairs_hook=_object, parse_int=len, parse_float=len)
-    found: list[tuple[str, object]] = [("", document)]
+    found: list[tuple[str, object]] = [(pointer, document)]
     while found:
         pointer, value = found.pop()
         if isinstance(value, _DuplicateKeyObject):

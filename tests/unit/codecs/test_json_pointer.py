@@ -21,6 +21,8 @@ def test_keys_are_escaped_and_cut() -> None:
         ("/a/data/0/1", "a"),
         ("/operands/0", "operand 0"),
         ("/operands/12/data", "operand 12"),
+        ("/steps/3/a/data/0", "a of step 3"),
+        ("/steps/0/operands/1", "operand 1 of step 0"),
     ],
 )
 def test_tensors_are_named_by_their_pointer(pointer: str, name: str) -> None:
