@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from pathlib import Path
+from threading import current_thread
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from httpx import AsyncClient
 from safetensors.numpy import load, save
 
 from service.codecs.base import THREAD_TEXT_BYTES
+from service.core.call import Call
 from service.examples import Example, gradients_examples
 from service.operations import REGISTRY
+from service.pipeline.gradients import GradientsRequest
 from service.registry import Sample
 from tests.cases import Array, Json, assert_near, from_json, named, operands_of, to_json
 from tests.contract.test_openapi import document, schema
@@ -280,12 +283,21 @@ async def test_a_diagonal_of_what_is_not_finite(
         np.testing.assert_array_equal(from_json(found["result"]), gradient)
 
 
-async def test_many_operands_are_planned_on_a_thread(client: AsyncClient) -> None:
+async def test_many_operands_are_planned_on_a_thread(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Orders of contraction would be searched in the event loop, one for each gradient."""
-    for count, executor in ((4, "inline"), (5, "thread")):
+    threads, to_chain = [], GradientsRequest.to_chain
+
+    def recorded(self: GradientsRequest, call: Call, *, is_admitted: bool = False) -> Call:
+        threads.append(current_thread())
+        return to_chain(self, call, is_admitted=is_admitted)
+
+    monkeypatch.setattr(GradientsRequest, "to_chain", recorded)
+    for count in (4, 5):
         body = {"equation": ",".join("i" * count), "operands": [[1, 2]] * count}
-        answer = (await client.post("/einsum/gradients", json=body)).json()
-        assert answer["timing"]["executor"] == executor
+        assert (await client.post("/einsum/gradients", json=body)).status_code == 200
+    assert [each is current_thread() for each in threads] == [True, False]
 
 
 @pytest.mark.parametrize(
