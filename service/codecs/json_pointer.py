@@ -1,12 +1,6 @@
 """JSON pointers (RFC 6901) to the parts of a request, and names of these parts for messages."""
 
 from service.core.call import Shape
-from service.errors import MAX_QUOTED, clip
-
-
-def escape(key: str) -> str:
-    """Return a key as a step of a pointer, cut to the length that an error may quote."""
-    return clip(key, MAX_QUOTED).replace("~", "~0").replace("/", "~1")
 
 
 def name_of(pointer: str) -> str:

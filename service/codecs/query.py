@@ -12,8 +12,7 @@ import orjson
 
 from service.codecs.base import DecodeContext
 from service.codecs.json.document import refuse_deep, refuse_duplicate_keys
-from service.codecs.json_pointer import escape
-from service.errors import InvalidFieldError, Place, UnknownFieldError, quote
+from service.errors import InvalidFieldError, Place, UnknownFieldError, escape, quote
 from service.registry import Op
 
 LITERALS: Final = {"true": True, "false": False, "null": None}

@@ -27,6 +27,7 @@ from service.errors import (
     WorkExceededError,
     did_you_mean,
     quote,
+    quote_names,
 )
 from service.planning.planner import CallSpec, Explanation, Plan, Planner, over_limit
 from service.registry import Inferred, Op
@@ -115,7 +116,7 @@ def _check_uses(count: int, steps: Sequence[ChainStep], results: Sequence[str]) 
     for place, name in enumerate(results):
         if name not in names:
             raise InvalidFieldError(
-                f"results names {quote(name)}, which is no step; steps are {', '.join(names)}",
+                f"results names {quote(name)}, which is no step; steps are {quote_names(names)}",
                 hint=did_you_mean(name, names),
                 places=[Place(f"/results/{place}", "no such step")],
             )

@@ -402,6 +402,21 @@ async def test_an_error_in_an_operand_names_it(client: AsyncClient) -> None:
     assert problem["errors"][0]["pointer"] == "/steps/1/operands/1/1"
 
 
+async def test_an_error_repeats_little_of_the_body(client: AsyncClient) -> None:
+    """Names of fields and of steps are cut, and escaped in a pointer."""
+    long = "~" + "z" * 500
+    problem = (
+        await client.post("/chain", json={"steps": [step("h", "norm", x=M, **{long: 1})]})
+    ).json()
+    (place,) = problem["errors"]
+    assert place["pointer"] == f"/steps/0/~0{'z' * 62}…"
+    steps = [step(f"{number:060}", "norm", x=M) for number in range(20)]
+    for more in ({"results": ["g"]}, {"steps": [*steps, step("y", "norm", x={"step": "g"})]}):
+        detail = (await client.post("/chain", json={"steps": steps, **more})).json()["detail"]
+        assert f"are {0:060}, 0…" in detail
+        assert len(detail) < 200
+
+
 async def test_the_plan_chooses_the_executor(client: AsyncClient) -> None:
     """By the totals: short chains run inline, large ones on threads, loops in a process."""
     side = [[1.0] * 24] * 24

@@ -17,7 +17,7 @@ from service.codecs.base import Body, DecodeContext, SlowTextError, Text
 from service.codecs.json.negative_zeros import STRING, state_negative_zeros
 from service.codecs.json.nested import nesting_error
 from service.codecs.json.rounding import OverflowedFloat, SettledArray, WrittenFloat
-from service.codecs.json_pointer import escape, kind_of
+from service.codecs.json_pointer import kind_of
 from service.codecs.number_text import Extracted
 from service.errors import (
     DuplicateKeyError,
@@ -25,6 +25,7 @@ from service.errors import (
     InvalidUtf8Error,
     MalformedJsonError,
     Place,
+    escape,
     quote,
 )
 
