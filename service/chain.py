@@ -1,6 +1,7 @@
 """Execution of planned chains: all steps on one device, each timed, results freed when used up."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from time import perf_counter_ns
 
@@ -21,6 +22,7 @@ from service.engine import (
     store,
 )
 from service.errors import InvalidFieldError, Place
+from service.operations.chain import CHAIN
 from service.planning.chain import (
     ChainPlan,
     ChainSpec,
@@ -31,13 +33,14 @@ from service.planning.chain import (
     at_step,
     plan_chain,
 )
+from service.planning.planner import Plan
 
 
 def chain_call(
     operands: Sequence[Tensor], steps: Sequence[ChainStep], results: Sequence[str]
 ) -> Call:
     """Return the call of a chain whose steps are made here, not decoded."""
-    return Call("chain", tuple(operands), {"steps": tuple(steps), "results": tuple(results)})
+    return Call(CHAIN, tuple(operands), {"steps": tuple(steps), "results": tuple(results)})
 
 
 def prepare_chain(engine: Engine, call: Call) -> ChainPlan:
@@ -46,8 +49,8 @@ def prepare_chain(engine: Engine, call: Call) -> ChainPlan:
     if isinstance(call.output, StoreTarget):
         if len(plan.inferred.results) > 1:
             raise InvalidFieldError(
-                f"one result is stored under a name; the chain has {len(plan.inferred.results)}",
-                hint="name the one in results",
+                f"one result is stored under a name; here are {len(plan.inferred.results)}",
+                hint='"results" names the one to store' if call.op == CHAIN else None,
                 places=[Place("/output/store", "expected one result")],
             )
         check_storable(plan.inferred.dtype)
@@ -71,11 +74,24 @@ def run_chain(engine: Engine, call: Call, plan: ChainPlan, watch: Stopwatch) -> 
 
     An error names the step that it is raised for.
     """
-    run = _Run(engine, call, plan, watch)
+    with _memory(plan.steps[0].plan):
+        run = _Run(engine, call, plan, watch)
     for number, planned in enumerate(plan.steps):
-        with at_step(number, planned.step.name, planned.step.place):
+        with at_step(number, planned.step.name, planned.step.place), _memory(planned.plan):
             run.compute(planned)
-    return run.outcome()
+    with _memory(plan.steps[-1].plan):
+        return run.outcome()
+
+
+@contextmanager
+def _memory(plan: Plan) -> Iterator[None]:
+    """Raise an OutOfMemoryError where memory runs out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_exhausted(error):
+            raise
+        raise free_memory_error(plan) from error
 
 
 class _Run:
@@ -97,14 +113,9 @@ class _Run:
     def compute(self, planned: PlannedStep) -> None:
         """Compute a step, keep its result, and let go of those that it was the last to use."""
         step, plan = planned.step, planned.plan
-        try:
-            operands = self._operands(planned)
-            started_ns = perf_counter_ns()
-            result, strategy = self._result(planned, operands)
-        except (MemoryError, RuntimeError) as error:
-            if not is_exhausted(error):
-                raise
-            raise free_memory_error(plan) from error
+        operands = self._operands(planned)
+        started_ns = perf_counter_ns()
+        result, strategy = self._result(planned, operands)
         elapsed_ns = perf_counter_ns() - started_ns
         self._is_warm &= self._engine.is_warm(plan)
         self._values[step.name] = result
@@ -135,6 +146,8 @@ class _Run:
             subject = planned.step.subject
             self._warnings += [f"{subject}: {warning}" for warning in review.warnings]
             result, strategy = review.result, review.strategy
+        if planned.step.finish is not None:
+            result = planned.step.finish(result)
         synchronize(plan.device)
         self._watch.lap(COMPUTE)
         return result, strategy

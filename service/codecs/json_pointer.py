@@ -1,17 +1,14 @@
 """JSON pointers (RFC 6901) to the parts of a request, and names of these parts for messages."""
 
 from service.core.call import Shape
-from service.errors import MAX_QUOTED, clip
-
-
-def escape(key: str) -> str:
-    """Return a key as a step of a pointer, cut to the length that an error may quote."""
-    return clip(key, MAX_QUOTED).replace("~", "~0").replace("/", "~1")
 
 
 def name_of(pointer: str) -> str:
-    """Return the name of the tensor at a pointer for a message: `a`, `operand 0`."""
+    """Return the name of the tensor at a pointer for a message: `a`, `operand 0`, `a of step 2`."""
     first, *rest = pointer[1:].split("/")
+    if first == "steps":
+        number, *inner = rest
+        return f"{name_of('/' + '/'.join(inner))} of step {number}"
     return f"operand {rest[0]}" if first == "operands" else first
 
 

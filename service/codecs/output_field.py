@@ -3,7 +3,6 @@
 from typing import Final
 
 from service.codecs.base import Arrays, DecodeContext
-from service.codecs.json_pointer import escape
 from service.core.call import OUTPUTS, Output
 from service.core.validators import boolean, choice
 from service.errors import (
@@ -12,6 +11,7 @@ from service.errors import (
     Place,
     UnknownFieldError,
     did_you_mean,
+    escape,
     quote,
 )
 

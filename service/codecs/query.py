@@ -11,9 +11,8 @@ from typing import Any, Final
 import orjson
 
 from service.codecs.base import DecodeContext
-from service.codecs.json.document import refuse_deep
-from service.codecs.json_pointer import escape
-from service.errors import InvalidFieldError, Place, UnknownFieldError, quote
+from service.codecs.json.document import refuse_deep, refuse_duplicate_keys
+from service.errors import InvalidFieldError, Place, UnknownFieldError, escape, quote
 from service.registry import Op
 
 LITERALS: Final = {"true": True, "false": False, "null": None}
@@ -25,7 +24,8 @@ WORDS: Final = ("strategy", "device", "dtype", "output")
 def read_query(query: Mapping[str, str], op: Op[Any], context: DecodeContext) -> dict[str, object]:
     """Return the fields of a query string by name.
 
-    Operands are not allowed there: UnknownFieldError.
+    Operands are not allowed there: UnknownFieldError. DuplicateKeyError for an object with a key
+    twice.
     """
     if not query:
         return {}
@@ -60,4 +60,6 @@ def _value(name: str, text: str, context: DecodeContext) -> object:
             places=[Place(f"/{escape(name)}", "malformed JSON text")],
         ) from None
     refuse_deep(text.encode(), context)
+    if "{" in text:
+        refuse_duplicate_keys(text.encode(), f"/{escape(name)}")
     return value

@@ -8,7 +8,7 @@ import torch
 
 from service.codecs.base import DecodeContext
 from service.codecs.json.numbers import PART_DTYPES, convert
-from service.codecs.json_pointer import escape, name_of
+from service.codecs.json_pointer import name_of
 from service.codecs.output_field import parse_output
 from service.core.call import AUTO, OUTPUTS, Call, Output, Shape, Spec, Stored, Tensor
 from service.core.dtypes import INTEGERS, Dtype, describe, parse_dtype, promote
@@ -21,6 +21,7 @@ from service.errors import (
     UnknownDtypeError,
     UnknownFieldError,
     did_you_mean,
+    escape,
     quote,
 )
 from service.registry import Op, Param, parse_params

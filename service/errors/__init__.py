@@ -51,9 +51,11 @@ from service.errors.base import (
     ServiceError,
     clip,
     did_you_mean,
+    escape,
     leaves,
     nearest,
     quote,
+    quote_names,
 )
 from service.errors.body import (
     BodyError,
@@ -144,7 +146,9 @@ __all__ = [
     "WorkerDiedError",
     "clip",
     "did_you_mean",
+    "escape",
     "leaves",
     "nearest",
     "quote",
+    "quote_names",
 ]

@@ -58,6 +58,16 @@ def quote(value: object) -> str:
     return clip(repr(text), MAX_QUOTED)
 
 
+def escape(key: str) -> str:
+    """Return a key as a step of a pointer, cut to the length that an error may quote."""
+    return clip(key, MAX_QUOTED).replace("~", "~0").replace("/", "~1")
+
+
+def quote_names(names: Iterable[str]) -> str:
+    """Return names from a client for a message, in the length that an error may quote."""
+    return clip(", ".join(names), MAX_QUOTED)
+
+
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """Return the choice spelt most like `name`, for a hint; None if none is similar."""
     return next(iter(get_close_matches(name[:MAX_QUOTED], list(choices), n=1)), None)

@@ -20,7 +20,9 @@ from service.errors import (
     UnknownFieldError,
     UnknownStrategyError,
     did_you_mean,
+    escape,
     quote,
+    quote_names,
 )
 from service.planning.chain import (
     ChainStep,
@@ -36,6 +38,8 @@ _STRATEGY: Final = text("strategy", longest=64)
 CHAIN: Final = "chain"
 MAX_STEPS: Final = 64
 NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# In a safetensors file, which has results by name, it is the key of other things.
+RESERVED_NAME: Final = "__metadata__"
 STEP_FIELDS: Final = ("name", "operation", "strategy")
 REFERENCES: Final = ("step", "operand")
 FORMS: Final = '{"step": name} of an earlier step, or {"operand": number} of the request'
@@ -99,8 +103,8 @@ def _places(op: Op[Any], raw: dict[str, Any]) -> tuple[Any, Iterable[Any]]:
     """Return what holds the operands of a step, and their keys there."""
     if op.operands is not None:
         return raw, [name for name in op.operands if name in raw]
-    listed = raw.get("operands")
-    return listed, range(len(listed)) if isinstance(listed, list) else ()
+    quote_names = raw.get("operands")
+    return quote_names, range(len(quote_names)) if isinstance(quote_names, list) else ()
 
 
 def chain_op(registry: Registry) -> ChainOp:
@@ -193,6 +197,11 @@ def _name(number: int, raw: object) -> str:
             f"that of step {number} was {found}",
             places=[Place(f"/steps/{number}/name", "expected a name")],
         )
+    if name == RESERVED_NAME:
+        raise InvalidFieldError(
+            f"no step has the name {quote(name)}, which safetensors files keep for themselves",
+            places=[Place(f"/steps/{number}/name", "expected another name")],
+        )
     return name
 
 
@@ -216,7 +225,7 @@ def _parse_step(
         raise UnknownFieldError(
             f"{op.name} has no field {quote(unknown[0])}; in a step it has {', '.join(known)}",
             hint=did_you_mean(unknown[0], known),
-            places=(Place(f"/{key}", "unknown field") for key in unknown),
+            places=(Place(f"/{escape(key)}", "unknown field") for key in unknown),
         )
     required = [*operands, *(param.name for param in op.params if param.required)]
     if missing := [key for key in required if key not in raw]:
@@ -246,10 +255,10 @@ def step_operands(op: Op[Any], raw: Mapping[str, object]) -> list[tuple[str, obj
     """Return the operands of a step with their pointers within it."""
     if op.operands is not None:
         return [(f"/{name}", raw[name]) for name in op.operands if name in raw]
-    listed = raw.get("operands")
-    if not isinstance(listed, list) or not listed:
-        refuse("operands", listed, "a list of one tensor or more")
-    return [(f"/operands/{number}", value) for number, value in enumerate(listed)]
+    quote_names = raw.get("operands")
+    if not isinstance(quote_names, list) or not quote_names:
+        refuse("operands", quote_names, "a list of one tensor or more")
+    return [(f"/operands/{number}", value) for number, value in enumerate(quote_names)]
 
 
 def is_reference(value: object) -> bool:
@@ -279,7 +288,7 @@ def _source(value: object, pointer: str, names: Sequence[str], number: int) -> S
     if not isinstance(name, str) or name not in earlier:
         raise InvalidFieldError(
             f"{quote(name)} is {_why_not(name, names, number)}; "
-            + (f"earlier steps are {', '.join(earlier)}" if earlier else "no step is earlier"),
+            + (f"earlier steps are {quote_names(earlier)}" if earlier else "no step is earlier"),
             hint=did_you_mean(name, earlier) if isinstance(name, str) else None,
             places=[Place(f"{pointer}/step", "expected an earlier step")],
         )

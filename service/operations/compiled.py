@@ -15,12 +15,12 @@ import torch
 
 from service.core.call import Tensor
 from service.core.dtypes import IN_NUMPY
-from service.core.requirements import CPP_COMPILER, PYTHON_HEADERS, module
+from service.core.requirements import CPP_COMPILER, PYTHON_HEADERS, WRITABLE_CODE, module
 
 NUMBA: Final = (module("numba"),)
 # On a CPU numba does not compute with float16, which it only reads and writes.
 BY_NUMBA: Final = IN_NUMPY - {torch.float16}
-TORCH_COMPILE: Final = (CPP_COMPILER, PYTHON_HEADERS)
+TORCH_COMPILE: Final = (CPP_COMPILER, PYTHON_HEADERS, WRITABLE_CODE)
 # Each dtype takes seconds, and what is compiled of others is no faster than torch's own.
 BY_TORCH_COMPILE: Final = frozenset({torch.float32, torch.float64})
 # One memory layout for all operands: numba compiles for each layout apart.

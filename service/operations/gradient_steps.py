@@ -93,6 +93,7 @@ def gradient_steps(
                 tuple(positions[factor.key] for factor in gradient.factors),
                 {"equation": str(gradient.equation), "optimize": _order(optimize, gradient)},
                 place=(pointer, f"the gradient of {gradient.name}"),
+                finish=gradient.zero_elsewhere if gradient.has_identity else None,
             )
         )
         texts[name] = {

@@ -77,6 +77,27 @@ class Gradient:
     factors: tuple[Factor, ...]
 
     @property
+    def has_identity(self) -> bool:
+        """Whether the gradient is 0 but for a diagonal."""
+        return any(factor.kind == "identity" for factor in self.factors)
+
+    def zero_elsewhere(self, result: Tensor) -> Tensor:
+        """Return the result with zeros off the diagonal, where it has NaN.
+
+        There it is NaN if the other factors are not finite: 0 times infinity, for one.
+        """
+        if bool(result.isfinite().all()):
+            return result
+        for factor in self.factors:
+            if factor.kind == "identity":
+                first, second = (self.equation.output.index(letter) for letter in factor.term)
+                size = factor.shape[0]
+                shape = [size if axis in (first, second) else 1 for axis in range(result.ndim)]
+                diagonal = torch.eye(size, dtype=torch.bool, device=result.device).reshape(shape)
+                result = torch.where(diagonal, result, 0)
+        return result
+
+    @property
     def shape(self) -> Shape:
         """Shape of the operand, and of its gradient."""
         return self.equation.shape(self.equation.output)

@@ -11,14 +11,17 @@ from typing import Any
 from service.chain import chain_call
 from service.codecs.gradients import GRADIENTS_WRITERS
 from service.core.call import AUTO, Call, Spec
+from service.engine import plans_at_once
+from service.errors import RequestError
 from service.http.negotiation import FORMAT_HEADERS, chain_formats
 from service.operations.gradient_steps import EINSUM, SUFFIX, gradient_steps
 from service.operations.gradients import UPSTREAM
 from service.pipeline.chain import ChainRequest
 from service.pipeline.request import Negotiated
 from service.pipeline.service import Service
-from service.planning.planner import CallSpec
-from service.registry import Op
+from service.planning.chain import local_devices
+from service.planning.planner import CallSpec, Planner
+from service.registry import Inferred, Op
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,10 @@ class GradientsRequest(ChainRequest):
 
     _explanation: Mapping[str, object]
 
+    def converts_at_once(self, call: Call) -> bool:
+        """Return whether the call has few operands, as each gradient has."""
+        return plans_at_once(call.operands)
+
     def to_chain(self, call: Call, *, is_admitted: bool = False) -> Call:
         """Return the chain of the gradients, or raise the error that refuses the call.
 
@@ -64,9 +71,7 @@ class GradientsRequest(ChainRequest):
         upstream = operands.pop(position) if isinstance(position, int) else None
         specs = tuple(Spec(tuple(x.shape), x.dtype) for x in operands)
         forward = CallSpec(op, specs, params, AUTO, call.device, call.deadline_ms)
-        inferred = (
-            op.infer(specs, **params) if is_admitted else engine.planner.plan(forward).inferred
-        )
+        inferred = op.infer(specs, **params) if is_admitted else _admitted(engine.planner, forward)
         found = gradient_steps(
             op,
             engine.registry[EINSUM],
@@ -83,3 +88,17 @@ class GradientsRequest(ChainRequest):
     def explanation(self) -> Mapping[str, object]:
         """The equation of the call, and the texts of each gradient."""
         return self._explanation
+
+
+def _admitted(planner: Planner, call: CallSpec) -> Inferred:
+    """Return what is inferred of a call, or raise the error that says why it is not admitted.
+
+    Only devices of this host count: a cluster would admit what has no room for gradients here.
+    """
+    errors: list[RequestError] = []
+    for device in local_devices(planner, call.device):
+        try:
+            return planner.plan(replace(call, device=device.name)).inferred
+        except RequestError as error:
+            errors.append(error)
+    raise errors[0]

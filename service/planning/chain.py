@@ -4,7 +4,7 @@ A step is a call whose operands are operands of the request or results of earlie
 run on one device. A result is kept until its last use, or until the end if it is sent back.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -27,6 +27,7 @@ from service.errors import (
     WorkExceededError,
     did_you_mean,
     quote,
+    quote_names,
 )
 from service.planning.planner import CallSpec, Explanation, Plan, Planner, over_limit
 from service.registry import Inferred, Op
@@ -46,6 +47,8 @@ class ChainStep:
     strategy: str | None = None  # as the chain if None
     # Pointer and subject in errors, of a step that the request has under another name.
     place: tuple[str, str] | None = None
+    # What is made of the result, in the same shape and dtype.
+    finish: Callable[[Tensor], Tensor] | None = None
 
     @property
     def subject(self) -> str:
@@ -118,7 +121,7 @@ def _check_uses(count: int, steps: Sequence[ChainStep], results: Sequence[str]) 
     for place, name in enumerate(results):
         if name not in names:
             raise InvalidFieldError(
-                f"results names {quote(name)}, which is no step; steps are {', '.join(names)}",
+                f"results names {quote(name)}, which is no step; steps are {quote_names(names)}",
                 hint=did_you_mean(name, names),
                 places=[Place(f"/results/{place}", "no such step")],
             )
@@ -237,9 +240,7 @@ def plan_chain(planner: Planner, chain: ChainSpec) -> ChainPlan:
 
     The device is the first one that all steps are admitted on.
     """
-    devices = [each for each in planner.devices.candidates(chain.device) if each.kind != CLUSTER]
-    if not devices:
-        raise UnsuitableStrategyError(NO_CLUSTER, hint='"device": "auto" takes one that can')
+    devices = local_devices(planner, chain.device)
     inferred = infer_chain(chain.specs, steps=chain.steps, results=chain.results)
     errors: list[RequestError] = []
     for device in devices:
@@ -248,6 +249,17 @@ def plan_chain(planner: Planner, chain: ChainSpec) -> ChainPlan:
         except RequestError as error:
             errors.append(error)
     raise errors[0]
+
+
+def local_devices(planner: Planner, device: str) -> list[Device]:
+    """Return the devices of this host that a chain may run on, best first.
+
+    UnsuitableStrategyError if there is none.
+    """
+    devices = [each for each in planner.devices.candidates(device) if each.kind != CLUSTER]
+    if not devices:
+        raise UnsuitableStrategyError(NO_CLUSTER, hint='"device": "auto" takes one that can')
+    return devices
 
 
 def admitted_chain(

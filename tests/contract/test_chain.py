@@ -226,6 +226,11 @@ INVALID: Final[dict[str, tuple[dict[str, object], str, str]]] = {
     "a step is no object": ({"steps": [1]}, "invalid-field", "/steps/0"),
     "no name": ({"steps": [{}]}, "invalid-field", "/steps/0/name"),
     "a name with spaces": ({"steps": [step("a b", "norm")]}, "invalid-field", "/steps/0/name"),
+    "a name of safetensors files": (
+        {"steps": [step("__metadata__", "norm", x=M)]},
+        "invalid-field",
+        "/steps/0/name",
+    ),
     "a name twice": (
         {"operands": [M], "steps": [SQUARE, step("h", "norm", x=H)]},
         "invalid-field",
@@ -389,6 +394,29 @@ async def test_an_error_says_what_would_work(client: AsyncClient) -> None:
     assert problem["hint"] == "did you mean 'hidden'?"
 
 
+async def test_an_error_in_an_operand_names_it(client: AsyncClient) -> None:
+    """By the number of its step: rows are not those of `steps`."""
+    steps = [step("h", "norm", x=M), step("y", "broadcast", op="add", operands=[H, [[1], [2, 3]]])]
+    problem = (await client.post("/chain", json={"steps": steps})).json()
+    assert problem["detail"].startswith("operand 1 of step 1 is not rectangular")
+    assert problem["errors"][0]["pointer"] == "/steps/1/operands/1/1"
+
+
+async def test_an_error_repeats_little_of_the_body(client: AsyncClient) -> None:
+    """Names of fields and of steps are cut, and escaped in a pointer."""
+    long = "~" + "z" * 500
+    problem = (
+        await client.post("/chain", json={"steps": [step("h", "norm", x=M, **{long: 1})]})
+    ).json()
+    (place,) = problem["errors"]
+    assert place["pointer"] == f"/steps/0/~0{'z' * 62}…"
+    steps = [step(f"{number:060}", "norm", x=M) for number in range(20)]
+    for more in ({"results": ["g"]}, {"steps": [*steps, step("y", "norm", x={"step": "g"})]}):
+        detail = (await client.post("/chain", json={"steps": steps, **more})).json()["detail"]
+        assert f"are {0:060}, 0…" in detail
+        assert len(detail) < 200
+
+
 async def test_the_plan_chooses_the_executor(client: AsyncClient) -> None:
     """By the totals: short chains run inline, large ones on threads, loops in a process."""
     side = [[1.0] * 24] * 24
@@ -475,6 +503,18 @@ async def test_several_results_as_bytes(client: AsyncClient) -> None:
     headers = {"Accept": f"{SAFETENSORS}, application/json;q=0.5"}
     response = await client.post("/chain", json=wide, headers=headers)
     assert response.headers["content-type"] == "application/json"
+
+
+async def test_a_key_twice_in_a_query_string(client: AsyncClient) -> None:
+    """It is refused as in a body; the pointer leads into the field."""
+    body = safetensors_of({"0": torch.tensor([1.0]), "1": torch.tensor([2.0])})
+    steps = '[{"name": "h", "operation": "norm", "x": {"operand": 0}, "x": {"operand": 1}}]'
+    headers = {"Content-Type": SAFETENSORS}
+    response = await client.post("/chain", params={"steps": steps}, content=body, headers=headers)
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (400, "duplicate-key")
+    assert problem["detail"] == "the key 'x' appears twice in the object at /steps/0"
+    assert problem["errors"][0]["pointer"] == "/steps/0/x"
 
 
 @pytest.mark.parametrize(("fields", "dtype"), [({}, "float64"), ({"dtype": "float32"}, "float64")])

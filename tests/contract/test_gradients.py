@@ -1,7 +1,9 @@
 """POST /einsum/gradients and /matmul/gradients, against torch.autograd."""
 
 import json
+from base64 import b64encode
 from pathlib import Path
+from threading import current_thread
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,10 @@ from httpx import AsyncClient
 from safetensors.numpy import load, save
 
 from service.codecs.base import THREAD_TEXT_BYTES
+from service.core.call import Call
 from service.examples import Example, gradients_examples
 from service.operations import REGISTRY
+from service.pipeline.gradients import GradientsRequest
 from service.registry import Sample
 from tests.cases import Array, Json, assert_near, from_json, named, operands_of, to_json
 from tests.contract.test_openapi import document, schema
@@ -243,6 +247,59 @@ async def test_a_warning_names_the_gradient(client: AsyncClient) -> None:
     assert answer["gradients"]["a"]["result"]["data"] == [["Infinity"]]
 
 
+def in_base64(x: Array) -> Json:
+    """Return an operand in float64, whose numbers may be infinite."""
+    return {"shape": x.shape, "dtype": "float64", "b64": b64encode(x.tobytes()).decode()}
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("ii->i", [(2, 2)]),
+        ("jii,i->ji", [(2, 2, 2), (2,)]),
+        ("iii->i", [(2, 2, 2)]),
+        ("iijj->ij", [(2, 2, 2, 2)]),
+    ],
+)
+@pytest.mark.parametrize("strategy", ["loops", "torch"])
+async def test_a_diagonal_of_what_is_not_finite(
+    client: AsyncClient, equation: str, shapes: list[tuple[int, ...]], strategy: str
+) -> None:
+    """Elsewhere the gradient is 0, as autograd has it, and not 0 times infinity."""
+    sample = Sample(equation, tuple(shapes), {"equation": equation})
+    operands = [np.arange(1.0, np.prod(shape) + 1).reshape(shape) for shape in shapes]
+    operands[-1].flat[0] = np.inf
+    upstream = np.ones(REGISTRY["einsum"].infer_sample(sample, torch.float64).shape)
+    upstream.flat[-1] = np.nan
+    body = {
+        "equation": equation,
+        "operands": [in_base64(x) for x in operands],
+        "upstream": in_base64(upstream),
+        "strategy": strategy,
+    }
+    answer = (await client.post("/einsum/gradients", json=body)).json()
+    expected = by_autograd("einsum", sample, operands, upstream)
+    for found, gradient in zip(answer["gradients"].values(), expected, strict=True):
+        np.testing.assert_array_equal(from_json(found["result"]), gradient)
+
+
+async def test_many_operands_are_planned_on_a_thread(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orders of contraction would be searched in the event loop, one for each gradient."""
+    threads, to_chain = [], GradientsRequest.to_chain
+
+    def recorded(self: GradientsRequest, call: Call, *, is_admitted: bool = False) -> Call:
+        threads.append(current_thread())
+        return to_chain(self, call, is_admitted=is_admitted)
+
+    monkeypatch.setattr(GradientsRequest, "to_chain", recorded)
+    for count in (4, 5):
+        body = {"equation": ",".join("i" * count), "operands": [[1, 2]] * count}
+        assert (await client.post("/einsum/gradients", json=body)).status_code == 200
+    assert [each is current_thread() for each in threads] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("body", "pointer", "detail"),
     [
@@ -269,3 +326,15 @@ async def test_a_stored_operand(serve: Serve, tmp_path: Path) -> None:
         answer = (await client.post("/matmul/gradients", json=body)).json()
     assert answer["gradients"]["a"]["result"]["data"] == [[[3.0, -4.0]]]
     assert answer["gradients"]["b"]["result"]["data"] == [[[1.0, -2.0]]]
+
+
+async def test_one_gradient_is_stored(serve: Serve, tmp_path: Path) -> None:
+    """Of several none is, and no field names the one."""
+    async with serve(data=str(tmp_path)) as client:
+        body = {"a": A, "b": B, "output": {"store": "g.npy"}}
+        problem = (await client.post("/matmul/gradients", json=body)).json()
+        one = {"equation": "ij->", "operands": [A], "output": {"store": "g.npy"}}
+        await client.post("/einsum/gradients", json=one)
+    assert problem["detail"] == "one result is stored under a name; here are 2"
+    assert "hint" not in problem
+    np.testing.assert_array_equal(np.load(tmp_path / "g.npy"), np.ones((2, 2)))

@@ -8,7 +8,7 @@ import torch
 
 from service import chain as module
 from service.chain import chain_call, prepare_chain, run_chain
-from service.core.call import Call, ChainOutcome, Tensor
+from service.core.call import Call, ChainOutcome, StoreTarget, Tensor
 from service.core.devices import CLUSTER, Device
 from service.core.timing import COMPUTE, DOWNLOAD, UPLOAD, Stopwatch
 from service.engine import Engine
@@ -108,6 +108,20 @@ def test_faults(
         run(engine(), squares(M))
     if expected is OutOfMemoryError:
         assert str(caught.value.detail).startswith("step 'h': cpu has not")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("part", ["read", "store"])
+def test_memory_runs_out_beside_the_steps(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """An operand from a file needs memory, and so may a result to store."""
+
+    def fail(*_: object) -> Tensor:
+        raise MemoryError
+
+    call = squares(M)
+    call.output = StoreTarget("y.npy", fail)  # type: ignore[arg-type]  # not reached
+    monkeypatch.setattr(module, part, fail)
+    with pytest.raises(OutOfMemoryError, match="cpu has not enough memory"):
+        run(engine(), call)
 
 
 def test_memory_of_a_chain() -> None:

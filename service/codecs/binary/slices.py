@@ -11,7 +11,6 @@ import torch
 
 from service.codecs.base import Buffer, DecodeContext
 from service.codecs.json.nested import check_size
-from service.codecs.json_pointer import escape
 from service.codecs.query import read_query
 from service.codecs.request import (
     Fields,
@@ -24,7 +23,7 @@ from service.codecs.request import (
 from service.codecs.tensor_bytes import from_buffer
 from service.core.call import Call, Shape, Tensor
 from service.core.dtypes import Dtype
-from service.errors import MissingFieldError, Place, UnknownFieldError, quote
+from service.errors import MissingFieldError, Place, UnknownFieldError, escape, quote
 from service.registry import Op
 
 # Decoded headers up to this length are cached: clients send the same shapes again.

@@ -24,7 +24,7 @@ from service.codecs.json.operands import open_operand
 from service.codecs.json.plain import plain_call
 from service.codecs.json.rounding import TieError
 from service.codecs.json.writer import ELEMENT_NS, result_json
-from service.codecs.json_pointer import escape, kind_of
+from service.codecs.json_pointer import kind_of
 from service.codecs.media_types import JSON
 from service.codecs.number_text import Extracted, OperandNames, extract
 from service.codecs.query import read_query
@@ -32,7 +32,7 @@ from service.codecs.request import Operand, build_call
 from service.core.call import Call, Outcome, Output
 from service.core.response import JOINED_BYTES, Chunks, HttpResponse
 from service.core.timing import Stopwatch, server_timing
-from service.errors import DuplicateKeyError, InvalidFieldError, Place, RequestError, quote
+from service.errors import DuplicateKeyError, InvalidFieldError, Place, RequestError, escape, quote
 from service.registry import Op
 
 # Shorter bodies are decoded, or their errors worded, in a millisecond.

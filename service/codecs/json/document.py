@@ -17,7 +17,7 @@ from service.codecs.base import Body, DecodeContext, SlowTextError, Text
 from service.codecs.json.negative_zeros import STRING, state_negative_zeros
 from service.codecs.json.nested import nesting_error
 from service.codecs.json.rounding import OverflowedFloat, SettledArray, WrittenFloat
-from service.codecs.json_pointer import escape, kind_of
+from service.codecs.json_pointer import kind_of
 from service.codecs.number_text import Extracted
 from service.errors import (
     DuplicateKeyError,
@@ -25,6 +25,7 @@ from service.errors import (
     InvalidUtf8Error,
     MalformedJsonError,
     Place,
+    escape,
     quote,
 )
 
@@ -71,7 +72,7 @@ def read_document(
         )
     if not _has_all_pairs(document, text, operands, context, list_field):
         refuse_deep(text, context)
-        _refuse_duplicate_keys(text)
+        refuse_duplicate_keys(text)
     return document
 
 
@@ -287,11 +288,14 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return doubled
 
 
-def _refuse_duplicate_keys(body: Text) -> None:
-    """Raise DuplicateKeyError if an object of a well-formed document has a key twice."""
+def refuse_duplicate_keys(body: Text, pointer: str = "") -> None:
+    """Raise DuplicateKeyError if an object of a well-formed document has a key twice.
+
+    `pointer` is that of the document within the request.
+    """
     # Numbers are not needed here, and `int` refuses texts of more than 4300 digits.
     document = json.loads(body.decode(), object_pairs_hook=_object, parse_int=len, parse_float=len)
-    found: list[tuple[str, object]] = [("", document)]
+    found: list[tuple[str, object]] = [(pointer, document)]
     while found:
         pointer, value = found.pop()
         if isinstance(value, _DuplicateKeyObject):

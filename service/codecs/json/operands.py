@@ -9,7 +9,7 @@ import pybase64
 from service.codecs.base import UNLIMITED_ELEMENTS, DecodeContext
 from service.codecs.json.elements import read_elements, typed_array_hint
 from service.codecs.json.nested import check_size, flatten
-from service.codecs.json_pointer import escape, name_of, pointer_to
+from service.codecs.json_pointer import name_of, pointer_to
 from service.codecs.output_field import arrays_of
 from service.codecs.request import Operand, ShapeOperand, WholeOperand, parse_dtype_at
 from service.codecs.stored_arrays import StoredOperand
@@ -23,6 +23,7 @@ from service.errors import (
     Place,
     UnknownFieldError,
     did_you_mean,
+    escape,
     quote,
 )
 

@@ -11,6 +11,7 @@ from service.core.requirements import (
     CPP_COMPILER,
     INSTALL_COMPILED,
     PYTHON_HEADERS,
+    WRITABLE_CODE,
     Requirement,
     module,
 )
@@ -74,3 +75,26 @@ def test_what_triton_compiles_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         program.unlink()
     monkeypatch.setenv("CC", "cc of another folder")
     assert [C_COMPILER.missing] == [None]
+
+
+def test_a_folder_for_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is that of the setting, or one of the user; another user may not write to it."""
+    lack = "which this user, and no other, can write to: set TORCHINDUCTOR_CACHE_DIR to one"
+    missing = f"needs a folder for code, {lack}"
+    folder = tmp_path / "code"
+    monkeypatch.setenv(requirements.CODE_FOLDER, str(folder))
+    assert WRITABLE_CODE.missing is None
+    folder.chmod(0o777)
+    assert [WRITABLE_CODE.missing] == [missing]
+    folder.chmod(0o755)
+    monkeypatch.setattr(requirements.os, "geteuid", lambda: folder.stat().st_uid + 1)
+    assert [WRITABLE_CODE.missing] == [missing]
+    monkeypatch.undo()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(requirements.CODE_FOLDER, str(tmp_path / "file" / "code"))
+    assert [WRITABLE_CODE.missing] == [missing]
+    monkeypatch.delenv(requirements.CODE_FOLDER)
+    monkeypatch.setattr(requirements, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(requirements, "getuser", lambda: "ann")
+    assert [WRITABLE_CODE.missing] == [None]
+    assert (tmp_path / "torchinductor_ann").is_dir()

@@ -16,6 +16,7 @@ from service.errors import (
     ServiceError,
     clip,
     did_you_mean,
+    escape,
     leaves,
     nearest,
     quote,
@@ -92,6 +93,12 @@ def test_quote(value: object, quoted: str) -> None:
     """A value from a client is quoted in at most 64 characters."""
     assert quote(value) == quoted
     assert len(quote(value)) <= MAX_QUOTED
+
+
+def test_keys_are_escaped_and_cut() -> None:
+    """By the rules of RFC 6901, and to the length that an error may quote."""
+    assert escape("a/b~c") == "a~1b~0c"
+    assert escape("k" * 1000) == "k" * 63 + "…"
 
 
 def test_nearest() -> None:
