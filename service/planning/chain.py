@@ -197,12 +197,12 @@ class ChainPlan:
 
     @property
     def is_compiled(self) -> bool:
-        """Whether the strategy of some step has to be compiled."""
+        """True if the strategy of some step has to be compiled."""
         return any(planned.plan.is_compiled for planned in self.steps)
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether the chain never runs in the event loop, as `Plan.is_elsewhere` says."""
+        """True if the chain never runs in the event loop, as `Plan.is_elsewhere` says."""
         return self.device.has_process or self.is_compiled
 
     @property

@@ -82,7 +82,7 @@ class Plan:
 
     @property
     def is_compiled(self) -> bool:
-        """Whether the strategy has to be compiled."""
+        """True if the strategy has to be compiled."""
         return self.strategy.compile is not None
 
     @property

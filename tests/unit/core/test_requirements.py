@@ -1,5 +1,6 @@
 """Requirements: what is present, and what is absent."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_a_folder_for_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     folder.chmod(0o777)
     assert [WRITABLE_CODE.missing] == [missing]
     folder.chmod(0o755)
-    monkeypatch.setattr(requirements.os, "geteuid", lambda: folder.stat().st_uid + 1)
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
     assert [WRITABLE_CODE.missing] == [missing]
     monkeypatch.undo()
     (tmp_path / "file").touch()
