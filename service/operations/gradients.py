@@ -78,7 +78,7 @@ class Gradient:
 
     @property
     def has_identity(self) -> bool:
-        """Whether the gradient is 0 but for a diagonal."""
+        """True if the gradient is 0 but for a diagonal."""
         return any(factor.kind == "identity" for factor in self.factors)
 
     def zero_elsewhere(self, result: Tensor) -> Tensor:

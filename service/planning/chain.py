@@ -214,12 +214,12 @@ class ChainPlan:
 
     @property
     def is_compiled(self) -> bool:
-        """True if the strategy of a step has to be compiled."""
+        """True if the strategy of some step has to be compiled."""
         return any(planned.plan.is_compiled for planned in self.steps)
 
     @property
     def is_elsewhere(self) -> bool:
-        """True if another process runs the chain, however short it is."""
+        """True if the chain never runs in the event loop, as `Plan.is_elsewhere` says."""
         return self.device.has_process or self.is_compiled
 
     @property

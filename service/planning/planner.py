@@ -82,7 +82,7 @@ class Plan:
 
     @property
     def is_compiled(self) -> bool:
-        """True for a strategy that has to be compiled, which the server leaves to processes."""
+        """True if the strategy has to be compiled."""
         return self.strategy.compile is not None
 
     @property

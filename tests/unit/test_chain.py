@@ -1,6 +1,7 @@
 """Running planned chains: devices, phases, warmth and faults. Contract tests have the rest."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from service import chain as module
 from service.chain import chain_call, prepare_chain, run_chain
 from service.core.call import Call, ChainOutcome, StoreTarget, Tensor
 from service.core.devices import CLUSTER, Device
-from service.core.timing import COMPUTE, DOWNLOAD, UPLOAD, Stopwatch
+from service.core.timing import COMPILE, COMPUTE, DOWNLOAD, UPLOAD, Stopwatch
 from service.engine import Engine
 from service.errors import (
     IntegerOverflowError,
@@ -62,6 +63,22 @@ def test_values_on_a_gpu() -> None:
     assert outcome.device == "cuda:0"
     phases = [phase for phase, _ in watch.marks]
     assert (phases.count(UPLOAD), phases.count(COMPUTE), phases.count(DOWNLOAD)) == (1, 2, 1)
+
+
+def test_a_step_that_is_compiled() -> None:
+    """Code for its operands is there before it is computed, in a phase of its own."""
+    compiled: list[Sequence[Tensor]] = []
+    op = REGISTRY["matmul"]
+    own = replace(op.strategies["torch"], compile=lambda _, operands: compiled.append(operands))
+    first = ChainStep("h", replace(op, auto=("torch",), _strategies={"torch": own}), (0, 0))
+    call = chain_call([M], [first, step("y", "matmul", "h", 0)], ["y"])
+    here, watch = engine(), Stopwatch.start()
+    plan = prepare_chain(here, call)
+    assert plan.is_elsewhere
+    assert torch.equal(run_chain(here, call, plan, watch).result, M @ M @ M)
+    assert all(operand is M for operand in compiled[0])
+    phases = [phase for phase, _ in watch.marks]
+    assert phases[-3:] == [COMPILE, COMPUTE, COMPUTE]
 
 
 def test_the_first_device_that_admits_all_steps() -> None:

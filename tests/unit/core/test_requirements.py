@@ -1,5 +1,6 @@
 """Requirements: what is present, and what is absent."""
 
+import os
 import sys
 from pathlib import Path
 
