@@ -25,6 +25,7 @@ STATES = {
     "path": "#op=einsum&p.equation=ij,jk,kl->il&x=random:10x1000:0&x=random:1000x10:1"
     "&x=random:10x500:2&show=run",
     "paste": "#op=norm&x=1,5%09%092%0A3%094%095&dtype=float64",
+    "chain": "#op=matmul&x=random:5x784:0&x=integers:784x50:1&strategy=torch&tour=9",
     "error": "#op=matmul&x=1+2+3%0A4+5+6&x=1+2+3%0A4+5+6&tour=8",
     "batch": "#op=einsum&p.equation=bij,bjk->bik&x=integers:3x4x5:0&x=integers:3x5x2:1&show=run",
 }
@@ -35,6 +36,8 @@ async def show(visit: Visit, state: str) -> Page:
     page = await visit.open(STATES[state])
     if "show=run" in STATES[state]:
         await page.locator(".phases").wait_for()
+    if "tour=9" in STATES[state]:
+        await page.locator(".steps").wait_for()
     if "show=race" in STATES[state]:
         await expect(page.locator("#verdict")).to_contain_text("agree", timeout=20_000)
     return page

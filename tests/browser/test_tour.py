@@ -1,4 +1,4 @@
-"""The tour of the lesson: eight clicks, each with every way that its step offers."""
+"""The tour of the lesson: nine clicks, each with every way that its step offers."""
 
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ class Way(NamedTuple):
 
 
 RESULT, PROBLEM, VERDICT, DRAWING = "#result", ".problem", "#verdict", "#drawings"
+CHAIN = "#tour-words .steps"
 STEPS = {
     1: [Way(None, VERDICT, "All agree with the reference")],
     2: [
@@ -62,6 +63,10 @@ STEPS = {
         Way("three loops over a million", PROBLEM, "Use torch"),
         Way("bytes overflow", PROBLEM, "float64"),
     ],
+    9: [
+        Way(None, CHAIN, "s matmul (5, 10) float32 torch"),
+        Way("all steps by Python lists", CHAIN, "s broadcast relu (5, 50) float32 python"),
+    ],
 }
 
 
@@ -83,12 +88,12 @@ async def test_the_whole_tour_by_its_next_button(visit: Visit) -> None:
     page = await visit.open()
     await page.locator("[data-stop='1']").click()
     titles = []
-    for _ in range(8):
+    for _ in STEPS:
         titles.append(await page.locator("#tour-words h2").inner_text())
         onward = page.get_by_role("button", name="Next step")
         if await onward.count():
             await onward.click()
-    assert [title.partition(".")[0] for title in titles] == [str(n) for n in range(1, 9)]
+    assert [title.partition(".")[0] for title in titles] == [str(n) for n in STEPS]
     await page.get_by_role("button", name="Leave the tour").click()
     assert not await page.locator("#tour-words").is_visible()
     assert "tour" not in page.url

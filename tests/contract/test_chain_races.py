@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
+from weakref import ref
 
 import pytest
 import torch
@@ -163,6 +164,30 @@ async def test_steps_are_compiled_once(serve: Serve) -> None:
     assert compiled["compile_ms"] > 0
     # To compile, to warm up, and twice: each run asks for the code of its two steps.
     assert shapes.count((7, 7)) == 2 * 4
+
+
+async def test_results_are_freed_after_their_last_use(serve: Serve) -> None:
+    """Of ten results, few are alive at a time."""
+    results: list[ref[Tensor]] = []
+    alive: list[int] = []
+
+    def compute(a: Tensor, b: Tensor) -> Tensor:
+        c = a @ b
+        if c.shape == (7, 7):
+            alive.append(sum(each() is not None for each in results))
+            results.append(ref(c))
+        return c
+
+    steps = [
+        {**LINEAR, "name": f"s{n}", "a": {"step": f"s{n - 1}"} if n else LINEAR["a"]}
+        for n in range(10)
+    ]
+    zeros = [[0] * 7] * 7
+    body = chain(*steps, operands=[zeros, zeros], strategies=["other"])
+    async with serve(Registry(products(compute))) as client:
+        await race(client, body)
+    assert len(alive) == 3 * 10
+    assert max(alive) < 4
 
 
 @pytest.mark.parametrize("headers", [{}, STREAM], ids=["report", "stream"])

@@ -1,5 +1,6 @@
-// The guided tour: the lesson in eight steps. Each sets up the page, runs the call and explains it.
+// The guided tour: the lesson in nine steps. Each sets up the page, runs the call and explains it.
 
+import { showChain } from "./chain.js";
 import { fill, h, refill } from "./dom.js";
 import { generated, typed } from "./operand.js";
 import { encode, start } from "./state.js";
@@ -8,6 +9,15 @@ const DIGITS = "1 2 3\n4 5 6\n7 8 9";
 const TENS = "10 10 10\n20 20 20\n30 30 30";
 const IMAGES = generated("random", [5, 784], 0);
 const WEIGHTS = generated("integers", [784, 10], 1);
+const HIDDEN = generated("integers", [784, 50], 1);
+const MODEL = {
+  operands: [IMAGES, HIDDEN, generated("integers", [50, 10], 2)],
+  steps: [
+    { name: "hidden", operation: "matmul", a: { operand: 0 }, b: { operand: 1 } },
+    { name: "positive", operation: "broadcast", op: "relu", operands: [{ step: "hidden" }] },
+    { name: "classes", operation: "matmul", a: { step: "positive" }, b: { operand: 2 } },
+  ],
+};
 const MINUS_LOST = { rtol: "1e3", atol: "1e5" };
 
 function setUp(op, { params = {}, race = {}, ...changes }) {
@@ -21,7 +31,10 @@ const einsum = (equation, operands, changes = {}) => setUp("einsum", { operands,
 const broadcast = (op, operands, views = [], changes = {}) => setUp("broadcast", { operands: operands.map((each) => (typeof each === "string" ? typed(each) : each)), params: { op }, views, view: "run", ...changes });
 const expand = (text, to, views = []) => setUp("broadcast", { operands: [typed(text)], params: { op: "", to }, views, view: "run" });
 
-/** The steps: a title, a text, and ways to set up the page, the first of which is shown with the step. */
+/**
+ * The steps: a title, a text, and ways to set up the page, the first of which is shown with the step.
+ * A `chain` is run by the strategy of the page.
+ */
 const STOPS = [
   {
     title: "From loops to torch",
@@ -99,6 +112,15 @@ const STOPS = [
       ["bytes overflow", matmul(typed("100 100\n3 4"), typed("100 2\n3 4"), { dtype: "int8", view: "run" })],
     ],
   },
+  {
+    title: "Several at once",
+    text: "A product, ReLU and another product are a small network. As a chain they are one request: results stay in the service, and only the last one would come back. The call below is the first step alone.",
+    chain: MODEL,
+    ways: [
+      ["all steps by torch", matmul(IMAGES, HIDDEN, { strategy: "torch", view: "" })],
+      ["all steps by Python lists", matmul(IMAGES, HIDDEN, { strategy: "python", view: "" })],
+    ],
+  },
 ];
 
 const setUpKey = (state) => encode({ ...state, view: "", tour: 0 });
@@ -122,12 +144,15 @@ export function tourView(list, words, store, go) {
     const stop = STOPS[tour - 1];
     words.hidden = !stop;
     if (!stop) return;
-    if (words.dataset.tour === String(tour)) return mark(state, stop);
-    words.dataset.tour = String(tour);
+    const shown = stop.chain ? `${tour} ${state.strategy}` : String(tour);
+    if (words.dataset.tour === shown) return mark(state, stop);
+    words.dataset.tour = shown;
+    const steps = stop.chain && h("div", {});
     refill(
       words,
       h("h2", {}, `${tour}. ${stop.title}`),
       h("p", { class: "prose" }, stop.text),
+      steps,
       h(
         "p",
         { class: "actions" },
@@ -136,6 +161,7 @@ export function tourView(list, words, store, go) {
       ),
     );
     mark(state, stop);
+    if (stop.chain) showChain(steps, stop.chain, state.strategy);
   }
 
   /** Marks the button whose state the page has. */

@@ -58,3 +58,19 @@ def test_integers_are_exact() -> None:
     with pytest.raises(IntegerOverflowError, match=r"^step 'c': ") as caught:
         reference(square, step("c", "matmul", "s", 0), x=x, results=["c"])
     assert caught.value.places[0].pointer.startswith("/steps/1")
+
+
+def test_a_step_on_integers_and_floats() -> None:
+    """Integers become floats of 64 bits, as in the chain; also where a strategy computes it."""
+    x = torch.arange(250_000).reshape(500, 500) % 1009
+    steps = (
+        step("n", "norm", 0, dim=1, keepdim=True),
+        step("d", "broadcast", 0, "n", op="div"),
+        step("p", "matmul", 0, "d"),
+        step("y", "norm", "p"),
+    )
+    found = reference(*steps, x=x, results=["y"])
+    assert "float64 by the strategy torch" in found.basis.method
+    wide = x.double()
+    product = wide @ (wide / wide.norm(dim=1, keepdim=True))
+    assert float(found.high) == pytest.approx(float(product.norm()), rel=1e-12)
