@@ -215,14 +215,20 @@ class Strategy(Generic[M]):
             return self.missing
         dtypes = self.dtypes_on(kind)
         if not dtypes:
-            # What runs on the CPU has a device here, and lacks none.
-            wanted = () if self.dtypes else absent
-            needed = (absent[other] for other in wanted if self.dtypes_on(other))
-            return next(needed, f"does not run on {kind}")
+            return self.lacking(absent) or f"does not run on {kind}"
         for spec in inferred.specs:
             if spec.dtype not in dtypes:
                 return f"does not take {describe(spec.dtype).name} on {kind}"
         return self.unsupported(inferred)
+
+    def lacking(self, absent: Mapping[str, str]) -> str | None:
+        """Return what this host lacks to run it for any call, or None; `absent` as above."""
+        if self.missing or self.dtypes:  # what runs on the CPU has a device here
+            return self.missing
+        for kind, reason in absent.items():
+            if self.dtypes_on(kind):
+                return reason
+        return None
 
     @property
     def summary(self) -> str:

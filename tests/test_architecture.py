@@ -292,6 +292,14 @@ def test_no_private_word_occurs() -> None:
     assert {path: places for path, places in found.items() if places} == {}
 
 
+def test_microseconds_have_one_spelling() -> None:
+    """It is `us`, as in `core.units`, and neither the sign for micro nor the Greek letter."""
+    paths = files_of(*(ROOT / name for name in ("service", "tests", "tools", "docs", "README.md")))
+    signs = ("\u00b5", "\u03bc")
+    texts = {path: path.read_text(encoding="utf-8") for path in paths}
+    assert [str(path) for path, text in texts.items() if any(sign in text for sign in signs)] == []
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

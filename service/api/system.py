@@ -1,6 +1,5 @@
 """Routes about the service itself: strategies, devices, limits, health, problems, metrics."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -163,7 +162,9 @@ def _strategy(service: Service, op: Op[Any], strategy: Strategy[Any]) -> schemas
             )
         },
         available=bool(here),
-        reason=None if here else _why_not(devices.absent, strategy),
+        reason=None
+        if here
+        else strategy.lacking(devices.absent) or "no device of this host runs it",
         work_limits=[
             schemas.WorkLimit(
                 device=limit.device.name,
@@ -173,10 +174,3 @@ def _strategy(service: Service, op: Op[Any], strategy: Strategy[Any]) -> schemas
             for limit in (service.engine.planner.work_limit(strategy, op, each) for each in here)
         ],
     )
-
-
-def _why_not(absent: Mapping[str, str], strategy: Strategy[Any]) -> str:
-    if strategy.missing:
-        return strategy.missing
-    needed = (absent[kind] for kind in absent if strategy.dtypes_on(kind))
-    return next(needed, "no device of this host runs it")

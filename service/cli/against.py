@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from service.compare import Row
+from service.compare import Report, Row
 from service.compare.report import Host
 from service.core.call import Call
 from service.core.dtypes import describe
@@ -41,6 +41,12 @@ class KeptReport:
         """Return the median of the strategy of a row on its device; None if it did not run."""
         found = self.rows.get((row.strategy, row.device))
         return None if found is None or found.median_ms is None else found.median_ms * NS_PER_MS
+
+    def comparable(self, report: Report) -> tuple[Row, ...]:
+        """Return the rows of a race on this host, or that ran in this kept report."""
+        return tuple(
+            row for row in report.rows if row.is_available or self.median_ns(row) is not None
+        )
 
     def ratio(self, row: Row) -> float | None:
         """Return how many times as fast as then the strategy of a row is now, by medians."""

@@ -11,7 +11,14 @@ from rich.text import Text
 from service.cli.against import KeptReport
 from service.compare import CompareOptions, Report, Row
 from service.compare.agreement import Agreement
-from service.compare.report import basis_line, host_line, peak_lines, quickest, strategy_labels
+from service.compare.report import (
+    basis_line,
+    host_line,
+    peak_lines,
+    quickest,
+    strategy_labels,
+    unavailable_lines,
+)
 from service.compare.sweep import Sweep, SweepLine
 from service.core.dtypes import describe
 from service.core.units import (
@@ -37,14 +44,18 @@ WRONG: Final = "bold red"
 
 
 def race_table(report: Report, title: str, options: CompareOptions) -> Group:
-    """Return a row for each strategy, in the registry's order, then the reasons of skipped ones."""
+    """Return a row for each strategy of this host, in the registry's order, then notes.
+
+    The notes are the reasons of skipped strategies, the strategies that this host lacks, and what
+    the figures are measured by.
+    """
     table = _table("strategy", gap=1)
     for name in (*TIMES, *RATES, "error", "ulp"):
         table.add_column(name, justify="right")
     table.add_column("agrees")
     fastest = quickest(report)
-    names = strategy_labels(report.rows)
-    labelled = list(zip(names, report.rows, strict=True))
+    rows = report.available_rows
+    labelled = list(zip(strategy_labels(rows), rows, strict=True))
     for name, row in labelled:
         table.add_row(name, *_race_cells(report, row, fastest), style=_style(row, fastest))
     skipped = [(name, row.skipped) for name, row in labelled if row.skipped is not None]
@@ -70,6 +81,7 @@ def race_table(report: Report, title: str, options: CompareOptions) -> Group:
         _title(title),
         table,
         *_skipped(skipped),
+        *_unavailable(report),
         *(Text(line, style=WRONG) for line in wrong),
         *map(Text, notes),
     )
@@ -80,8 +92,8 @@ def overlay_table(report: Report, kept: KeptReport, table: Group) -> Group:
     both = _table("strategy", gap=1)
     for name in ("now", "then", "now over then", "of peak now", "then"):
         both.add_column(name, justify="right")
-    names = strategy_labels(report.rows)
-    for name, row in zip(names, report.rows, strict=True):
+    rows = kept.comparable(report)
+    for name, row in zip(strategy_labels(rows), rows, strict=True):
         both.add_row(name, *_overlay_cells(row, kept))
     here = {(row.strategy, row.device) for row in report.rows}
     others = [f"{name} on {device}" for name, device in kept.rows if (name, device) not in here]
@@ -144,7 +156,7 @@ def sweep_table(sweep: Sweep, title: str) -> Group:
         table.add_column(name, justify="right")
     for point in sweep.points:
         fastest = quickest(point.report)
-        cells = [_sweep_cell(row, fastest) for row in point.report.rows]
+        cells = [_sweep_cell(row, fastest) for row in point.report.available_rows]
         table.add_row(str(point.size), *cells)
     note = "median of a run; > marks the fastest of a size, ! one that disagrees"
     ends = _table("strategy", "last n", "its median", *RATES, "why it stops there")
@@ -155,6 +167,7 @@ def sweep_table(sweep: Sweep, title: str) -> Group:
         parts.append(Text(f"the sweep ended {sweep.ended}", style=GREY))
     if sweep.points:
         last = sweep.points[-1].report
+        parts += _unavailable(last)
         shown = (row for line in sweep.lines for _, row in line.rows[-1:])
         parts += [Text(line) for line in (*peak_lines(last), *_cached(shown), host_line(last.host))]
     return Group(*parts)
@@ -210,6 +223,10 @@ def _style(row: Row, fastest: Row | None) -> str:
 
 def _skipped(rows: Iterable[tuple[str, str]]) -> Iterable[Text]:
     return (Text(f"skipped {name}: {reason}", style=GREY) for name, reason in rows)
+
+
+def _unavailable(report: Report) -> Iterable[Text]:
+    return (Text(line, style=GREY) for line in unavailable_lines(report))
 
 
 def _tolerance(options: CompareOptions) -> str:

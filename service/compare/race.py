@@ -297,4 +297,11 @@ def _plan_or_row(planner: Planner, estimate: Estimate, options: CompareOptions) 
         return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=reason)
     if estimate.plan is not None and estimate.reason is None:
         return estimate.plan
-    return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=estimate.reason)
+    lacking = request.op.strategies[estimate.strategy].lacking(planner.devices.absent)
+    return Row(
+        estimate.strategy,
+        estimate.device,
+        estimate.estimated_ns,
+        skipped=estimate.reason,
+        is_available=lacking is None,
+    )

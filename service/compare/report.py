@@ -28,7 +28,8 @@ from service.registry import Inferred
 class Row:
     """One strategy on one device: its times in nanoseconds, or the reason why it was skipped.
 
-    `compile_ns` is the time of compiling it before its runs, of which it is no part.
+    `compile_ns` is the time of compiling it before its runs, of which it is no part. Where
+    `is_available` is False, this host lacks what the strategy needs for any call.
     """
 
     strategy: str
@@ -39,6 +40,7 @@ class Row:
     skipped: str | None = None
     rates: Rates | None = None
     compile_ns: int = 0
+    is_available: bool = True
 
     @property
     def median_ns(self) -> float:
@@ -73,6 +75,11 @@ class Report:
     baseline: str | None
     host: Host
     rows: tuple[Row, ...]
+
+    @property
+    def available_rows(self) -> tuple[Row, ...]:
+        """Rows without those of strategies that this host cannot run."""
+        return tuple(row for row in self.rows if row.is_available)
 
     @property
     def basis(self) -> Basis | None:
@@ -173,6 +180,15 @@ def peak_lines(report: Report) -> list[str]:
         if texts:
             lines.append(f"peak of {device}: {', '.join(texts)}")
     return lines
+
+
+def unavailable_lines(report: Report) -> list[str]:
+    """Name the strategies that this host cannot run, a line for each reason."""
+    names: dict[str | None, dict[str, None]] = {}
+    for row in report.rows:
+        if not row.is_available:  # a row for each device: the strategy is named once
+            names.setdefault(row.skipped, {})[row.strategy] = None
+    return [f"not on this server: {', '.join(found)} ({reason})" for reason, found in names.items()]
 
 
 def host_line(host: Host) -> str:

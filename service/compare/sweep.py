@@ -54,8 +54,10 @@ class Sweep:
 
     @property
     def lines(self) -> tuple[SweepLine, ...]:
-        """One for each strategy and device, in the order of the registry."""
-        names = dict.fromkeys(_key(row) for point in self.points for row in point.report.rows)
+        """One for each strategy and device of this host, in the order of the registry."""
+        names = dict.fromkeys(
+            _key(row) for point in self.points for row in point.report.available_rows
+        )
         return tuple(self._line(*name) for name in names)
 
     def _line(self, strategy: str, device: str) -> SweepLine:

@@ -1,24 +1,33 @@
-"""Quantities as text for people: three significant digits and a unit."""
+"""Quantities as text for people: three significant digits and a unit.
+
+Times are in ASCII, `us` too: terminals, fonts of pictures and searches take it. The lab page writes
+them the same way, in `web/lab/format.js`; a test holds both together.
+"""
 
 import math
+from decimal import ROUND_HALF_UP, Context
 from typing import Final
 
 from service.core.call import Shape
 
 _TIMES: Final = (
+    ("years", 31_557_600e9),
     ("days", 86_400e9),
     ("h", 3_600e9),
+    ("min", 60e9),
     ("s", 1e9),
     ("ms", 1e6),
     ("us", 1e3),
     ("ns", 1.0),
 )
+# As JavaScript rounds: a half is rounded up, where Python's formats round it to an even digit.
+_THREE_DIGITS: Final = Context(prec=3, rounding=ROUND_HALF_UP)
 _BYTES: Final = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("bytes", 1.0))
 
 
 def time_text(ns: float) -> str:
-    """Return a time in a suitable unit: `9.31 us`, `720 ms`, `2.89 h`."""
-    return _in_units(ns, _TIMES)
+    """Return a time in a suitable unit: `9.31 us`, `720 ms`, `1.50 min`, `2.89 h`."""
+    return _in_units(ns, _TIMES) if ns else "0 ns"
 
 
 def bytes_text(count: int) -> str:
@@ -87,4 +96,4 @@ def _rounded_count(value: float) -> str:
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.2e}")
+    return float(_THREE_DIGITS.create_decimal_from_float(value))

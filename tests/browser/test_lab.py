@@ -14,6 +14,8 @@ from tests.cases import here
 
 LESSON = "#op=matmul&x=random:5x784:0&x=integers:784x10:1"
 
+NO_CLUSTER = "needs a Dask cluster, which SERVICE_DASK_SCHEDULER would name"
+
 
 async def result(page: Page) -> list[Any]:
     """The numbers of the result, as its copy button gives them."""
@@ -132,7 +134,7 @@ async def test_a_race_streams_in(visit: Visit) -> None:
     assert len(await page.evaluate("[...window.seen]")) > 3
     rows = page.locator(".strategy-row.ran")
     names = [(await row.inner_text()).split()[0] for row in await rows.all()]
-    assert sorted(names) == sorted(here(REGISTRY["matmul"]))
+    assert {*names} == {*here(REGISTRY["matmul"])} - {"compile"}, "which has to be named"
     assert names[-1] == "loops"
     assert await page.locator(".strategy-row.ran .strategy-speed").last.inner_text() == "1.00 ×"
     assert "e−" in await page.locator(".strategy-row.ran .strategy-error").first.inner_text()
@@ -164,14 +166,30 @@ async def test_what_a_race_skips_says_why(visit: Visit) -> None:
     skipped = page.locator(".strategy-row.skipped", has_text="loops")
     await expect(skipped).to_contain_text("would take about")
     await expect(skipped).to_contain_text("≈")
-    await page.locator("input[aria-label^='python']").uncheck()
-    await page.locator("input[aria-label^='elementwise']").uncheck()
+    for name in ("python", "elementwise", "compile"):
+        await page.locator(f"input[aria-label^='{name}']").uncheck()
     await page.get_by_role("button", name="Race them").click()
     await expect(page.locator("#verdict")).to_contain_text("All agree", timeout=20_000)
-    ran = len(here(REGISTRY["matmul"])) - 3  # one takes too long, two are unchecked
+    ran = len(here(REGISTRY["matmul"])) - 4  # one takes too long, three are unchecked
     await expect(page.locator(".strategy-row.ran")).to_have_count(ran)
-    names = "loops,dot,broadcast,numba,compile,cuda,triton,einsum,torch,numpy"
+    names = "loops,dot,broadcast,numba,cuda,triton,einsum,torch,numpy"
     assert f"race.strategies={names}" in page.url
+
+
+async def test_what_the_server_lacks_is_named_below(visit: Visit) -> None:
+    """By what it needs, before and after a race, with its source; no row says it again."""
+    page = await visit.open("#op=matmul&race.strategies=loops,dask,torch&race.budget_ms=50")
+    rows = page.locator(".strategy-row")
+    named = page.locator(".strategy-unavailable", has_text="SERVICE_DASK_SCHEDULER")
+    for button in ("Race them", "Run it once"):
+        await expect(named).to_have_text(f"Not on this server: dask ({NO_CLUSTER})")
+        names = [(await row.inner_text()).split()[0] for row in await rows.all()]
+        assert sorted(names) == sorted(here(REGISTRY["matmul"]))
+        await page.get_by_role("button", name=button).click()
+        await expect(page.locator("#verdict")).to_contain_text("is the fastest")
+    await named.get_by_role("button", name="dask").click()
+    await expect(named.locator(".strategy-source")).to_contain_text("def ")
+    await expect(named.get_by_role("button", name="dask")).to_be_focused()
 
 
 async def test_a_link_is_the_whole_state(visit: Visit) -> None:

@@ -109,7 +109,7 @@ def holds(shown: Any, answer: Any) -> bool:
 
 def without_numbers(text: str) -> str:
     """The words: times, errors and how many columns they take are those of the host."""
-    words = re.sub(r"\b\d[\d.,e+-]*( (us|ms|s|h|days)\b)?", "#", text)
+    words = re.sub(r"\b\d[\d.,e+-]*( (us|ms|s|min|h|days|years)\b)?", "#", text)
     return re.sub(r"\s+", " ", words).strip()
 
 

@@ -16,7 +16,7 @@ from locust import User, between
 from service.client import Client
 from tests.load.mix import Kind, mix
 
-PHASE: Final = "in µs"
+PHASE: Final = "in us"
 TIMING: Final = re.compile(r"(\w+);dur=([0-9.]+)")
 PHASES: Final = ("decode", "queue", "upload", "compile", "compute", "download", "encode")
 KINDS: Final = mix()

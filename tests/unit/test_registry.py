@@ -258,6 +258,8 @@ def test_absent_kind_of_device() -> None:
     assert gpu.unsuitable(inferred, "cpu", {"cluster": "needs one"}) == "does not run on cpu"
     assert slow.unsuitable(inferred, "cluster", absent) == "does not run on cluster"
     assert slow.unsuitable(inferred, "cpu", absent) is None
+    assert [each.lacking(absent) for each in (gpu, slow)] == ["needs a GPU", None]
+    assert gpu.lacking({"cluster": "needs a cluster"}) is None
 
 
 def op_free(x: Tensor) -> Tensor:

@@ -32,8 +32,9 @@ def overlay_chart(report: Report, kept: KeptReport, title: str) -> Chart:
     now, then = "now", f"then: {kept.name}"
     marks: list[Record] = []
     pairs: list[Record] = []
-    names = strategy_labels(report.rows)
-    for name, row in zip(names, report.rows, strict=True):
+    rows = kept.comparable(report)
+    names = strategy_labels(rows)
+    for name, row in zip(names, rows, strict=True):
         medians = [(then, kept.median_ns(row)), (now, row.median_ns if row.times_ns else None)]
         ran = [(run, median) for run, median in medians if median is not None]
         for run, median in ran:

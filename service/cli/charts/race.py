@@ -28,7 +28,13 @@ from service.cli.charts.style import (
     tooltip,
 )
 from service.compare import Report, Row
-from service.compare.report import basis_line, host_line, quickest, strategy_labels
+from service.compare.report import (
+    basis_line,
+    host_line,
+    quickest,
+    strategy_labels,
+    unavailable_lines,
+)
 from service.core.units import count_text, error_text, ratio_text, time_text
 
 STATES: Final = {
@@ -61,10 +67,10 @@ class Panel:
 def race_chart(report: Report, title: str) -> Chart:
     """Return the times and the errors of a race side by side, a line for each strategy."""
     fastest = quickest(report)
-    names = strategy_labels(report.rows)
+    rows = report.available_rows
     records = [
         {"label": name, **_record(report, row, fastest)}
-        for name, row in zip(names, report.rows, strict=True)
+        for name, row in zip(strategy_labels(rows), rows, strict=True)
     ]
     ran = [record for record in records if record["state"] is not None]
     times = decades(record[name] for record in ran for name in ("low", "median", "high"))
@@ -102,7 +108,8 @@ def race_chart(report: Report, title: str) -> Chart:
         ),
     )
     drawn = alt.hconcat(*(_draw(panel, records) for panel in panels), spacing=24)
-    return finish(drawn, title, [host_line(report.host), basis_line(report)])
+    notes = [host_line(report.host), basis_line(report), *unavailable_lines(report)]
+    return finish(drawn, title, notes)
 
 
 def _record(report: Report, row: Row, fastest: Row | None) -> Record:
@@ -159,9 +166,11 @@ def _draw(panel: Panel, records: Sequence[Record]) -> alt.LayerChart:
 def _states(records: Sequence[Record]) -> tuple[alt.Color, alt.Shape]:
     """Return colour and shape of the states in use, with one legend."""
     used = [state for state in STATES if any(record["state"] == state for record in records)]
-    legend = alt.Legend(
-        title=None, orient="bottom", direction="horizontal", labelFontSize=12, symbolOpacity=1
-    )
+    legend = None
+    if used:  # a legend without entries has no size, and then the picture has none
+        legend = alt.Legend(
+            title=None, orient="bottom", direction="horizontal", labelFontSize=12, symbolOpacity=1
+        )
     colours = alt.Scale(domain=used, range=[STATES[state][0] for state in used])
     shapes = alt.Scale(domain=used, range=[STATES[state][1] for state in used])
     return (

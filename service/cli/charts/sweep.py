@@ -30,7 +30,7 @@ from service.cli.charts.style import (
     rates,
     tooltip,
 )
-from service.compare.report import host_line, strategy_labels
+from service.compare.report import host_line, strategy_labels, unavailable_lines
 from service.compare.sweep import Sweep
 from service.core.units import time_text
 
@@ -109,7 +109,8 @@ def sweep_chart(sweep: Sweep, title: str, limit_ns: int) -> Chart:
     ]
     chart = alt.LayerChart(layer=layers).properties(width=WIDTH_PX, height=HEIGHT_PX)
     note = "a ring marks the last size of a strategy that stops; bars: middle half of the runs"
-    return finish(chart, title, [note, host_line(sweep.points[-1].report.host)])
+    report = sweep.points[-1].report
+    return finish(chart, title, [note, host_line(report.host), *unavailable_lines(report)])
 
 
 def _place_labels(ends: Sequence[Record], times: tuple[float, float]) -> None:

@@ -1,7 +1,10 @@
 // Numbers for display: three significant digits for times, always with units.
+//
+// Times and numbers in groups of three are written as the service writes them, in core/units.py.
 
 const MINUS = "\u2212";
-const THIN = "\u202f";
+// Units of time in nanoseconds; `us` as in the service's texts, which stand beside.
+const TIMES = [["years", 31557600e9], ["days", 86400e9], ["h", 3600e9], ["min", 60e9], ["s", 1e9], ["ms", 1e6], ["us", 1e3], ["ns", 1]];
 
 /** `value` with `digits` significant digits, never in powers of ten. */
 function significant(value, digits = 3) {
@@ -12,27 +15,29 @@ function significant(value, digits = 3) {
 }
 
 function grouped(whole) {
-  return String(whole).replace(/\B(?=(\d{3})+$)/g, THIN);
+  return whole.toLocaleString("en");
 }
 
-/** A time in milliseconds with its unit: 2.60 µs, 370 ms, 2.62 h. */
+/** A time in milliseconds with its unit: 2.60 us, 370 ms, 1.50 min, 2.62 h. */
 export function time(ms) {
   if (ms === null || ms === undefined) return "";
-  if (ms === 0) return "0";
-  if (ms < 1e-3) return `${significant(ms * 1e6)} ns`;
-  if (ms < 1) return `${significant(ms * 1e3)} µs`;
-  if (ms < 1e3) return `${significant(ms)} ms`;
-  if (ms < 120e3) return `${significant(ms / 1e3)} s`;
-  if (ms < 7200e3) return `${significant(ms / 60e3)} min`;
-  if (ms < 2 * 86400e3) return `${significant(ms / 3600e3)} h`;
-  return ms < 2 * 31557600e3 ? `${significant(ms / 86400e3)} days` : `${significant(ms / 31557600e3)} years`;
+  if (ms === 0) return "0 ns";
+  // The product of whole nanoseconds in milliseconds may miss them by its last digit.
+  const ns = Number((ms * 1e6).toPrecision(15));
+  // The value is rounded before the unit is chosen: 999.9 us is 1.00 ms.
+  const [unit, size] = TIMES.find((each) => rounded(ns / each[1]) >= 1) ?? TIMES.at(-1);
+  return `${significant(rounded(ns / size))} ${unit}`;
 }
 
-/** A time that is a power of ten: 1 µs, 100 ms, 10 s. */
+/** A time that is a power of ten: 1 us, 100 ms, 10 s. */
 export function decade(ms) {
-  if (ms < 0.9e-3) return `${Math.round(ms * 1e6)} ns`;
-  if (ms < 0.9) return `${Math.round(ms * 1e3)} µs`;
+  if (ms < 0.9e-3) return `${Number((ms * 1e6).toPrecision(3))} ns`;
+  if (ms < 0.9) return `${Math.round(ms * 1e3)} us`;
   return ms < 0.9e3 ? `${Math.round(ms)} ms` : `${grouped(Math.round(ms / 1e3))} s`;
+}
+
+function rounded(value) {
+  return Number(value.toPrecision(3));
 }
 
 /** A whole number in groups of three. */
@@ -52,14 +57,14 @@ export function bytes(number) {
   return `${unit === 0 ? value : significant(value)} ${units[unit]}`;
 }
 
-/** A factor: 62.0 ×, 16 091 ×. */
+/** A factor: 62.0 ×, 16,100 ×. */
 export function factor(value) {
-  return `${significant(Number(value.toPrecision(3)))} ×`;
+  return `${significant(rounded(value))} ×`;
 }
 
 /** A rate in units of 10^9 a second: 118, 0.00210, 2.1e-5. */
 export function rate(value) {
-  return value >= 0.001 ? significant(Number(value.toPrecision(3))) : value.toExponential(1).replace("e-", `e${MINUS}`);
+  return value >= 0.001 ? significant(rounded(value)) : value.toExponential(1).replace("e-", `e${MINUS}`);
 }
 
 /** A share: 87 %; below a percent as 1 in 350, which is easier to imagine. */

@@ -127,7 +127,7 @@ export class Lab {
     const { state } = this.store;
     const running = this.#working?.kind === "race";
     this.parts.operands.update(state, this.#readable, this.#letters);
-    const kept = this.parts.reports.update(this.#race.report);
+    const kept = this.parts.reports.update(this.#race.report, this.#info.strategies);
     this.parts.race.update({ op: state.op, strategies: this.#info.strategies, plan: this.#plan, ...this.#race, kept, running });
     this.parts.snippets.update(state, this.#readable, this.#plan);
     at("race-run").textContent = running ? "Stop the race" : "Race them";

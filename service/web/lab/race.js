@@ -1,4 +1,5 @@
-// The strategies of the operation, one row each, with estimated times and the times of a race.
+// The strategies of the operation, one row each, with estimated times and the times of a race. Those that this server
+// cannot run for any call are named below, by what they need.
 //
 // Times are on one log axis: a ring is the estimate of the plan, a dot the median, its bar the middle half of the runs.
 
@@ -7,6 +8,13 @@ import { decade, distance, factor, rate, share, time } from "./format.js";
 import { sourceCode } from "./source.js";
 
 export const key = ({ strategy, device }) => `${strategy} ${device}`;
+
+/** The strategies that the server cannot run for any call, in groups: `[reason, strategies]`. */
+export function unavailable(strategies) {
+  const groups = new Map();
+  for (const each of strategies) if (!each.available) groups.set(each.reason, [...(groups.get(each.reason) ?? []), each]);
+  return [...groups];
+}
 
 /** The table in `root`; `update(view)` updates it. */
 export function raceTable(root, store) {
@@ -17,9 +25,10 @@ export function raceTable(root, store) {
   function update(view) {
     if (shown?.op !== view.op) opened.clear();
     shown = view;
-    const entries = entriesOf(view);
     const then = new Map((view.kept?.rows ?? []).map((row) => [key(row), row]));
+    const entries = entriesOf(view, then);
     const axis = axisOf(entries, then);
+    const absent = view.strategies.filter(({ name }) => !entries.some(({ strategy }) => strategy === name));
     refill(
       root,
       h(
@@ -33,7 +42,28 @@ export function raceTable(root, store) {
         h("span", { class: "number" }, "max error"),
       ),
       h("ol", { class: "strategy-rows" }, entries.map((entry) => strategyRow({ ...entry, then: then.get(key(entry)) }, axis, view))),
+      unavailable(absent).map(([reason, lacking]) => unavailableNote(reason, lacking, view.op)),
     );
+  }
+
+  /** Strategies that lack the same, each with a button that shows its source. */
+  function unavailableNote(reason, strategies, op) {
+    const button = ({ name, summary }) => h("button", { type: "button", class: "disclose", "aria-expanded": String(opened.has(name)), "data-focus": name, title: summary, on: { click: () => toggle(name) } }, name);
+    return h(
+      "div",
+      { class: "strategy-unavailable" },
+      h("p", {}, "Not on this server: ", strategies.map((each) => [button(each), " "]), `(${reason})`),
+      strategies.filter(({ name }) => opened.has(name)).map((info) => source(op, info)),
+    );
+  }
+
+  function source(op, { summary, snippet }) {
+    return h("div", { class: "strategy-source" }, h("p", {}, summary), sourceCode(op, snippet));
+  }
+
+  function toggle(name) {
+    if (!opened.delete(name)) opened.add(name);
+    update(shown);
   }
 
   function strategyRow(entry, axis, view) {
@@ -43,10 +73,6 @@ export function raceTable(root, store) {
     const chosen = store.state.race.strategies;
     const several = new Set((view.plan?.strategies ?? []).map((each) => each.device)).size > 1;
     const skipped = row?.skipped ?? (row ? null : plan?.reason);
-    const toggle = () => {
-      if (!opened.delete(name)) opened.add(name);
-      update(shown);
-    };
     return h(
       "li",
       { class: `strategy-row${skipped ? " skipped" : ""}${row?.agrees === false ? " disagrees" : ""}${row && !skipped ? " ran" : ""}` },
@@ -54,7 +80,7 @@ export function raceTable(root, store) {
         "span",
         { class: "strategy-name" },
         h("input", { type: "checkbox", checked: !chosen || chosen.includes(strategy), "aria-label": `${strategy} takes part in the race`, "data-focus": `race ${name}`, on: { change: (event) => take(strategy, event.target.checked) } }),
-        h("button", { type: "button", class: "disclose", "aria-expanded": String(opened.has(name)), "data-focus": name, title: info?.summary ?? "", on: { click: toggle } }, strategy, several && h("span", { class: "note" }, ` ${device}`)),
+        h("button", { type: "button", class: "disclose", "aria-expanded": String(opened.has(name)), "data-focus": name, title: info?.summary ?? "", on: { click: () => toggle(name) } }, strategy, several && h("span", { class: "note" }, ` ${device}`)),
       ),
       track(entry, axis, view),
       h("span", { class: "number strategy-time" }, row && !skipped ? time(row.median_ms) : plan?.estimated_ms ? h("span", { class: "note" }, "≈ ", time(plan.estimated_ms)) : ""),
@@ -65,7 +91,7 @@ export function raceTable(root, store) {
       !skipped && compiling(row, plan),
       then?.median_ms > 0 && h("p", { class: "strategy-reason" }, `◆ ${time(then.median_ms)} in the kept report`, row && !skipped ? `: now ${factor(then.median_ms / row.median_ms)} as fast` : ""),
       row?.agrees === false && h("p", { class: "strategy-reason loud" }, `Disagrees: ${row.disagreeing} ${row.disagreeing === 1 ? "element is" : "elements are"} outside rtol ${store.state.race.rtol} and atol ${store.state.race.atol}${row.worst?.length ? `, the worst at [${row.worst.join(", ")}]` : ""}.`),
-      opened.has(name) && info && h("div", { class: "strategy-source" }, h("p", {}, info.summary), sourceCode(view.op, info.snippet)),
+      opened.has(name) && info && source(view.op, info),
     );
   }
 
@@ -97,13 +123,20 @@ function rates({ gflops, gb_per_s }) {
   return `${rate(gflops)} GFLOP/s, ${rate(gb_per_s)} GB/s`;
 }
 
-/** Strategies in order: those that ran, fastest first; those that can run; those that cannot. */
-function entriesOf({ strategies, plan, rows }) {
+/**
+ * Strategies in order: those that ran, fastest first; those that can run; those that are skipped. One that the server
+ * cannot run has an entry only beside that of the kept report, whose rows by key are `then`.
+ */
+function entriesOf({ strategies, plan, rows }, then) {
   const planned = plan?.strategies ?? strategies.map((each) => ({ strategy: each.name, device: "cpu", accepted: true, estimated_ms: null, reason: null }));
   const entries = planned.map((each) => ({ strategy: each.strategy, device: each.device, plan: each, row: rows.get(key(each)) }));
   for (const [name, row] of rows) if (!entries.some((entry) => key(entry) === name)) entries.push({ strategy: row.strategy, device: row.device, plan: null, row });
+  const lacking = new Set(strategies.filter(({ available }) => !available).map(({ name }) => name));
+  // The list of strategies is that of the page's start: since then a device may have come back.
+  const isHere = ({ strategy, row, plan: own }) => !lacking.has(strategy) || own?.available || (row && !row.skipped);
   const rank = ({ row, plan: own }) => (row && !row.skipped ? 0 : row?.skipped || own?.reason ? 2 : 1);
   return entries
+    .filter((entry) => isHere(entry) || then.has(key(entry)))
     .map((entry, at) => ({ entry, at }))
     .sort((a, b) => rank(a.entry) - rank(b.entry) || (rank(a.entry) === 0 ? a.entry.row.median_ms - b.entry.row.median_ms : a.at - b.at))
     .map(({ entry }) => entry);

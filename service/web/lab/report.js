@@ -3,6 +3,7 @@
 import { fill, h, save } from "./dom.js";
 import { crossed, distance, factor, rate, share, time } from "./format.js";
 import { picture } from "./picture.js";
+import { unavailable } from "./race.js";
 
 const FIELDS = ["strategy", "device", "estimated_ms", "runs", "median_ms", "min_ms", "iqr_ms", "compile_ms", "speedup", "max_abs_error", "median_abs_error", "max_rel_error", "median_rel_error", "max_ulp_error", "median_ulp_error", "agrees", "disagreeing", "worst", "gflops", "gb_per_s", "peak_share", "skipped"];
 
@@ -30,10 +31,11 @@ function cell(value) {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** A heading, a table and the host. */
-export function markdown(report) {
+/** A heading, a table, the strategies that the server lacks of those in its list, and the host. */
+export function markdown(report, strategies) {
   const head = ["strategy", "device", "median", "speed-up", "GFLOP/s", "GB/s", "of peak", "max error", "agrees"];
-  const rows = report.rows.map((row) => (row.skipped ? [row.strategy, row.device, "", "", "", "", "", "", `skipped: ${row.skipped}`] : [
+  const absent = strategies.filter(({ name, available }) => !available && report.rows.some((row) => row.strategy === name && row.skipped));
+  const rows = report.rows.filter((row) => !absent.some(({ name }) => name === row.strategy)).map((row) => (row.skipped ? [row.strategy, row.device, "", "", "", "", "", "", `skipped: ${row.skipped}`] : [
     row.strategy,
     row.device,
     time(row.median_ms),
@@ -46,7 +48,8 @@ export function markdown(report) {
   ]));
   const line = (cells) => `| ${cells.map((text) => text.replaceAll("|", "\\|")).join(" | ")} |`;
   const rule = head.map((_, at) => (at < 2 || at === 8 ? "---" : "--:"));
-  return `## ${title(report)}\n\n${[head, rule, ...rows].map(line).join("\n")}\n\n${hostLine(report.host)}\n`;
+  const notes = unavailable(absent).map(([reason, group]) => `not on this server: ${group.map(({ name }) => name).join(", ")} (${reason})`);
+  return `${[`## ${title(report)}`, [head, rule, ...rows].map(line).join("\n"), ...notes, hostLine(report.host)].join("\n\n")}\n`;
 }
 
 /** The report in a text; an Error that says why there is none. */
@@ -78,10 +81,11 @@ export function reportBar(root, changed) {
   const buttons = h("span", { class: "actions", hidden: true });
   let kept = null;
   let report = null;
+  let strategies = [];
   const forms = [
     ["JSON", "json", "application/json", () => JSON.stringify(report, null, 1)],
     ["CSV", "csv", "text/csv", () => csv(report)],
-    ["Markdown", "md", "text/markdown", () => markdown(report)],
+    ["Markdown", "md", "text/markdown", () => markdown(report, strategies)],
     ["picture", "svg", "image/svg+xml", () => picture(report, laid(), { title: title(report), host: hostLine(report.host), then: laid() && `${kept.name}: ${hostLine(laid().host)}` })],
   ];
   fill(buttons, forms.map(([name, ending, type, text]) => h("button", { type: "button", class: "quiet-button", on: { click: () => save(new Blob([text()], { type }), `${report.op}-race.${ending}`) } }, `Save ${name}`)));
@@ -109,9 +113,13 @@ export function reportBar(root, changed) {
     return kept && report && differs(kept.report, report) === null ? kept.report : null;
   }
 
-  /** Shows what can be done with a report, or without one; returns the report to lay over it, or null. */
-  function update(next) {
+  /**
+   * Shows what can be done with a report, or without one; returns the report to lay over it, or null.
+   * `listed` are the strategies of the operation, as the server lists them.
+   */
+  function update(next, listed) {
     report = next;
+    strategies = listed;
     buttons.hidden = report === null;
     leave.hidden = kept === null;
     if (kept) {

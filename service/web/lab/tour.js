@@ -38,7 +38,7 @@ const expand = (text, to, views = []) => setUp("broadcast", { operands: [typed(t
 const STOPS = [
   {
     title: "From loops to torch",
-    text: "Five images of 784 pixels, times the weights of ten classes: one product, by every strategy from three Python loops to PyTorch's own. Each does the same 39 200 multiply-adds, so the difference in time is the cost of the interpreter.",
+    text: "Five images of 784 pixels, times the weights of ten classes: one product, by every strategy from three Python loops to PyTorch's own. Each does the same 39,200 multiply-adds, so the difference in time is the cost of the interpreter.",
     ways: [["(5, 784) @ (784, 10)", matmul(IMAGES, WEIGHTS)]],
   },
   {

@@ -27,6 +27,16 @@ QUICK = Row("torch", "cpu", 1_000, (1_000, 1_200, 1_400), EXACT, rates=Rates(118
 GPU = Row("torch", "cuda:0", 100, (100, 110), WRONG)
 NUMBER = Row("numpy", "cpu", 100, (100, 110), ONE_WRONG, rates=Rates(1, 1, None))
 DEAR = Row("python", "cpu", 10**13, skipped="would take hours")
+NO_GPU = "needs a GPU with CUDA, which this host does not have"
+ABSENT = tuple(
+    Row(name, device, None, skipped=reason, is_available=False)
+    for device in ("cuda:0", "cpu")
+    for name, reason in (("cuda", NO_GPU), ("numba", "needs numba"), ("triton", NO_GPU))
+)
+ABSENT_LINES = [
+    f"not on this server: cuda, triton ({NO_GPU})",
+    "not on this server: numba (needs numba)",
+]
 UNABLE = Row("dot", "cpu", None, skipped="does not take int8")
 
 

@@ -1,6 +1,7 @@
 """Tests of `python -m service compare --against`: a race beside a kept report."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from service.cli.tables import overlay_table, race_table
 from service.compare import CompareOptions
 from service.http.serializers import report_answer
 from tests.unit.cli.commands import SMALL, Output, refused, run
-from tests.unit.cli.reports import DEAR, GPU, QUICK, SLOW, UNABLE, report
+from tests.unit.cli.reports import ABSENT, DEAR, GPU, QUICK, SLOW, UNABLE, report
 from tests.unit.cli.test_charts import drawn_texts
 
 NEW_FIELDS = ("gflops", "gb_per_s", "peak_share")
@@ -37,7 +38,7 @@ def kept_file(folder: Path, **changes: Any) -> Path:
 def test_a_race_beside_an_older_report(tmp_path: Path) -> None:
     """Medians of both, their ratio, and both hosts; what ran only once has no ratio."""
     kept = read_report(str(kept_file(tmp_path)))
-    now = report(QUICK, GPU, DEAR)
+    now = report(QUICK, GPU, DEAR, *ABSENT)
     table = race_table(now, "a race", CompareOptions())
     lines = [
         " ".join(line.split()) for line in table_text(overlay_table(now, kept, table)).splitlines()
@@ -49,14 +50,19 @@ def test_a_race_beside_an_older_report(tmp_path: Path) -> None:
     then = "then: Another?[31m processor, 2 threads, python 3.11, torch 2, in report.json"
     assert then in lines
     assert "only then: loops on cpu" in lines
+    assert not any(line.startswith(("cuda", "numba")) for line in lines), "this host lacks them"
+    lacking = replace(SLOW, times_ns=(), agreement=None, skipped="needs it", is_available=False)
+    rows = kept.comparable(report(lacking, QUICK, *ABSENT))
+    assert [row.strategy for row in rows] == ["loops", "torch"], "the loops ran then"
 
 
 def test_a_chart_of_both(tmp_path: Path) -> None:
     """Each run has its marks, and the legend says which is which."""
     kept = read_report(str(kept_file(tmp_path)))
-    texts = drawn_texts(overlay_chart(report(SLOW, QUICK, GPU, DEAR), kept, "a race"))
+    texts = drawn_texts(overlay_chart(report(SLOW, QUICK, GPU, DEAR, *ABSENT), kept, "a race"))
     assert {"now", "then: report.json", "3.00× as fast", "27.0 us", "9.00 us"} <= texts
     assert "now: A processor, 2 threads, python 3.11, torch 2" in texts
+    assert "numba on cpu" not in texts
 
 
 def test_a_report_of_this_version(capsys: Output, tmp_path: Path) -> None:

@@ -4,8 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from service.cli.charts import race_chart, sweep_chart, write_html, write_png
-from service.compare.sweep import Sweep
-from tests.unit.cli.reports import DEAR, GPU, NUMBER, QUICK, SLOW, UNABLE, report, sweep
+from service.compare.sweep import Point, Sweep
+from tests.unit.cli.reports import (
+    ABSENT,
+    ABSENT_LINES,
+    DEAR,
+    GPU,
+    NUMBER,
+    QUICK,
+    SLOW,
+    UNABLE,
+    report,
+    sweep,
+)
 
 
 def drawn_texts(chart: Any) -> set[str]:
@@ -44,6 +55,17 @@ def test_race_chart_without_a_winner() -> None:
     assert "1.00e+00, 1 disagrees" in texts
     assert "fastest" not in texts
     assert "skipped" in drawn_texts(race_chart(report(UNABLE, baseline=None), "a race"))
+
+
+def test_charts_without_the_strategies_that_this_host_lacks() -> None:
+    """They have no line, and are named below the title."""
+    race = report(SLOW, *ABSENT, QUICK)
+    for chart in (
+        race_chart(race, "a race"),
+        sweep_chart(Sweep((Point(2, race),), None), "a sweep", 10**9),
+    ):
+        texts = drawn_texts(chart)
+        assert {text for text in texts if "cuda" in text or "numba" in text} == set(ABSENT_LINES)
 
 
 def test_sweep_chart(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +52,16 @@ def test_compare_takes_every_field(capsys: Output) -> None:
     answer = json.loads(run(capsys, f"{line} --json"))
     assert [row["strategy"] for row in answer["rows"]] == ["torch", "numpy"]
     assert (answer["baseline"], answer["dtype"]) == ("numpy", "float64")
+
+
+def test_what_this_host_lacks_is_no_row(capsys: Output, tmp_path: Path) -> None:
+    """It is named below the table, which may be empty; then a picture still is drawn."""
+    line, chart = f"compare matmul {SMALL} --strategies", tmp_path / "race.png"
+    lacking = (
+        "not on this server: dask (needs a Dask cluster, which SERVICE_DASK_SCHEDULER would name)"
+    )
+    for text in (run(capsys, f"{line} loops dask"), run(capsys, f"{line} dask --png {chart}")):
+        assert [each for each in text.splitlines() if "dask" in each] == [lacking]
 
 
 def test_skipped_strategies_have_their_reason(capsys: Output) -> None:

@@ -11,14 +11,25 @@ from service.cli.tables import disagreement, plan_table, race_table, sweep_table
 from service.compare import CompareOptions, Row
 from service.compare.rates import Rates
 from service.compare.report import host_line, quickest, strategy_labels
-from service.compare.sweep import Sweep
+from service.compare.sweep import Point, Sweep
 from service.core.call import Spec
 from service.core.devices import host_devices
 from service.operations import REGISTRY
 from service.planning.cost_model import CostModel
 from service.planning.limits import Limits
 from service.planning.planner import CallSpec, Planner
-from tests.unit.cli.reports import DEAR, GPU, NEAR, NUMBER, QUICK, SLOW, report, sweep
+from tests.unit.cli.reports import (
+    ABSENT,
+    ABSENT_LINES,
+    DEAR,
+    GPU,
+    NEAR,
+    NUMBER,
+    QUICK,
+    SLOW,
+    report,
+    sweep,
+)
 
 
 def test_the_fastest_agrees() -> None:
@@ -85,6 +96,18 @@ def test_race_table_of_one() -> None:
     assert "×" not in table_text(
         race_table(report(QUICK, baseline=None), "a race", CompareOptions())
     )
+
+
+def test_strategies_that_this_host_lacks() -> None:
+    """They are named below the table, by what they need, and have no rows in it."""
+    text = table_text(race_table(report(SLOW, *ABSENT, QUICK), "a race", CompareOptions()))
+    lines = text.splitlines()
+    assert [line for line in lines if "cuda" in line or "numba" in line] == ABSENT_LINES
+    assert any(line.startswith("loops  ") for line in lines), "one device has rows"
+    found = Sweep((Point(2, report(SLOW, *ABSENT, QUICK)),), None)
+    lines = table_text(sweep_table(found, "a sweep")).splitlines()
+    assert [line for line in lines if "cuda" in line or "numba" in line] == ABSENT_LINES
+    assert lines[1].split() == ["n", "loops", "torch"]
 
 
 def test_plan_table_without_a_strategy() -> None:

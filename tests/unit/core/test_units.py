@@ -20,21 +20,29 @@ from service.core.units import (
 @pytest.mark.parametrize(
     ("ns", "text"),
     [
-        (0, "0.00 ns"),
+        (0, "0 ns"),
+        (0.25, "0.250 ns"),
         (1, "1.00 ns"),
         (999.4, "999 ns"),
         (999.6, "1.00 us"),
         (9_310, "9.31 us"),
         (12_345, "12.3 us"),
+        (12_250, "12.3 us"),
         (999_600, "1.00 ms"),
         (720_000_000, "720 ms"),
-        (2_379e9, "2,380 s"),
+        (59.96e9, "60.0 s"),
+        (2_379e9, "39.6 min"),
         (10_404e9, "2.89 h"),
-        (10**19, "116,000 days"),
+        (3 * 10**16, "347 days"),
+        (10**19, "317 years"),
+        (10**23, "3,170,000 years"),
     ],
 )
 def test_times(ns: float, text: str) -> None:
-    """The unit is chosen after rounding, so that none is written as 1000 of a smaller one."""
+    """The unit is chosen after rounding, so that none is written as 1000 of a smaller one.
+
+    Halves are rounded up, as on the page.
+    """
     assert time_text(ns) == text
 
 
