@@ -3,6 +3,8 @@
 A command imports the modules it needs when it runs, so that `--help` loads no torch.
 """
 
+import os
+import signal
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 - pip would refuse, but nothing is installed yet
@@ -11,13 +13,15 @@ if sys.version_info < (3, 11):  # noqa: UP036 - pip would refuse, but nothing is
         f"{sys.version.partition(' ')[0]}. `make run PYTHON=python3.12` sets up .venv with another"
     )
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from service.cli.parser import PROGRAM, Parser, examples, format_list
 from service.errors import InvalidFieldError, ServiceError, did_you_mean, quote
 
+# The status that a shell reports of a program that SIGPIPE ends, as it ends `cat` before `head`.
+READER_GONE: Final = 128 + signal.SIGPIPE
 OPENAPI: Final = Path("openapi/openapi.json")
 SUMMARIES: Final = {
     "serve": "serve HTTP, until Ctrl-C or a signal ends it",
@@ -32,9 +36,45 @@ SUMMARIES: Final = {
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit status: 2 for an error of the caller, printed with a hint.
 
-    Without `arguments`, those of the process are used.
+    Without `arguments`, those of the process are used. If the reader of the output has ended, as
+    `head` does early, so does the command, without a message.
     """
-    name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
+    try:
+        try:
+            return _run_command(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            for stream in _outputs():
+                stream.flush()
+    except BrokenPipeError:
+        status = READER_GONE
+    except OSError as error:
+        print(error, file=sys.stderr)
+        status = 2
+    _drop_output()
+    return status
+
+
+def _outputs() -> Iterator[TextIO]:
+    """Return standard output and error, without one that was closed when the process began."""
+    return filter(None, (sys.stdout, sys.stderr))
+
+
+def _drop_output() -> None:
+    """Drop what an output that failed still holds.
+
+    The interpreter would flush it again as it ends, and print a traceback.
+    """
+    for stream in _outputs():
+        try:
+            stream.flush()
+        except OSError:
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
+
+
+def _run_command(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit status; print an error of the caller with its hint."""
+    name, *rest = arguments or [""]
     try:
         if name in ("-h", "--help"):
             _parser().parse_args(["--help"])
@@ -108,12 +148,12 @@ def compare(arguments: Sequence[str]) -> int:
 
 
 def _run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
-    """Run a command that computes; return 2 for a wrong setting or an unwritable file."""
+    """Run a command that computes; return 2 for a wrong setting."""
     from service.settings import SettingsError
 
     try:
         command(arguments)
-    except (SettingsError, OSError) as error:
+    except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     return 0

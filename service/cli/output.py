@@ -107,7 +107,8 @@ def _writable(text: str | None) -> Path | None:
 
 def print_table(table: RenderableType) -> None:
     """Print a table, as wide as the terminal, or as it needs to be where there is none."""
-    _console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()  # None if it was closed at start
+    _console(width=None if is_terminal else PIPE_WIDTH).print(table)
 
 
 def table_text(table: RenderableType) -> str:
@@ -154,10 +155,18 @@ def progress_bar(total: int) -> Iterator[ProgressBar]:
         yield ProgressBar(progress, total)
 
 
+class _Console(Console):
+    """Console that leaves a broken pipe to the caller, where rich would exit with status 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError."""
+        raise BrokenPipeError
+
+
 def _console(
     *, file: IO[str] | None = None, stderr: bool = False, width: int | None = None
 ) -> Console:
     """Return a console that prints brackets and colons unchanged."""
-    return Console(
+    return _Console(
         file=file, stderr=stderr, width=width, highlight=False, markup=False, emoji=False
     )

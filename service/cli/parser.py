@@ -5,9 +5,12 @@ It imports neither torch nor the registry, so that `python -m service --help` st
 
 import argparse
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from service.errors import InvalidFieldError, did_you_mean, quote
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 PROGRAM: Final = "python -m service"
 
@@ -24,6 +27,10 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+
+    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
+        """Print the help; an output that fails is an error, which argparse would ignore."""
+        print(self.format_help(), end="", file=file)
 
     def error(self, message: str) -> NoReturn:
         """Raise InvalidFieldError with the message of argparse and a hint."""

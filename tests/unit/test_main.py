@@ -5,8 +5,10 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -309,6 +311,79 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends a command with the status of SIGINT, and no traceback."""
     monkeypatch.setattr(sys, "stdout", Interrupted())
     assert main(["plan", "matmul", "--shapes", "2x3", "3x4"]) == 130
+
+
+@pytest.fixture
+def pipe_without_reader() -> Iterator[TextIO]:
+    """Return a stream whose reader has ended."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as stream:
+        yield stream
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--help",
+        "compare norm --help",
+        "key",
+        "openapi",
+        "strategies",
+        "plan norm --shapes 2x3",
+        "plan norm --shapes 2x3 --json",
+        "compare norm --shapes 2x3 --budget-ms 1 --strategies torch",
+        "serve --port 0",
+    ],
+)
+def test_output_without_a_reader(
+    line: str,
+    pipe_without_reader: TextIO,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    """A command whose output nothing reads ends with the status of SIGPIPE, and no message."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(sys, "stdout", pipe_without_reader)
+    assert main(line.split()) == 141
+    pipe_without_reader.flush()  # nothing is left that would fail when the interpreter ends
+    if line != "key":  # its note comes after the key, and may be written before the key is flushed
+        assert capsys.readouterr().err == ""
+
+
+def test_errors_without_a_reader(
+    pipe_without_reader: TextIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that nothing reads ends the command as other output does."""
+    monkeypatch.setattr(sys, "stderr", pipe_without_reader)
+    assert main(["quantum"]) == 141
+    pipe_without_reader.flush()
+
+
+def test_the_interpreter_ends_silently_without_a_reader(pipe_without_reader: TextIO) -> None:
+    """The process has the status of SIGPIPE too, and prints nothing when it ends."""
+    command = [sys.executable, "-m", "service", "--help"]
+    done = subprocess.run(
+        command, cwd=ROOT, stdout=pipe_without_reader, stderr=subprocess.PIPE, check=False
+    )
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("line", ["--help", "strategies", "plan norm --shapes 2x3"])
+def test_a_full_disk(line: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Output that cannot be written is an error of one line."""
+    with Path("/dev/full").open("w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert main(line.split()) == 2
+    assert capsys.readouterr().err == "[Errno 28] No space left on device\n"
+
+
+def test_a_closed_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard output may be closed from the start, as by `>&-`: Python has None then."""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["plan", "norm", "--shapes", "2x3"]) == 0
 
 
 def test_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
