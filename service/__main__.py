@@ -1,4 +1,4 @@
-"""Command line of the service: `python -m service COMMAND`.
+"""Command line of the service: `python -m service COMMAND`, or `tensor-service COMMAND`.
 
 A command imports the modules it needs when it runs, so that `--help` loads no torch.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
-from service.cli.parser import PROGRAM, Parser, examples, format_list
+from service.cli.parser import Parser, command_line, examples, format_list
 from service.errors import InvalidFieldError, ServiceError, did_you_mean, quote
 
 # The status that a shell reports of a program that SIGPIPE ends, as it ends `cat` before `head`.
@@ -89,7 +89,7 @@ def _run_command(arguments: Sequence[str]) -> int:
             raise
         print(
             f"{error.name} is not installed for {sys.executable}. `make run` installs all "
-            f"that is needed into .venv, and serves; then .venv/bin/{PROGRAM} works",
+            f"that is needed into .venv, and serves; then .venv/bin/{command_line()} works",
             file=sys.stderr,
         )
         return 2
@@ -111,15 +111,15 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
         asked = f"there is no command {quote(name)}" if name else "a command comes first"
         raise InvalidFieldError(
             f"{asked}; the commands are {', '.join(commands)}",
-            hint=did_you_mean(name, commands) or f"{PROGRAM} --help says what each does",
+            hint=did_you_mean(name, commands) or f"{command_line('--help')} says what each does",
         )
     return commands[name]
 
 
 def _parser() -> Parser:
-    """Return the parser of `python -m service --help`."""
+    """Return the parser of `--help` without a command."""
     parser = Parser(
-        PROGRAM,
+        "",
         "Matrix products, einsum, norms and broadcasting over HTTP, each by several strategies.\n\n"
         f"commands:\n{format_list(SUMMARIES)}",
         epilog=examples(
@@ -162,11 +162,11 @@ def _run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> 
 def serve(arguments: Sequence[str]) -> int:
     """Serve HTTP until a signal ends the process."""
     parser = Parser(
-        f"{PROGRAM} serve",
+        "serve",
         "Serves HTTP. Each option stands before its variable, SERVICE_HOST and so on; variables\n"
         "alone set the rest: docs/settings.md lists them.",
         epilog=examples("serve", "serve --port 9000", "serve --port 0 --workers 2")
-        + f"\n  SERVICE_DEADLINE_MS=5000 {PROGRAM} serve",
+        + f"\n  SERVICE_DEADLINE_MS=5000 {command_line('serve')}",
     )
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", help="port; 0 takes a free one (8000)")
@@ -193,9 +193,7 @@ def serve(arguments: Sequence[str]) -> int:
 
 def key(arguments: Sequence[str]) -> int:
     """Print a new API key and its hash."""
-    Parser(f"{PROGRAM} key", "Makes an API key, and the hash that SERVICE_API_KEYS takes.").parse(
-        arguments
-    )
+    Parser("key", "Makes an API key, and the hash that SERVICE_API_KEYS takes.").parse(arguments)
 
     from service.http.auth import key_hash, new_key
 
@@ -212,9 +210,7 @@ def key(arguments: Sequence[str]) -> int:
 
 def strategies(arguments: Sequence[str]) -> int:
     """Print the strategies of each operation, slowest first."""
-    Parser(f"{PROGRAM} strategies", "Lists the strategies of each operation, slowest first.").parse(
-        arguments
-    )
+    Parser("strategies", "Lists the strategies of each operation, slowest first.").parse(arguments)
 
     from service.operations import REGISTRY
 
@@ -228,7 +224,7 @@ def openapi(arguments: Sequence[str]) -> int:
     """Write the OpenAPI document, or with `--check` return 1 if the file is stale."""
     summary = SUMMARIES["openapi"]
     parser = Parser(
-        f"{PROGRAM} openapi",
+        "openapi",
         f"{summary[0].upper()}{summary[1:]}; run it in the root of the repository.",
         epilog=examples("openapi", "openapi --check"),
     )

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from service.cli.parser import PROGRAM, Parser, examples, format_list
+from service.cli.parser import Parser, command_line, examples, format_list
 from service.errors import InvalidFieldError, did_you_mean, quote
 from service.operations import REGISTRY
 from service.registry import Op, Param, Registry
@@ -26,7 +26,7 @@ def find_op(command: str, arguments: Sequence[str], registry: Registry = REGISTR
     if arguments and arguments[0] in HELP:
         found = format_list({op.name: op.summary for op in registry.values()})
         parser = Parser(
-            f"{PROGRAM} {command} OPERATION",
+            f"{command} OPERATION",
             f"operations:\n{found}",
             epilog=examples(*(_example(command, op) for op in registry.values())),
         )
@@ -38,15 +38,13 @@ def find_op(command: str, arguments: Sequence[str], registry: Registry = REGISTR
     raise InvalidFieldError(
         f"{command} needs an operation first, one of {', '.join(registry)}"
         + (f"; there was {quote(name)}" if arguments else ""),
-        hint=did_you_mean(name, registry) or f"such as: {PROGRAM} {command} matmul --help",
+        hint=did_you_mean(name, registry) or f"such as: {command_line(f'{command} matmul --help')}",
     )
 
 
 def op_parser(command: str, op: Op[Any], more: Iterable[Param] = ()) -> Parser:
     """Return a parser of the fields of `op` and of `more`."""
-    parser = Parser(
-        f"{PROGRAM} {command} {op.name}", op.summary, epilog=examples(_example(command, op))
-    )
+    parser = Parser(f"{command} {op.name}", op.summary, epilog=examples(_example(command, op)))
     needed = "".join(f" {param.name.upper()}" for param in op.params if param.required)
     parser.usage = f"%(prog)s{needed} --shapes SHAPE ... [options]"
     for param in op.params:

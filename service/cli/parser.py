@@ -4,7 +4,9 @@ It imports neither torch nor the registry, so that `python -m service --help` st
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from service.errors import InvalidFieldError, did_you_mean, quote
@@ -12,16 +14,17 @@ from service.errors import InvalidFieldError, did_you_mean, quote
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-PROGRAM: Final = "python -m service"
+MODULE: Final = "python -m service"
+SCRIPT: Final = "tensor-service"  # of [project.scripts] in pyproject.toml
 
 
 class Parser(argparse.ArgumentParser):
     """Argument parser that raises InvalidFieldError with a hint where argparse exits."""
 
-    def __init__(self, program: str, description: str, *, epilog: str | None = None):
-        """Parse arguments of `program`, with options in full; `epilog` ends the help."""
+    def __init__(self, command: str, description: str, *, epilog: str | None = None):
+        """Parse arguments of `command`, with options in full; `epilog` ends the help."""
         super().__init__(
-            program,
+            command_line(command),
             description=description,
             epilog=epilog,
             allow_abbrev=False,
@@ -51,9 +54,15 @@ class Parser(argparse.ArgumentParser):
         return options
 
 
+def command_line(rest: str = "") -> str:
+    """Return a command line: the program as it was called, and the rest."""
+    name = Path(sys.argv[0]).name
+    return f"{name if name == SCRIPT else MODULE} {rest}".rstrip()
+
+
 def examples(*lines: str) -> str:
     """Return an epilog of command lines, each after the program's name."""
-    return "\n".join(["examples:", *(f"  {PROGRAM} {line}" for line in lines)])
+    return "\n".join(["examples:", *(f"  {command_line(line)}" for line in lines)])
 
 
 def format_list(members: dict[str, str]) -> str:

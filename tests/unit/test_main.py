@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -42,6 +43,28 @@ def test_as_a_module() -> None:
     )
     assert run.stdout.startswith("matmul: ")
     assert run.stderr == ""
+
+
+def test_as_a_script(tmp_path: Path) -> None:
+    """The script of pyproject.toml runs in any folder; its help and its errors have its name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ((name, target),) = project["scripts"].items()
+    module, function = target.split(":")
+    script = tmp_path / name
+    # As installers write it.
+    script.write_text(f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+
+    def call(option: str) -> subprocess.CompletedProcess[str]:
+        return run(str(script), option, cwd=tmp_path, PYTHONPATH=str(ROOT))
+
+    helped = call("--help")
+    assert helped.returncode == 0
+    assert helped.stdout.startswith("usage: tensor-service COMMAND ...;")
+    assert "\n  tensor-service compare matmul --help\n" in helped.stdout
+    assert "python -m" not in helped.stdout
+    refused = call("quantum")
+    assert refused.returncode == 2
+    assert refused.stderr.endswith("\nhint: tensor-service --help says what each does\n")
 
 
 def test_openapi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
@@ -197,11 +220,11 @@ def test_an_unknown_command_lists_all_commands(capsys: Capture) -> None:
     assert listed == list(SUMMARIES)
 
 
-def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run Python in a separate process, in the root of the repository."""
     return subprocess.run(
         [sys.executable, *arguments],
-        cwd=ROOT,
+        cwd=cwd,
         env=os.environ | variables,
         capture_output=True,
         text=True,
