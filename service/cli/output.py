@@ -105,10 +105,12 @@ def _writable(text: str | None) -> Path | None:
     return path
 
 
-def print_table(table: RenderableType) -> None:
-    """Print a table, as wide as the terminal, or as it needs to be where there is none."""
+def print_table(table: RenderableType, *, most: int = PIPE_WIDTH) -> None:
+    """Print a table, as wide as the terminal and up to `most` columns."""
+    console = _console()
     is_terminal = sys.stdout is not None and sys.stdout.isatty()  # None if it was closed at start
-    _console(width=None if is_terminal else PIPE_WIDTH).print(table)
+    console.width = min(console.width, most) if is_terminal else most
+    console.print(table)
 
 
 def table_text(table: RenderableType) -> str:

@@ -1,6 +1,7 @@
 """`python -m service plan`: the result's shape and the cost of a call, without computing it."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from service.bootstrap import make_core
 from service.cli.arguments import SHAPES, find_op, op_parser
@@ -20,6 +21,8 @@ from service.errors import MissingFieldError
 from service.http.serializers import plan_answer
 from service.settings import from_environment
 
+WIDTH: Final = 100
+
 
 def plan(arguments: Sequence[str]) -> None:
     """Print the plan of a call on operands of the given shapes."""
@@ -37,4 +40,4 @@ def plan(arguments: Sequence[str]) -> None:
     if options.json:
         print(plan_answer(request, found).model_dump_json(exclude_unset=True))
     else:
-        print_table(plan_table(found, f"plan of {call_title(op, call)}"))
+        print_table(plan_table(found, f"plan of {call_title(op, call)}"), most=WIDTH)
