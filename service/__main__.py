@@ -4,6 +4,7 @@ A command imports the modules it needs when it runs, so that `--help` loads no t
 """
 
 import os
+import shlex
 import signal
 import sys
 
@@ -76,9 +77,9 @@ def _run_command(arguments: Sequence[str]) -> int:
     """Run a command and return its exit status; print an error of the caller with its hint."""
     name, *rest = arguments or [""]
     try:
-        if name in ("-h", "--help"):
+        if name in ("-h", "--help", "help"):
             _parser().parse_args(["--help"])
-        return _command(name)(rest)
+        return _command(name, rest)(rest)
     except ServiceError as error:
         print(error.detail, file=sys.stderr)
         if error.hint is not None:
@@ -97,7 +98,7 @@ def _run_command(arguments: Sequence[str]) -> int:
         return 130
 
 
-def _command(name: str) -> Callable[[Sequence[str]], int]:
+def _command(name: str, rest: Sequence[str]) -> Callable[[Sequence[str]], int]:
     """Return the command of this name; raise InvalidFieldError if there is none."""
     commands = {
         "serve": serve,
@@ -109,10 +110,10 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
     }
     if name not in commands:
         asked = f"there is no command {quote(name)}" if name else "a command comes first"
-        raise InvalidFieldError(
-            f"{asked}; the commands are {', '.join(commands)}",
-            hint=did_you_mean(name, commands) or f"{command_line('--help')} says what each does",
-        )
+        hint = did_you_mean(name, commands) or f"{command_line('--help')} says what each does"
+        if "--shapes" in rest:  # an operation without its command
+            hint = f"plan or compare comes first: {command_line(shlex.join(['plan', name, *rest]))}"
+        raise InvalidFieldError(f"{asked}; the commands are {', '.join(commands)}", hint=hint)
     return commands[name]
 
 
@@ -193,7 +194,12 @@ def serve(arguments: Sequence[str]) -> int:
 
 def key(arguments: Sequence[str]) -> int:
     """Print a new API key and its hash."""
-    Parser("key", "Makes an API key, and the hash that SERVICE_API_KEYS takes.").parse(arguments)
+    Parser(
+        "key",
+        "Makes an API key, and the hash that SERVICE_API_KEYS takes.",
+        epilog=examples("key")
+        + f"\n  SERVICE_API_KEYS=HASH {command_line('serve --host 0.0.0.0')}",
+    ).parse(arguments)
 
     from service.http.auth import key_hash, new_key
 
@@ -210,7 +216,11 @@ def key(arguments: Sequence[str]) -> int:
 
 def strategies(arguments: Sequence[str]) -> int:
     """Print the strategies of each operation, slowest first."""
-    Parser("strategies", "Lists the strategies of each operation, slowest first.").parse(arguments)
+    Parser(
+        "strategies",
+        "Lists the strategies of each operation, slowest first.",
+        epilog=examples("strategies"),
+    ).parse(arguments)
 
     from service.operations import REGISTRY
 

@@ -65,13 +65,15 @@ class OutputOptions:
             write_png(chart, self.png)
 
 
-def add_output_options(parser: Parser) -> None:
-    """Add the options of the output to a parser."""
-    parser.add_argument("--json", action="store_true", help="print JSON alone, as HTTP answers it")
-    parser.add_argument("--csv", metavar="FILE", help="write a row for each strategy")
-    parser.add_argument("--md", metavar="FILE", help="write the table in Markdown")
-    parser.add_argument("--html", metavar="FILE", help="draw the results on a page of its own")
-    parser.add_argument("--png", metavar="FILE", help="draw the results as an image")
+def add_output_options(parser: Parser) -> argparse._ArgumentGroup:
+    """Add the options of the output to a parser, and return their group."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print JSON alone, as HTTP answers it")
+    group.add_argument("--csv", metavar="FILE", help="write a row for each strategy")
+    group.add_argument("--md", metavar="FILE", help="write the table in Markdown")
+    group.add_argument("--html", metavar="FILE", help="draw the results on a page of its own")
+    group.add_argument("--png", metavar="FILE", help="draw the results as an image")
+    return group
 
 
 def parse_output_options(options: argparse.Namespace) -> OutputOptions:

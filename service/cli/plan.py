@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from service.bootstrap import make_core
-from service.cli.arguments import SHAPES, find_op, op_parser
+from service.cli.arguments import OPERANDS, SHAPES, find_op, op_parser
 from service.cli.output import print_table
 from service.cli.request import (
     DEADLINE,
@@ -22,13 +22,16 @@ from service.http.serializers import plan_answer
 from service.settings import from_environment
 
 WIDTH: Final = 100
+ENDINGS: Final = ("{shapes}", "{shapes} --strategy torch --dtype float64", "{shapes} --json")
 
 
 def plan(arguments: Sequence[str]) -> None:
     """Print the plan of a call on operands of the given shapes."""
     op = find_op("plan", arguments)
-    parser = op_parser("plan", op, [STRATEGY, DEVICE, DTYPE, DEADLINE])
-    parser.add_argument("--json", action="store_true", help="print JSON alone, as HTTP answers it")
+    groups = {OPERANDS: [DTYPE], "plan": [STRATEGY, DEVICE, DEADLINE]}
+    parser = op_parser("plan", op, groups, ENDINGS)
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="print JSON alone, as HTTP answers it")
     options = parser.parse(arguments[1:])
     if options.shapes is None:
         raise MissingFieldError(f"plan {op.name} needs --shapes", hint=SHAPES)

@@ -154,12 +154,18 @@ def test_serve_with_wrong_settings(given: str, reason: str, capsys: Capture) -> 
             id="unknown",
         ),
         pytest.param(
+            ["einsum", "ij->j", "--shapes", "2x3"],
+            "there is no command 'einsum'",
+            "plan or compare comes first: python -m service plan einsum 'ij->j' --shapes 2x3",
+            id="operation without a command",
+        ),
+        pytest.param(
             ["serve", "--prot", "1"], "takes no '--prot'", "did you mean '--port'?", id="option"
         ),
         pytest.param(
             ["strategies", "matmul"],
             "python -m service strategies takes no 'matmul'",
-            "python -m service strategies --help lists the options",
+            "a value follows its option; python -m service strategies --help lists the options",
             id="an argument too many",
         ),
         pytest.param(
@@ -189,7 +195,8 @@ def test_misspelt(arguments: list[str], detail: str, hint: str, capsys: Capture)
     "arguments",
     [
         ["--help"],
-        *([name, "--help"] for name in ("serve", "plan", "compare", "openapi")),
+        ["help"],
+        *([name, "--help"] for name in SUMMARIES),
         *([command, op, "-h"] for command in ("plan", "compare") for op in REGISTRY),
     ],
     ids=" ".join,
