@@ -1,8 +1,11 @@
-"""Command line of the service: `python -m service COMMAND`.
+"""Command line of the service: `python -m service COMMAND`, or `tensor-service COMMAND`.
 
 A command imports the modules it needs when it runs, so that `--help` loads no torch.
 """
 
+import os
+import shlex
+import signal
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 - pip would refuse, but nothing is installed yet
@@ -11,13 +14,15 @@ if sys.version_info < (3, 11):  # noqa: UP036 - pip would refuse, but nothing is
         f"{sys.version.partition(' ')[0]}. `make run PYTHON=python3.12` sets up .venv with another"
     )
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
-from service.cli.parser import PROGRAM, Parser, examples, format_list
+from service.cli.parser import Parser, command_line, examples, format_list
 from service.errors import InvalidFieldError, ServiceError, did_you_mean, quote
 
+# The status that a shell reports of a program that SIGPIPE ends, as it ends `cat` before `head`.
+READER_GONE: Final = 128 + signal.SIGPIPE
 OPENAPI: Final = Path("openapi/openapi.json")
 SUMMARIES: Final = {
     "serve": "serve HTTP, until Ctrl-C or a signal ends it",
@@ -32,13 +37,49 @@ SUMMARIES: Final = {
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit status: 2 for an error of the caller, printed with a hint.
 
-    Without `arguments`, those of the process are used.
+    Without `arguments`, those of the process are used. If the reader of the output has ended, as
+    `head` does early, so does the command, without a message.
     """
-    name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
     try:
-        if name in ("-h", "--help"):
+        try:
+            return _run_command(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            for stream in _outputs():
+                stream.flush()
+    except BrokenPipeError:
+        status = READER_GONE
+    except OSError as error:
+        print(error, file=sys.stderr)
+        status = 2
+    _drop_output()
+    return status
+
+
+def _outputs() -> Iterator[TextIO]:
+    """Return standard output and error, without one that was closed when the process began."""
+    return filter(None, (sys.stdout, sys.stderr))
+
+
+def _drop_output() -> None:
+    """Drop what an output that failed still holds.
+
+    The interpreter would flush it again as it ends, and print a traceback.
+    """
+    for stream in _outputs():
+        try:
+            stream.flush()
+        except OSError:
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
+
+
+def _run_command(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit status; print an error of the caller with its hint."""
+    name, *rest = arguments or [""]
+    try:
+        if name in ("-h", "--help", "help"):
             _parser().parse_args(["--help"])
-        return _command(name)(rest)
+        return _command(name, rest)(rest)
     except ServiceError as error:
         print(error.detail, file=sys.stderr)
         if error.hint is not None:
@@ -49,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(
             f"{error.name} is not installed for {sys.executable}. `make run` installs all "
-            f"that is needed into .venv, and serves; then .venv/bin/{PROGRAM} works",
+            f"that is needed into .venv, and serves; then .venv/bin/{command_line()} works",
             file=sys.stderr,
         )
         return 2
@@ -57,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _command(name: str) -> Callable[[Sequence[str]], int]:
+def _command(name: str, rest: Sequence[str]) -> Callable[[Sequence[str]], int]:
     """Return the command of this name; raise InvalidFieldError if there is none."""
     commands = {
         "serve": serve,
@@ -69,17 +110,17 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
     }
     if name not in commands:
         asked = f"there is no command {quote(name)}" if name else "a command comes first"
-        raise InvalidFieldError(
-            f"{asked}; the commands are {', '.join(commands)}",
-            hint=did_you_mean(name, commands) or f"{PROGRAM} --help says what each does",
-        )
+        hint = did_you_mean(name, commands) or f"{command_line('--help')} says what each does"
+        if "--shapes" in rest:  # an operation without its command
+            hint = f"plan or compare comes first: {command_line(shlex.join(['plan', name, *rest]))}"
+        raise InvalidFieldError(f"{asked}; the commands are {', '.join(commands)}", hint=hint)
     return commands[name]
 
 
 def _parser() -> Parser:
-    """Return the parser of `python -m service --help`."""
+    """Return the parser of `--help` without a command."""
     parser = Parser(
-        PROGRAM,
+        "",
         "Matrix products, einsum, norms and broadcasting over HTTP, each by several strategies.\n\n"
         f"commands:\n{format_list(SUMMARIES)}",
         epilog=examples(
@@ -108,12 +149,12 @@ def compare(arguments: Sequence[str]) -> int:
 
 
 def _run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
-    """Run a command that computes; return 2 for a wrong setting or an unwritable file."""
+    """Run a command that computes; return 2 for a wrong setting."""
     from service.settings import SettingsError
 
     try:
         command(arguments)
-    except (SettingsError, OSError) as error:
+    except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
@@ -122,11 +163,11 @@ def _run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> 
 def serve(arguments: Sequence[str]) -> int:
     """Serve HTTP until a signal ends the process."""
     parser = Parser(
-        f"{PROGRAM} serve",
+        "serve",
         "Serves HTTP. Each option stands before its variable, SERVICE_HOST and so on; variables\n"
         "alone set the rest: docs/settings.md lists them.",
         epilog=examples("serve", "serve --port 9000", "serve --port 0 --workers 2")
-        + f"\n  SERVICE_DEADLINE_MS=5000 {PROGRAM} serve",
+        + f"\n  SERVICE_DEADLINE_MS=5000 {command_line('serve')}",
     )
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", help="port; 0 takes a free one (8000)")
@@ -153,9 +194,12 @@ def serve(arguments: Sequence[str]) -> int:
 
 def key(arguments: Sequence[str]) -> int:
     """Print a new API key and its hash."""
-    Parser(f"{PROGRAM} key", "Makes an API key, and the hash that SERVICE_API_KEYS takes.").parse(
-        arguments
-    )
+    Parser(
+        "key",
+        "Makes an API key, and the hash that SERVICE_API_KEYS takes.",
+        epilog=examples("key")
+        + f"\n  SERVICE_API_KEYS=HASH {command_line('serve --host 0.0.0.0')}",
+    ).parse(arguments)
 
     from service.http.auth import key_hash, new_key
 
@@ -172,9 +216,11 @@ def key(arguments: Sequence[str]) -> int:
 
 def strategies(arguments: Sequence[str]) -> int:
     """Print the strategies of each operation, slowest first."""
-    Parser(f"{PROGRAM} strategies", "Lists the strategies of each operation, slowest first.").parse(
-        arguments
-    )
+    Parser(
+        "strategies",
+        "Lists the strategies of each operation, slowest first.",
+        epilog=examples("strategies"),
+    ).parse(arguments)
 
     from service.operations import REGISTRY
 
@@ -188,7 +234,7 @@ def openapi(arguments: Sequence[str]) -> int:
     """Write the OpenAPI document, or with `--check` return 1 if the file is stale."""
     summary = SUMMARIES["openapi"]
     parser = Parser(
-        f"{PROGRAM} openapi",
+        "openapi",
         f"{summary[0].upper()}{summary[1:]}; run it in the root of the repository.",
         epilog=examples("openapi", "openapi --check"),
     )

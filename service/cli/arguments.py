@@ -8,15 +8,16 @@ import argparse
 import json
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from service.cli.parser import PROGRAM, Parser, examples, format_list
+from service.cli.parser import Parser, command_line, examples, format_list
 from service.errors import InvalidFieldError, did_you_mean, quote
 from service.operations import REGISTRY
 from service.registry import Op, Param, Registry
 
 HELP: Final = ("-h", "--help")
+OPERANDS: Final = "operands"
 SHAPES: Final = "--shapes 5x784 784x10 gives the shape of each operand"
 _SIZES: Final = re.compile(r"[0-9]{1,18}(x[0-9]{1,18})+")
 
@@ -26,9 +27,9 @@ def find_op(command: str, arguments: Sequence[str], registry: Registry = REGISTR
     if arguments and arguments[0] in HELP:
         found = format_list({op.name: op.summary for op in registry.values()})
         parser = Parser(
-            f"{PROGRAM} {command} OPERATION",
+            f"{command} OPERATION",
             f"operations:\n{found}",
-            epilog=examples(*(_example(command, op) for op in registry.values())),
+            epilog=examples(*(f"{command} {' '.join(_example(op))}" for op in registry.values())),
         )
         parser.usage = "%(prog)s ...; each operation has a --help of its own"
         parser.parse_args(["--help"])
@@ -38,35 +39,46 @@ def find_op(command: str, arguments: Sequence[str], registry: Registry = REGISTR
     raise InvalidFieldError(
         f"{command} needs an operation first, one of {', '.join(registry)}"
         + (f"; there was {quote(name)}" if arguments else ""),
-        hint=did_you_mean(name, registry) or f"such as: {PROGRAM} {command} matmul --help",
+        hint=did_you_mean(name, registry) or f"such as: {command_line(f'{command} matmul --help')}",
     )
 
 
-def op_parser(command: str, op: Op[Any], more: Iterable[Param] = ()) -> Parser:
-    """Return a parser of the fields of `op` and of `more`."""
-    parser = Parser(
-        f"{PROGRAM} {command} {op.name}", op.summary, epilog=examples(_example(command, op))
-    )
+def op_parser(
+    command: str, op: Op[Any], groups: Mapping[str, Iterable[Param]], endings: Sequence[str]
+) -> Parser:
+    """Return a parser of the fields of `op` and of `groups`.
+
+    `--shapes` is in the group of the operands. Each example is the operation with its fields, and
+    then one of `endings`, in which `{shapes}` stands for the option and its shapes.
+    """
+    fields, shapes = _example(op)
+    lines = (f"{command} {fields} {ending.format(shapes=shapes)}" for ending in endings)
+    parser = Parser(f"{command} {op.name}", op.summary, epilog=examples(*lines))
     needed = "".join(f" {param.name.upper()}" for param in op.params if param.required)
     parser.usage = f"%(prog)s{needed} --shapes SHAPE ... [options]"
     for param in op.params:
         if param.required:
             parser.add_argument(param.name, nargs="?", help=_help(param))
-    for param in (*op.params, *more):
-        _add(parser, param)
-    parser.add_argument("--shapes", nargs="+", help="the shape of each operand, such as 5x784")
+    for title, params in {f"fields of {op.name}": op.params, **groups}.items():
+        group = parser.add_argument_group(title)
+        if title == OPERANDS:
+            group.add_argument(
+                "--shapes", nargs="+", metavar="SHAPE", help="of each operand, such as 5x784 784x10"
+            )
+        for param in params:
+            add_field(group, param)
     return parser
 
 
-def _example(command: str, op: Op[Any]) -> str:
-    """Return a valid command line, made from the operation's first sample."""
+def _example(op: Op[Any]) -> tuple[str, str]:
+    """Return the operation with its fields, and the shapes, of its first sample."""
     sample = op.samples[0]
     words = [str(sample.params[param.name]) for param in op.params if param.required]
     for param in op.params:
         if not param.required and param.name in sample.params:
             words += [f"--{param.name}", json.dumps(sample.params[param.name]).strip('"')]
     shapes = ["x".join(map(str, shape)) for shape in sample.shapes]
-    return shlex.join([command, op.name, *words, "--shapes", *shapes])
+    return shlex.join([op.name, *words]), shlex.join(["--shapes", *shapes])
 
 
 def request_fields(options: argparse.Namespace, params: Iterable[Param]) -> dict[str, object]:
@@ -83,6 +95,8 @@ def request_fields(options: argparse.Namespace, params: Iterable[Param]) -> dict
 
 def parse_value(given: object) -> object:
     """Return an argument's value: sizes such as 2x3 as a list, JSON as its value, else the text."""
+    if isinstance(given, list):
+        return parse_list(given)
     if not isinstance(given, str):
         return given
     if _SIZES.fullmatch(given):
@@ -93,10 +107,18 @@ def parse_value(given: object) -> object:
         return given
 
 
-def _add(parser: Parser, param: Param) -> None:
+def parse_list(given: Sequence[str]) -> object:
+    """Return the members of a list such as `loops torch` or `loops,torch`, or of one in JSON."""
+    if len(given) == 1 and given[0].startswith("["):
+        return parse_value(given[0])
+    return [name for text in given for name in text.split(",") if name]
+
+
+def add_field(group: argparse._ArgumentGroup, param: Param) -> None:
+    """Add the option of a field."""
     kind = param.schema.get("type")
     nargs = {"array": "+", "boolean": "?"}.get(str(kind))
-    parser.add_argument(
+    group.add_argument(
         f"--{param.name.replace('_', '-')}",
         dest=_dest(param),
         nargs=nargs,

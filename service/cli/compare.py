@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from service.bootstrap import make_core
 from service.cli.against import KeptReport, read_report
-from service.cli.arguments import SHAPES, find_op, op_parser
+from service.cli.arguments import OPERANDS, SHAPES, add_field, find_op, op_parser
 from service.cli.output import add_output_options, parse_output_options, progress_bar
 from service.cli.request import (
     DEADLINE,
@@ -27,22 +27,30 @@ from service.settings import from_environment
 if TYPE_CHECKING:
     from service.cli.charts import Chart
 
+ENDINGS: Final = (
+    "{shapes}",
+    "{shapes} --strategies loops torch --md race.md",
+    "--sweep 2:256 --csv sweep.csv",
+)
+
 
 def compare(arguments: Sequence[str]) -> None:
     """Race the strategies on operands of the given shapes, or at each size of a sweep."""
     op = find_op("compare", arguments)
-    parser = op_parser("compare", op, [*PARAMS, DTYPE, DEADLINE, SEED, LIMIT])
-    parser.add_argument(
+    groups = {OPERANDS: [DTYPE, SEED], "race": [*PARAMS, DEADLINE]}
+    parser = op_parser("compare", op, groups, ENDINGS)
+    sweep = parser.add_argument_group("sweep over sizes")
+    sweep.add_argument(
         "--sweep",
         metavar="FIRST:LAST",
         help="sizes by powers of two, such as 2:1024; n stands for the size in --shapes",
     )
-    parser.add_argument(
+    add_field(sweep, LIMIT)
+    add_output_options(parser).add_argument(
         "--against",
         metavar="FILE",
         help="lay the race beside a report that --json or the page has written",
     )
-    add_output_options(parser)
     options = parser.parse(arguments[1:])
     output = parse_output_options(options)
     if options.sweep is not None:

@@ -65,13 +65,15 @@ class OutputOptions:
             write_png(chart, self.png)
 
 
-def add_output_options(parser: Parser) -> None:
-    """Add the options of the output to a parser."""
-    parser.add_argument("--json", action="store_true", help="print JSON alone, as HTTP answers it")
-    parser.add_argument("--csv", metavar="FILE", help="write a row for each strategy")
-    parser.add_argument("--md", metavar="FILE", help="write the table in Markdown")
-    parser.add_argument("--html", metavar="FILE", help="draw the results on a page of its own")
-    parser.add_argument("--png", metavar="FILE", help="draw the results as an image")
+def add_output_options(parser: Parser) -> argparse._ArgumentGroup:
+    """Add the options of the output to a parser, and return their group."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print JSON alone, as HTTP answers it")
+    group.add_argument("--csv", metavar="FILE", help="write a row for each strategy")
+    group.add_argument("--md", metavar="FILE", help="write the table in Markdown")
+    group.add_argument("--html", metavar="FILE", help="draw the results on a page of its own")
+    group.add_argument("--png", metavar="FILE", help="draw the results as an image")
+    return group
 
 
 def parse_output_options(options: argparse.Namespace) -> OutputOptions:
@@ -105,9 +107,12 @@ def _writable(text: str | None) -> Path | None:
     return path
 
 
-def print_table(table: RenderableType) -> None:
-    """Print a table, as wide as the terminal, or as it needs to be where there is none."""
-    _console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
+def print_table(table: RenderableType, *, most: int = PIPE_WIDTH) -> None:
+    """Print a table, as wide as the terminal and up to `most` columns."""
+    console = _console()
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()  # None if it was closed at start
+    console.width = min(console.width, most) if is_terminal else most
+    console.print(table)
 
 
 def table_text(table: RenderableType) -> str:
@@ -154,10 +159,18 @@ def progress_bar(total: int) -> Iterator[ProgressBar]:
         yield ProgressBar(progress, total)
 
 
+class _Console(Console):
+    """Console that leaves a broken pipe to the caller, where rich would exit with status 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError."""
+        raise BrokenPipeError
+
+
 def _console(
     *, file: IO[str] | None = None, stderr: bool = False, width: int | None = None
 ) -> Console:
     """Return a console that prints brackets and colons unchanged."""
-    return Console(
+    return _Console(
         file=file, stderr=stderr, width=width, highlight=False, markup=False, emoji=False
     )

@@ -1,9 +1,10 @@
 """`python -m service plan`: the result's shape and the cost of a call, without computing it."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from service.bootstrap import make_core
-from service.cli.arguments import SHAPES, find_op, op_parser
+from service.cli.arguments import OPERANDS, SHAPES, find_op, op_parser
 from service.cli.output import print_table
 from service.cli.request import (
     DEADLINE,
@@ -20,12 +21,17 @@ from service.errors import MissingFieldError
 from service.http.serializers import plan_answer
 from service.settings import from_environment
 
+WIDTH: Final = 100
+ENDINGS: Final = ("{shapes}", "{shapes} --strategy torch --dtype float64", "{shapes} --json")
+
 
 def plan(arguments: Sequence[str]) -> None:
     """Print the plan of a call on operands of the given shapes."""
     op = find_op("plan", arguments)
-    parser = op_parser("plan", op, [STRATEGY, DEVICE, DTYPE, DEADLINE])
-    parser.add_argument("--json", action="store_true", help="print JSON alone, as HTTP answers it")
+    groups = {OPERANDS: [DTYPE], "plan": [STRATEGY, DEVICE, DEADLINE]}
+    parser = op_parser("plan", op, groups, ENDINGS)
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="print JSON alone, as HTTP answers it")
     options = parser.parse(arguments[1:])
     if options.shapes is None:
         raise MissingFieldError(f"plan {op.name} needs --shapes", hint=SHAPES)
@@ -37,4 +43,4 @@ def plan(arguments: Sequence[str]) -> None:
     if options.json:
         print(plan_answer(request, found).model_dump_json(exclude_unset=True))
     else:
-        print_table(plan_table(found, f"plan of {call_title(op, call)}"))
+        print_table(plan_table(found, f"plan of {call_title(op, call)}"), most=WIDTH)

@@ -25,6 +25,8 @@ MAX_ELEMENTS_OF_PLAN: Final = 2**1100
 # In the shapes of a sweep, this letter is replaced by the size.
 SIZE_NAME: Final = "n"
 _SHAPE: Final = re.compile(r"(?:[0-9]{1,18}|n)(?:[x×](?:[0-9]{1,18}|n))*")
+# Sizes as other programs write them: [5, 784], (5,), 5*784.
+_SIZES: Final = re.compile(r"[(\[]?[0-9]{1,18}(?:[,;* X]+[0-9]{1,18})*,?[)\]]?")
 # Integers stay small, so that products of a few hundred of them fit most dtypes.
 INTEGERS_BELOW: Final = 10
 _parse_seed: Final = integer("seed", least=0, most=2**63 - 1)
@@ -140,9 +142,14 @@ def _parse_shape(text: str, size: int | None) -> Shape:
         return ()
     found = _SHAPE.fullmatch(text)
     if found is None or (size is None and SIZE_NAME in text):
+        if found is not None:
+            hint = "n stands for the size in a --sweep"
+        elif _SIZES.fullmatch(text):
+            hint = f"did you mean {quote('x'.join(re.findall('[0-9]+', text)))}?"
+        else:
+            hint = "such as 5x784; a space is between two shapes"
         raise InvalidFieldError(
-            f"a shape is sizes joined by x, or () for a number; there was {quote(text)}",
-            hint="such as 5x784" if found is None else "n stands for the size in a --sweep",
+            f"a shape is sizes joined by x, or () for a number; there was {quote(text)}", hint=hint
         )
     parts = text.replace("×", "x").replace(SIZE_NAME, str(size)).split("x")
     return tuple(map(int, parts))

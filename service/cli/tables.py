@@ -36,6 +36,10 @@ from service.planning.planner import Estimate, Explanation
 
 NO_VALUE: Final = "-"
 PATH_NOTE: Final = "operands are counted from 0; each result joins the end of the list"
+COMPILE: Final = "to compile"
+COMPILE_NOTE: Final = f"{COMPILE}: what the first call of each process takes in addition"
+# Names beside a reason are wrapped at this width, which the longest name and its device fit into.
+NAMES_WIDTH: Final = 24
 GREY: Final = "bright_black"
 TIMES: Final = ("median", "iqr", "speed-up")
 RATES: Final = ("GFLOP/s", "GB/s", "of peak")
@@ -140,11 +144,11 @@ def plan_table(found: Explanation, title: str) -> Group:
         accepted = Text(f"NO: {found.reason}", style=WRONG)
     facts.add_row("accepted", accepted)
     facts.add_row("in torch", inferred.reproduce)
-    parts: list[RenderableType] = [_title(title), "", facts, "", _estimates(found.estimates)]
+    parts: list[RenderableType] = [_title(title), "", facts, "", *_estimates(found.estimates)]
     if inferred.path is not None:
-        parts += [_path(inferred.path), Text(PATH_NOTE)]
+        parts += ["", _path(inferred.path), Text(PATH_NOTE)]
     if inferred.explanation is not None:
-        parts += _broadcasting(inferred.explanation)
+        parts += ["", *_broadcasting(inferred.explanation)]
     return Group(*parts)
 
 
@@ -246,17 +250,40 @@ def _elements(count: int) -> str:
     return "1 element" if count == 1 else f"{count_text(count)} elements"
 
 
-def _estimates(estimates: Sequence[Estimate]) -> Table:
+def _estimates(estimates: Sequence[Estimate]) -> list[RenderableType]:
+    """Return a row for each strategy and device, then each reason with the rows that it refuses."""
     table = _table("strategy", "device")
-    table.add_column("estimated", justify="right")
+    columns = ["estimated"]
+    is_compiled = any(each.compile_ns for each in estimates)
+    if is_compiled:
+        columns.append(COMPILE)
+    for name in columns:
+        table.add_column(name, justify="right")
     table.add_column("accepted")
-    for each in estimates:
+    refused: dict[str, list[str]] = {}
+    for name, each in zip(strategy_labels(estimates), estimates, strict=True):
         time = NO_VALUE if each.estimated_ns is None else time_text(each.estimated_ns)
         if each.plan is not None and not each.plan.is_measured:
             time += " (prior)"
-        accepted = "yes" if each.reason is None else f"NO: {each.reason}"
-        style = "" if each.reason is None else GREY
-        table.add_row(each.strategy, each.device, time, Text(accepted), style=style)
+        times = [time, time_text(each.compile_ns) if each.compile_ns else NO_VALUE]
+        accepted, style = "yes", ""
+        if each.reason is not None:
+            refused.setdefault(each.reason, []).append(name)
+            accepted, style = "NO", GREY
+        table.add_row(each.strategy, each.device, *times[: len(columns)], accepted, style=style)
+    parts: list[RenderableType] = [table]
+    if is_compiled:
+        parts.append(Text(COMPILE_NOTE))
+    if refused:
+        parts += ["", _reasons(refused)]
+    return parts
+
+
+def _reasons(refused: Mapping[str, Sequence[str]]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(max_width=NAMES_WIDTH)
+    for reason, names in refused.items():
+        table.add_row(", ".join(names), Text(f"NO: {reason}"), style=GREY)
     return table
 
 

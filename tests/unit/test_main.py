@@ -5,8 +5,11 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -40,6 +43,28 @@ def test_as_a_module() -> None:
     )
     assert run.stdout.startswith("matmul: ")
     assert run.stderr == ""
+
+
+def test_as_a_script(tmp_path: Path) -> None:
+    """The script of pyproject.toml runs in any folder; its help and its errors have its name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ((name, target),) = project["scripts"].items()
+    module, function = target.split(":")
+    script = tmp_path / name
+    # As installers write it.
+    script.write_text(f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+
+    def call(option: str) -> subprocess.CompletedProcess[str]:
+        return run(str(script), option, cwd=tmp_path, PYTHONPATH=str(ROOT))
+
+    helped = call("--help")
+    assert helped.returncode == 0
+    assert helped.stdout.startswith("usage: tensor-service COMMAND ...;")
+    assert "\n  tensor-service compare matmul --help\n" in helped.stdout
+    assert "python -m" not in helped.stdout
+    refused = call("quantum")
+    assert refused.returncode == 2
+    assert refused.stderr.endswith("\nhint: tensor-service --help says what each does\n")
 
 
 def test_openapi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
@@ -129,12 +154,18 @@ def test_serve_with_wrong_settings(given: str, reason: str, capsys: Capture) -> 
             id="unknown",
         ),
         pytest.param(
+            ["einsum", "ij->j", "--shapes", "2x3"],
+            "there is no command 'einsum'",
+            "plan or compare comes first: python -m service plan einsum 'ij->j' --shapes 2x3",
+            id="operation without a command",
+        ),
+        pytest.param(
             ["serve", "--prot", "1"], "takes no '--prot'", "did you mean '--port'?", id="option"
         ),
         pytest.param(
             ["strategies", "matmul"],
             "python -m service strategies takes no 'matmul'",
-            "python -m service strategies --help lists the options",
+            "a value follows its option; python -m service strategies --help lists the options",
             id="an argument too many",
         ),
         pytest.param(
@@ -164,7 +195,8 @@ def test_misspelt(arguments: list[str], detail: str, hint: str, capsys: Capture)
     "arguments",
     [
         ["--help"],
-        *([name, "--help"] for name in ("serve", "plan", "compare", "openapi")),
+        ["help"],
+        *([name, "--help"] for name in SUMMARIES),
         *([command, op, "-h"] for command in ("plan", "compare") for op in REGISTRY),
     ],
     ids=" ".join,
@@ -195,11 +227,11 @@ def test_an_unknown_command_lists_all_commands(capsys: Capture) -> None:
     assert listed == list(SUMMARIES)
 
 
-def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run Python in a separate process, in the root of the repository."""
     return subprocess.run(
         [sys.executable, *arguments],
-        cwd=ROOT,
+        cwd=cwd,
         env=os.environ | variables,
         capture_output=True,
         text=True,
@@ -309,6 +341,79 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends a command with the status of SIGINT, and no traceback."""
     monkeypatch.setattr(sys, "stdout", Interrupted())
     assert main(["plan", "matmul", "--shapes", "2x3", "3x4"]) == 130
+
+
+@pytest.fixture
+def pipe_without_reader() -> Iterator[TextIO]:
+    """Return a stream whose reader has ended."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as stream:
+        yield stream
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--help",
+        "compare norm --help",
+        "key",
+        "openapi",
+        "strategies",
+        "plan norm --shapes 2x3",
+        "plan norm --shapes 2x3 --json",
+        "compare norm --shapes 2x3 --budget-ms 1 --strategies torch",
+        "serve --port 0",
+    ],
+)
+def test_output_without_a_reader(
+    line: str,
+    pipe_without_reader: TextIO,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    """A command whose output nothing reads ends with the status of SIGPIPE, and no message."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(sys, "stdout", pipe_without_reader)
+    assert main(line.split()) == 141
+    pipe_without_reader.flush()  # nothing is left that would fail when the interpreter ends
+    if line != "key":  # its note comes after the key, and may be written before the key is flushed
+        assert capsys.readouterr().err == ""
+
+
+def test_errors_without_a_reader(
+    pipe_without_reader: TextIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that nothing reads ends the command as other output does."""
+    monkeypatch.setattr(sys, "stderr", pipe_without_reader)
+    assert main(["quantum"]) == 141
+    pipe_without_reader.flush()
+
+
+def test_the_interpreter_ends_silently_without_a_reader(pipe_without_reader: TextIO) -> None:
+    """The process has the status of SIGPIPE too, and prints nothing when it ends."""
+    command = [sys.executable, "-m", "service", "--help"]
+    done = subprocess.run(
+        command, cwd=ROOT, stdout=pipe_without_reader, stderr=subprocess.PIPE, check=False
+    )
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("line", ["--help", "strategies", "plan norm --shapes 2x3"])
+def test_a_full_disk(line: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Output that cannot be written is an error of one line."""
+    with Path("/dev/full").open("w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert main(line.split()) == 2
+    assert capsys.readouterr().err == "[Errno 28] No space left on device\n"
+
+
+def test_a_closed_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard output may be closed from the start, as by `>&-`: Python has None then."""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["plan", "norm", "--shapes", "2x3"]) == 0
 
 
 def test_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -33,6 +33,31 @@ def test_unknown_operations(capsys: Output, arguments: str, message: str) -> Non
     assert message in refused(capsys, arguments)
 
 
+@pytest.mark.parametrize("given", ["loops torch", "loops,torch", '\'["loops", "torch"]\''])
+def test_lists(capsys: Output, given: str) -> None:
+    """The names of a list have spaces or commas between, or are JSON as in a request."""
+    line = f"compare norm --shapes 3 --budget-ms 1 --json --strategies {given}"
+    assert [row["strategy"] for row in json.loads(run(capsys, line))["rows"]] == ["loops", "torch"]
+
+
+def test_help_is_grouped(capsys: Output) -> None:
+    """Options are in groups: the fields of the operation, operands, the race, and the output."""
+    with pytest.raises(SystemExit):
+        main(["compare", "norm", "--help"])
+    groups = dict(
+        block.split(":\n", 1) for block in capsys.readouterr().out.split("\n\n") if ":\n" in block
+    )
+    for title, option in (
+        ("fields of norm", "--ord"),
+        ("operands", "--shapes"),
+        ("operands", "--seed"),
+        ("race", "--budget-ms"),
+        ("sweep over sizes", "--limit-ms"),
+        ("output", "--csv"),
+    ):
+        assert f"  {option} " in groups[title]
+
+
 @pytest.mark.parametrize("arguments", [["compare", "--help"], ["plan", "einsum", "--help"]])
 def test_help(capsys: Output, arguments: list[str]) -> None:
     """Help lists the operations, or the options of one of them."""

@@ -1,5 +1,6 @@
 """Tests of the build: which compiler, without a warning, and what is in a wheel."""
 
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -16,6 +17,8 @@ from zipfile import ZipFile
 import pytest
 from setuptools import build_meta
 
+from service.__main__ import main
+from service.cli.parser import SCRIPT
 from service.codecs.number_text import NO_EXTENSIONS
 from service.codecs.number_text.powers import powers_of_ten
 from tests.rigs.paths import ROOT
@@ -240,6 +243,9 @@ def test_a_wheel_has_the_module_and_not_its_sources(tree: Path) -> None:
     )
     assert f"from '{tree}/installed/service/codecs/number_text/_compiled.abi3.so'" in done.stdout
     assert done.stdout.endswith(" None\n")
+    (distribution,) = importlib.metadata.distributions(path=[str(tree / "installed")])
+    (script,) = distribution.entry_points.select(group="console_scripts")
+    assert (script.name, script.load()) == (SCRIPT, main)
 
 
 @pytest.mark.parametrize(
