@@ -44,8 +44,11 @@ async def post(client: AsyncClient, name: str, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 async def mine(serve: Serve) -> AsyncIterator[AsyncClient]:
-    """A client of a service with one worker process, which has compiled nothing."""
-    async with serve(processes=1) as client:
+    """A client of a service with one worker process, which has compiled nothing.
+
+    torch's compiler takes 13 s on an idle host, and as many times longer as others compute there.
+    """
+    async with serve(processes=1, deadline_ms=120_000) as client:
         yield client
 
 
