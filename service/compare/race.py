@@ -247,7 +247,7 @@ def _entries(
             else:
                 request = CallSpec(op, call.specs, call.params, name, device.name, call.deadline_ms)
                 estimate = planner.estimate(request)
-            estimates.append(_plan_or_row(planner, estimate, options))
+            estimates.append(_plan_or_row(planner, estimate, options, ways[name]))
     left_ns = _deadline_ms(planner, call) * NS_PER_MS
     compile_ns = planner.cost_model.compile_ns
     for needed_ns, plan in sorted(
@@ -275,10 +275,15 @@ def _deadline_ms(planner: Planner, call: Call) -> int:
     return call.deadline_ms or planner.limits.deadline_ms
 
 
-def _plan_or_row(planner: Planner, estimate: Estimate, options: CompareOptions) -> Plan | Row:
+def _plan_or_row(
+    planner: Planner,
+    estimate: Estimate,
+    options: CompareOptions,
+    strategies: Sequence[Strategy[Any]],
+) -> Plan | Row:
     """Return the plan of a strategy, or the row with the reason why it is skipped.
 
-    One that takes long to compile has to be named.
+    One that takes long to compile has to be named. `strategies` are those that the name stands for.
     """
     is_named = options.strategies is not None or options.baseline == estimate.strategy
     if estimate.plan is not None and not is_named:
@@ -297,11 +302,11 @@ def _plan_or_row(planner: Planner, estimate: Estimate, options: CompareOptions) 
         return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=reason)
     if estimate.plan is not None and estimate.reason is None:
         return estimate.plan
-    lacking = request.op.strategies[estimate.strategy].lacking(planner.devices.absent)
+    lacking = any(each.lacking(planner.devices.absent) for each in strategies)
     return Row(
         estimate.strategy,
         estimate.device,
         estimate.estimated_ns,
         skipped=estimate.reason,
-        is_available=lacking is None,
+        is_available=not lacking,
     )
