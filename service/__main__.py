@@ -21,7 +21,7 @@ from typing import Final, TextIO
 from service.cli.parser import Parser, command_line, examples, format_list
 from service.errors import InvalidFieldError, ServiceError, did_you_mean, quote
 
-# The status that a shell reports of a program that SIGPIPE ends, as it ends `cat` before `head`.
+# The status that a script sees of a program that SIGPIPE ends, as it ends `cat` before `head`.
 READER_GONE: Final = 128 + signal.SIGPIPE
 OPENAPI: Final = Path("openapi/openapi.json")
 SUMMARIES: Final = {
