@@ -71,7 +71,8 @@ def test_a_report_of_this_version(capsys: Output, tmp_path: Path) -> None:
     kept.write_text(run(capsys, f"compare matmul {SMALL} --json"), encoding="utf-8")
     line = f"compare matmul {SMALL} --against {kept}"
     text = run(capsys, f"{line} --html {page}")
-    assert text.count("as fast") == 8
+    ran = [row for row in json.loads(kept.read_bytes())["rows"] if "median_ms" in row]
+    assert text.count("as fast") == len(ran) > 5
     assert "then: kept.json" in page.read_text(encoding="utf-8")
     assert json.loads(run(capsys, f"{line} --json")).keys() == json.loads(kept.read_bytes()).keys()
 
