@@ -256,7 +256,7 @@ def spawn(worker_socket: socket.socket, buffer: SharedBuffer) -> int:
     """
     descriptors = [worker_socket.fileno(), buffer.descriptor]
     process = subprocess.Popen(  # noqa: S603  # the interpreter of this process
-        [sys.executable, "-m", PROGRAM, "worker", *map(str, descriptors)],
+        [sys.executable, "-P", "-m", PROGRAM, "worker", *map(str, descriptors)],
         pass_fds=descriptors,
         stdin=subprocess.DEVNULL,
         env=environment(),

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Final
 
@@ -96,7 +97,7 @@ def start_fork_server(modules: Sequence[str]) -> ForkServerProcess:
     with theirs:
         descriptor = theirs.fileno()
         process = subprocess.Popen(  # noqa: S603  # the interpreter of this process
-            [sys.executable, "-m", PROGRAM, "fork-server", str(descriptor), *modules],
+            [sys.executable, "-P", "-m", PROGRAM, "fork-server", str(descriptor), *modules],
             pass_fds=[descriptor],
             stdin=subprocess.DEVNULL,
             env={**environment(), **ONE_THREAD},
@@ -105,5 +106,9 @@ def start_fork_server(modules: Sequence[str]) -> ForkServerProcess:
 
 
 def environment() -> dict[str, str]:
-    """Return environment variables for a process that finds the same modules as this one."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    """Return environment variables for a process that finds the same modules as this one.
+
+    It needs the option -P, without which modules of the current folder would come first.
+    """
+    folders = (folder or str(Path.cwd()) for folder in sys.path)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}

@@ -5,12 +5,14 @@ import signal
 import socket
 import sys
 from dataclasses import replace
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from service.errors import WorkerDiedError
 from service.executors import Config, ForkServer, ProcessPool
+from service.executors.forkserver import environment
 from service.executors.shared_buffer import SharedBuffer
 from tests.unit.executors.processes import LONG_MS, is_alive, pid_of, until
 
@@ -34,6 +36,27 @@ async def test_the_fork_server_dies() -> None:
     await executor.close()
     fork_server.close()
     fork_server.close()
+
+
+async def test_another_package_of_this_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in the current folder is not imported by the processes, as it is not by this one."""
+    package = tmp_path / "service"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('the wrong package')\n")
+    monkeypatch.chdir(tmp_path)
+    fork_server = ForkServer(())
+    executor = ProcessPool(fork_server.fork, lambda: CONFIG, slots=1, queue=1)
+    assert is_alive(await pid_of(executor))
+    await executor.close()
+    fork_server.close()
+
+
+def test_the_current_folder_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an empty text for `python -c`, which means nothing in the variable."""
+    monkeypatch.setattr(sys, "path", ["", "/elsewhere"])
+    assert environment()["PYTHONPATH"] == f"{Path.cwd()}{os.pathsep}/elsewhere"
 
 
 async def test_a_fork_server_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
