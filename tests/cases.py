@@ -115,6 +115,8 @@ class Row:
         return next((name for name in wanted if name in takers), None)
 
 
+# It takes 13 s to compile in each new process: tests/contract/test_compiled.py has its rows.
+SLOW: Final = frozenset({"compile"})
 ORDERED: Final = ("relu", "maximum", "minimum", "lt", "le", "gt", "ge")
 SINGULAR_VALUES: Final = ("nuclear", "spectral", "least singular value", "empty matrix")
 COMPARISONS: Final = ("eq", "ne", "lt", "le", "gt", "ge")
@@ -128,9 +130,9 @@ def named(op: Op[Any], tensors: list[Json]) -> dict[str, Json]:
 
 
 def rows() -> Iterator[Row]:
-    """The whole table."""
+    """The whole table, without the strategies that are SLOW."""
     for op in REGISTRY.values():
-        for strategy in ("auto", *op.strategies):
+        for strategy in ("auto", *(name for name in op.strategies if name not in SLOW)):
             for sample in op.samples:
                 for dtype in DTYPES:
                     for device in DEVICES:
@@ -145,8 +147,11 @@ def error_samples() -> Iterator[tuple[Op[Any], ErrorSample]]:
 
 
 def here(op: Op[Any], dtype: str | None = None) -> list[str]:
-    """The strategies that need nothing this host lacks, slowest first; those that take a dtype."""
-    found = ((name, strategy.dtypes_on("cpu")) for name, strategy in op.strategies.items())
+    """The strategies that need nothing this host lacks, slowest first; those that take a dtype.
+
+    Those that are SLOW are not among them.
+    """
+    found = ((n, each.dtypes_on("cpu")) for n, each in op.strategies.items() if n not in SLOW)
     return [n for n, dtypes in found if dtypes and (not dtype or DTYPES[dtype].torch in dtypes)]
 
 

@@ -117,8 +117,10 @@ def _sum_of_sizes(parsed: ParsedCall, sizes: list[Array], expected: Array) -> An
 
 
 def _result_dtype(parsed: ParsedCall) -> str:
+    real = {"complex64": "float32", "complex128": "float64"}
+    if parsed.params.get("op") == "abs":
+        return real.get(parsed.dtype, parsed.dtype)
     if parsed.op == "norm":
-        real = {"complex64": "float32", "complex128": "float64"}
         integer = DTYPES[parsed.dtype].kind in ("integer", "bool")
         return "float64" if integer else real.get(parsed.dtype, parsed.dtype)
     return "bool" if parsed.params.get("op") in COMPARISONS else parsed.dtype

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from threading import Event
 from time import sleep
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ from service.planning.planner import Plan
 from service.registry import Op, Registry, Sample, parse_params
 from service.settings import Settings
 from tests import cases
-from tests.cases import TOLERANCES, Json
+from tests.cases import SLOW, TOLERANCES, Json
 from tests.rigs.apps import Serve, client_of, running
 from tests.rigs.event_streams import STREAM, Sse, listening, read_stream
 from tests.rigs.waiting import until
@@ -74,10 +74,6 @@ async def stream(client: AsyncClient, op: str, body: Mapping[str, Json]) -> list
 def ran(report: Json) -> list[Json]:
     """The rows that were not skipped, for want of a need of theirs or for another reason."""
     return [row for row in report["rows"] if "skipped" not in row]
-
-
-# They take so long to compile that a race has to name them.
-SLOW: Final = {"compile"}
 
 
 def raced(op: str) -> list[str]:
@@ -232,7 +228,7 @@ async def test_an_example_is_answered_as_it_says(client: AsyncClient, example: E
     report = await race(client, example.op, {**example.body, "device": "cpu"})
     assert {key: report[key] for key in example.expected} == example.expected
     here = {*cases.here(REGISTRY["matmul" if example.op == "chain" else example.op])}
-    named = {*example.body.get("strategies", here - SLOW)}
+    named = {*example.body.get("strategies", here)}
     assert {row["strategy"] for row in ran(report)} >= here & named
 
 

@@ -1,6 +1,7 @@
 """Compiled strategies over HTTP: where they run, what compiling takes, and where they cannot."""
 
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -20,6 +21,7 @@ from service.executors import ForkServer
 from service.operations import REGISTRY
 from service.pipeline.service import WORKER_MODULES
 from service.registry import Inferred, Op, Registry
+from tests.cases import SLOW, Row, assert_near, from_json
 from tests.rigs.apps import Serve, app_of
 from tests.rigs.requirements import needs
 from tests.rigs.servers import server
@@ -68,6 +70,36 @@ async def test_compiling_is_a_phase_of_its_own(mine: AsyncClient, name: str) -> 
     assert answers[0]["timing"]["compute_ms"] < first / 2
     other = (await mine.post("/matmul", json=SMALL)).json()
     assert other["timing"]["compile_ms"] == 0
+
+
+def compiled_rows() -> list[Row]:
+    """The rows of the table that are left out there, since each process would compile anew."""
+    return [
+        Row(op, name, sample, dtype, "cpu")
+        for op in REGISTRY.values()
+        for name in op.strategies
+        if name in SLOW
+        for sample in op.samples
+        for dtype in ("float32", "float64", "int64", "complex64", "bfloat16")
+    ]
+
+
+@needs("C++ compiler")
+async def test_rows_of_slow_compilers(mine: AsyncClient) -> None:
+    """Each result is right, and each call that the strategy does not take is refused."""
+    outcomes = Counter[int]()
+    for row in compiled_rows():
+        response = await mine.post(f"/{row.op.name}", json=row.body())
+        answer = response.json()
+        outcomes[response.status_code] += 1
+        if not row.takes_dtype or row.chosen is None:
+            assert response.status_code == 422, (row, answer)
+            continue
+        assert response.status_code == 200, (row, answer)
+        assert answer["strategy"] == row.strategy
+        assert answer["result"]["dtype"] == row.result_dtype
+        assert_near(from_json(answer["result"]), row.expected(), row.result_dtype)
+    assert min(outcomes[200], outcomes[422]) > 20
 
 
 @needs("C++ compiler")

@@ -434,7 +434,12 @@ async def test_a_device_process_measures(cost_model: CostModel, fork_server: For
     async with running(app), client_of(app) as client:
         await until_ready(client)
         model = app.state.service.engine.planner.cost_model
-        expected = {tuple(row[:4]) for row in rates_of(GPU)}
+        # The kernels of strategies that are compiled have no GPU to be measured on.
+        expected = {
+            tuple(row[:4])
+            for row in rates_of(GPU)
+            if REGISTRY[row[0]].strategies[row[1]].compile is None
+        }
         found = {tuple(row[:4]) for row in model.to_rows()}
         assert {row for row in expected if row[3] == "float32"} <= found
         check(await post(client, NAMED))

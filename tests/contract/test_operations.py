@@ -16,6 +16,7 @@ from service.registry import Op, Sample, Strategy
 from tests.cases import (
     NO_CUDA,
     SINGULAR_VALUES,
+    SLOW,
     TOLERANCES,
     Row,
     assert_near,
@@ -55,7 +56,7 @@ async def test_a_row_of_the_table(client: AsyncClient, row: Row) -> None:
         assert (response.status_code, answer["code"]) == (422, "strategy-unsuitable")
         named = answer["hint"].removeprefix("these take it: ").split(", ")
         assert named == row.takers()
-        for name in named:
+        for name in sorted({*named} - SLOW):
             taken = await client.post(f"/{row.op.name}", json=row.body(name))
             assert taken.status_code == 200, name
         return

@@ -17,7 +17,7 @@ from service.core.dtypes import DTYPES
 from service.examples import Example, plan_examples
 from service.operations import REGISTRY
 from service.registry import ErrorSample, Op, Registry, Sample
-from tests.cases import Json, Row, assert_near, error_samples, from_json, named, to_json
+from tests.cases import SLOW, Json, Row, assert_near, error_samples, from_json, named, to_json
 from tests.rigs.apps import Serve
 
 COMPUTED = ("float32", "int64", "complex64")
@@ -165,6 +165,7 @@ async def test_strategies_are_those_of_the_registry(
         pytest.param(op, strategy, id=f"{op.name}-{strategy}")
         for op in REGISTRY.values()
         for strategy in op.strategies
+        if strategy not in SLOW
     ],
 )
 async def test_a_named_strategy_is_accepted_as_it_runs(

@@ -164,3 +164,12 @@ def test_a_number_of_threads_is_compiled_for_apart() -> None:
         assert len(_debug_get_cache_entry_list(double.__code__)) == 2
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("op", ["matmul", "norm"])
+def test_the_expression_that_is_compiled(op: str) -> None:
+    """Without its compiler it computes the same."""
+    a, b = torch.rand(3, 4), torch.rand(4, 5)
+    compute = REGISTRY[op].strategies["compile"].compute
+    found, expected = (compute(a, b), a @ b) if op == "matmul" else (compute(a), a.norm(dim=1))
+    assert torch.allclose(found, expected)
