@@ -117,6 +117,10 @@ bench-fairness: $(DEV) ## How long a 2 x 2 product takes beside calls that are m
 bench-throttled: $(DEV) ## Wait for an answer after the last byte of a body that arrives at 100 MB/s
 	$(PY) -m tests.bench.throttled $(ARGS)
 
+.PHONY: bench-chain
+bench-chain: $(DEV) ## A layer and a network in one request, against single calls
+	$(PY) -m tests.bench.chain $(ARGS)
+
 .PHONY: bench-numbers
 bench-numbers: $(DEV) ## Compiled reader and writer of numbers against pysimdjson and orjson
 	$(PY) -m tests.bench.number_text $(ARGS)
