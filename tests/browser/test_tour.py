@@ -54,7 +54,7 @@ STEPS = {
         Way("trace ii", RESULT, "15"),
         Way("batch bij,bjk->bik", RESULT, "b3 × i4 × k2"),
         Way("inner i,i", RESULT, "140"),
-        Way("a chain of three", DRAWING, "The path: 2 steps, 150 000 multiply-adds in all"),
+        Way("a chain of three", DRAWING, "The path: 2 steps, 150,000 multiply-adds in all"),
     ],
     8: [
         Way("inner sizes differ", PROBLEM, "b transposed has shape (3, 2) and fits"),

@@ -70,7 +70,7 @@ def test_drawn_requests_are_answered_as_described(
 
     @settings(
         deadline=None,
-        max_examples=40,
+        max_examples=15 if path == "/chain/compare" else 40,  # races of chains take a second
         derandomize=True,
         database=None,
         phases=[Phase.generate],
