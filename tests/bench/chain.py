@@ -125,9 +125,9 @@ def main() -> None:
                 if number:  # the first round warms up
                     times[name].append(found)
     alone = times["product alone"]
-    for name, found in times.items():
-        ratios = tuple(each[-1] / base[-1] for each, base in zip(found, alone, strict=True))
-        figures = [*(Figure(values) for values in zip(*found, strict=True)), Figure(ratios)]
+    for name, each in times.items():
+        ratios = tuple(ours[-1] / base[-1] for ours, base in zip(each, alone, strict=True))
+        figures = [*(Figure(values) for values in zip(*each, strict=True)), Figure(ratios)]
         table.add_row(name, *map(str, figures))
     console = Console(width=120)
     console.print(machine())
