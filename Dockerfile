@@ -40,7 +40,8 @@ RUN if [ -n "$TORCH_INDEX_URL" ]; then \
 RUN python -m venv /build \
  && /build/bin/pip install --constraint constraints.txt setuptools ziglang
 
-COPY LICENSE setup.py ./
+COPY CONTRIBUTING.md LICENSE setup.py ./
+COPY docs ./docs
 COPY tools ./tools
 COPY service ./service
 RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \

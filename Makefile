@@ -82,10 +82,9 @@ stale: $(DEV) ## Generated files are what the code would write now
 	$(PY) -m service openapi --check
 	$(PY) -m tools.reference --check
 
-# Its --quiet would hide warnings from --strict, too. NO_MKDOCS_2_WARNING: the theme's remark on a release to come.
 .PHONY: site
-site: $(DEV) ## docs/ as a site, build/site; a link or a page that leads nowhere is an error
-	@told=$$(NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict 2>&1) || { echo "$$told" >&2; exit 1; }
+site: $(DEV) ## docs/ as files, build/site; a link or a page that leads nowhere is an error
+	$(PY) -m tools.site
 
 .PHONY: image-lint
 image-lint: $(DEV) ## The Dockerfile by hadolint, the compose file by its schema
@@ -156,7 +155,7 @@ pictures: $(DEV) ## Write the pictures of docs/: the lesson's race, and a sweep
 	$(PY) -m service compare matmul --sweep 2:1024 --png docs/images/sweep.png
 
 .PHONY: docs
-docs: $(DEV) ## Write the generated pages of docs/ from the code, and the site, build/site/index.html
+docs: $(DEV) ## Write the generated pages of docs/ from the code, and all as files, build/site/index.html
 	$(PY) -m tools.reference
 	@$(MAKE) --no-print-directory site
 

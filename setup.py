@@ -1,15 +1,15 @@
-"""The extension module of the service; everything else is in pyproject.toml."""
+"""The extension module and the pages of the service; everything else is in pyproject.toml."""
 
 from pathlib import Path
 
 from setuptools import Extension, setup
 
-from tools.build_backend import HAS_STABLE_ABI, BuildExtension, include_folders
+from tools.build_backend import HAS_STABLE_ABI, BuildExtension, BuildPackages, include_folders
 
 FOLDER = Path("service/codecs/number_text")
 
 setup(
-    cmdclass={"build_ext": BuildExtension},
+    cmdclass={"build_ext": BuildExtension, "build_py": BuildPackages},
     ext_modules=[
         Extension(
             "service.codecs.number_text._compiled",

@@ -43,6 +43,7 @@ LIGHT = {
         FRAMEWORKS,
         ("http.problems", "observability.metrics", "observability.record", "pipeline.service"),
     ),
+    "what makes pages": ({"markdown_it", "pygments"}, ("api.app",)),
 }
 
 
@@ -350,7 +351,7 @@ def test_docstrings_are_plain(is_wrong: Callable[[str], bool]) -> None:
     assert found == {}
 
 
-MAX_WORDS: Final = 22_750
+MAX_WORDS: Final = 23_026
 # Made by tools, or by others.
 NOT_OURS: Final = {"build", "node_modules"}
 

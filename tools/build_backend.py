@@ -2,6 +2,7 @@
 
 pyproject.toml names this module, and setup.py builds the extension module by it. A build that
 cannot compile leaves the extension module out: the service then runs without it, only slower.
+A wheel has the files of docs/, which the service shows at /guide.
 """
 
 import os
@@ -26,6 +27,7 @@ from setuptools.build_meta import (
     prepare_metadata_for_build_wheel,
 )
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 __all__ = [
     "build_editable",
@@ -51,6 +53,9 @@ SHARED: Final = ("-shared", "-fPIC", "-pthread", "-Wl,-s")  # without symbols: 5
 PROBE: Final = "#include <stdint.h>\n#include <string.h>\nint probe(void) { return 0; }\n"
 # Declarations of the stable ABI, for an interpreter that was installed without its headers.
 OWN_HEADERS: Final = Path(__file__).parent / "stable_abi"
+# The sources of the guide, and the folder in the package that they are copied to.
+PAGES: Final = ("CONTRIBUTING.md", "docs/*.md", "docs/*/*.md", "docs/images/*.*")
+PAGES_FOLDER: Final = Path("service", "guide", "pages")
 # A build of Python without the GIL has no stable ABI.
 HAS_STABLE_ABI: Final = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
@@ -142,3 +147,19 @@ class BuildExtension(build_ext):
         with TemporaryDirectory() as folder:
             os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", folder)  # 50 MB, not left at home
             super().build_extensions()
+
+
+class BuildPackages(build_py):
+    """The command that collects the packages, and the pages of the guide with them."""
+
+    def run(self) -> None:
+        """Copy all; an editable installation reads the pages where they are."""
+        super().run()
+        if self.editable_mode:
+            return
+        folder = Path(self.build_lib) / PAGES_FOLDER
+        shutil.rmtree(folder, ignore_errors=True)  # a page of an earlier build may be gone
+        for source in (each for pattern in PAGES for each in Path().glob(pattern)):
+            target = folder / source
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)

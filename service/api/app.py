@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.api.asgi import EndpointApp, answer_error, answer_fault
 from service.api.compute import operation_endpoints, plan_and_race_router
+from service.api.guide import guide_routes
 from service.api.inference.routes import InferenceEndpoints, inference_router
 from service.api.middleware import ErrorMiddleware, RequestMiddleware
 from service.api.openapi.document import document
@@ -138,7 +139,7 @@ def create_app(
     app.include_router(plan_and_race_router(service))
     app.include_router(inference_router(service, statistics))
     app.include_router(system_router(service, metrics))
-    app.router.routes.extend([*lab_routes(), *docs_routes()])
+    app.router.routes.extend([*lab_routes(), *docs_routes(), *guide_routes()])
     app.add_middleware(ErrorMiddleware)
     app.add_exception_handler(HTTPException, partial(answer_routing_error, app))
     app.add_exception_handler(ServiceError, answer_error)

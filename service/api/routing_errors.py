@@ -27,7 +27,7 @@ async def answer_routing_error(app: FastAPI, request: Request, error: Any) -> Re
         )
         refused.allowed = allowed
         return await answer_error(request, refused)
-    paths = sorted([*app.openapi()["paths"], "/", "/docs", "/openapi.json"])
+    paths = sorted([*app.openapi()["paths"], "/", "/docs", "/guide", "/openapi.json"])
     found = NotFoundError(
         f"nothing is served at {quote(request.url.path)}; there are {', '.join(paths)}",
         hint=did_you_mean(request.url.path, paths),

@@ -6,6 +6,7 @@ import torch
 from fastapi import APIRouter
 from starlette.responses import PlainTextResponse, Response
 
+from service.api.guide import ResourceRoute, with_page
 from service.codecs import number_text
 from service.core.devices import CLUSTER, Device
 from service.core.dtypes import DTYPES
@@ -22,14 +23,14 @@ from service.settings import NO_LIMITS, PREFIX
 
 def system_router(service: Service, metrics: Metrics) -> APIRouter:
     """Return the routes that compute nothing."""
-    router = APIRouter(tags=["system"])
+    router = APIRouter(tags=["system"], route_class=ResourceRoute)
 
-    @router.get("/strategies")
+    @router.get("/strategies", responses=with_page())
     def strategies() -> list[schemas.OperationInfo]:
         """Every operation and strategy: summary, source, dtypes, and limits of work here."""
         return _operations(service)
 
-    @router.get("/devices")
+    @router.get("/devices", responses=with_page())
     def devices() -> schemas.DeviceList:
         """The devices of this host."""
         found = service.engine.planner.devices
@@ -40,7 +41,7 @@ def system_router(service: Service, metrics: Metrics) -> APIRouter:
             threads=torch.get_num_threads(),
         )
 
-    @router.get("/limits")
+    @router.get("/limits", responses=with_page())
     def limits() -> list[schemas.LimitInfo]:
         """Every limit and setting of a call, with the variable that changes it."""
         found = [
@@ -79,12 +80,12 @@ def system_router(service: Service, metrics: Metrics) -> APIRouter:
             },
         )
 
-    @router.get("/problems")
+    @router.get("/problems", responses=with_page())
     def problems() -> list[schemas.ProblemKind]:
         """Every problem code, with its meaning and its remedy."""
         return list(problem_kinds().values())
 
-    @router.get("/problems/{code}", responses=problem_answers(404))
+    @router.get("/problems/{code}", responses=with_page(404))
     def problem(code: str) -> schemas.ProblemKind:
         """Meaning and remedy of a problem code."""
         known = problem_kinds()

@@ -18,7 +18,7 @@ from service.http.problems import INFERENCE
 from service.settings import Settings, listed
 
 # The first part of the paths that need no key: health, pages, and the explanations of problems.
-OPEN: Final = frozenset({"health", "problems", "docs", "lab", "openapi.json"})
+OPEN: Final = frozenset({"health", "problems", "docs", "guide", "lab", "openapi.json"})
 # A mark by which scanners find keys in repositories and logs.
 MARK: Final = "tsk_"
 LONGEST: Final = 256

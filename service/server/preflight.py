@@ -136,7 +136,8 @@ def greeting(settings: Settings) -> str:
     chosen = "what suits the call" if devices.default == AUTO else devices.default
     processes = settings.workers
     return f"""\
-tensor service {version("tensor-service")}: open {url(settings)}; requests to try: /docs
+tensor service {version("tensor-service")}: open {url(settings)}; \
+requests to try: /docs; guide: /guide
   devices  {names}; `auto` takes {chosen}
   threads  {_number(processes, "server process", "es")}{", each" * (processes > 1)} with \
 {_number(settings.slots, "slot")} of {_number(settings.threads, "thread")} for \

@@ -122,7 +122,7 @@ def test_serve(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     assert "GOMP_SPINCOUNT" in os.environ
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
-    assert lines[0].endswith(f"open http://127.0.0.1:{port}; requests to try: /docs")
+    assert lines[0].endswith(f"open http://127.0.0.1:{port}; requests to try: /docs; guide: /guide")
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_the_greeting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "cores", lambda: 8)
     settings = Settings(workers=2, slots=4, threads=1, queue=9, max_body_bytes=2**20, port=1234)
     first, *lines = preflight.greeting(settings).splitlines()
-    assert first.endswith(": open http://127.0.0.1:1234; requests to try: /docs")
+    assert first.endswith(": open http://127.0.0.1:1234; requests to try: /docs; guide: /guide")
     assert lines == [
         "  devices  cuda:0, cuda:1, cpu; `auto` takes what suits the call",
         (

@@ -21,11 +21,14 @@ from service.__main__ import main
 from service.cli.parser import SCRIPT
 from service.codecs.number_text import NO_EXTENSIONS
 from service.codecs.number_text.powers import powers_of_ten
+from service.guide.site import Site
 from tests.rigs.paths import ROOT
 from tests.rigs.requirements import needs
 from tools import build_backend
 from tools.build_backend import (
     OWN_HEADERS,
+    PAGES,
+    PAGES_FOLDER,
     SHARED,
     ZIG,
     host_compiler,
@@ -36,6 +39,8 @@ from tools.build_backend import (
 C: Final = sorted((ROOT / "service" / "codecs" / "number_text").glob("*.c"))
 # setuptools declares the arguments of every function that a module has, used or not.
 WARNINGS: Final = ("-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")
+# What an sdist needs beside the folders.
+PARTS: Final = ("pyproject.toml", "setup.py", "MANIFEST.in", "LICENSE", "CONTRIBUTING.md")
 HEADERS: Final = (Path(sysconfig.get_path("include")), OWN_HEADERS)
 
 
@@ -187,12 +192,11 @@ def test_zig_compiles_for_every_processor(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Return a copy of what is built."""
-    for name in ("service", "tools"):
+    for name in ("docs", "service", "tools"):
         shutil.copytree(
             ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "__pycache__")
         )
-    files = ("pyproject.toml", "setup.py", "MANIFEST.in", "LICENSE", "Makefile", "constraints.txt")
-    for name in files:
+    for name in (*PARTS, "Makefile", "constraints.txt"):
         shutil.copy2(ROOT / name, tmp_path)
     return tmp_path
 
@@ -224,28 +228,57 @@ def number_text_in(wheel: Path) -> set[str]:
     }
 
 
+GUIDE: Final = """
+from service.guide.site import SOURCES, Site
+site = Site()
+site.check()
+print(SOURCES, *(address for address, make in site.contents.items() if make()))
+"""
+
+
 @needs("gcc")
 def test_a_wheel_has_the_module_and_not_its_sources(tree: Path) -> None:
-    """One wheel for Python 3.11 and later; the module in it can be imported from there."""
+    """One wheel for Python 3.11 and later; the module in it can be imported from there.
+
+    So can the guide, with all its pages and none of an earlier build.
+    """
+    stale = libraries(tree) / PAGES_FOLDER / "docs" / "notes" / "stale.md"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
     wheel, _ = build(tree, "wheel")
     assert number_text_in(wheel) == {"_compiled.abi3.so"}
     assert "-cp311-abi3-" in wheel.name
-    ZipFile(wheel).extractall(tree / "installed")
+    installed = tree / "installed"
+    ZipFile(wheel).extractall(installed)
     code = "from service.codecs.number_text import compiled, reason; print(compiled, reason)"
-    done = subprocess.run(
+    told = run_installed(installed, code)
+    assert f"from '{installed}/service/codecs/number_text/_compiled.abi3.so'" in told
+    assert told.endswith(" None\n")
+    pages, *addresses = run_installed(installed, GUIDE).split()
+    assert pages == str(installed / PAGES_FOLDER)
+    assert addresses == [*Site(ROOT).contents]
+    (distribution,) = importlib.metadata.distributions(path=[str(installed)])
+    (script,) = distribution.entry_points.select(group="console_scripts")
+    assert (script.name, script.load()) == (SCRIPT, main)
+
+
+def run_installed(folder: Path, code: str) -> str:
+    """Run code with the package in `folder`, and return what it prints."""
+    return subprocess.run(
         [sys.executable, "-P", "-c", code],
-        cwd=tree,
-        env=os.environ | {"PYTHONPATH": str(tree / "installed")},
+        cwd=folder.parent,
+        env=os.environ | {"PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
-    )
-    assert f"from '{tree}/installed/service/codecs/number_text/_compiled.abi3.so'" in done.stdout
-    assert done.stdout.endswith(" None\n")
-    (distribution,) = importlib.metadata.distributions(path=[str(tree / "installed")])
-    (script,) = distribution.entry_points.select(group="console_scripts")
-    assert (script.name, script.load()) == (SCRIPT, main)
+    ).stdout
+
+
+def libraries(tree: Path) -> Path:
+    """Return the folder in which a build collects what a wheel has."""
+    version = "".join(map(str, sys.version_info[:2]))
+    return tree / "build" / f"lib.{sysconfig.get_platform()}-cpython-{version}"
 
 
 @pytest.mark.parametrize(
@@ -259,9 +292,7 @@ def test_a_wheel_has_the_module_and_not_its_sources(tree: Path) -> None:
 )
 def test_a_wheel_without_the_module(tree: Path, variables: dict[str, str], reason: str) -> None:
     """Building goes on, says why, and takes no module of an earlier build."""
-    version = "".join(map(str, sys.version_info[:2]))
-    libraries = tree / "build" / f"lib.{sysconfig.get_platform()}-cpython-{version}"
-    stale = libraries / "service" / "codecs" / "number_text"
+    stale = libraries(tree) / "service" / "codecs" / "number_text"
     stale.mkdir(parents=True)
     (stale / "_compiled.abi3.so").write_bytes(b"an earlier build")
     wheel, told = build(tree, "wheel", **variables)
@@ -270,14 +301,16 @@ def test_a_wheel_without_the_module(tree: Path, variables: dict[str, str], reaso
     assert "no extension module: the service reads and writes numbers slower" in told
 
 
-def test_an_sdist_has_all_that_is_compiled(tree: Path) -> None:
-    """The sources in C, our headers, and the backend itself."""
+def test_an_sdist_has_all_that_a_wheel_is_built_of(tree: Path) -> None:
+    """The sources in C, our headers, the backend itself, and the pages of the guide."""
     sdist, _ = build(tree, "sdist", **{NO_EXTENSIONS: "1"})
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     folder = ROOT / "service" / "codecs" / "number_text"
     sources = {*folder.glob("*.[ch]"), *OWN_HEADERS.iterdir(), Path(build_backend.__file__)}
-    assert {str(path.relative_to(ROOT)) for path in sources} | {"setup.py"} <= names
+    pages = {path for pattern in PAGES for path in ROOT.glob(pattern)}
+    assert len(pages) > 50
+    assert {str(path.relative_to(ROOT)) for path in sources | pages} | {"setup.py"} <= names
 
 
 @needs("make")
@@ -306,4 +339,11 @@ def test_the_image_is_built_by_what_the_build_allows() -> None:
     (pin,) = [each for each in pins if each.startswith("ziglang==")]
     assert pin.rpartition(".")[0] + ".*" == ZIG.partition(";")[0]
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    assert {"!setup.py", "!tools/build_backend.py", "!tools/stable_abi"} <= set(ignored)
+    needed = {
+        "!setup.py",
+        "!tools/build_backend.py",
+        "!tools/stable_abi",
+        "!docs",
+        "!CONTRIBUTING.md",
+    }
+    assert needed <= set(ignored)

@@ -1,0 +1,1 @@
+"""Tests of service/guide, a module each."""
