@@ -20,7 +20,7 @@ GUARDED = [
     *(("GET", path) for path in ("/strategies", "/devices", "/limits", "/metrics", "/nothing")),
 ]
 OPEN = ["/health/live", "/health/ready", "/problems", "/problems/unauthorized", "/docs",
-        "/docs/assets/docs.js", "/openapi.json", "/", "/lab/any/main.js"]  # fmt: skip
+        "/docs/assets/docs.js", "/guide", "/openapi.json", "/", "/lab/any/main.js"]  # fmt: skip
 
 
 def problem(response: Response, status: int, code: str) -> dict[str, Any]:
@@ -82,7 +82,7 @@ async def test_some_paths_are_open(serve: Serve, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/healthy", "/docsx", "/openapi.jsonx", "/%2Fhealth", "/%2F", "/labs"]
+    "path", ["/healthy", "/docsx", "/openapi.jsonx", "/%2Fhealth", "/%2F", "/labs", "/guides"]
 )
 async def test_a_path_is_open_by_its_whole_first_part(serve: Serve, path: str) -> None:
     """A common prefix is not enough."""

@@ -99,6 +99,7 @@
       }),
     );
     expand(results.length > 0);
+    status.className = "visually-hidden";
     status.textContent = words.length ? `${found.length} ${found.length === 1 ? "result" : "results"}` : "";
     choose(0);
   }
