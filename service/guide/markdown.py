@@ -24,6 +24,8 @@ OUTWARD: Final = re.compile(r"[a-z]+:|//")
 NO_ANCHOR: Final = re.compile(r"[^\w\- ]")
 # Classes of tokens, which the style sheet colours, instead of styles in the text.
 FORMATTER: Final = HtmlFormatter(nowrap=True)
+# Blocks of code in fences, and indented ones.
+CODE: Final = ("fence", "code_block")
 # Returns the address of a link or a picture, or None for what is no part of the guide.
 Resolve = Callable[[str], str | None]
 
@@ -109,7 +111,7 @@ def _sections(tokens: Sequence[Token]) -> tuple[Section, ...]:
             before.attrSet("id", headings[-1].anchor)
             if headings[-1].level > 1:
                 token.children = [*(token.children or ()), _permalink(headings[-1])]
-        elif texts and token.type in {"inline", "fence"}:
+        elif texts and token.type in {"inline", *CODE}:
             texts[-1].append(_plain(token))
     return tuple(
         Section(heading, " ".join(" ".join(parts).split()))
@@ -125,7 +127,7 @@ def _permalink(heading: Heading) -> Token:
 
 def _plain(token: Token) -> str:
     """Return the text of a token without its marks."""
-    if token.type == "fence":
+    if token.type in CODE:
         return token.content
     children = token.children or ()
     return "".join(" " if each.type == "softbreak" else each.content for each in children)
@@ -167,7 +169,7 @@ def _set_classes(tokens: Sequence[Token]) -> None:
             token.attrSet("class", str(style).replace(":", "-"))
 
 
-def _fence(_: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+def _code(_: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     token = tokens[index]
     title = TITLE.search(token.info)
     language = (token.info.split() or ["text"])[0]
@@ -222,7 +224,8 @@ def _push_tabs(state: StateBlock, tabs: Sequence[tuple[str, str]]) -> None:
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     parser.block.ruler.before("fence", "tabs", _tabs, {"alt": []})
-    parser.add_render_rule("fence", _fence)
+    for name in CODE:
+        parser.add_render_rule(name, _code)
     parser.add_render_rule("table_open", _table_open)
     parser.add_render_rule("table_close", _table_close)
     return parser

@@ -9,7 +9,7 @@ from tests.browser.conftest import Visit
 from tests.browser.test_accessibility import AXE, VIOLATIONS
 from tests.rigs.requirements import needs
 
-PAGES = ["guide", "guide/languages", "guide/compare", "strategies", "devices", "problems"]
+PAGES = ["guide", "guide/languages", "guide/compare", "strategies", "devices"]
 
 
 async def open_page(visit: Visit, path: str) -> Page:
@@ -122,6 +122,6 @@ async def test_from_page_to_page(visit: Visit) -> None:
     await expect(page.locator("h1")).to_have_text("Operand shapes do not fit")
     await page.get_by_role("main").get_by_role("link", name="Errors").click()
     await expect(page.locator("#shape-mismatch")).to_be_in_viewport()
-    await page.get_by_role("link", name="Swagger UI").click()
+    await page.get_by_role("link", name="Swagger UI", exact=True).click()
     await page.get_by_role("link", name="Guide").click()
     await expect(page.locator("h1")).to_have_text("Tensor service")

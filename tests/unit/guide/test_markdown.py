@@ -8,6 +8,9 @@ def rendered(text: str) -> Document:
     return render(text, lambda target: None if target.startswith("no") else target)
 
 
+BLOCK = '<figure class="code"><pre><code>'
+
+
 def test_markup_in_a_text_is_shown() -> None:
     """HTML and scripts are text, and a link cannot run code."""
     html = rendered("<b>x</b> <script>alert(1)</script>\n\n[x](javascript:alert(1)) \"'").html
@@ -33,8 +36,8 @@ def test_headings_have_anchors_and_links() -> None:
 
 def test_text_before_a_heading_belongs_to_no_section() -> None:
     """It is rendered, and the search does not know it."""
-    document = rendered("intro\n\n## A\n\nb\n\n```python\nc = 1\n```\n")
-    assert [section.text for section in document.sections] == ["b c = 1"]
+    document = rendered("intro\n\n## A\n\nb\n\n```python\nc = 1\n```\n\n    d\n")
+    assert [section.text for section in document.sections] == ["b c = 1 d"]
     assert "intro" in document.html
 
 
@@ -45,7 +48,8 @@ def test_code_has_colours_and_a_title() -> None:
     assert '<span class="k">def</span>' in html
     assert "&lt;&amp;" in html
     assert "style=" not in html
-    assert "<pre><code>x &lt; y</code></pre>" in rendered("```\nx < y\n```\n").html
+    for plain in ("```\nx < y\n```\n", "    x < y\n"):
+        assert rendered(plain).html == f"{BLOCK}x &lt; y</code></pre></figure>\n"
 
 
 def test_a_table_scrolls_in_itself() -> None:

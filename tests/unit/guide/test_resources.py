@@ -26,7 +26,7 @@ DATA: Mapping[str, Any] = {
         "devices": [{"name": "cpu", "memory_bytes": 20_000, "ready": True, "peak": None, "n": {}}],
         "threads": 2,
     },
-    "/limits": [{"name": "max_x", "value": 3, "setting": "S_X", "description": "Most *x*."}, {}],
+    "/limits": [{"name": "max_x", "value": 3, "setting": "S<i>X", "description": "Most *x*."}, {}],
     "/problems": [PROBLEM, PROBLEM | {"code": "b", "status": 400}],
     "/problems/{code}": PROBLEM,
 }
@@ -45,7 +45,7 @@ SHOWN = {
         '<span class="k">def</span>',
     ],
     "/devices": ["20,000", "<td>yes</td>", "none", "<dt>threads</dt><dd>2</dd>"],
-    "/limits": ["<code>max_x</code>", "<code>S_X</code>", "<em>x</em>", "<td>3</td>"],
+    "/limits": ["<code>max_x</code>", "<code>S&lt;i&gt;X</code>", "<em>x</em>", "<td>3</td>"],
     "/problems": ['<a href="../problems/a-b"><code>a-b</code></a>', "T &amp; &lt;U&gt;"],
     "/problems/{code}": [
         "<h1>T &amp; &lt;U&gt;</h1>",
