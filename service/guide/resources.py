@@ -26,27 +26,33 @@ def page_of(path: str, data: Any, address: str) -> PageContent:
 def _strategies(data: Sequence[Record], _: str) -> PageContent:
     parts: list[str] = []
     headings: list[Heading] = []
-
-    def add(level: int, anchor: str, record: Record, *hidden: str) -> None:
-        """Add a heading, the summary below it, and the other fields but the hidden ones."""
-        headings.append(Heading(level, anchor, record["name"]))
-        title = escape(record["name"])
-        parts.append(f'<h{level} id="{escape(anchor)}">{title}</h{level}>')
-        parts.append(render_text(record["summary"]))
-        parts.append(_fields(_without(record, "name", "summary", *hidden)))
-
     for op in data:
-        add(2, op["name"], op, "strategies")
-        for strategy in op["strategies"]:
-            add(3, f"{op['name']}-{strategy['name']}", strategy, "op", "snippet")
-            source = code_block(strategy["snippet"], "python")
+        headings.append(Heading(2, op["name"], op["name"]))
+        parts += [_entry(headings[-1]), render_text(op["summary"])]
+        parts.append(_fields(_without(op, "name", "summary", "strategies")))
+        for each in op["strategies"]:
+            headings.append(Heading(3, f"{op['name']}-{each['name']}", each["name"]))
+            parts += [_entry(headings[-1]), render_text(each["summary"])]
+            parts.append(_fields(_without(each, "op", "name", "summary", "snippet")))
+            source = code_block(each["snippet"], "python")
             parts.append(f"<details><summary>Source</summary>{source}</details>")
     return _page("strategies", *parts, headings=headings)
 
 
 def _devices(data: Record, _: str) -> PageContent:
+    headings = [Heading(2, each["name"], each["name"]) for each in data["devices"]]
+    parts = [
+        _entry(heading) + _fields(_without(each, "name"))
+        for heading, each in zip(headings, data["devices"], strict=True)
+    ]
     rest = _fields(_without(data, "devices"))
-    return _page("devices", _table(data["devices"]), rest)
+    return _page("devices", rest, *parts, headings=headings)
+
+
+def _entry(heading: Heading) -> str:
+    """Return the heading of one operation, strategy or device."""
+    tag = f"h{heading.level}"
+    return f'<{tag} id="{escape(heading.anchor)}">{escape(heading.text)}</{tag}>'
 
 
 def _limits(data: Sequence[Record], _: str) -> PageContent:

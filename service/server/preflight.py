@@ -144,7 +144,7 @@ requests to try: /docs; guide: /guide
 {_number(cores(), "core")}; {settings.queue} more calls may wait
   limits   body {bytes_text(settings.max_body_bytes)}, call {bytes_text(settings.max_bytes)} \
 and {time_text(settings.deadline_ms * 1e6)}, tensor {count_text(settings.max_elements)} elements; \
-docs/settings.md has the variables
+/guide/settings has the variables
   Ctrl-C   stops it when the calls under way are done"""
 
 

@@ -44,7 +44,13 @@ SHOWN = {
         "<dd>1,235</dd>",
         '<span class="k">def</span>',
     ],
-    "/devices": ["20,000", "<td>yes</td>", "none", "<dt>threads</dt><dd>2</dd>"],
+    "/devices": [
+        '<h2 id="cpu">cpu</h2>',
+        "20,000",
+        "<dt>ready</dt><dd>yes</dd>",
+        '<dt>n</dt><dd><span class="state">none</span></dd>',
+        "<dt>threads</dt><dd>2</dd>",
+    ],
     "/limits": ["<code>max_x</code>", "<code>S&lt;i&gt;X</code>", "<em>x</em>", "<td>3</td>"],
     "/problems": ['<a href="../problems/a-b"><code>a-b</code></a>', "T &amp; &lt;U&gt;"],
     "/problems/{code}": [

@@ -150,7 +150,7 @@ def test_the_greeting(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             "  limits   body 1.00 MiB, call 1.00 GiB and 30.0 s, tensor 16,777,216 elements; "
-            "docs/settings.md has the variables"
+            "/guide/settings has the variables"
         ),
         "  Ctrl-C   stops it when the calls under way are done",
     ]
