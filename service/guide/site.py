@@ -36,7 +36,7 @@ RUNNING: Final = "This service"
 # Pages of docs/ by section, in the order of reading. `contributing` is CONTRIBUTING.md.
 NAVIGATION: Final = {
     "": (FRONT,),
-    "Start": ("quickstart", "tutorial"),
+    "Start": ("quickstart", "install", "tutorial"),
     "Calls": (
         "formats",
         "languages",

@@ -260,6 +260,21 @@ def test_an_old_python() -> None:
     assert "make run PYTHON=python3.12" in done.stderr
 
 
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_another_system(system: str) -> None:
+    """On another system than Linux every command exits with what runs there."""
+    done = run(
+        "-c",
+        f"import runpy, sys; sys.platform = {system!r}; "
+        "sys.argv = ['service', 'serve']; runpy.run_module('service', run_name='__main__')",
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("the service runs on Linux")
+    assert system in done.stderr
+    assert "docker compose up api" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_without_dependencies() -> None:
     """Without the dependencies, the error names the missing package and the remedy."""
     done = run("-S", "-m", "service", "serve")
