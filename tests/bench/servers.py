@@ -1,7 +1,6 @@
 """Server processes of the apps, pinned to a core."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from service.settings import from_environment
-from tests.rigs.servers import free_port
+from tests.rigs.servers import free_port, unmeasured
 
 READY_S = 60.0
 # The service of another checkout.
@@ -72,7 +71,7 @@ def started(
     command = [sys.executable, "-m", *commands(port)[name]]
     if core is not None:
         command = ["taskset", "--cpu-list", str(core), *command]
-    environment = os.environ | variables
+    environment = unmeasured() | variables
     # A session of its own: Ctrl-C ends the clients first, and the server when they are done.
     process = subprocess.Popen(
         command,
