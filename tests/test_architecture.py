@@ -22,6 +22,7 @@ from tests.rigs.device_processes import GPU, rates_of
 from tests.rigs.loaded_modules import DEVICE_WORKER, FILE, WORKER
 from tests.rigs.matmul_bodies import product, slow_text
 from tests.rigs.paths import ROOT
+from tests.rigs.servers import unmeasured
 from tests.rigs.waiting import until
 
 SERVICE: Final = ROOT / "service"
@@ -52,6 +53,7 @@ def run(*command: str) -> str:
     done = subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
+        env=unmeasured(),
         capture_output=True,
         text=True,
         timeout=120,

@@ -1,7 +1,6 @@
 """Server processes of the apps, pinned to a core."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -13,7 +12,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.rigs.servers import free_port
+from service.settings import from_environment
+from tests.rigs.servers import free_port, unmeasured
 
 READY_S = 60.0
 # The service of another checkout.
@@ -71,17 +71,18 @@ def started(
     command = [sys.executable, "-m", *commands(port)[name]]
     if core is not None:
         command = ["taskset", "--cpu-list", str(core), *command]
+    environment = unmeasured() | variables
     # A session of its own: Ctrl-C ends the clients first, and the server when they are done.
     process = subprocess.Popen(
         command,
         cwd=folder,
         stdout=subprocess.DEVNULL,
-        env=os.environ | variables,
+        env=environment,
         start_new_session=True,
     )
     try:
         wait_until_ready(port, process)
-        if name in ("service", BEFORE):
+        if name in ("service", BEFORE) and from_environment(environment).calibrate:
             wait_until_measured(port)
         yield Server(name, port, process.pid)
     finally:
@@ -90,12 +91,17 @@ def started(
 
 
 def wait_until_measured(port: int) -> None:
-    """Wait until the service has measured all dtypes, of which the last is asked for."""
+    """Wait until the service has measured all dtypes, of which the last is asked for.
+
+    RuntimeError if it has not after a minute.
+    """
     shape = {"shape": [1], "dtype": "complex128"}
     body = json.dumps({"op": "add", "operands": [shape, shape]})
     url = f"http://127.0.0.1:{port}/broadcast/plan"
     deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline and '"prior"' in httpx.post(url, content=body).text:
+    while '"prior"' in httpx.post(url, content=body).text:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the service on port {port} has not measured {shape['dtype']}")
         time.sleep(0.5)
 
 

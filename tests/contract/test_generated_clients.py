@@ -12,7 +12,7 @@ import pytest
 
 from tests.rigs.paths import NPM, ROOT
 from tests.rigs.requirements import needs
-from tests.rigs.servers import serving
+from tests.rigs.servers import serving, unmeasured
 
 DOCUMENT: Final = ROOT / "openapi" / "openapi.json"
 SETTINGS: Final = ROOT / "openapi" / "openapi-python-client.yaml"
@@ -80,7 +80,7 @@ def run(*command: str | Path, cwd: Path) -> str:
     done = subprocess.run(
         command,
         cwd=cwd,
-        env=os.environ | {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"},
+        env=unmeasured() | {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

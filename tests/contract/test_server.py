@@ -16,7 +16,7 @@ import pytest
 
 from service.http.auth import key_hash
 from tests.rigs.raw_http import parse_responses, received
-from tests.rigs.servers import serving
+from tests.rigs.servers import measured, serving
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
     """The address of a server that is ready."""
-    with serving() as url:
+    with serving(**measured()) as url:
         yield url
 
 
@@ -98,7 +98,7 @@ def test_a_client_that_leaves_does_no_harm(base_url: str) -> None:
 
 def test_a_signal_ends_the_server() -> None:
     """SIGTERM ends it in order."""
-    with serving() as url:
+    with serving(**measured()) as url:
         assert httpx.get(f"{url}/health/ready").status_code == 200
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health/live")
@@ -131,7 +131,7 @@ def test_keys_origins_and_the_log_of_a_server() -> None:
     }
     body = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
     with TemporaryFile() as log:
-        with serving(log, **variables) as url:
+        with serving(log, **measured(), **variables) as url:
             assert httpx.post(f"{url}/matmul", json=body).status_code == 401
             headers = {"X-API-Key": "right", "X-Request-Id": "r-1"}
             answer = httpx.post(f"{url}/matmul", json=body, headers=headers)
@@ -152,7 +152,7 @@ def test_keys_origins_and_the_log_of_a_server() -> None:
 
 def test_server_processes_count_together() -> None:
     """GET /metrics of either process has the requests of both."""
-    with serving(SERVICE_WORKERS="2") as url:
+    with serving(**measured(), SERVICE_WORKERS="2") as url:
         for _ in range(40):
             httpx.post(f"{url}/norm", json={"x": [3, 4]})  # 503 where one is not yet warm
         for _ in range(100):

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from service.api.app import App
 from service.observability import tracing
 from tests.rigs.apps import Serve, app_of
-from tests.rigs.servers import serving
+from tests.rigs.servers import measured, serving
 
 PRODUCT: dict[str, Any] = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
 INFERENCE = {
@@ -185,7 +185,7 @@ def test_a_collector_gets_spans_of_refused_requests(collector: Collector) -> Non
         "SERVICE_RATE": "0.001",
         "SERVICE_RATE_BURST": "1",
     }
-    with serving(**variables) as url:
+    with serving(**measured(), **variables) as url:
         headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
         assert httpx.post(f"{url}/matmul", json=PRODUCT, headers=headers).status_code == 401
         headers["X-API-Key"] = key
@@ -203,7 +203,7 @@ def test_a_collector_gets_spans_of_refused_requests(collector: Collector) -> Non
 def test_a_collector_gets_a_span_of_each_request(collector: Collector) -> None:
     """FastAPI makes it, in the trace of the client; it has the fields of a call."""
     endpoint = f"http://127.0.0.1:{collector.server_port}"
-    with serving(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as url:
+    with serving(**measured(), OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as url:
         headers = {"X-Request-Id": "r-1", "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
         answer = httpx.post(f"{url}/matmul", json=PRODUCT, headers=headers)
         assert answer.json()["result"]["data"] == [[19.0, 22.0], [43.0, 50.0]]

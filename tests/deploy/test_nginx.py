@@ -21,7 +21,7 @@ from safetensors.numpy import load, save
 from tests.rigs.paths import ROOT
 from tests.rigs.proxies import configured, nginx
 from tests.rigs.requirements import needs
-from tests.rigs.servers import free_port
+from tests.rigs.servers import free_port, unmeasured
 
 pytestmark = needs("nginx")
 
@@ -41,7 +41,9 @@ class Instance:
     def start(self) -> None:
         """Start it; it is not ready yet."""
         command = [sys.executable, "-m", "service", "serve", "--port", str(self.port)]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=unmeasured(), stdout=subprocess.DEVNULL
+        )
 
     def wait(self) -> None:
         """Wait until it is ready."""

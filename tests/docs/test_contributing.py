@@ -1,6 +1,5 @@
 """The steps of CONTRIBUTING.md, followed to the letter in a copy of the repository."""
 
-import os
 import re
 import shlex
 import shutil
@@ -13,6 +12,7 @@ import pytest
 
 from tests.docs.blocks import Block, blocks
 from tests.rigs.paths import ROOT
+from tests.rigs.servers import unmeasured
 
 STEPS: Final = ROOT / "CONTRIBUTING.md"
 # Where a block goes in a file that is there: before the line that this matches.
@@ -74,9 +74,7 @@ def run(line: str, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, *module, *rest],
         cwd=folder,
-        # Without what measures coverage: the lines of a copy do not count.
-        env={name: value for name, value in os.environ.items() if not name.startswith("COV")}
-        | {"PYTHONPATH": str(folder)},
+        env=unmeasured() | {"PYTHONPATH": str(folder)},  # the lines of a copy do not count
         capture_output=True,
         text=True,
         timeout=240,

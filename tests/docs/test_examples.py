@@ -7,7 +7,9 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pytest
@@ -15,7 +17,7 @@ import pytest
 from tests.docs.blocks import Block, all_blocks
 from tests.docs.test_contributing import STEPS
 from tests.rigs.paths import ROOT
-from tests.rigs.servers import serving
+from tests.rigs.servers import serving, unmeasured
 
 # What differs from one call, or one host, to the next.
 PASSING: Final = re.compile(
@@ -25,6 +27,8 @@ PASSING: Final = re.compile(
 WHOLE: Final = {"README.md", "docs/index.md"}
 # The address in the documents, where a test puts that of its own server.
 ADDRESS: Final = re.compile(r"http://(?:127\.0\.0\.1|localhost):8000")
+# Options with the name of a file that a command reads or writes.
+FILES: Final = {"--against", "--png"}
 # Programs that a reader runs on a host of theirs, or that other tests run.
 ELSEWHERE: Final = {"docker", "kubectl", "mkdir", "nginx", "npx", "openapi-python-client", "serve"}
 
@@ -48,7 +52,7 @@ def parameters(*languages: str) -> list[object]:
 def environment(**variables: str) -> dict[str, str]:
     """Programs of this Python's environment, and this copy of the service, come first."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), **variables}
+    return unmeasured() | {"PATH": path, "PYTHONPATH": str(ROOT), **variables}
 
 
 def run(block: Block, folder: Path, url: str) -> str:
@@ -158,6 +162,13 @@ def printed_by(folder: Path, module: str, *arguments: str) -> str:
     return done.stdout
 
 
+@cache
+def printed_once(module: str, *arguments: str) -> str:
+    """Return the output of a module that needs no files, from one run for all tests."""
+    with TemporaryDirectory() as folder:
+        return printed_by(Path(folder), module, *arguments)
+
+
 def knows(words: list[str], told: str) -> None:
     """Every option among the words is in what a program's `--help` told."""
     options = {word.partition("=")[0] for word in words if word.startswith("--")}
@@ -177,17 +188,19 @@ def test_a_command_exists(line: str, tmp_path: Path) -> None:
             assert recipe is not None
             if "ARGS" in set_to:
                 (asked,) = re.findall(r"-m (.*) \$\(ARGS\)", recipe[1])
-                knows(set_to["ARGS"].split(), printed_by(tmp_path, *asked.split(), "--help"))
+                knows(set_to["ARGS"].split(), printed_once(*asked.split(), "--help"))
     elif rest[:2] == ["-m", "service"]:
         asked = rest[1 : rest.index(">") if ">" in rest else None]
         if "--against" in asked:  # the file of an earlier command
             at = asked.index("--against")
-            kept = printed_by(tmp_path, *asked[:at], "--json")
+            kept = printed_once(*asked[:at], "--json")
             (tmp_path / asked[at + 1]).write_text(kept, encoding="utf-8")
         if {"serve", "docs", "openapi"} & set(asked):
-            knows(asked, printed_by(tmp_path, *asked[:2], "--help"))
-        else:
+            knows(asked, printed_once(*asked[:2], "--help"))
+        elif FILES & set(asked):
             assert printed_by(tmp_path, *asked)
+        else:
+            assert printed_once(*asked)
     elif program == "pytest":
         assert (ROOT / rest[0]).exists()
     else:

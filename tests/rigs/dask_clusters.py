@@ -1,6 +1,5 @@
 """Dask clusters of real processes on this host: a scheduler and workers with little memory."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.rigs.paths import ROOT
-from tests.rigs.servers import free_port
+from tests.rigs.servers import free_port, unmeasured
 
 MEMORY: Final = 250_000_000  # of which a worker takes 60 MB for itself
 
@@ -59,7 +58,7 @@ def _dask(kind: str, *options: str, **variables: str) -> subprocess.Popen[bytes]
     command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *options, "--no-dashboard"]
     return subprocess.Popen(
         command,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"} | variables,
+        env=unmeasured() | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"} | variables,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

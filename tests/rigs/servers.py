@@ -81,11 +81,25 @@ class Server:
         raise AssertionError("the server was not ready after a minute")
 
 
+def measured() -> dict[str, str]:
+    """Return the variables by which child processes of Python measure their coverage, if this does.
+
+    Few servers need them, those of tests that alone reach some lines: a server takes a quarter
+    longer to start with them.
+    """
+    return {name: value for name, value in os.environ.items() if name.startswith("COV")}
+
+
+def unmeasured() -> dict[str, str]:
+    """Return the environment without what `measured` returns."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+
+
 def start(stderr: IO[bytes] | None, variables: dict[str, str]) -> Server:
     """Start a server on a free port, with more variables in its environment."""
     port = free_port()
     command = [sys.executable, "-m", "service", "serve", "--port", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | variables, stderr=stderr)
+    process = subprocess.Popen(command, cwd=ROOT, env=unmeasured() | variables, stderr=stderr)
     return Server(process, ("127.0.0.1", port))
 
 

@@ -16,6 +16,7 @@ import pytest
 from service.client import Client, UnexpectedAnswerError
 from tests.load.mix import Kind, WrongAnswerError, mix
 from tests.rigs.paths import ROOT
+from tests.rigs.servers import unmeasured
 
 needs_locust = pytest.mark.skipif(
     find_spec("locust") is None, reason="Locust is not installed; the extra `dev` brings it"
@@ -28,6 +29,7 @@ def load(report: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*command, *options],
         cwd=ROOT,
+        env=unmeasured(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -28,6 +28,7 @@ from tests.bench.scale.report import (
 from tests.bench.scale.time_slices import time_sliced
 from tests.rigs.paths import ROOT
 from tests.rigs.requirements import needs
+from tests.rigs.servers import unmeasured
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -38,6 +39,7 @@ def bench(folder: Path, *options: str) -> str:
     return subprocess.run(
         [*command, "--rounds", "1", "--files", str(folder)],
         cwd=ROOT,
+        env=unmeasured(),
         stdout=subprocess.PIPE,
         text=True,
         timeout=120,

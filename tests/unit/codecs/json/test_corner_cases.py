@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 import pytest
@@ -79,6 +80,7 @@ NO_NUMBERS: Final = (
 WHITE_SPACE: Final = (" -0", "-0 ", "\t-0\n", "\r\n -0\r\n", "\n-0\t", " \t\r\n-0 \t\r\n")
 
 
+@cache
 def expected(text: str, dtype: str) -> float | int | None:
     """Return the element that a number has to become, or None if it is refused."""
     if dtype in FORMATS:
