@@ -154,8 +154,8 @@ async def services(usual: AsyncClient) -> AsyncIterator[dict[str, AsyncClient]]:
     has a bug, and the threads of one are busy.
     """
     keys = Settings(api_keys=f"demo:{key_hash(KEY.encode())}", rate=1, rate_burst=1)
-    faulty = _ready(Settings(), {name: replace(op, infer=_fail) for name, op in REGISTRY.items()})
-    busy = _ready(Settings(deadline_ms=DEADLINE_MS, slots=1), {**REGISTRY})
+    faulty = _ready(Settings(), Registry(*(replace(op, infer=_fail) for op in REGISTRY.values())))
+    busy = _ready(Settings(deadline_ms=DEADLINE_MS, slots=1), Registry(*REGISTRY.values()))
     apps = {
         "guarded": create_app(keys, cost_model=CostModel()),
         "warming": create_app(Settings(), cost_model=CostModel()),

@@ -246,7 +246,7 @@ def _request(op: Op[Any], model: str, kind: str = "", more: Sequence[Param] = ()
         "schema": ref(model),
         "examples": {
             example.name: {"summary": example.summary, "value": example.body}
-            for example in examples_by_path()[f"/{op.name}{kind}"]
+            for example in examples_by_path().get(f"/{op.name}{kind}", ())
         },
     }
     content = {JSON: body} | body_content(op)
