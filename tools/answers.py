@@ -62,8 +62,8 @@ VARYING: Final = {
     "iqr_ms", "compile_ms", "runs", "speedup", "gflops", "gb_per_s", "peak_share", "skipped",
     "reason", "basis", "available", "accepted", "agrees", "disagreeing", "worst", "max_abs_error",
     "median_abs_error", "max_rel_error", "median_rel_error", "max_ulp_error", "median_ulp_error",
-    "host", "device", "devices", "work_limits", "value", "description", "setting", "threads",
-    "version", "versions", "inference_stats", "last_inference", "inference_count",
+    "host", "device", "devices", "default", "work_limits", "value", "description", "setting",
+    "threads", "version", "versions", "inference_stats", "last_inference", "inference_count",
     "execution_count", "batch_stats"
 }  # fmt: skip
 # Lists with an object for each strategy, on some hosts for each strategy and device.
@@ -153,7 +153,7 @@ async def services(usual: AsyncClient) -> AsyncIterator[dict[str, AsyncClient]]:
     `usual` is a service that is ready. Another one has keys and a rate, one has just started, one
     has a bug, and the threads of one are busy.
     """
-    keys = Settings(api_keys=f"demo:{key_hash(KEY.encode())}", rate=1, rate_burst=1)
+    keys = Settings(api_keys=f"demo:{key_hash(KEY.encode())}", rate=0.001, rate_burst=1)
     faulty = _ready(Settings(), Registry(*(replace(op, infer=_fail) for op in REGISTRY.values())))
     busy = _ready(Settings(deadline_ms=DEADLINE_MS, slots=1), Registry(*REGISTRY.values()))
     apps = {
