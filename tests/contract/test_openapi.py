@@ -98,7 +98,7 @@ def test_every_reference_leads_somewhere(kind: str) -> None:
 
 
 def test_the_document_is_small() -> None:
-    """Most of it are the tensors of the lesson; the captured answers are about a tenth."""
+    """Most of it are the tensors of the lesson; the captured answers are a seventh."""
     text = orjson.dumps(document())
     assert len(text) < 640_000
     assert len(gzip.compress(text, 5)) < 64_000
