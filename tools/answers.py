@@ -99,12 +99,12 @@ def _requests(
     path: str, route: str, described: Mapping[str, Any], shown: list[Example]
 ) -> Iterator[Request]:
     asked = Request(route, "200", UNNAMED, _filled(path, NAMES))
-    refused = {each.expected["code"]: each.name for each in shown if "code" in each.expected}
+    refused = {each.name: each.expected["code"] for each in shown if "code" in each.expected}
     bodies = {each.name: orjson.dumps(each.body) for each in shown}
     if "requestBody" in described and not shown:
         bodies = {EXAMPLE_NAME: orjson.dumps(EXAMPLE["value"])}
     for name, body in bodies.items():
-        status = "422" if name in refused.values() else "200"
+        status = "422" if name in refused else "200"
         yield replace(asked, status=status, name=name, content=body)
     if bodies:
         asked = replace(asked, content=next(iter(bodies.values())))
@@ -112,7 +112,7 @@ def _requests(
         yield asked
     for status in described["responses"]:
         if status == "422":
-            yield from _unprocessable(asked, REGISTRY.get(path.split("/")[1]), {*refused})
+            yield from _unprocessable(asked, REGISTRY.get(path.split("/")[1]), {*refused.values()})
         elif status == "404":
             yield replace(asked, status=status, path=_filled(path, UNKNOWN))
         elif status != "200":
