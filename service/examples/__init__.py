@@ -16,7 +16,21 @@ __all__ = [
     "chain_plan_examples",
     "compare_examples",
     "examples",
+    "examples_by_path",
     "gradients_examples",
     "lesson_operands",
     "plan_examples",
 ]
+
+
+def examples_by_path() -> dict[str, list[Example]]:
+    """Return the examples of each route, by its path."""
+    found: dict[str, list[Example]] = {}
+    for kind, shown in (
+        ("", [*examples(), *chain_examples(), *gradients_examples()]),
+        ("/plan", [*plan_examples(), *chain_plan_examples()]),
+        ("/compare", compare_examples()),
+    ):
+        for example in shown:
+            found.setdefault(f"/{example.op}{kind}", []).append(example)
+    return found

@@ -1,4 +1,5 @@
-// The docs page: Swagger UI for the OpenAPI document of the service, adapted to long tensors.
+// The docs page: Swagger UI for the OpenAPI document of the service, adapted to long tensors and to
+// operations with many errors.
 //
 // Swagger UI highlights 512 x 512 floats (5 MB of JSON) in 30 s or more and prints them plain in 4 s,
 // during which the page does not respond. So it gets no text longer than LONG: of a long answer the
@@ -11,6 +12,15 @@ const EDITABLE = 250_000; // characters that a text area takes without a delay
 const HEAD = 2_400; // shown of a longer text: shape, dtype and the first rows,
 const TAIL = 800; // then strategy, device, warnings and timing
 const WIDTH = 88; // characters of a line of JSON
+const JSON_TYPE = "application/json";
+// Routes of the Open Inference Protocol for a version of a model are described at those of the model.
+const VERSION = "/versions/{version}";
+// What is open before anything was clicked, where that is not what Swagger UI has open. An address
+// with a fragment opens the operation that it names.
+const SHOWN = new Map([
+  ["operations-tag/open inference protocol", false],
+  ["operations/operations/matmul", location.hash.length < 2],
+]);
 const DOCUMENT = new URL("openapi.json", document.baseURI).href;
 
 const isText = (type) => /json|text|xml/.test(type);
@@ -191,6 +201,95 @@ function longTexts({ React }) {
   };
 }
 
+/** A plugin of Swagger UI that shows less of each operation, and the rest on demand. */
+function shortOperations({ React }) {
+  const h = React.createElement;
+
+  // An error is one line until it is opened: ten examples would be longer than all the rest.
+  const wrapResponse = (Response) => (props) => {
+    const { code, response, getComponent } = props;
+    const [open, setOpen] = React.useState(false);
+    if (!/^[45]/.test(code)) return h(Response, props);
+    const Markdown = getComponent("Markdown", true);
+    const toggle = h(
+      "button",
+      { type: "button", className: "toggle", "aria-expanded": open, onClick: () => setOpen(!open) },
+      code,
+    );
+    return h(
+      React.Fragment,
+      null,
+      h(
+        "tr",
+        { className: "response error", "data-code": code },
+        h("td", { className: "response-col_status" }, toggle),
+        h(
+          "td",
+          { className: "response-col_description" },
+          h(Markdown, { source: response.get("description") }),
+        ),
+      ),
+      open && h(Response, { ...props, className: "opened", response: response.set("description", "") }),
+    );
+  };
+
+  const wrapHeaders = (Headers) => (props) =>
+    h(
+      "details",
+      { className: "answer-headers" },
+      h("summary", null, `Headers: ${props.headers.keySeq().join(", ")}`),
+      h(Headers, props),
+    );
+
+  // A field may stand in the body or in the query, and a JSON body has them all.
+  const wrapParameters = (Parameters) => (props) => {
+    const { operation, oas3Selectors, parameters, pathMethod } = props;
+    const type = oas3Selectors.requestContentType(...pathMethod) ?? JSON_TYPE;
+    if (!operation.get("requestBody") || type !== JSON_TYPE) return h(Parameters, props);
+    const others = parameters.filter((each) => each.get("in") !== "query");
+    return h(
+      "div",
+      { className: others.size ? "" : "without-parameters" },
+      h(Parameters, { ...props, parameters: others }),
+    );
+  };
+
+  const wrapOperation = (Operation) => (props) =>
+    props.operation.get("path").includes(VERSION) ? null : h(Operation, props);
+
+  const isShown =
+    (original) =>
+    (state, thing, otherwise) =>
+      original(thing, SHOWN.get([...thing].join("/")) ?? otherwise);
+
+  // The answer to an example of a request has its name.
+  const selectAnswer = (original, system) => (payload) => {
+    original(payload);
+    const { name, pathMethod, contextType } = payload;
+    if (contextType !== "requestBody") return;
+    const place = ["paths", ...pathMethod, "responses"];
+    const responses = system.specSelectors.specResolvedSubtree(place) ?? [];
+    responses.forEach((response, code) => {
+      if (response.getIn(["content", JSON_TYPE, "examples", name])) {
+        original({ name, pathMethod, contextType: "responses", contextName: code });
+      }
+    });
+  };
+
+  return {
+    statePlugins: {
+      layout: { wrapSelectors: { isShown } },
+      oas3: { wrapActions: { setActiveExamplesMember: selectAnswer } },
+    },
+    wrapComponents: {
+      headers: wrapHeaders,
+      operation: wrapOperation,
+      parameters: wrapParameters,
+      response: wrapResponse,
+    },
+  };
+}
+
 /** Stores a long answer as a Blob, which Swagger UI passes unchanged to ResponseBody. */
 function shorten(response) {
   if (response.url === DOCUMENT) return response; // Swagger UI loads the document through this function too
@@ -215,7 +314,7 @@ window.SwaggerUIBundle({
   url: DOCUMENT,
   dom_id: "#swagger-ui",
   presets: [window.SwaggerUIBundle.presets.apis],
-  plugins: [longTexts],
+  plugins: [longTexts, shortOperations],
   responseInterceptor: shorten,
   deepLinking: true,
   defaultModelsExpandDepth: 0,

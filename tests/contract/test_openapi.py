@@ -1,8 +1,8 @@
 """The OpenAPI document is valid and fresh, and agrees with the registry and the responses."""
 
+import gzip
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,8 +18,9 @@ from service.examples import Example, examples
 from service.operations import REGISTRY
 from service.settings import Settings
 from tests.cases import Row
+from tests.rigs.paths import ROOT
 
-COMMITTED = Path(__file__).parents[2] / "openapi" / "openapi.json"
+COMMITTED = ROOT / "openapi" / "openapi.json"
 
 
 @cache
@@ -34,17 +35,17 @@ def schema(name: str) -> Draft202012Validator:
     return Draft202012Validator({"$ref": reference, "components": document()["components"]})
 
 
-def references(value: Any) -> Iterator[str]:
-    """The names of all schemas that a part of the document refers to."""
+def references(value: Any, kind: str = "schemas") -> Iterator[str]:
+    """The names of all components of a kind that a part of the document refers to."""
     if isinstance(value, dict):
         for key, each in value.items():
-            if key == "$ref":
+            if key != "$ref":
+                yield from references(each, kind)
+            elif each.startswith(f"#/components/{kind}/"):
                 yield each.rpartition("/")[2]
-            else:
-                yield from references(each)
     elif isinstance(value, list):
         for each in value:
-            yield from references(each)
+            yield from references(each, kind)
 
 
 def test_the_document_is_valid() -> None:
@@ -90,10 +91,55 @@ def test_no_schema_is_recursive() -> None:
         follow(name, ())
 
 
-def test_every_reference_leads_somewhere() -> None:
-    """Every schema is used as well."""
-    schemas = document()["components"]["schemas"]
-    assert set(references(document())) == set(schemas)
+@pytest.mark.parametrize("kind", ["schemas", "responses"])
+def test_every_reference_leads_somewhere(kind: str) -> None:
+    """Every component is used as well."""
+    assert set(references(document(), kind)) == set(document()["components"][kind])
+
+
+def test_the_document_is_small() -> None:
+    """Most of it are the tensors of the lesson; the captured answers are a seventh."""
+    text = orjson.dumps(document())
+    assert len(text) < 640_000
+    assert len(gzip.compress(text, 5)) < 64_000
+
+
+def operations() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every path of the document and the operations there."""
+    for path, described in document()["paths"].items():
+        for operation in described.values():
+            yield path, operation
+
+
+def test_groups_link_to_their_pages() -> None:
+    """Each operation is in a group; those have a text, and a link to a page that exists."""
+    tags = {tag["name"]: tag for tag in document()["tags"]}
+    assert {tag for _, operation in operations() for tag in operation["tags"]} == set(tags)
+    for tag in tags.values():
+        assert tag["description"]
+        folder, _, page = tag["externalDocs"]["url"].partition("/")
+        assert folder == "guide"
+        assert (ROOT / "docs" / f"{page}.md").exists()
+
+
+def test_summaries_are_sentences_without_a_stop() -> None:
+    """They say what one gets, and are not made of the names of functions; all differ."""
+    summaries = [(tuple(operation["tags"]), operation["summary"]) for _, operation in operations()]
+    assert len(set(summaries)) == len(summaries)
+    for _, summary in summaries:
+        assert summary[0].isupper()
+        assert summary[-1] != "."
+        assert len(summary.split()) >= 3
+        assert not summary.istitle()
+
+
+def test_routes_of_a_version_are_named_where_its_model_is() -> None:
+    """Swagger UI shows the latter alone."""
+    versions = [path for path, _ in operations() if "{version}" in path]
+    assert len(versions) == 5
+    for path in versions:
+        model = document()["paths"][path.replace("/versions/{version}", "")]
+        assert all(f"`{path}`" in operation["description"] for operation in model.values())
 
 
 @pytest.mark.parametrize("name", REGISTRY)

@@ -6,9 +6,13 @@ from service.codecs.media_types import BYTES, JSON
 from service.http.problems import problem_kinds
 from service.http.schemas import BINARY, REF
 
+MODEL_PART: Final = "{model}"
+VERSION_PART: Final = "{model}/versions/{version}"
+BY_STRATEGY: Final = "by the strategy that is the version"
 LENGTH: Final = "Inference-Header-Content-Length"
 LENGTH_TEXT: Final = "How many bytes of JSON the body begins with, when binary data follow."
-EXAMPLE: Final = {
+EXAMPLE_NAME: Final = "product"
+EXAMPLE: Final[dict[str, Any]] = {
     "summary": "A product of two matrices, written flat",
     "value": {
         "id": "42",
@@ -45,6 +49,20 @@ def infer_paths() -> dict[str, Any]:
     }
 
 
+def describe_versions(paths: dict[str, Any]) -> None:
+    """Say at each route of a model that its versions have the same one, and at those what it is."""
+    for path in [*paths]:
+        version = path.replace(MODEL_PART, VERSION_PART)
+        if path != version and version in paths:
+            for method, operation in paths[path].items():
+                found = [
+                    operation.get("description", ""),
+                    f"`{version}` is the same {BY_STRATEGY}.",
+                ]
+                operation["description"] = "\n\n".join(filter(None, found))
+                paths[version][method]["summary"] += f", {BY_STRATEGY}"
+
+
 def _parameter(name: str, text: str, example: str) -> dict[str, Any]:
     schema = {"type": "string", "examples": [example]}
     return {"name": name, "in": "path", "required": True, "description": text, "schema": schema}
@@ -57,7 +75,7 @@ def _infer(operation: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
     failures = errors(400, 404, 413, 415, 422, 500, 503, 504)
     return {
         "tags": ["open inference protocol"],
-        "summary": "Computes what the model's operation does.",
+        "summary": "Result of the operation that is the model",
         "description": (
             "Binary data follow the JSON in the order of the inputs, little-endian and row by row. "
             "The result is JSON unless `binary_data_output`, or `binary_data` of the output, is "
@@ -68,7 +86,7 @@ def _infer(operation: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "content": {
-                JSON: {"schema": request, "examples": {"product": EXAMPLE}},
+                JSON: {"schema": request, "examples": {EXAMPLE_NAME: EXAMPLE}},
                 BYTES: {"schema": BINARY},
             },
         },

@@ -1,6 +1,6 @@
 """The OpenAPI document: FastAPI's own, with request bodies written from the registry."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import orjson
@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service import compare
-from service.api.inference.openapi import infer_paths
+from service.api.inference.openapi import describe_versions, infer_paths
 from service.api.inference.schemas import InferenceError, InferenceRequest, InferenceResponse
+from service.api.openapi.answers import add_answers, load_answers, share_errors
 from service.api.openapi.chains import REFERENCES, chain_schemas
 from service.api.openapi.components import (
     DTYPE,
@@ -27,15 +28,7 @@ from service.api.openapi.components import (
 from service.codecs.gradients import GRADIENTS_WRITERS
 from service.codecs.media_types import JSON
 from service.core.call import AUTO
-from service.examples import (
-    Example,
-    chain_examples,
-    chain_plan_examples,
-    compare_examples,
-    examples,
-    gradients_examples,
-    plan_examples,
-)
+from service.examples import examples_by_path
 from service.http import schemas
 from service.http.chain_schemas import ChainAnswer, ChainPlanAnswer, GradientsAnswer
 from service.http.problems import problem_answers
@@ -60,6 +53,30 @@ An optional field that is null is not given, and 1.0 is an integer.
 
 Every error is a problem document (RFC 9457); `GET /problems/{code}` explains its code.
 """
+
+# In the order of the groups. The links are relative to the document, as those of the pages are.
+TAGS: Final = [
+    {
+        "name": "operations",
+        "description": "Calls of operations, their gradients, plans and races, and chains of calls",
+        "externalDocs": {"description": "Operations and strategies", "url": "guide/operations"},
+    },
+    {
+        "name": "system",
+        "description": "Strategies, devices and limits of this service, its health and metrics",
+        "externalDocs": {"description": "Monitoring", "url": "guide/monitoring"},
+    },
+    {
+        "name": "open inference protocol",
+        "description": "The same operations as models, for clients of KServe and Triton",
+        "externalDocs": {
+            "description": "Open Inference Protocol",
+            "url": "guide/open-inference-protocol",
+        },
+    },
+]
+# The routes of an operation in the order of the document.
+KINDS: Final = ("", "gradients", "plan", "compare")
 
 OPTIONAL: Final = "The gradient of the result, of its shape; ones if it is left out."
 
@@ -133,19 +150,25 @@ def _admits(param: Param, value: object) -> bool:
 def describe_operation(op: Op[Any]) -> dict[str, Any]:
     """Return the OpenAPI operation of `POST /{op}`, which FastAPI does not route."""
     lines = ["Strategies, slowest first:", "", *_listed(op)]
-    return _direct(op, _request(op, _model(op), examples()), "Answer", "\n".join(lines))
+    return _direct(op, _request(op, _model(op)), "Answer", "\n".join(lines))
 
 
 def describe_chain(op: ChainOp) -> dict[str, Any]:
     """Return the OpenAPI operation of `POST /chain`, which FastAPI does not route."""
-    return _direct(op, _request(op, _model(op), chain_examples()), "ChainAnswer", CHAIN)
+    described = _direct(op, _request(op, _model(op)), "ChainAnswer", CHAIN)
+    described["responses"]["200"]["description"] = (
+        "The results of the steps by name, and for each step what computed it and how long."
+    )
+    return described
 
 
 def describe_gradients(op: Op[Any]) -> dict[str, Any]:
     """Return the OpenAPI operation of the gradients of an operation."""
-    found = _request(op, _model(op), gradients_examples())
-    described = _direct(op, found, "GradientsAnswer", GRADIENTS)
+    described = _direct(op, _request(op, _model(op)), "GradientsAnswer", GRADIENTS)
     described["operationId"] = op.name.replace("/", "_")
+    described["responses"]["200"]["description"] = (
+        "The gradient of each operand by name, and the einsum that computed it."
+    )
     content = described["responses"]["200"]["content"]
     described["responses"]["200"]["content"] = {name: content[name] for name in GRADIENTS_WRITERS}
     return described
@@ -155,11 +178,11 @@ def describe_chain_plan(op: ChainOp) -> dict[str, Any]:
     """Return FastAPI's arguments for the route `POST /chain/plan`."""
     return {
         "operation_id": "chain_plan",
-        "summary": "What a chain means and costs, in all and by step, before it is computed.",
+        "summary": "Shapes and cost of a chain, in all and by step, before it is computed",
         "description": 'The body of a run; tensors may be shapes alone: `{"shape": [2, 3]}`.',
         "response_model": ChainPlanAnswer,
         "response_description": "The plan by which a run would be admitted or refused.",
-    } | _request(op, _model(op, "Plan"), chain_plan_examples())
+    } | _request(op, _model(op, "Plan"), "/plan")
 
 
 def _direct(
@@ -175,7 +198,7 @@ def _direct(
     failures = {str(status): each for status, each in found["responses"].items()}
     return {
         "tags": found["tags"],
-        "summary": op.summary,
+        "summary": _without_stop(op),
         "description": description,
         "operationId": op.name,
         **found["openapi_extra"],
@@ -187,22 +210,22 @@ def describe_plan(op: Op[Any]) -> dict[str, Any]:
     """Return FastAPI's arguments for the route `POST /{op}/plan`."""
     return {
         "operation_id": f"{op.name}_plan",
-        "summary": f"What a call of {op.name} means and costs, before it is computed.",
+        "summary": f"Result shape and cost of a call of {op.name}, before it is computed",
         "description": 'The body of a run; operands may be shapes alone: `{"shape": [2, 3]}`.',
         "response_model": schemas.PlanAnswer,
         "response_description": "The plan by which a run would be admitted or refused.",
-    } | _request(op, _model(op, "Plan"), plan_examples())
+    } | _request(op, _model(op, "Plan"), "/plan")
 
 
 def describe_compare(op: Op[Any]) -> dict[str, Any]:
     """Return FastAPI's arguments for the route `POST /{op}/compare`."""
-    found = _request(op, _model(op, "Compare"), compare_examples(), compare.PARAMS)
+    found = _request(op, _model(op, "Compare"), "/compare", compare.PARAMS)
     events = {"text/event-stream": {"schema": {"type": "string"}}}
     found["responses"][200] = {"content": events}
     return {
         "operation_id": f"{op.name}_compare",
-        "summary": f"Races the strategies of {'a chain' if op.name == CHAIN_NAME else op.name} "
-        "on the same inputs.",
+        "summary": "Speed and accuracy of each strategy of "
+        f"{'a chain' if op.name == CHAIN_NAME else op.name} on the same inputs",
         "description": (
             "Accept: text/event-stream gives a `row` event for each strategy that is finished "
             "and a `report` event last; a `problem` event, if it fails on the way."
@@ -217,16 +240,13 @@ def _model(op: Op[Any], kind: str = "") -> str:
     return f"{words}{kind}Request"
 
 
-def _request(
-    op: Op[Any], model: str, shown: Iterable[Example], more: Sequence[Param] = ()
-) -> dict[str, Any]:
-    """Return what the three routes of an operation have in common."""
+def _request(op: Op[Any], model: str, kind: str = "", more: Sequence[Param] = ()) -> dict[str, Any]:
+    """Return what all routes of an operation have in common; `kind` is the end of the path."""
     body = {
         "schema": ref(model),
         "examples": {
             example.name: {"summary": example.summary, "value": example.body}
-            for example in shown
-            if example.op == op.name
+            for example in examples_by_path().get(f"/{op.name}{kind}", ())
         },
     }
     content = {JSON: body} | body_content(op)
@@ -244,8 +264,8 @@ def _listed(op: Op[Any]) -> list[str]:
     return [f"- `{each.name}`: {_without_stop(each)}" for each in op.strategies.values()]
 
 
-def _without_stop(strategy: Strategy[Any]) -> str:
-    return strategy.summary.rstrip(".")
+def _without_stop(described: Op[Any] | Strategy[Any]) -> str:
+    return described.summary.rstrip(".")
 
 
 def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
@@ -253,6 +273,7 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
     found = get_openapi(
         title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes
     )
+    found["tags"] = TAGS
     components = found["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         components.pop(name, None)
@@ -261,6 +282,8 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
             answers = operation["responses"]
             if "HTTPValidationError" in str(answers.get("422", "")):
                 del answers["422"]
+            if "operations" not in operation["tags"]:
+                _summarize(operation)
     shown: list[tuple[type[BaseModel], Literal["serialization", "validation"]]] = [
         (schemas.Problem, "serialization"),
         (schemas.Answer, "serialization"),
@@ -272,7 +295,7 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
     ]
     _, models = models_json_schema(shown, ref_template=schemas.REF)
     components |= models["$defs"]
-    found["paths"] |= infer_paths()
+    found["paths"] = infer_paths() | found["paths"]
     components |= SCHEMAS
     for op in registry.values():
         found["paths"][f"/{op.name}"] = {"post": describe_operation(op)}
@@ -295,15 +318,31 @@ def document(app: FastAPI, registry: Registry) -> dict[str, Any]:
     found["paths"] = dict(
         sorted(found["paths"].items(), key=lambda item: _place(registry, item[0]))
     )
+    describe_versions(found["paths"])
     describe_security(found)
+    add_answers(found, load_answers())
+    share_errors(found)
     return found
 
 
-def _place(registry: Registry, path: str) -> tuple[int, str]:
-    """Return the sort key of a path: operations first, in the order of the registry."""
-    name = path.split("/")[1]
+def _summarize(operation: dict[str, Any]) -> None:
+    """Make a summary of the first paragraph of a docstring, which FastAPI has as description."""
+    summary, _, rest = operation.pop("description").partition("\n\n")
+    operation["summary"] = summary.replace("\n", " ").rstrip(".")
+    if rest:
+        operation["description"] = rest
+
+
+def _place(registry: Registry, path: str) -> tuple[int, int]:
+    """Return the sort key of a path: operations first, in the order of the registry.
+
+    All other routes have their own order.
+    """
+    name, _, kind = path[1:].partition("/")
     names = [*registry, CHAIN_NAME]
-    return (names.index(name) if name in names else len(names)), path
+    if name in names:
+        return names.index(name), KINDS.index(kind)
+    return len(names), 0
 
 
 def render(found: dict[str, Any]) -> str:
