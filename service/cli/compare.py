@@ -8,6 +8,7 @@ from service.bootstrap import make_core
 from service.cli.against import KeptReport, read_report
 from service.cli.arguments import OPERANDS, SHAPES, add_field, find_op, op_parser
 from service.cli.output import add_output_options, parse_output_options, progress_bar
+from service.cli.report_page import race_page
 from service.cli.request import (
     DEADLINE,
     DTYPE,
@@ -71,10 +72,10 @@ def compare(arguments: Sequence[str]) -> None:
     title = call_title(op, call)
     table = race_table(report, title, race_options)
     output.show(
-        title,
         table if kept is None else overlay_table(report, kept, table),
         [report],
         lambda: report_answer(report).model_dump_json(exclude_unset=True),
+        lambda text: race_page(report, title, text, race_options, kept),
         partial(_draw, report, title, kept),
     )
 

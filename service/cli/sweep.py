@@ -11,15 +11,15 @@ import orjson
 from service.bootstrap import Core, make_core
 from service.cli.arguments import request_fields
 from service.cli.output import OutputOptions, progress_bar
+from service.cli.report_page import sweep_answer, sweep_page
 from service.cli.request import SIZE_NAME, call_title, measure_costs, parse_shapes, random_call
 from service.cli.tables import sweep_table
-from service.compare import PARAMS, Row
+from service.compare import PARAMS, CompareOptions, Row
 from service.compare.sweep import Sweep, sizes_between, sweep
 from service.core.call import Call
 from service.core.timing import NS_PER_MS
 from service.core.validators import integer
 from service.errors import InvalidFieldError, quote
-from service.http.serializers import report_answer
 from service.registry import Op, Param
 from service.settings import from_environment
 
@@ -63,10 +63,10 @@ def race_sizes(op: Op[Any], options: argparse.Namespace, output: OutputOptions) 
     title = call_title(op, first, shapes)
     found = _run_with_progress(core, sizes, call_at, limit_ns)
     output.show(
-        title,
         sweep_table(found, title),
         [point.report for point in found.points],
-        partial(_to_json, found),
+        lambda: orjson.dumps(sweep_answer(found)).decode(),
+        lambda text: sweep_page(found, title, text, CompareOptions.of(first.options), limit_ns),
         partial(_draw, found, title, limit_ns),
     )
 
@@ -99,17 +99,6 @@ def _run_with_progress(
             bar.show(row, done=sizes.index(size), at=f"{SIZE_NAME} = {size}, ")
 
         return sweep(core.engine, sizes, call_at, limit_ns, show)
-
-
-def _to_json(found: Sweep) -> str:
-    points = [
-        {
-            "size": point.size,
-            "report": report_answer(point.report).model_dump(mode="json", exclude_unset=True),
-        }
-        for point in found.points
-    ]
-    return orjson.dumps({"points": points, "ended": found.ended}).decode()
 
 
 def _draw(found: Sweep, title: str, limit_ns: int) -> "Chart":

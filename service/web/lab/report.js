@@ -73,13 +73,12 @@ export function differs(kept, report) {
   return kept.multiply_adds === report.multiply_adds ? null : "it is of other fields, such as another equation";
 }
 
-/** Buttons and a file field in `root`; `changed()` is called when a report is chosen or left. */
-export function reportBar(root, changed) {
+/** Buttons and a file field in `root`; `changed()` is called when a report is chosen or left. `kept` is one to begin with, `{name, report}`. */
+export function reportBar(root, changed, kept = null) {
   const said = h("span", { class: "note", role: "status" });
   const file = h("input", { type: "file", accept: ".json,application/json", "aria-label": "a kept report to lay over the race", on: { change: () => choose(file.files[0]) } });
   const leave = h("button", { type: "button", class: "quiet-button", hidden: true, on: { click: () => lay(null) } }, "Take it away");
   const buttons = h("span", { class: "actions", hidden: true });
-  let kept = null;
   let report = null;
   let strategies = [];
   const forms = [

@@ -73,7 +73,7 @@ def test_a_report_of_this_version(capsys: Output, tmp_path: Path) -> None:
     text = run(capsys, f"{line} --html {page}")
     ran = [row for row in json.loads(kept.read_bytes())["rows"] if "median_ms" in row]
     assert text.count("as fast") == len(ran) > 5
-    assert "then: kept.json" in page.read_text(encoding="utf-8")
+    assert '"name":"kept.json"' in page.read_text(encoding="utf-8")
     assert json.loads(run(capsys, f"{line} --json")).keys() == json.loads(kept.read_bytes()).keys()
 
 
