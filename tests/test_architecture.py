@@ -350,7 +350,7 @@ def test_docstrings_are_plain(is_wrong: Callable[[str], bool]) -> None:
     assert found == {}
 
 
-MAX_WORDS: Final = 22_750
+MAX_WORDS: Final = 22_976
 # Made by tools, or by others.
 NOT_OURS: Final = {"build", "node_modules"}
 

@@ -16,7 +16,10 @@ from service.compare.sweep import Sweep
 from service.http.schemas import CompareRow
 from service.http.serializers import report_answer
 from tests.browser.conftest import Visit
+from tests.load.figures import summarize
+from tests.load.report import write_report
 from tests.unit.cli.reports import ABSENT, GPU, QUICK, SLOW, UNABLE, report, sweep
+from tests.unit.test_load_report import ABOUT, SAMPLES
 
 RACE = report(SLOW, QUICK, GPU, UNABLE, *ABSENT)
 
@@ -143,3 +146,38 @@ async def test_the_page_of_a_sweep(offline: Visit, tmp_path: Path) -> None:
     await page.get_by_label("size", exact=True).select_option("2")
     await expect(page.get_by_role("heading", name="At n = 2")).to_be_visible()
     await expect(page.locator(".race")).not_to_contain_text("too slow")
+
+
+async def test_the_page_of_a_load_test(offline: Visit, tmp_path: Path) -> None:
+    """It has rates, latencies in fitting units, phases, failures with their codes, and machines."""
+    figures = summarize(SAMPLES, ["tiny", "large", "plan"])
+    host = report_answer(RACE).host.model_dump()
+    path = tmp_path / "report.html"
+    write_report({**figures, **ABOUT, "server": host}, path)
+    page = await opened(offline, path, path.read_text(encoding="utf-8"))
+    assert "26 calls, 8.96 a second. 3 failed, 12 %." in await offline.text(".prose")
+    await expect(page.locator(".time rect.right")).to_have_count(3)
+    rows = page.locator(".kind")
+    tiny = (await rows.nth(0).inner_text()).split("\t")
+    assert tiny[0:2] + tiny[4:] == [
+        *("tiny", "21", "3.00 ms", "3.80 ms", "3.90 ms", "3.98 ms", "4.00 ms"),
+        *("100 B", "33.3 kB/s"),
+    ]
+    assert "500 us" in await rows.nth(2).inner_text()
+    assert "MB/s" in await rows.nth(1).inner_text()
+    await expect(page.locator(".bars .phases")).to_have_count(2)
+    words = "decode 250 us, compute 500 us, encode 250 us, outside 1.00 ms"
+    await expect(page.locator(".bars .phases").first).to_have_attribute("aria-label", words)
+    await expect(
+        page.get_by_role("region", name="Failures").locator("tbody tr").first
+    ).to_have_text("large503overloadedno slot <b>was</b> free2")
+    await expect(page.locator("main")).to_contain_text("A processor")
+
+
+async def test_the_page_of_a_load_test_without_calls(offline: Visit, tmp_path: Path) -> None:
+    """It says that there was none."""
+    path = tmp_path / "report.html"
+    write_report({**summarize([], []), **ABOUT, "server": None}, path)
+    page = await opened(offline, path, path.read_text(encoding="utf-8"))
+    assert "0 calls, 0 a second. None failed." in await offline.text(".prose")
+    await expect(page.locator("main")).to_contain_text("The service did not say.")
