@@ -1,10 +1,13 @@
 """Kept reports: files of `--json` or of the page, which a new race is laid beside."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from service.compare import Report, Row
+from service.compare.fields import call_fields
 from service.compare.report import Host
 from service.core.call import Call
 from service.core.dtypes import describe
@@ -66,6 +69,14 @@ class KeptReport:
                 f"{_call(*asked)}, and their times do not compare",
                 hint=_printable(f"its call: {answer.op} --shapes {shapes} --dtype {answer.dtype}"),
             )
+        params = call_fields(op, call.params)
+        if "params" in answer.model_fields_set and answer.params != params:
+            raise InvalidFieldError(
+                f"{quote(self.name)} is a report of {_fields(answer.params)}; this race has "
+                f"{_fields(params)}, and their times do not compare",
+                hint="the fields of the operation have to be the same",
+            )
+        # Reports of older versions have no fields.
         multiply_adds = op.infer(specs, **call.params).multiply_adds
         if answer.multiply_adds != multiply_adds:
             raise InvalidFieldError(
@@ -97,6 +108,11 @@ def read_report(text: str) -> KeptReport:
 def _call(op: str, shapes: list[list[int]], dtype: str) -> str:
     texts = " and ".join(shape_text(tuple(shape)) for shape in shapes)
     return f"{quote(op)} of {texts} in {quote(dtype)}"
+
+
+def _fields(params: Mapping[str, Any]) -> str:
+    texts = [f"{name} {json.dumps(value)}" for name, value in params.items()]
+    return _printable(", ".join(texts)) or "no fields"
 
 
 def _printable(text: str) -> str:

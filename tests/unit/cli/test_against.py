@@ -23,7 +23,7 @@ NEW_FIELDS = ("gflops", "gb_per_s", "peak_share")
 def kept_file(folder: Path, **changes: Any) -> Path:
     """Write the report of a product of 2 x 2 by a slower host, as an older version wrote it."""
     answer = report_answer(report(SLOW, QUICK, UNABLE)).model_dump(exclude_unset=True)
-    del answer["host"]["peaks"]
+    del answer["host"]["peaks"], answer["params"]
     for row in answer["rows"]:
         for name in NEW_FIELDS:
             row.pop(name, None)
@@ -95,6 +95,11 @@ SHAPES = "--shapes 2x2 2x2 --strategies torch --budget-ms 1"
             "in 'float32'; this race is of 'matmul' of 2×2 and 2×2 in 'float64'",
         ),
         (f"matmul {SHAPES}", {"multiply_adds": 9}, "a report of 9 multiply-adds; this race has 8"),
+        (
+            f"matmul {SHAPES}",
+            {"params": {"ord": 1}},
+            "'report.json' is a report of ord 1; this race has no fields",
+        ),
         (f"matmul {SHAPES}", {"rows": []}, "no strategy ran in the report"),
         (
             f"matmul {SHAPES}",
