@@ -15,6 +15,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - pip would refuse, but nothing is
     )
 
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -79,6 +80,9 @@ def _run_command(arguments: Sequence[str]) -> int:
     try:
         if name in ("-h", "--help", "help"):
             _parser().parse_args(["--help"])
+        if name in ("-V", "--version"):
+            print(f"tensor-service {version('tensor-service')}")
+            return 0
         return _command(name, rest)(rest)
     except ServiceError as error:
         print(error.detail, file=sys.stderr)
@@ -131,6 +135,7 @@ def _parser() -> Parser:
         ),
     )
     parser.usage = "%(prog)s COMMAND ...; each command has a --help of its own"
+    parser.add_argument("-V", "--version", action="store_true", help="print the version")
     return parser
 
 

@@ -79,7 +79,7 @@ def race_table(report: Report, title: str, options: CompareOptions) -> Group:
         *_cached(report.rows),
         host_line(report.host),
         basis_line(report),
-        _tolerance(options),
+        *_tolerance(options),
     ]
     return Group(
         _title(title),
@@ -233,11 +233,11 @@ def _unavailable(report: Report) -> Iterable[Text]:
     return (Text(line, style=GREY) for line in unavailable_lines(report))
 
 
-def _tolerance(options: CompareOptions) -> str:
-    return (
-        f"error is the largest, in the unit of the result, ulp in units in its last place; "
-        f"agrees: within {options.atol:g} + {options.rtol:g} of the size of each element"
-    )
+def _tolerance(options: CompareOptions) -> list[str]:
+    return [
+        "error: the largest, in the unit of the result; ulp: in units in its last place",
+        f"agrees: within {options.atol:g} + {options.rtol:g} of the size of each element",
+    ]
 
 
 def _cached(rows: Iterable[Row]) -> Iterator[str]:
