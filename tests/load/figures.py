@@ -85,7 +85,7 @@ def _figures(samples: Sequence[Sample]) -> dict[str, Any]:
         "calls": len(samples),
         "failed": sum(each.failure is not None for each in samples),
         "bytes": moved,
-        "bytes_per_s": moved / (taken_ms.sum() / 1e3) if len(samples) else 0.0,
+        "bytes_per_s": moved / (float(taken_ms.sum()) / 1e3) if samples else 0.0,
         "latency_ms": _latency(taken_ms),
         "phases_ms": {
             name: float(np.median(found))
@@ -99,7 +99,10 @@ def _latency(taken_ms: "np.ndarray[Any, Any]") -> dict[str, float]:
     if not taken_ms.size:
         return {}
     found = dict(zip(PERCENTILES, np.percentile(taken_ms, PERCENTILES), strict=True))
-    return {**{f"p{percent}": float(ms) for percent, ms in found.items()}, "max": taken_ms.max()}
+    return {
+        **{f"p{percent}": float(ms) for percent, ms in found.items()},
+        "max": float(taken_ms.max()),
+    }
 
 
 def _failures(samples: Iterable[Sample]) -> list[dict[str, Any]]:

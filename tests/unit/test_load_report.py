@@ -99,6 +99,7 @@ def test_the_report(tmp_path: Path) -> None:
     assert "<h1>Load test of http://127.0.0.1:1</h1>" in text
     assert "4 users for 3 s, 2026-11-28 08:00 UTC" in text
     assert "<b>" not in text
+    assert "tiny: 21 calls, 0 failed, median 3.00 ms, at most 4.00 ms" in text
     data = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
     assert data["total"]["calls"] == len(SAMPLES)
     assert data["routes"][0]["kinds"][0]["latency_ms"]["p50"] == pytest.approx(3.0)
