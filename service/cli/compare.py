@@ -21,7 +21,7 @@ from service.cli.request import (
 from service.cli.sweep import LIMIT, race_sizes
 from service.cli.tables import overlay_table, race_table
 from service.compare import PARAMS, CompareOptions, Race, Report, prepare_race
-from service.errors import InvalidFieldError, MissingFieldError
+from service.errors import MissingFieldError
 from service.http.serializers import report_answer
 from service.settings import from_environment
 
@@ -50,13 +50,11 @@ def compare(arguments: Sequence[str]) -> None:
     add_output_options(parser).add_argument(
         "--against",
         metavar="FILE",
-        help="lay the race beside a report that --json or the page has written",
+        help="lay the race beside a report that --json or the page wrote, a sweep beside a sweep",
     )
     options = parser.parse(arguments[1:])
     output = parse_output_options(options)
     if options.sweep is not None:
-        if options.against is not None:
-            raise InvalidFieldError("--against takes the report of one race, and --sweep has many")
         race_sizes(op, options, output)
         return
     if options.shapes is None:

@@ -1,7 +1,8 @@
 """Pages of races and sweeps: the drawing of the lab page with the report inside, as one file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -22,19 +23,24 @@ def race_page(
     report: Report, title: str, text: str, options: CompareOptions, kept: KeptReport | None = None
 ) -> str:
     """Return the page of a race, with a kept report laid over it; `text` is its table."""
-    then = None
-    if kept is not None:
-        ran = kept.answer.model_copy(update={"rows": list(kept.rows.values())})
-        then = {"name": kept.name, "report": _json(ran)}
-    return _page([report], title, text, options, report=_json(report_answer(report)), kept=then)
+    fields = {"report": _json(report_answer(report)), "kept": _laid(kept)}
+    return _page([report], title, text, options, **fields)
 
 
-def sweep_page(found: Sweep, title: str, text: str, options: CompareOptions, limit_ns: int) -> str:
-    """Return the page of a sweep; `text` is its table."""
+def sweep_page(
+    found: Sweep,
+    title: str,
+    text: str,
+    options: CompareOptions,
+    *,
+    limit_ns: int,
+    kept: Mapping[int, KeptReport] = MappingProxyType({}),
+) -> str:
+    """Return the page of a sweep, with kept reports laid over some sizes; `text` is its table."""
+    answer = sweep_answer(found)
+    then = [_laid(kept.get(point.size)) for point in found.points]
     reports = [point.report for point in found.points]
-    return _page(
-        reports, title, text, options, **sweep_answer(found), limit_ms=limit_ns / NS_PER_MS
-    )
+    return _page(reports, title, text, options, **answer, kept=then, limit_ms=limit_ns / NS_PER_MS)
 
 
 def sweep_answer(found: Sweep) -> dict[str, Any]:
@@ -64,6 +70,14 @@ def _page(
         data=orjson.dumps(data).decode(),
         text=text,
     )
+
+
+def _laid(kept: KeptReport | None) -> dict[str, Any] | None:
+    """Return what the page lays over a race: the rows that ran."""
+    if kept is None:
+        return None
+    ran = kept.answer.model_copy(update={"rows": list(kept.rows.values())})
+    return {"name": kept.name, "report": _json(ran)}
 
 
 def _json(answer: Any) -> dict[str, Any]:

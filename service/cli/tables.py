@@ -107,6 +107,21 @@ def overlay_table(report: Report, kept: KeptReport, table: Group) -> Group:
     return Group(*table.renderables, both, *map(Text, notes))
 
 
+def overlay_sweep_table(found: Sweep, kept: Mapping[int, KeptReport], table: Group) -> Group:
+    """Return the table of a sweep, and another one of ratios to a kept sweep by size."""
+    both = _table("n")
+    for name in strategy_labels(found.lines):
+        both.add_column(name, justify="right")
+    shared = [point for point in found.points if point.size in kept]
+    for point in shared:
+        ratios = [kept[point.size].ratio(row) for row in point.report.available_rows]
+        cells = (NO_VALUE if ratio is None else ratio_text(ratio) for ratio in ratios)
+        both.add_row(str(point.size), *cells)
+    then = next(iter(kept.values()))
+    note = f"how many times as fast as in {then.name}: {host_line(then.host)}"
+    return Group(*table.renderables, Text(""), both, Text(note))
+
+
 def _overlay_cells(row: Row, kept: KeptReport) -> list[str]:
     then_ns, ratio = kept.median_ns(row), kept.ratio(row)
     shares = (None if row.rates is None else row.rates.peak_share, kept.peak_share(row))

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from io import StringIO
 from pathlib import Path
 
+import orjson
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from service.cli.against import read_report
-from service.cli.report_page import race_page, sweep_page
+from service.cli.against import read_report, read_sweep
+from service.cli.report_page import race_page, sweep_answer, sweep_page
 from service.compare import CompareOptions
 from service.compare.sweep import Sweep
 from service.http.schemas import CompareRow
@@ -122,8 +123,15 @@ async def test_files_of_a_race(offline: Visit, tmp_path: Path) -> None:
 
 async def test_the_page_of_a_sweep(offline: Visit, tmp_path: Path) -> None:
     """It has a line for each strategy, a ring where one stops, and the race of each size."""
+    then = tmp_path / "sweep.json"
+    then.write_bytes(orjson.dumps(sweep_answer(sweep())))
     text = sweep_page(
-        Sweep(sweep().points, "at 8: too large"), "a sweep", "", CompareOptions(), 10**9
+        Sweep(sweep().points, "at 8: too large"),
+        "a sweep",
+        "",
+        CompareOptions(),
+        limit_ns=10**9,
+        kept={2: read_sweep(str(then))[2]},
     )
     page = await opened(offline, tmp_path / "sweep.html", text)
     await expect(page.locator(".sweep-line")).to_have_count(3)
@@ -143,9 +151,11 @@ async def test_the_page_of_a_sweep(offline: Visit, tmp_path: Path) -> None:
     assert [lines[0][:3], len(lines)] == ["op,", 1 + 8]
     assert (await saved(page, "Save Markdown")).startswith("## a sweep\n\n| n | loops on cpu |")
     await expect(page.locator(".race")).to_contain_text("too slow")
+    await expect(page.locator(".then")).to_have_count(0)
     await page.get_by_label("size", exact=True).select_option("2")
     await expect(page.get_by_role("heading", name="At n = 2")).to_be_visible()
     await expect(page.locator(".race")).not_to_contain_text("too slow")
+    await expect(page.locator(".race")).to_contain_text("in the kept report: now 1.00 × as fast")
 
 
 async def test_the_page_of_a_load_test(offline: Visit, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ function markdown() {
 function sizeSection() {
   const root = h("div");
   const sizes = data.points.map(({ size }) => String(size));
-  const show = (size) => fill(root, raceSection(`At n = ${size}`, data.points[sizes.indexOf(size)].report, null));
+  const show = (size) => fill(root, raceSection(`At n = ${size}`, data.points[sizes.indexOf(size)].report, data.kept[sizes.indexOf(size)]));
   show(sizes.at(-1));
   return h("div", {}, h("label", { class: "size" }, "Race of n = ", choice("size", sizes, sizes.at(-1), show)), root);
 }

@@ -60,7 +60,8 @@ def test_a_kept_report_in_the_page(tmp_path: Path) -> None:
 
 def test_the_page_of_a_sweep() -> None:
     """It has the report of each size, and the limit of a run."""
-    data = data_of(sweep_page(sweep(), "a sweep", "", CompareOptions(), 10**9))
+    data = data_of(sweep_page(sweep(), "a sweep", "", CompareOptions(), limit_ns=10**9))
     assert [point["size"] for point in data["points"]] == [2, 4]
     assert [len(point["report"]["rows"]) for point in data["points"]] == [4, 4]
     assert (data["limit_ms"], data["ended"]) == (1000, None)
+    assert data["kept"] == [None, None]
