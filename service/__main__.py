@@ -21,6 +21,7 @@ if sys.platform != "linux":
     )
 
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -85,6 +86,9 @@ def _run_command(arguments: Sequence[str]) -> int:
     try:
         if name in ("-h", "--help", "help"):
             _parser().parse_args(["--help"])
+        if name in ("-V", "--version"):
+            print(f"tensor-service {version('tensor-service')}")
+            return 0
         return _command(name, rest)(rest)
     except ServiceError as error:
         print(error.detail, file=sys.stderr)
@@ -137,6 +141,7 @@ def _parser() -> Parser:
         ),
     )
     parser.usage = "%(prog)s COMMAND ...; each command has a --help of its own"
+    parser.add_argument("-V", "--version", action="store_true", help="print the version")
     return parser
 
 

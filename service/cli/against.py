@@ -1,10 +1,14 @@
 """Kept reports: files of `--json` or of the page, which a new race is laid beside."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from service.compare import Report, Row
+from service.compare.fields import call_fields
 from service.compare.report import Host
 from service.core.call import Call
 from service.core.dtypes import describe
@@ -66,6 +70,14 @@ class KeptReport:
                 f"{_call(*asked)}, and their times do not compare",
                 hint=_printable(f"its call: {answer.op} --shapes {shapes} --dtype {answer.dtype}"),
             )
+        params = call_fields(op, call.params)
+        if "params" in answer.model_fields_set and answer.params != params:
+            raise InvalidFieldError(
+                f"{quote(self.name)} is a report of {_fields(answer.params)}; this race has "
+                f"{_fields(params)}, and their times do not compare",
+                hint="the fields of the operation have to be the same",
+            )
+        # Reports of older versions have no fields.
         multiply_adds = op.infer(specs, **call.params).multiply_adds
         if answer.multiply_adds != multiply_adds:
             raise InvalidFieldError(
@@ -82,21 +94,50 @@ def read_report(text: str) -> KeptReport:
     """
     path = Path(text)
     try:
-        answer = CompareAnswer.model_validate_json(path.read_bytes())
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InvalidFieldError(f"{quote(text)} cannot be read: {reason}", hint=REMEDY) from error
+        kept = _kept(path, CompareAnswer.model_validate_json(_read(path)))
     except ValueError as error:
         raise InvalidFieldError(f"{quote(text)} is no report of a race", hint=REMEDY) from error
-    ran = [row for row in answer.rows if row.median_ms is not None and 0 < row.median_ms < 1e15]
-    if not ran:
+    if not kept.rows:
         raise InvalidFieldError(f"no strategy ran in the report {quote(text)}", hint=REMEDY)
+    return kept
+
+
+def read_sweep(text: str) -> dict[int, KeptReport]:
+    """Return the reports of the sweep in a file, by size, without those in which nothing ran."""
+    path = Path(text)
+    try:
+        reports = {
+            int(point["size"]): _kept(path, CompareAnswer.model_validate(point["report"]))
+            for point in orjson.loads(_read(path))["points"]
+        }
+    except (ValueError, TypeError, KeyError) as error:
+        hint = "`compare ... --sweep 2:64 --json > sweep.json` writes one"
+        raise InvalidFieldError(f"{quote(text)} is no sweep", hint=hint) from error
+    return {size: kept for size, kept in reports.items() if kept.rows}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        detail = f"{quote(str(path))} cannot be read: {reason}"
+        raise InvalidFieldError(detail, hint=REMEDY) from error
+
+
+def _kept(path: Path, answer: CompareAnswer) -> KeptReport:
+    ran = [row for row in answer.rows if row.median_ms is not None and 0 < row.median_ms < 1e15]
     return KeptReport(path.name, answer, {(row.strategy, row.device): row for row in ran})
 
 
 def _call(op: str, shapes: list[list[int]], dtype: str) -> str:
     texts = " and ".join(shape_text(tuple(shape)) for shape in shapes)
     return f"{quote(op)} of {texts} in {quote(dtype)}"
+
+
+def _fields(params: Mapping[str, Any]) -> str:
+    texts = [f"{name} {orjson.dumps(value).decode()}" for name, value in params.items()]
+    return _printable(", ".join(texts)) or "no fields"
 
 
 def _printable(text: str) -> str:

@@ -8,6 +8,7 @@ from service.bootstrap import make_core
 from service.cli.against import KeptReport, read_report
 from service.cli.arguments import OPERANDS, SHAPES, add_field, find_op, op_parser
 from service.cli.output import add_output_options, parse_output_options, progress_bar
+from service.cli.report_page import race_page
 from service.cli.request import (
     DEADLINE,
     DTYPE,
@@ -20,7 +21,7 @@ from service.cli.request import (
 from service.cli.sweep import LIMIT, race_sizes
 from service.cli.tables import overlay_table, race_table
 from service.compare import PARAMS, CompareOptions, Race, Report, prepare_race
-from service.errors import InvalidFieldError, MissingFieldError
+from service.errors import MissingFieldError
 from service.http.serializers import report_answer
 from service.settings import from_environment
 
@@ -49,13 +50,11 @@ def compare(arguments: Sequence[str]) -> None:
     add_output_options(parser).add_argument(
         "--against",
         metavar="FILE",
-        help="lay the race beside a report that --json or the page has written",
+        help="lay the race beside a report that --json or the page wrote, a sweep beside a sweep",
     )
     options = parser.parse(arguments[1:])
     output = parse_output_options(options)
     if options.sweep is not None:
-        if options.against is not None:
-            raise InvalidFieldError("--against takes the report of one race, and --sweep has many")
         race_sizes(op, options, output)
         return
     if options.shapes is None:
@@ -71,10 +70,10 @@ def compare(arguments: Sequence[str]) -> None:
     title = call_title(op, call)
     table = race_table(report, title, race_options)
     output.show(
-        title,
         table if kept is None else overlay_table(report, kept, table),
         [report],
         lambda: report_answer(report).model_dump_json(exclude_unset=True),
+        lambda text: race_page(report, title, text, race_options, kept),
         partial(_draw, report, title, kept),
     )
 

@@ -39,13 +39,13 @@ class OutputOptions:
 
     def show(
         self,
-        title: str,
         table: Group,
         reports: Sequence[Report],
         to_json: Callable[[], str],
+        to_page: Callable[[str], str],
         draw: Callable[[], "Chart"],
     ) -> None:
-        """Print the table or the JSON, and write the files."""
+        """Print the table or the JSON, and write the files; `to_page` takes the table as text."""
         if self.json:
             print(to_json())
         else:
@@ -54,15 +54,12 @@ class OutputOptions:
             self.csv.write_text(csv_text(reports), encoding="utf-8", newline="")
         if self.md is not None:
             self.md.write_text(markdown_text(table), encoding="utf-8")
-        if self.html is None and self.png is None:
-            return
-        from service.cli.charts import write_html, write_png
-
-        chart = draw()
         if self.html is not None:
-            write_html(chart, self.html, title, table_text(table))
+            self.html.write_text(to_page(table_text(table)), encoding="utf-8")
         if self.png is not None:
-            write_png(chart, self.png)
+            from service.cli.charts import write_png
+
+            write_png(draw(), self.png)
 
 
 def add_output_options(parser: Parser) -> argparse._ArgumentGroup:
@@ -71,24 +68,29 @@ def add_output_options(parser: Parser) -> argparse._ArgumentGroup:
     group.add_argument("--json", action="store_true", help="print JSON alone, as HTTP answers it")
     group.add_argument("--csv", metavar="FILE", help="write a row for each strategy")
     group.add_argument("--md", metavar="FILE", help="write the table in Markdown")
-    group.add_argument("--html", metavar="FILE", help="draw the results on a page of its own")
-    group.add_argument("--png", metavar="FILE", help="draw the results as an image")
+    group.add_argument(
+        "--html", metavar="FILE", help="write a page that draws the results and needs no network"
+    )
+    group.add_argument(
+        "--png", metavar="FILE", help="draw the results as an image, by the extra `charts`"
+    )
     return group
 
 
 def parse_output_options(options: argparse.Namespace) -> OutputOptions:
     """Return the options of the output.
 
-    Raises InvalidFieldError if a chart cannot be drawn or written, so that this error comes before
+    Raises InvalidFieldError if a file cannot be drawn or written, so that this error comes before
     the race and not after it.
     """
     files = (_writable(each) for each in (options.html, options.png, options.csv, options.md))
     output = OutputOptions(options.json, *files)
     missing = [name for name in CHART_PACKAGES if find_spec(name) is None]
-    if missing and (output.html is not None or output.png is not None):
+    if missing and output.png is not None:
         raise InvalidFieldError(
-            f"--html and --png draw with {' and '.join(missing)}, which is not installed",
-            hint="install the extra `charts`: pip install -c constraints.txt '.[charts]'",
+            f"--png draws with {' and '.join(missing)}, which is not installed",
+            hint="--html needs nothing more; or install the extra `charts`: "
+            "pip install -c constraints.txt '.[charts]'",
         )
     return output
 

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from service.bootstrap import Core, make_core
+from service.cli.against import KeptReport, read_sweep
 from service.cli.arguments import request_fields
 from service.cli.output import OutputOptions, progress_bar
+from service.cli.report_page import sweep_answer, sweep_page
 from service.cli.request import SIZE_NAME, call_title, measure_costs, parse_shapes, random_call
-from service.cli.tables import sweep_table
-from service.compare import PARAMS, Row
+from service.cli.tables import overlay_sweep_table, sweep_table
+from service.compare import PARAMS, CompareOptions, Row
 from service.compare.sweep import Sweep, sizes_between, sweep
 from service.core.call import Call
 from service.core.timing import NS_PER_MS
 from service.core.validators import integer
 from service.errors import InvalidFieldError, quote
-from service.http.serializers import report_answer
 from service.registry import Op, Param
 from service.settings import from_environment
 
@@ -58,17 +59,34 @@ def race_sizes(op: Op[Any], options: argparse.Namespace, output: OutputOptions) 
     def call_at(size: int) -> Call:
         return random_call(core, op, parse_shapes(shapes, size), options, PARAMS)
 
+    kept = {} if options.against is None else _kept_at(sizes, options.against, op, call_at)
     first = call_at(sizes[0])
     measure_costs(core, op, first)
-    title = call_title(op, first, shapes)
+    title, race_options = call_title(op, first, shapes), CompareOptions.of(first.options)
     found = _run_with_progress(core, sizes, call_at, limit_ns)
+    table = sweep_table(found, title)
     output.show(
-        title,
-        sweep_table(found, title),
+        overlay_sweep_table(found, kept, table) if kept else table,
         [point.report for point in found.points],
-        partial(_to_json, found),
+        lambda: orjson.dumps(sweep_answer(found)).decode(),
+        lambda text: sweep_page(found, title, text, race_options, limit_ns=limit_ns, kept=kept),
         partial(_draw, found, title, limit_ns),
     )
+
+
+def _kept_at(
+    sizes: Sequence[int], text: str, op: Op[Any], call_at: Callable[[int], Call]
+) -> dict[int, KeptReport]:
+    """Return the reports of a kept sweep at these sizes; the first has to be of the same call."""
+    kept = read_sweep(text)
+    shared = [size for size in sizes if size in kept]
+    if not shared:
+        raise InvalidFieldError(
+            f"{quote(text)} has none of the sizes of this sweep",
+            hint=f"it has {', '.join(map(str, kept)) or 'none'}",
+        )
+    kept[shared[0]].check(op, call_at(shared[0]))
+    return {size: kept[size] for size in shared}
 
 
 def parse_range(text: str) -> tuple[int, ...]:
@@ -99,17 +117,6 @@ def _run_with_progress(
             bar.show(row, done=sizes.index(size), at=f"{SIZE_NAME} = {size}, ")
 
         return sweep(core.engine, sizes, call_at, limit_ns, show)
-
-
-def _to_json(found: Sweep) -> str:
-    points = [
-        {
-            "size": point.size,
-            "report": report_answer(point.report).model_dump(mode="json", exclude_unset=True),
-        }
-        for point in found.points
-    ]
-    return orjson.dumps({"points": points, "ended": found.ended}).decode()
 
 
 def _draw(found: Sweep, title: str, limit_ns: int) -> "Chart":

@@ -79,7 +79,7 @@ def race_table(report: Report, title: str, options: CompareOptions) -> Group:
         *_cached(report.rows),
         host_line(report.host),
         basis_line(report),
-        _tolerance(options),
+        *_tolerance(options),
     ]
     return Group(
         _title(title),
@@ -105,6 +105,21 @@ def overlay_table(report: Report, kept: KeptReport, table: Group) -> Group:
     if others:
         notes.append(f"only then: {', '.join(others)}")
     return Group(*table.renderables, both, *map(Text, notes))
+
+
+def overlay_sweep_table(found: Sweep, kept: Mapping[int, KeptReport], table: Group) -> Group:
+    """Return the table of a sweep, and another one of ratios to a kept sweep by size."""
+    both = _table("n")
+    for name in strategy_labels(found.lines):
+        both.add_column(name, justify="right")
+    shared = [point for point in found.points if point.size in kept]
+    for point in shared:
+        ratios = [kept[point.size].ratio(row) for row in point.report.available_rows]
+        cells = (NO_VALUE if ratio is None else ratio_text(ratio) for ratio in ratios)
+        both.add_row(str(point.size), *cells)
+    then = next(iter(kept.values()))
+    note = f"how many times as fast as in {then.name}: {host_line(then.host)}"
+    return Group(*table.renderables, Text(""), both, Text(note))
 
 
 def _overlay_cells(row: Row, kept: KeptReport) -> list[str]:
@@ -233,11 +248,11 @@ def _unavailable(report: Report) -> Iterable[Text]:
     return (Text(line, style=GREY) for line in unavailable_lines(report))
 
 
-def _tolerance(options: CompareOptions) -> str:
-    return (
-        f"error is the largest, in the unit of the result, ulp in units in its last place; "
-        f"agrees: within {options.atol:g} + {options.rtol:g} of the size of each element"
-    )
+def _tolerance(options: CompareOptions) -> list[str]:
+    return [
+        "error: the largest, in the unit of the result; ulp: in units in its last place",
+        f"agrees: within {options.atol:g} + {options.rtol:g} of the size of each element",
+    ]
 
 
 def _cached(rows: Iterable[Row]) -> Iterator[str]:

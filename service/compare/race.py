@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from service.compare.agreement import agreement
 from service.compare.chains import estimate_chain, step_strategies
+from service.compare.fields import call_fields
 from service.compare.options import CompareOptions
 from service.compare.rates import rates_of
 from service.compare.reference import Reference, chain_reference, reference_of
@@ -127,6 +128,7 @@ class Race:
             baseline=self.options.baseline or slowest,
             host=host(planner.devices, planner.cost_model, self.inferred),
             rows=ordered,
+            params=call_fields(_operation(self.engine.registry, self.call), self.call.params),
         )
 
     def _strategy_runs(self) -> list[StrategyRun]:

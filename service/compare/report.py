@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -67,7 +67,10 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All rows in the order of the registry, slowest first; speed-ups are over `baseline`."""
+    """All rows in the order of the registry, slowest first; speed-ups are over `baseline`.
+
+    `params` are those of the call that differ from their defaults, as JSON has them.
+    """
 
     op: str
     specs: tuple[Spec, ...]
@@ -75,6 +78,7 @@ class Report:
     baseline: str | None
     host: Host
     rows: tuple[Row, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def available_rows(self) -> tuple[Row, ...]:

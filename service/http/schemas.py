@@ -351,6 +351,9 @@ class CompareAnswer(BaseModel):
     """Every strategy on the same inputs, slowest first."""
 
     op: str
+    params: dict[str, Any] = Field(
+        {}, description="Fields of the call besides operands, without those at their defaults."
+    )
     shapes: list[list[int]]
     dtype: str
     multiply_adds: int

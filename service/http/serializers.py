@@ -151,6 +151,7 @@ def report_answer(report: Report) -> schemas.CompareAnswer:
     basis = report.basis
     return schemas.CompareAnswer(
         op=report.op,
+        params=dict(report.params),
         shapes=[list(spec.shape) for spec in report.specs],
         dtype=describe(report.specs[0].dtype).name,
         multiply_adds=report.multiply_adds,

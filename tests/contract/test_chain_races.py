@@ -48,6 +48,7 @@ async def test_strategies_that_each_step_has(client: AsyncClient) -> None:
     both = REGISTRY["matmul"].strategies.keys() & REGISTRY["broadcast"].strategies.keys()
     assert {row["strategy"] for row in report["rows"]} == both - {"dask"}
     assert (report["op"], report["shapes"]) == ("chain", [[2, 2], [2, 2]])
+    assert report["params"] == {"steps": [LINEAR, POSITIVE]}
     assert report["multiply_adds"] == 8 + 4
     method = "exact arithmetic, each step rounded to float64"
     assert report["reference"] == {"method": method, "checked": 4, "elements": 4}

@@ -1,25 +1,41 @@
-"""Users of the load test, and the entries of its report.
+"""Users of the load test. Each call is a sample of its report, which is written at the end.
 
-Every call is an entry of the report, by its kind. The phases of `Server-Timing` are entries of
-their own, in microseconds, by the size of the call; `outside` is what the client saw beyond them:
-network, HTTP, and the client. They are in no total.
+The phases of `Server-Timing` are read from the headers of the answers.
 """
 
+import json
 import re
-from collections.abc import Callable, Mapping
-from time import perf_counter_ns
+from argparse import ArgumentParser
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter, perf_counter_ns
 from typing import Any, Final
 
 import httpx
-from locust import User, between
+from locust import User, between, events
 
-from service.client import Client
+from service.client import Client, ProblemError
+from tests.load.figures import PHASES, Failure, Sample, summarize
 from tests.load.mix import Kind, mix
 
-PHASE: Final = "in us"
 TIMING: Final = re.compile(r"(\w+);dur=([0-9.]+)")
-PHASES: Final = ("decode", "queue", "upload", "compile", "compute", "download", "encode")
 KINDS: Final = mix()
+SAMPLES: Final[list[Sample]] = []
+BEGAN: Final = perf_counter()
+
+
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]  # of Locust
+def add_option(parser: ArgumentParser) -> None:
+    """Add the option that names the file of the figures."""
+    parser.add_argument("--figures", type=Path, help="file of the figures, as JSON")
+
+
+@events.quitting.add_listener  # type: ignore[untyped-decorator]  # of Locust
+def write_figures(environment: Any, **_: Any) -> None:
+    """Write what the calls sum up to."""
+    path = environment.parsed_options.figures
+    if path is not None:
+        path.write_text(json.dumps(summarize(SAMPLES, [kind.name for kind in KINDS])))
 
 
 def make_task(kind: Kind) -> "Callable[[Caller], None]":
@@ -43,41 +59,60 @@ class Caller(User):
         super().__init__(*args, **named)
         self.http = httpx.Client(event_hooks={"response": [self.note]})
         self.client = Client(str(self.host), retries=0, http=self.http)
-        self.head = httpx.Headers()
+        self.sent = self.head = httpx.Headers()
 
     def on_stop(self) -> None:
         """Close the connection."""
         self.http.close()
 
     def note(self, response: httpx.Response) -> None:
-        """Keep the headers of an answer."""
-        self.head = response.headers
+        """Keep the headers of a request and of its answer."""
+        self.sent, self.head = response.request.headers, response.headers
 
     def call(self, kind: Kind) -> None:
         """Make one call, and report how it went."""
-        failure = None
-        self.head = httpx.Headers()
+        error = None
+        self.sent = self.head = httpx.Headers()
+        began_s = perf_counter() - BEGAN
         started = perf_counter_ns()
         try:
             kind.act(self.client)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is counted
-            failure = error
+        except Exception as raised:  # noqa: BLE001  # whatever it is, it is counted
+            error = raised
         taken_ms = (perf_counter_ns() - started) / 1e6
+        sample = Sample(
+            kind=kind.name,
+            route=kind.route,
+            began_s=began_s,
+            taken_ms=taken_ms,
+            sent_bytes=int(self.sent.get("content-length", 0)),
+            received_bytes=int(self.head.get("content-length", 0)),
+            phases_ms=phases_of(self.head.get("server-timing", ""), taken_ms),
+            failure=None if error is None else failure_of(error),
+        )
+        if self.environment.parsed_options.figures is not None:  # Locust's page keeps its own
+            SAMPLES.append(sample)
         self.environment.events.request.fire(
             request_type="CALL",
             name=kind.name,
             response_time=taken_ms,
-            response_length=int(self.head.get("content-length", 0)),
-            exception=failure,
+            response_length=sample.received_bytes,
+            exception=error,
             context={},
         )
-        phases = dict(TIMING.findall(self.head.get("server-timing", "")))
-        if phases:
-            outside = taken_ms - float(phases["total"])
-            self.log_phases(kind.name.partition(" ")[0], {**phases, "outside": outside})
 
-    def log_phases(self, size: str, phases: Mapping[str, str | float]) -> None:
-        """Count the phases, but in no total; they stand below the calls."""
-        for number, name in enumerate((*PHASES, "outside"), 1):
-            entry = self.environment.stats.get(f"└ {size}: {number} {name}", PHASE)
-            entry.log(round(float(phases[name]) * 1000), 0)
+
+def phases_of(header: str, taken_ms: float) -> dict[str, float]:
+    """Return the phases of `Server-Timing`, and the rest of what the client saw."""
+    found = {name: float(ms) for name, ms in TIMING.findall(header)}
+    if "total" not in found:
+        return {}
+    outside = max(0.0, taken_ms - found["total"])
+    return {**{name: found[name] for name in PHASES if name in found}, "outside": outside}
+
+
+def failure_of(error: Exception) -> Failure:
+    """Return the status and code of a problem, or the class of another error."""
+    if isinstance(error, ProblemError):
+        return Failure(error.status, error.code, error.detail)
+    return Failure(None, type(error).__name__, str(error))

@@ -28,10 +28,11 @@ class WrongAnswerError(Exception):
 class Kind:
     """A kind of call. `act` makes it, and raises an error if the response is wrong.
 
-    The first word of its name is its size, by which phases are gathered.
+    `weight` is its share of the calls, in percent.
     """
 
     name: str
+    route: str
     weight: int
     act: Callable[[Client], None]
 
@@ -45,35 +46,57 @@ def mix() -> list[Kind]:
     http = httpx.Client()
     stack = np.stack([m[:16, :32]] * 8)
     return [
-        Kind("tiny matmul, JSON", 20, _result(lists, [[19.0, 22.0], [43.0, 50.0]])),
-        Kind("tiny matmul, bytes", 20, _result(matmul(a, b), a @ b)),
-        Kind("tiny einsum, bytes", 5, _result(einsum("ij->ji", a), a.T)),
-        Kind("tiny norm, bytes", 5, _result(norm(np.full(1024, 3.0)), np.float64(96))),
-        Kind("tiny broadcast, bytes", 5, _result(broadcast(a, b[0], op="mul"), a * b[0])),
-        Kind("tiny matmul by loops, summary", 5, _summary(matmul(a, b, strategy="loops"), a @ b)),
-        Kind("medium matmul, JSON", 6, _result(matmul(m.tolist(), n.tolist()), (m @ n).tolist())),
-        Kind("medium matmul, bytes", 6, _result(matmul(m, n), m @ n)),
+        Kind("tiny matmul, JSON", "/matmul", 20, _result(lists, [[19.0, 22.0], [43.0, 50.0]])),
+        Kind("tiny matmul, bytes", "/matmul", 20, _result(matmul(a, b), a @ b)),
+        Kind("tiny einsum, bytes", "/einsum", 5, _result(einsum("ij->ji", a), a.T)),
+        Kind("tiny norm, bytes", "/norm", 5, _result(norm(np.full(1024, 3.0)), np.float64(96))),
+        Kind(
+            "tiny broadcast, bytes",
+            "/broadcast",
+            5,
+            _result(broadcast(a, b[0], op="mul"), a * b[0]),
+        ),
+        Kind(
+            "tiny matmul by loops, summary",
+            "/matmul",
+            5,
+            _summary(matmul(a, b, strategy="loops"), a @ b),
+        ),
+        Kind(
+            "medium matmul, JSON",
+            "/matmul",
+            6,
+            _result(matmul(m.tolist(), n.tolist()), (m @ n).tolist()),
+        ),
+        Kind("medium matmul, bytes", "/matmul", 6, _result(matmul(m, n), m @ n)),
         Kind(
             "medium einsum, bytes",
+            "/einsum",
             4,
             _result(einsum("bij,kj->bik", stack, m[:, :32]), stack @ m[:, :32].T),
         ),
-        Kind("medium matmul, summary", 4, _summary(matmul(m, n), m @ n)),
-        Kind("large matmul, bytes", 2, _result(matmul(big, big), big @ big)),
-        Kind("large matmul, summary", 1, _summary(matmul(big, big), big @ big)),
-        Kind("bad shapes", 3, _refusal(matmul(m, n[:7]), "shape-mismatch")),
-        Kind("bad rows", 2, _refusal(matmul([[1, 2], [3]], [[1]]), "ragged-array")),
-        Kind("bad strategy", 2, _refusal(norm(a, strategy="lops"), "unknown-strategy")),
+        Kind("medium matmul, summary", "/matmul", 4, _summary(matmul(m, n), m @ n)),
+        Kind("large matmul, bytes", "/matmul", 2, _result(matmul(big, big), big @ big)),
+        Kind("large matmul, summary", "/matmul", 1, _summary(matmul(big, big), big @ big)),
+        Kind("bad shapes", "/matmul", 3, _refusal(matmul(m, n[:7]), "shape-mismatch")),
+        Kind("bad rows", "/matmul", 2, _refusal(matmul([[1, 2], [3]], [[1]]), "ragged-array")),
+        Kind("bad strategy", "/norm", 2, _refusal(norm(a, strategy="lops"), "unknown-strategy")),
         Kind(
             "bad sum",
+            "/broadcast",
             1,
             _refusal(broadcast([2**62], 2, op="mul", dtype="int64"), "integer-overflow"),
         ),
-        Kind("bad JSON", 2, _rubbish(http, *BAD_JSON)),
-        Kind("bad file", 2, _rubbish(http, *BAD_FILE)),
-        Kind("medium chain, bytes", 2, _chain(m, n)),
-        Kind("plan", 2, _plan(matmul(Shape((1000, 784)), Shape((784, 10))), [1000, 10])),
-        Kind("compare", 1, _race(matmul(m[:5], n[:, :10]))),
+        Kind("bad JSON", "/matmul", 2, _rubbish(http, *BAD_JSON)),
+        Kind("bad file", "/matmul", 2, _rubbish(http, *BAD_FILE)),
+        Kind("medium chain, bytes", "/chain", 2, _chain(m, n)),
+        Kind(
+            "plan",
+            "/matmul/plan",
+            2,
+            _plan(matmul(Shape((1000, 784)), Shape((784, 10))), [1000, 10]),
+        ),
+        Kind("compare", "/matmul/compare", 1, _race(matmul(m[:5], n[:, :10]))),
     ]
 
 

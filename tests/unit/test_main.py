@@ -84,6 +84,14 @@ def test_openapi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captur
     assert OPENAPI.read_text(encoding="utf-8") == "another"
 
 
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_version(option: str, capsys: Capture) -> None:
+    """The version is that of pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert main([option]) == 0
+    assert capsys.readouterr().out == f"tensor-service {project['version']}\n"
+
+
 def test_key(capsys: Capture) -> None:
     """The command prints a new key each time, and its hash, which the setting accepts."""
     assert main(["key"]) == 0

@@ -6,6 +6,7 @@ yellow, which is too faint on white. Shapes and words repeat what colours show.
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, floor, log10
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import altair as alt
@@ -96,3 +97,8 @@ def finish(chart: Chart, title: str, notes: Sequence[str]) -> Chart:
         stroke=None
     )
     return finished
+
+
+def write_png(chart: Chart, path: Path) -> None:
+    """Write the chart as a PNG at twice its size, for screens of high resolution."""
+    chart.save(str(path), format="png", scale_factor=2)

@@ -16,7 +16,7 @@ export function unavailable(strategies) {
   return [...groups];
 }
 
-/** The table in `root`; `update(view)` updates it. */
+/** The table in `root`; `update(view)` updates it. A `store` without `set` is that of a report, whose strategies are fixed. */
 export function raceTable(root, store) {
   const opened = new Set();
   let shown = null;
@@ -79,7 +79,7 @@ export function raceTable(root, store) {
       h(
         "span",
         { class: "strategy-name" },
-        h("input", { type: "checkbox", checked: !chosen || chosen.includes(strategy), "aria-label": `${strategy} takes part in the race`, "data-focus": `race ${name}`, on: { change: (event) => take(strategy, event.target.checked) } }),
+        store.set && h("input", { type: "checkbox", checked: !chosen || chosen.includes(strategy), "aria-label": `${strategy} takes part in the race`, "data-focus": `race ${name}`, on: { change: (event) => take(strategy, event.target.checked) } }),
         h("button", { type: "button", class: "disclose", "aria-expanded": String(opened.has(name)), "data-focus": name, title: info?.summary ?? "", on: { click: () => toggle(name) } }, strategy, several && h("span", { class: "note" }, ` ${device}`)),
       ),
       track(entry, axis, view),

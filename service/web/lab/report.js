@@ -8,8 +8,14 @@ import { unavailable } from "./race.js";
 const FIELDS = ["strategy", "device", "estimated_ms", "runs", "median_ms", "min_ms", "iqr_ms", "compile_ms", "speedup", "max_abs_error", "median_abs_error", "max_rel_error", "median_rel_error", "max_ulp_error", "median_ulp_error", "agrees", "disagreeing", "worst", "gflops", "gb_per_s", "peak_share", "skipped"];
 
 /** The call of a report in one line. */
-export function title({ op, shapes, dtype }) {
-  return `${op} of ${shapes.map((shape) => crossed(shape) || "()").join(" and ")}, ${dtype}`;
+export function title({ op, params = {}, shapes, dtype }) {
+  return `${[op, ...Object.entries(params).map(fieldText)].join(" ")} of ${shapes.map((shape) => crossed(shape) || "()").join(" and ")}, ${dtype}`;
+}
+
+/** A field of the call; of the steps of a chain only their operations. */
+function fieldText([name, value]) {
+  if (name === "steps") return value.map(({ operation }) => operation).join(", ");
+  return name === "equation" ? value : `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`;
 }
 
 /** The host of a report in one line. */
@@ -69,17 +75,17 @@ export function parse(text) {
 
 /** Why a kept report cannot be laid over another one; null if it can. */
 export function differs(kept, report) {
-  if (title(kept) !== title(report)) return `it is of ${title(kept)}`;
+  const { params, ...rest } = report;
+  if (title(kept) !== title(kept.params ? report : rest)) return `it is of ${title(kept)}`;
   return kept.multiply_adds === report.multiply_adds ? null : "it is of other fields, such as another equation";
 }
 
-/** Buttons and a file field in `root`; `changed()` is called when a report is chosen or left. */
-export function reportBar(root, changed) {
+/** Buttons and a file field in `root`; `changed()` is called when a report is chosen or left. `kept` is one to begin with, `{name, report}`. */
+export function reportBar(root, changed, kept = null) {
   const said = h("span", { class: "note", role: "status" });
   const file = h("input", { type: "file", accept: ".json,application/json", "aria-label": "a kept report to lay over the race", on: { change: () => choose(file.files[0]) } });
   const leave = h("button", { type: "button", class: "quiet-button", hidden: true, on: { click: () => lay(null) } }, "Take it away");
   const buttons = h("span", { class: "actions", hidden: true });
-  let kept = null;
   let report = null;
   let strategies = [];
   const forms = [

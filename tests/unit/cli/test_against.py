@@ -1,6 +1,7 @@
 """Tests of `python -m service compare --against`: a race beside a kept report."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ import pytest
 from service.cli.against import KeptReport, read_report
 from service.cli.charts import overlay_chart
 from service.cli.output import table_text
+from service.cli.report_page import sweep_answer
 from service.cli.tables import overlay_table, race_table
 from service.compare import CompareOptions
+from service.compare.sweep import Point, Sweep
 from service.http.serializers import report_answer
 from tests.unit.cli.commands import SMALL, Output, refused, run
 from tests.unit.cli.reports import ABSENT, DEAR, GPU, QUICK, SLOW, UNABLE, report
 from tests.unit.cli.test_charts import drawn_texts
+from tests.unit.cli.test_report_page import data_of
 
 NEW_FIELDS = ("gflops", "gb_per_s", "peak_share")
 
@@ -23,7 +27,7 @@ NEW_FIELDS = ("gflops", "gb_per_s", "peak_share")
 def kept_file(folder: Path, **changes: Any) -> Path:
     """Write the report of a product of 2 x 2 by a slower host, as an older version wrote it."""
     answer = report_answer(report(SLOW, QUICK, UNABLE)).model_dump(exclude_unset=True)
-    del answer["host"]["peaks"]
+    del answer["host"]["peaks"], answer["params"]
     for row in answer["rows"]:
         for name in NEW_FIELDS:
             row.pop(name, None)
@@ -73,7 +77,7 @@ def test_a_report_of_this_version(capsys: Output, tmp_path: Path) -> None:
     text = run(capsys, f"{line} --html {page}")
     ran = [row for row in json.loads(kept.read_bytes())["rows"] if "median_ms" in row]
     assert text.count("as fast") == len(ran) > 5
-    assert "then: kept.json" in page.read_text(encoding="utf-8")
+    assert '"name":"kept.json"' in page.read_text(encoding="utf-8")
     assert json.loads(run(capsys, f"{line} --json")).keys() == json.loads(kept.read_bytes()).keys()
 
 
@@ -95,6 +99,11 @@ SHAPES = "--shapes 2x2 2x2 --strategies torch --budget-ms 1"
             "in 'float32'; this race is of 'matmul' of 2×2 and 2×2 in 'float64'",
         ),
         (f"matmul {SHAPES}", {"multiply_adds": 9}, "a report of 9 multiply-adds; this race has 8"),
+        (
+            f"matmul {SHAPES}",
+            {"params": {"ord": 1}},
+            "'report.json' is a report of ord 1; this race has no fields",
+        ),
         (f"matmul {SHAPES}", {"rows": []}, "no strategy ran in the report"),
         (
             f"matmul {SHAPES}",
@@ -102,7 +111,7 @@ SHAPES = "--shapes 2x2 2x2 --strategies torch --budget-ms 1"
             "no strategy ran",
         ),
         (f"matmul {SHAPES}", {"shapes": "2x2"}, "is no report of a race"),
-        ("matmul --sweep 2:4", {}, "--against takes the report of one race"),
+        ("matmul --sweep 2:4", {}, " is no sweep\nhint: "),
     ],
 )
 def test_reports_that_do_not_compare(
@@ -114,6 +123,43 @@ def test_reports_that_do_not_compare(
     )
 
 
+def kept_sweep(folder: Path) -> Path:
+    """Write a sweep of products at 2 and 4, by a slower host; nothing ran at 4."""
+    answer = sweep_answer(Sweep((Point(2, report(SLOW)), Point(4, report(UNABLE))), None))
+    answer["points"][0]["report"] = json.loads(kept_file(folder).read_bytes())
+    path = folder / "sweep.json"
+    path.write_text(json.dumps(answer), encoding="utf-8")
+    return path
+
+
+def test_a_sweep_beside_an_older_one(capsys: Output, tmp_path: Path) -> None:
+    """Sizes of both have a row of ratios, and their race on the page has the marks of both."""
+    kept, page = kept_sweep(tmp_path), tmp_path / "sweep.html"
+    line = "compare matmul --sweep 1:2 --strategies loops torch --budget-ms 1"
+    lines = run(capsys, f"{line} --against {kept} --html {page}").splitlines()
+    (note,) = [text for text in lines if text.startswith("how many times as fast as in ")]
+    assert note.startswith("how many times as fast as in sweep.json: Another?[31m processor")
+    head, _, ratios = lines[lines.index(note) - 3 : lines.index(note)]
+    assert head.split() == ["n", "loops", "torch"]
+    assert re.fullmatch(r"2 +\S+× +\S+× *", ratios)
+    laid = data_of(page.read_text(encoding="utf-8"))["kept"]
+    assert [each and each["name"] for each in laid] == [None, "sweep.json"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("matmul --sweep 4:8", "has none of the sizes of this sweep\nhint: it has 2\n"),
+        ("norm --sweep 1:2", "is a report of 'matmul' of 2×2 and 2×2 in 'float32'; this race"),
+    ],
+)
+def test_sweeps_that_do_not_compare(
+    capsys: Output, tmp_path: Path, line: str, message: str
+) -> None:
+    """Other sizes, or another operation, are an error before the first race."""
+    assert message in refused(capsys, f"compare {line} --against {kept_sweep(tmp_path)}")
+
+
 @pytest.mark.parametrize("garbage", [b"", b"\xff\x00", b"[]", b'{"points": []}', b"[" * 100_000])
 def test_garbage(capsys: Output, tmp_path: Path, garbage: bytes) -> None:
     """A file of something else is an error, and so is none."""
@@ -123,6 +169,10 @@ def test_garbage(capsys: Output, tmp_path: Path, garbage: bytes) -> None:
     assert "is no report of a race\nhint: " in error
     error = refused(capsys, f"compare matmul {SHAPES} --against {tmp_path}")
     assert "cannot be read: Is a directory" in error
+    if garbage != b'{"points": []}':
+        assert "is no sweep\nhint: " in refused(
+            capsys, f"compare matmul --sweep 2:4 --against {path}"
+        )
 
 
 def test_times_that_are_none(tmp_path: Path) -> None:

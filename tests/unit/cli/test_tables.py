@@ -57,6 +57,7 @@ def test_race_table() -> None:
     """Words mark the fastest, the baseline and what disagrees; reasons are below the table."""
     compiled = replace(QUICK, compile_ns=2_000_000)
     text = table_text(race_table(report(SLOW, compiled, GPU, DEAR), "a race", CompareOptions()))
+    assert max(map(len, text.splitlines())) <= 100
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert lines[0] == "a race"
     assert "loops on cpu 9.00 us - baseline 2.1e-05 0.0123 1 in 1,300,000 1.00e-06 2.5 yes" in lines
