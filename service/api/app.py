@@ -138,7 +138,9 @@ def create_app(
     app.include_router(plan_and_race_router(service))
     app.include_router(inference_router(service, statistics))
     app.include_router(system_router(service, metrics))
-    app.router.routes.extend([*lab_routes(), *docs_routes()])
+    app.router.routes.extend(
+        [*lab_routes(framed_by=listed(settings.embed_origins)), *docs_routes()]
+    )
     app.add_middleware(ErrorMiddleware)
     app.add_exception_handler(HTTPException, partial(answer_routing_error, app))
     app.add_exception_handler(ServiceError, answer_error)
