@@ -73,13 +73,13 @@ async def test_a_page_of_a_named_origin_frames_it(visit: Visit) -> None:
             await expect(lab.locator(part)).to_be_visible()
         for part in (".masthead", ".tour", "footer", ".skip"):
             await expect(lab.locator(part)).to_be_hidden()
-        await lab.get_by_label("numbers of a").fill("9")
+        await lab.get_by_label("numbers of a").fill("9 8\n7 6")
         async with page.context.expect_page() as opening:
             await lab.get_by_role("link", name="Open in the lab").click()
         whole = await opening.value
         await whole.get_by_label("numbers of a").wait_for()
-        assert await whole.get_by_label("numbers of a").input_value() == "9"
-        assert whole.url.startswith(f"{visit.base_url}/#op=matmul&x=9&")
+        assert await whole.get_by_label("numbers of a").input_value() == "9 8\n7 6"
+        assert whole.url.startswith(f"{visit.base_url}/#op=matmul&x=9+8%0A7+6&")
         await expect(whole.locator(".masthead")).to_be_visible()
         await whole.close()
         assert complaints == []
