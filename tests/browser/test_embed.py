@@ -106,6 +106,8 @@ async def test_an_embedded_step_of_the_tour_shows_its_call(visit: Visit) -> None
     await page.locator("#chain .steps").wait_for()
     await expect(page.locator("#tour-words")).to_be_hidden()
     assert await page.evaluate("document.body.className") == "embedded"
+    await expect(page.get_by_role("button", name="Copy the link to this page")).to_be_visible()
+    await expect(page.get_by_role("button", name="Copy the embed code")).to_have_count(0)
     assert await page.evaluate("document.querySelector('base').target") == "_blank"
     for width in (390, 1280):
         await page.set_viewport_size({"width": width, "height": 640})
