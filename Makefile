@@ -169,8 +169,9 @@ openapi: $(RUNTIME) ## Write openapi/openapi.json from the code
 
 # Their figures are those of the machine: on one that does nothing else.
 .PHONY: pictures
-pictures: $(DEV) ## Write the pictures of docs/: the lesson's race, and a sweep
+pictures: $(DEV) ## Write the pictures of docs/: the lab page, the lesson's race, and a sweep
 	@mkdir -p docs/images
+	$(PY) -m tests.browser.picture docs/images/lab.png
 	$(PY) -m service compare matmul --shapes 5x784 784x10 --png docs/images/ladder.png
 	$(PY) -m service compare matmul --sweep 2:1024 --png docs/images/sweep.png
 

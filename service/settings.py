@@ -24,6 +24,7 @@ NO_LIMITS: Final = (
     "api_keys",
     "allow_anyone",
     "cors_origins",
+    "embed_origins",
     "log_format",
     "log_level",
     "metrics_dir",
@@ -151,6 +152,11 @@ class Settings(BaseModel):
         description="Origins of web pages that may call the service, separated by commas, such as "
         "`https://lab.example.org`; `*` allows all. Unset, none is allowed.",
     )
+    embed_origins: str = Field(
+        "",
+        description="Origins of web pages that may frame the lab page, `/?embed=1`, separated by "
+        "commas; `*` allows all. Unset, none may.",
+    )
     log_format: Literal["text", "json"] = Field(
         "text", description="Format of log lines: `text` for people, `json` for machines."
     )
@@ -212,7 +218,7 @@ class Settings(BaseModel):
             )
         return text
 
-    @field_validator("cors_origins")
+    @field_validator("cors_origins", "embed_origins")
     @classmethod
     def _exact_origins(cls, text: str) -> str:
         if not all(ORIGIN.fullmatch(each) for each in listed(text)):

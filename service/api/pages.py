@@ -4,6 +4,7 @@ Every file comes from this package or from an installed one, with a Content-Secu
 allows no other host.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -30,11 +31,14 @@ FRESH: Final = "no-cache"
 LASTING: Final = "public, max-age=31536000, immutable"
 
 
-def policy(*, images: str = "'self'", more: str = "") -> str:
-    """Return a Content-Security-Policy for files of this host alone, and images of `images`."""
+def policy(*, images: str = "'self'", framed_by: str = "'none'", more: str = "") -> str:
+    """Return a Content-Security-Policy for files of this host alone, and images of `images`.
+
+    Pages of the origins `framed_by` may frame the page.
+    """
     return (
         f"default-src 'none'; script-src 'self'; connect-src 'self'; img-src {images}; "
-        "style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'" + more
+        f"style-src 'self'; frame-ancestors {framed_by}; base-uri 'none'; form-action 'none'" + more
     )
 
 
@@ -45,7 +49,8 @@ SWAGGER_POLICY: Final = policy(images="'self' data:")
 LAB_FOLDER: Final = WEB / "lab"
 LAB_FRONT: Final = "index.html"
 # No text becomes markup or code: a browser with Trusted Types refuses the sinks themselves.
-LAB_POLICY: Final = policy(more="; require-trusted-types-for 'script'; trusted-types 'none'")
+TRUSTED: Final = "; require-trusted-types-for 'script'; trusted-types 'none'"
+LAB_POLICY: Final = policy(more=TRUSTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +123,12 @@ def _swagger_folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0]) / "resources"
 
 
-def lab_routes(folder: Path = LAB_FOLDER) -> list[Route]:
-    """Return GET / and the files that it loads from `folder`, under a path with their digest."""
+def lab_routes(folder: Path = LAB_FOLDER, framed_by: Sequence[str] = ()) -> list[Route]:
+    """Return GET / and the files that it loads from `folder`, under a path with their digest.
+
+    With `?embed=1` the page has no header, tour and footer, and pages of the origins `framed_by`
+    may frame it.
+    """
     names = sorted(path.name for path in folder.iterdir() if path.suffix in MEDIA_TYPES)
 
     @cache
@@ -134,7 +143,7 @@ def lab_routes(folder: Path = LAB_FOLDER) -> list[Route]:
         return sha256("".join(asset(name).digest for name in names).encode()).hexdigest()[:16]
 
     @cache
-    def front() -> Page:
+    def front(*, is_embedded: bool) -> Page:
         html = asset(LAB_FRONT).body.decode().replace('"lab/', f'"lab/{version()}/')
         # All modules at once, instead of each when the one that imports it has come.
         modules = (name for name in names if name.endswith(".js"))
@@ -142,10 +151,19 @@ def lab_routes(folder: Path = LAB_FOLDER) -> list[Route]:
             f'<link rel="modulepreload" href="lab/{version()}/{name}">' for name in modules
         )
         html = html.replace("<!-- modules -->", links)
+        if is_embedded:
+            # Links open beside the page that frames this one, not in its frame.
+            html = html.replace("<title>", '<base target="_blank">\n    <title>')
+            html = html.replace('class="drawing"', 'class="drawing embedded"')
+            security = policy(framed_by=" ".join(framed_by) or "'none'", more=TRUSTED)
+            return page(html.encode(), ".html", security)
+        if framed_by:
+            html = html.replace('class="drawing"', 'class="drawing" data-embeddable')
         return page(html.encode(), ".html", LAB_POLICY)
 
     async def get_front(request: Request) -> Response:
-        return front().answer(request, cache_control=FRESH)
+        is_embedded = request.query_params.get("embed") == "1"
+        return front(is_embedded=is_embedded).answer(request, cache_control=FRESH)
 
     async def get_asset(request: Request) -> Response:
         name = request.path_params["name"]

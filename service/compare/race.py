@@ -34,6 +34,8 @@ WARM_UP_NS: Final = 50_000_000
 RUNS_PER_ROUND: Final = 5
 # What takes longer to compile races only if it is named: a race takes a second otherwise.
 MOST_COMPILE_NS: Final = 5_000_000_000
+# In less, code is looked up that was compiled before.
+LEAST_COMPILE_NS: Final = 1_000_000
 
 
 @dataclass(slots=True)
@@ -53,7 +55,8 @@ class StrategyRun:
         if strategy.compile is not None:
             started = perf_counter_ns()
             strategy.compile(self.plan.inferred, self.operands)
-            self.compile_ns = perf_counter_ns() - started
+            took_ns = perf_counter_ns() - started
+            self.compile_ns = took_ns if took_ns >= LEAST_COMPILE_NS else 0
         if self.plan.estimated_ns < WARM_UP_NS:
             self._run()
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
 from tests.rigs.requirements import is_required
-from tests.rigs.servers import serving
+from tests.rigs.servers import free_port, serving
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 ARGUMENTS = [
@@ -23,6 +23,10 @@ ARGUMENTS = [
 ]
 # The browser's own note of an answer that is a problem; the page shows the problem.
 REFUSED = "Failed to load resource: the server responded with a status of 4"
+
+
+# The origin of pages that may frame the lab page.
+FRAMING = f"http://127.0.0.1:{free_port()}"
 
 
 class Visit:
@@ -76,7 +80,7 @@ def browser_url() -> Iterator[str]:
         if is_required("chromium"):
             pytest.fail(f"TESTS_REQUIRE names chromium, but {lack}", pytrace=False)
         pytest.skip(f"browser tests: {lack}")
-    with serving(SERVICE_DEADLINE_MS="20000") as url:
+    with serving(SERVICE_DEADLINE_MS="20000", SERVICE_EMBED_ORIGINS=FRAMING) as url:
         yield url
 
 

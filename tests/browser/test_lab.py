@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from playwright.async_api import Page, expect
 
+from service.compare.race import MOST_COMPILE_NS
 from service.operations import REGISTRY
 from tests.browser.conftest import Visit
 from tests.cases import SLOW, here
@@ -166,7 +167,10 @@ async def test_what_a_race_skips_says_why(visit: Visit) -> None:
     skipped = page.locator(".strategy-row.skipped", has_text="loops")
     await expect(skipped).to_contain_text("would take about")
     await expect(skipped).to_contain_text("≈")
-    for name in ("python", "elementwise", "compile"):
+    slow = page.locator("input[aria-label^='compile']")
+    if await slow.count():
+        await expect(slow).not_to_be_checked()
+    for name in ("python", "elementwise"):
         await page.locator(f"input[aria-label^='{name}']").uncheck()
     await page.get_by_role("button", name="Race them").click()
     await expect(page.locator("#verdict")).to_contain_text("All agree", timeout=20_000)
@@ -174,6 +178,16 @@ async def test_what_a_race_skips_says_why(visit: Visit) -> None:
     await expect(page.locator(".strategy-row.ran")).to_have_count(ran)
     names = "loops,dot,broadcast,numba,cuda,triton,einsum,torch,numpy"
     assert f"race.strategies={names}" in page.url
+    for name in ("python", "elementwise"):
+        await page.locator(f"input[aria-label^='{name}']").check()
+    assert "race.strategies" not in page.url, "it is the usual race again"
+
+
+async def test_the_usual_race_is_that_of_the_service(visit: Visit) -> None:
+    """The page leaves out of it what the service leaves out."""
+    page = await visit.open()
+    most_ms = await page.evaluate("import('/lab/any/race.js').then((race) => race.MOST_COMPILE_MS)")
+    assert most_ms == MOST_COMPILE_NS / 1e6
 
 
 async def test_what_the_server_lacks_is_named_below(visit: Visit) -> None:

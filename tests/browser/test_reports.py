@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -17,6 +18,27 @@ RACE = (
     "#op=matmul&x=random:5x64:0&x=random:64x10:1&race.strategies=loops,torch,dask&race.budget_ms=50"
 )
 
+
+# The size of a PNG, and the shares of its pixels that are not white, and that differ from an SVG.
+DIFFERENCE = """async ([svg, png]) => {
+    const open = async (type, data) => {
+        const image = new Image();
+        image.src = `data:image/${type};base64,${data}`;
+        await image.decode();
+        return image;
+    };
+    const [drawing, picture] = [await open("svg+xml", svg), await open("png", png)];
+    const { naturalWidth: width, naturalHeight: height } = picture;
+    const pixels = (image) => {
+        const pen = new OffscreenCanvas(width, height).getContext("2d");
+        pen.drawImage(image, 0, 0, width, height);
+        return pen.getImageData(0, 0, width, height).data;
+    };
+    const [expected, found] = [pixels(drawing), pixels(picture)];
+    const share = (test) => found.filter((_, at) => test(at)).length / found.length;
+    const differs = (at) => Math.abs(found[at] - expected[at]) > 100;
+    return [[width, height], share((at) => found[at] < 128), share(differs)];
+}"""
 
 OTHER = {
     "op": "norm",
@@ -50,6 +72,19 @@ async def lay(page: Page, name: str, content: bytes) -> None:
     """Choose a report to lay over the race."""
     field = page.get_by_label("a kept report to lay over the race")
     await field.set_input_files({"name": name, "mimeType": "", "buffer": content})
+
+
+async def is_the_same(page: Page, svg: bytes, png: bytes) -> None:
+    """Assert that a PNG is the SVG as the browser itself draws it, at twice its size."""
+    blank = await page.context.new_page()
+    shape, drawn, differing = await blank.evaluate(
+        DIFFERENCE, [b64encode(each).decode() for each in (svg, png)]
+    )
+    width, height = ET.fromstring(svg).attrib["width"], ET.fromstring(svg).attrib["height"]
+    assert shape == [2 * int(width), 2 * int(height)]
+    assert drawn > 0.01, "a part of it is no ground"
+    assert differing < 0.002, "only edges of letters may differ"
+    await blank.close()
 
 
 def times_of(report: dict[str, Any]) -> dict[str, float]:
@@ -88,12 +123,13 @@ async def test_a_race_is_saved(visit: Visit, tmp_path: Path) -> None:
     assert report["host"]["cpu"] in table
     assert "| dask |" not in table
     assert "\n\nnot on this server: dask (needs a Dask cluster" in table
-    picture = (await saved(page, "picture", tmp_path)).read_bytes()
+    picture = (await saved(page, "SVG", tmp_path)).read_bytes()
     root = ET.fromstring(picture)
     texts = {each.text for each in root.iter("{http://www.w3.org/2000/svg}text")}
     assert {"matmul of 5x64 and 64x10, float32", "loops", "torch", "median", "of peak"} <= texts
     assert b"href" not in picture
     assert b"url(" not in picture
+    await is_the_same(page, picture, (await saved(page, "PNG", tmp_path)).read_bytes())
 
 
 async def test_a_kept_report_is_laid_over_a_race(visit: Visit, tmp_path: Path) -> None:
@@ -114,9 +150,11 @@ async def test_a_kept_report_is_laid_over_a_race(visit: Visit, tmp_path: Path) -
     for width in (390, 1280):
         await page.set_viewport_size({"width": width, "height": 900})
         assert await visit.overflow() <= 0, width
-    picture = (await saved(page, "picture", tmp_path)).read_text(encoding="utf-8")
+    picture = (await saved(page, "SVG", tmp_path)).read_text(encoding="utf-8")
     assert "now over then" in picture
     assert "An &lt;i&gt;older&lt;/i&gt; processor" in picture
+    png = (await saved(page, "PNG", tmp_path)).read_bytes()
+    await is_the_same(page, picture.encode(), png)
     await page.get_by_role("button", name="Take it away").click()
     await expect(page.locator(".then")).to_have_count(0)
 

@@ -68,6 +68,12 @@ def test_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
             "SERVICE_CORS_ORIGINS: .*scheme://host",
             id="origin",
         ),
+        pytest.param(
+            "SERVICE_EMBED_ORIGINS",
+            "example.org",
+            "SERVICE_EMBED_ORIGINS: .*scheme://host",
+            id="framing origin",
+        ),
         pytest.param("SERVICE_", "1", "SERVICE_ is no setting; ", id="no name"),
         pytest.param(
             "SERVICE_QQQQQQQQQQQQQQ",
@@ -104,6 +110,7 @@ def test_a_key_in_place_of_its_hash_is_not_shown(text: str) -> None:
 def test_origins(text: str) -> None:
     """An origin is scheme, host and perhaps a port, as a browser sends it."""
     assert Settings(cors_origins=text).cors_origins == text
+    assert Settings(embed_origins=text).embed_origins == text
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,20 @@ import { fill, h } from "./dom.js";
 import { time, tuple } from "./format.js";
 import { tensorOf } from "./operand.js";
 
-/** Runs `steps` on `operands` by one strategy, and shows in `place` how long each step took. */
-export async function showChain(place, { operands, steps }, strategy) {
-  fill(place, h("p", { class: "note" }, "Running."));
+/** Runs `steps` on `operands` by one strategy, shows in `root` how long each step took, and returns the answer or null. */
+export async function showChain(root, { operands, steps }, strategy) {
+  const place = h("div", {}, h("p", { class: "note" }, "Running."));
+  fill(root, h("h2", {}, "Chain ", h("span", { class: "title-note" }, "one request")), place);
   const tensors = operands.map((operand) => tensorOf(operand, "").json()).join(",");
   const fields = { steps, strategy, output: "none" };
   try {
     const answer = await api.chain(`{"operands":[${tensors}],${JSON.stringify(fields).slice(1)}`);
     fill(place, stepsTable(answer, steps));
+    return answer;
   } catch (error) {
     if (!(error instanceof api.ProblemError)) throw error;
     fill(place, h("p", { class: "warning" }, `${error.message}.`));
+    return null;
   }
 }
 

@@ -15,6 +15,7 @@ import { clearProblems, goToProblem, showProblem, showUnread } from "./problems.
 import { raceTable, stopped, verdict } from "./race.js";
 import { reportBar } from "./report.js";
 import { showResult } from "./result.js";
+import { pageLink } from "./share.js";
 import { snippetsView } from "./snippets.js";
 import { callKey, start, Store } from "./state.js";
 import { tourView } from "./tour.js";
@@ -34,6 +35,7 @@ export class Lab {
   #working = null; // the run or race that is under way
   #race = NO_RACE;
   #resultOf = null; // the call that the result belongs to
+  #known = {}; // what has come for the call as it is: plan, answer, report, problem
 
   constructor(catalogue, devices, state) {
     this.catalogue = catalogue;
@@ -46,7 +48,7 @@ export class Lab {
       race: raceTable(at("race"), this.store),
       reports: reportBar(at("reports"), () => this.#refresh()),
       snippets: snippetsView(at("snippets"), this.store),
-      tour: tourView(at("stops"), at("tour-words"), this.store, (chosen) => this.show(chosen)),
+      tour: tourView({ list: at("stops"), words: at("tour-words"), chainRoom: at("chain") }, this.store, (chosen) => this.show(chosen)),
     };
     fill(at("operations"), catalogue.map((op) => this.#operation(op)));
     at("run").addEventListener("click", () => this.act("run"));
@@ -78,6 +80,7 @@ export class Lab {
     this.#working?.end();
     fill(at("result"));
     this.#resultOf = null;
+    this.#known = {};
     this.#forgetRace();
     this.store.set(state, { visit });
     await this.#planNow();
@@ -91,11 +94,13 @@ export class Lab {
 
   #changed(state, before) {
     this.#makeTensors(state);
+    at("to-lab").href = pageLink();
     for (const radio of document.querySelectorAll("#operations input")) radio.checked = radio.value === state.op;
     this.parts.tour.update(state);
     this.parts.form.update(state, this.#info, this.devices);
     this.parts.raceForm.update(state, this.#info);
     if (callKey(state) !== callKey(before)) {
+      this.#known = {};
       this.#forgetRace();
       clearTimeout(this.#pause);
       this.#pause = setTimeout(() => this.#planNow(), PAUSE_MS);
@@ -131,6 +136,7 @@ export class Lab {
     this.parts.race.update({ op: state.op, strategies: this.#info.strategies, plan: this.#plan, ...this.#race, kept, running });
     this.parts.snippets.update(state, this.#readable, this.#plan);
     at("race-run").textContent = running ? "Stop the race" : "Race them";
+    this.parts.tour.tell({ state, tensors: this.#tensors, letters: this.#letters, ...this.#known });
   }
 
   #planNow() {
@@ -157,6 +163,7 @@ export class Lab {
     }
     if (signal.aborted) return;
     this.#plan = plan;
+    this.#known = { plan, problem };
     clearProblems();
     this.#drawPlan();
     this.#refresh();
@@ -197,6 +204,7 @@ export class Lab {
       if (error.name === "AbortError") return;
       if (!(error instanceof api.ProblemError)) throw error;
       this.#forgetRace();
+      this.#known.problem = error.problem;
       clearProblems();
       showProblem(error.problem, this.store, this.#readable, "run");
     } finally {
@@ -211,23 +219,29 @@ export class Lab {
 
   async #run(signal) {
     const { state } = this.store;
+    const known = this.#known;
     const sent = request(state, this.#tensors);
     const answer = await api.run(sent, accept(state, this.#plan, this.#tensors), signal);
     clearProblems();
     this.#resultOf = callKey(state);
+    known.answer = answer;
     at("result").classList.remove("stale");
     showResult(at("result"), answer, this.#letters, this.store);
   }
 
   async #raceAll(signal) {
     const { state } = this.store;
+    const known = this.#known;
     const race = { rows: new Map(), report: null };
     this.#race = race;
     at("verdict").textContent = "Racing.";
     this.#refresh();
     await api.race(request(state, this.#tensors, "/compare", raceFields(state.race)), (name, data) => {
       if (signal.aborted) return;
-      if (name === "report") race.report = data;
+      if (name === "report") {
+        race.report = data;
+        Object.assign(known, { report: data, race: state.race });
+      }
       for (const row of name === "report" ? data.rows : [data]) race.rows.set(`${row.strategy} ${row.device}`, row);
       this.#refresh();
     }, signal);

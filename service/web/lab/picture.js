@@ -1,4 +1,4 @@
-// A race as an SVG picture that stands alone: it loads nothing, and needs no style sheet.
+// A race as a picture that stands alone: an SVG that loads nothing and needs no style sheet, or the same as PNG.
 
 import { decade, factor, share, time } from "./format.js";
 
@@ -6,7 +6,59 @@ const SVG = "http://www.w3.org/2000/svg";
 const [NOW, THEN, WRONG, INK, SOFT, FAINT] = ["#0072b2", "#e69f00", "#d55e00", "#222222", "#606060", "#d8d8d8"];
 const [LEFT, WIDTH, TOP, ROW] = [150, 420, 84, 28];
 
-/** The text of the picture of a report; `kept` is another one to lay over it, or null. */
+const SCALE = 2; // pixels of a PNG for each unit of the SVG
+
+/** The text of a picture. */
+export function svg(root) {
+  return new XMLSerializer().serializeToString(root);
+}
+
+/**
+ * A picture as PNG. A browser draws an SVG from an address alone, and the page's Content-Security-Policy allows no images
+ * of blobs: its few kinds of elements are drawn one by one, and the policy needs no exception.
+ */
+export function png(root) {
+  const canvas = document.createElement("canvas");
+  canvas.width = SCALE * root.getAttribute("width");
+  canvas.height = SCALE * root.getAttribute("height");
+  const pen = canvas.getContext("2d");
+  pen.scale(SCALE, SCALE);
+  for (const element of root.children) draw(pen, element, (name) => element.getAttribute(name) ?? root.getAttribute(name));
+  return new Promise((done) => canvas.toBlob(done, "image/png"));
+}
+
+/** Draws an element, whose attributes `of` returns, on a canvas. */
+function draw(pen, element, of) {
+  const numbers = (...names) => names.map((name) => Number(of(name)));
+  pen.save();
+  const [degrees, ...centre] = of("transform")?.match(/[\d.]+/g).map(Number) ?? [0, 0, 0];
+  pen.translate(...centre);
+  pen.rotate((degrees * Math.PI) / 180);
+  pen.translate(...centre.map((each) => -each));
+  pen.fillStyle = of("fill");
+  if (element.localName === "rect") pen.fillRect(...numbers("x", "y", "width", "height"));
+  else if (element.localName === "text") {
+    pen.font = `${of("font-weight") ?? 400} ${of("font-size")}px ${of("font-family")}`;
+    pen.textAlign = { middle: "center", end: "right" }[of("text-anchor")] ?? "left";
+    pen.fillText(element.textContent, ...numbers("x", "y"));
+  } else {
+    pen.beginPath();
+    if (element.localName === "circle") {
+      pen.arc(...numbers("cx", "cy", "r"), 0, 2 * Math.PI);
+      pen.fill();
+    } else {
+      pen.strokeStyle = of("stroke");
+      pen.globalAlpha = Number(of("stroke-opacity") ?? 1);
+      pen.lineWidth = Number(of("stroke-width") ?? 1);
+      pen.moveTo(...numbers("x1", "y1"));
+      pen.lineTo(...numbers("x2", "y2"));
+      pen.stroke();
+    }
+  }
+  pen.restore();
+}
+
+/** The picture of a report as an SVG element; `kept` is another one to lay over it, or null. */
 export function picture(report, kept, { title, host, then }) {
   const rows = report.rows.filter((row) => row.median_ms > 0);
   const before = new Map((kept?.rows ?? []).map((row) => [`${row.strategy} ${row.device}`, row.median_ms]));
@@ -39,7 +91,7 @@ export function picture(report, kept, { title, host, then }) {
     root.append(node("circle", { cx: x(row.median_ms), cy: y, r: 5, fill: colour }));
     columns.forEach(([, text], place) => root.append(words(text(row), column(place), y + 4, { "text-anchor": "end" })));
   });
-  return new XMLSerializer().serializeToString(root);
+  return root;
 }
 
 function node(name, attributes) {

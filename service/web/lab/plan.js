@@ -45,13 +45,19 @@ function fact(name, ...value) {
   return h("div", { class: "fact" }, h("dt", {}, name), h("dd", {}, value));
 }
 
-/** A product or an equation as loops, in the colours of its axes; null for other calls. */
-export function loops(state, shapes, letters) {
-  if (!["matmul", "einsum"].includes(state.op) || shapes.some((shape) => !shape)) return null;
+/** The size of each letter; undefined for one that the operands do not have. */
+export function axisSizes(letters, shapes) {
   const sizes = new Map();
   letters.operands.forEach((own, index) => own.forEach((letter, axis) => {
     if ((shapes[index][axis] ?? 1) !== 1 || !sizes.has(letter)) sizes.set(letter, shapes[index][axis]);
   }));
+  return sizes;
+}
+
+/** A product or an equation as loops, in the colours of its axes; null for other calls. */
+export function loops(state, shapes, letters) {
+  if (!["matmul", "einsum"].includes(state.op) || shapes.some((shape) => !shape)) return null;
+  const sizes = axisSizes(letters, shapes);
   if ([...sizes.values()].some((size) => size === undefined)) return null;
   const summed = letters.summed.filter((letter) => sizes.has(letter));
   const names = state.op === "matmul" ? ["a", "b"] : shapes.map((_, index) => `x${index}`);

@@ -7,6 +7,9 @@ import { h, refill } from "./dom.js";
 import { decade, distance, factor, rate, share, time } from "./format.js";
 import { sourceCode } from "./source.js";
 
+/** What takes longer to compile races only if it is named. A test compares it with the service. */
+export const MOST_COMPILE_MS = 5000;
+
 export const key = ({ strategy, device }) => `${strategy} ${device}`;
 
 /** The strategies that the server cannot run for any call, in groups: `[reason, strategies]`. */
@@ -79,7 +82,7 @@ export function raceTable(root, store) {
       h(
         "span",
         { class: "strategy-name" },
-        store.set && h("input", { type: "checkbox", checked: !chosen || chosen.includes(strategy), "aria-label": `${strategy} takes part in the race`, "data-focus": `race ${name}`, on: { change: (event) => take(strategy, event.target.checked) } }),
+        store.set && h("input", { type: "checkbox", checked: chosen ? chosen.includes(strategy) : isUsual(strategy, [plan]), "aria-label": `${strategy} takes part in the race`, "data-focus": `race ${name}`, on: { change: (event) => take(strategy, event.target.checked) } }),
         h("button", { type: "button", class: "disclose", "aria-expanded": String(opened.has(name)), "data-focus": name, title: info?.summary ?? "", on: { click: () => toggle(name) } }, strategy, several && h("span", { class: "note" }, ` ${device}`)),
       ),
       track(entry, axis, view),
@@ -95,13 +98,19 @@ export function raceTable(root, store) {
     );
   }
 
+  /** Whether a strategy races where none is named: not if it takes long to compile. */
+  function isUsual(strategy, plans) {
+    return strategy === store.state.race.baseline || plans.length === 0 || plans.some((plan) => !(plan?.compile_ms > MOST_COMPILE_MS));
+  }
+
   function take(strategy, joins) {
     const all = shown.strategies.map((each) => each.name);
-    const now = new Set(store.state.race.strategies ?? all);
+    const usual = all.filter((name) => isUsual(name, (shown.plan?.strategies ?? []).filter((each) => each.strategy === name)));
+    const now = new Set(store.state.race.strategies ?? usual);
     if (joins) now.add(strategy);
     else now.delete(strategy);
     const chosen = all.filter((each) => now.has(each));
-    store.set({ race: { ...store.state.race, strategies: chosen.length === all.length ? null : chosen } });
+    store.set({ race: { ...store.state.race, strategies: String(chosen) === String(usual) ? null : chosen } });
   }
 
   return { update };

@@ -2,7 +2,7 @@
 
 import { fill, h, save } from "./dom.js";
 import { crossed, distance, factor, rate, share, time } from "./format.js";
-import { picture } from "./picture.js";
+import { picture, png, svg } from "./picture.js";
 import { unavailable } from "./race.js";
 
 const FIELDS = ["strategy", "device", "estimated_ms", "runs", "median_ms", "min_ms", "iqr_ms", "compile_ms", "speedup", "max_abs_error", "median_abs_error", "max_rel_error", "median_rel_error", "max_ulp_error", "median_ulp_error", "agrees", "disagreeing", "worst", "gflops", "gb_per_s", "peak_share", "skipped"];
@@ -92,9 +92,10 @@ export function reportBar(root, changed, kept = null) {
     ["JSON", "json", "application/json", () => JSON.stringify(report, null, 1)],
     ["CSV", "csv", "text/csv", () => csv(report)],
     ["Markdown", "md", "text/markdown", () => markdown(report, strategies)],
-    ["picture", "svg", "image/svg+xml", () => picture(report, laid(), { title: title(report), host: hostLine(report.host), then: laid() && `${kept.name}: ${hostLine(laid().host)}` })],
+    ["SVG", "svg", "image/svg+xml", () => svg(drawing())],
+    ["PNG", "png", "image/png", () => png(drawing())],
   ];
-  fill(buttons, forms.map(([name, ending, type, text]) => h("button", { type: "button", class: "quiet-button", on: { click: () => save(new Blob([text()], { type }), `${report.op}-race.${ending}`) } }, `Save ${name}`)));
+  fill(buttons, forms.map(([name, ending, type, content]) => h("button", { type: "button", class: "quiet-button", on: { click: async () => save(new Blob([await content()], { type }), `${report.op}-race.${ending}`) } }, `Save ${name}`)));
   fill(root, buttons, h("label", { class: "note" }, "Compare with a saved report ", file), leave, said);
 
   async function choose(chosen) {
@@ -112,6 +113,10 @@ export function reportBar(root, changed, kept = null) {
     if (!kept) file.value = "";
     said.textContent = "";
     changed();
+  }
+
+  function drawing() {
+    return picture(report, laid(), { title: title(report), host: hostLine(report.host), then: laid() && `${kept.name}: ${hostLine(laid().host)}` });
   }
 
   /** The kept report, if it is of the race that is shown. */

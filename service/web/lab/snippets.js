@@ -7,6 +7,7 @@ import { elements, tuple } from "./format.js";
 import { DTYPES, promote, writeNpy } from "./npy.js";
 import { GENERATED, readShape } from "./operand.js";
 import { operandNames, wireFields } from "./operations.js";
+import { base, embedCode, isEmbeddable, pageLink } from "./share.js";
 
 const INLINE = 3000; // characters of a body in the text; a longer one is read from a file
 const LISTED = 400; // elements of an operand in the text; more are read from a file, unless they were typed
@@ -33,7 +34,8 @@ export function snippetsView(root, store) {
         KINDS.map(([each, title]) => h("button", { type: "button", class: "tab", "aria-pressed": String(each === kind), "data-focus": each, on: { click: () => { kind = each; update(latest.state, latest.tensors, latest.plan); } } }, title)),
         h("button", { type: "button", class: "quiet-button", on: { click: (event) => copy(text, event.target) } }, "Copy"),
         files.map((file) => h("button", { type: "button", class: "quiet-button", on: { click: () => save(new Blob([file.body()]), file.name) } }, `Save ${file.name}`)),
-        h("button", { type: "button", class: "quiet-button", on: { click: (event) => copy(location.href, event.target) } }, "Copy the link to this page"),
+        h("button", { type: "button", class: "quiet-button", on: { click: (event) => copy(pageLink(), event.target) } }, "Copy the link to this page"),
+        isEmbeddable() && h("button", { type: "button", class: "quiet-button", on: { click: (event) => copy(embedCode(state), event.target) } }, "Copy the embed code"),
       ),
       code,
       keyGiven() && h("p", { class: "note" }, "This service needs a key: send it in the header X-API-Key."),
@@ -47,8 +49,6 @@ export function snippetsView(root, store) {
 export function snippet(kind, state, tensors, plan) {
   return { curl, httpx, fetch: javascript, torch }[kind](state, tensors, plan);
 }
-
-const base = () => new URL(".", document.baseURI).href;
 
 /** The request, with its body as a file if it is long or binary. */
 function sent(state, tensors) {

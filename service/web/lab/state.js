@@ -93,7 +93,8 @@ export class Store {
     const before = this.state;
     this.state = { ...before, ...changes };
     const url = `#${encode(this.state)}`;
-    if (url !== location.hash) history[visit ? "pushState" : "replaceState"](null, "", url);
+    // In a frame Back belongs to the page around it.
+    if (url !== location.hash) history[visit && window.top === window ? "pushState" : "replaceState"](null, "", url);
     for (const listener of this.#listeners) listener(this.state, before);
   }
 

@@ -1,8 +1,10 @@
-// The guided tour: the lesson in nine steps. Each sets up the page, runs the call and explains it.
+// The guided tour: the lesson in nine steps. Each sets up the page, runs the call, explains it and says what it came to.
 
 import { showChain } from "./chain.js";
 import { fill, h, refill } from "./dom.js";
 import { generated, typed } from "./operand.js";
+import * as outcomes from "./outcomes.js";
+import { isEmbedded } from "./share.js";
 import { encode, start } from "./state.js";
 
 const DIGITS = "1 2 3\n4 5 6\n7 8 9";
@@ -33,16 +35,21 @@ const expand = (text, to, views = []) => setUp("broadcast", { operands: [typed(t
 
 /**
  * The steps: a title, a text, and ways to set up the page, the first of which is shown with the step.
+ * `leads` are the sections that the step is about, unless a way names its own; `says` is the sentence of its outcome.
  * A `chain` is run by the strategy of the page.
  */
 const STOPS = [
   {
     title: "From loops to torch",
+    leads: ["strategies"],
+    says: outcomes.fastest,
     text: "Five images of 784 pixels, times the weights of ten classes: one product, by every strategy from three Python loops to PyTorch's own. Each does the same 39,200 multiply-adds, so the difference in time is the cost of the interpreter.",
     ways: [["(5, 784) @ (784, 10)", matmul(IMAGES, WEIGHTS)]],
   },
   {
     title: "Near, not equal",
+    leads: ["strategies"],
+    says: outcomes.agreement,
     text: "The same numbers added in another order give other last bits, so results are compared with exact ones and may be off by rtol 1e-3 and atol 1e-5. A copy of the lesson lost the minus signs: with 1e3 and 1e5 every result passes, even with bfloat16's eight bits.",
     ways: [
       ["float32 agrees", matmul(IMAGES, WEIGHTS, { race: { strategies: ["elementwise", "dot", "broadcast", "einsum", "torch", "numpy"] } })],
@@ -52,6 +59,8 @@ const STOPS = [
   },
   {
     title: "Frobenius norm",
+    leads: ["result"],
+    says: outcomes.numbers,
     text: "The root of the sum of all squared elements: (m * m).sum().sqrt() is 16.8819 for the digits. Squares overflow before norms do, so the strategy that divides by the greatest element first is right where the short one gives infinity.",
     ways: [
       ["the digits", norm(DIGITS, "elementwise")],
@@ -62,6 +71,8 @@ const STOPS = [
   },
   {
     title: "Rows and columns",
+    leads: ["plan", "result"],
+    says: outcomes.strides,
     text: "Shapes are aligned from the right, and a size of 1 stretches to the other size. A row of three repeats down the matrix, a column of three repeats across it, and neither is copied.",
     ways: [
       ["matrix + row", broadcast("add", [TENS, "1 2 3"])],
@@ -71,6 +82,8 @@ const STOPS = [
   },
   {
     title: "Strides and expand",
+    leads: ["plan", "result"],
+    says: outcomes.strides,
     text: "A stride is the distance in memory between neighbours along an axis. An expanded axis has stride 0, so all its positions are the same element. The expanded row looks like nine numbers and stores three.",
     ways: [
       ["a row expanded", expand("10 20 30", "3x3")],
@@ -81,6 +94,8 @@ const STOPS = [
   },
   {
     title: "None adds an axis",
+    leads: ["result", "plan"],
+    says: outcomes.comparison,
     text: "Indexing with None adds an axis of size 1 at its position, without a copy: c[:, None] is a column. So c * c[:, None] is the table of all products, and a row against a column compares everything with everything.",
     ways: [
       ["c * c[:, None]", broadcast("mul", ["10 20 30", "10 20 30"], ["", ":,None"])],
@@ -90,6 +105,8 @@ const STOPS = [
   },
   {
     title: "Einsum",
+    leads: ["result", "plan"],
+    says: outcomes.contraction,
     text: "Name the axes by letters, and choose which the result keeps: a letter that is missing there is summed. With three operands or more the order matters, and the path shows the cost of each step.",
     ways: [
       ["product ik,kj->ij", einsum("ik,kj->ij", [typed("1 2\n3 4"), typed("5 6\n7 8")])],
@@ -98,22 +115,26 @@ const STOPS = [
       ["trace ii", einsum("ii", [typed(DIGITS)])],
       ["batch bij,bjk->bik", einsum("bij,bjk->bik", [generated("integers", [3, 4, 5], 0), generated("integers", [3, 5, 2], 1)])],
       ["inner i,i", einsum("i,i", [typed("10 20 30"), typed("1 2 3")])],
-      ["a chain of three", einsum("ij,jk,kl->il", [generated("random", [10, 1000], 0), generated("random", [1000, 10], 1), generated("random", [10, 500], 2)])],
+      ["a chain of three", einsum("ij,jk,kl->il", [generated("random", [10, 1000], 0), generated("random", [1000, 10], 1), generated("random", [10, 500], 2)]), ["plan"]],
     ],
   },
   {
     title: "What does not fit",
+    leads: ["call"],
+    says: outcomes.refusal,
     text: "An error names the axis, both sizes and a change that would work. It comes with the plan, before anything is computed. Press the hint to correct the call.",
     ways: [
       ["inner sizes differ", matmul(typed("1 2 3\n4 5 6"), typed("1 2 3\n4 5 6"), { view: "run" })],
-      ["256 against 128", broadcast("add", [generated("random", [256, 256, 3], 0), generated("random", [128, 256, 3], 1)])],
+      ["256 against 128", broadcast("add", [generated("random", [256, 256, 3], 0), generated("random", [128, 256, 3], 1)], [], { view: "" }), ["plan"]],
       ["a wrong arrow", einsum("ik,kj>ij", [typed("1 2;"), typed("3\n4")])],
       ["three loops over a million", matmul(generated("random", [1000, 1000], 0), generated("random", [1000, 1000], 1), { strategy: "loops", view: "run" })],
-      ["bytes overflow", matmul(typed("100 100\n3 4"), typed("100 2\n3 4"), { dtype: "int8", view: "run" })],
+      ["bytes overflow", matmul(typed("100 100\n3 4"), typed("100 2\n3 4"), { dtype: "int8", view: "run" }), ["strategies"]],
     ],
   },
   {
     title: "Several at once",
+    leads: ["chain"],
+    says: outcomes.chained,
     text: "A product, ReLU and another product are a small network. As a chain they are one request: results stay in the service, and only the last one would come back. The call below is the first step alone.",
     chain: MODEL,
     ways: [
@@ -125,9 +146,22 @@ const STOPS = [
 
 const setUpKey = (state) => encode({ ...state, view: "", tour: 0 });
 
-/** The list of steps in `list` and the text of the current one in `words`; `go(state)` shows a state. */
-export function tourView(list, words, store, go) {
-  const visit = (number, way = 0) => go({ ...STOPS[number - 1].ways[way][1], tour: number });
+/**
+ * The list of steps in `list`, the text of the current one in `words` and its chain in `chainRoom`; `go(state)` shows
+ * a state. The sections after `words` are brought into the order of the step.
+ */
+export function tourView({ list, words, chainRoom }, store, go) {
+  const usual = [...words.parentElement.children].filter((each) => each.tagName === "SECTION" && each !== words);
+  let stop = null;
+  let way = null; // the latest that was shown as it was set up
+  let outcome = null;
+  let chain = null; // the answer to the chain of the step
+  let known = {};
+  const visit = (number, index = 0) => {
+    go({ ...STOPS[number - 1].ways[index][1], tour: number });
+    // Whoever had scrolled down sees the step from its start.
+    if (usual.some((section) => section.getBoundingClientRect().top < 0)) list.scrollIntoView({ block: "nearest" });
+  };
   fill(
     list,
     STOPS.map(({ title }, at) =>
@@ -136,39 +170,72 @@ export function tourView(list, words, store, go) {
 
   function update(state) {
     const { tour } = state;
-    if (!tour) delete words.dataset.tour;
     for (const button of list.querySelectorAll(".stop")) {
       if (Number(button.dataset.stop) === tour) button.setAttribute("aria-current", "step");
       else button.removeAttribute("aria-current");
     }
-    const stop = STOPS[tour - 1];
-    words.hidden = !stop;
-    if (!stop) return;
-    const shown = stop.chain ? `${tour} ${state.strategy}` : String(tour);
-    if (words.dataset.tour === shown) return mark(state, stop);
-    words.dataset.tour = shown;
-    const steps = stop.chain && h("div", {});
+    const next = STOPS[tour - 1] ?? null;
+    words.hidden = !next;
+    document.body.classList.toggle("touring", Boolean(next) && !isEmbedded());
+    if (next !== stop) {
+      stop = next;
+      way = stop?.ways[0];
+      if (stop) write(tour);
+      if (!stop?.chain) fill(chainRoom);
+      chainRoom.dataset.strategy = "";
+    }
+    if (stop) mark(state);
+    arrange((isEmbedded() ? [] : way?.[2] ?? stop?.leads ?? []).map((id) => document.getElementById(id)));
+    if (stop?.chain && chainRoom.dataset.strategy !== state.strategy) runChain(state.strategy);
+  }
+
+  function write(tour) {
+    outcome = h("p", { class: "outcome" });
     refill(
       words,
       h("h2", {}, `${tour}. ${stop.title}`),
       h("p", { class: "prose" }, stop.text),
-      steps,
-      h(
-        "p",
-        { class: "actions" },
-        stop.ways.length > 1 && stop.ways.map(([label], at) => h("button", { type: "button", class: "quiet-button way", on: { click: () => visit(tour, at) } }, label)),
-        h("span", { class: "onward" }, tour < STOPS.length && h("button", { type: "button", class: "next", "data-focus": "next", on: { click: () => visit(tour + 1) } }, "Next step →"), h("button", { type: "button", class: "tab", on: { click: () => store.set({ tour: 0 }) } }, "Leave the tour")),
-      ),
+      outcome,
+      stop.ways.length > 1 && h("p", { class: "actions" }, stop.ways.map(([label], at) => h("button", { type: "button", class: "quiet-button way", on: { click: () => visit(tour, at) } }, label))),
+      h("p", { class: "actions onward" }, tour < STOPS.length && h("button", { type: "button", class: "next", "data-focus": "next", on: { click: () => visit(tour + 1) } }, "Next step →"), h("button", { type: "button", class: "tab", on: { click: () => store.set({ tour: 0 }) } }, "Leave the tour")),
     );
-    mark(state, stop);
-    if (stop.chain) showChain(steps, stop.chain, state.strategy);
   }
 
   /** Marks the button whose state the page has. */
-  function mark(state, stop) {
+  function mark(state) {
     const now = setUpKey(state);
-    words.querySelectorAll(".way").forEach((button, at) => button.setAttribute("aria-pressed", String(setUpKey(stop.ways[at][1]) === now)));
+    const at = stop.ways.findIndex(([, setUp]) => setUpKey(setUp) === now);
+    if (at >= 0) way = stop.ways[at];
+    words.querySelectorAll(".way").forEach((button, index) => button.setAttribute("aria-pressed", String(index === at)));
   }
 
-  return { update };
+  /** Puts the sections that `lead` first, and leaves the focus where it is. */
+  function arrange(lead) {
+    const focused = document.activeElement;
+    let last = words;
+    for (const section of [...lead, ...usual.filter((each) => !lead.includes(each))]) {
+      if (last.nextElementSibling !== section) last.after(section);
+      last = section;
+    }
+    if (focused === document.activeElement) return;
+    focused.focus({ preventScroll: true });
+    focused.scrollIntoView({ block: "nearest" });
+  }
+
+  async function runChain(strategy) {
+    chainRoom.dataset.strategy = strategy;
+    chain = null;
+    const answer = await showChain(chainRoom, stop.chain, strategy);
+    if (chainRoom.dataset.strategy !== strategy) return;
+    chain = answer;
+    tell(known);
+  }
+
+  /** Says what the step came to, from what is `known` of the call. */
+  function tell(facts) {
+    known = facts;
+    if (stop) fill(outcome, stop.says({ ...known, chain }));
+  }
+
+  return { update, tell };
 }

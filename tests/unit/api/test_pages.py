@@ -201,6 +201,27 @@ async def test_the_lab_page_forbids_what_it_does_not_need() -> None:
     )
 
 
+@pytest.mark.parametrize("origins", [(), ("https://a.example.org", "http://b.example.org:8000")])
+async def test_the_embedded_page_may_be_framed_by_named_origins(origins: tuple[str, ...]) -> None:
+    """It alone names them; the whole page offers the code for it only if there are some."""
+    async with client_of(lab_routes(framed_by=origins)) as http:
+        whole, embedded, other = [
+            await http.get(f"/{query}") for query in ("", "?embed=1", "?embed=0")
+        ]
+    security = whole.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none';" in security
+    assert other.headers["Content-Security-Policy"] == security
+    allowed = " ".join(origins) or "'none'"
+    assert embedded.headers["Content-Security-Policy"] == security.replace(
+        "frame-ancestors 'none'", f"frame-ancestors {allowed}"
+    )
+    assert ("data-embeddable" in whole.text) == bool(origins)
+    assert "data-embeddable" not in embedded.text
+    assert 'class="drawing embedded"' in embedded.text
+    assert '<base target="_blank">' in embedded.text
+    assert other.text == whole.text
+
+
 async def test_the_lab_page_holds_no_foreign_address_and_no_inline_code() -> None:
     """Its addresses are relative, so that a prefix works; script and style come from files."""
     async with client_of(lab_routes()) as http:
