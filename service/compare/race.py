@@ -179,15 +179,10 @@ def _key(entry: Plan | Row) -> tuple[str, str, Arithmetic | None]:
 
 def _in_precisions(call: Call, precisions: Sequence[str] | None) -> list[Call]:
     """Return the call in each precision, or as it is if there are none."""
+    if precisions is None:
+        return [call]
     asked = call.arithmetic or Arithmetic()
-    return (
-        [call]
-        if precisions is None
-        else [
-            replace(call, arithmetic=replace(asked, precision=precision))
-            for precision in precisions
-        ]
-    )
+    return [replace(call, arithmetic=replace(asked, precision=each)) for each in precisions]
 
 
 def prepare_race(engine: Engine, call: Call, options: CompareOptions) -> Race:
