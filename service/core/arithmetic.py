@@ -1,4 +1,4 @@
-"""What a request asks of arithmetic: the precision of float32 products, and the same bits again."""
+"""Arithmetic that a request asks for: the precision of float32 products, and the same bits again."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ _parse_deterministic: Final = boolean("deterministic")
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """What a request asks of arithmetic; None for a field that it does not have."""
+    """Fields of a request about its arithmetic; None for one that it does not have."""
 
     precision: str | None = None
     deterministic: bool | None = None

@@ -60,7 +60,8 @@ def test_rows_of_several_precisions() -> None:
     rows = [replace(GPU, arithmetic=Arithmetic("ieee")), tf32, replace(GPU, arithmetic=None)]
     labels = ["torch in ieee", "torch in tf32", "torch"]
     assert row_labels(rows) == labels
-    assert "torch in tf32" in table_text(race_table(report(SLOW, tf32), "", CompareOptions()))
+    text = table_text(race_table(report(SLOW, tf32), "", CompareOptions()))
+    assert "torch on cuda:0 in tf32" in text
 
 
 def test_race_table() -> None:

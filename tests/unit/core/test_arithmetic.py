@@ -1,4 +1,4 @@
-"""What a request asks of arithmetic, and torch's settings while it is computed."""
+"""Fields about arithmetic, and torch's settings while a call is computed."""
 
 from collections.abc import Iterator
 
