@@ -1,4 +1,4 @@
-"""Arithmetic that a request asks for: the precision of float32 products, and the same bits again."""
+"""Arithmetic that requests ask for: the precision of float32 products, and the same bits again."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
