@@ -171,6 +171,7 @@ class _Run:
             torch.get_num_threads(),
             self._is_warm,
             tuple(self._warnings),
+            arithmetic=call.arithmetic,
             results=results,
             steps=tuple(self._steps),
         )

@@ -92,13 +92,8 @@ class Engine:
                 except Exception as error:
                     if strategy.compile is None:
                         raise
-                    log.warning(
-                        "%s by %s is not measured on %s: %r",
-                        op.name,
-                        strategy.name,
-                        device.name,
-                        error,
-                    )
+                    where = op.name, strategy.name, device.name
+                    log.warning("%s by %s is not measured on %s: %r", *where, error)
                     continue
                 for kind, curve in curves.items():
                     key = (op.name, strategy.name, device.name, dtype, kind)
@@ -188,6 +183,7 @@ class Engine:
             call.strategy,
             call.device,
             call.deadline_ms,
+            call.arithmetic,
             output == "summary",
             output.__class__,
             operands[0].dtype,
@@ -208,6 +204,7 @@ class Engine:
             call.device,
             call.deadline_ms,
             self._writes_to_store(call),
+            call.arithmetic,
         )
 
     def _writes_to_store(self, call: Call) -> bool:
@@ -242,6 +239,7 @@ class Engine:
             warm,
             call.warnings if review is None else call.warnings + review.warnings,
             plan.explanation,
+            call.arithmetic,
         )
 
     def is_warm(self, plan: Plan) -> bool:

@@ -17,10 +17,11 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 import torch
 
+from service.core.arithmetic import IEEE
 from service.core.call import AUTO, Shape, Spec, Tensor
 from service.core.dtypes import describe
 from service.core.requirements import Requirement
-from service.errors import UnknownStrategyError, UnsuitableStrategyError, did_you_mean, quote
+from service.errors import UnknownStrategyError, did_you_mean, quote
 
 Compute = Callable[..., Tensor]
 NOTHING_ABSENT: Final[Mapping[str, str]] = MappingProxyType({})
@@ -177,6 +178,9 @@ class Strategy(Generic[M]):
     None for a strategy that is not compiled. It takes seconds under the GIL, so that such a
     strategy runs in processes that can be killed, and never in the server. `missing` is the reason
     why a strategy runs on no device of this host, which lacks something that it needs.
+
+    `precisions` are those of its float32 products, where a device has them. `accumulates_in` is the
+    dtype of its sums of float16 and bfloat16, where that is a wider one.
     """
 
     op: str
@@ -191,6 +195,13 @@ class Strategy(Generic[M]):
     compile: Callable[[M, Sequence[Tensor]], None] | None = None
     kernel: str | None = None
     missing: str | None = None
+    precisions: tuple[str, ...] = (IEEE,)
+    accumulates_in: str | None = None
+
+    @property
+    def is_deterministic(self) -> bool:
+        """False for a strategy for clusters alone: their workers add up in any order."""
+        return bool(self.dtypes or self.cuda)
 
     def run(self, inferred: M, operands: Sequence[Tensor]) -> Tensor:
         """Compute the result, whose dtype and shape are those of `inferred`."""
@@ -300,6 +311,13 @@ class Op(Generic[M]):
         return ("operands", *self.optional) if self.operands is None else self.operands
 
     @property
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions that float32 products of some strategy have; without products IEEE alone."""
+        return tuple(
+            dict.fromkeys(p for each in self._strategies.values() for p in each.precisions)
+        )
+
+    @property
     def strategy_names(self) -> list[str]:
         """Names that a request may give beside `auto`."""
         return [*self._strategies]
@@ -317,6 +335,8 @@ class Op(Generic[M]):
         needs: tuple[Requirement, ...] = (),
         compile: Callable[[M, Sequence[Tensor]], None] | None = None,
         kernel: str | None = None,
+        precisions: tuple[str, ...] = (),
+        accumulates_in: str | None = None,
     ) -> Callable[[Compute], Compute]:
         """Register the decorated function as a strategy, and return it unchanged.
 
@@ -342,6 +362,8 @@ class Op(Generic[M]):
                 compile,
                 kernel,
                 missing,
+                (IEEE, *precisions),
+                accumulates_in,
             )
             return compute
 
@@ -371,30 +393,6 @@ class Op(Generic[M]):
         """Infer a sample with operands of `dtype`."""
         specs = tuple(Spec(shape, dtype) for shape in sample.shapes)
         return self.infer(specs, **parse_params(self.params, sample.params))
-
-    def unsuitable(
-        self,
-        wanted: str,
-        inferred: M,
-        kinds: Sequence[str],
-        absent: Mapping[str, str] = NOTHING_ABSENT,
-    ) -> UnsuitableStrategyError:
-        """Return the error for a call that `wanted` does not support; its hint has alternatives."""
-        reason = next(
-            reason
-            for strategy in self.resolve(wanted)
-            for kind in kinds
-            if (reason := strategy.unsuitable(inferred, kind, absent))
-        )
-        able = [
-            name
-            for name, strategy in self.strategies.items()
-            if any(strategy.unsuitable(inferred, kind) is None for kind in kinds)
-        ]
-        return UnsuitableStrategyError(
-            f"{self.name} strategy {wanted!r} {reason}",
-            hint=f"these take it: {', '.join(able)}" if able else None,
-        )
 
 
 class Registry(Mapping[str, Op[Any]]):

@@ -8,6 +8,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from service.api.guide import ResourceRoute, with_page
 from service.codecs import number_text
+from service.core.arithmetic import TF32
 from service.core.devices import CLUSTER, Device
 from service.core.dtypes import DTYPES
 from service.errors import did_you_mean, quote
@@ -37,7 +38,7 @@ def system_router(service: Service, metrics: Metrics) -> APIRouter:
         return schemas.DeviceList(
             devices=[_device(service, device) for device in found.members],
             default=found.default,
-            tf32=torch.backends.cuda.matmul.allow_tf32,
+            tf32=torch.backends.cuda.matmul.fp32_precision == TF32,
             threads=torch.get_num_threads(),
         )
 
@@ -114,6 +115,7 @@ def _device(service: Service, device: Device) -> schemas.DeviceInfo:
         memory_bytes=report.memory_bytes,
         ready=reason is None,
         reason=reason,
+        precisions=[*service.engine.planner.devices.precisions(device)],
         peak=None
         if device.cluster is not None
         else device_peak_answer(service.engine.planner.cost_model, device.name),
@@ -166,6 +168,9 @@ def _strategy(service: Service, op: Op[Any], strategy: Strategy[Any]) -> schemas
         reason=None
         if here
         else strategy.lacking(devices.absent) or "no device of this host runs it",
+        precisions=[*strategy.precisions],
+        accumulates_in=strategy.accumulates_in,
+        deterministic=strategy.is_deterministic,
         work_limits=[
             schemas.WorkLimit(
                 device=limit.device.name,

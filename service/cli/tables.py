@@ -16,6 +16,7 @@ from service.compare.report import (
     host_line,
     peak_lines,
     quickest,
+    row_labels,
     strategy_labels,
     unavailable_lines,
 )
@@ -59,7 +60,7 @@ def race_table(report: Report, title: str, options: CompareOptions) -> Group:
     table.add_column("agrees")
     fastest = quickest(report)
     rows = report.available_rows
-    labelled = list(zip(strategy_labels(rows), rows, strict=True))
+    labelled = list(zip(row_labels(rows), rows, strict=True))
     for name, row in labelled:
         table.add_row(name, *_race_cells(report, row, fastest), style=_style(row, fastest))
     skipped = [(name, row.skipped) for name, row in labelled if row.skipped is not None]

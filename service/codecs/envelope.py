@@ -25,6 +25,8 @@ def rest_json(outcome: Outcome, timing: bytes, request_id: str) -> bytes:
     if outcome.explanation is not None:
         block = orjson.dumps(dict(outcome.explanation))
         explanation = b'"%b":%b,' % (outcome.op.encode(), block)
+    if outcome.arithmetic is not None:
+        explanation += orjson.dumps(outcome.arithmetic.stated)[1:-1] + b","
     return ENVELOPE % (
         explanation,
         outcome.strategy.encode(),
@@ -63,7 +65,9 @@ def shared_fields(outcome: ChainOutcome, timing: bytes, request_id: str) -> dict
         "warm": outcome.warm,
         "executor": outcome.executor,
     }
+    stated = {} if outcome.arithmetic is None else outcome.arithmetic.stated
     return {
+        **stated,
         "device": outcome.device,
         "warnings": outcome.warnings,
         "request_id": request_id,

@@ -18,7 +18,7 @@ from service.registry import Op
 LITERALS: Final = {"true": True, "false": False, "null": None}
 NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 # Fields whose values are always words, even those that read as numbers. None is named `null`.
-WORDS: Final = ("strategy", "device", "dtype", "output")
+WORDS: Final = ("strategy", "device", "dtype", "output", "precision")
 
 
 def read_query(query: Mapping[str, str], op: Op[Any], context: DecodeContext) -> dict[str, object]:

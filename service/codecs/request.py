@@ -10,6 +10,7 @@ from service.codecs.base import DecodeContext
 from service.codecs.json.numbers import PART_DTYPES, convert
 from service.codecs.json_pointer import name_of
 from service.codecs.output_field import parse_output
+from service.core.arithmetic import FIELDS, Arithmetic, parse_arithmetic
 from service.core.call import AUTO, OUTPUTS, Call, Output, Shape, Spec, Stored, Tensor
 from service.core.dtypes import INTEGERS, Dtype, describe, parse_dtype, promote
 from service.core.validators import integer, text
@@ -26,7 +27,7 @@ from service.errors import (
 )
 from service.registry import Op, Param, parse_params
 
-COMMON: Final = ("strategy", "device", "dtype", "output", "deadline_ms")
+COMMON: Final = ("strategy", "device", "dtype", "output", "deadline_ms", *FIELDS)
 MAX_OPERANDS: Final = 64
 LONGEST_NAME: Final = 64
 
@@ -136,6 +137,7 @@ class Fields:
     dtype: Dtype | None
     params: Mapping[str, object]
     options: Mapping[str, object]
+    arithmetic: Arithmetic | None
 
     def call(
         self,
@@ -156,6 +158,7 @@ class Fields:
             warnings,
             operand_specs,
             self.options,
+            arithmetic=self.arithmetic,
         )
 
 
@@ -181,6 +184,7 @@ def parse_fields(op: Op[Any], fields: Mapping[str, object], context: DecodeConte
         dtype=parse_dtype_at(given["dtype"], "/dtype") if "dtype" in given else None,
         params=parse_params(op.params, fields),
         options=parse_params(context.params, fields),
+        arithmetic=parse_arithmetic(given),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from service.core.arithmetic import Arithmetic
 from service.core.call import Call, Tensor
 from service.core.devices import Device
 from service.errors import InvalidFieldError, Place, RequestError
@@ -48,7 +49,7 @@ def estimate_chain(planner: Planner, call: Call, name: str, device: Device) -> E
         found = plan_chain(planner, spec)
     except RequestError as error:
         return Estimate(name, device.name, reason=error.detail)
-    return Estimate(name, device.name, _as_call(found, name), found.estimated_ns)
+    return Estimate(name, device.name, _as_call(found, name, call.arithmetic), found.estimated_ns)
 
 
 def _free_steps(call: Call) -> list[ChainStep]:
@@ -56,7 +57,7 @@ def _free_steps(call: Call) -> list[ChainStep]:
     return [step for step in steps if step.strategy is None]
 
 
-def _as_call(chain: ChainPlan, name: str) -> Plan:
+def _as_call(chain: ChainPlan, name: str, arithmetic: Arithmetic | None) -> Plan:
     """Return the plan of a chain as that of one call, whose strategy runs all steps."""
     steps = _Steps(chain)
     strategy = Strategy(
@@ -73,7 +74,8 @@ def _as_call(chain: ChainPlan, name: str) -> Plan:
     )
     sizes = Sizes.of(chain.inferred)
     op = chain.steps[0].plan.op
-    return Plan(op, chain.inferred, strategy, chain.device, UNKNOWN_WORK, sizes, chain.estimated_ns)
+    shared = op, chain.inferred, strategy, chain.device, UNKNOWN_WORK, sizes
+    return Plan(*shared, chain.estimated_ns, arithmetic=arithmetic)
 
 
 class _Steps:

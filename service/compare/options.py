@@ -4,13 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from service.core.validators import integer, is_number, refuse, text
+from service.core.arithmetic import PRECISIONS
+from service.core.validators import choice, integer, is_number, refuse, text
 from service.registry import Param
 
 
 @dataclass(frozen=True)  # no slots: the fields below take its defaults
 class CompareOptions:
-    """Options of a race; without `strategies` all take part, without `devices` the call's own."""
+    """Options of a race; without `strategies` all take part, without `devices` the call's own.
+
+    So it is without `precisions`.
+    """
 
     strategies: tuple[str, ...] | None = None
     devices: tuple[str, ...] | None = None
@@ -19,6 +23,7 @@ class CompareOptions:
     budget_ms: int = 1000
     rtol: float = 1e-3
     atol: float = 1e-5
+    precisions: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, parsed: Mapping[str, Any]) -> "CompareOptions":
@@ -42,6 +47,12 @@ def _names(name: str, absent: str) -> Callable[[object], tuple[str, ...]]:
         return tuple(dict.fromkeys(value))
 
     return parse
+
+
+def _precisions(value: object) -> tuple[str, ...]:
+    """Return the precisions of a list of names."""
+    names = _names("precisions", "the call's precision")(value)
+    return tuple(map(choice("precisions", PRECISIONS), names))
 
 
 def _tolerance(name: str) -> Callable[[object], float]:
@@ -71,6 +82,12 @@ PARAMS: Final = (
         'Devices to race on, such as ["cpu", "cuda"].',
         _NAMES,
         _names("devices", "the call's device"),
+    ),
+    Param(
+        "precisions",
+        'Precisions to race in, such as ["ieee", "tf32"].',
+        _NAMES | {"items": {"enum": [*PRECISIONS]}},
+        _precisions,
     ),
     Param(
         "baseline",

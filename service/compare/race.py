@@ -6,7 +6,8 @@ compiled races after the rest.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from statistics import median
 from time import perf_counter_ns
 from typing import Any, Final
@@ -18,6 +19,7 @@ from service.compare.options import CompareOptions
 from service.compare.rates import rates_of
 from service.compare.reference import Reference, chain_reference, reference_of
 from service.compare.report import Report, Row, host
+from service.core.arithmetic import Arithmetic, computing
 from service.core.call import AUTO, Call, StoreTarget, Tensor
 from service.core.devices import CLUSTER, synchronize
 from service.core.timing import NS_PER_MS
@@ -109,12 +111,15 @@ class Race:
             [each for each in racing if each.plan.strategy.compile is not None],
         ):
             for entrant in group:
-                entrant.warm_up()
+                with computing(entrant.plan.arithmetic, entrant.plan.device.kind):
+                    entrant.warm_up()
             while group:
                 for entrant in tuple(group):
                     if stop():
                         return
-                    if not entrant.run_round(options.repeat, stop):
+                    with computing(entrant.plan.arithmetic, entrant.plan.device.kind):
+                        goes_on = entrant.run_round(options.repeat, stop)
+                    if not goes_on:
                         group.remove(entrant)
                         yield self._row(entrant, reference)
 
@@ -166,14 +171,23 @@ class Race:
             agreement(run.result, reference, rtol=options.rtol, atol=options.atol),
             rates=rates_of(plan, peak, median(run.times_ns)),
             compile_ns=run.compile_ns,
+            arithmetic=plan.arithmetic,
         )
 
 
-def _key(entry: Plan | Row) -> tuple[str, str]:
-    """Return strategy and device."""
+def _key(entry: Plan | Row) -> tuple[str, str, Arithmetic | None]:
+    """Return strategy, device and arithmetic."""
     if isinstance(entry, Plan):
-        return entry.strategy.name, entry.device.name
-    return entry.strategy, entry.device
+        return entry.strategy.name, entry.device.name, entry.arithmetic
+    return entry.strategy, entry.device, entry.arithmetic
+
+
+def _in_precisions(call: Call, precisions: Sequence[str] | None) -> list[Call]:
+    """Return the call in each precision, or as it is if there are none."""
+    if precisions is None:
+        return [call]
+    asked = call.arithmetic or Arithmetic()
+    return [replace(call, arithmetic=replace(asked, precision=each)) for each in precisions]
 
 
 def prepare_race(engine: Engine, call: Call, options: CompareOptions) -> Race:
@@ -243,16 +257,21 @@ def _entries(
         for device in planner.devices.candidates(name)
     )
     estimates = []
-    for name in names:
-        for device in devices:
-            if device.kind == CLUSTER and not any(each.cluster for each in ways[name]):
-                continue
-            if call.op == CHAIN:
-                estimate = estimate_chain(planner, call, name, device)
-            else:
-                request = CallSpec(op, call.specs, call.params, name, device.name, call.deadline_ms)
-                estimate = planner.estimate(request)
-            estimates.append(_plan_or_row(planner, estimate, options, ways[name]))
+    for name, device, asked in product(names, devices, _in_precisions(call, options.precisions)):
+        if device.kind == CLUSTER and not any(each.cluster for each in ways[name]):
+            continue
+        if options.precisions and options.strategies is None and not _has(ways[name], asked):
+            continue
+        if call.op == CHAIN:
+            estimate = estimate_chain(planner, asked, name, device)
+        else:
+            where = name, device.name, call.deadline_ms
+            request = CallSpec(op, call.specs, call.params, *where, arithmetic=asked.arithmetic)
+            estimate = planner.estimate(request)
+        entry = _plan_or_row(planner, estimate, options, ways[name])
+        if isinstance(entry, Row):
+            entry = replace(entry, arithmetic=asked.arithmetic)
+        estimates.append(entry)
     left_ns = _deadline_ms(planner, call) * NS_PER_MS
     compile_ns = planner.cost_model.compile_ns
     for needed_ns, plan in sorted(
@@ -269,10 +288,16 @@ def _entries(
                 f"{time_text(left_ns)} for it"
             )
             row = Row(plan.strategy.name, plan.device.name, plan.estimated_ns, skipped=reason)
-            estimates[estimates.index(plan)] = row
+            estimates[estimates.index(plan)] = replace(row, arithmetic=plan.arithmetic)
         else:
             left_ns -= needed_ns
     return estimates
+
+
+def _has(strategies: Sequence[Strategy[Any]], call: Call) -> bool:
+    """Return whether one of the strategies has the precision of a call."""
+    precision = call.arithmetic.precision if call.arithmetic else None
+    return any(precision in each.precisions for each in strategies)
 
 
 def _deadline_ms(planner: Planner, call: Call) -> int:

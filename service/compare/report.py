@@ -1,7 +1,7 @@
 """Result of a race: a row for each strategy on each device, and the report of all rows."""
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -15,6 +15,7 @@ import torch
 from service.compare.agreement import Agreement
 from service.compare.rates import Rates
 from service.compare.reference import Basis
+from service.core.arithmetic import Arithmetic
 from service.core.call import Spec
 from service.core.devices import Devices
 from service.core.dtypes import describe
@@ -41,6 +42,7 @@ class Row:
     rates: Rates | None = None
     compile_ns: int = 0
     is_available: bool = True
+    arithmetic: Arithmetic | None = None
 
     @property
     def median_ns(self) -> float:
@@ -150,6 +152,15 @@ def strategy_labels(items: Iterable[Labelled]) -> list[str]:
     listed = list(items)
     several = len({item.device for item in listed}) > 1
     return [f"{item.strategy} on {item.device}" if several else item.strategy for item in listed]
+
+
+def row_labels(rows: Sequence[Row]) -> list[str]:
+    """Return labels as `strategy_labels` does, with the precision of each row if it has one."""
+    precisions = [row.arithmetic.precision if row.arithmetic else None for row in rows]
+    return [
+        f"{label} in {precision}" if precision else label
+        for label, precision in zip(strategy_labels(rows), precisions, strict=True)
+    ]
 
 
 def quickest(report: Report) -> Row | None:

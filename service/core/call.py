@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import torch
 
+from service.core.arithmetic import Arithmetic
 from service.core.array_files import Sink, Source
 
 AUTO: Final = "auto"  # the service chooses the strategy or the device
@@ -81,6 +82,7 @@ class Call:
     operand_specs: tuple[Spec, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
     is_moderate: bool = False
+    arithmetic: Arithmetic | None = None
 
     @property
     def specs(self) -> tuple[Spec, ...]:
@@ -100,6 +102,7 @@ class Outcome:
     warm: bool
     warnings: tuple[str, ...] = ()
     explanation: Mapping[str, object] | None = None
+    arithmetic: Arithmetic | None = None
     executor: str = "inline"
 
 

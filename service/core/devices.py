@@ -1,16 +1,23 @@
 """Devices of this host: detection, readiness, choice for a call, and synchronisation."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import torch
 
+from service.core.arithmetic import IEEE, PRECISIONS
 from service.core.call import AUTO
 from service.core.dask_cluster import Cluster, missing_dask
 from service.errors import DeviceUnavailableError, DeviceUnreadyError, did_you_mean, quote
 
 CLUSTER: Final = "cluster"
+# cuBLAS reads it when it starts: with buffers of one size its products are deterministic, which
+# torch demands. They take 32 MB, as by default on newer GPUs.
+WORKSPACE: Final = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+# The compute capability of the first GPUs with TF32 and bfloat16.
+AMPERE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +26,7 @@ class Device:
 
     `torch_device` is torch's name of it. With `has_process` only a device process computes on it,
     and never this process. `cluster` is set for a Dask cluster, to which the limits of this host's
-    memory do not apply.
+    memory do not apply. With `has_tf32` it multiplies float32 in TF32 and in parts of bfloat16.
     """
 
     name: str
@@ -29,6 +36,7 @@ class Device:
     cluster: Cluster | None = None
     torch_device: str = "cpu"
     has_process: bool = False
+    has_tf32: bool = False
 
 
 CPU: Final = Device("cpu", "cpu", "", None)
@@ -80,13 +88,19 @@ class DeviceReadiness:
 class Devices:
     """Devices of this host, the most capable first, and the `default` that `auto` stands for.
 
-    A cluster is the last. `absent` maps a kind that this host lacks to what it needs.
+    A cluster is the last. `absent` maps a kind that this host lacks to what it needs. `with_tf32`
+    has the names of devices whose processes have told that they have TF32.
     """
 
     members: tuple[Device, ...]
     default: str = AUTO
     absent: Mapping[str, str] = field(default_factory=dict)
     readiness: DeviceReadiness = field(default_factory=DeviceReadiness)
+    with_tf32: set[str] = field(default_factory=set)
+
+    def precisions(self, device: Device) -> tuple[str, ...]:
+        """Return the precisions that a device has for float32 products."""
+        return PRECISIONS if device.has_tf32 or device.name in self.with_tf32 else (IEEE,)
 
     @property
     def ready(self) -> tuple[Device, ...]:
@@ -123,11 +137,14 @@ def host_devices(
 ) -> Devices:
     """Return the devices of this host, and the cluster of a Dask `scheduler` at an address.
 
-    With CUDA, float32 products have full precision in the whole process: TF32 is disabled. `gpus`
-    are the GPUs to use; by default the properties of all are read, which takes memory on each.
+    With CUDA, products have full precision in the whole process: float32 without TF32, unless a
+    request asks for it, and half-precision dtypes with sums in float32. `gpus` are the GPUs to use;
+    by default the properties of all are read, which takes memory on each.
     """
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    os.environ.setdefault(*WORKSPACE)
     if gpus is None:
         gpus = [properties_of(each) for each in named_gpus()]
     cpu = replace(CPU, description=f"{torch.get_num_threads()} intra-op threads")
@@ -158,7 +175,10 @@ def properties_of(device: Device) -> Device:
         return device
     gpu = torch.cuda.get_device_properties(device.torch_device)  # pragma: no cover - needs a GPU
     return replace(  # pragma: no cover - needs a GPU
-        device, description=gpu.name, memory_bytes=gpu.total_memory
+        device,
+        description=gpu.name,
+        memory_bytes=gpu.total_memory,
+        has_tf32=gpu.major >= AMPERE,
     )
 
 

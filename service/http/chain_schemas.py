@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field
 
-from service.http.schemas import PlanAnswer, PlannedResult, Result, Timing
+from service.http.schemas import STATED, PlanAnswer, PlannedResult, Precision, Result, Timing
 
 
 class ChainRow(BaseModel):
@@ -22,6 +22,8 @@ class ChainAnswer(BaseModel):
     op: str
     results: dict[str, Result]
     steps: list[ChainRow]
+    precision: Precision | None = Field(None, description=STATED)
+    deterministic: bool | None = Field(None, description=STATED)
     device: str
     warnings: list[str]
     request_id: str
@@ -45,6 +47,8 @@ class GradientsAnswer(BaseModel):
     op: str
     equation: str = Field(description="The call as an einsum.")
     gradients: dict[str, OperandGradient]
+    precision: Precision | None = Field(None, description=STATED)
+    deterministic: bool | None = Field(None, description=STATED)
     device: str
     warnings: list[str]
     request_id: str

@@ -5,6 +5,8 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 REF: Final = "#/components/schemas/{model}"
+STATED: Final = "As asked for; absent if the request has no such field."
+Precision = Literal["ieee", "tf32", "bf16x3"]
 BINARY: Final = {"type": "string", "format": "binary"}
 
 
@@ -89,6 +91,8 @@ class Answer(BaseModel):
 
     op: str
     result: Result
+    precision: Precision | None = Field(None, description=STATED)
+    deterministic: bool | None = Field(None, description=STATED)
     strategy: str
     device: str
     warnings: list[str]
@@ -144,6 +148,11 @@ class StrategyInfo(BaseModel):
     dtypes: dict[str, list[str]] = Field(description="What it takes, by kind of device.")
     available: bool
     reason: str | None = Field(description="Why it is not available here.")
+    precisions: list[str] = Field(description="Of its float32 products, on devices that have them.")
+    accumulates_in: str | None = Field(
+        description="The wider dtype of its sums of float16 and bfloat16, if it has one."
+    )
+    deterministic: bool = Field(description="Whether it gives the same bits each time.")
     work_limits: list[WorkLimit]
 
 
@@ -188,6 +197,7 @@ class DeviceInfo(BaseModel):
     memory_bytes: int | None
     ready: bool = Field(description="Whether calls can have it now; a cluster is not asked.")
     reason: str | None = Field(description="Why it cannot be had now.")
+    precisions: list[str] = Field(description="Of float32 products.")
     peak: DevicePeak | None = Field(description="Null for a cluster, which is not measured.")
 
 
@@ -196,7 +206,7 @@ class DeviceList(BaseModel):
 
     devices: list[DeviceInfo]
     default: str
-    tf32: bool = Field(description="Whether float32 products may be computed in TF32.")
+    tf32: bool = Field(description="Whether float32 products are computed in TF32 unasked.")
     threads: int
 
 
@@ -306,6 +316,8 @@ class CompareRow(BaseModel):
 
     strategy: str
     device: str
+    precision: Precision | None = Field(None, description=STATED)
+    deterministic: bool | None = Field(None, description=STATED)
     estimated_ms: float | None
     runs: int = 0
     median_ms: float | None = None

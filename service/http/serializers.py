@@ -112,6 +112,8 @@ def row_answer(row: Row, speedup: float | None = None) -> schemas.CompareRow:
     found = schemas.CompareRow(
         strategy=row.strategy, device=row.device, estimated_ms=_ms(row.estimated_ns)
     )
+    if row.arithmetic is not None:
+        found = found.model_copy(update=row.arithmetic.stated)
     if row.agreement is None:
         return found.model_copy(update={"skipped": row.skipped})
     return found.model_copy(

@@ -8,6 +8,7 @@ from service.chain import admitted_plan, prepare_chain, run_chain
 from service.codecs import DecodeContext, Writer
 from service.codecs.chain import SINGLE
 from service.codecs.media_types import SAFETENSORS
+from service.core.arithmetic import computing
 from service.core.call import Call
 from service.core.response import HttpResponse
 from service.core.timing import DECODE
@@ -147,7 +148,8 @@ class ChainRequest(PipelineRequest):
     def run(self) -> HttpResponse:
         """Run the planned steps, and encode their results."""
         assert self.call is not None  # noqa: S101  # it has been prepared
-        outcome = run_chain(self.service.engine, self.call, self.plan, self.watch)
+        with computing(self.call.arithmetic, self.plan.device.kind):
+            outcome = run_chain(self.service.engine, self.call, self.plan, self.watch)
         outcome.executor = self.executor
         outcome.explanation = self.explanation
         return self.writer.encode(outcome, self.call.output, self.watch, self.request_id)

@@ -72,7 +72,8 @@ class DeviceRequestHandler:
         except Exception as error:
             raise FatalError(_first_line(error)) from error
         rates = [row for row in self._engine.planner.cost_model.to_rows() if row[2] == device.name]
-        return orjson.dumps(DeviceReport(device.description, device.memory_bytes, rates))
+        told = device.description, device.memory_bytes, rates, device.has_tf32
+        return orjson.dumps(DeviceReport(*told))
 
     def _check(self, error: Exception) -> None:
         """Raise FatalError if the device does not compute any more.

@@ -132,7 +132,9 @@ def with_planning_state(message: WorkerRequest, service: Service) -> WorkerReque
     """
     planner, processes = service.engine.planner, service.device_processes
     rows = [row for row in planner.cost_model.to_rows() if row[2] in processes] if processes else []
-    return replace(message, absences=planner.devices.readiness.absences, rates=rows)
+    devices = planner.devices
+    absences, with_tf32 = devices.readiness.absences, [*devices.with_tf32]
+    return replace(message, absences=absences, rates=rows, with_tf32=with_tf32)
 
 
 async def _run_on_thread(

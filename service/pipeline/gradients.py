@@ -71,6 +71,7 @@ class GradientsRequest(ChainRequest):
         upstream = operands.pop(position) if isinstance(position, int) else None
         specs = tuple(Spec(tuple(x.shape), x.dtype) for x in operands)
         forward = CallSpec(op, specs, params, AUTO, call.device, call.deadline_ms)
+        forward = replace(forward, arithmetic=call.arithmetic)
         inferred = op.infer(specs, **params) if is_admitted else _admitted(engine.planner, forward)
         found = gradient_steps(
             op,

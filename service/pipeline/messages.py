@@ -39,7 +39,8 @@ class WorkerRequest:
     `headers` are those that formats are negotiated by; `marks` are those of its stopwatch. The
     `version` is that of a model of the Open Inference Protocol, where that protocol is spoken.
     `streams` is whether a race emits its rows; None where no race is asked for. A worker that has
-    to plan gets the devices of other processes that are absent now, and the server's cost model.
+    to plan gets the devices of other processes that are absent now, those that have TF32, and the
+    server's cost model.
     """
 
     op: str
@@ -52,6 +53,7 @@ class WorkerRequest:
     streams: bool | None = None
     absences: Mapping[str, Absence] = field(default_factory=dict)
     rates: Sequence[Row] = field(default_factory=list)
+    with_tf32: Sequence[str] = field(default_factory=list)
 
     def to_json(self) -> bytes:
         """Return the bytes that `from_json` reads."""
@@ -128,3 +130,4 @@ class DeviceReport:
     description: str
     memory_bytes: int | None
     rates: Sequence[Row]
+    has_tf32: bool = False

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from service.codecs import DecodeContext, Writer
+from service.core.arithmetic import computing
 from service.core.response import HttpResponse
 from service.core.timing import DECODE
 from service.executors import AnyExecutor, Channel
@@ -122,7 +123,8 @@ class OperationRequest(PipelineRequest):
     def run(self) -> HttpResponse:
         """Run the planned call, and encode its result."""
         assert self.call is not None  # noqa: S101  # it has been prepared
-        outcome = self.service.engine.run(self.call, self.plan, self.watch)
+        with computing(self.call.arithmetic, self.plan.device.kind):
+            outcome = self.service.engine.run(self.call, self.plan, self.watch)
         outcome.executor = self.executor
         return self.writer.encode(outcome, self.call.output, self.watch, self.request_id)
 

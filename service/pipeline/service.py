@@ -250,6 +250,8 @@ def build_service(
     def device_process(gpu: Device) -> DeviceProcess:
         def receive(text: bytearray) -> None:
             reports[gpu.name] = report = DeviceReport(**orjson.loads(text))
+            if report.has_tf32:
+                core.engine.planner.devices.with_tf32.add(gpu.name)
             core.engine.learn(report.rates)
 
         row = asdict(replace(gpu, has_process=False))

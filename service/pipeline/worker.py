@@ -65,6 +65,7 @@ class RequestHandler:
         message = WorkerRequest.from_json(head)
         planner = self._service.engine.planner
         planner.devices.readiness.update(message.absences)
+        planner.devices.with_tf32.update(message.with_tf32)
         planner.cost_model.update(message.rates)
         request = self._request(message)
         try:

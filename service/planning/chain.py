@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import torch
 
+from service.core.arithmetic import Arithmetic
 from service.core.call import AUTO, Call, Spec, Tensor
 from service.core.devices import CLUSTER, Device
 from service.core.dtypes import promote
@@ -164,13 +165,15 @@ class ChainSpec:
     strategy: str = AUTO
     device: str = AUTO
     deadline_ms: int | None = None
+    arithmetic: Arithmetic | None = None
 
     @classmethod
     def of(cls, call: Call) -> "ChainSpec":
         """Return what the planner takes of a call of a chain."""
         steps: Any = call.params["steps"]
         results: Any = call.params["results"]
-        return cls(call.specs, steps, results, call.strategy, call.device, call.deadline_ms)
+        where = call.strategy, call.device, call.deadline_ms
+        return cls(call.specs, steps, results, *where, call.arithmetic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +319,13 @@ def _plan_on(
 
 
 def _calls(chain: ChainSpec, inferred: InferredChain, device: str) -> list[CallSpec]:
-    """Return the call of each step on a device."""
+    """Return the call of each step on a device.
+
+    A reduced precision is that of the steps that multiply, unless there is none.
+    """
+    asked = chain.arithmetic
+    products = [len(step.op.precisions) > 1 for step in chain.steps]
+    plain = asked if asked is None or not any(products) else replace(asked, precision=None)
     return [
         CallSpec(
             step.op,
@@ -325,8 +334,9 @@ def _calls(chain: ChainSpec, inferred: InferredChain, device: str) -> list[CallS
             step.strategy or chain.strategy,
             device,
             chain.deadline_ms,
+            arithmetic=asked if multiplies else plain,
         )
-        for step, each in zip(chain.steps, inferred.steps, strict=True)
+        for step, each, multiplies in zip(chain.steps, inferred.steps, products, strict=True)
     ]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import torch
 
+from service.core.arithmetic import Arithmetic
 from service.core.call import AUTO, Spec
 from service.core.devices import CLUSTER, Device, Devices
 from service.core.timing import NS_PER_MS
@@ -25,6 +26,7 @@ from service.errors import (
 )
 from service.planning.cost_model import CostModel
 from service.planning.limits import Limits
+from service.planning.support import choices, lack
 from service.registry import Inferred, Op, Recheck, Strategy, Work
 
 LONGEST: Final = 2**58  # of 16-byte elements, counted in 64 bits
@@ -47,6 +49,7 @@ class CallSpec:
     device: str = AUTO
     deadline_ms: int | None = None
     writes_to_store: bool = False  # so the result need not fit in this host's memory
+    arithmetic: Arithmetic | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Plan:
     is_measured: bool = True
     writes_to_store: bool = False
     is_auto: bool = False
+    arithmetic: Arithmetic | None = None
     # Set in the plan of a call that runs.
     explanation: Mapping[str, object] | None = None
     recheck: Recheck | None = None
@@ -175,7 +179,7 @@ class Planner:
     def plan_inferred(self, call: CallSpec, inferred: Inferred) -> Plan:
         """Return the plan of a call whose result has been inferred, or raise the same errors."""
         devices = self.devices.candidates(call.device)
-        sizes, strategies = Sizes.of(inferred), call.op.resolve(call.strategy)
+        sizes, strategies = Sizes.of(inferred), choices(call.op, call.strategy, call.arithmetic)
         plans = self._plans(call, inferred, sizes, strategies, devices)
         return self._admit(call, inferred, sizes, devices, plans)
 
@@ -185,11 +189,12 @@ class Planner:
         (device,) = self.devices.candidates(call.device)
         inferred = call.op.infer(call.specs, **call.params)
         work, sizes = strategy.work(inferred), Sizes.of(inferred)
-        return Plan(call.op, inferred, strategy, device, work, sizes, estimated_ns)
+        shared = call.op, inferred, strategy, device, work, sizes
+        return Plan(*shared, estimated_ns, arithmetic=call.arithmetic)
 
     def explain(self, call: CallSpec) -> Explanation:
         """Return the inferred result, the cost of each strategy, and the plan if admitted."""
-        call.op.resolve(call.strategy)
+        ways = choices(call.op, call.strategy, call.arithmetic)
         inferred = call.op.infer(call.specs, **call.params)
         devices, sizes = self.devices.candidates(call.device), Sizes.of(inferred)
         estimates = tuple(
@@ -199,7 +204,7 @@ class Planner:
             if device.kind != CLUSTER or strategy.cluster
         )
         found = {(each.strategy, each.device): each.plan for each in estimates if each.plan}
-        keys = ((way.name, here.name) for here in devices for way in call.op.resolve(call.strategy))
+        keys = ((way.name, here.name) for here in devices for way in ways)
         plans = (found[key] for key in keys if key in found)
         try:
             chosen, reason = self._admit(call, inferred, sizes, devices, plans), None
@@ -242,13 +247,18 @@ class Planner:
         devices: Sequence[Device],
         plans: Iterator[Plan],
     ) -> Plan:
-        """Return the first of `plans` that is admitted, or raise the error of the best one."""
-        if call.strategy == AUTO and call.op.is_heavy(inferred):
+        """Return the first of `plans` that is admitted, or raise the error of the best one.
+
+        The choice for a deterministic call does not depend on measured times.
+        """
+        arithmetic = call.arithmetic
+        is_fixed = arithmetic is not None and arithmetic.deterministic
+        if call.strategy == AUTO and not is_fixed and call.op.is_heavy(inferred):
             plans = fastest_first(plans)
         plan = next(plans, None)
         if plan is None:
-            kinds = [device.kind for device in devices]
-            raise call.op.unsuitable(call.strategy, inferred, kinds, self.devices.absent)
+            strategies = choices(call.op, call.strategy, call.arithmetic)
+            raise self._unsuitable(call, inferred, sizes, strategies, devices)
         error = self.limit_error(plan, call.deadline_ms)
         if isinstance(error, LimitExceededError):
             # With `auto` there may be a plan for a cluster, where other limits apply.
@@ -314,15 +324,37 @@ class Planner:
         device: Device,
     ) -> Plan | str:
         """Return the plan of a call, or the reason why the strategy does not support it."""
-        reason = strategy.unsuitable(inferred, device.kind, self.devices.absent)
+        dtype, reason = inferred.specs[0].dtype, None
+        if call.arithmetic is not None:
+            reason = lack(call.arithmetic, strategy, dtype, device, self.devices)
+        reason = reason or strategy.unsuitable(inferred, device.kind, self.devices.absent)
         if reason is not None:
             return reason
         op, work = call.op, strategy.work(inferred)
-        dtype = inferred.specs[0].dtype
         cost = self.cost_model.cost(strategy, device, dtype, work)
         to_store = call.writes_to_store and device.kind == CLUSTER
         is_auto = call.strategy == AUTO
-        return Plan(op, inferred, strategy, device, work, sizes, *cost, to_store, is_auto)
+        shared = op, inferred, strategy, device, work, sizes
+        return Plan(*shared, *cost, to_store, is_auto, call.arithmetic)
+
+    def _unsuitable(
+        self,
+        call: CallSpec,
+        inferred: Inferred,
+        sizes: Sizes,
+        strategies: Sequence[Strategy[Any]],
+        devices: Sequence[Device],
+    ) -> UnsuitableStrategyError:
+        """Return the error for a call that none of the strategies supports, with alternatives."""
+        reason = self._plan_by(call, inferred, sizes, strategies[0], devices[0])
+        every = tuple(call.op.strategies.values())
+        plans = self._plans(call, inferred, sizes, every, devices)
+        able = {plan.strategy for plan in plans}
+        names = ", ".join(each.name for each in every if each in able)
+        return UnsuitableStrategyError(
+            f"{call.op.name} strategy {call.strategy!r} {reason}",
+            hint=f"these take it: {names}" if able else None,
+        )
 
     def _size_error(self, plan: Plan) -> RequestError | None:
         """Return the error of a limit on shapes, which is the same for all strategies."""

@@ -116,6 +116,34 @@ async def test_a_call_for_a_gpu(gpu: AsyncClient) -> None:
     check(await post(gpu, {**NAMED, "device": "cpu"}), "cpu")
 
 
+async def test_arithmetic(gpu: AsyncClient) -> None:
+    """The device has TF32, as its process has told, for calls that are planned here or there."""
+    (device, _) = (await gpu.get("/devices")).json()["devices"]
+    assert device["precisions"] == ["ieee", "tf32", "bf16x3"]
+    asked = {"precision": "tf32", "deterministic": True}
+    for fields in ({"device": "auto"}, {"device": "cuda", "strategy": "einsum"}):
+        body = json.dumps(NAMED | asked | fields).encode()
+        for text in (body, slow_text(body)):
+            answer = check(await gpu.post("/matmul", content=text))
+            assert {name: answer[name] for name in asked} == asked
+            assert answer["strategy"] == fields.get("strategy", "torch")
+    chain = {
+        "operands": [[[1, 2]], [[3], [4]]],
+        "precision": "tf32",
+        "steps": [
+            {"name": "y", "operation": "matmul", "a": {"operand": 0}, "b": {"operand": 1}},
+            {"name": "z", "operation": "broadcast", "op": "neg", "operands": [{"step": "y"}]},
+        ],
+    }
+    answer = (await gpu.post("/chain", json=chain)).json()
+    assert (answer["device"], answer["precision"]) == ("cuda:0", "tf32")
+    assert answer["results"]["z"]["data"] == [[-11.0]]
+    response = await gpu.post("/matmul/gradients", json=NAMED | asked)
+    assert (response.json()["device"], response.json()["precision"]) == ("cuda:0", "tf32")
+    response = await gpu.post("/norm", json={"x": [3, 4], "precision": "tf32"})
+    assert response.json()["detail"] == "norm strategy 'auto' has no tf32: it computes in ieee"
+
+
 async def test_every_way_of_a_call(gpu: AsyncClient) -> None:
     """Operands as short and long text, compressed or not, and as bytes; results as bytes."""
     for fields in (NAMED, ANY):

@@ -38,7 +38,8 @@ def rates_of(*devices: Device) -> list[Row]:
 
 def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str, Any]) -> Handler:
     """Return the handler of a device process that computes on the CPU and injects faults."""
-    made = device_worker.make(settings, rates, {**device, "torch_device": "cpu"})
+    row = {**device, "torch_device": "cpu", "has_tf32": device["name"] == GPU.name}
+    made = device_worker.make(settings, rates, row)
     PipelineRequest.work = work  # type: ignore[method-assign]  # in the device process alone
     return Hanging(made)
 

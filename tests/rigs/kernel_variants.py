@@ -16,6 +16,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
+from service.core.arithmetic import IEEE, PRECISIONS, Arithmetic, computing
 from service.core.dtypes import FLOATS, INTEGERS
 from service.operations import REGISTRY
 from service.operations.broadcast.triton_kernel import elementwise
@@ -63,8 +64,13 @@ def shapes(op: str, dtype: torch.dtype) -> Iterator[tuple[Any, ...]]:
             yield "add", a.reshape(m, k, 1).expand(shape), b.reshape(k, n).expand(shape)
 
 
-def variants(op: str, dtype: torch.dtype) -> list[int]:
+def variants(op: str, dtype: torch.dtype, precision: str = IEEE) -> list[int]:
     """Return the number of variants that are added by one shape, and by all."""
+    with computing(Arithmetic(precision), "cuda"):
+        return _variants(op, dtype)
+
+
+def _variants(op: str, dtype: torch.dtype) -> list[int]:
     caches = KERNELS[op].device_caches
     found = [len(caches[0][0])]
     strategy = REGISTRY[op].strategies["triton"]
@@ -87,6 +93,8 @@ def main(capability: int) -> None:
         for op in KERNELS
         for dtype in sorted(dtypes[op], key=str)
     }
+    for precision in PRECISIONS[1:]:
+        report[f"matmul in {precision}"] = variants("matmul", torch.float32, precision)
     sys.stdout.write(json.dumps(report))
 
 

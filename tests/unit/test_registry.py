@@ -10,7 +10,7 @@ from service.core.call import Spec, Tensor
 from service.core.dtypes import FLOATS, INTEGERS
 from service.core.requirements import Requirement
 from service.core.validators import integer
-from service.errors import InvalidFieldError, UnknownStrategyError, UnsuitableStrategyError
+from service.errors import InvalidFieldError, UnknownStrategyError
 from service.registry import Inferred, Op, Param, Registry, Sample, Work, parse_params, source_of
 
 NAMES = ("slow", "fast", "picky")
@@ -220,9 +220,6 @@ def test_missing_requirement() -> None:
     for kind in ("cpu", "cuda", "cluster"):
         assert strategy.dtypes_on(kind) == frozenset()
         assert strategy.unsuitable(inferred, kind) == reason
-    error = op.unsuitable("needy", inferred, ["cpu"])
-    assert error.detail == f"zero strategy 'needy' {reason}"
-    assert error.hint == "these take it: slow, fast"
 
 
 def test_present_requirement() -> None:
@@ -265,48 +262,6 @@ def test_absent_kind_of_device() -> None:
 def op_free(x: Tensor) -> Tensor:
     """Zeros of no operation in particular."""
     return x * 0
-
-
-@pytest.mark.parametrize(
-    ("wanted", "dtype", "kinds", "detail", "hint"),
-    [
-        pytest.param(
-            "picky",
-            torch.float32,
-            ["cpu"],
-            "zero strategy 'picky' does not take vectors",
-            "these take it: slow, fast",
-            id="declined",
-        ),
-        pytest.param(
-            "fast",
-            torch.int8,
-            ["cuda", "cpu"],
-            "zero strategy 'fast' does not take int8 on cuda",
-            "these take it: slow",
-            id="one of two devices",
-        ),
-        pytest.param(
-            "auto",
-            torch.int8,
-            ["cuda"],
-            "zero strategy 'auto' does not take int8 on cuda",
-            None,
-            id="nothing takes it",
-        ),
-    ],
-)
-def test_unsuitable_error(
-    wanted: str,
-    dtype: torch.dtype,
-    kinds: list[str],
-    detail: str,
-    hint: str | None,
-) -> None:
-    """The error gives the reason, and names the strategies that take the call."""
-    error = new_op().unsuitable(wanted, inferred_of(2, dtype=dtype), kinds)
-    assert isinstance(error, UnsuitableStrategyError)
-    assert (error.detail, error.hint) == (detail, hint)
 
 
 @pytest.mark.parametrize(("raw", "times"), [({}, 1), ({"times": 3}, 3)], ids=["default", "given"])

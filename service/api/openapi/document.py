@@ -27,6 +27,7 @@ from service.api.openapi.components import (
 )
 from service.codecs.gradients import GRADIENTS_WRITERS
 from service.codecs.media_types import JSON
+from service.core.arithmetic import IEEE, PRECISIONS
 from service.core.call import AUTO
 from service.examples import examples_by_path
 from service.http import schemas
@@ -132,6 +133,16 @@ def request_schema(
                 "type": "integer",
                 "minimum": 1,
                 "description": "Shortens the service's deadline.",
+            },
+            "precision": {
+                "enum": [*PRECISIONS],
+                "default": IEEE,
+                "description": "Of float32 products; the others are for GPUs that have them.",
+            },
+            "deterministic": {
+                "type": "boolean",
+                "default": False,
+                "description": "The same bits for the same strategy and device each time.",
             },
         },
         "required": [

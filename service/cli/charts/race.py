@@ -32,7 +32,7 @@ from service.compare.report import (
     basis_line,
     host_line,
     quickest,
-    strategy_labels,
+    row_labels,
     unavailable_lines,
 )
 from service.core.units import count_text, error_text, ratio_text, time_text
@@ -70,7 +70,7 @@ def race_chart(report: Report, title: str) -> Chart:
     rows = report.available_rows
     records = [
         {"label": name, **_record(report, row, fastest)}
-        for name, row in zip(strategy_labels(rows), rows, strict=True)
+        for name, row in zip(row_labels(rows), rows, strict=True)
     ]
     ran = [record for record in records if record["state"] is not None]
     times = decades(record[name] for record in ran for name in ("low", "median", "high"))

@@ -170,7 +170,9 @@ class InferenceCodec:
         else:
             # The protocol's clients read integers of any size, and expect no strings.
             payload = data_json(result, flat=True, quotes=False)
-        parameters = {"device": outcome.device}
+        parameters: dict[str, object] = {"device": outcome.device}
+        if outcome.arithmetic is not None:
+            parameters |= outcome.arithmetic.stated
         if outcome.warnings:
             parameters["warnings"] = "\n".join(outcome.warnings)
         head = (

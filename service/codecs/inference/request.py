@@ -25,6 +25,7 @@ from service.codecs.json.operands import ArrayOperand
 from service.codecs.number_text import Extracted, OperandNames
 from service.codecs.query import read_query
 from service.codecs.request import check_fields, complete_call
+from service.core.arithmetic import FIELDS
 from service.core.call import AUTO, Call, Shape
 from service.core.dtypes import DTYPES, Dtype, unsigned_hint
 from service.core.validators import as_integer, boolean, integers, refuse
@@ -150,7 +151,7 @@ def _read_json(
 def parameter_names(op: Op[Any]) -> tuple[str, ...]:
     """Return the names that parameters of a request may have."""
     own = (param.name for param in op.params)
-    return (*own, "strategy", "device", "deadline_ms", TIMEOUT, BINARY)
+    return (*own, "strategy", "device", "deadline_ms", *FIELDS, TIMEOUT, BINARY)
 
 
 def _described(entry: dict[str, Any], where: str) -> tuple[str, Dtype, Shape, int]:

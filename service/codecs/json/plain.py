@@ -58,6 +58,8 @@ def plain_call(extracted: Extracted, op: Op[Any], context: DecodeContext) -> Cal
         options=fields.options,
     )
     call.is_moderate = is_moderate
+    if fields.arithmetic is not None:
+        call.arithmetic = fields.arithmetic
     if context.shapes:
         call.operand_specs, call.operands = call.specs, ()
     return call

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from service.core.arithmetic import TF32
 from service.core.call import Blocks, Tensor
 from service.core.dtypes import COMPLEX, FLOATS, IN_BLOCKS, IN_NUMPY, INTEGERS, NUMBERS
 from service.operations.einsum.definition import InferredEinsum, contract, op, stretched
@@ -109,7 +110,7 @@ def loops(equation: Equation, *operands: Tensor) -> Tensor:
     return result
 
 
-@op.strategy("python", adapt=at_once, work=by_element, dtypes=NUMBERS)
+@op.strategy("python", adapt=at_once, work=by_element, dtypes=NUMBERS, accumulates_in="float64")
 def python(equation: Equation, *operands: Tensor) -> Tensor:
     """One loop for each letter, over Python lists; sums in float64."""
     nested: list[Any] = [x.tolist() for x in operands]
@@ -124,7 +125,14 @@ def python(equation: Equation, *operands: Tensor) -> Tensor:
     return torch.tensor(list(sums.values()), dtype=operands[0].dtype).reshape(shape)
 
 
-@op.strategy("broadcast", adapt=at_once, work=by_product, dtypes=NUMBERS, cuda=NUMBERS)
+@op.strategy(
+    "broadcast",
+    adapt=at_once,
+    work=by_product,
+    dtypes=NUMBERS,
+    cuda=NUMBERS,
+    accumulates_in="float32",
+)
 def broadcast(equation: Equation, *operands: Tensor) -> Tensor:
     """Align all operands by their letters, multiply, sum the letters absent from the result."""
     letters = equation.output + equation.summed
@@ -142,6 +150,8 @@ def broadcast(equation: Equation, *operands: Tensor) -> Tensor:
     dtypes=NUMBERS,
     cuda=FLOATS | COMPLEX,
     unsupported=only_pairs,
+    precisions=(TF32,),
+    accumulates_in="float32",
 )
 def pairwise(equation: Equation, a: Tensor, b: Tensor | None = None) -> Tensor:
     """Contract two operands at a time along the path, each time by one batched matrix product.
@@ -173,7 +183,15 @@ def arranged(x: Tensor, term: str, letters: str) -> Tensor:
     return x
 
 
-@op.strategy("torch", adapt=along_path, work=by_step, dtypes=NUMBERS, cuda=FLOATS | COMPLEX)
+@op.strategy(
+    "torch",
+    adapt=along_path,
+    work=by_step,
+    dtypes=NUMBERS,
+    cuda=FLOATS | COMPLEX,
+    precisions=(TF32,),
+    accumulates_in="float32",
+)
 def torch_(equation: Equation, *operands: Tensor) -> Tensor:
     """PyTorch's own einsum, once for each step of the path; integers as int64.
 
@@ -184,7 +202,9 @@ def torch_(equation: Equation, *operands: Tensor) -> Tensor:
     return torch.einsum(str(equation), *wide).to(dtype)
 
 
-@op.strategy("numpy", adapt=along_path, work=by_step, dtypes=NUMBERS & IN_NUMPY)
+@op.strategy(
+    "numpy", adapt=along_path, work=by_step, dtypes=NUMBERS & IN_NUMPY, accumulates_in="float32"
+)
 def numpy(equation: Equation, *operands: Tensor) -> Tensor:
     """NumPy's own einsum, once for each step of the path."""
     arrays = [x.numpy() for x in operands]

@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 import torch
 
+from service.core.arithmetic import BF16X3, TF32, kernel_precision
 from service.core.call import Blocks, Tensor
 from service.core.dtypes import COMPLEX, FLOATS, IN_BLOCKS, IN_NUMPY, INTEGERS, NUMBERS
 from service.operations.compiled import (
@@ -109,7 +110,7 @@ def loops(a: Tensor, b: Tensor) -> Tensor:
     return c
 
 
-@op.strategy("python", adapt=each_matrix, work=by_sum, dtypes=NUMBERS)
+@op.strategy("python", adapt=each_matrix, work=by_sum, dtypes=NUMBERS, accumulates_in="float64")
 def python(a: Tensor, b: Tensor) -> Tensor:
     """Three loops over Python lists, without torch.
 
@@ -120,7 +121,14 @@ def python(a: Tensor, b: Tensor) -> Tensor:
     return torch.tensor(c, dtype=a.dtype).reshape(a.shape[0], b.shape[1])
 
 
-@op.strategy("elementwise", adapt=each_matrix, work=by_dot, dtypes=NUMBERS, cuda=NUMBERS)
+@op.strategy(
+    "elementwise",
+    adapt=each_matrix,
+    work=by_dot,
+    dtypes=NUMBERS,
+    cuda=NUMBERS,
+    accumulates_in="float32",
+)
 def elementwise(a: Tensor, b: Tensor) -> Tensor:
     """Two loops: a row times a column, summed.
 
@@ -133,7 +141,14 @@ def elementwise(a: Tensor, b: Tensor) -> Tensor:
     return c
 
 
-@op.strategy("dot", adapt=each_matrix, work=by_dot, dtypes=NUMBERS, cuda=FLOATS | COMPLEX)
+@op.strategy(
+    "dot",
+    adapt=each_matrix,
+    work=by_dot,
+    dtypes=NUMBERS,
+    cuda=FLOATS | COMPLEX,
+    accumulates_in="float32",
+)
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Two loops: torch.dot of a row and a column.
 
@@ -146,7 +161,14 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return c
 
 
-@op.strategy("broadcast", adapt=each_matrix, work=by_row, dtypes=NUMBERS, cuda=NUMBERS)
+@op.strategy(
+    "broadcast",
+    adapt=each_matrix,
+    work=by_row,
+    dtypes=NUMBERS,
+    cuda=NUMBERS,
+    accumulates_in="float32",
+)
 def broadcast(a: Tensor, b: Tensor) -> Tensor:
     """One loop: a row as a column, times the whole matrix, summed down its columns.
 
@@ -242,8 +264,12 @@ def cuda(a: Tensor, b: Tensor) -> Tensor:
     dtypes=frozenset(),
     cuda=FLOATS,
     needs=TRITON,
-    compile=compiled_by_trial(op, "triton", lambda one, _: (one, one)),
+    compile=compiled_by_trial(
+        op, "triton", lambda one, _: (one, one), variant=lambda _: kernel_precision()
+    ),
     kernel="service.operations.matmul.triton_kernel:product",
+    precisions=(TF32, BF16X3),
+    accumulates_in="float32",
 )
 def triton(a: Tensor, b: Tensor) -> Tensor:
     """A Triton kernel: a program for each block of the result multiplies blocks of a and b.
@@ -256,11 +282,20 @@ def triton(a: Tensor, b: Tensor) -> Tensor:
     c = a.new_zeros(m, n)
     if c.numel():
         programs = -(-m // BLOCK) * -(-n // BLOCK)
-        product[(programs,)](a.contiguous(), b.contiguous(), c, m, k, n, BLOCK, TERMS)
+        sizes = m, k, n, BLOCK, TERMS
+        product[(programs,)](a.contiguous(), b.contiguous(), c, *sizes, kernel_precision())
     return c
 
 
-@op.strategy("einsum", adapt=each_matrix, work=by_matrix, dtypes=NUMBERS, cuda=FLOATS | COMPLEX)
+@op.strategy(
+    "einsum",
+    adapt=each_matrix,
+    work=by_matrix,
+    dtypes=NUMBERS,
+    cuda=FLOATS | COMPLEX,
+    precisions=(TF32,),
+    accumulates_in="float32",
+)
 def einsum(a: Tensor, b: Tensor) -> Tensor:
     """No loop: the axes by name, and k summed because the result has no k.
 
@@ -269,7 +304,15 @@ def einsum(a: Tensor, b: Tensor) -> Tensor:
     return torch.einsum("ik,kj->ij", a, b)
 
 
-@op.strategy("torch", adapt=native, work=by_stretched_batch, dtypes=NUMBERS, cuda=FLOATS | COMPLEX)
+@op.strategy(
+    "torch",
+    adapt=native,
+    work=by_stretched_batch,
+    dtypes=NUMBERS,
+    cuda=FLOATS | COMPLEX,
+    precisions=(TF32,),
+    accumulates_in="float32",
+)
 def torch_(a: Tensor, b: Tensor) -> Tensor:
     """PyTorch's own operator, which calls the BLAS library.
 
@@ -278,7 +321,9 @@ def torch_(a: Tensor, b: Tensor) -> Tensor:
     return torch.matmul(a, b)
 
 
-@op.strategy("numpy", adapt=native, work=by_batch, dtypes=NUMBERS & IN_NUMPY)
+@op.strategy(
+    "numpy", adapt=native, work=by_batch, dtypes=NUMBERS & IN_NUMPY, accumulates_in="float32"
+)
 def numpy(a: Tensor, b: Tensor) -> Tensor:
     """NumPy's own operator, over the same memory.
 

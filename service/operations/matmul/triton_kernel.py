@@ -14,10 +14,18 @@ TERMS: Final = 32
 
 
 # Sizes are arguments, and Triton is told not to compile variants for sizes of 1, for multiples of
-# 16, and for the alignment of operands: one kernel for each dtype serves all shapes.
+# 16, and for the alignment of operands: one kernel for each dtype and precision serves all shapes.
 @triton.jit(do_not_specialize=["m", "k", "n"], do_not_specialize_on_alignment=["a", "b", "c"])
 def product(
-    a, b, c, m: tl.int64, k: tl.int64, n: tl.int64, block: tl.constexpr, terms: tl.constexpr
+    a,
+    b,
+    c,
+    m: tl.int64,
+    k: tl.int64,
+    n: tl.int64,
+    block: tl.constexpr,
+    terms: tl.constexpr,
+    precision: tl.constexpr,
 ):
     """Compute one block of c: each program has its own, and adds up products of smaller blocks."""
     across = tl.cdiv(n, block)
@@ -31,5 +39,5 @@ def product(
         # Blocks reach beyond the edges of the matrices, where they are 0.
         x = tl.load(a + i * k + p[None, :], mask=(i < m) & (p[None, :] < k), other=0)
         y = tl.load(b + p[:, None] * n + j, mask=(p[:, None] < k) & (j < n), other=0)
-        total = tl.dot(x, y, total, input_precision="ieee", out_dtype=wide)
+        total = tl.dot(x, y, total, input_precision=precision, out_dtype=wide)
     tl.store(c + i * n + j, total, mask=(i < m) & (j < n))

@@ -161,7 +161,14 @@ def loops(x: Tensor, ord: float) -> Tensor:
     return norms
 
 
-@op.strategy("python", adapt=as_rows, work=by_element, dtypes=NUMBERS, unsupported=only_powers)
+@op.strategy(
+    "python",
+    adapt=as_rows,
+    work=by_element,
+    dtypes=NUMBERS,
+    unsupported=only_powers,
+    accumulates_in="float64",
+)
 def python(x: Tensor, ord: float) -> Tensor:
     """Two loops over Python lists, without torch.
 
@@ -200,6 +207,7 @@ def numba(x: Tensor, ord: float) -> Tensor:
     dtypes=NUMBERS,
     cuda=NUMBERS,
     unsupported=only_squares,
+    accumulates_in="float32",
 )
 def elementwise(x: Tensor, ord: float) -> Tensor:
     """The lesson's Frobenius norm: all squares at once, summed, then the square root.
@@ -253,6 +261,7 @@ def compile_(x: Tensor) -> Tensor:
     dtypes=NUMBERS,
     cuda=NUMBERS,
     unsupported=only_filled_powers,
+    accumulates_in="float64",
 )
 def scaled(x: Tensor, ord: float) -> Tensor:
     """Divide first, so that no power that matters overflows or underflows.
@@ -266,7 +275,13 @@ def scaled(x: Tensor, ord: float) -> Tensor:
 
 
 @op.strategy(
-    "einsum", adapt=as_rows, work=at_once, dtypes=NUMBERS, cuda=NUMBERS, unsupported=only_squares
+    "einsum",
+    adapt=as_rows,
+    work=at_once,
+    dtypes=NUMBERS,
+    cuda=NUMBERS,
+    unsupported=only_squares,
+    accumulates_in="float32",
 )
 def einsum(x: Tensor, ord: float) -> Tensor:
     """Each row's inner product with itself, then the square root.
@@ -286,6 +301,7 @@ def einsum(x: Tensor, ord: float) -> Tensor:
     needs=TRITON,
     compile=compiled_by_trial(op, "triton", lambda one, _: (_real(one), 2)),
     kernel="service.operations.norm.triton_kernel:norms_of_rows",
+    accumulates_in="float32",
 )
 def triton(x: Tensor, ord: float) -> Tensor:
     """A Triton kernel: a program for each row adds up squares, and takes the root.
@@ -301,7 +317,9 @@ def triton(x: Tensor, ord: float) -> Tensor:
     return norms.to(x.dtype)
 
 
-@op.strategy("torch", adapt=native, work=at_once, dtypes=NUMBERS, cuda=NUMBERS)
+@op.strategy(
+    "torch", adapt=native, work=at_once, dtypes=NUMBERS, cuda=NUMBERS, accumulates_in="float32"
+)
 def torch_(x: Tensor, ord: Any, dim: tuple[int, ...], keepdim: bool, matrix: bool) -> Tensor:
     """PyTorch's own norms."""
     norm: Compute = torch.linalg.matrix_norm if matrix else torch.linalg.vector_norm

@@ -10,8 +10,9 @@ from service.cli.output import table_text
 from service.cli.tables import disagreement, plan_table, race_table, sweep_table
 from service.compare import CompareOptions, Row
 from service.compare.rates import Rates
-from service.compare.report import host_line, quickest, strategy_labels
+from service.compare.report import host_line, quickest, row_labels, strategy_labels
 from service.compare.sweep import Point, Sweep
+from service.core.arithmetic import Arithmetic
 from service.core.call import Spec
 from service.core.devices import host_devices
 from service.operations import REGISTRY
@@ -51,6 +52,16 @@ def test_disagreement(row: Row, text: str) -> None:
     """Disagreeing elements are counted, with the position of the worst unless it is a number."""
     assert row.agreement is not None
     assert disagreement(row.agreement) == text
+
+
+def test_rows_of_several_precisions() -> None:
+    """A row says which precision it has, if the request asked for one."""
+    tf32 = replace(GPU, arithmetic=Arithmetic("tf32"))
+    rows = [replace(GPU, arithmetic=Arithmetic("ieee")), tf32, replace(GPU, arithmetic=None)]
+    labels = ["torch in ieee", "torch in tf32", "torch"]
+    assert row_labels(rows) == labels
+    text = table_text(race_table(report(SLOW, tf32), "", CompareOptions()))
+    assert "torch on cuda:0 in tf32" in text
 
 
 def test_race_table() -> None:

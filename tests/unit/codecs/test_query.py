@@ -63,14 +63,14 @@ def test_a_value_is_read_as_json_or_as_a_word(text: str, value: Any) -> None:
     assert (found, type(found)) == (value, type(value))
 
 
-@pytest.mark.parametrize("name", ["strategy", "device", "dtype", "output"])
+@pytest.mark.parametrize("name", ["strategy", "device", "dtype", "output", "precision"])
 def test_null_is_no_word(name: str) -> None:
     """An optional field of words can be null; an equation can be `null`."""
     assert field("null", name) is None
     assert field("null", "equation", "einsum") == "null"
 
 
-@pytest.mark.parametrize("name", ["strategy", "device", "dtype", "output"])
+@pytest.mark.parametrize("name", ["strategy", "device", "dtype", "output", "precision"])
 @pytest.mark.parametrize("text", ["1", "true", "[1]"])
 def test_fields_of_words_are_never_read_as_json(name: str, text: str) -> None:
     """Fields whose values are always words."""

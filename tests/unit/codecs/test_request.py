@@ -50,6 +50,11 @@ def test_fields_are_in_the_call() -> None:
     assert (call.op, call.strategy, call.device) == ("norm", "torch", "cuda:1")
     assert (call.output, call.deadline_ms) == ("flat", 1000)
     assert call.params == {"ord": math.inf, "dim": None, "keepdim": True, "kind": "auto"}
+    assert call.arithmetic is None
+    for stated in ({"precision": "tf32"}, {"deterministic": False, "precision": None}):
+        arithmetic = decode({"x": [3, 4], **stated}, norm).arithmetic
+        assert arithmetic is not None
+        assert arithmetic.stated == {n: value for n, value in stated.items() if value is not None}
 
 
 @pytest.mark.parametrize(
@@ -67,6 +72,10 @@ def test_fields_are_in_the_call() -> None:
         ("dtype", "float23", "unknown-dtype"),
         ("dtype", [1], "unknown-dtype"),
         ("keepdim", 1, "invalid-field"),
+        ("precision", "float32", "invalid-field"),
+        ("precision", True, "invalid-field"),
+        ("deterministic", 1, "invalid-field"),
+        ("deterministic", "true", "invalid-field"),
     ],
 )
 def test_a_field_of_the_wrong_kind_is_refused(field: str, value: object, code: str) -> None:
@@ -90,7 +99,9 @@ def test_unknown_fields_are_refused_with_the_nearest_name() -> None:
     assert [place.pointer for place in error.places] == ["/stratgy", "/c~1d"]
     assert "it has a, b, strategy" in error.detail
     assert len(error_of({f"field{n}": n for n in range(100)}).places) == 20
-    assert error_of({"x": [1], "operands": [[1]]}, LISTED).detail.endswith("deadline_ms")
+    assert error_of({"x": [1], "operands": [[1]]}, LISTED).detail.endswith(
+        "deadline_ms, precision, deterministic"
+    )
 
 
 @pytest.mark.parametrize(

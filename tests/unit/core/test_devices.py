@@ -1,5 +1,6 @@
 """Devices of this host, and the choice of one for a call."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -129,13 +130,29 @@ def test_host_devices() -> None:
     assert host_devices("cpu").candidates("auto") == devices.members[-1:]
 
 
-def test_full_float32_products() -> None:
-    """TF32 is off: a float32 product keeps its 24 bits."""
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
+def test_full_float32_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TF32 is off: a float32 product keeps its 24 bits, and sums of half precision are float32."""
+    settings = torch.backends.cuda.matmul
+    settings.fp32_precision = "tf32"
+    settings.allow_fp16_reduced_precision_reduction = True
+    settings.allow_bf16_reduced_precision_reduction = True
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     host_devices()
-    assert not torch.backends.cuda.matmul.allow_tf32
-    assert not torch.backends.cudnn.allow_tf32
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert settings.fp32_precision == "ieee"
+    assert not settings.allow_fp16_reduced_precision_reduction
+    assert not settings.allow_bf16_reduced_precision_reduction
+
+
+def test_precisions() -> None:
+    """A device has TF32 if it is described so, or if its process has told that."""
+    old, new = Device("cuda:0", "cuda", "", None), Device("cuda:1", "cuda", "", None, has_tf32=True)
+    devices = Devices((old, new, CPU))
+    for told, precisions in ((set(), ("ieee",)), ({"cuda:0"}, ("ieee", "tf32", "bf16x3"))):
+        devices.with_tf32.update(told)
+        assert devices.precisions(old) == precisions
+        assert devices.precisions(new) == ("ieee", "tf32", "bf16x3")
+        assert devices.precisions(CPU) == ("ieee",)
 
 
 def test_synchronize_cpu() -> None:

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from service.core import requirements
+from service.core.arithmetic import Arithmetic, computing, kernel_precision
 from service.core.requirements import Requirement
 from service.operations import REGISTRY
 from service.operations.kernels import NUMBA_CUDA, TRITON, compiled_by_trial
@@ -63,9 +64,10 @@ def test_kernels_compute_what_numpy_does() -> None:
 @needs("triton")
 @pytest.mark.parametrize("capability", ["80"])
 def test_variants_are_bounded(capability: str, tmp_path: Path) -> None:
-    """Triton compiles for a GPU, once for each dtype: sizes and alignment add no variants."""
+    """Triton compiles for a GPU, once for each dtype and precision, whatever sizes there are."""
     report = report_of("kernel_variants", capability, TRITON_CACHE_DIR=str(tmp_path))
     assert len(report) > len(REGISTRY)
+    assert {"matmul in tf32", "matmul in bf16x3"} <= report.keys()
     assert {kernel: each for kernel, each in report.items() if each != [1, 1]} == {}
 
 
@@ -109,6 +111,25 @@ def test_a_failed_trial_is_tried_again() -> None:
         with pytest.raises(RuntimeError):
             compile_for(inferred, [torch.zeros(3)])
     assert trials == [2, 2]
+
+
+def test_products_are_compiled_for_each_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call in another precision compiles, and none does twice."""
+    strategies = REGISTRY["matmul"].strategies
+    found: list[str] = []
+
+    def compute(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        found.append(kernel_precision())
+        return a @ b
+
+    triton = strategies["triton"]
+    monkeypatch.setitem(strategies, "triton", replace(triton, compute=compute))  # type: ignore[arg-type]  # it is a dict
+    inferred = REGISTRY["matmul"].infer_sample(Sample("", ((1, 1), (1, 1))), torch.float32)
+    assert triton.compile is not None
+    for precision in (None, "tf32", "bf16x3", "tf32", "ieee"):
+        with computing(Arithmetic(precision), "cuda"):
+            triton.compile(inferred, [torch.ones(1, 1)])
+    assert found == ["ieee", "tf32", "bf16x3"]
 
 
 @pytest.mark.parametrize(("wanted", "name"), [(TRITON, "triton"), (NUMBA_CUDA, "numba_cuda")])

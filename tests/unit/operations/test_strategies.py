@@ -356,3 +356,74 @@ def test_registry_has_four_operations() -> None:
     """The four operations, in the order of the lesson."""
     assert list(REGISTRY) == ["matmul", "einsum", "norm", "broadcast"]
     assert inferred_of("matmul", "float32", (2, 3), (3, 4)).specs[0] == Spec((2, 3), torch.float32)
+
+
+# The first half sums up to 2048, beside which a number of the second half is lost, if sums are kept
+# in the dtype: also if they are begun for up to 64 numbers at a time, as vector instructions do.
+SMALL = {"float16": 2.0**-7, "bfloat16": 2.0**-4}
+SMALL_ROOTS = {"float16": 2.0**-4, "bfloat16": 2.0**-2}
+WITH_SUMS = [
+    pytest.param(op, name, id=f"{op}-{name}")
+    for op in ("matmul", "einsum", "norm")
+    for name in REGISTRY[op].strategies
+]
+
+
+def half_sums(op: str, name: str, dtype: str) -> list[tuple[float, float]]:
+    """Sums of numbers of a half-precision dtype by a strategy, and as they would be if exact."""
+    ones = torch.ones(4096, dtype=DTYPES[dtype].torch)
+    x, roots = ones.clone(), ones.clone()
+    x[2048:], roots[2048:] = SMALL[dtype], SMALL_ROOTS[dtype]
+    row, column, columns = x[None], ones[:, None], torch.ones(4096, 3, dtype=ones.dtype)
+    calls: list[tuple[tuple[Tensor, ...], dict[str, object]]] = {
+        "matmul": [((x, ones), {}), ((row, columns), {}), ((row.expand(9, -1), column), {})],
+        "einsum": [
+            ((x, ones), {"equation": "i,i"}),
+            ((row, columns), {"equation": "ij,jk"}),
+            ((x,), {"equation": "i->"}),
+        ],
+        "norm": [((roots,), {}), ((x,), {"ord": 1})],
+    }[op]
+    found = []
+    for operands, raw in calls:
+        inferred = inferred_of(op, dtype, *(tuple(each.shape) for each in operands), **raw)
+        strategy = REGISTRY[op].strategies[name]
+        if strategy.unsuitable(inferred, "cpu") is None:
+            result = strategy.run(inferred, operands).reshape(-1)[0]
+            wide = operands[0].double()
+            exact = wide.norm() if operands[0] is roots else wide.reshape(-1)[:4096].sum()
+            found.append((float(result), float(exact.to(result.dtype))))
+    return found
+
+
+@pytest.mark.parametrize(("op", "name"), WITH_SUMS)
+@pytest.mark.parametrize("dtype", SMALL)
+def test_sums_of_half_precision(op: str, name: str, dtype: str) -> None:
+    """They are added up in the wider dtype that the strategy states, or lose the small terms."""
+    strategy = REGISTRY[op].strategies[name]
+    sums = half_sums(op, name, dtype)
+    if strategy.accumulates_in is None:
+        assert all(result < exact for result, exact in sums)
+    else:
+        assert strategy.accumulates_in in ("float32", "float64")
+        assert all(result == exact for result, exact in sums)
+        assert sums or name == "triton" or dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("op", REGISTRY)
+def test_strategies_are_deterministic(op: str) -> None:
+    """None uses an algorithm of torch that is not: it would raise an error here."""
+    for name, strategy in REGISTRY[op].strategies.items():
+        if name == "compile":  # code for this setting is compiled apart
+            continue
+        for sample in REGISTRY[op].samples:
+            inferred = REGISTRY[op].infer_sample(sample, torch.float32)
+            if strategy.unsuitable(inferred, "cpu") is None:
+                operands = [torch.rand(shape) for shape in sample.shapes]
+                expected = strategy.run(inferred, operands)
+                torch.use_deterministic_algorithms(mode=True)
+                try:
+                    found = strategy.run(inferred, operands)
+                finally:
+                    torch.use_deterministic_algorithms(mode=False)
+                assert torch.equal(found.nan_to_num(), expected.nan_to_num())

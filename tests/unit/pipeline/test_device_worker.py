@@ -61,10 +61,37 @@ def test_a_call(handler: DeviceRequestHandler) -> None:
     handler.trim_memory()
 
 
+@pytest.mark.parametrize("op", ["matmul", "chain"])
+def test_arithmetic(
+    handler: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch, op: str
+) -> None:
+    """The settings of torch are those that a call asks for, while it is computed."""
+    strategies = REGISTRY["matmul"].strategies
+    found: list[tuple[str, bool]] = []
+
+    def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        precision = torch.backends.cuda.matmul.fp32_precision
+        found.append((precision, torch.are_deterministic_algorithms_enabled()))
+        return a @ b
+
+    monkeypatch.setitem(strategies, "torch", replace(strategies["torch"], compute=product))  # type: ignore[arg-type]  # it is a dict
+    call = orjson.loads(BODY)
+    if op == "chain":
+        step = {"name": "y", "operation": "matmul", "a": {"operand": 0}, "b": {"operand": 1}}
+        call = {"operands": [call["a"], call["b"]], "steps": [step]}
+    head = replace(MESSAGE, op=op).to_json()
+    for fields in ({"precision": "tf32", "deterministic": True}, {}):
+        text = bytearray(orjson.dumps({**call, **fields}))
+        answer = document(handler.answer(head, text, Channel(print, print)))
+        assert {name: answer[name] for name in fields} == fields
+    assert found == [("tf32", True), ("ieee", False)]
+
+
 def test_a_report(handler: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has the costs of every strategy that the device supports, and of no other device."""
     report = orjson.loads(answer_of(handler, HANDSHAKE).head)
     assert (report["description"], report["memory_bytes"]) == ("", None)
+    assert report["has_tf32"] is False
     pairs = {tuple(row[:4]) for row in report["rates"]}
     assert pairs == {row[:4] for row in rates_of(GPU)}
 

@@ -25,6 +25,7 @@ def test_a_request_is_read_as_it_was_written() -> None:
     marks: Any = [[*mark] for mark in MESSAGE.marks]
     rates: Any = [["matmul", "loops", "cpu", "float32", 1.5, 0.0]]
     race = replace(MESSAGE, streams=True, absences={"cuda:0": ("it died", 3)}, rates=rates)
+    race = replace(race, with_tf32=["cuda:0"])
     assert WorkerRequest.from_json(race.to_json()) == replace(race, marks=marks)
     for admitted in (None, Admitted("loops", "cpu", 5)):
         call = replace(MESSAGE, headers=[None, "gzip", "é", ""], query="a=%20&ü", admitted=admitted)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from service.core.arithmetic import Arithmetic
 from service.core.call import Shape, Spec
+from service.core.dask_cluster import Cluster
 from service.core.devices import Device, Devices
 from service.errors import (
     DeviceUnavailableError,
@@ -83,6 +85,8 @@ def test_strategy(call: CallSpec, strategy: str) -> None:
         pytest.param({}, 0.95, "torch", id="hardly faster"),
         pytest.param({}, 2.0, "torch", id="slower"),
         pytest.param({"strategy": "torch"}, 0.5, "torch", id="named"),
+        pytest.param({"arithmetic": Arithmetic(None, True)}, 0.5, "torch", id="deterministic"),
+        pytest.param({"arithmetic": Arithmetic("ieee", False)}, 0.5, "numpy", id="as it is"),
         pytest.param({"shape": (127, 128)}, 0.5, "torch", id="too small for that"),
     ],
 )
@@ -91,7 +95,7 @@ def test_large_products_go_to_the_fastest(
 ) -> None:
     """Of the strategies of `auto` on the first device, one that is clearly faster is taken."""
     shape = call.get("shape", (128, 128))
-    named = {"strategy": call["strategy"]} if "strategy" in call else {}
+    named = {name: call[name] for name in ("strategy", "arithmetic") if name in call}
     product = call_spec("matmul", shape, (128, 128), **named)
     costs = {"torch": 1.0, "numpy": ns_per_flop, "broadcast": 9.0}
     rows = [
@@ -144,12 +148,125 @@ def test_invalid_call(call: CallSpec, error: type[RequestError]) -> None:
         planner().explain(call)
 
 
-def test_unsuitable() -> None:
+HALF = call_spec("matmul", (2, 3), (3, 4), dtype=torch.float16)
+EXTRAS = ("numba", "compile", "cuda", "triton")  # of which a host may have none
+TF32_GPU = replace(GPU, has_tf32=True)
+
+
+def asking(call: CallSpec, precision: str | None = None, **more: Any) -> CallSpec:
+    """Return a call that asks for a precision, or to be deterministic."""
+    return replace(call, arithmetic=Arithmetic(precision, more.pop("deterministic", None)), **more)
+
+
+@pytest.mark.parametrize(
+    ("call", "devices", "detail", "able"),
+    [
+        pytest.param(
+            call_spec("norm", (2, 2), raw={"ord": 1}, strategy="elementwise"),
+            (CPU,),
+            "norm strategy 'elementwise' does not take ord 1, only the 2-norm of vectors and fro",
+            "torch numpy",
+            id="declined",
+        ),
+        pytest.param(
+            call_spec("norm", (2,), dtype=torch.float16, strategy="numpy"),
+            (GPU, CPU),
+            "norm strategy 'numpy' does not run on cuda",
+            "loops python elementwise scaled einsum torch",
+            id="of two devices the first",
+        ),
+        pytest.param(
+            call_spec("matmul", (2, 3), (3, 4), dtype=torch.int8, strategy="torch"),
+            (GPU,),
+            "matmul strategy 'torch' does not take int8 on cuda",
+            "loops elementwise broadcast",
+            id="dtype",
+        ),
+        pytest.param(
+            asking(MATMUL, "tf32"),
+            (GPU, CPU),
+            "matmul strategy 'auto' has no tf32 on cuda:0, which computes in ieee",
+            "",
+            id="no device has it",
+        ),
+        pytest.param(
+            asking(MATMUL, "tf32", device="cpu"),
+            (TF32_GPU, CPU),
+            "matmul strategy 'auto' has no tf32 on cpu, which computes in ieee",
+            "",
+            id="the named device lacks it",
+        ),
+        pytest.param(
+            asking(MATMUL, "bf16x3", strategy="torch"),
+            (TF32_GPU, CPU),
+            "matmul strategy 'torch' has no bf16x3: it computes in ieee or tf32",
+            "",
+            id="the strategy lacks it",
+        ),
+        pytest.param(
+            asking(MATMUL, "tf32", strategy="loops"),
+            (TF32_GPU, CPU),
+            "matmul strategy 'loops' has no tf32: it computes in ieee",
+            "einsum torch",
+            id="others have it",
+        ),
+        pytest.param(
+            asking(HALF, "tf32"),
+            (TF32_GPU, CPU),
+            "matmul strategy 'auto' has tf32 for float32 alone, and the operands are float16",
+            "",
+            id="not float32",
+        ),
+        pytest.param(
+            asking(call_spec("norm", (2,)), "tf32"),
+            (TF32_GPU, CPU),
+            "norm strategy 'auto' has no tf32: it computes in ieee",
+            "",
+            id="no products",
+        ),
+    ],
+)
+def test_unsuitable(call: CallSpec, devices: tuple[Device, ...], detail: str, able: str) -> None:
     """The error of a strategy that does not support the call lists those that do."""
-    call = call_spec("norm", (2, 2), raw={"ord": 1}, strategy="elementwise")
-    with pytest.raises(UnsuitableStrategyError, match="'elementwise' does not take ord 1") as why:
-        planner().plan(call)
-    assert why.value.hint == "these take it: torch, numpy"
+    with pytest.raises(UnsuitableStrategyError) as caught:
+        planner(*devices).plan(call)
+    assert caught.value.detail == detail
+    listed = (caught.value.hint or "").removeprefix("these take it: ").split(", ")
+    assert " ".join(name for name in listed if name not in EXTRAS) == able
+
+
+@pytest.mark.parametrize(
+    ("call", "strategy", "device"),
+    [
+        pytest.param(asking(MATMUL, "ieee"), "torch", "cpu", id="ieee"),
+        pytest.param(asking(MATMUL, "tf32"), "torch", "cuda:0", id="tf32"),
+        pytest.param(asking(MATMUL, "tf32", strategy="einsum"), "einsum", "cuda:0", id="named"),
+        pytest.param(asking(MATMUL, "bf16x3"), "triton", "cuda:0", id="bf16x3"),
+        pytest.param(asking(MATMUL, deterministic=True), "torch", "cpu", id="deterministic"),
+    ],
+)
+def test_auto_takes_what_has_the_precision(call: CallSpec, strategy: str, device: str) -> None:
+    """Strategies and devices without it are passed over; the plan says what is asked for."""
+    triton = replace(REGISTRY["matmul"].strategies["triton"], missing=None)
+    strategies = {**REGISTRY["matmul"].strategies, "triton": triton}
+    call = replace(call, op=replace(call.op, _strategies=strategies))
+    plan = planner(CPU, TF32_GPU).plan(call)
+    assert (plan.strategy.name, plan.device.name) == (strategy, device)
+    assert plan.arithmetic == call.arithmetic
+    assert planner(CPU, TF32_GPU).explain(call).plan == plan
+
+
+def test_a_cluster_is_not_deterministic() -> None:
+    """A cluster adds up in any order, so that it is passed over or refused."""
+    here = planner(CPU, Device("cluster", "cluster", "", None, Cluster("")))
+    for strategy in ("auto", "dask"):
+        call = asking(replace(MATMUL, device="cluster", strategy=strategy), deterministic=True)
+        with pytest.raises(UnsuitableStrategyError, match="is not deterministic on a cluster"):
+            here.plan(call)
+    assert here.plan(replace(call, arithmetic=Arithmetic("ieee", False))).strategy.name == "dask"
+    call = asking(replace(MATMUL, strategy="dask"), deterministic=True)
+    (found,) = [each for each in here.explain(call).estimates if each.device == "cluster"]
+    assert found.reason == "is not deterministic on a cluster, whose workers add up in any order"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,47 @@
+"""Strategies and devices that support what a call asks of arithmetic."""
+
+from typing import Any
+
+import torch
+
+from service.core.arithmetic import Arithmetic
+from service.core.call import AUTO
+from service.core.devices import CLUSTER, Device, Devices
+from service.core.dtypes import describe
+from service.registry import Op, Strategy
+
+
+def choices(op: Op[Any], wanted: str, arithmetic: Arithmetic | None) -> tuple[Strategy[Any], ...]:
+    """Return the strategies that a name means, best first.
+
+    With a reduced precision `auto` means those that have it, if there are any.
+    """
+    found = op.resolve(wanted)
+    if wanted != AUTO or arithmetic is None or not arithmetic.is_reduced:
+        return found
+    slowest_first = op.strategies.values()
+    able = [each for each in slowest_first if arithmetic.precision in each.precisions]
+    return tuple(reversed(able)) or found
+
+
+def lack(
+    arithmetic: Arithmetic,
+    strategy: Strategy[Any],
+    dtype: torch.dtype,
+    device: Device,
+    devices: Devices,
+) -> str | None:
+    """Return what a strategy lacks on one of the devices to compute as asked for, or None."""
+    if arithmetic.deterministic and device.kind == CLUSTER:
+        return "is not deterministic on a cluster, whose workers add up in any order"
+    precision = arithmetic.precision
+    if not arithmetic.is_reduced:
+        return None
+    if precision not in strategy.precisions:
+        return f"has no {precision}: it computes in {' or '.join(strategy.precisions)}"
+    if dtype != torch.float32:
+        return f"has {precision} for float32 alone, and the operands are {describe(dtype).name}"
+    here = devices.precisions(device)
+    if precision not in here:
+        return f"has no {precision} on {device.name}, which computes in {' or '.join(here)}"
+    return None
