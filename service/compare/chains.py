@@ -73,7 +73,16 @@ def _as_call(chain: ChainPlan, name: str) -> Plan:
     )
     sizes = Sizes.of(chain.inferred)
     op = chain.steps[0].plan.op
-    return Plan(op, chain.inferred, strategy, chain.device, UNKNOWN_WORK, sizes, chain.estimated_ns)
+    return Plan(
+        op,
+        chain.inferred,
+        strategy,
+        chain.device,
+        UNKNOWN_WORK,
+        sizes,
+        chain.estimated_ns,
+        transfer_ns=chain.transfer_ns,
+    )
 
 
 class _Steps:

@@ -57,7 +57,8 @@ class Plan:
     Without `is_measured` the estimate is a prior. With `writes_to_store` a cluster writes the
     result to a file; with `is_auto` the planner has chosen the strategy. A call that `is_elsewhere`
     never runs in the event loop, however short: its device has a process of its own, or its
-    strategy has to be compiled.
+    strategy has to be compiled. `transfer_ns` is the part of the estimated time for the way to a
+    GPU and back.
     """
 
     op: Op[Any]
@@ -71,6 +72,7 @@ class Plan:
     is_measured: bool = True
     writes_to_store: bool = False
     is_auto: bool = False
+    transfer_ns: int = 0
     # Set in the plan of a call that runs.
     explanation: Mapping[str, object] | None = None
     recheck: Recheck | None = None
@@ -79,6 +81,11 @@ class Plan:
     is_checked_as_text: bool = False
     is_finite_if_moderate: bool = False
     is_elsewhere: bool = False
+
+    @property
+    def run_ns(self) -> int:
+        """Estimated time of the strategy alone."""
+        return self.estimated_ns - self.transfer_ns
 
     @property
     def is_compiled(self) -> bool:
@@ -131,6 +138,11 @@ class Estimate:
     estimated_ns: int | None = None
     reason: str | None = None
     compile_ns: int | None = None
+
+    @property
+    def run_ns(self) -> int | None:
+        """Estimated time of the strategy alone."""
+        return None if self.plan is None else self.plan.run_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +257,8 @@ class Planner:
         """Return the first of `plans` that is admitted, or raise the error of the best one."""
         if call.strategy == AUTO and call.op.is_heavy(inferred):
             plans = fastest_first(plans)
+        if len(devices) > 1:
+            plans = fastest_device_first(plans)
         plan = next(plans, None)
         if plan is None:
             kinds = [device.kind for device in devices]
@@ -319,10 +333,27 @@ class Planner:
             return reason
         op, work = call.op, strategy.work(inferred)
         dtype = inferred.specs[0].dtype
-        cost = self.cost_model.cost(strategy, device, dtype, work)
+        time_ns, interpreter_ns, is_measured = self.cost_model.cost(strategy, device, dtype, work)
+        result_bytes = sizes.elements * inferred.dtype.itemsize
+        transfer_ns = self.cost_model.transfer_ns(
+            device, sizes.outer_bytes - result_bytes, result_bytes
+        )
         to_store = call.writes_to_store and device.kind == CLUSTER
         is_auto = call.strategy == AUTO
-        return Plan(op, inferred, strategy, device, work, sizes, *cost, to_store, is_auto)
+        return Plan(
+            op,
+            inferred,
+            strategy,
+            device,
+            work,
+            sizes,
+            time_ns + transfer_ns,
+            interpreter_ns,
+            is_measured,
+            to_store,
+            is_auto,
+            transfer_ns,
+        )
 
     def _size_error(self, plan: Plan) -> RequestError | None:
         """Return the error of a limit on shapes, which is the same for all strategies."""
@@ -365,6 +396,14 @@ def fastest_first(plans: Iterator[Plan]) -> Iterator[Plan]:
         ahead = [plan for plan in others if plan.estimated_ns < first.estimated_ns * MARGIN]
         yield from sorted(ahead, key=lambda plan: plan.estimated_ns)
         yield from (first, *(plan for plan in others if plan not in ahead))
+
+
+def fastest_device_first(plans: Iterator[Plan]) -> Iterator[Plan]:
+    """Yield plans device by device, by the times of their first choices; a cluster comes last."""
+    groups = [[*together] for _, together in groupby(plans, key=lambda plan: plan.device.name)]
+    groups.sort(key=lambda group: (group[0].device.kind == CLUSTER, group[0].estimated_ns))
+    for group in groups:
+        yield from group
 
 
 def over_limit(what: str, value: int, limits: Limits, name: str) -> LimitExceededError:
