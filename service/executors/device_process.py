@@ -233,7 +233,7 @@ class DeviceProcess:
         body, times_ns = bytes(size), []
         for _ in range(ECHO_TRIPS):
             began = perf_counter_ns()
-            await self._request(ECHO, body, PROBE_MS)
+            await self._request(ECHO, body, START_MS)
             times_ns.append(perf_counter_ns() - began)
         return min(times_ns)
 

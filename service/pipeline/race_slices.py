@@ -8,6 +8,7 @@ server          `run_slice` passes them on, with the body where the device proce
 device process  `SliceHandler` runs them on a bench of its own
 """
 
+import logging
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +26,7 @@ from service.core.devices import Device
 from service.core.dtypes import describe, parse_dtype
 from service.engine import Engine, read
 from service.errors import DeviceUnreadyError, ServiceError
-from service.executors import Ask, Bytes, WorkerResponse
+from service.executors import Ask, Bytes, WorkerFaultError, WorkerResponse
 from service.pipeline.messages import WorkerRequest
 from service.pipeline.request import PipelineRequest
 from service.planning.planner import Plan
@@ -36,6 +37,8 @@ SLICE: Final = b"slice "
 UNKNOWN: Final = b""
 # Planned time of a slice. A longer run is a slice of its own.
 SLICE_NS: Final = 100_000_000
+FAULTY: Final = "it fails on this device; the log of the server has the error"
+log: Final = logging.getLogger("service.devices")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,10 @@ async def run_slice(request: PipelineRequest, message: WorkerRequest, question: 
             answer, _ = await process.run(SLICE + part.to_json(), request.body, **limits)
     except ServiceError as error:
         return _skipped(error.detail, is_lost=isinstance(error, DeviceUnreadyError))
+    except WorkerFaultError as error:
+        where = request.op_name, part.strategy, part.device
+        log.error("%s by %s on %s: %s", *where, error)  # noqa: TRY400  # of another process
+        return _skipped(FAULTY)
     return bytes(answer)
 
 
@@ -165,6 +172,7 @@ class SliceHandler:
         self._engine = engine
         self._device = device
         self._race: str | None = None
+        self._plans: dict[str, Plan] = {}
         self._last: str | None = None  # the strategy whose result the bench has
 
     def answer(self, head: bytes, body: Bytes) -> WorkerResponse:
@@ -183,6 +191,7 @@ class SliceHandler:
         """Let go of the operands and the result of a race."""
         if self._race is not None:
             self._race = self._last = None
+            self._plans.clear()
             del self._call, self._bench
 
     def _begin(self, race: str, message: WorkerRequest, body: Bytes) -> None:
@@ -193,11 +202,14 @@ class SliceHandler:
 
     def _run(self, part: Slice) -> bytes:
         registry, planner = self._engine.registry, self._engine.planner
-        op = operation_of(registry, self._call)
-        estimate = estimate_strategy(planner, op, self._call, part.strategy, self._device)
-        plan = estimate.plan
+        plan = self._plans.get(part.strategy)
         if plan is None:
-            return _skipped(str(estimate.reason))
+            op = operation_of(registry, self._call)
+            estimate = estimate_strategy(planner, op, self._call, part.strategy, self._device)
+            plan = estimate.plan
+            if plan is None:
+                return _skipped(str(estimate.reason))
+            self._plans[part.strategy] = plan
         if part.act == "warm_up":
             return orjson.dumps({"compile_ns": self._bench.warm_up(plan)})
         if part.act == "run":

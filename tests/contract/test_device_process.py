@@ -361,13 +361,21 @@ async def test_what_is_told_of_a_gpu(gpu: AsyncClient) -> None:
     assert 'tensor_service_device_calls{device="cuda:0"} 0.0' in text
 
 
-async def test_errors_that_pass(gpu: AsyncClient) -> None:
-    """After an internal error or out of memory the same process goes on."""
+async def test_errors_that_pass(gpu: AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    """After an internal error or out of memory the same process goes on, and so does a race."""
     pid = pid_of(gpu)
     response = await post(gpu, NAMED, "stumble")
     assert (response.status_code, response.json()["code"]) == (500, "internal-error")
     response = await post(gpu, NAMED, "exhaust")
     assert (response.status_code, response.json()["code"]) == (503, "out-of-memory")
+    fields = {**RACE, "strategies": ["torch"]}
+    headers = {"X-Request-Id": "stumble"}
+    with caplog.at_level(logging.ERROR, "service.devices"):
+        response = await gpu.post("/matmul/compare", json=fields, headers=headers)
+    here, there = response.json()["rows"]
+    assert here["agrees"]
+    assert "the log of the server has the error" in there["skipped"]
+    assert "matmul by torch on cuda:0: Traceback" in caplog.text
     check(await post(gpu, NAMED))
     assert pid_of(gpu) == pid
 
