@@ -54,7 +54,7 @@ def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
                 available=each.plan is not None,
                 accepted=each.reason is None,
                 estimated_ms=_ms(each.estimated_ns),
-                transfer_ms=_ms(None if each.plan is None else each.plan.transfer_ns),
+                transfer_ms=None if each.plan is None else each.plan.transfer_ns / 1e6,
                 compile_ms=_ms(each.compile_ns),
                 basis=None if each.plan is None else BASES[each.plan.is_measured],
                 reason=each.reason,

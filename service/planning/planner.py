@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 
 from service.core.call import AUTO, Spec
-from service.core.devices import CLUSTER, Device, Devices
+from service.core.devices import CLUSTER, CPU, Device, Devices
 from service.core.timing import NS_PER_MS
 from service.core.units import time_text
 from service.errors import (
@@ -334,10 +334,10 @@ class Planner:
         op, work = call.op, strategy.work(inferred)
         dtype = inferred.specs[0].dtype
         time_ns, interpreter_ns, is_measured = self.cost_model.cost(strategy, device, dtype, work)
-        result_bytes = sizes.elements * inferred.dtype.itemsize
-        transfer_ns = self.cost_model.transfer_ns(
-            device, sizes.outer_bytes - result_bytes, result_bytes
-        )
+        transfer_ns = 0
+        if device.kind != CPU.kind:
+            back = sizes.elements * inferred.dtype.itemsize
+            transfer_ns = self.cost_model.transfer_ns(device, sizes.outer_bytes - back, back)
         to_store = call.writes_to_store and device.kind == CLUSTER
         is_auto = call.strategy == AUTO
         return Plan(

@@ -24,12 +24,14 @@ from service.api.app import create_app
 from service.api.events import RaceEvents, RaceResponse
 from service.codecs import READERS
 from service.compare.agreement import Agreement
+from service.compare.bench import LocalBench, SkippedError
 from service.compare.options import CompareOptions
 from service.compare.race import prepare_race
 from service.compare.rates import Rates
 from service.compare.reference import Basis
 from service.compare.report import Host, Report, Row, cpu_name
 from service.core.call import Call, Spec, Tensor
+from service.core.devices import Device
 from service.examples import Example, compare_examples
 from service.http.serializers import report_answer, row_answer
 from service.operations import REGISTRY
@@ -873,6 +875,31 @@ def test_a_long_run_is_not_warmed_up(app: FastAPI) -> None:
     slow = replace(plan, strategy=replace(plan.strategy, adapt=adapt), estimated_ns=10**9)
     (row,) = replace(race, entries=(slow,)).run()
     assert (len(runs), len(row.times_ns)) == (1, 1)
+
+
+@pytest.mark.parametrize("act", ["warm_up", "run", "result"])
+def test_a_strategy_that_cannot_go_on(app: FastAPI, act: str) -> None:
+    """Its row has the reason, and the others race on."""
+    race = entered(app, CompareOptions(repeat=2, strategies=("broadcast", "torch")))
+    first, second = race.entries
+    assert isinstance(first, Plan)
+    away = replace(first, device=replace(first.device, name="cuda:0", has_process=True))
+
+    class Failing(LocalBench):
+        """A bench that fails in one act."""
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == act:
+                raise SkippedError("it died")
+            return super().__getattribute__(name)
+
+    def bench_of(device: Device) -> LocalBench:
+        assert device.name == "cuda:0"
+        return Failing(first.device, race.call.operands)
+
+    rows = list(replace(race, entries=(away, second)).run(bench_of=bench_of))
+    found = {row.device: (row.strategy, row.skipped, len(row.times_ns)) for row in rows}
+    assert found == {"cuda:0": ("broadcast", "it died", 0), "cpu": ("torch", None, 2)}
 
 
 def test_compiling_is_no_part_of_a_run(app: FastAPI) -> None:

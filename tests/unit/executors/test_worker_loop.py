@@ -97,6 +97,27 @@ def test_a_server_that_ends_before_it_has_sent_all() -> None:
                 Config.receive(theirs)
 
 
+def test_an_answer_of_the_server() -> None:
+    """A worker waits for it, however long the server takes."""
+    ours, theirs = socket.socketpair()
+    buffer = SharedBuffer()
+    with ours, theirs:
+        thread = Thread(target=serve_requests, args=(theirs, buffer, Obedient()))
+        thread.start()
+        buffer.write(b"ask which?", 0)
+        ours.send(REQUEST.pack(10, 0))
+        status, size, _ = NOTIFICATION.unpack(ours.recv(NOTIFICATION.size))
+        assert (status, bytes(buffer.read(size, 10))) == (ASK, b"which?")
+        buffer.write(b"this one", 10)
+        ours.send(REQUEST.pack(0, 8))
+        status, head_bytes, _ = NOTIFICATION.unpack(ours.recv(NOTIFICATION.size))
+        assert (status, bytes(buffer.read(head_bytes, 10))) == (DONE, b"this one")
+        ours.shutdown(socket.SHUT_WR)
+        thread.join(20)
+        assert not thread.is_alive()
+    buffer.close()
+
+
 def test_a_last_response() -> None:
     """After a FatalError the worker sends the reason and ends, with the socket still open."""
     ours, theirs = socket.socketpair()
