@@ -28,6 +28,7 @@ from service.planning.calibration import Clock, calibrate
 from service.planning.cost_model import Row
 from service.planning.peaks import measure_peaks
 from service.planning.planner import CallSpec, Plan, Planner, WarmKey
+from service.planning.transfers import measure_transfers
 from service.registry import Op, Recheck, Registry, Strategy
 
 log: Final = logging.getLogger("service.calibration")
@@ -77,11 +78,12 @@ class Engine:
     ) -> None:
         """Measure strategies with `dtype` on a device that are not measured yet: up to 2 s.
 
-        The peak rates of the device come first, once for all operations. Strategies that have to be
-        compiled are left out, but on a GPU if it `compiles`. One that cannot be compiled on this
-        host costs no other its measurements.
+        The peak rates of the device and copies to it come first, once for all operations.
+        Strategies that have to be compiled are left out, but on a GPU if it `compiles`. One that
+        cannot be compiled on this host costs no other its measurements.
         """
         measure_peaks(self.planner.cost_model, dtype, device, self.clock)
+        measure_transfers(self.planner.cost_model, device, self.clock)
         measured = self.planner.cost_model.measured()
         for strategy in op.strategies.values():
             is_new = (op.name, strategy.name, device.name, dtype) not in measured

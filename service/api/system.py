@@ -18,6 +18,7 @@ from service.http.problems import problem_answers, problem_kinds
 from service.http.serializers import device_peak_answer
 from service.observability.metrics import MEDIA_TYPE, Metrics
 from service.pipeline.service import Service
+from service.planning.transfers import wins_from
 from service.registry import Op, Strategy
 from service.settings import NO_LIMITS, PREFIX
 
@@ -105,7 +106,9 @@ def system_router(service: Service, metrics: Metrics) -> APIRouter:
 
 
 def _device(service: Service, device: Device) -> schemas.DeviceInfo:
-    reason = service.engine.planner.devices.readiness.reason(device.name)
+    planner = service.engine.planner
+    reason = planner.devices.readiness.reason(device.name)
+    wins = wins_from(planner, service.engine.registry, device)
     # A device with a process of its own is described by that.
     report = service.device_reports.get(device.name, device)
     return schemas.DeviceInfo(
@@ -118,7 +121,8 @@ def _device(service: Service, device: Device) -> schemas.DeviceInfo:
         precisions=[*service.engine.planner.devices.precisions(device)],
         peak=None
         if device.cluster is not None
-        else device_peak_answer(service.engine.planner.cost_model, device.name),
+        else device_peak_answer(planner.cost_model, device.name),
+        wins_from=None if wins is None else schemas.DeviceAdvantage.model_validate(wins),
     )
 
 

@@ -43,6 +43,7 @@ COMPILE_NOTE: Final = f"{COMPILE}: what the first call of each process takes in 
 NAMES_WIDTH: Final = 24
 GREY: Final = "bright_black"
 TIMES: Final = ("median", "iqr", "speed-up")
+COPIES: Final = ("upload", "download")
 RATES: Final = ("GFLOP/s", "GB/s", "of peak")
 FAST: Final = "bold green"
 WRONG: Final = "bold red"
@@ -55,14 +56,16 @@ def race_table(report: Report, title: str, options: CompareOptions) -> Group:
     the figures are measured by.
     """
     table = _table("strategy", gap=1)
-    for name in (*TIMES, *RATES, "error", "ulp"):
+    copies = COPIES if any(row.upload_ns for row in report.rows) else ()
+    for name in (*TIMES, *copies, *RATES, "error", "ulp"):
         table.add_column(name, justify="right")
     table.add_column("agrees")
     fastest = quickest(report)
     rows = report.available_rows
     labelled = list(zip(row_labels(rows), rows, strict=True))
     for name, row in labelled:
-        table.add_row(name, *_race_cells(report, row, fastest), style=_style(row, fastest))
+        cells = _race_cells(report, row, fastest, has_copies=bool(copies))
+        table.add_row(name, *cells, style=_style(row, fastest))
     skipped = [(name, row.skipped) for name, row in labelled if row.skipped is not None]
     wrong = [
         f"{name} disagrees: {disagreement(row.agreement)}"
@@ -205,9 +208,9 @@ def _table(*columns: str, gap: int = 2) -> Table:
     return table
 
 
-def _race_cells(report: Report, row: Row, fastest: Row | None) -> list[str]:
+def _race_cells(report: Report, row: Row, fastest: Row | None, *, has_copies: bool) -> list[str]:
     if row.agreement is None:
-        return [*[NO_VALUE] * 8, "skipped"]
+        return [*[NO_VALUE] * (10 if has_copies else 8), "skipped"]
     speedup = report.speedup(row)
     is_baseline = row.strategy == report.baseline and speedup == 1
     agrees = "fastest" if row is fastest else "yes" if row.agreement.agrees else "NO"
@@ -215,11 +218,16 @@ def _race_cells(report: Report, row: Row, fastest: Row | None) -> list[str]:
         time_text(row.median_ns),
         time_text(row.iqr_ns) if len(row.times_ns) > 1 else NO_VALUE,
         "baseline" if is_baseline else NO_VALUE if speedup is None else ratio_text(speedup),
+        *(_copy_cells(row) if has_copies else ()),
         *_rate_cells(row),
         error_text(row.agreement.max_abs_error),
         ulp_text(row.agreement.max_ulp_error),
         agrees,
     ]
+
+
+def _copy_cells(row: Row) -> list[str]:
+    return [time_text(ns) if ns else NO_VALUE for ns in (row.upload_ns, row.download_ns)]
 
 
 def _rate_cells(row: Row) -> list[str]:

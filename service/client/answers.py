@@ -194,6 +194,7 @@ class PlannedStrategy(TypedDict):
     available: bool
     accepted: bool
     estimated_ms: float | None
+    transfer_ms: float | None
     basis: Literal["measured", "prior"] | None
     compile_ms: float | None
     reason: str | None
@@ -229,6 +230,8 @@ class Row(TypedDict):
     min_ms: NotRequired[float]
     iqr_ms: NotRequired[float]
     compile_ms: NotRequired[float]
+    upload_ms: NotRequired[float]
+    download_ms: NotRequired[float]
     speedup: NotRequired[float | None]
     max_abs_error: NotRequired[float | str]
     median_abs_error: NotRequired[float | str]

@@ -75,7 +75,7 @@ def _as_call(chain: ChainPlan, name: str, arithmetic: Arithmetic | None) -> Plan
     sizes = Sizes.of(chain.inferred)
     op = chain.steps[0].plan.op
     shared = op, chain.inferred, strategy, chain.device, UNKNOWN_WORK, sizes
-    return Plan(*shared, chain.estimated_ns, arithmetic=arithmetic)
+    return Plan(*shared, chain.estimated_ns, arithmetic=arithmetic, transfer_ns=chain.transfer_ns)
 
 
 class _Steps:

@@ -9,82 +9,71 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from statistics import median
-from time import perf_counter_ns
 from typing import Any, Final
 
 from service.compare.agreement import agreement
+from service.compare.bench import Bench, LocalBench, Runs, SkippedError, Stop
 from service.compare.chains import estimate_chain, step_strategies
 from service.compare.fields import call_fields
 from service.compare.options import CompareOptions
 from service.compare.rates import rates_of
 from service.compare.reference import Reference, chain_reference, reference_of
 from service.compare.report import Report, Row, host
-from service.core.arithmetic import Arithmetic, computing
+from service.core.arithmetic import Arithmetic
 from service.core.call import AUTO, Call, StoreTarget, Tensor
-from service.core.devices import CLUSTER, synchronize
+from service.core.devices import CLUSTER, Device
 from service.core.timing import NS_PER_MS
 from service.core.units import time_text
-from service.engine import Engine, free_memory_error, is_exhausted, move, read
+from service.engine import Engine, read
 from service.errors import InvalidFieldError, Place, UnknownStrategyError
 from service.operations.chain import CHAIN, chain_op
 from service.planning.chain import InferredChain
 from service.planning.planner import CallSpec, Estimate, Plan, Planner
 from service.registry import Inferred, Op, Registry, Strategy
 
-# A run shorter than this is warmed up first; a cold cache does not matter to a longer one.
-WARM_UP_NS: Final = 50_000_000
 RUNS_PER_ROUND: Final = 5
 # What takes longer to compile races only if it is named: a race takes a second otherwise.
 MOST_COMPILE_NS: Final = 5_000_000_000
-# In less, code is looked up that was compiled before.
-LEAST_COMPILE_NS: Final = 1_000_000
 
 
 @dataclass(slots=True)
 class StrategyRun:
-    """A strategy in a race: its plan, its operands on its device, its times and its result."""
+    """A strategy in a race: its plan, the bench that runs it, its times, and why it has ended."""
 
     plan: Plan
-    operands: Sequence[Tensor]
+    bench: Bench
     share_ns: int
-    times_ns: list[int] = field(default_factory=list)
+    rounds: list[Runs] = field(default_factory=list)
     compile_ns: int = 0
-    result: Tensor = field(init=False)
+    skipped: str | None = None
 
-    def warm_up(self) -> None:
-        """Compile what has to be, and run once without timing it, if a run is short."""
-        strategy = self.plan.strategy
-        if strategy.compile is not None:
-            started = perf_counter_ns()
-            strategy.compile(self.plan.inferred, self.operands)
-            took_ns = perf_counter_ns() - started
-            self.compile_ns = took_ns if took_ns >= LEAST_COMPILE_NS else 0
-        if self.plan.estimated_ns < WARM_UP_NS:
-            self._run()
+    @property
+    def times_ns(self) -> list[int]:
+        """Times of all runs so far."""
+        return [time_ns for runs in self.rounds for time_ns in runs.times_ns]
 
-    def _run(self) -> Tensor:
-        """Return the result of one run, or raise an OutOfMemoryError."""
+    def warm_up(self) -> bool:
+        """Prepare the runs; return whether they may begin."""
         try:
-            return self.plan.strategy.run(self.plan.inferred, self.operands)
-        except (MemoryError, RuntimeError) as error:
-            if not is_exhausted(error):
-                raise
-            raise free_memory_error(self.plan) from error
+            self.compile_ns = self.bench.warm_up(self.plan)
+        except SkippedError as error:
+            self.skipped = str(error)
+        return self.skipped is None
 
-    def run_round(self, repeat: int, stop: Callable[[], bool]) -> bool:
+    def run_round(self, repeat: int, stop: Stop) -> bool:
         """Run a few times, or until `stop`; return whether another round is due."""
-        device = self.plan.device
-        for _ in range(min(RUNS_PER_ROUND, repeat - len(self.times_ns))):
-            synchronize(device)
-            started = perf_counter_ns()
-            self.result = self._run()
-            synchronize(device)
-            self.times_ns.append(perf_counter_ns() - started)
-            if sum(self.times_ns) >= self.share_ns:
-                return False
-            if stop():
-                break
-        return len(self.times_ns) < repeat
+        most = min(RUNS_PER_ROUND, repeat - len(self.times_ns))
+        try:
+            runs = self.bench.run(self.plan, most, self.share_ns - self._spent_ns(), stop)
+        except SkippedError as error:
+            self.skipped = str(error)
+            return False
+        self.rounds.append(runs)
+        return self._spent_ns() < self.share_ns and len(self.times_ns) < repeat
+
+    def _spent_ns(self) -> int:
+        copied_ns = sum(runs.upload_ns + runs.download_ns for runs in self.rounds)
+        return sum(self.times_ns) + copied_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +86,15 @@ class Race:
     inferred: Inferred
     entries: tuple[Plan | Row, ...]
 
-    def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Row]:
-        """Yield each row as its strategy finishes, skipped rows first; none after `stop`."""
-        options = self.options
+    def run(
+        self, stop: Stop = lambda: False, bench_of: Callable[[Device], Bench] | None = None
+    ) -> Iterator[Row]:
+        """Yield each row as its strategy finishes, skipped rows first; none after `stop`.
+
+        `bench_of` makes the bench of a device that has a process of its own.
+        """
         yield from (entry for entry in self.entries if isinstance(entry, Row))
-        racing = self._strategy_runs()
+        racing = self._strategy_runs(bench_of)
         if not racing or stop():
             return
         reference = self._reference()
@@ -110,16 +103,15 @@ class Race:
             [each for each in racing if each.plan.strategy.compile is None],
             [each for each in racing if each.plan.strategy.compile is not None],
         ):
-            for entrant in group:
-                with computing(entrant.plan.arithmetic, entrant.plan.device.kind):
-                    entrant.warm_up()
+            for entrant in tuple(group):
+                if not entrant.warm_up():
+                    group.remove(entrant)
+                    yield self._row(entrant, reference)
             while group:
                 for entrant in tuple(group):
                     if stop():
                         return
-                    with computing(entrant.plan.arithmetic, entrant.plan.device.kind):
-                        goes_on = entrant.run_round(options.repeat, stop)
-                    if not goes_on:
+                    if not entrant.run_round(self.options.repeat, stop):
                         group.remove(entrant)
                         yield self._row(entrant, reference)
 
@@ -136,19 +128,23 @@ class Race:
             baseline=self.options.baseline or slowest,
             host=host(planner.devices, planner.cost_model, self.inferred),
             rows=ordered,
-            params=call_fields(_operation(self.engine.registry, self.call), self.call.params),
+            params=call_fields(operation_of(self.engine.registry, self.call), self.call.params),
         )
 
-    def _strategy_runs(self) -> list[StrategyRun]:
-        """Return the strategies that race, with their operands on their devices."""
+    def _strategy_runs(
+        self, bench_of: Callable[[Device], Bench] | None = None
+    ) -> list[StrategyRun]:
+        """Return the strategies that race, with the benches of their devices."""
         plans = [entry for entry in self.entries if isinstance(entry, Plan)]
         budget_ms = min(self.options.budget_ms, _deadline_ms(self.engine.planner, self.call))
         share_ns = budget_ms * NS_PER_MS // max(1, len(plans))
-        moved = {
-            device: move(read(self.call.operands), device)
-            for device in {plan.device for plan in plans}
-        }
-        return [StrategyRun(plan, moved[plan.device], share_ns) for plan in plans]
+        benches: dict[str, Bench] = {}
+        for device in {plan.device for plan in plans}:
+            if device.has_process and bench_of is not None:
+                benches[device.name] = bench_of(device)
+            else:
+                benches[device.name] = LocalBench(device, read(self.call.operands))
+        return [StrategyRun(plan, benches[plan.device.name], share_ns) for plan in plans]
 
     def _reference(self) -> Reference:
         """Return what results are judged by."""
@@ -159,6 +155,16 @@ class Race:
         return reference_of(self.engine.registry[call.op], inferred, call.params, operands)
 
     def _row(self, run: StrategyRun, reference: Reference) -> Row:
+        """Return the row of a strategy that has finished, or cannot go on."""
+        plan = run.plan
+        if run.skipped is None:
+            try:
+                return self._measured(run, run.bench.result(reference), reference)
+            except SkippedError as error:
+                run.skipped = str(error)
+        return Row(plan.strategy.name, plan.device.name, plan.run_ns, skipped=run.skipped)
+
+    def _measured(self, run: StrategyRun, result: Tensor, reference: Reference) -> Row:
         """Return the row of a finished strategy."""
         plan, options = run.plan, self.options
         dtype, moved = self.call.specs[0].dtype, plan.sizes.outer_bytes
@@ -166,12 +172,14 @@ class Race:
         return Row(
             plan.strategy.name,
             plan.device.name,
-            plan.estimated_ns,
+            plan.run_ns,
             tuple(run.times_ns),
-            agreement(run.result, reference, rtol=options.rtol, atol=options.atol),
+            agreement(result, reference, rtol=options.rtol, atol=options.atol),
             rates=rates_of(plan, peak, median(run.times_ns)),
             compile_ns=run.compile_ns,
             arithmetic=plan.arithmetic,
+            upload_ns=median(runs.upload_ns for runs in run.rounds),
+            download_ns=median(runs.download_ns for runs in run.rounds),
         )
 
 
@@ -192,7 +200,7 @@ def _in_precisions(call: Call, precisions: Sequence[str] | None) -> list[Call]:
 
 def prepare_race(engine: Engine, call: Call, options: CompareOptions) -> Race:
     """Return the race of a call, or raise the error that explains why there is none."""
-    op = _operation(engine.registry, call)
+    op = operation_of(engine.registry, call)
     inferred = op.infer(call.specs, **call.params)
     ways = _strategies(op, call)
     for name in (
@@ -218,7 +226,8 @@ def prepare_race(engine: Engine, call: Call, options: CompareOptions) -> Race:
     return Race(engine, call, options, inferred, tuple(entries))
 
 
-def _operation(registry: Registry, call: Call) -> Op[Any]:
+def operation_of(registry: Registry, call: Call) -> Op[Any]:
+    """Return the operation of a call, or that of chains."""
     return chain_op(registry) if call.op == CHAIN else registry[call.op]
 
 
@@ -262,12 +271,7 @@ def _entries(
             continue
         if options.precisions and options.strategies is None and not _has(ways[name], asked):
             continue
-        if call.op == CHAIN:
-            estimate = estimate_chain(planner, asked, name, device)
-        else:
-            where = name, device.name, call.deadline_ms
-            request = CallSpec(op, call.specs, call.params, *where, arithmetic=asked.arithmetic)
-            estimate = planner.estimate(request)
+        estimate = estimate_strategy(planner, op, asked, name, device)
         entry = _plan_or_row(planner, estimate, options, ways[name])
         if isinstance(entry, Row):
             entry = replace(entry, arithmetic=asked.arithmetic)
@@ -287,7 +291,7 @@ def _entries(
                 f"would take about {time_text(needed_ns)}, and the deadline leaves "
                 f"{time_text(left_ns)} for it"
             )
-            row = Row(plan.strategy.name, plan.device.name, plan.estimated_ns, skipped=reason)
+            row = Row(plan.strategy.name, plan.device.name, plan.run_ns, skipped=reason)
             estimates[estimates.index(plan)] = replace(row, arithmetic=plan.arithmetic)
         else:
             left_ns -= needed_ns
@@ -298,6 +302,17 @@ def _has(strategies: Sequence[Strategy[Any]], call: Call) -> bool:
     """Return whether one of the strategies has the precision of a call."""
     precision = call.arithmetic.precision if call.arithmetic else None
     return any(precision in each.precisions for each in strategies)
+
+
+def estimate_strategy(
+    planner: Planner, op: Op[Any], call: Call, name: str, device: Device
+) -> Estimate:
+    """Return the cost of a call, or of a chain, by one strategy on one device."""
+    if call.op == CHAIN:
+        return estimate_chain(planner, call, name, device)
+    where = name, device.name, call.deadline_ms
+    spec = CallSpec(op, call.specs, call.params, *where, arithmetic=call.arithmetic)
+    return planner.estimate(spec)
 
 
 def _deadline_ms(planner: Planner, call: Call) -> int:
@@ -323,20 +338,17 @@ def _plan_or_row(
                 f"takes about {time_text(compile_ns)} to compile in a new process; it races if "
                 "strategies names it"
             )
-            return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=reason)
+            return Row(estimate.strategy, estimate.device, estimate.run_ns, skipped=reason)
     if estimate.plan is not None and estimate.plan.device.kind == CLUSTER:
         reason = "runs beyond this host, and a race is held on it"
-        return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=reason)
-    if estimate.plan is not None and estimate.plan.device.has_process:
-        reason = "a process of its own computes there, and a race is held in another one"
-        return Row(estimate.strategy, estimate.device, estimate.estimated_ns, skipped=reason)
+        return Row(estimate.strategy, estimate.device, estimate.run_ns, skipped=reason)
     if estimate.plan is not None and estimate.reason is None:
         return estimate.plan
     lacking = any(each.lacking(planner.devices.absent) for each in strategies)
     return Row(
         estimate.strategy,
         estimate.device,
-        estimate.estimated_ns,
+        estimate.run_ns,
         skipped=estimate.reason,
         is_available=not lacking,
     )

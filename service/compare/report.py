@@ -29,7 +29,8 @@ from service.registry import Inferred
 class Row:
     """One strategy on one device: its times in nanoseconds, or the reason why it was skipped.
 
-    `compile_ns` is the time of compiling it before its runs, of which it is no part. Where
+    `compile_ns` is the time of compiling it before its runs, of which it is no part; nor are
+    `upload_ns` and `download_ns`, the medians of the copies of operands and result. Where
     `is_available` is False, this host lacks what the strategy needs for any call.
     """
 
@@ -41,6 +42,8 @@ class Row:
     skipped: str | None = None
     rates: Rates | None = None
     compile_ns: int = 0
+    upload_ns: float = 0
+    download_ns: float = 0
     is_available: bool = True
     arithmetic: Arithmetic | None = None
 

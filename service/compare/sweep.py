@@ -122,13 +122,12 @@ def _limited(engine: Engine, call: Call, limit_ns: int) -> Race:
 
 def _within(entry: Plan | Row, limit_ns: int) -> Plan | Row:
     """Return the entry, or a skipped row if its run would take longer than the limit."""
-    if isinstance(entry, Row) or entry.estimated_ns <= limit_ns:
+    if isinstance(entry, Row) or entry.run_ns <= limit_ns:
         return entry
     reason = (
-        f"a run would take about {time_text(entry.estimated_ns)}, over the limit of "
-        f"{time_text(limit_ns)}"
+        f"a run would take about {time_text(entry.run_ns)}, over the limit of {time_text(limit_ns)}"
     )
-    return Row(entry.strategy.name, entry.device.name, entry.estimated_ns, skipped=reason)
+    return Row(entry.strategy.name, entry.device.name, entry.run_ns, skipped=reason)
 
 
 def _key(row: Row) -> Key:

@@ -16,13 +16,14 @@ This package imports no web framework, so a worker process starts without one.
 from typing import Final, Literal
 
 from service.executors.admission import Admission, ByteBudget, Hold
-from service.executors.device_process import HANDSHAKE, DeviceProcess, spawn
+from service.executors.device_process import ECHO, ECHO_SIZES, HANDSHAKE, DeviceProcess, spawn
 from service.executors.forkserver import ForkServer
 from service.executors.process_pool import ProcessPool, WorkerFaultError
 from service.executors.shared_buffer import Bytes
 from service.executors.thread_pool import ThreadPool
 from service.executors.worker_loop import (
     NICE,
+    Ask,
     Channel,
     Config,
     Emit,
@@ -32,6 +33,8 @@ from service.executors.worker_loop import (
 )
 
 __all__ = [
+    "ECHO",
+    "ECHO_SIZES",
     "HANDSHAKE",
     "INLINE",
     "NICE",
@@ -39,6 +42,7 @@ __all__ = [
     "THREAD",
     "Admission",
     "AnyExecutor",
+    "Ask",
     "ByteBudget",
     "Bytes",
     "Channel",

@@ -12,11 +12,11 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import ceil
 from threading import Thread
-from time import perf_counter
+from time import perf_counter, perf_counter_ns
 from typing import Final
 
 from service.core.devices import DeviceReadiness
@@ -25,11 +25,21 @@ from service.executors.admission import LATE, Admission, Reservation
 from service.executors.forkserver import PROGRAM, environment
 from service.executors.process_pool import WorkerFaultError
 from service.executors.shared_buffer import Bytes, SharedBuffer
-from service.executors.worker_handle import StartProcess, WorkerGoneError, WorkerHandle
-from service.executors.worker_loop import EXHAUSTED, FATAL, FAULT, Channel, Config
+from service.executors.worker_handle import (
+    Listener,
+    StartProcess,
+    WorkerGoneError,
+    WorkerHandle,
+    no_answer,
+)
+from service.executors.worker_loop import EXHAUSTED, FATAL, FAULT, Config
 
 # Request that a device process answers with its report, after it has computed a product of 2 x 2.
 HANDSHAKE: Final = b""
+# Request whose body is sent back, to measure the way to the process and back.
+ECHO: Final = b"echo"
+ECHO_SIZES: Final = (0, 2**20)
+ECHO_TRIPS: Final = 5
 # Loading CUDA, and measuring every strategy in every dtype, takes some seconds.
 START_MS: Final = 300_000
 # A product of 2 x 2 takes far below a millisecond.
@@ -56,13 +66,14 @@ class DeviceProcess:
         configure: Callable[[], Config],
         *,
         readiness: DeviceReadiness,
-        report: Callable[[bytearray], None],
+        report: Callable[[bytearray, Sequence[int]], None],
         queue: int,
         longest_ms: int,
     ):
         """Start nothing yet.
 
-        `report` is called with the report of each process that has started. A call may hold the
+        `report` is called with the report of each process that has started, and the nanoseconds of
+        the way of ECHO_SIZES bytes there and back. A call may hold the
         process for `longest_ms`, whatever its own deadline is: the process is not killed for a
         short deadline, since others would lose the device.
         """
@@ -166,7 +177,7 @@ class DeviceProcess:
         try:
             async with asyncio.timeout(longest_ms / 1000):
                 status, answer, payload = await self._worker.run(
-                    head, body, Channel(_ignore, _ignore)
+                    head, body, Listener(_ignore, _ignore, no_answer)
                 )
         except TimeoutError:
             raise LostError(f"it did not answer for {longest_ms} ms") from None
@@ -212,10 +223,19 @@ class DeviceProcess:
     async def _start_process(self) -> None:
         began = perf_counter()
         report, _ = await self._request(HANDSHAKE, b"", START_MS)
-        self._report(report)
+        self._report(report, [await self._round_trip_ns(size) for size in ECHO_SIZES])
         self._start_s = perf_counter() - began
         log.info("%s is ready after %.1f s", self.device, self._start_s)
         self._readiness.regain(self.device)
+
+    async def _round_trip_ns(self, size: int) -> int:
+        """Return the least time of the way of so many bytes to the process and back."""
+        body, times_ns = bytes(size), []
+        for _ in range(ECHO_TRIPS):
+            began = perf_counter_ns()
+            await self._request(ECHO, body, START_MS)
+            times_ns.append(perf_counter_ns() - began)
+        return min(times_ns)
 
     async def _wait_until_lost(self) -> None:
         """Wait until the process is marked as lost, or exits while no call runs."""
@@ -246,7 +266,7 @@ class DeviceProcess:
 
 
 def _ignore(value: object) -> None:
-    """Ignore a deadline, since the request is decoded already, or a part: races do not run here."""
+    """Ignore a deadline, since the request is decoded already, or a part: none comes."""
 
 
 def spawn(worker_socket: socket.socket, buffer: SharedBuffer) -> int:

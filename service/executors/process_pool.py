@@ -9,12 +9,15 @@ from service.errors import DeadlineExceededError, DrainingError, OutOfMemoryErro
 from service.executors.admission import LATE, Admission, Reservation
 from service.executors.shared_buffer import Bytes
 from service.executors.worker_handle import (
+    Listener,
     RawResponse,
+    Respond,
     StartProcess,
     WorkerGoneError,
     WorkerHandle,
+    no_answer,
 )
-from service.executors.worker_loop import EXHAUSTED, FAULT, Channel, Config, Emit
+from service.executors.worker_loop import EXHAUSTED, FAULT, Config, Emit
 
 ATTEMPTS: Final = 2
 
@@ -59,12 +62,13 @@ class ProcessPool:
         estimated_ns: float | None = None,
         deadline_ms: int,
         emit: Emit | None = None,
+        respond: Respond = no_answer,
     ) -> tuple[bytearray, bytearray]:
         """Return head and payload of the response; parts that precede it are passed to `emit`.
 
-        Raises OverloadedError if the request is not admitted, DeadlineExceededError when it is
-        late, OutOfMemoryError, WorkerDiedError if two workers die of it, and WorkerFaultError if
-        the handler fails.
+        `respond` answers the questions of the handler. Raises OverloadedError if the request is not
+        admitted, DeadlineExceededError when it is late, OutOfMemoryError, WorkerDiedError if two
+        workers die of it, and WorkerFaultError if the handler fails.
         """
         if self._closed:
             raise _closed()
@@ -76,9 +80,10 @@ class ProcessPool:
                     until = asyncio.get_running_loop().time() + left_ms / 1000
                     limit.reschedule(min(limit.when() or until, until))
 
-                channel = Channel(set_deadline, emit or bytes)  # `bytes` drops the parts
+                # `bytes` drops the parts.
+                listener = Listener(set_deadline, emit or bytes, respond)
                 status, answer, payload = await self._run_when_free(
-                    reservation, head, body, channel
+                    reservation, head, body, listener
                 )
         except TimeoutError:
             raise DeadlineExceededError(LATE) from None
@@ -89,7 +94,7 @@ class ProcessPool:
         return answer, payload
 
     async def _run_when_free(
-        self, reservation: Reservation, head: bytes, body: Bytes, channel: Channel
+        self, reservation: Reservation, head: bytes, body: Bytes, listener: Listener
     ) -> RawResponse:
         """Wait for a free worker, and return its response."""
         try:
@@ -109,7 +114,7 @@ class ProcessPool:
             if worker in self._outdated:
                 self._outdated.discard(worker)
                 await worker.stop()
-            response = await self._run_on(worker, head, body, channel)
+            response = await self._run_on(worker, head, body, listener)
         except BaseException:
             # The process is stopped by a task, so that the error does not wait for its exit. The
             # reservation is given up after the exit.
@@ -121,14 +126,14 @@ class ProcessPool:
         return response
 
     async def _run_on(
-        self, worker: WorkerHandle, head: bytes, body: Bytes, channel: Channel
+        self, worker: WorkerHandle, head: bytes, body: Bytes, listener: Listener
     ) -> RawResponse:
         """Return the response of a worker, whose process is replaced once if it dies."""
         for _ in range(ATTEMPTS):
             if self._closed:
                 raise _closed()
             try:
-                return await worker.run(head, body, channel)
+                return await worker.run(head, body, listener)
             except WorkerGoneError:
                 stopped = await worker.stop()
                 self.exits += stopped

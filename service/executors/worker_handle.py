@@ -4,13 +4,23 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from service.executors.forkserver import START_S
 from service.executors.shared_buffer import Bytes, SharedBuffer
-from service.executors.worker_loop import DEADLINE, NOTIFICATION, PART, REQUEST, Channel, Config
+from service.executors.worker_loop import (
+    ASK,
+    DEADLINE,
+    NOTIFICATION,
+    PART,
+    REQUEST,
+    Config,
+    Emit,
+    SetDeadline,
+)
 
 # Bytes that the event loop copies in one step: about 0.2 ms.
 STEP_BYTES: Final = 2**20
@@ -19,10 +29,26 @@ RawResponse = tuple[int, bytearray, bytearray]  # status, head, payload
 # Starts a process with the worker's end of a socket and its shared buffer. Returns a pidfd, or
 # raises an OSError.
 StartProcess = Callable[[socket.socket, SharedBuffer], int]
+# Returns the answer to a question of a handler.
+Respond = Callable[[bytearray], Awaitable[Bytes]]
 
 
 class WorkerGoneError(Exception):
     """The worker process exited before it sent its response."""
+
+
+async def no_answer(question: bytearray) -> Bytes:
+    """Raise LookupError: no request but a race asks anything."""
+    raise LookupError(f"nothing answers {question!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Receiver of what a handler sends before its response: the server's end of a Channel."""
+
+    set_deadline: SetDeadline
+    emit: Emit
+    respond: Respond
 
 
 class WorkerHandle:
@@ -38,12 +64,12 @@ class WorkerHandle:
         self._pidfd: int
         self.has_emitted = False  # a part of the response to the last request
 
-    async def run(self, head: bytes, body: Bytes, channel: Channel) -> RawResponse:
+    async def run(self, head: bytes, body: Bytes, listener: Listener) -> RawResponse:
         """Return status, head and payload of the response to a request.
 
-        Deadlines and parts that the handler sends before its response are passed to `channel`,
-        parts as bytearrays. Raises WorkerGoneError if the process exits. After any error the
-        worker has to be stopped before the next request.
+        What the handler sends before its response is passed to `listener`, parts and questions as
+        bytearrays. Raises WorkerGoneError if the process exits. After any error the worker has to
+        be stopped before the next request.
         """
         self.has_emitted = False
         if self._socket is None:
@@ -51,18 +77,23 @@ class WorkerHandle:
             await asyncio.shield(self._starting)
         at = await self._put(body, self._buffer.write(head, 0))
         status, size, payload_bytes = await self._notify(REQUEST.pack(len(head), len(body)))
-        while status in (DEADLINE, PART):
+        while status in (DEADLINE, PART, ASK):
+            reply = b""
             if status == DEADLINE:
-                channel.set_deadline(size)
-            else:
+                listener.set_deadline(size)
+            elif status == PART:
                 self.has_emitted = True
-                channel.emit(self._buffer.read(size, at))
+                listener.emit(self._buffer.read(size, at))
                 at += size
-            status, size, payload_bytes = await self._notify()
-        answer = self._buffer.read(size, at)
+            else:
+                answer = await listener.respond(self._buffer.read(size, at))
+                await self._put(answer, at)
+                reply = REQUEST.pack(0, len(answer))
+            status, size, payload_bytes = await self._notify(reply)
+        head_of_response = self._buffer.read(size, at)
         payload = await self._get(payload_bytes, at + size)
         self._buffer.shrink()
-        return status, answer, payload
+        return status, head_of_response, payload
 
     def _start(self) -> None:
         try:

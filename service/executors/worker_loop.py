@@ -24,12 +24,13 @@ from typing import Any, Final, Protocol
 
 from service.executors.shared_buffer import Bytes, SharedBuffer
 
-# Status of a notification. DEADLINE and PART precede a response: the request has less time than the
-# server has assumed, or a part of its result is in the shared buffer. After FATAL the process ends.
-DONE, EXHAUSTED, FAULT, DEADLINE, PART, FATAL = range(6)
+# Status of a notification. DEADLINE, PART and ASK precede a response: the request has less time
+# than the server has assumed, or a part of its result, or a question to the server, is in the
+# shared buffer. After FATAL the process ends.
+DONE, EXHAUSTED, FAULT, DEADLINE, PART, FATAL, ASK = range(7)
 CONFIG: Final = struct.Struct("<Q")  # bytes of a worker's configuration
-REQUEST: Final = struct.Struct("<QQ")  # bytes of head and body
-# Status, then bytes of head and payload; for DEADLINE milliseconds; for PART bytes of the part.
+REQUEST: Final = struct.Struct("<QQ")  # bytes of head and body; of an answer to ASK 0 and its own
+# Status, then bytes of head and payload; for DEADLINE milliseconds; for PART and ASK their bytes.
 NOTIFICATION: Final = struct.Struct("<BQQ")
 # Requests in the event loop have priority where all cores are busy.
 NICE: Final = 10
@@ -53,6 +54,7 @@ class WorkerResponse:
 
 SetDeadline = Callable[[int], object]
 Emit = Callable[[Bytes], object]
+Ask = Callable[[bytes], bytearray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,12 @@ class Channel:
 
     `set_deadline` takes the milliseconds that are left from now; a deadline in the request is known
     only after decoding. `emit` sends a part of the result. After the first part the request is not
-    retried by another worker.
+    retried by another worker. `ask` returns the server's answer to a question.
     """
 
     set_deadline: SetDeadline
     emit: Emit
+    ask: Ask
 
 
 class Handler(Protocol):
@@ -157,6 +160,11 @@ def serve_requests(server: socket.socket, buffer: SharedBuffer, handler: Handler
 
     The handler trims its memory after IDLE_S without a request.
     """
+
+    def receive_answer() -> int:
+        _, size = REQUEST.unpack(_receive(server, REQUEST.size))
+        return int(size)
+
     while True:
         try:
             packet = server.recv(REQUEST.size)
@@ -166,25 +174,30 @@ def serve_requests(server: socket.socket, buffer: SharedBuffer, handler: Handler
             continue
         if not packet:
             return
-        server.settimeout(IDLE_S)
-        notification = handle_request(buffer, handler, server.send, *REQUEST.unpack(packet))
+        server.settimeout(None)
+        notification = handle_request(
+            buffer, handler, server.send, receive_answer, REQUEST.unpack(packet)
+        )
         server.send(notification)
         if notification[0] == FATAL:
             return
+        server.settimeout(IDLE_S)
 
 
 def handle_request(
     buffer: SharedBuffer,
     handler: Handler,
     notify: Callable[[bytes], object],
-    head_bytes: int,
-    body_bytes: int,
+    receive_answer: Callable[[], int],
+    sizes: tuple[int, int],
 ) -> bytes:
     """Handle a request, write its response to the buffer, and return the last notification.
 
-    The request is at the beginning of the buffer, its body after its head. Notifications before the
-    last one are passed to `notify`.
+    The request, whose head and body have these `sizes`, is at the beginning of the buffer.
+    Notifications before the last one are passed to `notify`. `receive_answer` waits for the size of
+    the server's answer, which replaces the question in the buffer.
     """
+    head_bytes, body_bytes = sizes
     at = head_bytes + body_bytes
 
     def set_deadline(left_ms: int) -> None:
@@ -195,8 +208,12 @@ def handle_request(
         start, at = at, buffer.write(part, at)
         notify(NOTIFICATION.pack(PART, at - start, 0))
 
+    def ask(question: bytes) -> bytearray:
+        notify(NOTIFICATION.pack(ASK, buffer.write(question, at) - at, 0))
+        return buffer.read(receive_answer(), at)
+
     try:
-        channel, status = Channel(set_deadline, emit), DONE
+        channel, status = Channel(set_deadline, emit, ask), DONE
         head = bytes(buffer.read(head_bytes, 0))
         response = handler.answer(head, buffer.read(body_bytes, head_bytes), channel)
     except MemoryError:

@@ -188,6 +188,14 @@ class DevicePeak(BaseModel):
     gb_per_s: float | None = Field(description="Bytes that a copy in memory reads and writes.")
 
 
+class DeviceAdvantage(BaseModel):
+    """The smallest square product that is estimated to be faster on a GPU than on the CPU."""
+
+    op: str
+    dtype: str
+    n: int = Field(description="Rows and columns of both operands, a power of two.")
+
+
 class DeviceInfo(BaseModel):
     """A device of this host."""
 
@@ -199,6 +207,10 @@ class DeviceInfo(BaseModel):
     reason: str | None = Field(description="Why it cannot be had now.")
     precisions: list[str] = Field(description="Of float32 products.")
     peak: DevicePeak | None = Field(description="Null for a cluster, which is not measured.")
+    wins_from: DeviceAdvantage | None = Field(
+        description="Size from which `auto` takes a GPU, copies and the hop to its process "
+        "included; null where it takes it for no product, and for other devices."
+    )
 
 
 class DeviceList(BaseModel):
@@ -269,6 +281,10 @@ class PlannedStrategy(BaseModel):
         description="Whether the estimate follows from measurements of this dtype on this host, "
         "or still from those of float32."
     )
+    transfer_ms: float | None = Field(
+        description="Of the estimate, the way to a GPU and back: copies, and the hop to its "
+        "process; 0 on other devices."
+    )
     compile_ms: float | None = Field(
         description="What the first call of a process pays in addition: 0 if nothing is compiled, "
         "a prior until a call has compiled it; null for what does not run here."
@@ -327,6 +343,10 @@ class CompareRow(BaseModel):
         None,
         description="Compiling the strategy before its runs; 0 if that was done, or is not needed.",
     )
+    upload_ms: float | None = Field(
+        None, description="Median of copying the operands to a GPU, and no part of a run; else 0."
+    )
+    download_ms: float | None = Field(None, description="Median of copying the result back.")
     speedup: float | None = Field(None, description="Over the baseline, by medians of this race.")
     max_abs_error: Any = Field(None, description="Against the reference.")
     median_abs_error: Any = None

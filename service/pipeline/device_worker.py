@@ -9,9 +9,10 @@ import torch
 from service.core.devices import Device, properties_of, settle_on
 from service.engine import Engine
 from service.errors import DeviceFailedError
-from service.executors import HANDSHAKE, Bytes, Channel, FatalError, Handler, WorkerResponse
+from service.executors import ECHO, HANDSHAKE, Bytes, Channel, FatalError, Handler, WorkerResponse
 from service.operations import REGISTRY
 from service.pipeline.messages import DeviceReport
+from service.pipeline.race_slices import SLICE, SliceHandler
 from service.pipeline.service import READY, build_service
 from service.pipeline.worker import RequestHandler
 from service.planning.cost_model import CostModel, Row
@@ -36,15 +37,20 @@ class DeviceRequestHandler:
         self._worker = worker
         self._engine = engine
         self._device = device
+        self._slices = SliceHandler(worker.decode, engine, device)
 
     def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
-        """Return the response to a request, or the report to HANDSHAKE.
+        """Return the response to a request, the report to HANDSHAKE, or the body to ECHO.
 
         FatalError if the device is lost.
         """
         if head == HANDSHAKE:
             return WorkerResponse(self._report())
+        if head == ECHO:
+            return WorkerResponse(b"", (body,))
         try:
+            if head.startswith(SLICE):
+                return self._slices.answer(head, body)
             return self._worker.answer(head, body, channel)
         except MemoryError:
             raise
@@ -54,6 +60,7 @@ class DeviceRequestHandler:
 
     def trim_memory(self) -> None:
         """Return memory of the host to the system; that of the device is not shared."""
+        self._slices.forget()
         self._worker.trim_memory()
 
     def _report(self) -> bytes:

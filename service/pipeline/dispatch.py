@@ -31,6 +31,7 @@ from service.executors import (
     ThreadPool,
 )
 from service.pipeline.messages import WorkerRequest, WrongDeviceError, response_from
+from service.pipeline.race_slices import run_slice
 from service.pipeline.request import PipelineRequest
 from service.pipeline.service import TRIM_BYTES, Service
 from service.planning.chain import ChainPlan
@@ -186,6 +187,7 @@ async def _ask(
             estimated_ns=estimated_ns,
             deadline_ms=deadline_ms,
             emit=request.emit,
+            respond=partial(run_slice, request, message),
         )
     else:
         head, payload = await executor.run(

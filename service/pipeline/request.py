@@ -239,14 +239,18 @@ class PipelineRequest(ABC):
 
     def work(self, message: WorkerRequest, body: Bytes, channel: Channel) -> HttpResponse:
         """Go on in a worker process where the server left off, to the response."""
+        self.receive(message, body)
+        self.prepare_in_worker(message, channel)
+        return self.run()
+
+    def receive(self, message: WorkerRequest, body: Bytes) -> None:
+        """Take over what the server has sent."""
         self.watch = Stopwatch([*message.marks])
         self.watch.lap(QUEUE)
         self.executor = PROCESS
         self.may_wait = False
         self.body = body
         self.fields = query_fields(message.query.encode(HEADER_ENCODING))
-        self.prepare_in_worker(message, channel)
-        return self.run()
 
     def prepare_in_worker(self, message: WorkerRequest, channel: Channel) -> None:
         """Decode the body, and plan the call, in a worker process."""

@@ -23,6 +23,7 @@ from service.core.dtypes import describe
 from service.engine import Engine
 from service.errors import DeviceUnreadyError, DrainingError, ServiceError, WarmingUpError
 from service.executors import (
+    ECHO_SIZES,
     NICE,
     ByteBudget,
     Config,
@@ -36,7 +37,7 @@ from service.executors import (
 from service.operations.chain import ChainOp, chain_op
 from service.operations.gradient_steps import gradient_ops
 from service.pipeline.messages import CALIBRATE, DeviceReport
-from service.planning.cost_model import CostModel
+from service.planning.cost_model import CostModel, Curve
 from service.registry import Op, Registry
 from service.settings import Settings
 
@@ -248,11 +249,13 @@ def build_service(
         return Config(make=make, memory_bytes=memory_bytes, nice=nice, arguments=known)
 
     def device_process(gpu: Device) -> DeviceProcess:
-        def receive(text: bytearray) -> None:
+        def receive(text: bytearray, round_trips_ns: Sequence[int]) -> None:
             reports[gpu.name] = report = DeviceReport(**orjson.loads(text))
             if report.has_tf32:
                 core.engine.planner.devices.with_tf32.add(gpu.name)
             core.engine.learn(report.rates)
+            hop = Curve(0.0, [2 * size for size in ECHO_SIZES], round_trips_ns)
+            cost_model.learn_hop(gpu.name, hop)
 
         row = asdict(replace(gpu, has_process=False))
         return DeviceProcess(

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from service.core import host
+from service.core.call import Call
 from service.core.devices import Device
 from service.core.dtypes import describe, parse_dtype
 from service.core.response import HttpResponse
@@ -80,6 +81,12 @@ class RequestHandler:
             raise
         head = response_head(response, request.watch, request.strategy)
         return WorkerResponse(head, response.chunks)
+
+    def decode(self, message: WorkerRequest, body: Bytes) -> Call:
+        """Return the call of a request that another process runs."""
+        request = self._request(message)
+        request.receive(message, body)
+        return request.decode()
 
     def _measure(self, name: str, dtype: str, device: str) -> bytes:
         """Return the costs of an operation in a dtype on a device, measured now, as JSON.

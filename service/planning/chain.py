@@ -194,7 +194,8 @@ class PlannedStep:
 class ChainPlan:
     """A chain with the device that runs it, and the plan of each step.
 
-    The estimates are totals. `peak_bytes` are those of the operands and of the results that are
+    The estimates are totals, with the way of operands and results to a GPU and back in
+    `transfer_ns`. `peak_bytes` are those of the operands and of the results that are
     alive, with what a step takes while it runs, at the greatest.
     """
 
@@ -204,6 +205,7 @@ class ChainPlan:
     estimated_ns: int
     interpreter_ns: int
     peak_bytes: int
+    transfer_ns: int = 0
 
     @property
     def dtypes(self) -> set[torch.dtype]:
@@ -241,17 +243,20 @@ NO_CLUSTER: Final = "a chain runs on one device of this host, and a cluster is n
 def plan_chain(planner: Planner, chain: ChainSpec) -> ChainPlan:
     """Return the plan of a chain, or raise the error that says why it is not admitted.
 
-    The device is the first one that all steps are admitted on.
+    The device is the fastest one that all steps are admitted on.
     """
     devices = local_devices(planner, chain.device)
     inferred = infer_chain(chain.specs, steps=chain.steps, results=chain.results)
+    plans: list[ChainPlan] = []
     errors: list[RequestError] = []
     for device in devices:
         try:
-            return _plan_on(planner, chain, inferred, device)
+            plans.append(_plan_on(planner, chain, inferred, device))
         except RequestError as error:
             errors.append(error)
-    raise errors[0]
+    if not plans:
+        raise errors[0]
+    return min(plans, key=lambda plan: plan.estimated_ns)
 
 
 def local_devices(planner: Planner, device: str) -> list[Device]:
@@ -275,7 +280,7 @@ def admitted_chain(
     for call, name in zip(_calls(chain, inferred, device.name), strategies, strict=True):
         plan = planner.admitted(replace(call, strategy=name), 0)
         plans.append(replace(plan, is_auto=call.strategy == AUTO))
-    return replace(_joined(chain, inferred, plans), estimated_ns=estimated_ns)
+    return replace(_joined(planner, chain, inferred, plans), estimated_ns=estimated_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +316,7 @@ def _plan_on(
         step = chain.steps[number]
         with at_step(number, step.name, step.place):
             plans.append(planner.plan_inferred(call, inferred.steps[number]))
-    plan = _joined(chain, inferred, plans)
+    plan = _joined(planner, chain, inferred, plans)
     error = limit_error(planner, plan, chain.deadline_ms)
     if error is not None:
         raise error
@@ -340,16 +345,23 @@ def _calls(chain: ChainSpec, inferred: InferredChain, device: str) -> list[CallS
     ]
 
 
-def _joined(chain: ChainSpec, inferred: InferredChain, plans: Sequence[Plan]) -> ChainPlan:
+def _joined(
+    planner: Planner, chain: ChainSpec, inferred: InferredChain, plans: Sequence[Plan]
+) -> ChainPlan:
     """Return the plan of a chain from the plans of its steps."""
     steps = tuple(map(PlannedStep, chain.steps, plans, _freed(chain.steps, inferred.results)))
+    sent = sum(prod(spec.shape) * spec.dtype.itemsize for spec in inferred.specs)
+    known = dict(zip([step.name for step in chain.steps], inferred.steps, strict=True))
+    back = sum(known[name].elements * known[name].dtype.itemsize for name in inferred.results)
+    transfer_ns = planner.cost_model.transfer_ns(plans[0].device, sent, back)
     return ChainPlan(
         inferred,
         steps,
         plans[0].device,
-        estimated_ns=sum(plan.estimated_ns for plan in plans),
+        estimated_ns=sum(plan.run_ns for plan in plans) + transfer_ns,
         interpreter_ns=sum(plan.interpreter_ns for plan in plans),
         peak_bytes=_peak_bytes(inferred, steps),
+        transfer_ns=transfer_ns,
     )
 
 

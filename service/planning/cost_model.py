@@ -7,7 +7,8 @@ strategy has one such curve for each kind of its work, on each device and for ea
 `service.planning.calibration` measures the curves, outside of any call. Until then an estimate is
 a prior: the curve of float32 on the same device, slowed down by a factor for the dtype.
 
-Peak rates of the devices, from `service.planning.peaks`, are kept and passed on as curves too.
+Peak rates of the devices, from `service.planning.peaks`, and times of the way to a device, from
+`service.planning.transfers` and its executor, are kept and passed on as curves too.
 """
 
 from bisect import bisect_left
@@ -36,6 +37,11 @@ PEAK: Final = "peak"
 PRODUCT: Final = "product"
 COPY: Final = "copy"
 COPIED: Final = torch.uint8
+# The same of the way to a GPU and back, by bytes: copies, and the hop to the process of the device.
+TRANSFER: Final = "transfer"
+UPLOAD: Final = "upload"
+DOWNLOAD: Final = "download"
+HOP: Final = "hop"
 
 
 # Operation, strategy, device, dtype, and kind of work.
@@ -175,7 +181,35 @@ class CostModel:
 
     def measured(self) -> set[tuple[str, str, str, torch.dtype]]:
         """Return the operations, strategies, devices and dtypes that have curves."""
-        return {key[:4] for key in tuple(self._curves) if key[0] != PEAK}
+        return {key[:4] for key in tuple(self._curves) if key[0] not in {PEAK, TRANSFER}}
+
+    def transfer_ns(self, device: Device, operand_bytes: int, result_bytes: int) -> int:
+        """Return the time of the way to a GPU and back, of which nothing is computing.
+
+        Operands and result are copied, and sent to the process of the device and back. It is 0 for
+        other devices, and for what has not been measured.
+        """
+        if device.kind == CPU.kind:
+            return 0
+        return sum(
+            self._curves[key].times_ns(Work(1, size))[0]
+            for what, size in (
+                (UPLOAD, operand_bytes),
+                (DOWNLOAD, result_bytes),
+                (HOP, operand_bytes + result_bytes),
+            )
+            if (key := (TRANSFER, what, device.name, COPIED, "")) in self._curves
+        )
+
+    def has_transfers(self, device: str) -> bool:
+        """Return whether the copies to a device have been measured."""
+        return (TRANSFER, UPLOAD, device, COPIED, "") in self._curves
+
+    def learn_hop(self, device: str, curve: Curve) -> None:
+        """Take over the time of the way to the process of a device, unless it is known."""
+        key = (TRANSFER, HOP, device, COPIED, "")
+        if key not in self._curves:
+            self.add(key, curve)
 
     def peak(self, device: str, dtype: torch.dtype, moved_bytes: int = UNBOUNDED) -> Peak:
         """Return the peak rates of a device with a dtype, for a call that moves so many bytes.

@@ -14,7 +14,7 @@ import torch
 
 from service.core.arithmetic import Arithmetic
 from service.core.call import AUTO, Spec
-from service.core.devices import CLUSTER, Device, Devices
+from service.core.devices import CLUSTER, CPU, Device, Devices
 from service.core.timing import NS_PER_MS
 from service.core.units import time_text
 from service.errors import (
@@ -60,7 +60,8 @@ class Plan:
     Without `is_measured` the estimate is a prior. With `writes_to_store` a cluster writes the
     result to a file; with `is_auto` the planner has chosen the strategy. A call that `is_elsewhere`
     never runs in the event loop, however short: its device has a process of its own, or its
-    strategy has to be compiled.
+    strategy has to be compiled. `transfer_ns` is the part of the estimated time for the way to a
+    GPU and back.
     """
 
     op: Op[Any]
@@ -75,6 +76,7 @@ class Plan:
     writes_to_store: bool = False
     is_auto: bool = False
     arithmetic: Arithmetic | None = None
+    transfer_ns: int = 0
     # Set in the plan of a call that runs.
     explanation: Mapping[str, object] | None = None
     recheck: Recheck | None = None
@@ -83,6 +85,11 @@ class Plan:
     is_checked_as_text: bool = False
     is_finite_if_moderate: bool = False
     is_elsewhere: bool = False
+
+    @property
+    def run_ns(self) -> int:
+        """Estimated time of the strategy alone."""
+        return self.estimated_ns - self.transfer_ns
 
     @property
     def is_compiled(self) -> bool:
@@ -135,6 +142,11 @@ class Estimate:
     estimated_ns: int | None = None
     reason: str | None = None
     compile_ns: int | None = None
+
+    @property
+    def run_ns(self) -> int | None:
+        """Estimated time of the strategy alone."""
+        return None if self.plan is None else self.plan.run_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +267,8 @@ class Planner:
         is_fixed = arithmetic is not None and arithmetic.deterministic
         if call.strategy == AUTO and not is_fixed and call.op.is_heavy(inferred):
             plans = fastest_first(plans)
+        if len(devices) > 1:
+            plans = fastest_device_first(plans)
         plan = next(plans, None)
         if plan is None:
             strategies = choices(call.op, call.strategy, call.arithmetic)
@@ -331,11 +345,28 @@ class Planner:
         if reason is not None:
             return reason
         op, work = call.op, strategy.work(inferred)
-        cost = self.cost_model.cost(strategy, device, dtype, work)
+        dtype = inferred.specs[0].dtype
+        time_ns, interpreter_ns, is_measured = self.cost_model.cost(strategy, device, dtype, work)
+        transfer_ns = 0
+        if device.kind != CPU.kind:
+            back = sizes.elements * inferred.dtype.itemsize
+            transfer_ns = self.cost_model.transfer_ns(device, sizes.outer_bytes - back, back)
         to_store = call.writes_to_store and device.kind == CLUSTER
-        is_auto = call.strategy == AUTO
-        shared = op, inferred, strategy, device, work, sizes
-        return Plan(*shared, *cost, to_store, is_auto, call.arithmetic)
+        return Plan(
+            op,
+            inferred,
+            strategy,
+            device,
+            work,
+            sizes,
+            time_ns + transfer_ns,
+            interpreter_ns,
+            is_measured,
+            to_store,
+            call.strategy == AUTO,
+            call.arithmetic,
+            transfer_ns,
+        )
 
     def _unsuitable(
         self,
@@ -397,6 +428,14 @@ def fastest_first(plans: Iterator[Plan]) -> Iterator[Plan]:
         ahead = [plan for plan in others if plan.estimated_ns < first.estimated_ns * MARGIN]
         yield from sorted(ahead, key=lambda plan: plan.estimated_ns)
         yield from (first, *(plan for plan in others if plan not in ahead))
+
+
+def fastest_device_first(plans: Iterator[Plan]) -> Iterator[Plan]:
+    """Yield plans device by device, by the times of their first choices; a cluster comes last."""
+    groups = [[*together] for _, together in groupby(plans, key=lambda plan: plan.device.name)]
+    groups.sort(key=lambda group: (group[0].device.kind == CLUSTER, group[0].estimated_ns))
+    for group in groups:
+        yield from group
 
 
 def over_limit(what: str, value: int, limits: Limits, name: str) -> LimitExceededError:

@@ -24,12 +24,14 @@ from service.api.app import create_app
 from service.api.events import RaceEvents, RaceResponse
 from service.codecs import READERS
 from service.compare.agreement import Agreement
+from service.compare.bench import LocalBench, SkippedError
 from service.compare.options import CompareOptions
 from service.compare.race import prepare_race
 from service.compare.rates import Rates
 from service.compare.reference import Basis
 from service.compare.report import Host, Report, Row, cpu_name
 from service.core.call import Call, Spec, Tensor
+from service.core.devices import Device
 from service.examples import Example, compare_examples
 from service.http.serializers import report_answer, row_answer
 from service.operations import REGISTRY
@@ -515,16 +517,16 @@ async def test_a_device_races_once(client: AsyncClient, app: FastAPI, devices: l
 
 
 @cases.NO_CUDA
-async def test_a_race_leaves_out_gpus(client: AsyncClient) -> None:
-    """One row for each strategy and device; on CUDA all are skipped, and it is said why."""
+async def test_a_race_on_a_gpu(client: AsyncClient) -> None:
+    """One row for each strategy and device; a GPU has copies beside its runs."""
     body = {**MATMUL, "devices": ["cpu", "cuda"]}
     report = await race(client, "matmul", body)
     assert len(report["rows"]) == 2 * len(raced("matmul"))
     for row in report["rows"]:
         if row["device"] == "cpu":
-            assert row["agrees"]
+            assert row.get("agrees", True)
         elif REGISTRY["matmul"].strategies[row["strategy"]].cuda:
-            assert "a process of its own computes there" in row["skipped"]
+            assert "skipped" in row or (row["agrees"] and row["upload_ms"] > 0)
         else:
             assert row["skipped"] == "does not run on cuda"
 
@@ -875,6 +877,31 @@ def test_a_long_run_is_not_warmed_up(app: FastAPI) -> None:
     assert (len(runs), len(row.times_ns)) == (1, 1)
 
 
+@pytest.mark.parametrize("act", ["warm_up", "run", "result"])
+def test_a_strategy_that_cannot_go_on(app: FastAPI, act: str) -> None:
+    """Its row has the reason, and the others race on."""
+    race = entered(app, CompareOptions(repeat=2, strategies=("broadcast", "torch")))
+    first, second = race.entries
+    assert isinstance(first, Plan)
+    away = replace(first, device=replace(first.device, name="cuda:0", has_process=True))
+
+    class Failing(LocalBench):
+        """A bench that fails in one act."""
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == act:
+                raise SkippedError("it died")
+            return super().__getattribute__(name)
+
+    def bench_of(device: Device) -> LocalBench:
+        assert device.name == "cuda:0"
+        return Failing(first.device, race.call.operands)
+
+    rows = list(replace(race, entries=(away, second)).run(bench_of=bench_of))
+    found = {row.device: (row.strategy, row.skipped, len(row.times_ns)) for row in rows}
+    assert found == {"cuda:0": ("broadcast", "it died", 0), "cpu": ("torch", None, 2)}
+
+
 def test_compiling_is_no_part_of_a_run(app: FastAPI) -> None:
     """It is done once, before the runs, and has a time of its own in the row."""
     race = entered(app, CompareOptions(repeat=2, strategies=("torch",)))
@@ -993,7 +1020,14 @@ def test_an_answer_has_milliseconds_and_words_for_infinities() -> None:
     """Nanoseconds are whole, so six digits lose none; JSON has no infinity."""
     found = Agreement(inf, nan, 3, (0, 2), 4.5, 1e-7, inf, 0.25, Basis("sums", 2, 6))
     rates = Rates(1 / 3, 2e-7, None)
-    row = replace(row_of("a", 1_234_567), agreement=found, rates=rates, compile_ns=3_500_000)
+    row = replace(
+        row_of("a", 1_234_567),
+        agreement=found,
+        rates=rates,
+        compile_ns=3_500_000,
+        upload_ns=250_000,
+        download_ns=125_000,
+    )
     answer = row_answer(row, 2.5).model_dump(exclude_unset=True)
     assert answer == {
         "strategy": "a",
@@ -1004,6 +1038,8 @@ def test_an_answer_has_milliseconds_and_words_for_infinities() -> None:
         "min_ms": 1.234567,
         "iqr_ms": 0,
         "compile_ms": 3.5,
+        "upload_ms": 0.25,
+        "download_ms": 0.125,
         "speedup": 2.5,
         "max_abs_error": "Infinity",
         "median_abs_error": 1e-7,

@@ -20,11 +20,12 @@ from service.executors import ForkServer
 from service.executors.device_process import DeviceProcess
 from service.operations import REGISTRY
 from service.planning.calibration import calibrate
-from service.planning.cost_model import CostModel
+from service.planning.cost_model import DOWNLOAD, HOP, TRANSFER, UPLOAD, CostModel, Curve
 from service.registry import Registry
 from service.settings import Settings
 from tests.rigs.apps import app_of, client_of, running
 from tests.rigs.device_processes import GPU, MAKE, SECOND, rates_of
+from tests.rigs.event_streams import STREAM, read_stream
 from tests.rigs.inference_bodies import as_bytes, as_json, parts, values_of
 from tests.rigs.matmul_bodies import PADDING, product, slow_text, square
 from tests.rigs.request_bodies import RAW, SAFETENSORS, safetensors_of
@@ -256,23 +257,67 @@ async def test_plans_and_strategies(gpu: AsyncClient) -> None:
     assert limits == {"cuda:0", "cpu"}
 
 
-async def test_races_leave_out_gpus(gpu: AsyncClient) -> None:
-    """Their rows have the reason; those on the CPU run, in a worker process as without a GPU."""
-    text = json.dumps(ANY).encode()
+RACE: dict[str, Any] = {**NAMED, "devices": ["cpu", "cuda"], "repeat": 3}
+
+
+async def test_a_race_on_cpu_and_gpu(gpu: AsyncClient) -> None:
+    """Each row has its device, and its copies beside its runs; all have one baseline."""
+    text = json.dumps({**RACE, "strategies": ["loops", "broadcast", "numpy", "torch"]}).encode()
     for body in (text, slow_text(text)):
-        response = await gpu.post("/matmul/compare", content=body)
-        rows = response.json()["rows"]
-        for row in rows:
-            if row["device"] == "cuda:0":
-                assert "runs" not in row
-                assert row["skipped"] in (
-                    "a process of its own computes there, and a race is held in another one",
-                    "does not run on cuda",
-                )
-        assert {row["device"] for row in rows if "runs" in row} == {"cpu"}
+        report = (await gpu.post("/matmul/compare", content=body)).json()
+        rows = {(row["strategy"], row["device"]): row for row in report["rows"]}
+        assert len(rows) == 8
+        assert rows.pop(("numpy", "cuda:0"))["skipped"] == "does not run on cuda"
+        for (_, device), row in rows.items():
+            assert (row["runs"], row["agrees"], row["max_abs_error"]) == (3, True, 0)
+            assert (row["upload_ms"] > 0, row["download_ms"] > 0) == (device != "cpu",) * 2
+        slowest = rows["loops", "cpu"]
+        assert (report["baseline"], slowest["speedup"]) == ("loops", 1)
+        fast = rows["torch", "cuda:0"]
+        assert fast["speedup"] == pytest.approx(slowest["median_ms"] / fast["median_ms"])
     service = app_of(gpu).state.service
     assert len(service.race_pool._idle) == 1
     assert service.race_threads._pool._threads == set()
+
+
+async def test_a_stream_of_a_race_on_a_gpu(gpu: AsyncClient) -> None:
+    """Each row comes as its strategy finishes; a large result is checked in part."""
+    numbers = (np.arange(1200) / 7).tolist()
+    body = {"equation": "i,j->ij", "operands": [numbers, numbers], "strategies": ["torch"]}
+    fields = {"devices": ["cuda"], "repeat": 2}
+    response = await gpu.post("/einsum/compare", json=body | fields, headers=STREAM)
+    row, report = read_stream(response.text)
+    assert (row.event, row.data["device"], row.data["agrees"]) == ("row", "cuda:0", True)
+    assert row.data["runs"] == 2
+    assert report.data["rows"] == [row.data | {"speedup": 1}]
+    assert 1000 < report.data["reference"]["checked"] < report.data["reference"]["elements"]
+
+
+async def test_a_race_of_a_chain_on_a_gpu(gpu: AsyncClient) -> None:
+    """Its steps run in the device process, and the first result is checked."""
+    half = {"name": "h", "operation": "matmul", "a": {"operand": 0}, "b": {"operand": 1}}
+    whole = {"name": "y", "operation": "broadcast", "op": "add", "operands": [{"step": "h"}, 1]}
+    body = {"operands": [NAMED["a"], NAMED["b"]], "steps": [half, whole]}
+    fields = {"strategies": ["torch"], "devices": ["cuda"], "repeat": 1}
+    (row,) = (await gpu.post("/chain/compare", json=body | fields)).json()["rows"]
+    assert (row["device"], row["runs"], row["agrees"]) == ("cuda:0", 1, True)
+
+
+async def test_calls_run_between_the_slices_of_a_race(gpu: AsyncClient) -> None:
+    """A race of many seconds holds the device for none; it ends when its client leaves."""
+    service = app_of(gpu).state.service
+    fields = {"strategies": ["torch"], "devices": ["cuda"], "repeat": 1000, "budget_ms": 20_000}
+    many = square().tolist()
+    body = {"a": many, "b": many, **fields}
+    racing = asyncio.create_task(gpu.post("/matmul/compare", json=body))
+    process = service.device_processes["cuda:0"]
+    await until(lambda: process.active_calls or racing.done())
+    for _ in range(5):
+        check(await post(gpu, NAMED))
+    assert not racing.done()
+    racing.cancel()
+    await until(lambda: not process.active_calls and not service.race_pool.active_calls)
+    check(await post(gpu, NAMED))
 
 
 async def test_the_open_inference_protocol(gpu: AsyncClient) -> None:
@@ -301,10 +346,42 @@ async def test_the_open_inference_protocol(gpu: AsyncClient) -> None:
     assert statistics["model_stats"][0]["inference_stats"]["success"]["count"] == 10
 
 
+async def test_auto_takes_a_gpu_where_that_is_faster(
+    cost_model: CostModel, fork_server: ForkServer
+) -> None:
+    """A small call stays on the CPU, as the way to the GPU takes longer; a large one does not."""
+    async with service_with_gpus(cost_model, fork_server) as client:
+        engine = app_of(client).state.service.engine
+        hop = Curve(0.0, [0.0, 1.0], [200_000.0, 200_000.0])
+        engine.planner.cost_model.add((TRANSFER, HOP, "cuda:0", torch.uint8, ""), hop)
+        await until_ready(client)
+        (known,) = [row for row in engine.planner.cost_model.to_rows() if row[1] == HOP]
+        assert Curve(*known[5:]) == hop, "what is known is not measured again"
+        wins = (await client.get("/devices")).json()["devices"][0]["wins_from"]
+        assert wins | {"n": 0} == {"op": "matmul", "dtype": "float32", "n": 0}
+        assert wins["n"] > 2
+        for n, device in ((2, "cpu"), (wins["n"] // 2, "cpu"), (wins["n"], "cuda:0")):
+            shapes = {"a": {"shape": [n, n]}, "b": {"shape": [n, n]}}
+            plan = (await client.post("/matmul/plan", json=shapes)).json()
+            assert plan["device"] == device
+            for each in plan["strategies"]:
+                if each["available"]:
+                    on_gpu = each["device"] == "cuda:0"
+                    assert each["transfer_ms"] == pytest.approx(0.2 if on_gpu else 0)
+                    assert each["estimated_ms"] > each["transfer_ms"]
+        check(await post(client, ANY), "cpu")
+        check(await post(client, NAMED))
+        half = {"name": "h", "operation": "matmul", "a": {"operand": 0}, "b": {"operand": 1}}
+        chain = {"operands": [NAMED["a"], NAMED["b"]], "steps": [half]}
+        assert (await client.post("/chain", json=chain)).json()["device"] == "cpu"
+
+
 async def test_what_is_told_of_a_gpu(gpu: AsyncClient) -> None:
     """Devices, readiness and metrics."""
     devices = {each["name"]: each for each in (await gpu.get("/devices")).json()["devices"]}
     assert (devices["cuda:0"]["ready"], devices["cuda:0"]["reason"]) == (True, None)
+    assert devices["cuda:0"]["wins_from"] == {"op": "matmul", "dtype": "float32", "n": 1}
+    assert devices["cpu"]["wins_from"] is None
     ready = await gpu.get("/health/ready")
     assert ready.json() == {"status": "ready", "devices": {"cuda:0": None, "cpu": None}}
     text = (await gpu.get("/metrics")).text
@@ -312,13 +389,21 @@ async def test_what_is_told_of_a_gpu(gpu: AsyncClient) -> None:
     assert 'tensor_service_device_calls{device="cuda:0"} 0.0' in text
 
 
-async def test_errors_that_pass(gpu: AsyncClient) -> None:
-    """After an internal error or out of memory the same process goes on."""
+async def test_errors_that_pass(gpu: AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    """After an internal error or out of memory the same process goes on, and so does a race."""
     pid = pid_of(gpu)
     response = await post(gpu, NAMED, "stumble")
     assert (response.status_code, response.json()["code"]) == (500, "internal-error")
     response = await post(gpu, NAMED, "exhaust")
     assert (response.status_code, response.json()["code"]) == (503, "out-of-memory")
+    fields = {**RACE, "strategies": ["torch"]}
+    headers = {"X-Request-Id": "stumble"}
+    with caplog.at_level(logging.ERROR, "service.devices"):
+        response = await gpu.post("/matmul/compare", json=fields, headers=headers)
+    here, there = response.json()["rows"]
+    assert here["agrees"]
+    assert "the log of the server has the error" in there["skipped"]
+    assert "matmul by torch on cuda:0: Traceback" in caplog.text
     check(await post(gpu, NAMED))
     assert pid_of(gpu) == pid
 
@@ -340,7 +425,7 @@ async def test_the_server_touches_no_gpu(gpu: AsyncClient, monkeypatch: pytest.M
         ("/matmul", NAMED),
         ("/matmul", {**NAMED, "dtype": "float16"}),
         ("/matmul/plan", {**NAMED, "dtype": "float64"}),
-        ("/matmul/compare", {**ANY, "devices": ["cpu", "cuda"], "dtype": "complex64"}),
+        ("/matmul/compare", {**RACE, "strategies": ["torch"], "dtype": "complex64"}),
         ("/norm", {"x": [3, 4]}),
     ):
         response = await gpu.post(path, json=body)
@@ -448,6 +533,18 @@ async def test_a_device_that_hangs(
         refused(await post(client, ANY), "cuda:0 is not ready")
         await until_ready(client)
         assert (await client.get("/health/ready")).status_code == 200
+        # A device that is lost in a race ends its rows.
+        body = {**RACE, "strategies": ["broadcast", "torch"]}
+        response = await client.post(
+            "/matmul/compare", json=body, headers={"X-Request-Id": "die-9"}
+        )
+        rows = response.json()["rows"]
+        assert [row["device"] for row in rows] == ["cpu", "cuda:0"] * 2
+        for row in rows:
+            if row["device"] == "cuda:0":
+                assert "cuda:0 was lost during the call: its process died" in row["skipped"]
+            else:
+                assert row["agrees"]
 
 
 async def test_a_device_process_measures(
@@ -473,11 +570,14 @@ async def test_a_device_process_measures(
         expected = {
             tuple(row[:4])
             for row in rates_of(GPU)
-            if REGISTRY[row[0]].strategies[row[1]].compile is None
+            if row[0] != TRANSFER and REGISTRY[row[0]].strategies[row[1]].compile is None
         }
         found = {tuple(row[:4]) for row in model.to_rows()}
         assert {row for row in expected if row[3] == "float32"} <= found
         check(await post(client, NAMED))
+        assert {row[:3] for row in found if row[0] == TRANSFER} == {
+            (TRANSFER, what, "cuda:0") for what in (UPLOAD, DOWNLOAD, HOP)
+        }
         for _ in range(1200):
             if expected <= {tuple(row[:4]) for row in model.to_rows()}:
                 break

@@ -10,7 +10,9 @@ from dataclasses import replace
 from time import sleep
 from typing import Any, Final
 
+from service.core.call import Call
 from service.core.devices import Device
+from service.core.dtypes import describe
 from service.core.response import HttpResponse
 from service.engine import Engine
 from service.errors import DeviceFailedError
@@ -18,7 +20,8 @@ from service.executors import HANDSHAKE, Bytes, Channel, Handler, WorkerResponse
 from service.pipeline import device_worker
 from service.pipeline.messages import WorkerRequest
 from service.pipeline.request import PipelineRequest
-from service.planning.cost_model import Curve, Row
+from service.pipeline.worker import RequestHandler
+from service.planning.cost_model import COPIED, DOWNLOAD, HOP, TRANSFER, UPLOAD, Curve, Row
 from tests.rigs.costs import cost_rows
 
 MAKE: Final = "tests.rigs.device_processes:make"
@@ -26,31 +29,48 @@ GPU: Final = Device("cuda:0", "cuda", "", None, torch_device="cuda:0", has_proce
 SECOND: Final = replace(GPU, name="cuda:1", torch_device="cuda:1")
 ILLEGAL: Final = "CUDA error: an illegal memory access was encountered\nCompile with ..."
 WORK: Final = PipelineRequest.work
+DECODE: Final = RequestHandler.decode
 # Almost no time.
 STEP_NS: Final = 100.0
 CURVE: Final = Curve(0.0, (0.0, 1_000_000.0), (STEP_NS, 1_000.0))
 
 
 def rates_of(*devices: Device) -> list[Row]:
-    """Return costs of every strategy on `devices`, so that nothing is measured."""
-    return [row for device in devices for row in cost_rows(device, CURVE)]
+    """Return costs of every strategy on `devices`, and of no way there: nothing is measured."""
+    ways = [
+        (TRANSFER, what, device.name, describe(COPIED).name, "", 0.0, [0.0, 1.0], [0.0, 0.0])
+        for device in devices
+        for what in (UPLOAD, DOWNLOAD, HOP)
+    ]
+    return [*(row for device in devices for row in cost_rows(device, CURVE)), *ways]
 
 
 def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str, Any]) -> Handler:
     """Return the handler of a device process that computes on the CPU and injects faults."""
     row = {**device, "torch_device": "cpu", "has_tf32": device["name"] == GPU.name}
-    made = device_worker.make(settings, rates, row)
     PipelineRequest.work = work  # type: ignore[method-assign]  # in the device process alone
-    return Hanging(made)
+    RequestHandler.decode = decode  # type: ignore[method-assign]  # there alone, too
+    return Hanging(device_worker.make(settings, rates, row))
 
 
 def work(
     self: PipelineRequest, message: WorkerRequest, body: Bytes, channel: Channel
 ) -> HttpResponse:
     """Inject the fault that the id of the request names, then compute."""
+    inject(message)
+    return WORK(self, message, body, channel)
+
+
+def decode(self: RequestHandler, message: WorkerRequest, body: Bytes) -> Call:
+    """Inject the fault that the id of the request names, then begin its race."""
+    inject(message)
+    return DECODE(self, message, body)
+
+
+def inject(message: WorkerRequest) -> None:
+    """Inject the fault that the id of a request names."""
     act, _, argument = message.request_id.partition("-")
     ACTS.get(act, go_on)(argument)
-    return WORK(self, message, body, channel)
 
 
 class Hanging:

@@ -22,6 +22,7 @@ from service.errors import (
 )
 from service.operations import REGISTRY
 from service.planning.chain import ChainStep
+from service.planning.cost_model import Curve
 from service.registry import parse_params
 from tests.unit.test_engine import CPU, engine
 
@@ -89,6 +90,19 @@ def test_the_first_device_that_admits_all_steps() -> None:
     assert run(here, call).device == "cpu"
     with pytest.raises(LimitExceededError, match="step 'h': elements of the result"):
         run(here, squares(torch.ones(40, 40)))
+
+
+def test_a_chain_goes_to_the_fastest_device() -> None:
+    """Operands and results are copied once for all steps."""
+    here = engine(devices=(GPU, CPU))
+    here.planner.cost_model.learn_hop("cuda:0", Curve(0.0, (0.0, 1.0), (1e6, 1e6 + 1)))
+    assert run(here, squares(M)).device == "cpu"
+    call = squares(M)
+    call.device = "cuda:0"
+    plan = prepare_chain(here, call)
+    steps = sum(planned.plan.run_ns for planned in plan.steps)
+    assert plan.transfer_ns == 1_000_000 + 16 + 16, "the operand and the result, 16 bytes each"
+    assert plan.estimated_ns == steps + plan.transfer_ns
 
 
 def test_a_chain_on_a_cluster() -> None:

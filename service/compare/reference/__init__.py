@@ -5,7 +5,7 @@ makes those of chains. `products`, `norms` and `elementwise` are their arithmeti
 or by long floats; `evaluation` has what they share.
 """
 
-from service.compare.reference.calls import Basis, Reference, reference_of
+from service.compare.reference.calls import Basis, Reference, reference_of, select
 from service.compare.reference.chains import chain_reference
 
-__all__ = ["Basis", "Reference", "chain_reference", "reference_of"]
+__all__ = ["Basis", "Reference", "chain_reference", "reference_of", "select"]

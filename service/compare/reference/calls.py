@@ -6,7 +6,7 @@ many elements for that, a sample of them is checked. Only if a few elements woul
 the reference is a strategy in float64, and says so.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
@@ -55,11 +55,15 @@ class Reference:
 
     def pick(self, result: Tensor) -> Array:
         """Return the elements of a result that are checked, in int64, float64 or complex128."""
-        found = result.cpu()
-        for axis, indices in enumerate(self.grid):
-            if len(indices) < found.shape[axis]:
-                found = found.index_select(axis, torch.from_numpy(indices))
-        return widen(found)
+        return widen(select(result.cpu(), self.grid))
+
+
+def select(x: Tensor, grid: Iterable[Array | None]) -> Tensor:
+    """Return the elements at the indices of each axis; None stands for all of them."""
+    for axis, indices in enumerate(grid):
+        if indices is not None and len(indices) < x.shape[axis]:
+            x = x.index_select(axis, torch.from_numpy(indices))
+    return x
 
 
 def widen(x: Tensor) -> Array:

@@ -92,6 +92,7 @@ export function raceTable(root, store) {
       h("span", { class: "number strategy-error", ...(row && !skipped ? { title: lastPlaces(row) } : {}) }, row && !skipped ? distance(row.max_abs_error) : ""),
       skipped && h("p", { class: "strategy-reason" }, skipped),
       !skipped && compiling(row, plan),
+      copying(row),
       then?.median_ms > 0 && h("p", { class: "strategy-reason" }, `◆ ${time(then.median_ms)} in the kept report`, row && !skipped ? `: now ${factor(then.median_ms / row.median_ms)} as fast` : ""),
       row?.agrees === false && h("p", { class: "strategy-reason loud" }, `Disagrees: ${row.disagreeing} ${row.disagreeing === 1 ? "element is" : "elements are"} outside rtol ${store.state.race.rtol} and atol ${store.state.race.atol}${row.worst?.length ? `, the worst at [${row.worst.join(", ")}]` : ""}.`),
       opened.has(name) && info && source(view.op, info),
@@ -125,6 +126,11 @@ function lastPlaces({ max_ulp_error, median_ulp_error }) {
 function compiling(row, plan) {
   if (row) return row.compile_ms > 0 && h("p", { class: "strategy-reason" }, `Compiled before its runs in ${time(row.compile_ms)}.`);
   return plan?.compile_ms > 0 && h("p", { class: "strategy-reason" }, `The first call of a process compiles it, about ${time(plan.compile_ms)}.`);
+}
+
+/** The copies beside each run on a GPU; nothing where there are none. */
+function copying(row) {
+  return row?.upload_ms > 0 && h("p", { class: "strategy-reason" }, `Beside a run, ${time(row.upload_ms)} to copy the operands to ${row.device} and ${time(row.download_ms)} to copy the result back.`);
 }
 
 /** The rates of a row in units of 10^9 a second. */

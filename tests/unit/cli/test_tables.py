@@ -86,6 +86,18 @@ def test_race_table() -> None:
     assert "A processor, 2 threads, python 3.11, torch 2" in lines
 
 
+def test_copies_to_a_gpu() -> None:
+    """They have columns where a row has them: a GPU is quick, and what is copied takes its time."""
+    ran = replace(GPU, upload_ns=2_000_000, download_ns=30_000)
+    text = table_text(race_table(report(SLOW, ran, DEAR), "a race", CompareOptions()))
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "median iqr speed-up upload download GFLOP/s" in lines[1]
+    assert "torch on cuda:0 105 ns 5.00 ns 85.7× 2.00 ms 30.0 us - - - infinite 0 NO" in lines
+    assert any(line.startswith("loops on cpu 9.00 us - baseline - - 2.1e-05") for line in lines)
+    assert "python on cpu - - - - - - - - - - skipped" in lines
+    assert "upload" not in table_text(race_table(report(GPU), "a race", CompareOptions()))
+
+
 def test_a_race_fits_into_a_terminal() -> None:
     """Its table is up to 100 columns wide on one device, as long as the longest names are."""
     slow = replace(SLOW, strategy="elementwise", times_ns=(9_990_000, 9_880_000))

@@ -38,6 +38,8 @@ class Obedient:
         if word == "deadline":
             channel.set_deadline(int(argument))
             sleep(60)
+        if word == "ask":
+            return WorkerResponse(bytes(channel.ask(argument.encode())), (body,))
         if word == "emit":
             return emit(argument, body, channel)
         return WorkerResponse(ACTS[word](argument).encode(), (body,))
@@ -147,6 +149,7 @@ def emit(argument: str, body: Bytes, channel: Channel) -> WorkerResponse:
 
 ACTS: Final[dict[str, Callable[[str], str]]] = {
     "": pid,  # HANDSHAKE
+    "echo": pid,
     "end": end,
     "pid": pid,
     "nice": niceness,

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from service.errors import (
     OverloadedError,
 )
 from service.executors import (
+    ECHO_SIZES,
     Config,
     DeviceProcess,
     ForkServer,
@@ -41,8 +42,10 @@ class Reports:
         self.found: list[int] = []
         self.fails: Exception | None = None
 
-    def take(self, text: bytearray) -> None:
+    def take(self, text: bytearray, round_trips_ns: Sequence[int]) -> None:
         """Append a report, or raise `fails`."""
+        assert len(round_trips_ns) == len(ECHO_SIZES)
+        assert min(round_trips_ns) > 0
         if self.fails is not None:
             raise self.fails
         self.found.append(int(text))
@@ -383,7 +386,7 @@ async def main():
     config = Config(make="tests.unit.executors.handlers:obey", memory_bytes=None, nice=0)
     executor = DeviceProcess(
         "cuda:0", spawn, lambda: config, readiness=readiness,
-        report=lambda text: print(int(text), flush=True), queue=1, longest_ms=600_000)
+        report=lambda text, _: print(int(text), flush=True), queue=1, longest_ms=600_000)
     executor.start()
     while readiness.absences:
         await asyncio.sleep(0.01)

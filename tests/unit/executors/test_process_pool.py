@@ -127,6 +127,23 @@ async def test_parts_precede_the_answer(executor: ProcessPool) -> None:
         assert (int(answer), bytes(payload)) == (await pid_of(executor), body)
 
 
+async def test_a_question_of_a_worker(executor: ProcessPool) -> None:
+    """The caller answers it; an error of the caller is that of the request."""
+
+    async def double(question: bytearray) -> Bytes:
+        return bytes(2 * question)
+
+    long = b"!" * (2**21 + 1)
+    for body in (b"", long):
+        answer, payload = await executor.run(
+            b"ask which?", body, deadline_ms=LONG_MS, respond=double
+        )
+        assert (bytes(answer), bytes(payload)) == (b"which?which?", body)
+    with pytest.raises(LookupError, match="which"):
+        await executor.run(b"ask which?", b"", deadline_ms=LONG_MS)
+    await pid_of(executor)
+
+
 async def test_a_part_comes_while_the_worker_goes_on(executor: ProcessPool, tmp_path: Path) -> None:
     """A part is passed on before the handler returns, and the worker can be killed after it."""
     file = tmp_path / "pid"

@@ -11,6 +11,7 @@ import pytest
 from service.executors import Bytes, Channel, Config, WorkerResponse
 from service.executors.shared_buffer import SharedBuffer
 from service.executors.worker_loop import (
+    ASK,
     CONFIG,
     DEADLINE,
     DONE,
@@ -29,6 +30,11 @@ from tests.unit.executors.handlers import Echo, Obedient
 HANDLERS = "tests.unit.executors.handlers"
 
 
+def no_answer() -> int:
+    """Fail: nothing is asked."""
+    raise LookupError
+
+
 def response_of(
     handle: Callable[[bytes, Bytes], WorkerResponse], head: bytes, body: bytes
 ) -> tuple[int, bytes, bytes]:
@@ -41,7 +47,7 @@ def response_of(
     buffer = SharedBuffer()
     buffer.write(head + body, 0)
     status, head_bytes, size = NOTIFICATION.unpack(
-        handle_request(buffer, Handler(), print, len(head), len(body))
+        handle_request(buffer, Handler(), print, no_answer, (len(head), len(body)))
     )
     at = len(head) + len(body)
     assert buffer.read(at, 0) == head + body  # it can be sent to another worker
@@ -89,6 +95,27 @@ def test_a_server_that_ends_before_it_has_sent_all() -> None:
                 ours.sendall(sent)
             with pytest.raises(EOFError, match="the server has ended"):
                 Config.receive(theirs)
+
+
+def test_an_answer_of_the_server() -> None:
+    """A worker waits for it, however long the server takes."""
+    ours, theirs = socket.socketpair()
+    buffer = SharedBuffer()
+    with ours, theirs:
+        thread = Thread(target=serve_requests, args=(theirs, buffer, Obedient()))
+        thread.start()
+        buffer.write(b"ask which?", 0)
+        ours.send(REQUEST.pack(10, 0))
+        status, size, _ = NOTIFICATION.unpack(ours.recv(NOTIFICATION.size))
+        assert (status, bytes(buffer.read(size, 10))) == (ASK, b"which?")
+        buffer.write(b"this one", 10)
+        ours.send(REQUEST.pack(0, 8))
+        status, head_bytes, _ = NOTIFICATION.unpack(ours.recv(NOTIFICATION.size))
+        assert (status, bytes(buffer.read(head_bytes, 10))) == (DONE, b"this one")
+        ours.shutdown(socket.SHUT_WR)
+        thread.join(20)
+        assert not thread.is_alive()
+    buffer.close()
 
 
 def test_a_last_response() -> None:
@@ -152,7 +179,7 @@ def test_notifications_before_the_response() -> None:
     sent: list[bytes] = []
     buffer = SharedBuffer()
     buffer.write(b"askthis", 0)
-    last = handle_request(buffer, Handler(), sent.append, 3, 4)
+    last = handle_request(buffer, Handler(), sent.append, no_answer, (3, 4))
     assert [NOTIFICATION.unpack(each) for each in (*sent, last)] == [
         (PART, 3, 0),
         (DEADLINE, 250, 0),
@@ -161,6 +188,31 @@ def test_notifications_before_the_response() -> None:
         (DONE, 4, 7),
     ]
     assert buffer.read(buffer.size, 0) == b"askthis" + b"one" + b"this" + b"head" + b"payload"
+    buffer.close()
+
+
+def test_a_question_to_the_server() -> None:
+    """Its answer takes its place in the buffer, and the response follows the parts before it."""
+
+    class Handler(Obedient):
+        def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
+            channel.emit(b"one")
+            found = channel.ask(b"which?") + channel.ask(b"and?")
+            return WorkerResponse(b"head", (found,))
+
+    sent: list[bytes] = []
+    buffer = SharedBuffer()
+    buffer.write(b"ask", 0)
+
+    def answer() -> int:
+        status, size, _ = NOTIFICATION.unpack(sent[-1])
+        assert status == ASK
+        question = bytes(buffer.read(size, 6))
+        return buffer.write(b"<" + question + b">", 6) - 6
+
+    last = handle_request(buffer, Handler(), sent.append, answer, (3, 0))
+    assert NOTIFICATION.unpack(last) == (DONE, 4, 14)
+    assert buffer.read(24, 0) == b"askonehead<which?><and?>"
     buffer.close()
 
 
@@ -175,7 +227,9 @@ def test_a_fault_after_a_part() -> None:
     sent: list[bytes] = []
     buffer = SharedBuffer()
     buffer.write(b"ask", 0)
-    status, size, rest = NOTIFICATION.unpack(handle_request(buffer, Handler(), sent.append, 3, 0))
+    status, size, rest = NOTIFICATION.unpack(
+        handle_request(buffer, Handler(), sent.append, no_answer, (3, 0))
+    )
     assert (status, rest) == (FAULT, 0)
     assert buffer.read(6, 0) == b"askone"
     assert buffer.read(size, 6).endswith(b"ValueError: because\n")

@@ -12,7 +12,7 @@ from service.codecs import READERS
 from service.core.timing import Stopwatch
 from service.engine import Engine
 from service.errors import DeviceFailedError
-from service.executors import HANDSHAKE, Channel, FatalError, WorkerResponse
+from service.executors import ECHO, HANDSHAKE, Channel, FatalError, WorkerResponse
 from service.operations import REGISTRY
 from service.pipeline.device_worker import DeviceRequestHandler, make
 from service.pipeline.messages import Admitted, WorkerRequest, response_from
@@ -43,7 +43,7 @@ def handler(cost_model: CostModel) -> DeviceRequestHandler:
 
 def answer_of(handler: DeviceRequestHandler, head: bytes = MESSAGE.to_json()) -> WorkerResponse:
     """Return the answer to a product, or to another message."""
-    return handler.answer(head, bytearray(BODY), Channel(print, print))
+    return handler.answer(head, bytearray(BODY), Channel(print, print, bytearray))
 
 
 def document(answer: WorkerResponse) -> Mapping[str, Any]:
@@ -94,6 +94,11 @@ def test_a_report(handler: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch
     assert report["has_tf32"] is False
     pairs = {tuple(row[:4]) for row in report["rates"]}
     assert pairs == {row[:4] for row in rates_of(GPU)}
+
+
+def test_an_echo(handler: DeviceRequestHandler) -> None:
+    """The body is sent back, and nothing is decoded."""
+    assert answer_of(handler, ECHO) == WorkerResponse(b"", (bytearray(BODY),))
 
 
 def test_a_new_device_is_measured(cost_model: CostModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from service.core.devices import Device
 from service.core.response import HttpResponse
 from service.errors import BodyTooLargeError, UnknownFieldError
 from service.executors import Bytes, Channel, Emit, Handler, ProcessPool
+from service.executors.worker_handle import Respond, no_answer
 from service.pipeline import device_worker, worker
 from service.pipeline import dispatch as module
 from service.pipeline.dispatch import (
@@ -61,12 +62,13 @@ class LocalProcess:
         estimated_ns: float | None = None,
         deadline_ms: int,
         emit: Emit | None = None,
+        respond: Respond = no_answer,
     ) -> tuple[bytearray, bytearray]:
         """Return the answer of the handler."""
         self.messages.append(WorkerRequest.from_json(head))
         self.limits.append((estimated_ns, deadline_ms))
         copy = bytearray(body)
-        channel = Channel(print, emit or print)
+        channel = Channel(print, emit or print, bytearray)
         answer = await asyncio.to_thread(self.handler.answer, head, copy, channel)
         return bytearray(answer.head), bytearray(b"".join(answer.chunks))
 

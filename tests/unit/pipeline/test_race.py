@@ -69,10 +69,10 @@ async def test_a_late_race_ends(service: Service, monkeypatch: pytest.MonkeyPatc
     await prepare(race)
     found = Race.run
 
-    def slow(self: Race, stop: Any) -> Any:
+    def slow(self: Race, stop: Any, bench_of: Any) -> Any:
         while not stop():
             sleep(0.01)
-        yield from found(self, stop)
+        yield from found(self, stop, bench_of)
 
     monkeypatch.setattr(Race, "run", slow)
     with pytest.raises(DeadlineExceededError):

@@ -15,7 +15,7 @@ from service.codecs import READERS
 from service.core.devices import CPU
 from service.core.response import HttpResponse
 from service.core.timing import DECODE, QUEUE, Stopwatch
-from service.executors import Bytes, Channel, Handler
+from service.executors import Ask, Bytes, Channel, Handler
 from service.operations import REGISTRY
 from service.pipeline.messages import (
     CALIBRATE,
@@ -24,6 +24,7 @@ from service.pipeline.messages import (
     WrongDeviceError,
     response_from,
 )
+from service.pipeline.race_slices import Slice
 from service.pipeline.worker import RequestHandler, make
 from service.planning.cost_model import COPY, PEAK, PRODUCT, CostModel, Curve
 from service.settings import Settings
@@ -57,10 +58,15 @@ def response_to(
     body: bytes,
     left: list[int] | None = None,
     parts: list[Bytes] | None = None,
+    *,
+    ask: Ask = bytearray,
 ) -> HttpResponse:
-    """Return the response to a request; deadlines that are set go to `left`, rows to `parts`."""
+    """Return the response to a request; deadlines that are set go to `left`, rows to `parts`.
+
+    The server answers questions by `ask`.
+    """
     deadlines, rows = [] if left is None else left, [] if parts is None else parts
-    channel = Channel(deadlines.append, rows.append)
+    channel = Channel(deadlines.append, rows.append, ask)
     answer = handler.answer(message.to_json(), bytearray(body), channel)
     response, _, _ = response_from(answer.head, bytearray(b"".join(answer.chunks)))
     return response
@@ -180,15 +186,25 @@ def test_a_call_for_a_device_of_another_process(cost_model: CostModel) -> None:
 
 
 def test_a_race_beside_a_device_of_another_process(cost_model: CostModel) -> None:
-    """The race has the costs that the process measured, and skips its device."""
+    """The race has the costs that the process measured, and asks the server for its runs."""
     handler = make(
         settings=Settings().model_dump(mode="json"), rates=cost_model.to_rows(), gpus=[GPU_ROW]
     )
     body = BODY[:-1] + b', "strategies": ["torch"], "repeat": 1}'
     message = replace(MESSAGE, streams=False, rates=rates_of(GPU))
-    there, here = json.loads(b"".join(response_to(handler, message, body).chunks))["rows"]
+    asked: list[Slice] = []
+
+    def ask(question: bytes) -> bytearray:
+        asked.append(Slice.from_json(question))
+        return bytearray(b'{"skipped": "it died", "is_lost": true}')
+
+    response = response_to(handler, message, body, ask=ask)
+    there, here = json.loads(b"".join(response.chunks))["rows"]
     assert (there["device"], there["estimated_ms"]) == ("cuda:0", STEP_NS / 1e6)
-    assert "a process of its own computes there" in there["skipped"]
+    assert there["skipped"] == "it died"
+    assert [(part.act, part.device, part.strategy) for part in asked] == [
+        ("warm_up", "cuda:0", "torch")
+    ]
     assert (here["device"], here["runs"]) == ("cpu", 1)
 
     absent = replace(message, absences={"cuda:0": ("it died", 3)})
@@ -200,7 +216,9 @@ def test_a_race_beside_a_device_of_another_process(cost_model: CostModel) -> Non
 
 def test_measurements(handler: Handler) -> None:
     """It measures one operation with one dtype on one device, and sends the costs."""
-    answer = handler.answer(CALIBRATE + b"norm int8 cpu", bytearray(), Channel(print, print))
+    answer = handler.answer(
+        CALIBRATE + b"norm int8 cpu", bytearray(), Channel(print, print, bytearray)
+    )
     found = orjson.loads(answer.head)
     rows = [row for row in found if row[0] != PEAK]
     assert {tuple(row[0:4:2]) for row in rows} == {("norm", "cpu")}

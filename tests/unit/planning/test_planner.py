@@ -114,6 +114,22 @@ def test_numpy_stays_on_the_cpu() -> None:
     assert plan.device is CPU
 
 
+@pytest.mark.parametrize(("hop_ns", "device"), [(MS // 16, "cuda:0"), (MS, "cpu")])
+def test_auto_takes_the_fastest_device(hop_ns: int, device: str) -> None:
+    """The way to a GPU counts; a named device is the only one, and a cluster comes last."""
+    fast = Curve(0.0, (0.0, 1.0), (MS / 16, MS / 16))
+    cluster = Device("cluster", "cluster", "", None)
+    here = planner(CPU)
+    model = CostModel.from_rows([*here.cost_model.to_rows(), *cost_rows(GPU, fast)])
+    model.learn_hop("cuda:0", Curve(0.0, (0.0, 1.0), (hop_ns - 1, hop_ns - 1)))
+    here = replace(here, devices=Devices((GPU, CPU, cluster)), cost_model=model)
+    plan = here.plan(MATMUL)
+    assert (plan.device.name, plan.transfer_ns > 0) == (device, device != "cpu")
+    named = here.plan(replace(MATMUL, device="cuda:0"))
+    assert named.estimated_ns == named.run_ns + named.transfer_ns
+    assert (named.run_ns, named.transfer_ns) == (MS // 16, hop_ns - 1)
+
+
 def test_cost() -> None:
     """A plan has work, bytes and time."""
     plan = planner().plan(replace(MATMUL, strategy="broadcast"))
