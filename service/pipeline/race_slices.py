@@ -46,9 +46,10 @@ log: Final = logging.getLogger("service.devices")
 class Slice:
     """A part of a race on one device.
 
-    `race` is unique to the race, `precision` is that of its products, or None. `most` and `enough_ns` are bounds of runs. `grid` has for each
-    axis of the result the indices that are checked, None for all. `request` is the message that
-    the race process got, for a device process that has not got the body.
+    `race` is unique to the race. `precision` is that of its products, or None. `most` and
+    `enough_ns` are bounds of runs. `grid` has for each axis of the result the indices that are
+    checked, None for all. `request` is the message that the race process got, for a device process
+    that has not got the body.
     """
 
     race: str
