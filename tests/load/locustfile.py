@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx
 from locust import User, between
 
-from service.client import Client
+from tensor_service_client import Client
 from tests.load.mix import Kind, mix
 
 PHASE: Final = "in us"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, TypedDict, TypeVar
 
-from service.client.answers import (
+from tensor_service_client.answers import (
     Answer,
     ChainAnswer,
     Gradients,
@@ -19,11 +19,11 @@ from service.client.answers import (
     Report,
     Summary,
 )
-from service.client.arrays import CODES, Operand, Packed, Shape, kind_of, pack, spec_of
-from service.client.calls import Call, given
-from service.client.errors import InvalidArgumentError
-from service.client.operands import json_value, named
-from service.client.responses import (
+from tensor_service_client.arrays import CODES, Operand, Packed, Shape, kind_of, pack, spec_of
+from tensor_service_client.calls import Call, given
+from tensor_service_client.errors import InvalidArgumentError
+from tensor_service_client.operands import json_value, named
+from tensor_service_client.responses import (
     EVENTS,
     JSON,
     RAW,

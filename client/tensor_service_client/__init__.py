@@ -1,9 +1,9 @@
-"""Client of the service. It needs httpx alone, and numpy or torch only for their arrays.
+"""Client of the tensor service, for Python.
 
 `Client(url).matmul(a, b).result` is an array of the kind of `a`. docs/client.md has examples.
 """
 
-from service.client.answers import (
+from tensor_service_client.answers import (
     Answer,
     AsyncRace,
     ChainAnswer,
@@ -18,11 +18,11 @@ from service.client.answers import (
     Summary,
     Timing,
 )
-from service.client.arrays import Shape
-from service.client.calls import Call, broadcast, einsum, matmul, norm
-from service.client.chain import Chain, StepResult
-from service.client.clients import AsyncClient, Client
-from service.client.errors import (
+from tensor_service_client.arrays import Shape
+from tensor_service_client.calls import Call, broadcast, einsum, matmul, norm
+from tensor_service_client.chain import Chain, StepResult
+from tensor_service_client.clients import AsyncClient, Client
+from tensor_service_client.errors import (
     AnswerError,
     ClientError,
     InvalidArgumentError,

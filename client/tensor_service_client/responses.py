@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import inf, nan
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from service.client.answers import (
+from tensor_service_client.answers import (
     Answer,
     ChainAnswer,
     Gradient,
@@ -19,9 +19,10 @@ from service.client.answers import (
     Row,
     Summary,
 )
-from service.client.arrays import unpack
-from service.client.errors import MEDIA_TYPE as PROBLEM
-from service.client.errors import AnswerError, UnexpectedAnswerError, problem
+from tensor_service_client.arrays import unpack
+from tensor_service_client.errors import MEDIA_TYPE as PROBLEM
+from tensor_service_client.errors import AnswerError, UnexpectedAnswerError
+from tensor_service_client.problems import problem
 
 JSON: Final = "application/json"
 RAW: Final = "application/octet-stream"

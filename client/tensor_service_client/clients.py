@@ -10,8 +10,8 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, U
 
 import httpx
 
-from service.client import calls, requests
-from service.client.answers import (
+from tensor_service_client import calls, requests
+from tensor_service_client.answers import (
     Answer,
     AsyncRace,
     ChainAnswer,
@@ -24,11 +24,11 @@ from service.client.answers import (
     Row,
     Summary,
 )
-from service.client.arrays import Operand
-from service.client.calls import Call, Options
-from service.client.chain import Chain
-from service.client.errors import AnswerError, TimedOutError, UnreachableError
-from service.client.requests import PreparedRequest, RaceOptions
+from tensor_service_client.arrays import Operand
+from tensor_service_client.calls import Call, Options
+from tensor_service_client.chain import Chain
+from tensor_service_client.errors import AnswerError, TimedOutError, UnreachableError
+from tensor_service_client.requests import PreparedRequest, RaceOptions
 
 URL: Final = "http://127.0.0.1:8000"
 CONNECT_S: Final = 5.0
@@ -158,7 +158,7 @@ class Client(_BaseClient[httpx.Client]):
     patience_s   seconds of waiting between the tries of one call, in all
     http         an httpx client to use, for proxies and certificates; its owner closes it
 
-    Every method may raise a ClientError; `service.client.errors` has the tree of errors.
+    Every method may raise a ClientError; `tensor_service_client.errors` has the tree of errors.
     """
 
     _make = httpx.Client
