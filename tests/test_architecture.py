@@ -89,7 +89,7 @@ def test_modules_do_without(packages: set[str], modules: tuple[str, ...]) -> Non
 
 
 def test_the_client_imports_what_it_depends_on() -> None:
-    """The standard library, httpx, numpy, and torch for its own tensors; nothing of the service."""
+    """Beside that, torch, IPython and altair if they are there; nothing of the service."""
     found = {
         name.partition(".")[0]
         for path in CLIENT.rglob("*.py")
@@ -102,7 +102,8 @@ def test_the_client_imports_what_it_depends_on() -> None:
             else []
         )
     }
-    assert found - sys.stdlib_module_names == {"httpx", "numpy", "tensor_service_client", "torch"}
+    needed, optional = {"httpx", "numpy"}, {"IPython", "altair", "torch"}
+    assert found - sys.stdlib_module_names == {"tensor_service_client"} | needed | optional
 
 
 WORKERS: Final = ("service.pipeline.worker", "service.pipeline.device_worker")
@@ -382,7 +383,7 @@ def test_docstrings_are_plain(is_wrong: Callable[[str], bool]) -> None:
     assert found == {}
 
 
-MAX_WORDS: Final = 22_750
+MAX_WORDS: Final = 22_800
 # Made by tools, or by others.
 NOT_OURS: Final = {"build", "node_modules"}
 

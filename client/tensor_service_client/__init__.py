@@ -5,21 +5,15 @@
 
 from tensor_service_client.answers import (
     Answer,
-    AsyncRace,
     ChainAnswer,
     Gradient,
     Gradients,
-    Operation,
-    Plan,
-    Race,
-    Report,
-    Row,
-    Strategy,
     Summary,
     Timing,
 )
 from tensor_service_client.arrays import Shape
 from tensor_service_client.calls import Call, broadcast, einsum, matmul, norm
+from tensor_service_client.catalog import Device, Devices, Operation, Operations, Strategy
 from tensor_service_client.chain import Chain, StepResult
 from tensor_service_client.clients import AsyncClient, Client
 from tensor_service_client.errors import (
@@ -31,6 +25,8 @@ from tensor_service_client.errors import (
     UnexpectedAnswerError,
     UnreachableError,
 )
+from tensor_service_client.plans import ChainPlan, Plan
+from tensor_service_client.races import AsyncRace, Race, Report, Row
 
 __all__ = [
     "Answer",
@@ -40,12 +36,16 @@ __all__ = [
     "Call",
     "Chain",
     "ChainAnswer",
+    "ChainPlan",
     "Client",
     "ClientError",
+    "Device",
+    "Devices",
     "Gradient",
     "Gradients",
     "InvalidArgumentError",
     "Operation",
+    "Operations",
     "Plan",
     "ProblemError",
     "Race",

@@ -1,18 +1,20 @@
-"""Types that the client returns: answers, races, and JSON documents of the service as they are.
+"""Results of calls, gradients and chains, each with its envelope.
 
-Documents may have more fields than these types, if the service is newer. docs/timing.md, plan.md
-and compare.md explain the fields.
+docs/timing.md explains the phases.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar
+from typing import Any, Generic, TypeVar
+
+from tensor_service_client.documents import Document, plain
+from tensor_service_client.tables import Block, Table, Tabular
+from tensor_service_client.units import shape_text, time_text
 
 Result = TypeVar("Result")
-Rows = TypeVar("Rows")
 
 
-class Timing(TypedDict):
+class Timing(Tabular, Document):
     """Disjoint phases in milliseconds, and their sum."""
 
     decode_ms: float
@@ -27,8 +29,16 @@ class Timing(TypedDict):
     warm: bool
     executor: str
 
+    def _blocks(self) -> Iterator[Block]:
+        *phases, total = [
+            f"{name.removesuffix('_ms')} {time_text(value)}"
+            for name, value in self.items()
+            if name.endswith("_ms") and value
+        ] or ["no time"]
+        yield "; ".join(filter(None, (", ".join(phases), total)))
 
-class Envelope(TypedDict):
+
+class Envelope(Document, timing=Timing):
     """An answer without its result. `dropped` names the fields that were too long for a header."""
 
     op: str
@@ -36,13 +46,37 @@ class Envelope(TypedDict):
     device: str
     request_id: str
     timing: Timing
-    warnings: NotRequired[list[str]]
-    broadcast: NotRequired[dict[str, Any]]
-    dropped: NotRequired[list[str]]
+    warnings: list[str]
+    broadcast: dict[str, Any]
+    dropped: list[str]
+
+    def notes(self) -> Iterator[str]:
+        """Yield times and warnings."""
+        if self.timing:
+            yield f"times: {self.timing!r}"
+        yield from (f"warning: {each}" for each in self.warnings or ())
 
 
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[Result]):
+class Summary(Tabular, Document):
+    """Statistics of a result, without its elements."""
+
+    min: Any
+    max: Any
+    mean: Any
+    frobenius: Any
+    nan: int
+    posinf: int
+    neginf: int
+    corner: Any
+    sha256: str
+
+    def _blocks(self) -> Iterator[Block]:
+        yield "summary of the finite elements"
+        yield Table(("statistic", "value"), [(name, str(value)) for name, value in self.items()])
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Answer(Tabular, Generic[Result]):
     """A result, its dtype and shape by the names of the service, and its envelope."""
 
     result: Result
@@ -53,31 +87,45 @@ class Answer(Generic[Result]):
     @property
     def strategy(self) -> str:
         """The strategy that computed the result; with `auto`, the one that was chosen."""
-        return self.envelope["strategy"]
+        return self.envelope.strategy
 
     @property
     def device(self) -> str:
         """The device that computed the result."""
-        return self.envelope["device"]
+        return self.envelope.device
 
     @property
     def timing(self) -> Timing:
         """Duration of each phase, in milliseconds."""
-        return self.envelope["timing"]
+        return self.envelope.timing
 
     @property
     def warnings(self) -> list[str]:
         """Warnings about lost precision, such as digits of an integer."""
-        return self.envelope.get("warnings", [])
+        return self.envelope.warnings or []
 
     @property
     def request_id(self) -> str:
         """Id of the request, to be quoted in a report to the operator of the service."""
-        return self.envelope["request_id"]
+        return self.envelope.request_id
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the envelope with the result, which is an array as it is."""
+        fields = {"dtype": self.dtype, "shape": list(self.shape), "result": plain(self.result)}
+        return self.envelope.to_dict() | fields
+
+    def _blocks(self) -> Iterator[Block]:
+        yield (
+            f"{self.envelope.op}: {shape_text(self.shape)} {self.dtype} "
+            f"by {self.strategy} on {self.device}"
+        )
+        yield from self.envelope.notes()
+        if isinstance(self.result, Summary):
+            yield from self.result.blocks()
 
 
-@dataclass(frozen=True, slots=True)
-class Gradient(Generic[Result]):
+@dataclass(frozen=True, slots=True, repr=False)
+class Gradient(Tabular, Generic[Result]):
     """The gradient of an operand, its einsum, and the line of torch that computes it."""
 
     result: Result
@@ -88,9 +136,20 @@ class Gradient(Generic[Result]):
     reproduce: str
     strategy: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields; the result is an array as it is."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {
+            "shape": list(self.shape)
+        }
 
-@dataclass(frozen=True, slots=True)
-class Gradients(Generic[Result]):
+    def _blocks(self) -> Iterator[Block]:
+        yield f"gradient: {shape_text(self.shape)} {self.dtype} by {self.strategy}"
+        yield f"einsum {self.equation}: {self.explanation}"
+        yield f"in torch: {self.reproduce}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Gradients(Tabular, Generic[Result]):
     """Gradients by the names of operands: `a` and `b`, or `0`, `1`, ... of an einsum.
 
     `equation` is the call as an einsum, and `envelope` the answer without its gradients.
@@ -98,14 +157,31 @@ class Gradients(Generic[Result]):
 
     equation: str
     by_operand: Mapping[str, Gradient[Result]]
-    envelope: dict[str, Any]
+    envelope: Envelope
 
     def __getitem__(self, operand: str | int) -> Gradient[Result]:
         """Return the gradient of an operand by its name or its position in an einsum."""
         return self.by_operand[str(operand)]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the envelope with the gradients; results are arrays as they are."""
+        found = {name: each.to_dict() for name, each in self.by_operand.items()}
+        return self.envelope.to_dict() | {"gradients": found}
 
-class StepRow(TypedDict):
+    def _blocks(self) -> Iterator[Block]:
+        yield f"gradients of {self.envelope.op}, as einsum {self.equation}"
+        columns = ("operand", "shape", "dtype", "strategy", "einsum", "in torch")
+        yield Table(
+            columns,
+            [
+                (name, shape_text(g.shape), g.dtype, g.strategy, g.equation, g.reproduce)
+                for name, g in self.by_operand.items()
+            ],
+        )
+        yield from self.envelope.notes()
+
+
+class StepRow(Document):
     """Strategy, time, shape and dtype of one step of a chain."""
 
     name: str
@@ -116,19 +192,14 @@ class StepRow(TypedDict):
     compute_ms: float
 
 
-class ChainEnvelope(TypedDict):
+class ChainEnvelope(Envelope, steps=StepRow):
     """An answer to a chain without its results."""
 
-    op: str
     steps: list[StepRow]
-    device: str
-    warnings: list[str]
-    request_id: str
-    timing: Timing
 
 
-@dataclass(frozen=True, slots=True)
-class ChainAnswer:
+@dataclass(frozen=True, slots=True, repr=False)
+class ChainAnswer(Tabular):
     """Results of a chain, in the order in which they were asked for, and its envelope."""
 
     results: list[Any]
@@ -142,184 +213,30 @@ class ChainAnswer:
     @property
     def steps(self) -> list[StepRow]:
         """One row for each step."""
-        return self.envelope["steps"]
+        return self.envelope.steps
 
     @property
     def timing(self) -> Timing:
         """Duration of each phase of all steps, in milliseconds."""
-        return self.envelope["timing"]
+        return self.envelope.timing
 
     @property
     def warnings(self) -> list[str]:
         """Warnings about lost precision, each with its step."""
-        return self.envelope["warnings"]
+        return self.envelope.warnings or []
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the envelope with the results, which are arrays as they are."""
+        return self.envelope.to_dict() | {"results": self.results}
 
-class Summary(TypedDict):
-    """Statistics of a result, without its elements."""
-
-    min: Any
-    max: Any
-    mean: Any
-    frobenius: Any
-    nan: int
-    posinf: int
-    neginf: int
-    corner: Any
-    sha256: str
-
-
-class PlannedResult(TypedDict):
-    """Shape, dtype and size of the result."""
-
-    shape: list[int]
-    dtype: str
-    elements: int
-    bytes: int
-
-
-class PlannedWork(TypedDict):
-    """Work of the chosen strategy."""
-
-    multiply_adds: int
-    peak_elements: int
-    peak_bytes: int
-
-
-class PlannedStrategy(TypedDict):
-    """Estimate of one strategy on one device, or the reason why it would not run."""
-
-    strategy: str
-    device: str
-    available: bool
-    accepted: bool
-    estimated_ms: float | None
-    basis: Literal["measured", "prior"] | None
-    compile_ms: float | None
-    reason: str | None
-
-
-class Plan(TypedDict):
-    """Shape, dtype and cost of a call; nothing was computed."""
-
-    op: str
-    accepted: bool
-    reason: str | None
-    strategy: str | None
-    device: str | None
-    result: PlannedResult
-    work: PlannedWork
-    strategies: list[PlannedStrategy]
-    reproduce: str
-    path: NotRequired[list[dict[str, Any]]]
-    broadcast: NotRequired[dict[str, Any]]
-
-
-class Row(TypedDict):
-    """Speed and agreement of one strategy on one device, or `skipped` with the reason.
-
-    A skipped row has none of the fields that are not required here.
-    """
-
-    strategy: str
-    device: str
-    estimated_ms: float | None
-    runs: NotRequired[int]
-    median_ms: NotRequired[float]
-    min_ms: NotRequired[float]
-    iqr_ms: NotRequired[float]
-    compile_ms: NotRequired[float]
-    speedup: NotRequired[float | None]
-    max_abs_error: NotRequired[float | str]
-    median_abs_error: NotRequired[float | str]
-    max_rel_error: NotRequired[float | str]
-    median_rel_error: NotRequired[float | str]
-    max_ulp_error: NotRequired[float | str]
-    median_ulp_error: NotRequired[float | str]
-    agrees: NotRequired[bool]
-    disagreeing: NotRequired[int]
-    worst: NotRequired[list[int] | None]
-    gflops: NotRequired[float | None]
-    gb_per_s: NotRequired[float | None]
-    peak_share: NotRequired[float | None]
-    skipped: NotRequired[str]
-
-
-class Report(TypedDict):
-    """Report of a race of strategies on the same inputs, slowest first."""
-
-    op: str
-    shapes: list[list[int]]
-    dtype: str
-    multiply_adds: int
-    baseline: str | None
-    reference: dict[str, Any] | None
-    host: dict[str, Any]
-    rows: list[Row]
-
-
-class Strategy(TypedDict):
-    """One way to compute an operation."""
-
-    op: str
-    name: str
-    summary: str
-    snippet: str
-    dtypes: dict[str, list[str]]
-    available: bool
-    reason: str | None
-    work_limits: list[dict[str, Any]]
-
-
-class Operation(TypedDict):
-    """An operation and its strategies, slowest first."""
-
-    name: str
-    summary: str
-    operands: list[str]
-    auto: list[str]
-    strategies: list[Strategy]
-
-
-class _Race(Generic[Rows]):
-    """A race that begins when an iteration over its rows begins."""
-
-    def __init__(self, receive: Callable[[Callable[[Report], None]], Rows]):
-        """`receive` returns the rows of one race, and passes on its report after the last one."""
-        self._receive = receive
-        self._report: Report | None = None
-
-    @property
-    def report(self) -> Report:
-        """The report of the last race; RuntimeError before its last row has arrived."""
-        if self._report is None:
-            raise RuntimeError("the race has no report yet: it comes after the last of the rows")
-        return self._report
-
-    def _run(self) -> Rows:
-        """Begin a race."""
-        self._report = None
-        return self._receive(self._set_report)
-
-    def _set_report(self, report: Report) -> None:
-        self._report = report
-
-
-class Race(_Race[Iterator[Row]]):
-    """An iteration over the rows of a race, each when its strategy finishes; then the `report`.
-
-    Speed-ups are in the report alone, because the baseline may run last. To leave the loop ends the
-    race, and another loop is another race.
-    """
-
-    def __iter__(self) -> Iterator[Row]:
-        """Race, and yield each row as it arrives."""
-        return self._run()
-
-
-class AsyncRace(_Race[AsyncIterator[Row]]):
-    """A `Race` for `async for`."""
-
-    def __aiter__(self) -> AsyncIterator[Row]:
-        """Race, and yield each row as it arrives."""
-        return self._run()
+    def _blocks(self) -> Iterator[Block]:
+        yield f"chain of {len(self.steps)} steps on {self.envelope.device}"
+        yield Table(
+            ("step", "strategy", "shape", "dtype", "compute"),
+            [
+                (s.name, s.strategy, shape_text(s.shape), s.dtype, time_text(s.compute_ms))
+                for s in self.steps
+            ],
+            frozenset({"compute"}),
+        )
+        yield from self.envelope.notes()

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ import torch
 
 from service.core.dtypes import DTYPES
 from service.errors import ServiceError
-from service.http import schemas
+from service.http import chain_schemas, schemas
 from tensor_service_client import (
     AsyncClient,
     Call,
@@ -22,10 +23,13 @@ from tensor_service_client import (
     Shape,
     answers,
     broadcast,
+    catalog,
     einsum,
     matmul,
     norm,
+    plans,
     problems,
+    races,
 )
 from tensor_service_client.errors import Place
 from tests.rigs.apps import BASE
@@ -329,7 +333,8 @@ async def test_documents_of_the_service(api: AsyncClient) -> None:
     operations = await api.strategies()
     assert [op["name"] for op in operations] == ["matmul", "einsum", "norm", "broadcast"]
     assert operations[0]["strategies"][0]["name"] == "loops"
-    assert "cpu" in [device["name"] for device in (await api.get("/devices"))["devices"]]
+    assert "cpu" in [device.name for device in (await api.devices()).devices]
+    assert "name" in (await api.get("/limits"))[0]
     with pytest.raises(ProblemError) as caught:
         await api.get("/nothing")
     assert (caught.value.status, caught.value.code) == (404, "not-found")
@@ -340,19 +345,56 @@ async def test_documents_of_the_service(api: AsyncClient) -> None:
     [
         (answers.Timing, schemas.Timing),
         (answers.Summary, schemas.Summary),
-        (answers.Plan, schemas.PlanAnswer),
-        (answers.PlannedResult, schemas.PlannedResult),
-        (answers.PlannedWork, schemas.PlannedWork),
-        (answers.PlannedStrategy, schemas.PlannedStrategy),
-        (answers.Row, schemas.CompareRow),
-        (answers.Report, schemas.CompareAnswer),
-        (answers.Strategy, schemas.StrategyInfo),
-        (answers.Operation, schemas.OperationInfo),
+        (answers.StepRow, chain_schemas.ChainRow),
+        (plans.Plan, schemas.PlanAnswer),
+        (plans.PlannedResult, schemas.PlannedResult),
+        (plans.PlannedWork, schemas.PlannedWork),
+        (plans.PlannedStrategy, schemas.PlannedStrategy),
+        (races.Row, schemas.CompareRow),
+        (races.Report, schemas.CompareAnswer),
+        (catalog.Strategy, schemas.StrategyInfo),
+        (catalog.Operation, schemas.OperationInfo),
+        (catalog.Device, schemas.DeviceInfo),
+        (catalog.Devices, schemas.DeviceList),
     ],
 )
 def test_documents_have_the_fields_that_the_service_gives(ours: Any, theirs: Any) -> None:
     """The client restates their types; here they cannot drift apart."""
     assert set(ours.__annotations__) == set(theirs.model_fields)
+
+
+async def test_everything_is_shown_as_a_table(api: AsyncClient) -> None:
+    """In 100 columns, in HTML, and as a dictionary, whatever the service sends."""
+    a, b = np.ones((5, 784), np.float32), np.ones((784, 10), np.float32)
+    chain = api.chain()
+    chain.norm(chain.matmul(a, b))
+    ways = ["broadcast", "torch", "triton"]
+    race = api.race(matmul(a, b), strategies=ways, repeat=2)
+    assert "without a report" in repr(race)
+    rows = [row async for row in race]
+    report = await api.compare(matmul(a, b), strategies=ways, repeat=2, progress=rows.append)
+    assert len(rows) == len(ways) * 2
+    found: list[tuple[Any, str]] = [
+        (race, "broadcast"),
+        (report, "broadcast"),
+        (await api.compare(chain.call(), strategies=["torch"], repeat=1), "torch"),
+        (await api.plan(matmul(a, b)), "elementwise"),
+        (await api.plan(einsum("ij,jk,kl->il", *[Shape((9, 9))] * 3)), "0 and 1"),
+        (await api.plan(matmul(Shape((10**6, 1)), Shape((1, 10**6)))), "NOT accepted"),
+        (await api.plan(chain.call()), "norm1"),
+        (await chain.run(), "matmul0"),
+        (await api.gradients(matmul(a, b)), "gradients of matmul"),
+        (await api.matmul(a, b), "5×10 float32 by torch on cpu"),
+        (await api.summarize(matmul(a, b)), "sha256"),
+        (await api.strategies(), "Three loops"),
+        (await api.devices(), "cpu"),
+    ]
+    for each, word in found:
+        text = repr(each)
+        assert word in text
+        assert max(map(len, text.splitlines())) <= 100
+        assert escape(word) in each._repr_html_()
+        assert type(each.to_dict()) is dict
 
 
 @pytest.mark.parametrize("kind", ["numpy", "torch", "list"])

@@ -254,6 +254,9 @@ def test_documents_of_other_services(send: Send, body: str) -> None:
     answer = httpx.Response(200, headers={"content-type": "application/json"}, text=body)
     with pytest.raises(UnexpectedAnswerError):
         send(Script([lambda: answer]), lambda client: client.matmul([[1]], [[1]]))
+    plan = httpx.Response(200, headers={"content-type": "application/json"}, text='[{"op": 1}]')
+    with pytest.raises(UnexpectedAnswerError, match="another structure"):
+        send(Script([lambda: plan]), lambda client: client.plan(norm([1])))
     with pytest.raises(UnexpectedAnswerError):
         send(Script([lambda: answer]), lambda client: client.gradients(matmul([[1]], [[1]])))
 
