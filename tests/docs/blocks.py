@@ -36,9 +36,9 @@ class Block:
 
 def pages() -> list[Path]:
     """The Markdown files of the project."""
-    return sorted(
-        [*ROOT.glob("*.md"), *(ROOT / "openapi").glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-    )
+    folders = (ROOT, ROOT / "client", ROOT / "openapi")
+    beside = [path for folder in folders for path in folder.glob("*.md")]
+    return sorted([*beside, *(ROOT / "docs").rglob("*.md")])
 
 
 def blocks(page: Path) -> Iterator[Block]:

@@ -21,7 +21,8 @@ PLACES: Final = {
     '@op.strategy("outer"': r'^@op\.strategy\("einsum"',
     '    "trace": lambda': r'^    "broadcast": broadcast,$',
 }
-COPIED: Final = ("service", "tests", "tools", "docs", "openapi", "README.md", "pyproject.toml")
+FOLDERS: Final = ("service", "client", "tests", "tools", "docs", "openapi")
+COPIED: Final = (*FOLDERS, "README.md", "pyproject.toml")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from tests.docs.blocks import Block, all_blocks
 from tests.docs.test_contributing import STEPS
-from tests.rigs.paths import ROOT
+from tests.rigs.paths import PYTHONPATH, ROOT
 from tests.rigs.servers import serving, unmeasured
 
 # What differs from one call, or one host, to the next.
@@ -50,9 +50,9 @@ def parameters(*languages: str) -> list[object]:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Programs of this Python's environment, and this copy of the service, come first."""
+    """Programs of this Python's environment, this service and this client, come first."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return unmeasured() | {"PATH": path, "PYTHONPATH": str(ROOT), **variables}
+    return unmeasured() | {"PATH": path, "PYTHONPATH": PYTHONPATH, **variables}
 
 
 def run(block: Block, folder: Path, url: str) -> str:
@@ -201,6 +201,8 @@ def test_a_command_exists(line: str, tmp_path: Path) -> None:
             assert printed_by(tmp_path, *asked)
         else:
             assert printed_once(*asked)
+    elif program == "pip":
+        assert (ROOT / rest[-1] / "pyproject.toml").exists()
     elif program == "pytest":
         assert (ROOT / rest[0]).exists()
     else:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx
 from locust import User, between, events
 
-from service.client import Client, ProblemError
+from tensor_service_client import Client, ProblemError
 from tests.load.figures import PHASES, Failure, Sample, summarize
 from tests.load.mix import Kind, mix
 

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
-from service.client import Call, Client, ProblemError, Shape, broadcast, einsum, matmul, norm
+from tensor_service_client import Call, Client, ProblemError, Shape, broadcast, einsum, matmul, norm
 
 Array = npt.NDArray[Any]
 BAD_JSON: Final = (b'{"a": [[1, 2], [3, ', "application/json", "malformed-json")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.client import Client, UnexpectedAnswerError
+from tensor_service_client import Client, UnexpectedAnswerError
 from tests.load.mix import Kind, WrongAnswerError, mix
 from tests.rigs.paths import ROOT
 from tests.rigs.servers import unmeasured

@@ -1,1 +1,1 @@
-"""Tests of service/client, a module each."""
+"""Tests of client/tensor_service_client, a module each."""

@@ -15,8 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service import errors
-from service.client import (
+from tensor_service_client import (
     AnswerError,
     AsyncClient,
     Client,
@@ -29,8 +28,9 @@ from service.client import (
     UnreachableError,
     matmul,
     norm,
+    problems,
 )
-from service.client.clients import RetryBudget
+from tensor_service_client.clients import RetryBudget
 from tests.rigs.paths import ROOT
 from tests.rigs.servers import serving
 
@@ -170,9 +170,9 @@ def test_temporary_failures_are_retried(send: Send, failure: Any) -> None:
 @pytest.mark.parametrize(
     ("failure", "kind"),
     [
-        (lambda: busy("shape-mismatch", 422), errors.ShapeMismatchError),
-        (lambda: busy("deadline-exceeded", 504), errors.DeadlineExceededError),
-        (lambda: busy("internal-error", 500), errors.InternalError),
+        (lambda: busy("shape-mismatch", 422), problems.ShapeMismatchError),
+        (lambda: busy("deadline-exceeded", 504), problems.DeadlineExceededError),
+        (lambda: busy("internal-error", 500), problems.InternalError),
         (lambda: busy("a-new-code", 422), ProblemError),
         (lambda: httpx.Response(502, text="<html>bad gateway"), UnexpectedAnswerError),
         (lambda: httpx.Response(301, headers={"location": "https://x"}), UnexpectedAnswerError),
@@ -193,14 +193,14 @@ def test_lasting_failures_are_raised_at_once(send: Send, failure: Any, kind: Any
 def test_retries_are_limited(send: Send) -> None:
     """Tries and seconds are limited: then the last error is raised."""
     script = Script([busy])
-    with pytest.raises(errors.OverloadedError) as caught:
+    with pytest.raises(problems.OverloadedError) as caught:
         send(script, product, retries=2)
     assert len(script.seen) == 3
     assert isinstance(caught.value, AnswerError)
     assert (caught.value.status, caught.value.wait_s) == (503, 0.0)
     assert caught.value.request_id == "7"
     script = Script([lambda: busy(after="31")])
-    with pytest.raises(errors.OverloadedError):
+    with pytest.raises(problems.OverloadedError):
         send(script, product)
     assert len(script.seen) == 1
 
@@ -254,6 +254,9 @@ def test_documents_of_other_services(send: Send, body: str) -> None:
     answer = httpx.Response(200, headers={"content-type": "application/json"}, text=body)
     with pytest.raises(UnexpectedAnswerError):
         send(Script([lambda: answer]), lambda client: client.matmul([[1]], [[1]]))
+    plan = httpx.Response(200, headers={"content-type": "application/json"}, text='[{"op": 1}]')
+    with pytest.raises(UnexpectedAnswerError, match="another structure"):
+        send(Script([lambda: plan]), lambda client: client.plan(norm([1])))
     with pytest.raises(UnexpectedAnswerError):
         send(Script([lambda: answer]), lambda client: client.gradients(matmul([[1]], [[1]])))
 
@@ -318,7 +321,7 @@ def test_a_race_may_end_in_a_problem_or_in_nothing(send: Send) -> None:
     """A busy problem within the stream is not retried either."""
     problem = b"event: problem\ndata: " + busy("out-of-memory").content + b"\n\n"
     script = Script([lambda: stream(problem)])
-    with pytest.raises(errors.OutOfMemoryError) as caught:
+    with pytest.raises(problems.OutOfMemoryError) as caught:
         send(script, race)
     assert isinstance(caught.value, AnswerError)
     assert caught.value.request_id == "7"
@@ -362,7 +365,7 @@ def test_invalid_operands_are_refused(send: Send, operand: Any) -> None:
 
 def test_a_problem_survives_a_pickle() -> None:
     """An error may come from another process."""
-    with pytest.raises(errors.OverloadedError) as caught:
+    with pytest.raises(problems.OverloadedError) as caught:
         Client(http=httpx.Client(transport=httpx.MockTransport(Script([busy])))).run(
             matmul(ONE, ONE)
         )
@@ -393,7 +396,7 @@ def test_a_client_of_a_real_server(base_url: str) -> None:
         assert len(list(race)) == len(race.report["rows"]) == 2
         assert len(client.strategies()) == len({"matmul", "einsum", "norm", "broadcast"})
         assert client.get("/health/ready")["status"] == "ready"
-        with pytest.raises(errors.ShapeMismatchError):
+        with pytest.raises(problems.ShapeMismatchError):
             client.matmul(a, a)
 
 
@@ -451,7 +454,7 @@ def test_lists_need_no_numpy(base_url: str) -> None:
     """Lists load only httpx and its dependencies; numpy is loaded with the first array."""
     code = f"""
 import sys
-from service.client import Client
+from tensor_service_client import Client
 with Client({base_url!r}) as client:
     print(client.matmul([[1, 2], [3, 4]], [[5, 6], [7, 8]]).result)
 heavy = {{"numpy", "torch", "fastapi", "starlette", "uvicorn", "pydantic", "orjson"}}

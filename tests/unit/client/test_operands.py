@@ -25,7 +25,11 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.masked import masked_tensor
 
-from service.client import (
+from service.codecs import READERS, DecodeContext
+from service.core.call import Tensor
+from service.core.dtypes import DTYPES
+from service.operations import REGISTRY
+from tensor_service_client import (
     Call,
     ClientError,
     InvalidArgumentError,
@@ -36,12 +40,8 @@ from service.client import (
     norm,
     requests,
 )
-from service.client.operands import field_value
-from service.client.requests import PreparedRequest
-from service.codecs import READERS, DecodeContext
-from service.core.call import Tensor
-from service.core.dtypes import DTYPES
-from service.operations import REGISTRY
+from tensor_service_client.operands import field_value
+from tensor_service_client.requests import PreparedRequest
 from tests.rigs.paths import ROOT
 from tests.rigs.request_bodies import IN_NUMPY, bits_of, tensor_of
 
@@ -397,7 +397,7 @@ def test_standard_arrays_need_no_torch() -> None:
     code = """
 import sys
 from array import array
-from service.client import norm, requests
+from tensor_service_client import norm, requests
 print(len(requests.run(norm(array("d", [1, 2]))).content) > 16, "torch" in sys.modules)
 """
     done = subprocess.run(

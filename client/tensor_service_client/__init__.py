@@ -1,28 +1,22 @@
-"""Client of the service. It needs httpx alone, and numpy or torch only for their arrays.
+"""Client of the tensor service, for Python.
 
 `Client(url).matmul(a, b).result` is an array of the kind of `a`. docs/client.md has examples.
 """
 
-from service.client.answers import (
+from tensor_service_client.answers import (
     Answer,
-    AsyncRace,
     ChainAnswer,
     Gradient,
     Gradients,
-    Operation,
-    Plan,
-    Race,
-    Report,
-    Row,
-    Strategy,
     Summary,
     Timing,
 )
-from service.client.arrays import Shape
-from service.client.calls import Call, broadcast, einsum, matmul, norm
-from service.client.chain import Chain, StepResult
-from service.client.clients import AsyncClient, Client
-from service.client.errors import (
+from tensor_service_client.arrays import Shape
+from tensor_service_client.calls import Call, broadcast, einsum, matmul, norm
+from tensor_service_client.catalog import Device, Devices, Operation, Operations, Strategy
+from tensor_service_client.chain import Chain, StepResult
+from tensor_service_client.clients import AsyncClient, Client
+from tensor_service_client.errors import (
     AnswerError,
     ClientError,
     InvalidArgumentError,
@@ -31,6 +25,8 @@ from service.client.errors import (
     UnexpectedAnswerError,
     UnreachableError,
 )
+from tensor_service_client.plans import ChainPlan, Plan
+from tensor_service_client.races import AsyncRace, Race, Report, Row
 
 __all__ = [
     "Answer",
@@ -40,12 +36,16 @@ __all__ = [
     "Call",
     "Chain",
     "ChainAnswer",
+    "ChainPlan",
     "Client",
     "ClientError",
+    "Device",
+    "Devices",
     "Gradient",
     "Gradients",
     "InvalidArgumentError",
     "Operation",
+    "Operations",
     "Plan",
     "ProblemError",
     "Race",

@@ -8,20 +8,22 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import inf, nan
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar
 
-from service.client.answers import (
+from tensor_service_client.answers import (
     Answer,
     ChainAnswer,
+    ChainEnvelope,
+    Envelope,
     Gradient,
     Gradients,
-    Report,
-    Row,
     Summary,
 )
-from service.client.arrays import unpack
-from service.client.errors import MEDIA_TYPE as PROBLEM
-from service.client.errors import AnswerError, UnexpectedAnswerError, problem
+from tensor_service_client.arrays import unpack
+from tensor_service_client.errors import MEDIA_TYPE as PROBLEM
+from tensor_service_client.errors import AnswerError, UnexpectedAnswerError
+from tensor_service_client.problems import problem
+from tensor_service_client.races import Report, Row
 
 JSON: Final = "application/json"
 RAW: Final = "application/octet-stream"
@@ -29,6 +31,7 @@ EVENTS: Final = "text/event-stream"
 WORDS: Final = {"NaN": nan, "Infinity": inf, "-Infinity": -inf}
 QUOTED: Final = 200
 Value_co = TypeVar("Value_co", covariant=True)
+Made = TypeVar("Made")
 Headers = Mapping[str, str]
 
 
@@ -87,9 +90,9 @@ class EventReader:
         for name, data in map(_event, events):
             if name == "row":
                 self.begun = True
-                yield _document(data)
+                yield _typed(Row, _document(data))
             elif name == "report":
-                self._report = _document(data)
+                self._report = _typed(Report, _document(data))
             elif name == "problem":
                 self.begun = True
                 found = problem(_document(data))
@@ -134,6 +137,11 @@ def document(body: bytearray, headers: Headers) -> Any:
     return _document(body)
 
 
+def document_of(make: Callable[[Any], Made]) -> Callable[[bytearray, Headers], Made]:
+    """Return the parser of a JSON document, to the type that `make` returns."""
+    return lambda body, headers: _typed(make, document(body, headers))
+
+
 def tensor_like(like: object) -> Callable[[bytearray, Headers], Answer[Any]]:
     """Return the parser of a body of bare bytes, to an array of the kind of `like`.
 
@@ -145,8 +153,8 @@ def tensor_like(like: object) -> Callable[[bytearray, Headers], Answer[Any]]:
         try:
             dtype, sizes = headers["x-tensor-dtype"], headers["x-tensor-shape"]
             shape = tuple(map(int, sizes.split(","))) if sizes else ()
-            envelope = json.loads(headers["x-envelope"])
-        except (KeyError, ValueError) as error:
+            envelope = Envelope(json.loads(headers["x-envelope"]))
+        except (KeyError, TypeError, ValueError) as error:
             raise UnexpectedAnswerError(
                 f"the answer's headers do not describe it: {error!r}"
             ) from None
@@ -162,7 +170,7 @@ def lists(body: bytearray, headers: Headers) -> Answer[Any]:
 
 def summary(body: bytearray, headers: Headers) -> Answer[Summary]:
     """Parse a JSON answer whose result is a summary."""
-    return _answer(document(body, headers), lambda result: cast(Summary, result["summary"]))
+    return _answer(document(body, headers), lambda result: Summary(result["summary"]))
 
 
 def gradients_like(like: object) -> Callable[[bytearray, Headers], Gradients[Any]]:
@@ -179,7 +187,7 @@ def gradients_like(like: object) -> Callable[[bytearray, Headers], Gradients[Any
         try:
             found = fields.pop("gradients")
             by_operand = {name: gradient(each) for name, each in found.items()}
-            return Gradients(fields["equation"], by_operand, fields)
+            return Gradients(fields["equation"], by_operand, Envelope(fields))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UnexpectedAnswerError(f"the answer holds no gradients: {error!r}") from None
 
@@ -193,7 +201,7 @@ def chain_results(like: object) -> Callable[[bytearray, Headers], ChainAnswer]:
         fields = document(body, headers)
         try:
             results = [_tensor(each, like) for each in fields.pop("results").values()]
-            return ChainAnswer(results, cast(Any, fields))
+            return ChainAnswer(results, ChainEnvelope(fields))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UnexpectedAnswerError(f"the answer holds no such results: {error!r}") from None
 
@@ -204,7 +212,7 @@ def _answer(fields: dict[str, Any], take: Callable[[dict[str, Any]], Any]) -> An
     """Return the answer in a document; `take` extracts its result."""
     try:
         result = fields.pop("result")
-        return Answer(take(result), result["dtype"], tuple(result["shape"]), cast(Any, fields))
+        return Answer(take(result), result["dtype"], tuple(result["shape"]), Envelope(fields))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnexpectedAnswerError(f"the answer holds no such result: {error!r}") from None
 
@@ -241,6 +249,14 @@ def _document(text: bytes | bytearray) -> Any:
         return json.loads(text)
     except ValueError:
         raise UnexpectedAnswerError(f"the answer is no JSON: {_start(text)}") from None
+
+
+def _typed(make: Callable[[Any], Made], fields: Any) -> Made:
+    """Return a JSON value as the type that `make` returns."""
+    try:
+        return make(fields)
+    except (TypeError, ValueError) as error:
+        raise UnexpectedAnswerError(f"the answer has another structure: {error}") from None
 
 
 def _expect(media_type: str, body: bytearray, headers: Headers) -> None:

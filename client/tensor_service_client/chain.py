@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
-from service.client.arrays import Operand
-from service.client.calls import INFINITE, Call, given
-from service.client.errors import InvalidArgumentError
-from service.client.operands import named, operand_of
+from tensor_service_client.arrays import Operand
+from tensor_service_client.calls import INFINITE, Call, given
+from tensor_service_client.errors import InvalidArgumentError
+from tensor_service_client.operands import named, operand_of
 
 Sent = TypeVar("Sent")
 

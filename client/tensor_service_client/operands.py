@@ -12,7 +12,7 @@ from decimal import Decimal
 from numbers import Complex, Real
 from typing import Any, Final, TypeGuard
 
-from service.client.arrays import (
+from tensor_service_client.arrays import (
     Array,
     Operand,
     Shape,
@@ -23,7 +23,7 @@ from service.client.arrays import (
     reading,
     spec_of,
 )
-from service.client.errors import InvalidArgumentError
+from tensor_service_client.errors import InvalidArgumentError
 
 # By an attribute of the type: what bytes would not have, and what to call.
 LOSSY: Final[Mapping[str, tuple[str, str]]] = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeGuard, TypeVar
 
-from service.client.errors import InvalidArgumentError, UnexpectedAnswerError
+from tensor_service_client.errors import InvalidArgumentError, UnexpectedAnswerError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,14 +8,11 @@ ClientError
     ├── UnexpectedAnswerError     not from this service, or from another version of it
     └── ProblemError              a problem document of the service (RFC 9457)
 
-A ProblemError is also an instance of the class in `service.errors` that has its code: `except
-ShapeMismatchError` works in a client as in the service.
+`tensor_service_client.problems` has a subclass of ProblemError for each code of the service.
 """
 
-from functools import cache
+from dataclasses import dataclass
 from typing import Any, Final
-
-from service.errors import Place, ServiceError, leaves
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -48,22 +45,32 @@ class UnexpectedAnswerError(AnswerError):
     """The response is not one of this service, but perhaps of a proxy or of another version."""
 
 
-class ProblemError(AnswerError, ServiceError):
-    """A problem document of the service: `detail`, `hint`, and the `places` at fault."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the request as a JSON pointer, and the mistake there."""
+
+    pointer: str
+    detail: str
+
+
+class ProblemError(AnswerError):
+    """A problem document: `code`, `title`, `detail`, the `places` at fault, `hint`, `instance`."""
+
+    code: str
 
     def __init__(self, document: dict[str, Any]):
-        """Read the problem document."""
-        ServiceError.__init__(
-            self,
-            str(document.get("detail", "")),
-            hint=document.get("hint"),
-            places=[Place(each["pointer"], each["detail"]) for each in document.get("errors", ())],
-        )
+        """Read the problem document; KeyError, TypeError or ValueError if it is another one."""
+        super().__init__(document)
         self.document = document
         self.status = int(document["status"])
+        self.code = str(document["code"])
+        self.title = str(document.get("title", ""))
+        self.detail = str(document.get("detail", ""))
+        self.hint: str | None = document.get("hint")
+        self.places = tuple(
+            Place(each["pointer"], each["detail"]) for each in document.get("errors", ())
+        )
         self.instance: str | None = document.get("instance")
-        # Set on the instance: a class with a code would be a leaf of the tree of service errors.
-        vars(self).update(code=document["code"], title=document.get("title", ""))
 
     def __str__(self) -> str:
         """Detail, places and hint, in lines."""
@@ -71,22 +78,3 @@ class ProblemError(AnswerError, ServiceError):
         lines += [f"at {place.pointer}: {place.detail}" for place in self.places]
         lines += [f"hint: {self.hint}"] if self.hint else []
         return "\n".join(lines)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by the document: a class that is made by `class_of` has no importable name."""
-        rest = {"request_id": self.request_id, "wait_s": self.wait_s}
-        return problem, (self.document,), rest
-
-
-def problem(document: dict[str, Any]) -> ProblemError:
-    """Return the error of a problem document, of the class that has its code."""
-    return class_of(str(document["code"]))(document)
-
-
-@cache
-def class_of(code: str) -> type[ProblemError]:
-    """Return a subclass of ProblemError and the service error with that code, if there is one."""
-    for kind in leaves():
-        if kind.code == code:
-            return type(kind.__name__, (ProblemError, kind), {"__doc__": kind.__doc__})
-    return ProblemError

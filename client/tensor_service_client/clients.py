@@ -10,25 +10,17 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, U
 
 import httpx
 
-from service.client import calls, requests
-from service.client.answers import (
-    Answer,
-    AsyncRace,
-    ChainAnswer,
-    Gradients,
-    Operation,
-    Plan,
-    Race,
-    Report,
-    Result,
-    Row,
-    Summary,
-)
-from service.client.arrays import Operand
-from service.client.calls import Call, Options
-from service.client.chain import Chain
-from service.client.errors import AnswerError, TimedOutError, UnreachableError
-from service.client.requests import PreparedRequest, RaceOptions
+from tensor_service_client import calls, requests
+from tensor_service_client.answers import Answer, ChainAnswer, Gradients, Result, Summary
+from tensor_service_client.arrays import Operand
+from tensor_service_client.calls import Call, Options
+from tensor_service_client.catalog import Devices, Operations
+from tensor_service_client.chain import Chain
+from tensor_service_client.errors import AnswerError, TimedOutError, UnreachableError
+from tensor_service_client.plans import Plan
+from tensor_service_client.progress import Progress, shown
+from tensor_service_client.races import AsyncRace, Race, Report, Row
+from tensor_service_client.requests import PreparedRequest, RaceOptions
 
 URL: Final = "http://127.0.0.1:8000"
 CONNECT_S: Final = 5.0
@@ -158,7 +150,7 @@ class Client(_BaseClient[httpx.Client]):
     patience_s   seconds of waiting between the tries of one call, in all
     http         an httpx client to use, for proxies and certificates; its owner closes it
 
-    Every method may raise a ClientError; `service.client.errors` has the tree of errors.
+    Every method may raise a ClientError; `tensor_service_client.errors` has the tree of errors.
     """
 
     _make = httpx.Client
@@ -187,9 +179,18 @@ class Client(_BaseClient[httpx.Client]):
         """Plan a call: shape, dtype and cost. Operands may be a `Shape`; no data is sent."""
         return self._send(requests.plan(call))
 
-    def compare(self, call: Call[Any], **options: Unpack[RaceOptions]) -> Report:
-        """Race the strategies of a call, and return the report."""
-        return self._send(requests.compare(call, options))
+    def compare(
+        self, call: Call[Any], *, progress: Progress = None, **options: Unpack[RaceOptions]
+    ) -> Report:
+        """Race the strategies of a call, and return the report.
+
+        A notebook shows rows as they finish, a terminal with `progress=True`; a function gets them.
+        """
+        race = self.race(call, **options)
+        with shown(f"race of {call.op}", progress) as show:
+            for row in race:
+                show(row)
+        return race.report
 
     def race(self, call: Call[Any], **options: Unpack[RaceOptions]) -> Race:
         """Return a race to iterate over row by row; it begins with the loop."""
@@ -199,12 +200,16 @@ class Client(_BaseClient[httpx.Client]):
         """Return a chain without steps, which its methods add; `run` sends it."""
         return Chain(lambda call: self._send(requests.run_chain(call)), options)
 
-    def strategies(self) -> list[Operation]:
+    def strategies(self) -> Operations:
         """Return every operation and its strategies: summary, source, dtypes, limits of work."""
         return self._send(requests.strategies())
 
+    def devices(self) -> Devices:
+        """Return the devices of the service's host."""
+        return self._send(requests.devices())
+
     def get(self, path: str) -> Any:
-        """Return another document of the service, such as `/devices` or `/limits`."""
+        """Return another document of the service as it is, such as `/limits`."""
         return self._send(requests.get(path))
 
     def close(self) -> None:
@@ -223,8 +228,7 @@ class Client(_BaseClient[httpx.Client]):
     def _send(self, request: PreparedRequest[Value]) -> Value:
         """Return the value of the response."""
         values: list[Value] = []
-        for _ in self._receive(request, values.append):
-            pass
+        list(self._receive(request, values.append))  # the value comes last; there are no rows
         return values[0]
 
     def _receive(
@@ -278,9 +282,18 @@ class AsyncClient(_BaseClient[httpx.AsyncClient]):
         """Plan a call: shape, dtype and cost. Operands may be a `Shape`; no data is sent."""
         return await self._send(requests.plan(call))
 
-    async def compare(self, call: Call[Any], **options: Unpack[RaceOptions]) -> Report:
-        """Race the strategies of a call, and return the report."""
-        return await self._send(requests.compare(call, options))
+    async def compare(
+        self, call: Call[Any], *, progress: Progress = None, **options: Unpack[RaceOptions]
+    ) -> Report:
+        """Race the strategies of a call, and return the report.
+
+        A notebook shows rows as they finish, a terminal with `progress=True`; a function gets them.
+        """
+        race = self.race(call, **options)
+        with shown(f"race of {call.op}", progress) as show:
+            async for row in race:
+                show(row)
+        return race.report
 
     def race(self, call: Call[Any], **options: Unpack[RaceOptions]) -> AsyncRace:
         """Return a race to iterate over row by row; it begins with the loop."""
@@ -290,12 +303,16 @@ class AsyncClient(_BaseClient[httpx.AsyncClient]):
         """Return a chain without steps, which its methods add; `run` sends it."""
         return Chain(lambda call: self._send(requests.run_chain(call)), options)
 
-    async def strategies(self) -> list[Operation]:
+    async def strategies(self) -> Operations:
         """Return every operation and its strategies: summary, source, dtypes, limits of work."""
         return await self._send(requests.strategies())
 
+    async def devices(self) -> Devices:
+        """Return the devices of the service's host."""
+        return await self._send(requests.devices())
+
     async def get(self, path: str) -> Any:
-        """Return another document of the service, such as `/devices` or `/limits`."""
+        """Return another document of the service as it is, such as `/limits`."""
         return await self._send(requests.get(path))
 
     async def close(self) -> None:
@@ -314,8 +331,7 @@ class AsyncClient(_BaseClient[httpx.AsyncClient]):
     async def _send(self, request: PreparedRequest[Value]) -> Value:
         """Return the value of the response."""
         values: list[Value] = []
-        async for _ in self._receive(request, values.append):
-            pass
+        _ = [row async for row in self._receive(request, values.append)]
         return values[0]
 
     async def _receive(

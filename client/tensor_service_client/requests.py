@@ -10,20 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, TypedDict, TypeVar
 
-from service.client.answers import (
-    Answer,
-    ChainAnswer,
-    Gradients,
-    Operation,
-    Plan,
-    Report,
-    Summary,
-)
-from service.client.arrays import CODES, Operand, Packed, Shape, kind_of, pack, spec_of
-from service.client.calls import Call, given
-from service.client.errors import InvalidArgumentError
-from service.client.operands import json_value, named
-from service.client.responses import (
+from tensor_service_client.answers import Answer, ChainAnswer, Gradients, Summary
+from tensor_service_client.arrays import CODES, Operand, Packed, Shape, kind_of, pack, spec_of
+from tensor_service_client.calls import Call, given
+from tensor_service_client.catalog import Devices, Operation, Operations
+from tensor_service_client.errors import InvalidArgumentError
+from tensor_service_client.operands import json_value, named
+from tensor_service_client.plans import ChainPlan, Plan
+from tensor_service_client.races import Report
+from tensor_service_client.responses import (
     EVENTS,
     JSON,
     RAW,
@@ -32,7 +27,7 @@ from service.client.responses import (
     Headers,
     ResponseReader,
     chain_results,
-    document,
+    document_of,
     failure,
     gradients_like,
     lists,
@@ -42,6 +37,7 @@ from service.client.responses import (
 
 SAFETENSORS: Final = "application/x-safetensors"
 Value_co = TypeVar("Value_co", covariant=True)
+Made = TypeVar("Made")
 MakeReader = Callable[[Headers], ResponseReader[Value_co]]
 
 
@@ -114,7 +110,8 @@ def gradients(call: Call[Any], upstream: "Operand | None") -> PreparedRequest[Gr
 def plan(call: Call[Any]) -> PreparedRequest[Plan]:
     """Plan the call. Of arrays, only dtype and shape are sent."""
     body = _body(call, {}, _planned)
-    return PreparedRequest("POST", f"/{call.op}/plan", JSON, _documents, {}, JSON, body)
+    kind = ChainPlan if call.op == "chain" else Plan
+    return PreparedRequest("POST", f"/{call.op}/plan", JSON, _documents(kind), {}, JSON, body)
 
 
 def compare(call: Call[Any], options: RaceOptions) -> PreparedRequest[Report]:
@@ -122,19 +119,24 @@ def compare(call: Call[Any], options: RaceOptions) -> PreparedRequest[Report]:
     return _post(call, "/compare", EVENTS, EventReader, given(options))
 
 
-def get(path: str) -> PreparedRequest[Any]:
+def get(path: str, make: Callable[[Any], Any] = lambda found: found) -> PreparedRequest[Any]:
     """Get a JSON document of the service."""
-    return PreparedRequest("GET", path, JSON, _documents)
+    return PreparedRequest("GET", path, JSON, _documents(make))
 
 
-def strategies() -> PreparedRequest[list[Operation]]:
+def strategies() -> PreparedRequest[Operations]:
     """Get every operation and its strategies."""
-    return get("/strategies")
+    return get("/strategies", lambda found: Operations(map(Operation, found)))
 
 
-def _documents(headers: Headers) -> ResponseReader[Any]:
-    """Return the reader of a JSON document."""
-    return BodyReader(document, headers)
+def devices() -> PreparedRequest[Devices]:
+    """Get the devices of the service's host."""
+    return get("/devices", Devices)
+
+
+def _documents(make: Callable[[Any], Made]) -> MakeReader[Made]:
+    """Return what makes a reader of a JSON document."""
+    return lambda headers: BodyReader(document_of(make), headers)
 
 
 def _post(

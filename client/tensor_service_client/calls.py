@@ -16,9 +16,9 @@ from typing import (
     Unpack,
 )
 
-from service.client.answers import Result
-from service.client.arrays import DeviceLike, DtypeLike, Kind, Operand, Tensor, kind_of
-from service.client.operands import field_value, named, operand_of
+from tensor_service_client.answers import Result
+from tensor_service_client.arrays import DeviceLike, DtypeLike, Kind, Operand, Tensor, kind_of
+from tensor_service_client.operands import field_value, named, operand_of
 
 INFINITE: Final = {"Infinity": "inf", "-Infinity": "-inf"}  # words of torch.linalg
 

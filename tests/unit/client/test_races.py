@@ -1,0 +1,74 @@
+"""Tests of reports of races as they are shown and drawn."""
+
+import sys
+from typing import Any
+
+import pytest
+
+from tensor_service_client.races import Report, Row, labels
+from tests.unit.client.documents import LOOPS, REPORT, SKIPPED, TORCH, WRONG
+
+
+def test_a_report() -> None:
+    """Rows that ran, then what was skipped, what is wrong, and what the figures come from."""
+    lines = repr(Report(REPORT)).splitlines()
+    assert lines[0] == "race of matmul: 5×784 and 784×10, float32"
+    assert [line.split() for line in lines[3:6]] == [
+        ["loops", "910", "ms", "-", "baseline", "1", "in", "20,000", "0", "0", "yes"],
+        ["torch", "5.64", "us", "1.00", "us", "162,000×", "-", "1.90e-06", "0.5", "fastest"],
+        ["fast", "1.00", "us", "1.00", "us", "-", "-", "infinite", "infinite", "NO"],
+    ]
+    assert lines[6:] == [
+        "skipped cuda, triton: needs a GPU",
+        "fast disagrees in 2 elements, most at [1, 0]",
+        "50 of 50 elements checked by exact arithmetic",
+        "A processor, 2 threads, torch 2",
+    ]
+    assert max(map(len, lines)) <= 100
+
+
+def test_a_report_in_html() -> None:
+    """The fastest is bold."""
+    html = Report(REPORT)._repr_html_()
+    assert html.index(">loops<") < html.index("font-weight:bold") < html.index(">torch<")
+
+
+def test_a_report_without_results() -> None:
+    """Nothing ran, so that nothing is fastest or was checked."""
+    found = Report(REPORT | {"rows": [SKIPPED], "reference": None})
+    assert found.fastest is None
+    assert "checked" not in repr(found)
+    assert "bold" not in found._repr_html_()
+
+
+def test_a_number_that_disagrees() -> None:
+    """It has no index."""
+    row = WRONG | {"worst": [], "disagreeing": 1}
+    assert "fast disagrees in 1 elements\n" in repr(Report(REPORT | {"rows": [row]}))
+
+
+def test_labels() -> None:
+    """A strategy has its device if there are several devices."""
+    rows = [Row(LOOPS), Row(TORCH | {"device": "cuda:0"})]
+    assert labels(rows) == ["loops on cpu", "torch on cuda:0"]
+
+
+def test_a_chart() -> None:
+    """A mark for each row that ran, the slowest first."""
+    chart: dict[str, Any] = Report(REPORT).plot().to_dict()
+    values = chart["layer"][0]["data"]["values"] if "data" not in chart else chart["data"]["values"]
+    assert [(each["strategy"], each["state"]) for each in values] == [
+        ("loops", "agrees"),
+        ("torch", "fastest"),
+        ("fast", "disagrees"),
+    ]
+    assert values[1]["time"] == "5.64 us, 162,000×"
+    assert chart["title"] == "race of matmul: 5×784 and 784×10, float32"
+
+
+def test_a_chart_without_altair(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the package."""
+    monkeypatch.delitem(sys.modules, "tensor_service_client.plots", raising=False)
+    monkeypatch.setitem(sys.modules, "altair", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install altair"):
+        Report(REPORT).plot()
