@@ -36,6 +36,8 @@ class Row(Document):
     min_ms: float | None
     iqr_ms: float | None
     compile_ms: float | None
+    upload_ms: float | None
+    download_ms: float | None
     speedup: float | None
     max_abs_error: float | str | None
     median_abs_error: float | str | None
