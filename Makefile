@@ -120,6 +120,10 @@ test-ray: $(DEV) ## deploy/ray_serve.py on a Ray of this host, which is installe
 	$(INSTALL) --quiet -e '.[ray]'
 	TESTS_REQUIRE=ray $(PY) -m pytest tests/deploy/test_ray.py $(ARGS)
 
+.PHONY: gpu
+gpu: $(DEV) ## The tests and timings of a GPU, 8 minutes at most; without one, a rehearsal on the CPU
+	$(PY) -m tests.gpu $(ARGS)
+
 .PHONY: bench
 bench: $(DEV) ## Latency and rate against two other apps, with the machine and the spread
 	$(PY) -m tests.bench $(ARGS)

@@ -13,7 +13,6 @@ from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 import torch
 
 from service.core.dtypes import DTYPES
@@ -24,9 +23,6 @@ Array = npt.NDArray[Any]
 Json = Any
 
 DEVICES: Final = ("cpu", "cuda")
-NO_CUDA: Final = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="this host has no CUDA device"
-)
 # How far a result may be from float64, relative to the value and absolute: sums of a few numbers
 # near 1, each rounded to the dtype.
 TOLERANCES: Final[Mapping[str, tuple[float, float]]] = {

@@ -21,6 +21,7 @@ from service.registry import Registry
 from service.settings import Settings
 from tests.rigs.apps import Serve, client_of, running
 from tests.rigs.costs import cost_rows
+from tests.rigs.gpus import with_gpus
 from tests.rigs.paths import CLIENT
 
 # Servers measure float32 alone: the work in the background would disturb what is tested.
@@ -72,7 +73,7 @@ def fork_server() -> Iterator[ForkServer]:
 async def app(cost_model: CostModel, fork_server: ForkServer) -> AsyncIterator[FastAPI]:
     """The service with its default settings, ready to compute."""
     async with running(
-        create_app(Settings(), cost_model=cost_model, fork_server=fork_server)
+        create_app(Settings(), fork_server=fork_server, **with_gpus(cost_model))
     ) as app:
         readiness = app.state.service.engine.planner.devices.readiness
         for _ in range(6000):

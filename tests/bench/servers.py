@@ -18,6 +18,8 @@ from tests.rigs.servers import free_port, unmeasured
 READY_S = 60.0
 # The service of another checkout.
 BEFORE = "before"
+# The service with a GPU whose device process computes on the CPU.
+REHEARSAL = "rehearsal"
 # The hand-tuned app parses whatever it is sent.
 _BODY = b'{"a":[[1.0]],"b":[[1.0]]}'
 REQUEST = b"GET /health/ready HTTP/1.0\r\nContent-Length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
@@ -47,6 +49,7 @@ def commands(port: int) -> dict[str, list[str]]:
     return {
         "service": ["service", "serve", "--port", str(port)],
         BEFORE: ["service", "serve", "--port", str(port)],
+        REHEARSAL: [*uvicorn, "--factory", "tests.rigs.gpus:rehearsed_app"],
         "usual": [*uvicorn, "tests.bench.apps:usual"],
         "tuned": [*uvicorn, "--lifespan", "off", "tests.bench.apps:tuned"],
     }
@@ -82,7 +85,8 @@ def started(
     )
     try:
         wait_until_ready(port, process)
-        if name in ("service", BEFORE) and from_environment(environment).calibrate:
+        measures = name in ("service", BEFORE, REHEARSAL)
+        if measures and from_environment(environment).calibrate:
             wait_until_measured(port)
         yield Server(name, port, process.pid)
     finally:

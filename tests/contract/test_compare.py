@@ -47,6 +47,7 @@ from tests import cases
 from tests.cases import SLOW, TOLERANCES, Json
 from tests.rigs.apps import Serve, client_of, running
 from tests.rigs.event_streams import STREAM, Sse, listening, read_stream
+from tests.rigs.gpus import NO_GPU
 from tests.rigs.waiting import until
 
 A: Json = [[1, 2, 3], [4, 5, 6]]
@@ -516,7 +517,7 @@ async def test_a_device_races_once(client: AsyncClient, app: FastAPI, devices: l
     assert pairs == [(name, device) for name in ("torch", "numpy") for device in expected]
 
 
-@cases.NO_CUDA
+@NO_GPU
 async def test_a_race_on_a_gpu(client: AsyncClient) -> None:
     """One row for each strategy and device; a GPU has copies beside its runs."""
     body = {**MATMUL, "devices": ["cpu", "cuda"]}

@@ -1,0 +1,1 @@
+"""Proof of the service on a GPU, in one command."""
