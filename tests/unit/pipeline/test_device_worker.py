@@ -74,7 +74,7 @@ def test_arithmetic(
         found.append((precision, torch.are_deterministic_algorithms_enabled()))
         return a @ b
 
-    monkeypatch.setitem(strategies, "torch", replace(strategies["torch"], compute=product))  # type: ignore[arg-type]  # it is a dict
+    monkeypatch.setitem(strategies, "torch", replace(strategies["torch"], compute=product))
     call = orjson.loads(BODY)
     if op == "chain":
         step = {"name": "y", "operation": "matmul", "a": {"operand": 0}, "b": {"operand": 1}}
@@ -82,7 +82,7 @@ def test_arithmetic(
     head = replace(MESSAGE, op=op).to_json()
     for fields in ({"precision": "tf32", "deterministic": True}, {}):
         text = bytearray(orjson.dumps({**call, **fields}))
-        answer = document(handler.answer(head, text, Channel(print, print)))
+        answer = document(handler.answer(head, text, Channel(print, print, bytearray)))
         assert {name: answer[name] for name in fields} == fields
     assert found == [("tf32", True), ("ieee", False)]
 

@@ -279,7 +279,9 @@ def test_a_cluster_is_not_deterministic() -> None:
         call = asking(replace(MATMUL, device="cluster", strategy=strategy), deterministic=True)
         with pytest.raises(UnsuitableStrategyError, match="is not deterministic on a cluster"):
             here.plan(call)
-    assert here.plan(replace(call, arithmetic=Arithmetic("ieee", False))).strategy.name == "dask"
+    call = replace(MATMUL, device="cluster", strategy="dask")
+    call = replace(call, arithmetic=Arithmetic("ieee", deterministic=False))
+    assert here.plan(call).strategy.name == "dask"
     call = asking(replace(MATMUL, strategy="dask"), deterministic=True)
     (found,) = [each for each in here.explain(call).estimates if each.device == "cluster"]
     assert found.reason == "is not deterministic on a cluster, whose workers add up in any order"
