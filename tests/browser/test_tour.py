@@ -168,7 +168,8 @@ async def test_a_step_begins_at_its_start(visit: Visit) -> None:
     await page.locator("[data-stop='6']").click()
     await page.evaluate("scrollTo(0, document.body.scrollHeight)")
     await page.get_by_role("button", name="Next step").click()
-    assert await page.evaluate("scrollY") < 100
+    await expect(page.locator("#stops")).to_be_in_viewport()
+    await expect(page.locator("#result h2")).to_be_in_viewport()
     assert (await page.evaluate(order))[:3] == ["tour-words", "result", "plan"]
     await page.get_by_label("numbers of x0").focus()
     await page.get_by_role("radio", name="norm").check()

@@ -127,7 +127,7 @@ const STOPS = [
       ["inner sizes differ", matmul(typed("1 2 3\n4 5 6"), typed("1 2 3\n4 5 6"), { view: "run" })],
       ["256 against 128", broadcast("add", [generated("random", [256, 256, 3], 0), generated("random", [128, 256, 3], 1)], [], { view: "" }), ["plan"]],
       ["a wrong arrow", einsum("ik,kj>ij", [typed("1 2;"), typed("3\n4")])],
-      ["three loops over a million", matmul(generated("random", [1000, 1000], 0), generated("random", [1000, 1000], 1), { strategy: "loops", view: "run" })],
+      ["three loops over a million", matmul(generated("random", [1000, 1000], 0), generated("random", [1000, 1000], 1), { strategy: "loops", view: "run" }), ["strategies"]],
       ["bytes overflow", matmul(typed("100 100\n3 4"), typed("100 2\n3 4"), { dtype: "int8", view: "run" }), ["strategies"]],
     ],
   },
