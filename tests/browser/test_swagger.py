@@ -10,12 +10,15 @@ from service.api.openapi.answers import load_answers
 from service.examples import compare_examples, examples, plan_examples
 from tests.browser.conftest import Visit
 
+MATMUL = "#operations-operations-matmul"
+GROUP = '[id="operations-tag-open_inference_protocol"]'
 KINDS = {"": examples(), "/plan": plan_examples(), "/compare": compare_examples()}
 
 
 async def test_every_example_runs(visit: Visit) -> None:
     """Picked from the list and executed, it is answered as the lesson says."""
     page = await visit.open("docs")
+    await expect(page.locator(f"{MATMUL} .opblock-body")).to_be_visible()
     for kind, found in KINDS.items():
         for op in dict.fromkeys(example.op for example in found):
             block = page.locator(".opblock", has=page.locator(f"[data-path='/{op}{kind}']"))
@@ -45,10 +48,6 @@ async def test_a_large_answer_does_not_stop_the_page(visit: Visit) -> None:
     await block.locator(".btn.execute").dispatch_event("click")
     await expect(block.locator(".whole").first).to_contain_text("shown here by its two ends")
     await expect(block.locator(".live-responses-table")).to_contain_text('"shape": [512, 512]')
-
-
-MATMUL = "#operations-operations-matmul"
-GROUP = '[id="operations-tag-open_inference_protocol"]'
 
 
 async def test_the_page_opens_short(visit: Visit) -> None:
