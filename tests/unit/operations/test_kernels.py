@@ -123,7 +123,7 @@ def test_products_are_compiled_for_each_precision(monkeypatch: pytest.MonkeyPatc
         return a @ b
 
     triton = strategies["triton"]
-    monkeypatch.setitem(strategies, "triton", replace(triton, compute=compute))  # type: ignore[arg-type]  # it is a dict
+    monkeypatch.setitem(strategies, "triton", replace(triton, compute=compute))
     inferred = REGISTRY["matmul"].infer_sample(Sample("", ((1, 1), (1, 1))), torch.float32)
     assert triton.compile is not None
     for precision in (None, "tf32", "bf16x3", "tf32", "ieee"):

@@ -375,7 +375,7 @@ def half_sums(op: str, name: str, dtype: str) -> list[tuple[float, float]]:
     x, roots = ones.clone(), ones.clone()
     x[2048:], roots[2048:] = SMALL[dtype], SMALL_ROOTS[dtype]
     row, column, columns = x[None], ones[:, None], torch.ones(4096, 3, dtype=ones.dtype)
-    calls: list[tuple[tuple[Tensor, ...], dict[str, object]]] = {
+    calls: dict[str, list[tuple[tuple[Tensor, ...], dict[str, object]]]] = {
         "matmul": [((x, ones), {}), ((row, columns), {}), ((row.expand(9, -1), column), {})],
         "einsum": [
             ((x, ones), {"equation": "i,i"}),
@@ -383,9 +383,9 @@ def half_sums(op: str, name: str, dtype: str) -> list[tuple[float, float]]:
             ((x,), {"equation": "i->"}),
         ],
         "norm": [((roots,), {}), ((x,), {"ord": 1})],
-    }[op]
+    }
     found = []
-    for operands, raw in calls:
+    for operands, raw in calls[op]:
         inferred = inferred_of(op, dtype, *(tuple(each.shape) for each in operands), **raw)
         strategy = REGISTRY[op].strategies[name]
         if strategy.unsuitable(inferred, "cpu") is None:

@@ -74,7 +74,7 @@ def test_arithmetic(
         found.append((precision, torch.are_deterministic_algorithms_enabled()))
         return a @ b
 
-    monkeypatch.setitem(strategies, "torch", replace(strategies["torch"], compute=product))  # type: ignore[arg-type]  # it is a dict
+    monkeypatch.setitem(strategies, "torch", replace(strategies["torch"], compute=product))
     call = orjson.loads(BODY)
     if op == "chain":
         step = {"name": "y", "operation": "matmul", "a": {"operand": 0}, "b": {"operand": 1}}
