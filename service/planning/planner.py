@@ -338,10 +338,10 @@ class Planner:
         device: Device,
     ) -> Plan | str:
         """Return the plan of a call, or the reason why the strategy does not support it."""
-        dtype, reason = inferred.specs[0].dtype, None
-        if call.arithmetic is not None:
+        dtype = inferred.specs[0].dtype
+        reason = strategy.unsuitable(inferred, device.kind, self.devices.absent)
+        if reason is None and call.arithmetic is not None:
             reason = lack(call.arithmetic, strategy, dtype, device, self.devices)
-        reason = reason or strategy.unsuitable(inferred, device.kind, self.devices.absent)
         if reason is not None:
             return reason
         op, work = call.op, strategy.work(inferred)
