@@ -23,17 +23,9 @@ from service.engine import (
 )
 from service.errors import InvalidFieldError, Place
 from service.operations.chain import CHAIN
-from service.planning.chain import (
-    ChainPlan,
-    ChainSpec,
-    ChainStep,
-    PlannedStep,
-    Source,
-    admitted_chain,
-    at_step,
-    plan_chain,
-)
-from service.planning.planner import Plan
+from service.planning.chain import ChainPlan, ChainSpec, PlannedStep, admitted_chain, plan_chain
+from service.planning.chain_steps import ChainStep, Source, at_step
+from service.planning.plan import Plan
 
 
 def chain_call(

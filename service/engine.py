@@ -27,7 +27,8 @@ from service.operations.recheck import (
 from service.planning.calibration import Clock, calibrate
 from service.planning.cost_model import Row
 from service.planning.peaks import measure_peaks
-from service.planning.planner import CallSpec, Plan, Planner, WarmKey
+from service.planning.plan import CallSpec, Plan, WarmKey
+from service.planning.planner import Planner
 from service.planning.transfers import measure_transfers
 from service.registry import Op, Recheck, Registry, Strategy
 

@@ -48,7 +48,7 @@ UNKNOWN: Final = {"{model}": "matmull", "{version}": "torch", "{code}": "shape-m
 REFUSED: Final[dict[str, dict[str, Any]]] = {
     "400": {"content": b'{"dtype": "float32",}'},
     "401": {"service": "guarded"},
-    "406": {"headers": {"Accept": "text/html"}},
+    "406": {"headers": {"Accept": "image/png"}},
     "413": {"headers": {"Content-Length": "200000000"}},
     "415": {"headers": {"Content-Type": "text/csv"}},
     "429": {"service": "guarded", "headers": {"X-API-Key": KEY}},

@@ -33,7 +33,7 @@ from service.core.units import (
     time_text,
     ulp_text,
 )
-from service.planning.planner import Estimate, Explanation
+from service.planning.plan import Estimate, Explanation
 
 NO_VALUE: Final = "-"
 PATH_NOTE: Final = "operands are counted from 0; each result joins the end of the list"

@@ -15,7 +15,7 @@ from service.core.arithmetic import computing
 from service.core.call import Tensor
 from service.core.devices import Device, synchronize
 from service.engine import free_memory_error, is_exhausted, move
-from service.planning.planner import Plan
+from service.planning.plan import Plan
 
 # A run shorter than this is warmed up first; a cold cache does not matter to a longer one.
 WARM_UP_NS: Final = 50_000_000

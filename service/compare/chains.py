@@ -12,8 +12,10 @@ from service.core.call import Call, Tensor
 from service.core.devices import Device
 from service.errors import InvalidFieldError, Place, RequestError
 from service.operations.chain import CHAIN
-from service.planning.chain import ChainPlan, ChainSpec, ChainStep, Source, plan_chain
-from service.planning.planner import Estimate, Plan, Planner, Sizes
+from service.planning.chain import ChainPlan, ChainSpec, plan_chain
+from service.planning.chain_steps import ChainStep, Source
+from service.planning.plan import Estimate, Plan, Sizes
+from service.planning.planner import Planner
 from service.registry import Inferred, Op, Strategy, Work
 
 UNKNOWN_WORK: Final = Work(0, 0)  # of all steps together; each has been planned by its own

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from service.planning.chain import ChainStep
+from service.planning.chain_steps import ChainStep
 from service.registry import Op
 
 

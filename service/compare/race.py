@@ -27,8 +27,9 @@ from service.core.units import time_text
 from service.engine import Engine, read
 from service.errors import InvalidFieldError, Place, UnknownStrategyError
 from service.operations.chain import CHAIN, chain_op
-from service.planning.chain import InferredChain
-from service.planning.planner import CallSpec, Estimate, Plan, Planner
+from service.planning.chain_steps import InferredChain
+from service.planning.plan import CallSpec, Estimate, Plan
+from service.planning.planner import Planner
 from service.registry import Inferred, Op, Registry, Strategy
 
 RUNS_PER_ROUND: Final = 5

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from service.planning.cost_model import Peak
 from service.planning.peaks import PRODUCT_DTYPES
-from service.planning.planner import Plan
+from service.planning.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

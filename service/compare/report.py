@@ -21,7 +21,7 @@ from service.core.devices import Devices
 from service.core.dtypes import describe
 from service.core.units import count_text, rate_text
 from service.planning.cost_model import CostModel, Peak
-from service.planning.planner import Sizes
+from service.planning.plan import Sizes
 from service.registry import Inferred
 
 

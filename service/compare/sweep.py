@@ -12,7 +12,7 @@ from service.core.call import Call
 from service.core.units import time_text
 from service.engine import Engine
 from service.errors import LimitExceededError
-from service.planning.planner import Plan
+from service.planning.plan import Plan
 
 Key = tuple[str, str]  # strategy and device
 

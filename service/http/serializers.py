@@ -10,7 +10,7 @@ from service.http import schemas
 from service.http.chain_schemas import ChainPlanAnswer, ChainPlanStep, ChainWork
 from service.planning.chain import ChainExplanation, ChainSpec
 from service.planning.cost_model import CostModel, Peak
-from service.planning.planner import CallSpec, Explanation
+from service.planning.plan import CallSpec, Explanation
 from service.registry import Inferred
 
 ERRORS: Final = (

@@ -24,7 +24,7 @@ from service.errors import (
     quote,
     quote_names,
 )
-from service.planning.chain import (
+from service.planning.chain_steps import (
     ChainStep,
     InferredChain,
     Source,

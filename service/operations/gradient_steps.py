@@ -8,7 +8,7 @@ from service.core.call import Tensor
 from service.errors import Place, ShapeMismatchError, quote
 from service.operations.equation import MAX_OPTIMAL_OPERANDS
 from service.operations.gradients import UPSTREAM, Gradient, find_gradients, ones
-from service.planning.chain import ChainStep
+from service.planning.chain_steps import ChainStep
 from service.registry import Inferred, Op, Registry
 
 EINSUM: Final = "einsum"

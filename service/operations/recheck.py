@@ -15,7 +15,7 @@ import torch
 
 from service.core.call import Spec, Tensor
 from service.core.dtypes import WIDE, describe
-from service.planning.planner import Plan
+from service.planning.plan import Plan
 from service.registry import Inferred, Op, Recheck
 
 # Products of so many float32 numbers are in the range of float64.

@@ -35,7 +35,7 @@ from service.pipeline.race_slices import run_slice
 from service.pipeline.request import PipelineRequest
 from service.pipeline.service import TRIM_BYTES, Service
 from service.planning.chain import ChainPlan
-from service.planning.planner import Plan
+from service.planning.plan import Plan
 
 # Up to here a call runs in the event loop: a thread that holds the GIL would stall it as long.
 INLINE_NS: Final = 1_000_000

@@ -20,7 +20,8 @@ from service.pipeline.chain import ChainRequest
 from service.pipeline.request import Negotiated
 from service.pipeline.service import Service
 from service.planning.chain import local_devices
-from service.planning.planner import CallSpec, Planner
+from service.planning.plan import CallSpec
+from service.planning.planner import Planner
 from service.registry import Inferred, Op
 
 

@@ -10,7 +10,7 @@ from service.core.devices import Absence
 from service.core.response import HttpResponse
 from service.core.timing import Mark, Stopwatch
 from service.planning.cost_model import Row
-from service.planning.planner import Plan
+from service.planning.plan import Plan
 
 # Begins the head of a message that asks a worker process for measurements.
 CALIBRATE: Final = b"calibrate "

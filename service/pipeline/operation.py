@@ -14,7 +14,7 @@ from service.pipeline.dispatch import INLINE_NS, dispatch, planned_executor, wit
 from service.pipeline.messages import Admitted, WorkerRequest, WrongDeviceError
 from service.pipeline.request import Buffer, Negotiated, PipelineRequest
 from service.pipeline.service import Service
-from service.planning.planner import Plan
+from service.planning.plan import Plan
 from service.registry import Op
 
 

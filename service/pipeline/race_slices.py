@@ -30,7 +30,7 @@ from service.errors import DeviceUnreadyError, ServiceError
 from service.executors import Ask, Bytes, WorkerFaultError, WorkerResponse
 from service.pipeline.messages import WorkerRequest
 from service.pipeline.request import PipelineRequest
-from service.planning.planner import Plan
+from service.planning.plan import Plan
 
 # Begins the head of a message to a device process that asks for a slice.
 SLICE: Final = b"slice "

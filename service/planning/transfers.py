@@ -12,7 +12,8 @@ from service.core.dtypes import describe
 from service.errors import ServiceError
 from service.planning.calibration import Clock, least_ns
 from service.planning.cost_model import COPIED, DOWNLOAD, TRANSFER, UPLOAD, CostModel, Curve
-from service.planning.planner import CallSpec, Planner
+from service.planning.plan import CallSpec
+from service.planning.planner import Planner
 from service.registry import Registry
 
 # Below the first, a copy takes as long as the smallest; from the last two on, bytes count.

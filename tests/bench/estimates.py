@@ -27,7 +27,7 @@ from service.operations import REGISTRY
 from service.pipeline.service import build_service
 from service.planning.calibration import operand
 from service.planning.cost_model import CostModel
-from service.planning.planner import CallSpec, Plan
+from service.planning.plan import CallSpec, Plan
 from service.registry import Op, parse_params
 from service.settings import Settings
 from tests.bench.measurements import machine

@@ -40,7 +40,7 @@ from service.pipeline.race import RaceRequest
 from service.pipeline.request import Negotiated
 from service.pipeline.service import Service
 from service.planning.cost_model import CostModel
-from service.planning.planner import Plan
+from service.planning.plan import Plan
 from service.registry import Op, Registry, Sample, parse_params
 from service.settings import Settings
 from tests import cases

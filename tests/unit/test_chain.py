@@ -21,7 +21,7 @@ from service.errors import (
     UnsuitableStrategyError,
 )
 from service.operations import REGISTRY
-from service.planning.chain import ChainStep
+from service.planning.chain_steps import ChainStep
 from service.planning.cost_model import Curve
 from service.registry import parse_params
 from tests.unit.test_engine import CPU, engine

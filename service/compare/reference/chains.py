@@ -9,7 +9,7 @@ import torch
 from service.compare.reference.calls import Reference, reference_of, widen
 from service.core.call import Tensor
 from service.core.dtypes import INTEGERS, WIDE
-from service.planning.chain import ChainStep, InferredChain, Source, at_step
+from service.planning.chain_steps import ChainStep, InferredChain, Source, at_step
 
 
 def chain_reference(

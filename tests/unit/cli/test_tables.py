@@ -18,7 +18,8 @@ from service.core.devices import host_devices
 from service.operations import REGISTRY
 from service.planning.cost_model import CostModel
 from service.planning.limits import Limits
-from service.planning.planner import CallSpec, Planner
+from service.planning.plan import CallSpec
+from service.planning.planner import Planner
 from tests.unit.cli.reports import (
     ABSENT,
     ABSENT_LINES,

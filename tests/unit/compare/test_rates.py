@@ -10,7 +10,7 @@ from service.core.call import Shape, Spec
 from service.core.devices import CPU
 from service.operations import REGISTRY
 from service.planning.cost_model import Peak
-from service.planning.planner import Plan, Sizes
+from service.planning.plan import Plan, Sizes
 from service.registry import Work, parse_params
 
 SQUARE = (4, 4)

@@ -30,7 +30,7 @@ from service.pipeline.messages import Admitted, WorkerRequest
 from service.pipeline.operation import OperationEndpoint, OperationRequest
 from service.pipeline.request import STREAMED_BYTES
 from service.pipeline.service import Service
-from service.planning.planner import Plan
+from service.planning.plan import Plan
 from tests.rigs.device_processes import GPU, rates_of
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'

@@ -8,7 +8,7 @@ from service.core.devices import CLUSTER, Device
 from service.errors import LimitExceededError, UnsuitableStrategyError
 from service.operations import REGISTRY
 from service.pipeline.gradients import _admitted
-from service.planning.planner import CallSpec
+from service.planning.plan import CallSpec
 from service.registry import parse_params
 from tests.unit.test_engine import CPU, engine
 

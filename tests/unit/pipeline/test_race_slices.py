@@ -17,7 +17,7 @@ from service.pipeline.device_worker import DeviceRequestHandler, make
 from service.pipeline.messages import WorkerRequest
 from service.pipeline.race_slices import SLICE, SLICE_NS, UNKNOWN, ProcessBench, Slice
 from service.planning.cost_model import CostModel
-from service.planning.planner import Plan
+from service.planning.plan import Plan
 from service.settings import Settings
 from tests.rigs.device_processes import GPU, rates_of
 

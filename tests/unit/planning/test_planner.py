@@ -24,7 +24,8 @@ from service.errors import (
 from service.operations import REGISTRY
 from service.planning.cost_model import COMPILING, PRIOR_COMPILE_NS, CostModel, Curve
 from service.planning.limits import Limits
-from service.planning.planner import CallSpec, Explanation, Planner
+from service.planning.plan import CallSpec, Explanation
+from service.planning.planner import Planner
 from service.registry import parse_params
 from tests.rigs.costs import cost_rows
 

@@ -8,7 +8,7 @@ from service.compare.reference import Reference, chain_reference
 from service.core.call import Tensor
 from service.errors import IntegerOverflowError
 from service.operations import REGISTRY
-from service.planning.chain import ChainStep, infer_chain
+from service.planning.chain_steps import ChainStep, infer_chain
 from service.registry import parse_params
 
 ROUNDED = "each step rounded to float64"
