@@ -250,8 +250,10 @@ def _comments(metrics: str) -> list[str]:
     return [line for line in metrics.splitlines() if line.startswith(COMMENT)]
 
 
-def _strategies(rows: list[dict[str, Any]]) -> list[str]:
-    return [*dict.fromkeys(row.get("strategy") or row["name"] for row in rows)]
+def _strategies(rows: list[dict[str, Any]]) -> tuple[list[str], set[str]]:
+    """Return the strategies of some rows, and the fields that the rows have."""
+    strategies = dict.fromkeys(row.get("strategy") or row["name"] for row in rows)
+    return [*strategies], {field for row in rows for field in row}
 
 
 def render(answers: Answers) -> str:

@@ -32,6 +32,7 @@ NAMES: Final = {
     "504": "DeadlineExceeded",
 }
 INFERENCE_KIND: Final = "Inference"
+RESOURCE_KIND: Final = "Resource"
 
 
 def load_answers() -> Answers:
@@ -70,22 +71,23 @@ def _examples(named: dict[str, Any], summaries: dict[str, str]) -> dict[str, Any
 
 def share_errors(document: dict[str, Any]) -> None:
     """Replace errors that several operations have in common by references to components."""
-    equal: dict[tuple[str, bytes], list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+    equal: dict[tuple[str, bytes], list[tuple[str, str, dict[str, Any]]]] = defaultdict(list)
     for path, operations in document["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
             responses = operation["responses"]
             for status in responses.keys() & NAMES.keys():
-                equal[status, orjson.dumps(responses[status])].append((path, responses))
+                equal[status, orjson.dumps(responses[status])].append((method, path, responses))
     components = document["components"]["responses"] = {}
     for (status, _), places in sorted(equal.items()):
         if len(places) > 1:
-            name = NAMES[status] + _kind([path for path, _ in places])
-            components[name] = places[0][1][status]
-            for _, responses in places:
+            methods = {method for method, _, _ in places}
+            name = NAMES[status] + _kind(methods, [path for _, path, _ in places])
+            components[name] = places[0][2][status]
+            for _, _, responses in places:
                 responses[status] = {"$ref": f"#/components/responses/{name}"}
 
 
-def _kind(paths: list[str]) -> str:
+def _kind(methods: set[str], paths: list[str]) -> str:
     """Return what tells the error of these routes from the same error of others."""
     if is_inference_path(paths[0]):
         return INFERENCE_KIND
@@ -93,4 +95,4 @@ def _kind(paths: list[str]) -> str:
     for common in ({each[-1] for each in parts}, {each[0] for each in parts}):
         if len(common) == 1:
             return common.pop().capitalize()
-    return ""
+    return RESOURCE_KIND if methods == {"get"} else ""
