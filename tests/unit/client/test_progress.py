@@ -65,6 +65,19 @@ def test_a_notebook_that_is_told_not_to(displayed: list[str]) -> None:
     assert displayed == []
 
 
+def test_a_terminal_of_ipython(
+    displayed: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It has no kernel, and is a terminal."""
+    monkeypatch.setattr(sys.modules["IPython"], "get_ipython", object)
+    show(None)
+    show(progress=True)
+    assert displayed == []
+    assert len(capsys.readouterr().err.splitlines()) == len(ROWS)
+
+
 def test_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing unless it is asked for; then a line for each row, apart from the output."""
     show(None)

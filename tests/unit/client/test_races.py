@@ -93,6 +93,20 @@ def test_a_chart() -> None:
     ]
     assert values[1]["time"] == "5.64 us, 162,000×"
     assert chart["title"] == "race of matmul: 5×784 and 784×10, float32"
+    points, texts = chart["layer"]
+    assert (points["mark"]["type"], texts["mark"]["type"]) == ("point", "text")
+    assert points["encoding"]["x"]["scale"] == {"type": "log"}
+    assert points["encoding"]["y"]["sort"] == ["loops", "torch", "fast"]
+    assert points["encoding"]["shape"]["field"] == "state"
+    assert points["encoding"]["color"]["scale"]["domain"] == ["fastest", "agrees", "disagrees"]
+    assert len(points["encoding"]["tooltip"]) == 3
+
+
+def test_a_chart_of_several_devices() -> None:
+    """Marks have the names of the rows."""
+    chart: dict[str, Any] = Report(REPORT | {"rows": [LOOPS, TF32]}).plot().to_dict()
+    order = chart["layer"][0]["encoding"]["y"]["sort"]
+    assert order == ["loops on cpu", "torch on cuda:0 in tf32"]
 
 
 def test_a_chart_without_altair(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,7 @@ def test_html_in_a_narrow_page() -> None:
     wrapped = [word for style, word in cells if "white-space:normal" in style]
     assert wrapped == ["text", "some words"]
     assert len(cells) == 6
+    assert [word for style, word in cells if "text-align:right" in style] == ["n", "1 s"]
 
 
 def test_names_are_grouped_by_reason() -> None:
