@@ -8,9 +8,8 @@ from textwrap import wrap
 from typing import Final, TypeAlias
 
 WIDTH: Final = 100
-INDENT: Final = "  "
-# Between columns: one space if a table is too wide for two.
-GAPS: Final = ("  ", " ")
+GAP: Final = "  "
+NARROW_GAP: Final = " "  # of a table that is too wide for the other one
 NO_VALUE: Final = "-"
 # Colours and fonts are those of the page around: notebooks are light or dark. Where a page is
 # narrow, lines are broken and tables scroll.
@@ -67,7 +66,7 @@ def grouped(reasons: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
 
 def _lines(block: Block) -> Iterator[str]:
     if isinstance(block, str):
-        yield from wrap(_printable(block), WIDTH, subsequent_indent=INDENT)
+        yield from wrap(_printable(block), WIDTH, subsequent_indent=GAP)
         return
     rows = [[_printable(cell) for cell in row] for row in (block.columns, *block.rows)]
     gap, widths = _layout(rows)
@@ -85,11 +84,9 @@ def _lines(block: Block) -> Iterator[str]:
 def _layout(rows: Sequence[Sequence[str]]) -> tuple[str, list[int]]:
     """Return the gap and the widths of columns; the widest are narrowed until the table fits."""
     widths = [max(1, *map(len, column)) for column in zip(*rows, strict=True)]
-    for gap in GAPS:
-        excess = sum(widths) + len(gap) * (len(widths) - 1) - WIDTH
-        if excess <= 0:
-            break
-    for _ in range(excess):
+    gaps, room = len(widths) - 1, WIDTH - sum(widths)
+    gap = GAP if gaps * len(GAP) <= room else NARROW_GAP
+    for _ in range(gaps * len(gap) - room):
         widths[widths.index(max(widths))] -= 1
     return gap, widths
 
