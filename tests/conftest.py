@@ -23,6 +23,7 @@ from tests.rigs.apps import Serve, client_of, running
 from tests.rigs.costs import cost_rows
 from tests.rigs.gpus import with_gpus
 from tests.rigs.paths import CLIENT
+from tests.rigs.servers import serving
 
 # Servers measure float32 alone: the work in the background would disturb what is tested.
 os.environ["SERVICE_CALIBRATE"] = "false"
@@ -88,6 +89,13 @@ async def client(app: FastAPI) -> AsyncIterator[AsyncClient]:
     """A client of the service."""
     async with client_of(app) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def base_url() -> Iterator[str]:
+    """The address of a server with the default settings, which is ready: one for all tests."""
+    with serving() as url:
+        yield url
 
 
 @pytest.fixture

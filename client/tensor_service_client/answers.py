@@ -44,6 +44,8 @@ class Envelope(Document, timing=Timing):
     op: str
     strategy: str
     device: str
+    precision: str | None
+    deterministic: bool | None
     request_id: str
     timing: Timing
     warnings: list[str]
@@ -51,7 +53,10 @@ class Envelope(Document, timing=Timing):
     dropped: list[str]
 
     def notes(self) -> Iterator[str]:
-        """Yield times and warnings."""
+        """Yield the arithmetic that was asked for, times and warnings."""
+        asked = filter(None, (self.precision, "deterministic" if self.deterministic else None))
+        if arithmetic := ", ".join(asked):
+            yield f"arithmetic: {arithmetic}"
         if self.timing:
             yield f"times: {self.timing!r}"
         yield from (f"warning: {each}" for each in self.warnings or ())

@@ -20,6 +20,7 @@ from tensor_service_client.answers import Result
 from tensor_service_client.arrays import DeviceLike, DtypeLike, Kind, Operand, Tensor, kind_of
 from tensor_service_client.operands import field_value, named, operand_of
 
+Precision = Literal["ieee", "tf32", "bf16x3"]
 INFINITE: Final = {"Infinity": "inf", "-Infinity": "-inf"}  # words of torch.linalg
 
 
@@ -27,10 +28,13 @@ class Options(TypedDict, total=False):
     """Fields of every operation; the service chooses those that are left out.
 
     `dtype` is that of nested lists and numbers, `deadline_ms` shortens the service's deadline.
+    `precision` is that of float32 products. `deterministic` asks for the same bits each time.
     """
 
     strategy: str
     device: DeviceLike
+    precision: Precision
+    deterministic: bool
     dtype: DtypeLike
     deadline_ms: SupportsIndex
 

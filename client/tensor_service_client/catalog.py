@@ -5,7 +5,7 @@ from typing import Any
 
 from tensor_service_client.documents import Document
 from tensor_service_client.tables import NO_VALUE, Block, Table, Tabular
-from tensor_service_client.units import bytes_text
+from tensor_service_client.units import bytes_text, count_text
 
 
 class Strategy(Tabular, Document):
@@ -18,6 +18,9 @@ class Strategy(Tabular, Document):
     dtypes: dict[str, list[str]]
     available: bool
     reason: str | None
+    precisions: list[str]
+    accumulates_in: str | None
+    deterministic: bool
     work_limits: list[dict[str, Any]]
 
     def _blocks(self) -> Iterator[Block]:
@@ -25,6 +28,12 @@ class Strategy(Tabular, Document):
         yield from (
             f"{kind}: {', '.join(dtypes)}" for kind, dtypes in self.dtypes.items() if dtypes
         )
+        if len(self.precisions or ()) > 1:
+            yield f"float32 products: {', '.join(self.precisions)}"
+        if self.accumulates_in:
+            yield f"sums of float16 and bfloat16: {self.accumulates_in}"
+        if self.deterministic is False:
+            yield "not deterministic"
         if self.reason:
             yield f"not available: {self.reason}"
 
@@ -71,7 +80,9 @@ class Device(Document):
     memory_bytes: int | None
     ready: bool
     reason: str | None
+    precisions: list[str]
     peak: dict[str, Any] | None
+    wins_from: dict[str, Any] | None
 
 
 class Devices(Tabular, Document, devices=Device):
@@ -98,3 +109,11 @@ class Devices(Tabular, Document, devices=Device):
             ],
             frozenset({"memory"}),
         )
+        for each in self.devices:
+            if len(each.precisions or ()) > 1:
+                yield f"{each.name}: float32 products in {', '.join(each.precisions)}"
+            if found := each.wins_from:
+                yield (
+                    f"{each.name}: faster than the CPU from {found['op']} of {found['dtype']} "
+                    f"with n = {count_text(found['n'])}"
+                )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from tensor_service_client.races import Row, race_notes, race_table
+from tensor_service_client.races import Row, label, race_notes, race_table
 from tensor_service_client.tables import Block, Tabular
 from tensor_service_client.units import time_text
 
@@ -54,7 +54,7 @@ def shown(title: str, progress: Progress) -> Iterator[Callable[[Row], object]]:
 def _print(row: Row) -> None:
     """Write a line for a row, to stderr."""
     found = f"skipped: {row.skipped}" if row.skipped else time_text(row.median_ms or 0.0)
-    print(f"{row.strategy} on {row.device}: {found}", file=sys.stderr)  # noqa: T201  # asked for
+    print(f"{label(row)}: {found}", file=sys.stderr)  # noqa: T201  # asked for
 
 
 def _in_notebook() -> bool:

@@ -1,6 +1,6 @@
 """Races of strategies, row by row, and their reports; docs/compare.md explains the fields."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tensor_service_client.documents import Document
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import altair as alt
 
 Rows = TypeVar("Rows")
-COLUMNS = ("strategy", "median", "iqr", "speed-up", "of peak", "error", "ulp", "agrees")
+TIMES = ("median", "iqr", "speed-up")
+COPIES = ("upload", "download")
+ERRORS = ("of peak", "error", "ulp")
 
 
 class Row(Document):
@@ -30,6 +32,8 @@ class Row(Document):
 
     strategy: str
     device: str
+    precision: str | None
+    deterministic: bool | None
     estimated_ms: float | None
     runs: int | None
     median_ms: float | None
@@ -58,6 +62,7 @@ class Report(Tabular, Document, rows=Row):
     """Report of a race of strategies on the same inputs, slowest first."""
 
     op: str
+    params: dict[str, Any]
     shapes: list[list[int]]
     dtype: str
     multiply_adds: int
@@ -68,9 +73,14 @@ class Report(Tabular, Document, rows=Row):
 
     @property
     def title(self) -> str:
-        """Operation, shapes and dtype of the race."""
+        """Operation with its fields, shapes and dtype of the race."""
+        fields = [
+            str(value) if name == "equation" else f"{name}={value}"
+            for name, value in (self.params or {}).items()
+            if name != "steps"  # of a chain, which a line has no room for
+        ]
         shapes = " and ".join(map(shape_text, self.shapes))
-        return f"race of {self.op}: {shapes}, {self.dtype}"
+        return f"race of {' '.join([self.op, *fields])}: {shapes}, {self.dtype}"
 
     @property
     def fastest(self) -> Row | None:
@@ -102,19 +112,28 @@ def fastest(rows: Sequence[Row]) -> Row | None:
 
 
 def labels(rows: Sequence[Row]) -> list[str]:
-    """Return the name of each row: its strategy, and its device if there are several."""
-    several = len({row.device for row in rows}) > 1
-    return [f"{row.strategy} on {row.device}" if several else row.strategy for row in rows]
+    """Return the name of each row: its strategy, then device and precision where rows differ."""
+    several = {name for name in ("device", "precision") if len({row.get(name) for row in rows}) > 1}
+    return [label(row, several) for row in rows]
+
+
+def label(row: Row, names: Collection[str] = ("device", "precision")) -> str:
+    """Return the strategy of a row, with those of device and precision that `names` has."""
+    device = f" on {row.device}" if "device" in names else ""
+    precision = f" in {row.precision}" if "precision" in names and row.precision else ""
+    return f"{row.strategy}{device}{precision}"
 
 
 def race_table(rows: Sequence[Row], baseline: str | None = None) -> Table:
-    """Return a line for each row that ran."""
+    """Return a line for each row that ran; copies have columns if a row has any."""
     best = fastest(rows)
+    has_copies = any(row.upload_ms or row.download_ms for row in rows)
+    numbers = (*TIMES, *(COPIES if has_copies else ()), *ERRORS)
     ran = [(name, row) for name, row in zip(labels(rows), rows, strict=True) if not row.skipped]
     return Table(
-        COLUMNS,
-        [(name, *_cells(row, best, baseline)) for name, row in ran],
-        frozenset(COLUMNS[1:-1]),
+        ("strategy", *numbers, "agrees"),
+        [(name, *_cells(row, best, baseline, has_copies=has_copies)) for name, row in ran],
+        frozenset(numbers),
         strong=next((n for n, (_, row) in enumerate(ran) if row is best), None),
     )
 
@@ -130,12 +149,16 @@ def race_notes(rows: Sequence[Row]) -> Iterator[str]:
             yield f"{name} disagrees in {count_text(row.disagreeing or 0)} elements{worst}"
 
 
-def _cells(row: Row, best: Row | None, baseline: str | None) -> tuple[str, ...]:
+def _cells(
+    row: Row, best: Row | None, baseline: str | None, *, has_copies: bool
+) -> tuple[str, ...]:
+    copies = (row.upload_ms, row.download_ms) if has_copies else ()
     speedup = NO_VALUE if row.speedup is None else ratio_text(row.speedup)
     return (
         time_text(row.median_ms or 0.0),
         time_text(row.iqr_ms or 0.0) if (row.runs or 0) > 1 else NO_VALUE,
         "baseline" if row.strategy == baseline and row.speedup == 1 else speedup,
+        *(time_text(ms) if ms else NO_VALUE for ms in copies),
         share_text(row.peak_share) if row.peak_share else NO_VALUE,
         error_text(float(row.max_abs_error or 0)),
         ulp_text(float(row.max_ulp_error or 0)),

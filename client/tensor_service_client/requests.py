@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypedDict, TypeVar
 
 from tensor_service_client.answers import Answer, ChainAnswer, Gradients, Summary
 from tensor_service_client.arrays import CODES, Operand, Packed, Shape, kind_of, pack, spec_of
-from tensor_service_client.calls import Call, given
+from tensor_service_client.calls import Call, Precision, given
 from tensor_service_client.catalog import Devices, Operation, Operations
 from tensor_service_client.errors import InvalidArgumentError
 from tensor_service_client.operands import json_value, named
@@ -46,6 +46,7 @@ class RaceOptions(TypedDict, total=False):
 
     strategies: list[str]
     devices: list[str]
+    precisions: list[Precision]
     baseline: str
     repeat: int
     budget_ms: int

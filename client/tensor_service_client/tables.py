@@ -9,8 +9,12 @@ from typing import Final, TypeAlias
 
 WIDTH: Final = 100
 GAP: Final = "  "
+NARROW_GAP: Final = " "  # of a table that is too wide for the other one
 NO_VALUE: Final = "-"
-# Colours and fonts are those of the page around: notebooks are light or dark.
+# Colours and fonts are those of the page around: notebooks are light or dark. Where a page is
+# narrow, lines are broken and tables scroll.
+BLOCK_STYLE: Final = "overflow-wrap:break-word"
+SCROLL_STYLE: Final = "overflow-x:auto"
 TABLE_STYLE: Final = "border-collapse:collapse;margin:.3em 0;color:inherit;background:none"
 CELL_STYLE: Final = "padding:.1em .7em;border-bottom:1px solid rgba(128,128,128,.35)"
 
@@ -49,7 +53,7 @@ class Tabular:
         """Return HTML for notebooks."""
         title, *others = self.blocks()
         parts = [f"<div><strong>{_html(title)}</strong></div>", *map(_html, others)]
-        return f'<div class="tensor-service">{"".join(parts)}</div>'
+        return f'<div class="tensor-service" style="{BLOCK_STYLE}">{"".join(parts)}</div>'
 
 
 def grouped(reasons: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
@@ -65,24 +69,26 @@ def _lines(block: Block) -> Iterator[str]:
         yield from wrap(_printable(block), WIDTH, subsequent_indent=GAP)
         return
     rows = [[_printable(cell) for cell in row] for row in (block.columns, *block.rows)]
-    widths = _widths(rows)
+    gap, widths = _layout(rows)
     for number, row in enumerate(rows):
         cells = [wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
         for line in zip_longest(*cells, fillvalue=""):
-            yield GAP.join(
+            yield gap.join(
                 part.rjust(width) if name in block.numbers else part.ljust(width)
                 for name, part, width in zip(block.columns, line, widths, strict=True)
             ).rstrip()
         if number == 0:
-            yield GAP.join("-" * width for width in widths)
+            yield gap.join("-" * width for width in widths)
 
 
-def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    """Return the widths of columns; the widest ones are narrowed until the table fits."""
+def _layout(rows: Sequence[Sequence[str]]) -> tuple[str, list[int]]:
+    """Return the gap and the widths of columns; the widest are narrowed until the table fits."""
     widths = [max(1, *map(len, column)) for column in zip(*rows, strict=True)]
-    while sum(widths) + len(GAP) * (len(widths) - 1) > WIDTH:
+    gaps, room = len(widths) - 1, WIDTH - sum(widths)
+    gap = GAP if gaps * len(GAP) <= room else NARROW_GAP
+    for _ in range(gaps * len(gap) - room):
         widths[widths.index(max(widths))] -= 1
-    return widths
+    return gap, widths
 
 
 def _printable(text: str) -> str:
@@ -93,21 +99,29 @@ def _printable(text: str) -> str:
 def _html(block: Block) -> str:
     if isinstance(block, str):
         return f"<div>{escape(block)}</div>"
-    head = "".join(_cell("th", name, is_number=name in block.numbers) for name in block.columns)
+    styles = [_cell_style(name, block) for name in block.columns]
+    head = _cells("th", block.columns, styles)
     body = "".join(
         f'<tr style="font-weight:{"bold" if number == block.strong else "normal"}">'
-        + "".join(
-            _cell("td", cell, is_number=name in block.numbers)
-            for name, cell in zip(block.columns, row, strict=True)
-        )
-        + "</tr>"
+        f"{_cells('td', row, styles)}</tr>"
         for number, row in enumerate(block.rows)
     )
     return (
-        f'<table style="{TABLE_STYLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        f'<div style="{SCROLL_STYLE}"><table style="{TABLE_STYLE}">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def _cell(tag: str, text: str, *, is_number: bool) -> str:
+def _cell_style(name: str, table: Table) -> str:
+    """Return the style of the cells of a column; names and numbers stay in one line."""
+    is_number = name in table.numbers
+    wrapped = "nowrap" if is_number or name == table.columns[0] else "normal"
     side = "right" if is_number else "left"
-    return f'<{tag} style="text-align:{side};{CELL_STYLE}">{escape(text)}</{tag}>'
+    return f"text-align:{side};white-space:{wrapped};{CELL_STYLE}"
+
+
+def _cells(tag: str, texts: Sequence[str], styles: Sequence[str]) -> str:
+    return "".join(
+        f'<{tag} style="{style}">{escape(text)}</{tag}>'
+        for text, style in zip(texts, styles, strict=True)
+    )

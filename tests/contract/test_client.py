@@ -206,6 +206,38 @@ async def test_an_answer_tells_how_it_was_computed(api: AsyncClient) -> None:
     assert explained.envelope["broadcast"]["shape"] == [2, 3]
 
 
+@pytest.mark.parametrize("kind", ["numpy", "list"])
+async def test_arithmetic_is_asked_for(api: AsyncClient, kind: str) -> None:
+    """By every method; the answer repeats it."""
+    a, b = operands(kind, (2, 3), (3, 4))
+    asked: Any = {"precision": "ieee", "deterministic": True}
+    call = matmul(a, b, **asked)
+    chain = api.chain(**asked)
+    chain.matmul(a, b)
+    report = await api.compare(call, strategies=["torch"], repeat=1)
+    found = [
+        (await api.matmul(a, b, **asked)).envelope,
+        (await api.summarize(call)).envelope,
+        (await api.gradients(call)).envelope,
+        (await chain.run()).envelope,
+        report.rows[0],
+    ]
+    assert [(each.precision, each.deterministic) for each in found] == [("ieee", True)] * 5
+    assert (await api.matmul(a, b)).envelope.precision is None
+    assert (await api.plan(call)).accepted
+    ones = Shape((2, 2)), Shape((2, 2))
+    assert "has no tf32" in repr(await api.plan(matmul(*ones, precision="tf32")))
+
+
+async def test_a_race_of_precisions(api: AsyncClient) -> None:
+    """Each has rows of its own, which name it."""
+    x = np.ones((2, 2), np.float32)
+    report = await api.compare(matmul(x, x), strategies=["torch"], precisions=["ieee", "tf32"])
+    assert [row.precision for row in report.rows] == ["ieee", "tf32"]
+    assert "\ntorch in ieee " in repr(report)
+    assert "skipped torch in tf32: has no tf32 on cpu" in repr(report)
+
+
 async def test_a_block_too_long_for_a_header_is_dropped(api: AsyncClient) -> None:
     """Its name is said; what every answer has is there."""
     x = np.ones((1,) * 16, np.float32)

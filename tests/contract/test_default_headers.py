@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +11,6 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 
 from tests.rigs.requirements import needs
-from tests.rigs.servers import serving
 
 MATMUL: Final = {"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}
 PRODUCT: Final = [[19.0, 22.0], [43.0, 50.0]]
@@ -149,13 +147,6 @@ async def test_the_docs_page_moves_to_where_its_links_hold(app: FastAPI, root: s
         assert front.status_code == 200
         style = await client.get(str(page.url.join("docs/assets/docs.css")))
         assert style.status_code == 200
-
-
-@pytest.fixture(scope="module")
-def base_url() -> Iterator[str]:
-    """The address of a server that is ready."""
-    with serving() as url:
-        yield url
 
 
 def printed(*command: str) -> str:

@@ -4,15 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from tests.rigs.paths import NPM, ROOT
 from tests.rigs.requirements import needs
-from tests.rigs.servers import serving, unmeasured
+from tests.rigs.servers import unmeasured
 
 DOCUMENT: Final = ROOT / "openapi" / "openapi.json"
 SETTINGS: Final = ROOT / "openapi" / "openapi-python-client.yaml"
@@ -65,13 +62,6 @@ const problem = (await (await post({ a: [[1, 2]], b: [[1, 2]] })).json()) as Pro
 await post({ a: 1, b: 1, strategy: "lops" });
 console.log(JSON.stringify([answer.result.data, answer.strategy, problem.code]));
 """
-
-
-@pytest.fixture(scope="module")
-def base_url() -> Iterator[str]:
-    """The address of a server that is ready."""
-    with serving() as url:
-        yield url
 
 
 def run(*command: str | Path, cwd: Path) -> str:

@@ -19,7 +19,6 @@ from service.operations import REGISTRY
 from service.registry import Op
 from tests.cases import Row, assert_near, here
 from tests.rigs.inference_bodies import PROTOCOL
-from tests.rigs.servers import serving
 
 Array = npt.NDArray[Any]
 
@@ -28,13 +27,6 @@ A = np.array([[1, 2], [3, 4]], np.float32)
 B = np.array([[5, 6], [7, 8]], np.float32)
 PRODUCT = [[19.0, 22.0], [43.0, 50.0]]
 FORMS = pytest.mark.parametrize("is_binary", [True, False], ids=["binary", "json"])
-
-
-@pytest.fixture(scope="module")
-def base_url() -> Iterator[str]:
-    """The address of a server that is ready."""
-    with serving() as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

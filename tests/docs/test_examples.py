@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,7 @@ import pytest
 from tests.docs.blocks import Block, all_blocks
 from tests.docs.test_contributing import STEPS
 from tests.rigs.paths import PYTHONPATH, ROOT
-from tests.rigs.servers import serving, unmeasured
+from tests.rigs.servers import unmeasured
 
 # What differs from one call, or one host, to the next.
 PASSING: Final = re.compile(
@@ -31,13 +30,6 @@ ADDRESS: Final = re.compile(r"http://(?:127\.0\.0\.1|localhost):8000")
 FILES: Final = {"--against", "--png"}
 # Programs that a reader runs on a host of theirs, or that other tests run.
 ELSEWHERE: Final = {"docker", "kubectl", "mkdir", "nginx", "npx", "openapi-python-client", "serve"}
-
-
-@pytest.fixture(scope="module")
-def base_url() -> Iterator[str]:
-    """The address of a server that is ready."""
-    with serving() as url:
-        yield url
 
 
 def parameters(*languages: str) -> list[object]:

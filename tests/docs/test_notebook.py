@@ -8,7 +8,7 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.rigs.paths import ROOT
-from tests.rigs.servers import serving
+from tests.rigs.servers import unmeasured
 
 LESSON: Final = ROOT / "examples" / "lesson.ipynb"
 
@@ -21,14 +21,13 @@ def outputs(notebook: Any, start: str) -> list[Any]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Jupyter's own packages
-def test_the_lesson_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lesson_runs(base_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each cell, with tables, a display of the race and the problem."""
     notebook: Any = nbformat.read(LESSON, as_version=4)
-    with serving() as url:
-        monkeypatch.setenv("SERVICE_URL", url)
-        for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
-            monkeypatch.setenv(name, str(tmp_path))
-        NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    environment = unmeasured() | {"SERVICE_URL": base_url}
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(env=environment)
     live, report = outputs(notebook, "report = client.compare")
     assert live.data["text/html"] == ""
     assert "fastest" in report.data["text/html"]

@@ -49,6 +49,12 @@ WRONG: Final = TORCH | {
     "disagreeing": 2,
     "worst": [1, 0],
 }
+TF32: Final = TORCH | {
+    "device": "cuda:0",
+    "precision": "tf32",
+    "upload_ms": 0.012,
+    "download_ms": 0.0,
+}
 SKIPPED: Final = {"strategy": "cuda", "device": "cpu", "skipped": "needs a GPU"}
 REPORT: Final[dict[str, Any]] = {
     "op": "matmul",

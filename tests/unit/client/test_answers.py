@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tensor_service_client.answers import (
     Answer,
@@ -41,6 +42,21 @@ def test_an_answer_without_times() -> None:
     assert repr(answer) == "norm: () int64 by torch on cpu"
     assert repr(Timing({"total_ms": 0.0})) == "no time"
     assert repr(Timing(TIMING)) == "decode 12.0 us, compute 3.10 us; total 15.1 us"
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"precision": "tf32", "deterministic": True}, "arithmetic: tf32, deterministic"),
+        ({"precision": "ieee", "deterministic": False}, "arithmetic: ieee"),
+        ({"deterministic": True}, "arithmetic: deterministic"),
+        ({"deterministic": False}, None),
+    ],
+)
+def test_arithmetic(fields: dict[str, Any], line: str | None) -> None:
+    """What was asked for has a line after the title."""
+    lines = repr(Answer(1, "float32", (), Envelope(ENVELOPE | fields))).splitlines()
+    assert lines[1] == (line or "times: decode 12.0 us, compute 3.10 us; total 15.1 us")
 
 
 def test_a_summary() -> None:

@@ -32,7 +32,6 @@ from tensor_service_client import (
 )
 from tensor_service_client.clients import RetryBudget
 from tests.rigs.paths import ROOT
-from tests.rigs.servers import serving
 
 URL = "http://service.test/behind/a/proxy/"
 ONE = np.ones((1, 1))
@@ -373,13 +372,6 @@ def test_a_problem_survives_a_pickle() -> None:
     assert type(again) is type(caught.value)
     assert str(again) == str(caught.value)
     assert vars(again) == vars(caught.value)
-
-
-@pytest.fixture(scope="module")
-def base_url() -> Iterator[str]:
-    """Return the address of a real server."""
-    with serving() as url:
-        yield url
 
 
 def test_a_client_of_a_real_server(base_url: str) -> None:

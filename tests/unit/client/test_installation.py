@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.metadata import distribution, requires
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,7 @@ from packaging.requirements import Requirement
 
 from tests.docs.blocks import blocks
 from tests.rigs.paths import CLIENT, ROOT
-from tests.rigs.servers import serving
+from tests.rigs.servers import unmeasured
 
 # -I and -S: no folder but those named here and the standard library.
 ISOLATED: Final = (sys.executable, "-I", "-S", "-c")
@@ -40,6 +39,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     offline = ["--no-build-isolation", "--no-compile", "--disable-pip-version-check"]
     done = subprocess.run(
         [*command, *offline, "--target", root / "installed", root / "client"],
+        env=unmeasured(),
         capture_output=True,
         text=True,
         timeout=120,
@@ -55,13 +55,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             if ".." not in path.parts and path.name != "__pycache__" and target.exists():
                 (root / "needed" / path).symlink_to(target)
     return [root / "installed", root / "needed"]
-
-
-@pytest.fixture(scope="module")
-def base_url() -> Iterator[str]:
-    """The address of a server that is ready."""
-    with serving() as url:
-        yield url
 
 
 def run(code: str, folders: list[Path], folder: Path) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from tensor_service_client.progress import Progress, shown
 from tensor_service_client.races import Row
-from tests.unit.client.documents import LOOPS, SKIPPED, TORCH
+from tests.unit.client.documents import LOOPS, SKIPPED, TF32, TORCH
 
 ROWS = [Row(LOOPS), Row(SKIPPED), Row(TORCH)]
 
@@ -65,6 +65,19 @@ def test_a_notebook_that_is_told_not_to(displayed: list[str]) -> None:
     assert displayed == []
 
 
+def test_a_terminal_of_ipython(
+    displayed: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It has no kernel, and is a terminal."""
+    monkeypatch.setattr(sys.modules["IPython"], "get_ipython", object)
+    show(None)
+    show(progress=True)
+    assert displayed == []
+    assert len(capsys.readouterr().err.splitlines()) == len(ROWS)
+
+
 def test_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing unless it is asked for; then a line for each row, apart from the output."""
     show(None)
@@ -77,6 +90,13 @@ def test_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
         "cuda on cpu: skipped: needs a GPU",
         "torch on cpu: 5.64 us",
     ]
+
+
+def test_a_precision(capsys: pytest.CaptureFixture[str]) -> None:
+    """The line of a row has it."""
+    with shown("race", progress=True) as row:
+        row(Row(TF32))
+    assert capsys.readouterr().err == "torch on cuda:0 in tf32: 5.64 us\n"
 
 
 def test_a_function() -> None:

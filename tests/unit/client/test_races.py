@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tensor_service_client.races import Report, Row, labels
-from tests.unit.client.documents import LOOPS, REPORT, SKIPPED, TORCH, WRONG
+from tests.unit.client.documents import LOOPS, REPORT, SKIPPED, TF32, TORCH, WRONG
 
 
 def test_a_report() -> None:
@@ -47,10 +47,39 @@ def test_a_number_that_disagrees() -> None:
     assert "fast disagrees in 1 elements\n" in repr(Report(REPORT | {"rows": [row]}))
 
 
-def test_labels() -> None:
-    """A strategy has its device if there are several devices."""
-    rows = [Row(LOOPS), Row(TORCH | {"device": "cuda:0"})]
-    assert labels(rows) == ["loops on cpu", "torch on cuda:0"]
+@pytest.mark.parametrize(
+    ("rows", "names"),
+    [
+        ([LOOPS, TORCH | {"device": "cuda:0"}], ["loops on cpu", "torch on cuda:0"]),
+        ([TF32 | {"precision": "ieee"}, TF32], ["torch in ieee", "torch in tf32"]),
+        ([LOOPS, TF32], ["loops on cpu", "torch on cuda:0 in tf32"]),
+        ([TF32, TF32 | {"strategy": "fast"}], ["torch", "fast"]),
+    ],
+    ids=["devices", "precisions", "both", "neither"],
+)
+def test_labels(rows: list[dict[str, Any]], names: list[str]) -> None:
+    """A strategy has its device and its precision where rows differ in them."""
+    assert labels([*map(Row, rows)]) == names
+
+
+def test_copies() -> None:
+    """They have columns if a row has any."""
+    rows = [LOOPS | {"device": "cuda:0", "precision": "tf32"}, TF32]
+    lines = [line.split() for line in repr(Report(REPORT | {"rows": rows})).splitlines()]
+    assert lines[1][3:7] == ["speed-up", "upload", "download", "of"]
+    assert lines[3][4:7] == ["baseline", "-", "-"]
+    assert lines[4][5:9] == ["162,000×", "12.0", "us", "-"]
+    downloaded = Report(REPORT | {"rows": [TF32 | {"upload_ms": 0.0, "download_ms": 1.0}]})
+    assert "download" in repr(downloaded)
+    none = [LOOPS | {"upload_ms": 0.0, "download_ms": 0.0}, SKIPPED | {"upload_ms": None}]
+    assert "upload" not in repr(Report(REPORT | {"rows": none}))
+
+
+def test_titles() -> None:
+    """They have the fields of the call, but not the steps of a chain."""
+    params = {"equation": "ij,jk->ik", "optimize": [[0, 1]], "steps": [{}]}
+    report = Report(REPORT | {"op": "einsum", "params": params})
+    assert report.title.startswith("race of einsum ij,jk->ik optimize=[[0, 1]]: 5×784 and")
 
 
 def test_a_chart() -> None:
@@ -64,6 +93,20 @@ def test_a_chart() -> None:
     ]
     assert values[1]["time"] == "5.64 us, 162,000×"
     assert chart["title"] == "race of matmul: 5×784 and 784×10, float32"
+    points, texts = chart["layer"]
+    assert (points["mark"]["type"], texts["mark"]["type"]) == ("point", "text")
+    assert points["encoding"]["x"]["scale"] == {"type": "log"}
+    assert points["encoding"]["y"]["sort"] == ["loops", "torch", "fast"]
+    assert points["encoding"]["shape"]["field"] == "state"
+    assert points["encoding"]["color"]["scale"]["domain"] == ["fastest", "agrees", "disagrees"]
+    assert len(points["encoding"]["tooltip"]) == 3
+
+
+def test_a_chart_of_several_devices() -> None:
+    """Marks have the names of the rows."""
+    chart: dict[str, Any] = Report(REPORT | {"rows": [LOOPS, TF32]}).plot().to_dict()
+    order = chart["layer"][0]["encoding"]["y"]["sort"]
+    assert order == ["loops on cpu", "torch on cuda:0 in tf32"]
 
 
 def test_a_chart_without_altair(monkeypatch: pytest.MonkeyPatch) -> None:

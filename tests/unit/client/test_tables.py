@@ -1,5 +1,6 @@
 """Tests of tables as text and as HTML."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -36,7 +37,14 @@ def test_a_wide_table_is_wrapped() -> None:
     text = repr(Shown("t" * 120, table, " ".join(words)))
     assert max(map(len, text.splitlines())) <= WIDTH
     assert all(text.count(word) >= 2 for word in words)
-    assert "x" * 150 in "".join(line.split("  ")[0] for line in text.splitlines())
+    assert "x" * 150 in "".join(line.split()[0] for line in text.splitlines())
+
+
+@pytest.mark.parametrize(("size", "gap"), [(30, "  "), (31, " "), (32, " ")])
+def test_a_table_that_nearly_fits(size: int, gap: str) -> None:
+    """Its columns are nearer, and no cell is wrapped."""
+    cells = ["x" * 33, "y y" * 11, "z" * size]
+    assert repr(Shown("a", Table(("a", "b", "c"), [cells]))).splitlines()[3:] == [gap.join(cells)]
 
 
 def test_a_terminal_is_not_controlled() -> None:
@@ -57,6 +65,19 @@ def test_html_is_escaped() -> None:
     bold = text.index("font-weight:bold")
     assert text.index("&lt;b&gt;") < bold < text.index(">c<")
     assert "color:inherit;background:none" in text
+
+
+def test_html_in_a_narrow_page() -> None:
+    """A table scrolls; names and numbers stay in one line, other text is wrapped."""
+    table = Table(("name", "text", "n"), [("torch", "some words", "1 s")], frozenset({"n"}))
+    text = Shown("a race", table)._repr_html_()
+    assert text.startswith('<div class="tensor-service" style="overflow-wrap:break-word">')
+    assert '<div style="overflow-x:auto"><table' in text
+    cells = re.findall('<t[dh] style="([^"]*)">(.*?)</t[dh]>', text)
+    wrapped = [word for style, word in cells if "white-space:normal" in style]
+    assert wrapped == ["text", "some words"]
+    assert len(cells) == 6
+    assert [word for style, word in cells if "text-align:right" in style] == ["n", "1 s"]
 
 
 def test_names_are_grouped_by_reason() -> None:
