@@ -74,7 +74,8 @@ def _same_depth(scope: Scope) -> str:
 
     The path counts as it was sent: `%2F` is no slash to a browser, which resolves the links.
     """
-    path = scope["raw_path"].decode("latin-1").removeprefix(scope.get("root_path", ""))
+    sent: bytes = scope["raw_path"]
+    path = sent.decode("latin-1").removeprefix(scope.get("root_path", ""))
     return "-/" * (path.count("/") - 1) + "-"
 
 
