@@ -175,7 +175,7 @@ def _scalar(name: str, value: Any) -> str:
         case int():
             return f"{value:,}"
         case float():
-            return f"{value:,.4g}"
+            return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
         case _:
             return _text(name, value)
 
