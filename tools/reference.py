@@ -50,7 +50,8 @@ ERRORS: Final = """\
 Written from the code by `make docs`; `make test` fails when it is stale.
 Every error is a problem document (RFC 9457), `application/problem+json`: `detail` says what was
 asked and what was found, `hint` what would work, where that was tried, `errors` at which places of
-the request. `GET /problems/{code}` gives the text below. Codes never change.
+the request. `GET /problems/{code}` gives the text below. Codes never change. A browser gets the
+4xx errors of a GET as pages.
 """
 
 

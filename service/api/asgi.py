@@ -7,12 +7,16 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from service.api.guide import HTML, problem_page
+from service.codecs.media_types import JSON
 from service.core.response import HttpResponse
 from service.errors import MalformedJsonError, OutOfMemoryError
+from service.http.negotiation import headers_of, prefers
 from service.http.problems import error_response, internal_error, is_inference_path
 from service.observability.tracing import describe_call
 from service.pipeline.application import Endpoint
@@ -120,22 +124,32 @@ def framework_response(response: HttpResponse) -> Response:
 
 async def send_error(error: Exception, scope: Scope, send: Send) -> None:
     """Send the response to a request that ended in `error`."""
-    await send_response(scope_error_response(error, scope), send)
+    await send_response(await scope_error_response(error, scope), send)
 
 
 async def answer_error(request: Request, error: Any) -> Response:
     """Return the response to a ServiceError on a route of the framework."""
-    return framework_response(scope_error_response(error, request.scope))
+    return framework_response(await scope_error_response(error, request.scope))
 
 
 async def answer_fault(request: Request, _: Exception) -> Response:
     """Return the response to any other error there; the framework raises it again, to be logged."""
     error = internal_error(request.scope["state"]["request_id"])
-    return framework_response(scope_error_response(error, request.scope))
+    return framework_response(await scope_error_response(error, request.scope))
 
 
-def scope_error_response(error: Exception, scope: Scope) -> HttpResponse:
-    """Return the response to an error, in the form of the path that was requested."""
+async def scope_error_response(error: Exception, scope: Scope) -> HttpResponse:
+    """Return the response to an error, in the form of the path that was requested.
+
+    A browser that asks for a page gets one. Errors of the service itself stay short: a fault may
+    lie in what draws pages, and a busy service has no time for them.
+    """
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     inference = is_inference_path(path)
-    return error_response(error, scope["state"]["request_id"], inference=inference)
+    response = error_response(error, scope["state"]["request_id"], inference=inference)
+    if scope["method"] != "GET" or inference or response.status >= 500:
+        return response
+    response.lines += b"vary: Accept\r\n"
+    if prefers(headers_of(scope["headers"]), HTML, JSON):
+        return await run_in_threadpool(problem_page, response, scope)
+    return response

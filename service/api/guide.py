@@ -15,18 +15,22 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Scope
 
-from service.api.pages import FRESH, LAB_POLICY, LASTING, Page, page
+from service.api.pages import FRESH, LAB_POLICY, LASTING, MEDIA_TYPES, Page, page
 from service.codecs.media_types import JSON
+from service.core.response import HttpResponse, header_lines
 from service.errors import did_you_mean, quote
 from service.http.errors import NotFoundError
 from service.http.negotiation import headers_of, negotiate
-from service.http.problems import problem_answers
+from service.http.problems import problem_answers, problem_kinds
 
 if TYPE_CHECKING:
     from service.guide.site import Site
 
 HTML: Final = "text/html"
+# Headers of a problem document that its page has otherwise.
+OF_DOCUMENT: Final = (b"content-type", b"content-length")
 
 
 @cache
@@ -49,6 +53,30 @@ def _resource_page(path: str, body: bytes, address: str) -> Page:
 
     content = page_of(path, orjson.loads(body), address)
     return page(_site().frame(content, address).encode(), ".html", LAB_POLICY)
+
+
+def problem_page(response: HttpResponse, scope: Scope) -> HttpResponse:
+    """Return the response of a problem document as one of its page."""
+    from service.guide.resources import error_page
+
+    document = orjson.loads(b"".join(response.chunks))
+    explanation = problem_kinds()[document["code"]].explanation
+    address = _same_depth(scope)
+    html = _site().frame(error_page(document | {"explanation": explanation}, address), address)
+    kept = [header for header in response.headers if header[0] not in OF_DOCUMENT]
+    kept.append((b"content-security-policy", LAB_POLICY.encode()))
+    lines = header_lines(kept)
+    return HttpResponse.of(MEDIA_TYPES[".html"], (html.encode(),), lines, status=response.status)
+
+
+def _same_depth(scope: Scope) -> str:
+    """Return an address as deep as the path of a request, whose segments may be any text.
+
+    The path counts as it was sent: `%2F` is no slash to a browser, which resolves the links.
+    """
+    sent: bytes = scope["raw_path"]
+    path = sent.decode("latin-1").removeprefix(scope.get("root_path", ""))
+    return "-/" * (path.count("/") - 1) + "-"
 
 
 def guide_routes() -> list[Route]:

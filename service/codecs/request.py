@@ -10,8 +10,8 @@ from service.codecs.base import DecodeContext
 from service.codecs.json.numbers import PART_DTYPES, convert
 from service.codecs.json_pointer import name_of
 from service.codecs.output_field import parse_output
-from service.core.arithmetic import FIELDS, Arithmetic, parse_arithmetic
-from service.core.call import AUTO, OUTPUTS, Call, Output, Shape, Spec, Stored, Tensor
+from service.core.arithmetic import Arithmetic, parse_arithmetic
+from service.core.call import AUTO, COMMON, OUTPUTS, Call, Output, Shape, Spec, Stored, Tensor
 from service.core.dtypes import INTEGERS, Dtype, describe, parse_dtype, promote
 from service.core.validators import integer, text
 from service.errors import (
@@ -27,7 +27,6 @@ from service.errors import (
 )
 from service.registry import Op, Param, parse_params
 
-COMMON: Final = ("strategy", "device", "dtype", "output", "deadline_ms", *FIELDS)
 MAX_OPERANDS: Final = 64
 LONGEST_NAME: Final = 64
 

@@ -7,10 +7,12 @@ from typing import Any, Final
 
 import torch
 
-from service.core.arithmetic import Arithmetic
+from service.core.arithmetic import FIELDS, Arithmetic
 from service.core.array_files import Sink, Source
 
 AUTO: Final = "auto"  # the service chooses the strategy or the device
+# Fields of every call.
+COMMON: Final = ("strategy", "device", "dtype", "output", "deadline_ms", *FIELDS)
 Tensor = torch.Tensor
 Blocks = Any  # a dask.array, which supports numpy's functions
 Shape = tuple[int, ...]

@@ -4,6 +4,7 @@ A field that is new in the data is a new column: no names of fields stand here b
 drawn in a way of their own.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
@@ -14,6 +15,8 @@ from service.guide.site import RESOURCES
 
 PROSE: Final = {"description", "explanation", "summary"}
 IDENTIFIERS: Final = {"name", "setting", "code", "op"}
+# A path of the service in a text.
+PATH: Final = re.compile(r"(?<![\w/])/[\w/.-]*")
 NOTE: Final = '<p class="note">Programs get the same data as JSON.</p>\n'
 Record = Mapping[str, Any]
 
@@ -68,11 +71,30 @@ def _problems(data: Sequence[Record], address: str) -> PageContent:
     return _page("problems", _table(rows, code=link))
 
 
-def _problem(data: Record, address: str) -> PageContent:
+def error_page(data: Record, address: str) -> PageContent:
+    """Return the page of a problem document, with the explanation of its code."""
+    said = [f'<p class="said">{escape(data["detail"])}</p>']
+    if "hint" in data:
+        said.append(f'<p class="said">{_linked(data["hint"], address)}</p>')
+    return _problem(_without(data, "type", "detail", "hint", "instance"), address, "\n".join(said))
+
+
+def _linked(text: str, address: str) -> str:
+    """Return a text whose paths are links."""
+    parts, at = [], 0
+    for found in PATH.finditer(text):
+        href = escape(relative(found[0][1:], address))
+        parts += [escape(text[at : found.start()]), f'<a href="{href}">{escape(found[0])}</a>']
+        at = found.end()
+    return "".join([*parts, escape(text[at:])])
+
+
+def _problem(data: Record, address: str, said: str = "") -> PageContent:
     title, code = data["title"], data["code"]
     errors = f"{relative('guide/errors', address)}#{code}"
     html = (
         f"<h1>{escape(title)}</h1>\n"
+        + said
         + _fields(_without(data, "title", "explanation"))
         + render_text(data["explanation"])
         + f'<p>Similar errors are on the page <a href="{escape(errors)}">Errors</a>; '
@@ -153,7 +175,7 @@ def _scalar(name: str, value: Any) -> str:
         case int():
             return f"{value:,}"
         case float():
-            return f"{value:,.4g}"
+            return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
         case _:
             return _text(name, value)
 

@@ -74,8 +74,8 @@ class RequestTimeoutError(ServiceError):
 class UnauthorizedError(ServiceError):
     """An API key is required, and the request has none, or an unknown one.
 
-    Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`. The operator of the service issues
-    keys.
+    Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`. In a browser, the lab page at `/`
+    and Swagger UI at `/docs` take it. The operator of the service issues keys.
     """
 
     code = "unauthorized"

@@ -120,6 +120,12 @@ def negotiate(headers: Mapping[str, str], served: tuple[str, ...]) -> str:
     return accepted(headers, served)[0]
 
 
+def prefers(headers: Mapping[str, str], media_type: str, other: str) -> bool:
+    """Return whether the client gives `media_type` a higher quality than `other`."""
+    wanted = ranges(headers.get("accept", ""))
+    return _quality(media_type, wanted) > _quality(other, wanted)
+
+
 def accepted(headers: Mapping[str, str], served: tuple[str, ...]) -> list[str]:
     """Return the served media types that the client accepts: by quality, then as served.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from service.core.call import AUTO
+from service.core.call import AUTO, COMMON
 from service.core.validators import as_integer, choice, refuse, text
 from service.errors import (
     InvalidFieldError,
@@ -224,7 +224,9 @@ def _parse_step(
     if unknown := [key for key in raw if key not in known]:
         raise UnknownFieldError(
             f"{op.name} has no field {quote(unknown[0])}; in a step it has {', '.join(known)}",
-            hint=did_you_mean(unknown[0], known),
+            hint=f"{unknown[0]} is for all steps: it stands beside 'steps'"
+            if unknown[0] in COMMON
+            else did_you_mean(unknown[0], known),
             places=(Place(f"/{escape(key)}", "unknown field") for key in unknown),
         )
     required = [*operands, *(param.name for param in op.params if param.required)]

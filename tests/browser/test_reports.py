@@ -19,8 +19,9 @@ RACE = (
 )
 
 
-# The size of a PNG, and the shares of its pixels that are not white, and that differ from an SVG.
-DIFFERENCE = """async ([svg, png]) => {
+# The size of a PNG, the share of its pixels that are not white, and the shares that differ from an
+# SVG: of all pixels, and of those of each box.
+DIFFERENCE = """async ([svg, png, boxes]) => {
     const open = async (type, data) => {
         const image = new Image();
         image.src = `data:image/${type};base64,${data}`;
@@ -37,9 +38,17 @@ DIFFERENCE = """async ([svg, png]) => {
     const [expected, found] = [pixels(drawing), pixels(picture)];
     const share = (test) => found.filter((_, at) => test(at)).length / found.length;
     const differs = (at) => Math.abs(found[at] - expected[at]) > 100;
-    return [[width, height], share((at) => found[at] < 128), share(differs)];
+    const within = ([left, top, size]) => {
+        const rows = Array.from({ length: size }, (_, row) => 4 * ((top + row) * width + left));
+        const places = rows.flatMap((row) => Array.from({ length: 4 * size }, (_, at) => row + at));
+        return places.filter(differs).length / places.length;
+    };
+    return [[width, height], share((at) => found[at] < 128), share(differs), boxes.map(within)];
 }"""
 
+SVG = "{http://www.w3.org/2000/svg}"
+SCALE = 2  # pixels of the PNG for each unit of the SVG
+MARK = 28  # pixels around a mark
 OTHER = {
     "op": "norm",
     "shapes": [[3]],
@@ -74,16 +83,30 @@ async def lay(page: Page, name: str, content: bytes) -> None:
     await field.set_input_files({"name": name, "mimeType": "", "buffer": content})
 
 
-async def is_the_same(page: Page, svg: bytes, png: bytes) -> None:
-    """Assert that a PNG is the SVG as the browser itself draws it, at twice its size."""
+def marks(svg: ET.Element) -> list[tuple[int, int, int]]:
+    """Return the left, top and size of a box around each circle and diamond, in pixels of a PNG."""
+    places = [(each.attrib["cx"], each.attrib["cy"]) for each in svg.iter(f"{SVG}circle")]
+    turned = (each.attrib.get("transform", "") for each in svg.iter(f"{SVG}rect"))
+    diamonds = [re.findall(r"[\d.]+", each)[1:] for each in turned if each]
+    return [
+        (round(SCALE * float(x)) - MARK // 2, round(SCALE * float(y)) - MARK // 2, MARK)
+        for x, y in [*places, *diamonds]
+    ]
+
+
+async def is_the_same(page: Page, svg: bytes, png: bytes, *, count: int) -> None:
+    """Assert that a PNG is the SVG as the browser itself draws it, and has `count` marks."""
     blank = await page.context.new_page()
-    shape, drawn, differing = await blank.evaluate(
-        DIFFERENCE, [b64encode(each).decode() for each in (svg, png)]
+    root = ET.fromstring(svg)
+    boxes = marks(root)
+    assert len(boxes) == count
+    shape, drawn, differing, by_mark = await blank.evaluate(
+        DIFFERENCE, [*(b64encode(each).decode() for each in (svg, png)), boxes]
     )
-    width, height = ET.fromstring(svg).attrib["width"], ET.fromstring(svg).attrib["height"]
-    assert shape == [2 * int(width), 2 * int(height)]
+    assert shape == [SCALE * int(root.attrib[name]) for name in ("width", "height")]
     assert drawn > 0.01, "a part of it is no ground"
     assert differing < 0.002, "only edges of letters may differ"
+    assert max(by_mark) < 0.02, "a mark has its place, size and colour"
     await blank.close()
 
 
@@ -125,11 +148,11 @@ async def test_a_race_is_saved(visit: Visit, tmp_path: Path) -> None:
     assert "\n\nnot on this server: dask (needs a Dask cluster" in table
     picture = (await saved(page, "SVG", tmp_path)).read_bytes()
     root = ET.fromstring(picture)
-    texts = {each.text for each in root.iter("{http://www.w3.org/2000/svg}text")}
+    texts = {each.text for each in root.iter(f"{SVG}text")}
     assert {"matmul of 5x64 and 64x10, float32", "loops", "torch", "median", "of peak"} <= texts
     assert b"href" not in picture
     assert b"url(" not in picture
-    await is_the_same(page, picture, (await saved(page, "PNG", tmp_path)).read_bytes())
+    await is_the_same(page, picture, (await saved(page, "PNG", tmp_path)).read_bytes(), count=2)
 
 
 async def test_a_kept_report_is_laid_over_a_race(visit: Visit, tmp_path: Path) -> None:
@@ -154,7 +177,7 @@ async def test_a_kept_report_is_laid_over_a_race(visit: Visit, tmp_path: Path) -
     assert "now over then" in picture
     assert "An &lt;i&gt;older&lt;/i&gt; processor" in picture
     png = (await saved(page, "PNG", tmp_path)).read_bytes()
-    await is_the_same(page, picture.encode(), png)
+    await is_the_same(page, picture.encode(), png, count=4)
     await page.get_by_role("button", name="Take it away").click()
     await expect(page.locator(".then")).to_have_count(0)
 

@@ -43,6 +43,17 @@ async def test_without_a_key_nothing_is_served(serve: Serve, method: str, path: 
         assert response.headers["WWW-Authenticate"] == 'Bearer realm="tensor service"'
 
 
+async def test_a_browser_without_a_key_is_shown_where_one_goes(serve: Serve) -> None:
+    """The 401 is a page, whose frame and links are open."""
+    async with serve(api_keys=KEYS) as client:
+        response = await client.get("/strategies", headers={"Accept": "text/html, */*;q=0.8"})
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"] == 'Bearer realm="tensor service"'
+        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "the lab page at <code>/</code>" in " ".join(response.text.split())
+        assert (await client.get("/guide/files/guide.css")).status_code == 200
+
+
 async def test_a_key_opens(serve: Serve) -> None:
     """A key in either header is accepted; wrong keys, empty ones and hashes get a 401."""
     async with serve(api_keys=KEYS) as client:

@@ -394,6 +394,16 @@ async def test_an_error_says_what_would_work(client: AsyncClient) -> None:
     assert problem["hint"] == "did you mean 'hidden'?"
 
 
+@pytest.mark.parametrize("name", ["precision", "deadline_ms"])
+async def test_a_field_of_all_steps_is_none_of_a_step(client: AsyncClient, name: str) -> None:
+    """The hint says where it stands."""
+    problem = (
+        await client.post("/chain", json={"steps": [step("h", "norm", x=M, **{name: 1})]})
+    ).json()
+    assert problem["code"] == "unknown-field"
+    assert problem["hint"] == f"{name} is for all steps: it stands beside 'steps'"
+
+
 async def test_an_error_in_an_operand_names_it(client: AsyncClient) -> None:
     """By the number of its step: rows are not those of `steps`."""
     steps = [step("h", "norm", x=M), step("y", "broadcast", op="add", operands=[H, [[1], [2, 3]]])]

@@ -1,5 +1,6 @@
-"""The guide at /guide, and resources as pages: complete, linked, strict, and kept by browsers."""
+"""The guide at /guide, and other pages in its frame: complete, linked, strict, and kept."""
 
+from html import escape
 from html.parser import HTMLParser
 from typing import Final
 from urllib.parse import urljoin, urlsplit
@@ -142,20 +143,54 @@ async def test_assets_are_kept_for_good(client: AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("path", "hint"),
     [
-        ("/guide/quickstar", "did you mean '/guide/quickstart'?"),
+        ("/guide/quickstar", "/guide/quickstart"),
+        ("/guide/adr/8-keys", "/guide/adr/0008-keys"),
         ("/guide/index", None),
         ("/guide/files/page.html", None),
         ("/guide/images/..%2Findex.md", None),
         ("/guide/%2e%2e/settings.py", None),
         ("/guide/<script>", None),
+        ("/guide/quickstar/", None),
+        ("/problems/shape-mismach", None),
+        ("/matmu", "/matmul"),
     ],
 )
 async def test_a_page_that_is_not_there(client: AsyncClient, path: str, hint: str | None) -> None:
-    """Names are looked up in a list, never on the disk."""
-    response = await visit(client, path)
-    assert (response.status_code, response.json()["code"]) == (404, "not-found")
-    if hint:
-        assert response.json()["hint"] == hint
+    """A program gets a problem document; a browser its page, which links to the nearest path.
+
+    Names are looked up in a list, never on the disk.
+    """
+    found = await client.get(path)
+    assert (found.status_code, found.json()["code"]) == (404, "not-found")
+    assert hint is None or found.json()["hint"] == f"did you mean '{hint}'?"
+    page = await visit(client, path)
+    assert page.status_code == 404
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert page.headers["Content-Security-Policy"] == POLICY
+    assert all("Accept" in each.headers["Vary"].split(", ") for each in (found, page))
+    assert escape(found.json()["detail"]) in page.text
+    assert "<script>" not in page.text
+    elements = Elements(page.text)
+    links = {urljoin(f"{BASE}{path}", url) for url in elements.links | elements.loads}
+    assert f"{BASE}/guide/files/guide.css" in {url.partition("?")[0] for url in links}
+    assert f"{BASE}/guide/errors#not-found" in links
+    assert hint is None or f"{BASE}{hint}" in links
+    head = await client.head(path, headers={"Accept": BROWSER})
+    assert int(head.headers["Content-Length"]) == len(page.content)
+
+
+async def test_errors_are_pages_for_browsers_alone(client: AsyncClient) -> None:
+    """For a GET of a path that has no form of its own; other headers are those of the document."""
+    page = await visit(client, "/matmul")
+    assert (page.status_code, page.headers["Allow"]) == (405, "OPTIONS, POST")
+    assert 'in a browser, <a href="docs">/docs</a> has every request' in page.text
+    posted = await client.post("/limits", headers={"Accept": BROWSER})
+    assert posted.headers["Content-Type"] == "application/problem+json"
+    assert "Vary" not in posted.headers
+    inference = await visit(client, "/v2/models/nothing")
+    assert (inference.status_code, [*inference.json()]) == (404, ["error"])
+    refused = await client.get("/limits", headers={"Accept": "image/png"})
+    assert refused.headers["Content-Type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(
@@ -185,12 +220,6 @@ async def test_programs_get_json(client: AsyncClient, path: str) -> None:
             assert "Accept" in response.headers["Vary"].split(", ")
     refused = await client.get(path, headers={"Accept": "image/png"})
     assert (refused.status_code, refused.json()["code"]) == (406, "not-acceptable")
-
-
-async def test_an_unknown_problem_is_a_problem(client: AsyncClient) -> None:
-    """For a browser, too."""
-    response = await visit(client, "/problems/shape-mismach")
-    assert (response.status_code, response.json()["code"]) == (404, "not-found")
 
 
 def test_every_resource_has_its_page(app: FastAPI) -> None:

@@ -13,8 +13,8 @@ import torch
 
 from service.codecs.base import DecodeContext
 from service.codecs.number_text import Extracted
-from service.codecs.request import COMMON, MAX_OPERANDS, Fields, parse_fields
-from service.core.call import Call
+from service.codecs.request import MAX_OPERANDS, Fields, parse_fields
+from service.core.call import COMMON, Call
 from service.core.dtypes import Dtype
 from service.errors import ServiceError
 from service.registry import Op

@@ -7,8 +7,14 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from service.api.asgi import read_body, unless_disconnected
-from service.errors import BodyTooLargeError, MalformedJsonError, OutOfMemoryError
+from service.api.asgi import read_body, scope_error_response, unless_disconnected
+from service.errors import (
+    BodyTooLargeError,
+    InternalError,
+    MalformedJsonError,
+    OutOfMemoryError,
+    OverloadedError,
+)
 from service.pipeline.operation import OperationEndpoint
 from service.pipeline.request import PipelineRequest
 from tests.rigs.laboratory import Lab, laboratory
@@ -119,3 +125,12 @@ async def test_a_client_leaves_before_the_result() -> None:
     with pytest.raises(ClientDisconnect):
         await unless_disconnected(compute(), receiving([GONE]))
     await asyncio.wait_for(cancelled.wait(), 10)
+
+
+@pytest.mark.parametrize("error", [OverloadedError("busy"), InternalError("failed")])
+async def test_errors_of_the_service_are_no_pages(error: Exception) -> None:
+    """A browser, too, gets the document: pages may be what fails."""
+    state, headers = {"request_id": "r-1"}, [(b"accept", b"text/html")]
+    scope = {"method": "GET", "path": "/guide", "headers": headers, "state": state}
+    response = await scope_error_response(error, scope)
+    assert (b"content-type", b"application/problem+json") in response.headers

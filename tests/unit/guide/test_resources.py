@@ -16,7 +16,7 @@ STRATEGY = {
     "dtypes": {"cpu": ["float32", "int8"], "cuda": []},
     "available": False,
     "reason": "needs <b>",
-    "work_limits": [{"device": "cpu", "ns": 1234.56789}, {"device": "x", "ns": 2.0}],
+    "work_limits": [{"device": "cpu", "ns": 1234.56789}, {"device": "x", "ns": 10559.6}],
 }
 OP = {"name": "norm", "summary": "S <i>.", "operands": ["x"], "auto": [], "strategies": [STRATEGY]}
 PROBLEM = {"code": "a-b", "title": "T & <U>", "status": 404, "explanation": "Send `x`.\n\nTwice."}
@@ -42,6 +42,7 @@ SHOWN = {
         "needs &lt;b&gt;",
         "<dt>work limits</dt>",
         "<dd>1,235</dd>",
+        "<dd>10,560</dd>",
         '<span class="k">def</span>',
     ],
     "/devices": [
