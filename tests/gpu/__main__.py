@@ -204,6 +204,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # In the background a shell has it ignored, and the steps would inherit that.
+    # A command in the background may have it ignored, and the steps would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())
