@@ -83,7 +83,9 @@ def run_tests(group: str, seconds: float, *, is_rehearsal: bool) -> Outcome:
             found = outcome(group, results, monotonic() - started)
             if found.failed or not done.returncode:
                 return found
-        error = done.stdout.strip()[-2000:]  # no test was found, or pytest itself has failed
+        error = (done.stdout + done.stderr).strip()[
+            -2000:
+        ]  # no test was found, or pytest itself has failed
     return Outcome(group, 0, 0, (), monotonic() - started, error)
 
 
@@ -95,9 +97,9 @@ def run(
     TimeoutExpired after that. It is interrupted first, so that it ends what it has started.
     """
     # No pipe: a process that outlives the program would hold it open.
-    with TemporaryFile("w+", encoding="utf-8") as output:
+    with TemporaryFile("w+b") as output, TemporaryFile("w+b") as errors:
         process = subprocess.Popen(
-            command, env=os.environ | variables, stdout=output, stderr=subprocess.STDOUT
+            command, env=os.environ | variables, stdout=output, stderr=errors
         )
         try:
             status = process.wait(max(1.0, seconds))
@@ -105,7 +107,9 @@ def run(
             end(process)
             raise
         output.seek(0)
-        return subprocess.CompletedProcess(command, status, output.read())
+        errors.seek(0)
+        texts = (each.read().decode(errors="replace") for each in (output, errors))
+        return subprocess.CompletedProcess(command, status, *texts)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -144,7 +148,7 @@ def measure(seconds: float, *, is_rehearsal: bool) -> dict[str, Any]:
         return {"error": f"not done after {seconds:.0f} s"}
     print(done.stdout)
     if done.returncode:
-        return {"error": done.stdout.strip()[-2000:]}
+        return {"error": (done.stdout + done.stderr).strip()[-2000:]}
     found: dict[str, Any] = json.loads(figures.read_text(encoding="utf-8"))
     return found
 

@@ -129,13 +129,13 @@ def test_timings_that_fail(
     def bench(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
         Path(command[command.index("--json") + 1]).write_text(json.dumps(FIGURES), "utf-8")
         assert "--rehearsal" in command
-        return subprocess.CompletedProcess(command, status, "CUDA error\n")
+        return subprocess.CompletedProcess(command, status, "a table\n", "CUDA error\n")
 
     monkeypatch.setattr(proof, "run", bench)
-    assert measure(7, is_rehearsal=True) == {"error": "CUDA error"}
+    assert measure(7, is_rehearsal=True) == {"error": "a table\nCUDA error"}
     status = 0
     assert measure(7, is_rehearsal=True) == FIGURES
-    assert capsys.readouterr().out.count("CUDA error") == 2
+    assert capsys.readouterr().out.split() == ["a", "table"] * 2
 
 
 def test_a_program_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
