@@ -13,6 +13,8 @@ VENV ?= .venv
 TORCH_INDEX_URL ?=
 # A folder that `make wheels` has filled: everything comes from there, and from no index.
 WHEELS ?=
+# An extra of the package that `make gpu` installs, too.
+EXTRAS ?=
 # More arguments for the program that a task runs: `make run ARGS="--port 9000"`. From the command line only.
 ARGS :=
 
@@ -50,11 +52,11 @@ sweep: $(RUNTIME) ## Time against size for matrix products (ARGS="--limit-ms 200
 
 # setuptools and ziglang are for the extension module, which each host compiles.
 .PHONY: wheels
-wheels: $(PY) ## Fetch into wheels/ what a host without a network installs by `make run WHEELS=wheels`
+wheels: $(PY) ## Fetch into wheels/ what a host without a network installs by `make run WHEELS=wheels` (ARGS='.[dev]' for more)
 ifneq ($(TORCH_INDEX_URL),)
 	$(PIP) download --no-deps --index-url '$(TORCH_INDEX_URL)' -c constraints.txt -d wheels torch
 endif
-	$(PIP) download -c constraints.txt --find-links wheels -d wheels . setuptools ziglang
+	$(PIP) download -c constraints.txt --find-links wheels -d wheels . setuptools ziglang $(ARGS)
 
 ##@ Prove
 
@@ -121,7 +123,10 @@ test-ray: $(DEV) ## deploy/ray_serve.py on a Ray of this host, which is installe
 	TESTS_REQUIRE=ray $(PY) -m pytest tests/deploy/test_ray.py $(ARGS)
 
 .PHONY: gpu
-gpu: $(DEV) ## The tests and timings of a GPU, 8 minutes at most; without one, a rehearsal on the CPU
+gpu: $(DEV) ## The tests and timings of a GPU, 8 minutes at most (EXTRAS=gpu for its kernels); without one, a rehearsal
+ifneq ($(EXTRAS),)
+	$(INSTALL) --quiet -e '.[$(EXTRAS)]'
+endif
 	$(PY) -m tests.gpu $(ARGS)
 
 .PHONY: bench

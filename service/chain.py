@@ -8,14 +8,13 @@ from time import perf_counter_ns
 import torch
 
 from service.core.call import Call, ChainOutcome, Spec, StepOutcome, StoreTarget, Tensor
-from service.core.devices import synchronize
+from service.core.devices import is_exhausted, synchronize
 from service.core.timing import COMPILE, COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
 from service.engine import (
     Engine,
     check_storable,
     completed,
     free_memory_error,
-    is_exhausted,
     move,
     needs_review,
     read,
@@ -83,7 +82,7 @@ def _memory(plan: Plan) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_exhausted(error):
             raise
-        raise free_memory_error(plan) from error
+        raise free_memory_error(plan, error) from error
 
 
 class _Run:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter_ns
+from traceback import clear_frames
 from typing import Any, Final
 
 import orjson
@@ -12,7 +13,7 @@ import torch
 
 from service.core.call import Call, Outcome, Spec, Stored, StoreTarget, Tensor
 from service.core.dask_cluster import Cluster
-from service.core.devices import Device, check_here, synchronize
+from service.core.devices import Device, check_here, is_exhausted, synchronize
 from service.core.dtypes import DTYPES, IN_NUMPY, INTEGERS, describe
 from service.core.timing import COMPILE, COMPUTE, DECODE, DOWNLOAD, NS_PER_MS, UPLOAD, Stopwatch
 from service.errors import DeviceFailedError, OutOfMemoryError, UnsupportedDtypeError
@@ -36,12 +37,6 @@ log: Final = logging.getLogger("service.calibration")
 MAX_PLANS: Final = 1024
 # With more, the search for einsum's order of contraction takes up to 15 ms.
 MAX_OPERANDS_AT_ONCE: Final = 4
-# Of torch's allocator on the CPU, of CUDA itself, and of its library of matrix products.
-OUT_OF_MEMORY_TEXTS: Final = (
-    "DefaultCPUAllocator",
-    "CUDA error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
 # Results of up to so many numbers are checked as text.
 TINY: Final = 16
 # A number, since `in` is five times as fast with it as with b"n".
@@ -228,7 +223,7 @@ class Engine:
         except (MemoryError, RuntimeError) as error:
             if not is_exhausted(error):
                 raise
-            raise free_memory_error(plan) from error
+            raise free_memory_error(plan, error) from error
         warm = plan.warm_key in self._warm
         if not warm:
             self._warm.add(plan.warm_key)
@@ -386,15 +381,6 @@ def move(operands: Sequence[Tensor], device: Device) -> list[Tensor]:
     return moved
 
 
-def is_exhausted(error: BaseException) -> bool:
-    """Return whether memory has run out, which torch states in the message of its error."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        words in str(error) for words in OUT_OF_MEMORY_TEXTS
-    )
-
-
 def check_storable(dtype: torch.dtype) -> None:
     """Raise UnsupportedDtypeError if no npy file holds results of a dtype."""
     if dtype not in IN_NUMPY:
@@ -411,8 +397,9 @@ def store(output: StoreTarget, result: Tensor) -> Tensor:
     return result.to("meta")
 
 
-def free_memory_error(plan: Plan) -> OutOfMemoryError:
+def free_memory_error(plan: Plan, error: BaseException) -> OutOfMemoryError:
     """Free what can be freed, and return the error for one of torch's or numpy's."""
+    clear_frames(error.__traceback__)  # they hold operands and intermediate results
     gc.collect()
     torch.cuda.empty_cache()
     return OutOfMemoryError(

@@ -13,8 +13,8 @@ from typing import Final, Protocol
 from service.compare.reference import Reference
 from service.core.arithmetic import computing
 from service.core.call import Tensor
-from service.core.devices import Device, synchronize
-from service.engine import free_memory_error, is_exhausted, move
+from service.core.devices import Device, is_exhausted, synchronize
+from service.engine import free_memory_error, move
 from service.planning.plan import Plan
 
 # A run shorter than this is warmed up first; a cold cache does not matter to a longer one.
@@ -121,4 +121,4 @@ def _computing(plan: Plan) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_exhausted(error):
             raise
-        raise free_memory_error(plan) from error
+        raise free_memory_error(plan, error) from error

@@ -13,6 +13,12 @@ from service.core.dask_cluster import Cluster, missing_dask
 from service.errors import DeviceUnavailableError, DeviceUnreadyError, did_you_mean, quote
 
 CLUSTER: Final = "cluster"
+# Of torch's allocator on the CPU, of CUDA itself, and of its library of matrix products.
+OUT_OF_MEMORY_TEXTS: Final = (
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 # cuBLAS reads it when it starts: with buffers of one size its products are deterministic, which
 # torch demands. They take 32 MB, as by default on newer GPUs.
 WORKSPACE: Final = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -198,3 +204,12 @@ def synchronize(device: Device) -> None:
     """Wait until a CUDA device has done all work; other devices are synchronous."""
     if device.torch_device != "cpu":
         torch.cuda.synchronize(device.torch_device)  # pragma: no cover - needs a GPU
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Return whether memory has run out, which torch states in the message of its error."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in OUT_OF_MEMORY_TEXTS
+    )

@@ -49,7 +49,7 @@ NAVIGATION: Final = {
         "open-inference-protocol",
     ),
     "Reference": ("operations", "limits", "settings", "errors"),
-    "Operation": ("manual", "deploy", "cluster", "access", "monitoring", "load"),
+    "Operation": ("manual", "gpu", "deploy", "cluster", "access", "monitoring", "load"),
     RUNNING: (),
     "Inside": ("architecture", "glossary", "performance", "contributing"),
 }

@@ -7,10 +7,9 @@ import orjson
 
 from service.core import host
 from service.core.call import Call
-from service.core.devices import Device
+from service.core.devices import Device, is_exhausted
 from service.core.dtypes import describe, parse_dtype
 from service.core.response import HttpResponse
-from service.engine import is_exhausted
 from service.errors import ServiceError
 from service.executors import Bytes, Channel, Handler, WorkerResponse
 from service.http.negotiation import FORMAT_HEADERS, headers_of, reader_for

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,41 @@ def refused(response: httpx.Response, detail: str) -> None:
 async def post(client: AsyncClient, body: object, act: str = "mine") -> httpx.Response:
     """Send a product; the device process first injects the fault that the request id names."""
     return await client.post("/matmul", json=body, headers={"X-Request-Id": act})
+
+
+# Of an answer: its status, and its device or code.
+Counts = Counter[tuple[int, str]]
+UNREADY = (503, "device-unready")
+
+
+@asynccontextmanager
+async def calls_for(client: AsyncClient, *devices: str) -> AsyncIterator[Mapping[str, Counts]]:
+    """Send products to each of these devices, one after another, and check each result.
+
+    Those of one device take a while, so that it is lost during one of them.
+    """
+    found: dict[str, Counts] = {device: Counter() for device in devices}
+    is_over = asyncio.Event()
+
+    async def call(device: str, first: int) -> None:
+        for number in count(first, len(devices)):  # in no other product
+            body = {"a": [[number, 1], [0, 1]], "b": [[1, 0], [number, 2]], "device": device}
+            response = await post(client, body, "wait-20" if device == devices[0] else "mine")
+            answer = response.json()
+            if response.status_code == 200:
+                assert answer["result"]["data"] == [[2 * number, 2], [number, 2]]
+            found[device][response.status_code, answer.get("code") or answer["device"]] += 1
+            await asyncio.sleep(0.05)
+            if is_over.is_set():
+                return
+
+    async with asyncio.TaskGroup() as tasks:
+        for number, device in enumerate(devices):
+            tasks.create_task(call(device, number))
+        try:
+            yield found
+        finally:
+            is_over.set()
 
 
 async def test_a_call_for_a_gpu(gpu: AsyncClient) -> None:
@@ -394,8 +431,16 @@ async def test_errors_that_pass(gpu: AsyncClient, caplog: pytest.LogCaptureFixtu
     pid = pid_of(gpu)
     response = await post(gpu, NAMED, "stumble")
     assert (response.status_code, response.json()["code"]) == (500, "internal-error")
-    response = await post(gpu, NAMED, "exhaust")
-    assert (response.status_code, response.json()["code"]) == (503, "out-of-memory")
+    for act, what in (("exhaust", "the call needs more"), ("starve", "matmul by 'torch'")):
+        async with asyncio.TaskGroup() as tasks:  # only the call itself fails
+            failing = tasks.create_task(post(gpu, NAMED, act))
+            others = [tasks.create_task(post(gpu, NAMED)) for _ in range(4)]
+        response = failing.result()
+        assert (response.status_code, response.json()["code"]) == (503, "out-of-memory")
+        assert what in response.json()["detail"]
+        assert int(response.headers["Retry-After"]) >= 1
+        for other in others:
+            check(other.result())
     fields = {**RACE, "strategies": ["torch"]}
     headers = {"X-Request-Id": "stumble"}
     with caplog.at_level(logging.ERROR, "service.devices"):
@@ -457,7 +502,10 @@ async def test_a_device_that_fails(
     caplog: pytest.LogCaptureFixture,
     may_start: asyncio.Event,
 ) -> None:
-    """Only it is unready until its process is replaced; `auto` uses the CPU meanwhile."""
+    """Only it is unready until its process is replaced; `auto` uses other devices meanwhile.
+
+    No result is wrong, and calls for the other devices lose nothing.
+    """
     async with service_with_gpus(cost_model, fork_server, gpus=(GPU, SECOND)) as client:
         # Nothing waits for the GPUs: `auto` takes them once they are there.
         refused(await post(client, NAMED), "cuda:0 is not ready")
@@ -474,33 +522,42 @@ async def test_a_device_that_fails(
         assert ready["cpu"] is None
         assert ready["cuda:0"] is not None
         limits = (await client.get("/strategies")).json()[0]["strategies"][0]["work_limits"]
-        found = [limit["device"] for limit in limits]
-        assert set(found) == {"cpu"}
+        assert {limit["device"] for limit in limits} == {"cpu"}
         may_start.set()
         await until_ready(client)
         check(await post(client, ANY))
-        for act, reason in (
-            ("fault", "lost during the call: CUDA error: an illegal memory access was encountered"),
-            ("die-9", "lost during the call: its process died"),
-        ):
-            pid = pid_of(client)
-            may_start.clear()
-            with caplog.at_level(logging.ERROR, "service.devices"):
-                response = await post(client, NAMED, act)
-            refused(response, reason)
-            assert "Compile with" not in response.text
-            assert "cuda:0 is lost" in caplog.text
-            refused(await post(client, NAMED), "its process is being replaced")
-            check(await post(client, ANY), "cuda:1")
-            devices = (await client.get("/devices")).json()["devices"]
-            assert [each["ready"] for each in devices] == [False, True, True]
-            assert "its process is being replaced" in devices[0]["reason"]
-            ready = (await client.get("/health/ready")).json()["devices"]
-            assert [name for name, why in ready.items() if why is None] == ["cuda:1", "cpu"]
-            may_start.set()
-            await until_ready(client)
-            assert not is_alive(pid)
-            check(await post(client, ANY))
+        async with calls_for(client, "cuda:0", "cuda:1", "cpu", "auto") as found:
+            await until(lambda: found["cuda:0"])
+            for act, reason in (
+                (
+                    "fault",
+                    "lost during the call: CUDA error: an illegal memory access was encountered",
+                ),
+                ("die-9", "lost during the call: its process died"),
+            ):
+                pid = pid_of(client)
+                may_start.clear()
+                with caplog.at_level(logging.ERROR, "service.devices"):
+                    response = await post(client, NAMED, act)
+                refused(response, reason)
+                assert "Compile with" not in response.text
+                assert "cuda:0 is lost" in caplog.text
+                refused(await post(client, NAMED), "its process is being replaced")
+                check(await post(client, ANY), "cuda:1")
+                devices = (await client.get("/devices")).json()["devices"]
+                assert [each["ready"] for each in devices] == [False, True, True]
+                assert "its process is being replaced" in devices[0]["reason"]
+                ready = (await client.get("/health/ready")).json()["devices"]
+                assert [name for name, why in ready.items() if why is None] == ["cuda:1", "cpu"]
+                await until(lambda: found["cuda:0"][UNREADY])
+                may_start.set()
+                await until_ready(client)
+                assert not is_alive(pid)
+                check(await post(client, ANY))
+        assert {*found["cuda:0"]} == {(200, "cuda:0"), UNREADY}
+        assert {*found["cuda:1"]} == {(200, "cuda:1")}
+        assert {*found["cpu"]} == {(200, "cpu")}
+        assert {*found["auto"]} <= {(200, "cuda:0"), (200, "cuda:1"), UNREADY}
         pids = [pid_of(client), pid_of(client, "cuda:1")]
         text = (await client.get("/metrics")).text
         assert 'tensor_service_owner_ends_total{device="cuda:0"} 2.0' in text

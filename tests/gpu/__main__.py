@@ -9,12 +9,14 @@ exit status is 1 if a test failed or a step ran out of time.
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 from time import monotonic
 from typing import Any, Final
 from xml.etree import ElementTree as ET
@@ -27,6 +29,8 @@ REPORT: Final = Path("build/gpu/report.json")
 SECONDS: Final = 480
 # What is left of the time when the tests have had theirs.
 TEST_SHARE: Final = 0.65
+# A step that is interrupted has so long to end the servers that it has started.
+GRACE_S: Final = 20.0
 # Arguments of pytest for each group.
 GROUPS: Final = {
     "rows of the table": ("tests/contract/test_operations.py", "-k", "cuda"),
@@ -69,32 +73,53 @@ def run_tests(group: str, seconds: float, *, is_rehearsal: bool) -> Outcome:
     if find_spec("xdist") and group == "rows of the table":
         command += ["-n", str(min(4, os.cpu_count() or 1))]
     variables = {"TESTS_GPU": "rehearsal"} if is_rehearsal else {}
-    started, error = monotonic(), None
+    started = monotonic()
     try:
         done = run(command, seconds, **variables)
     except subprocess.TimeoutExpired:
         error = f"not done after {seconds:.0f} s"
     else:
-        if done.returncode and not results.exists():
-            error = (done.stdout + done.stderr).strip()[-2000:]
-    elapsed = monotonic() - started
-    if error is not None:
-        return Outcome(group, 0, 0, (), elapsed, error)
-    return outcome(group, results, elapsed)
+        if results.exists():
+            found = outcome(group, results, monotonic() - started)
+            if found.failed or not done.returncode:
+                return found
+        error = (done.stdout + done.stderr).strip()[
+            -2000:
+        ]  # no test was found, or pytest itself has failed
+    return Outcome(group, 0, 0, (), monotonic() - started, error)
 
 
 def run(
     command: Sequence[str], seconds: float, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program for at most so many seconds."""
-    return subprocess.run(
-        command,
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        timeout=max(1.0, seconds),
-        check=False,
-    )
+    """Run a program for at most so many seconds, and return what it has printed.
+
+    TimeoutExpired after that. It is interrupted first, so that it ends what it has started.
+    """
+    # No pipe: a process that outlives the program would hold it open.
+    with TemporaryFile("w+b") as output, TemporaryFile("w+b") as errors:
+        process = subprocess.Popen(
+            command, env=os.environ | variables, stdout=output, stderr=errors
+        )
+        try:
+            status = process.wait(max(1.0, seconds))
+        except subprocess.TimeoutExpired:
+            end(process)
+            raise
+        output.seek(0)
+        errors.seek(0)
+        texts = (each.read().decode(errors="replace") for each in (output, errors))
+        return subprocess.CompletedProcess(command, status, *texts)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Interrupt a process, and kill it if it goes on."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def outcome(group: str, results: Path, seconds: float) -> Outcome:
@@ -183,4 +208,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # A command in the background may have it ignored, and the steps would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

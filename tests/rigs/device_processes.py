@@ -5,12 +5,15 @@ In the server their devices are CUDA devices: code that used one there would loa
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from time import sleep
 from typing import Any, Final
 
-from service.core.call import Call
+import torch
+
+from service import engine
+from service.core.call import Call, Tensor
 from service.core.devices import Device
 from service.core.dtypes import describe
 from service.core.response import HttpResponse
@@ -127,6 +130,18 @@ def exhaust(argument: str) -> None:
     raise RuntimeError("CUDA error: out of memory\nCompile with ...")
 
 
+def starve(argument: str) -> None:
+    """Let memory run out once, when the next operands are on the device."""
+    move = engine.move
+
+    def fail(operands: Sequence[Tensor], device: Device) -> list[Tensor]:
+        engine.move = move
+        move(operands, device)
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    engine.move = fail
+
+
 def hang(argument: str) -> None:
     """Hang from the next handshake on."""
     Hanging.hangs = True
@@ -138,5 +153,6 @@ ACTS: Final[Mapping[str, Callable[[str], None]]] = {
     "stumble": stumble,
     "fault": fault,
     "exhaust": exhaust,
+    "starve": starve,
     "hang": hang,
 }

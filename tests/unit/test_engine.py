@@ -6,6 +6,7 @@ from itertools import count
 from math import inf
 from types import SimpleNamespace
 from typing import Any, Final
+from weakref import ref
 
 import pytest
 import torch
@@ -261,6 +262,25 @@ def test_out_of_memory(fail: Callable[[], object]) -> None:
     assert caught.value.detail == "cpu has not enough memory for fail by 'fail'"
     assert caught.value.__cause__ is not None
     assert not run(here, Call("fail", (torch.ones(1),), {})).warm
+
+
+def test_memory_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing holds what the call has taken when the memory of the device is freed.
+
+    The error does, by the frames of its traceback.
+    """
+    taken: list[ref[Tensor]] = []
+    freed: list[bool] = []
+
+    def fail() -> None:
+        part = torch.ones(1000)
+        taken.append(ref(part))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(taken[0]() is None))
+    with pytest.raises(OutOfMemoryError):
+        run(failing(fail), Call("fail", (torch.ones(2),), {}))
+    assert freed == [True]
 
 
 def test_other_errors_are_ours() -> None:

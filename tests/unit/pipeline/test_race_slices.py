@@ -170,7 +170,7 @@ def test_memory_that_runs_out_on_the_device(
     error: Exception = RuntimeError("CUDA error: out of memory")
     with pytest.raises(SkippedError) as caught:
         bench.run(plan, 1, 0, never)
-    assert str(caught.value) == free_memory_error(plan).detail
+    assert str(caught.value) == free_memory_error(plan, error).detail
     error = RuntimeError("a bug")
     with pytest.raises(RuntimeError, match="a bug"):
         bench.run(plan, 1, 0, never)

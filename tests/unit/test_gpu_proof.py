@@ -1,0 +1,159 @@
+"""`python -m tests.gpu`: its counts, its limit of time and its exit status."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.gpu import __main__ as proof
+from tests.gpu.__main__ import GROUPS, Outcome, main, measure, outcome, run, run_tests, show
+from tests.rigs.paths import ROOT
+
+GROUP: Final = "small"
+RESULTS: Final = """<testsuites><testsuite>
+  <testcase classname="tests.one" name="test_a"/>
+  <testcase classname="tests.one" name="test_b[cuda]"><failure message="no"/></testcase>
+  <testcase classname="tests.two" name="test_c"><error message="no fixture"/></testcase>
+  <testcase classname="tests.two" name="test_d"><skipped message="needs triton"/></testcase>
+  <testcase classname="tests.two" name="test_e"/>
+</testsuite></testsuites>"""
+GOOD: Final = """
+import os
+import pytest
+
+def test_what_runs(): assert os.environ["TESTS_GPU"] == "rehearsal"
+
+def test_what_does_not(): pytest.skip("needs a GPU")
+"""
+BAD: Final = "def test_what_fails(): assert 1 == 2"
+SLOW: Final = "from time import sleep\ndef test_what_takes_long(): sleep(60)"
+FIGURES: Final[dict[str, Any]] = {"products": [], "small": {}, "load": {}}
+
+
+@pytest.fixture
+def group(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The file of the only group of tests; the report is saved beside it."""
+    file = tmp_path / "test_small.py"
+    monkeypatch.setattr(proof, "GROUPS", {GROUP: (str(file),)})
+    monkeypatch.setattr(proof, "REPORT", tmp_path / "report.json")
+    # They take seconds to import.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    return file
+
+
+def test_the_counts_of_a_group(tmp_path: Path) -> None:
+    """A failure and an error are failed tests, by name; a skipped test has not passed."""
+    file = tmp_path / "results.xml"
+    file.write_text(RESULTS, encoding="utf-8")
+    failed = ("tests.one::test_b[cuda]", "tests.two::test_c")
+    assert outcome(GROUP, file, 1.5) == Outcome(GROUP, 2, 1, failed, 1.5)
+
+
+def test_what_is_printed_of_a_group(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its counts, or the error, and the first 20 names of failures."""
+    show(Outcome(GROUP, 2, 1, tuple(f"test_{number}" for number in range(22)), 1.5))
+    show(Outcome(GROUP, 0, 0, (), 9.0, "not done after 9 s"))
+    head, *names, more, error = capsys.readouterr().out.splitlines()
+    assert head == "  small: 2 passed, 22 failed, 1 skipped (2 s)"
+    assert names == [f"    failed: test_{number}" for number in range(20)]
+    assert more.startswith("    and 2 more; ")
+    assert error == "  small: not done after 9 s (9 s)"
+
+
+def test_the_groups_are_there() -> None:
+    """Each names a file of tests, and none the file of another."""
+    files = [ROOT / arguments[0] for arguments in GROUPS.values()]
+    assert all(file.is_file() for file in files)
+    assert len({*files}) == len(files)
+
+
+@pytest.mark.parametrize(
+    ("text", "figures", "printed", "status"),
+    [
+        (GOOD, FIGURES, "1 passed, 0 failed, 1 skipped", 0),
+        (BAD, FIGURES, "0 passed, 1 failed, 0 skipped", 1),
+        ("", FIGURES, "no tests ran", 1),
+        (GOOD, {"error": "not done after 7 s"}, "timings: not done after 7 s", 1),
+    ],
+)
+def test_the_report_and_the_status(
+    group: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    text: str,
+    figures: dict[str, Any],
+    printed: str,
+    status: int,
+) -> None:
+    """1 if a test failed, none was found, or there are no timings; the report says which."""
+    group.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["tests.gpu", "--rehearsal"])
+    monkeypatch.setattr(proof, "measure", lambda seconds, is_rehearsal: figures)
+    assert main() == status
+    assert printed in capsys.readouterr().out
+    report = json.loads((group.parent / "report.json").read_text(encoding="utf-8"))
+    assert (report["rehearsal"], report["figures"]) == (True, figures)
+    (found,) = report["tests"]
+    assert found["group"] == GROUP
+    assert bool(found["error"]) == (not text)
+    names = [name.rpartition("::")[2] for name in found["failed"]]
+    assert names == (["test_what_fails"] if text == BAD else [])
+
+
+def test_a_step_that_runs_out_of_time(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends with an error; so do the timings, whose server would outlive them."""
+    group.write_text(SLOW, encoding="utf-8")
+    found = run_tests(GROUP, 0, is_rehearsal=True)
+    assert (found.passed, found.failed) == (0, ())
+    assert found.error == "not done after 0 s"
+    monkeypatch.setattr(proof, "run", out_of_time)
+    assert measure(7, is_rehearsal=True) == {"error": "not done after 7 s"}
+
+
+def out_of_time(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """Raise the error of a step that took too long."""
+    raise subprocess.TimeoutExpired(command, seconds)
+
+
+def test_timings_that_fail(
+    group: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their last words are the error; otherwise the figures are what the file holds."""
+    status = 1
+
+    def bench(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+        Path(command[command.index("--json") + 1]).write_text(json.dumps(FIGURES), "utf-8")
+        assert "--rehearsal" in command
+        return subprocess.CompletedProcess(command, status, "a table\n", "CUDA error\n")
+
+    monkeypatch.setattr(proof, "run", bench)
+    assert measure(7, is_rehearsal=True) == {"error": "a table\nCUDA error"}
+    status = 0
+    assert measure(7, is_rehearsal=True) == FIGURES
+    assert capsys.readouterr().out.split() == ["a", "table"] * 2
+
+
+def test_a_program_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is interrupted, so that it ends what it has started; one that goes on is killed."""
+    file = tmp_path / "ended"
+    wait = f"""
+import pathlib, time
+try: time.sleep(60)
+finally: pathlib.Path({str(file)!r}).touch()
+"""
+    with pytest.raises(subprocess.TimeoutExpired):
+        run([sys.executable, "-c", wait], 0)
+    assert file.exists()
+    monkeypatch.setattr(proof, "GRACE_S", 0.1)
+    stubborn = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", stubborn]) as process:
+        try:
+            process.wait(1)
+        except subprocess.TimeoutExpired:
+            proof.end(process)
+    assert process.returncode == -signal.SIGKILL
