@@ -53,9 +53,7 @@ sweep: $(RUNTIME) ## Time against size for matrix products (ARGS="--limit-ms 200
 # setuptools and ziglang are for the extension module, which each host compiles.
 .PHONY: wheels
 wheels: $(PY) ## Fetch into wheels/ what a host without a network installs by `make run WHEELS=wheels` (ARGS='.[dev]' for more)
-ifneq ($(TORCH_INDEX_URL),)
-	$(PIP) download --no-deps --index-url '$(TORCH_INDEX_URL)' -c constraints.txt -d wheels torch
-endif
+	$(if $(TORCH_INDEX_URL),$(PIP) download --no-deps --index-url '$(TORCH_INDEX_URL)' -c constraints.txt -d wheels torch)
 	$(PIP) download -c constraints.txt --find-links wheels -d wheels . setuptools ziglang $(ARGS)
 
 ##@ Prove

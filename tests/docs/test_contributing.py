@@ -18,7 +18,7 @@ STEPS: Final = ROOT / "CONTRIBUTING.md"
 # Where a block goes in a file that is there: before the line that this matches.
 PLACES: Final = {
     "def by_column": r"^def by_batch",
-    '@op.strategy("outer"': r'^@op\.strategy\("einsum"',
+    '@op.strategy("outer"': r'^@op\.strategy\(\s*"einsum"',
     '    "trace": lambda': r'^    "broadcast": broadcast,$',
 }
 FOLDERS: Final = ("service", "client", "tests", "tools", "docs", "openapi")
