@@ -122,9 +122,7 @@ test-ray: $(DEV) ## deploy/ray_serve.py on a Ray of this host, which is installe
 
 .PHONY: gpu
 gpu: $(DEV) ## The tests and timings of a GPU, 8 minutes at most (EXTRAS=gpu for its kernels); without one, a rehearsal
-ifneq ($(EXTRAS),)
-	$(INSTALL) --quiet -e '.[$(EXTRAS)]'
-endif
+	$(if $(EXTRAS),$(INSTALL) --quiet -e '.[$(EXTRAS)]')
 	$(PY) -m tests.gpu $(ARGS)
 
 .PHONY: bench
