@@ -58,12 +58,12 @@ wheels: $(PY) ## Fetch into wheels/ what a host without a network installs by `m
 
 ##@ Prove
 
-# pytest comes last, so that its summary closes the output. Many tests wait, for a deadline or for the end of a process:
-# three at a time keep two cores busy. Files stay in their order, since the long ones come first and not those of many tests.
+# pytest comes last, so that its summary closes the output. Files stay in their order, since the long ones
+# come first and not those of many tests.
 .PHONY: test
 test: $(DEV) ## Everything that CI runs: check, then the tests with branch coverage
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check $(NPM)
-	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: browser
 browser: $(NPM) ## The tests of the pages alone, in the system's Chromium (CHROMIUM=/path/to/it)

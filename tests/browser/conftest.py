@@ -6,7 +6,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    async_playwright,
+    expect,
+)
 
 from tests.rigs.requirements import is_required
 from tests.rigs.servers import free_port, serving
@@ -25,6 +32,8 @@ ARGUMENTS = [
 REFUSED = "Failed to load resource: the server responded with a status of 4"
 
 
+# A page that others compute beside takes seconds to appear.
+expect.set_options(timeout=20_000)
 # The origin of pages that may frame the lab page.
 FRAMING = f"http://127.0.0.1:{free_port()}"
 

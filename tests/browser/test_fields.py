@@ -16,6 +16,8 @@ ELSEWHERE = {
     "strategy",
     "device",
     "dtype",
+    "precision",
+    "deterministic",
     "output",
     "deadline_ms",
 }

@@ -126,7 +126,7 @@ async def test_files_of_a_race(offline: Visit, tmp_path: Path) -> None:
     title = "matmul ij,jk->ik dim=[0,1] kind=auto of 2x2 and 2x2, float32"
     assert table_text.startswith(f"## {title}\n")
     assert "| torch | cpu | 1.20 us |" in table_text
-    assert "now over then" in await saved(page, "Save picture")
+    assert "now over then" in await saved(page, "Save SVG")
     await page.get_by_role("button", name="Take it away").click()
     await expect(page.locator(".then")).to_have_count(0)
 

@@ -59,7 +59,8 @@ async def test_the_page_opens_short(visit: Visit) -> None:
     assert await page.locator(MATMUL).evaluate("block => block.offsetHeight") <= 2 * 800
     await expect(page.locator(".opblock-tag")).to_have_count(3)
     await expect(page.locator(".opblock", has_text="/v2")).to_have_count(0)
-    await page.locator(GROUP).click()
+    # An event in place of a click: that would wait until this long page stands still.
+    await page.locator(GROUP).dispatch_event("click")
     routes = page.locator(".opblock [data-path^='/v2']")
     await expect(routes).to_have_count(10)
     paths = await routes.evaluate_all("all => all.map((each) => each.dataset.path)")
@@ -111,7 +112,7 @@ async def test_query_fields_belong_to_bodies_that_are_not_json(visit: Visit) -> 
     await expect(block.locator(".response")).to_have_count(11)
     await expect(fields).to_have_count(0)
     await block.locator(".body-param-content-type select").select_option("application/x-npz")
-    await expect(fields).to_have_count(5)
+    await expect(fields).to_have_count(7)
     await expect(block.locator(".headers-wrapper")).to_be_hidden()
     await block.get_by_text(re.compile("^Headers: Server-Timing")).click()
     await expect(block.locator(".headers-wrapper")).to_be_visible()

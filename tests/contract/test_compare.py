@@ -30,6 +30,7 @@ from service.compare.race import prepare_race
 from service.compare.rates import Rates
 from service.compare.reference import Basis
 from service.compare.report import Host, Report, Row, cpu_name
+from service.core.arithmetic import Arithmetic
 from service.core.call import Call, Spec, Tensor
 from service.core.devices import Device
 from service.examples import Example, compare_examples
@@ -1063,6 +1064,8 @@ def test_an_answer_has_milliseconds_and_words_for_infinities() -> None:
     ]
     assert (whole["shapes"], whole["dtype"], whole["baseline"]) == ([[2]], "float32", "a")
     assert whole["reference"] == {"method": "sums", "checked": 2, "elements": 6}
+    asked = replace(unknown, arithmetic=Arithmetic("tf32"))
+    assert row_answer(asked).model_dump(exclude_unset=True)["precision"] == "tf32"
     view = row_answer(replace(row, rates=None)).model_dump(exclude_unset=True)
     assert [view[name] for name in RATES] == [None] * 3
     none_ran = report_answer(report_of(unknown, baseline=None)).model_dump(exclude_unset=True)

@@ -581,12 +581,12 @@ async def test_a_device_that_hangs(
     cost_model: CostModel, fork_server: ForkServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The readiness probe detects it; if `auto` means the device, the service is not ready."""
-    monkeypatch.setattr("service.executors.device_process.PROBE_MS", 300)
+    monkeypatch.setattr("service.executors.device_process.PROBE_MS", 1000)
     async with service_with_gpus(cost_model, fork_server, device="cuda") as client:
         refused(await client.get("/health/ready"), "cuda:0 is not ready")
         await until_ready(client)
         check(await post(client, ANY, "hang"))
-        refused(await client.get("/health/ready"), "it did not answer for 300 ms")
+        refused(await client.get("/health/ready"), "it did not answer for 1000 ms")
         refused(await post(client, ANY), "cuda:0 is not ready")
         await until_ready(client)
         assert (await client.get("/health/ready")).status_code == 200

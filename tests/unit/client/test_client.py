@@ -386,6 +386,7 @@ def test_a_client_of_a_real_server(base_url: str) -> None:
         )
         race = client.race(norm(a), repeat=1, strategies=["torch", "numpy"])
         assert len(list(race)) == len(race.report["rows"]) == 2
+        assert "cpu" in [device.name for device in client.devices().devices]
         assert len(client.strategies()) == len({"matmul", "einsum", "norm", "broadcast"})
         assert client.get("/health/ready")["status"] == "ready"
         with pytest.raises(problems.ShapeMismatchError):

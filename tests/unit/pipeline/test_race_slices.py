@@ -8,6 +8,7 @@ import torch
 
 from service.compare.bench import SkippedError
 from service.compare.reference import Reference, reference_of
+from service.core.arithmetic import Arithmetic
 from service.core.call import Call, Tensor
 from service.core.timing import Stopwatch
 from service.engine import Engine, free_memory_error
@@ -95,6 +96,16 @@ def test_a_strategy(server: Server, bench: ProcessBench, plan: Plan, reference: 
     assert bench.result(reference).tolist() == [[19.0, 22.0], [43.0, 50.0]]
     assert [part.act for part in server.asked] == ["warm_up", "run", "result"]
     assert server.bodies == 1
+
+
+def test_a_precision(server: Server, bench: ProcessBench, plan: Plan) -> None:
+    """It is asked for with each slice, and has a plan of its own in the device process."""
+    for asked in (None, "ieee"):
+        arithmetic = None if asked is None else Arithmetic(asked)
+        bench.run(replace(plan, arithmetic=arithmetic), 1, 0, never)
+        assert server.asked[-1].precision == asked
+    plans = server.handler._slices._plans
+    assert [each.arithmetic for each in plans.values()] == [None, Arithmetic("ieee")]
 
 
 def test_a_slice_is_short(server: Server, bench: ProcessBench, plan: Plan) -> None:
