@@ -9,6 +9,7 @@ import torch
 
 from service.core.call import Call, ChainOutcome, Spec, StepOutcome, StoreTarget, Tensor
 from service.core.devices import is_exhausted, synchronize
+from service.core.pinned_memory import to_host
 from service.core.timing import COMPILE, COMPUTE, DECODE, DOWNLOAD, UPLOAD, Stopwatch
 from service.engine import (
     Engine,
@@ -148,7 +149,7 @@ class _Run:
         call, plan = self._call, self._plan
         results = {name: self._values[name] for name in plan.inferred.results}
         if plan.device.kind != "cpu":
-            results = {name: result.cpu() for name, result in results.items()}
+            results = {name: to_host(result) for name, result in results.items()}
             self._watch.lap(DOWNLOAD)
         if isinstance(call.output, StoreTarget):
             output = call.output

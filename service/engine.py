@@ -15,6 +15,7 @@ from service.core.call import Call, Outcome, Spec, Stored, StoreTarget, Tensor
 from service.core.dask_cluster import Cluster
 from service.core.devices import Device, check_here, is_exhausted, synchronize
 from service.core.dtypes import DTYPES, IN_NUMPY, INTEGERS, describe
+from service.core.pinned_memory import to_host
 from service.core.timing import COMPILE, COMPUTE, DECODE, DOWNLOAD, NS_PER_MS, UPLOAD, Stopwatch
 from service.errors import DeviceFailedError, OutOfMemoryError, UnsupportedDtypeError
 from service.operations.recheck import (
@@ -275,10 +276,9 @@ class Engine:
                 review = self.reviewed(call, plan, operands, result)
             synchronize(plan.device)
             watch.lap(COMPUTE)
-        if review is not None:
-            result = review.result
+        result = result if review is None else review.result
         if plan.device.kind != "cpu":
-            result = result.cpu()
+            result = to_host(result)
             watch.lap(DOWNLOAD)
         if isinstance(call.output, StoreTarget):
             result = store(call.output, result)

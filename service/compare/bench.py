@@ -14,6 +14,7 @@ from service.compare.reference import Reference
 from service.core.arithmetic import computing
 from service.core.call import Tensor
 from service.core.devices import Device, is_exhausted, synchronize
+from service.core.pinned_memory import to_host
 from service.engine import free_memory_error, move
 from service.planning.plan import Plan
 
@@ -93,7 +94,7 @@ class LocalBench:
             while len(times_ns) < most and sum(times_ns) < enough_ns and not stop():
                 result = self._timed(plan, operands, times_ns)
             started = perf_counter_ns()
-            self.last = result.cpu()
+            self.last = to_host(result)
             download_ns = perf_counter_ns() - started
         if device.kind == "cpu":  # there is nothing to copy
             return Runs(times_ns)

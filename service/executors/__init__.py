@@ -16,10 +16,17 @@ This package imports no web framework, so a worker process starts without one.
 from typing import Final, Literal
 
 from service.executors.admission import Admission, ByteBudget, Hold
-from service.executors.device_process import ECHO, ECHO_SIZES, HANDSHAKE, DeviceProcess, spawn
+from service.executors.device_process import (
+    ECHO,
+    ECHO_SIZES,
+    HANDSHAKE,
+    UNMAP,
+    DeviceProcess,
+    spawn,
+)
 from service.executors.forkserver import ForkServer
 from service.executors.process_pool import ProcessPool, WorkerFaultError
-from service.executors.shared_buffer import Bytes
+from service.executors.shared_buffer import Bytes, MappedBuffer, SharedBuffer
 from service.executors.thread_pool import ThreadPool
 from service.executors.worker_loop import (
     NICE,
@@ -40,6 +47,7 @@ __all__ = [
     "NICE",
     "PROCESS",
     "THREAD",
+    "UNMAP",
     "Admission",
     "AnyExecutor",
     "Ask",
@@ -54,7 +62,9 @@ __all__ = [
     "ForkServer",
     "Handler",
     "Hold",
+    "MappedBuffer",
     "ProcessPool",
+    "SharedBuffer",
     "ThreadPool",
     "WorkerFaultError",
     "WorkerResponse",

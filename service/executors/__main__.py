@@ -1,7 +1,7 @@
 """Entry points of the processes beside the server's: `python -m service.executors`.
 
 `fork-server DESCRIPTOR MODULE...` imports the modules, and then forks a worker for each message on
-its socket. `worker SOCKET BUFFER` is a worker in a fresh interpreter; both arguments are
+its socket. `worker SOCKET BUFFER...` is a worker in a fresh interpreter; all arguments are
 descriptors.
 """
 
@@ -13,10 +13,14 @@ import sys
 import traceback
 from contextlib import suppress
 from importlib import import_module
+from typing import Final
 
 from service.executors.forkserver import MESSAGE
 from service.executors.shared_buffer import SharedBuffer
 from service.executors.worker_loop import worker_main
+
+# Of a worker: its socket, and its buffers.
+MOST_DESCRIPTORS: Final = 8
 
 
 def run_fork_server(descriptor: str, *modules: str) -> None:
@@ -31,7 +35,7 @@ def run_fork_server(descriptor: str, *modules: str) -> None:
     control = socket.socket(fileno=int(descriptor))
     while True:
         try:
-            message, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+            message, descriptors, _, _ = socket.recv_fds(control, 1, MOST_DESCRIPTORS)
         except ConnectionResetError:  # the server was killed while it sent a request
             return
         if not message:
@@ -58,11 +62,12 @@ def reap() -> None:
             pass
 
 
-def run_worker(socket_descriptor: int, buffer_descriptor: int) -> None:
+def run_worker(socket_descriptor: int, *buffer_descriptors: int) -> None:
     """Serve requests as a worker, and exit: this never returns to the fork server's loop."""
     status = 1
     try:
-        worker_main(socket.socket(fileno=socket_descriptor), SharedBuffer(buffer_descriptor))
+        buffers = [SharedBuffer(each) for each in buffer_descriptors]
+        worker_main(socket.socket(fileno=socket_descriptor), buffers)
         status = 0
     except (EOFError, ConnectionError):
         pass  # the server has ended

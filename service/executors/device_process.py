@@ -4,6 +4,9 @@ The process starts with the service, and a new one replaces it when it is lost: 
 when one call holds it for too long (a kernel on a GPU cannot be stopped otherwise), and when it
 reports that its device accepts no more work. Until the next process is ready the device is not, and
 calls for it fail at once.
+
+It computes one call at a time. Meanwhile the server writes the next request to another of its
+buffers, and reads the response before.
 """
 
 import asyncio
@@ -24,9 +27,11 @@ from service.errors import DeadlineExceededError, DeviceUnreadyError, OutOfMemor
 from service.executors.admission import LATE, Admission, Reservation
 from service.executors.forkserver import PROGRAM, environment
 from service.executors.process_pool import WorkerFaultError
-from service.executors.shared_buffer import Bytes, SharedBuffer
+from service.executors.shared_buffer import KEPT_BYTES, Bytes, SharedBuffer
 from service.executors.worker_handle import (
     Listener,
+    StagedRequest,
+    StagedResponse,
     StartProcess,
     WorkerGoneError,
     WorkerHandle,
@@ -40,6 +45,10 @@ HANDSHAKE: Final = b""
 ECHO: Final = b"echo"
 ECHO_SIZES: Final = (0, 2**20)
 ECHO_TRIPS: Final = 5
+# Request to unmap the buffers, so that the server can return their pages to the system.
+UNMAP: Final = b"unmap"
+# For the call whose response is read, the one that is computed, and the one that is written.
+BUFFERS: Final = 3
 # Loading CUDA, and measuring every strategy in every dtype, takes some seconds.
 START_MS: Final = 300_000
 # A product of 2 x 2 takes far below a millisecond.
@@ -78,15 +87,19 @@ class DeviceProcess:
         short deadline, since others would lose the device.
         """
         self.device = device
-        self._worker = WorkerHandle(start, configure)
+        self._worker = WorkerHandle(start, configure, BUFFERS)
+        self._free_buffers: asyncio.Queue[int] = asyncio.Queue()
+        for number in range(BUFFERS):
+            self._free_buffers.put_nowait(number)
         self._readiness = readiness
         self._report = report
         self._longest_ms = longest_ms
         self._admission = Admission(1, queue)
-        self._lock = asyncio.Lock()
+        self._lock = asyncio.Lock()  # held while the process answers
         self._lost = asyncio.Event()
         self._calls: set[asyncio.Task[tuple[bytearray, bytearray]]] = set()
         self._supervision: asyncio.Task[None] | None = None
+        self._trimming: asyncio.Task[None] | None = None
         self._start_s = GUESSED_START_S
         self.exits = 0
         readiness.lose(device, "its process is starting", ceil(self._start_s))
@@ -136,13 +149,18 @@ class DeviceProcess:
     async def _run_when_free(
         self, reservation: Reservation, head: bytes, body: Bytes, longest_ms: int
     ) -> tuple[bytearray, bytearray]:
-        """Wait until the process is free, and return its response to a request."""
+        """Write a request while others are answered, then return its response."""
+        try:
+            request = await self._stage(head, body)
+        except BaseException:
+            self._admission.leave(reservation)
+            raise
         try:
             await self._lock.acquire()
         except asyncio.CancelledError:
-            self._admission.leave(reservation)
+            self._leave(reservation, request)
             raise
-        call = asyncio.create_task(self._run(reservation, head, body, longest_ms))
+        call = asyncio.create_task(self._run(reservation, request, longest_ms))
         self._calls.add(call)
         call.add_done_callback(self._forget)
         return await asyncio.shield(call)
@@ -152,13 +170,32 @@ class DeviceProcess:
         with suppress(asyncio.CancelledError):
             call.exception()  # marks it as retrieved; `run` raises it unless it was cancelled
 
+    async def _stage(self, head: bytes, body: Bytes) -> StagedRequest:
+        """Wait for a free buffer, and write a request to it."""
+        number = await self._free_buffers.get()
+        try:
+            return await self._worker.stage(head, body, number)
+        except BaseException as error:
+            self._free_buffers.put_nowait(number)
+            if isinstance(error, OSError):
+                raise OutOfMemoryError(f"this host has no room for {len(body)} bytes") from None
+            raise
+
+    def _leave(self, reservation: Reservation, request: StagedRequest) -> None:
+        self._free_buffers.put_nowait(request.buffer)
+        self._admission.leave(reservation)
+
     async def _run(
-        self, reservation: Reservation, head: bytes, body: Bytes, longest_ms: int
+        self, reservation: Reservation, request: StagedRequest, longest_ms: int
     ) -> tuple[bytearray, bytearray]:
         try:
-            self._readiness.check(self.device)  # it may have been lost during the wait
-            self._admission.begin(reservation)
-            return await self._request(head, body, longest_ms)
+            try:
+                self._readiness.check(self.device)  # it may have been lost during the wait
+                self._admission.begin(reservation)
+                response = await self._ask(request, longest_ms)
+            finally:
+                self._lock.release()
+            return response.head, await self._worker.collect(response)
         except LostError as error:
             self._mark_lost(str(error))
             unready = DeviceUnreadyError(
@@ -168,28 +205,23 @@ class DeviceProcess:
             unready.retry_after_s = ceil(self._start_s)
             raise unready from None
         finally:
-            self._lock.release()
-            self._admission.leave(reservation)
+            self._leave(reservation, request)
 
-    async def _request(
-        self, head: bytes, body: Bytes, longest_ms: int
-    ) -> tuple[bytearray, bytearray]:
+    async def _ask(self, request: StagedRequest, longest_ms: int) -> StagedResponse:
         try:
             async with asyncio.timeout(longest_ms / 1000):
-                status, answer, payload = await self._worker.run(
-                    head, body, Listener(_ignore, _ignore, no_answer)
-                )
+                response = await self._worker.ask(request, Listener(_ignore, _ignore, no_answer))
         except TimeoutError:
             raise LostError(f"it did not answer for {longest_ms} ms") from None
         except (WorkerGoneError, OSError, EOFError) as error:
             raise LostError(str(error) or DIED) from None
-        if status == FATAL:
-            raise LostError(answer.decode())
-        if status == EXHAUSTED:
+        if response.status == FATAL:
+            raise LostError(response.head.decode())
+        if response.status == EXHAUSTED:
             raise OutOfMemoryError("the call needs more memory than this host has")
-        if status == FAULT:
-            raise WorkerFaultError(answer.decode())
-        return answer, payload
+        if response.status == FAULT:
+            raise WorkerFaultError(response.head.decode())
+        return response
 
     def _mark_lost(self, reason: str) -> None:
         """Have the process replaced, if it is not being replaced already."""
@@ -222,18 +254,28 @@ class DeviceProcess:
 
     async def _start_process(self) -> None:
         began = perf_counter()
-        report, _ = await self._request(HANDSHAKE, b"", START_MS)
+        report = await self._request(HANDSHAKE)
         self._report(report, [await self._round_trip_ns(size) for size in ECHO_SIZES])
         self._start_s = perf_counter() - began
         log.info("%s is ready after %.1f s", self.device, self._start_s)
         self._readiness.regain(self.device)
+
+    async def _request(self, head: bytes, body: bytes = b"") -> bytearray:
+        """Return the head of the response to a request before there are calls."""
+        request = await self._stage(head, body)
+        try:
+            response = await self._ask(request, START_MS)
+            await self._worker.collect(response)
+        finally:
+            self._free_buffers.put_nowait(request.buffer)
+        return response.head
 
     async def _round_trip_ns(self, size: int) -> int:
         """Return the least time of the way of so many bytes to the process and back."""
         body, times_ns = bytes(size), []
         for _ in range(ECHO_TRIPS):
             began = perf_counter_ns()
-            await self._request(ECHO, body, START_MS)
+            await self._request(ECHO, body)
             times_ns.append(perf_counter_ns() - began)
         return min(times_ns)
 
@@ -249,9 +291,26 @@ class DeviceProcess:
         self._mark_lost(DIED)
 
     def trim_memory(self) -> None:
-        """Return the worker's buffer to the system, if no call uses it."""
-        if not self.active_calls and self.device not in self._readiness.absences:
-            self._worker.trim_memory()
+        """Return pages that large calls have left in the buffers to the system, if none runs."""
+        if not self.active_calls and self._worker.holds(KEPT_BYTES) and self._trimming is None:
+            self._trimming = asyncio.create_task(self._trim())
+
+    async def _trim(self) -> None:
+        """Shrink each buffer, after the process has unmapped it."""
+        for _ in range(BUFFERS):
+            request = await self._stage(UNMAP, b"")
+            try:
+                async with self._lock:
+                    self._readiness.check(self.device)
+                    await self._ask(request, PROBE_MS)
+                self._worker.shrink(request.buffer, KEPT_BYTES)
+            except DeviceUnreadyError:
+                pass  # the next process maps the buffers anew
+            except LostError as error:
+                self._mark_lost(str(error))
+            finally:
+                self._free_buffers.put_nowait(request.buffer)
+        self._trimming = None
 
     async def close(self) -> None:
         """Kill the process, and wait until it has exited."""
@@ -261,6 +320,8 @@ class DeviceProcess:
             await asyncio.wait([self._supervision])
         self._lost.set()
         await self._worker.kill()
+        for _ in range(BUFFERS):
+            await self._free_buffers.get()
         async with self._lock:
             await self._worker.close()
 
@@ -269,12 +330,12 @@ def _ignore(value: object) -> None:
     """Ignore a deadline, since the request is decoded already, or a part: none comes."""
 
 
-def spawn(worker_socket: socket.socket, buffer: SharedBuffer) -> int:
+def spawn(worker_socket: socket.socket, buffers: Sequence[SharedBuffer]) -> int:
     """Start a worker in a fresh interpreter, and return its pidfd.
 
     A fork would inherit what its parent has initialised of CUDA.
     """
-    descriptors = [worker_socket.fileno(), buffer.descriptor]
+    descriptors = [worker_socket.fileno(), *(each.descriptor for each in buffers)]
     process = subprocess.Popen(  # noqa: S603  # the interpreter of this process
         [sys.executable, "-P", "-m", PROGRAM, "worker", *map(str, descriptors)],
         pass_fds=descriptors,

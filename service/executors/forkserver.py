@@ -46,7 +46,7 @@ class ForkServer:
             if self._running is None:
                 self._running = start_fork_server(self._modules)
 
-    def fork(self, worker_socket: socket.socket, buffer: SharedBuffer) -> int:
+    def fork(self, worker_socket: socket.socket, buffers: Sequence[SharedBuffer]) -> int:
         """Fork a worker that serves requests from `worker_socket`, and return its pidfd.
 
         Raises OSError if no worker can be started.
@@ -54,10 +54,10 @@ class ForkServer:
         with self._lock:
             if self._running is not None:
                 with suppress(OSError):
-                    return self._running.fork(worker_socket, buffer)
+                    return self._running.fork(worker_socket, buffers)
                 self._running.end()
             self._running = start_fork_server(self._modules)
-            return self._running.fork(worker_socket, buffer)
+            return self._running.fork(worker_socket, buffers)
 
     def close(self) -> None:
         """Kill the fork server; workers that it has forked stay."""
@@ -74,9 +74,9 @@ class ForkServerProcess:
     process: subprocess.Popen[bytes]
     control: socket.socket
 
-    def fork(self, worker_socket: socket.socket, buffer: SharedBuffer) -> int:
+    def fork(self, worker_socket: socket.socket, buffers: Sequence[SharedBuffer]) -> int:
         """Fork a worker and return its pidfd; OSError if the fork server is dead or dies of it."""
-        descriptors = [worker_socket.fileno(), buffer.descriptor]
+        descriptors = [worker_socket.fileno(), *(each.descriptor for each in buffers)]
         socket.send_fds(self.control, [MESSAGE], descriptors)
         _, forked, _, _ = socket.recv_fds(self.control, 1, 1)
         if not forked:

@@ -169,7 +169,7 @@ class ProcessPool:
     def trim_memory(self) -> None:
         """Return buffers of idle workers to the system; they may be large after large calls."""
         for worker in self._idle:
-            worker.trim_memory()
+            worker.shrink(0, 0)
 
     async def close(self) -> None:
         """Kill all workers, the busy ones included, and wait until their processes have exited."""

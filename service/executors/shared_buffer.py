@@ -1,15 +1,22 @@
 """Memory that the server shares with one worker process, for requests and responses of any size.
 
 It is an anonymous file in memory (memfd), so that nothing is left in /dev/shm however the processes
-end. It is read and written by system calls, which need no mapping and release the GIL.
+end. It is read and written by system calls, which need no mapping and release the GIL. A device
+process maps it, so that a GPU copies operands from there.
 """
 
 import os
+from collections.abc import Callable
+from mmap import mmap
 from typing import Final
 
 Bytes = bytes | bytearray | memoryview
 # Bytes that stay for the next call: a copy into new pages takes three times as long.
 KEPT_BYTES: Final = 2**26
+# The least size of a mapping.
+LEAST_MAPPED: Final = 2**20
+# Called with mapped memory; returns the function to call before that is unmapped.
+Pin = Callable[[memoryview], Callable[[], object]]
 
 
 class SharedBuffer:
@@ -57,3 +64,45 @@ class SharedBuffer:
     def close(self) -> None:
         """Close the descriptor; memory is freed when the other process has closed its own."""
         os.close(self.descriptor)
+
+
+class MappedBuffer:
+    """A shared buffer in the address space of this process, which reads it without a copy.
+
+    While it is mapped, the buffer may grow but not shrink.
+    """
+
+    def __init__(self, buffer: SharedBuffer, pin: Pin):
+        """Map nothing yet. `pin` is called with all that is mapped."""
+        self._buffer = buffer
+        self._pin = pin
+        self._memory: memoryview | None = None
+        self._unpin: Callable[[], object]
+
+    @property
+    def size(self) -> int:
+        """Number of bytes that are mapped."""
+        return 0 if self._memory is None else len(self._memory)
+
+    def view(self, size: int, at: int) -> memoryview:
+        """Return `size` bytes from an offset, valid until the buffer is written again."""
+        if self._memory is None or at + size > len(self._memory):
+            self.release()
+            self._memory = self._map(at + size)
+        return self._memory[at : at + size]
+
+    def _map(self, size: int) -> memoryview:
+        """Map at least `size` bytes, and up to an eighth more for requests that are larger."""
+        step = max(LEAST_MAPPED, (1 << size.bit_length()) // 8)
+        size = max(1, -(-size // step)) * step
+        if self._buffer.size < size:
+            os.ftruncate(self._buffer.descriptor, size)
+        memory = memoryview(mmap(self._buffer.descriptor, size))
+        self._unpin = self._pin(memory)
+        return memory
+
+    def release(self) -> None:
+        """Unmap the buffer, at the latest when the last view of it is gone."""
+        if self._memory is not None:
+            self._unpin()
+            self._memory = None

@@ -1,10 +1,10 @@
-"""The server's end of one worker: its process, its socket, and the buffer shared with it."""
+"""The server's end of one worker: its process, its socket, and the buffers shared with it."""
 
 import asyncio
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 from service.executors.forkserver import START_S
 from service.executors.shared_buffer import Bytes, SharedBuffer
 from service.executors.worker_loop import (
+    ANSWER,
     ASK,
     DEADLINE,
     NOTIFICATION,
@@ -20,15 +21,16 @@ from service.executors.worker_loop import (
     Config,
     Emit,
     SetDeadline,
+    body_offset,
 )
 
 # Bytes that the event loop copies in one step: about 0.2 ms.
 STEP_BYTES: Final = 2**20
 
 RawResponse = tuple[int, bytearray, bytearray]  # status, head, payload
-# Starts a process with the worker's end of a socket and its shared buffer. Returns a pidfd, or
+# Starts a process with the worker's end of a socket and its shared buffers. Returns a pidfd, or
 # raises an OSError.
-StartProcess = Callable[[socket.socket, SharedBuffer], int]
+StartProcess = Callable[[socket.socket, Sequence[SharedBuffer]], int]
 # Returns the answer to a question of a handler.
 Respond = Callable[[bytearray], Awaitable[Bytes]]
 
@@ -51,14 +53,43 @@ class Listener:
     respond: Respond
 
 
-class WorkerHandle:
-    """Handle of one worker, whose process may be replaced while its shared buffer stays."""
+@dataclass(frozen=True, slots=True)
+class StagedRequest:
+    """A request whose head and body are in a buffer of the worker."""
 
-    def __init__(self, start: StartProcess, configure: Callable[[], Config]):
-        """Create the shared buffer, and no process yet. `configure` is called for each process."""
+    buffer: int
+    head_bytes: int
+    body_bytes: int
+
+    @property
+    def end(self) -> int:
+        """The offset after its body."""
+        return body_offset(self.head_bytes) + self.body_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StagedResponse:
+    """A response whose payload is in a buffer of the worker."""
+
+    status: int
+    head: bytearray
+    buffer: int
+    offset: int
+    payload_bytes: int
+
+
+class WorkerHandle:
+    """Handle of one worker, whose process may be replaced while its shared buffers stay.
+
+    The process answers one request at a time. With several buffers the next request can be written
+    while it does.
+    """
+
+    def __init__(self, start: StartProcess, configure: Callable[[], Config], buffers: int = 1):
+        """Create the shared buffers, and no process yet. `configure` is called for each process."""
         self._new_process = start
         self._configure = configure
-        self._buffer = SharedBuffer()
+        self._buffers = [SharedBuffer() for _ in range(buffers)]
         self._starting: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
         self._pidfd: int
@@ -72,28 +103,51 @@ class WorkerHandle:
         be stopped before the next request.
         """
         self.has_emitted = False
+        response = await self.ask(await self.stage(head, body), listener)
+        payload = await self.collect(response)
+        self._buffers[0].shrink()
+        return response.status, response.head, payload
+
+    async def stage(self, head: bytes, body: Bytes, number: int = 0) -> StagedRequest:
+        """Write a request to the buffer of that number, which no other request uses."""
+        self._buffers[number].write(head, 0)
+        await self._put(number, body, body_offset(len(head)))
+        return StagedRequest(number, len(head), len(body))
+
+    async def ask(self, request: StagedRequest, listener: Listener) -> StagedResponse:
+        """Let the process answer a request; no other one may be asked meanwhile.
+
+        Raises what `run` does.
+        """
         if self._socket is None:
             self._starting = asyncio.create_task(asyncio.to_thread(self._start))
             await asyncio.shield(self._starting)
-        at = await self._put(body, self._buffer.write(head, 0))
-        status, size, payload_bytes = await self._notify(REQUEST.pack(len(head), len(body)))
+        number, buffer, at = request.buffer, self._buffers[request.buffer], request.end
+        message = REQUEST.pack(number, request.head_bytes, request.body_bytes)
+        status, size, payload_bytes = await self._notify(message)
         while status in (DEADLINE, PART, ASK):
             reply = b""
             if status == DEADLINE:
                 listener.set_deadline(size)
             elif status == PART:
                 self.has_emitted = True
-                listener.emit(self._buffer.read(size, at))
+                listener.emit(buffer.read(size, at))
                 at += size
             else:
-                answer = await listener.respond(self._buffer.read(size, at))
-                await self._put(answer, at)
-                reply = REQUEST.pack(0, len(answer))
+                answer = await listener.respond(buffer.read(size, at))
+                await self._put(number, answer, at)
+                reply = ANSWER.pack(len(answer))
             status, size, payload_bytes = await self._notify(reply)
-        head_of_response = self._buffer.read(size, at)
-        payload = await self._get(payload_bytes, at + size)
-        self._buffer.shrink()
-        return status, head_of_response, payload
+        return StagedResponse(status, buffer.read(size, at), number, at + size, payload_bytes)
+
+    async def collect(self, response: StagedResponse) -> bytearray:
+        """Return the payload of a response, after which its buffer is free."""
+        data = bytearray(response.payload_bytes)
+        view, buffer = memoryview(data), self._buffers[response.buffer]
+        for start in range(0, len(data), STEP_BYTES):
+            buffer.read_into(view[start : start + STEP_BYTES], response.offset + start)
+            await asyncio.sleep(0)
+        return data
 
     def _start(self) -> None:
         try:
@@ -103,7 +157,7 @@ class WorkerHandle:
         ours.settimeout(START_S)
         with theirs:
             try:
-                self._pidfd = self._new_process(theirs, self._buffer)
+                self._pidfd = self._new_process(theirs, self._buffers)
             except OSError:
                 ours.close()
                 raise WorkerGoneError from None
@@ -127,20 +181,11 @@ class WorkerHandle:
         status, first, second = NOTIFICATION.unpack(notification)
         return status, first, second
 
-    async def _put(self, data: Bytes, at: int) -> int:
-        view = memoryview(data)
+    async def _put(self, number: int, data: Bytes, at: int) -> None:
+        view, buffer = memoryview(data), self._buffers[number]
         for start in range(0, len(view), STEP_BYTES):
-            at = self._buffer.write(view[start : start + STEP_BYTES], at)
+            at = buffer.write(view[start : start + STEP_BYTES], at)
             await asyncio.sleep(0)
-        return at
-
-    async def _get(self, size: int, at: int) -> bytearray:
-        data = bytearray(size)
-        view = memoryview(data)
-        for start in range(0, size, STEP_BYTES):
-            self._buffer.read_into(view[start : start + STEP_BYTES], at + start)
-            await asyncio.sleep(0)
-        return data
 
     async def kill(self) -> None:
         """Kill the process if there is one; a `run` in progress raises WorkerGoneError."""
@@ -175,14 +220,19 @@ class WorkerHandle:
         finally:
             os.close(descriptor)
 
-    def trim_memory(self) -> None:
-        """Return the pages of the shared buffer to the system; not during a request."""
-        self._buffer.shrink(0)
+    def holds(self, size: int) -> bool:
+        """Return whether a shared buffer has more bytes than that."""
+        return any(each.size > size for each in self._buffers)
+
+    def shrink(self, number: int, size: int) -> None:
+        """Return pages beyond `size` bytes of a buffer, which has no request, to the system."""
+        self._buffers[number].shrink(size)
 
     async def close(self) -> None:
-        """Stop the process and close the shared buffer."""
+        """Stop the process and close the shared buffers."""
         await self.stop()
-        self._buffer.close()
+        for each in self._buffers:
+            each.close()
 
 
 async def _readable(descriptor: int) -> None:

@@ -1,9 +1,10 @@
 """The worker's end: receive a request, call the handler, send the response.
 
-The socket carries only notifications, each a few numbers. The bytes that they count are in the
-shared buffer, where a response follows its request: the request stays, so that it can be sent to
-another process if this one dies. Parts that are emitted before the response lie between them.
-Neither side unpickles anything.
+The socket carries only notifications, each a few numbers. The bytes that they count are in a shared
+buffer, where a response follows its request: the request stays, so that it can be sent to another
+process if this one dies. Parts that are emitted before the response lie between them. A process may
+have several buffers, so that the server writes a request to one of them and reads a response from
+another while the process computes. Neither side unpickles anything.
 """
 
 import json
@@ -14,7 +15,7 @@ import signal
 import socket
 import struct
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
@@ -29,9 +30,12 @@ from service.executors.shared_buffer import Bytes, SharedBuffer
 # shared buffer. After FATAL the process ends.
 DONE, EXHAUSTED, FAULT, DEADLINE, PART, FATAL, ASK = range(7)
 CONFIG: Final = struct.Struct("<Q")  # bytes of a worker's configuration
-REQUEST: Final = struct.Struct("<QQ")  # bytes of head and body; of an answer to ASK 0 and its own
+REQUEST: Final = struct.Struct("<QQQ")  # the number of the buffer, then bytes of head and body
+ANSWER: Final = struct.Struct("<Q")  # bytes of the answer to ASK
 # Status, then bytes of head and payload; for DEADLINE milliseconds; for PART and ASK their bytes.
 NOTIFICATION: Final = struct.Struct("<BQQ")
+# Bodies begin at multiples of it, as numbers in them need it.
+ALIGNMENT: Final = 64
 # Requests in the event loop have priority where all cores are busy.
 NICE: Final = 10
 IDLE_S: Final = 0.5
@@ -74,6 +78,10 @@ class Channel:
 class Handler(Protocol):
     """Application code of a worker."""
 
+    def read_body(self, buffer: SharedBuffer, size: int, at: int, /) -> Bytes:
+        """Return the body of a request, which is at an offset of the buffer."""
+        ...
+
     def answer(self, head: bytes, body: Bytes, channel: Channel, /) -> WorkerResponse:
         """Return the response to a request; the server receives what it raises."""
         ...
@@ -115,6 +123,11 @@ class Config:
         return handler
 
 
+def body_offset(head_bytes: int) -> int:
+    """Return the offset in the buffer of a body after a head of that size."""
+    return -(-head_bytes // ALIGNMENT) * ALIGNMENT
+
+
 def _receive(server: socket.socket, size: int) -> bytes:
     data = server.recv(size, socket.MSG_WAITALL)
     if len(data) < size:
@@ -123,7 +136,7 @@ def _receive(server: socket.socket, size: int) -> bytes:
 
 
 def worker_main(  # pragma: no cover - runs in workers; the tests of process_pool cover it
-    server: socket.socket, buffer: SharedBuffer
+    server: socket.socket, buffers: Sequence[SharedBuffer]
 ) -> None:
     """Set up the process, and serve requests until the server ends."""
     # Signals from the terminal or the init system are for the server, which drains.
@@ -138,7 +151,7 @@ def worker_main(  # pragma: no cover - runs in workers; the tests of process_poo
     if config.memory_bytes is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (data_bytes() + config.memory_bytes, hard))
-    serve_requests(server, buffer, config.handler())
+    serve_requests(server, buffers, config.handler())
 
 
 def exit_with_server(server: socket.socket) -> None:  # pragma: no cover - ends its process
@@ -155,14 +168,16 @@ def data_bytes() -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmData:"))
 
 
-def serve_requests(server: socket.socket, buffer: SharedBuffer, handler: Handler) -> None:
+def serve_requests(
+    server: socket.socket, buffers: Sequence[SharedBuffer], handler: Handler
+) -> None:
     """Handle requests until the server closes its end, or one ends with FATAL.
 
     The handler trims its memory after IDLE_S without a request.
     """
 
     def receive_answer() -> int:
-        _, size = REQUEST.unpack(_receive(server, REQUEST.size))
+        (size,) = ANSWER.unpack(_receive(server, ANSWER.size))
         return int(size)
 
     while True:
@@ -175,9 +190,8 @@ def serve_requests(server: socket.socket, buffer: SharedBuffer, handler: Handler
         if not packet:
             return
         server.settimeout(None)
-        notification = handle_request(
-            buffer, handler, server.send, receive_answer, REQUEST.unpack(packet)
-        )
+        number, *sizes = REQUEST.unpack(packet)
+        notification = handle_request(buffers[number], handler, server.send, receive_answer, sizes)
         server.send(notification)
         if notification[0] == FATAL:
             return
@@ -189,7 +203,7 @@ def handle_request(
     handler: Handler,
     notify: Callable[[bytes], object],
     receive_answer: Callable[[], int],
-    sizes: tuple[int, int],
+    sizes: Sequence[int],
 ) -> bytes:
     """Handle a request, write its response to the buffer, and return the last notification.
 
@@ -198,7 +212,8 @@ def handle_request(
     the server's answer, which replaces the question in the buffer.
     """
     head_bytes, body_bytes = sizes
-    at = head_bytes + body_bytes
+    start_of_body = body_offset(head_bytes)
+    at = start_of_body + body_bytes
 
     def set_deadline(left_ms: int) -> None:
         notify(NOTIFICATION.pack(DEADLINE, left_ms, 0))
@@ -215,7 +230,8 @@ def handle_request(
     try:
         channel, status = Channel(set_deadline, emit, ask), DONE
         head = bytes(buffer.read(head_bytes, 0))
-        response = handler.answer(head, buffer.read(body_bytes, head_bytes), channel)
+        body = handler.read_body(buffer, body_bytes, start_of_body)
+        response = handler.answer(head, body, channel)
     except MemoryError:
         response, status = WorkerResponse(b""), EXHAUSTED
     except FatalError as error:

@@ -1,15 +1,28 @@
 """The handler of a device process: whole requests, as in a worker process, on that device."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
 import torch
 
 from service.core.devices import Device, properties_of, settle_on
+from service.core.pinned_memory import pin, release_results
 from service.engine import Engine
 from service.errors import DeviceFailedError
-from service.executors import ECHO, HANDSHAKE, Bytes, Channel, FatalError, Handler, WorkerResponse
+from service.executors import (
+    ECHO,
+    HANDSHAKE,
+    UNMAP,
+    Bytes,
+    Channel,
+    FatalError,
+    Handler,
+    MappedBuffer,
+    SharedBuffer,
+    WorkerResponse,
+)
 from service.operations import REGISTRY
 from service.pipeline.messages import DeviceReport
 from service.pipeline.race_slices import SLICE, SliceHandler
@@ -38,16 +51,28 @@ class DeviceRequestHandler:
         self._engine = engine
         self._device = device
         self._slices = SliceHandler(worker.decode, engine, device)
+        self._mapped: dict[SharedBuffer, MappedBuffer] = {}
+
+    def read_body(self, buffer: SharedBuffer, size: int, at: int) -> Bytes:
+        """Return the body of a request, in the buffer itself: the device copies it from there."""
+        mapped = self._mapped.get(buffer)
+        if mapped is None:
+            mapped = self._mapped[buffer] = MappedBuffer(buffer, partial(pin, self._device))
+        return mapped.view(size, at)
 
     def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
         """Return the response to a request, the report to HANDSHAKE, or the body to ECHO.
 
+        For UNMAP the buffers are unmapped. They may shrink until the next request is read.
         FatalError if the device is lost.
         """
         if head == HANDSHAKE:
             return WorkerResponse(self._report())
         if head == ECHO:
             return WorkerResponse(b"", (body,))
+        if head == UNMAP:
+            self._unmap()
+            return WorkerResponse(b"")
         try:
             if head.startswith(SLICE):
                 return self._slices.answer(head, body)
@@ -62,6 +87,11 @@ class DeviceRequestHandler:
         """Return memory of the host to the system; that of the device is not shared."""
         self._slices.forget()
         self._worker.trim_memory()
+
+    def _unmap(self) -> None:
+        for mapped in self._mapped.values():
+            mapped.release()
+        release_results(self._device)
 
     def _report(self) -> bytes:
         """Return the description of the device, and costs in float32, after a product of 2 x 2.

@@ -25,6 +25,7 @@ from service.core.arithmetic import Arithmetic
 from service.core.call import Call, Tensor
 from service.core.devices import Device
 from service.core.dtypes import describe, parse_dtype
+from service.core.pinned_memory import pinned_copy
 from service.engine import Engine, read
 from service.errors import DeviceUnreadyError, ServiceError
 from service.executors import Ask, Bytes, WorkerFaultError, WorkerResponse
@@ -200,8 +201,11 @@ class SliceHandler:
 
     def _begin(self, race: str, message: WorkerRequest, body: Bytes) -> None:
         self.forget()
-        self._call = self._decode(message, body)
-        self._bench = LocalBench(self._device, read(self._call.operands))
+        call = self._decode(message, body)
+        # The next request takes the place of this one, whose operands may be in its memory.
+        operands = tuple(pinned_copy(x, self._device) for x in read(call.operands))
+        self._call = replace(call, operands=operands)
+        self._bench = LocalBench(self._device, operands)
         self._race = race
 
     def _run(self, part: Slice) -> bytes:

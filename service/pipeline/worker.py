@@ -11,7 +11,7 @@ from service.core.devices import Device, is_exhausted
 from service.core.dtypes import describe, parse_dtype
 from service.core.response import HttpResponse
 from service.errors import ServiceError
-from service.executors import Bytes, Channel, Handler, WorkerResponse
+from service.executors import Bytes, Channel, Handler, SharedBuffer, WorkerResponse
 from service.http.negotiation import FORMAT_HEADERS, headers_of, reader_for
 from service.http.problems import error_response
 from service.operations import REGISTRY
@@ -54,6 +54,10 @@ class RequestHandler:
     def __init__(self, service: Service):
         """Answer by the parts of `service`."""
         self._service = service
+
+    def read_body(self, buffer: SharedBuffer, size: int, at: int) -> Bytes:
+        """Return a copy of the body of a request."""
+        return buffer.read(size, at)
 
     def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
         """Return the response to a request: a result, a report or a problem.

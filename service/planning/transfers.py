@@ -9,6 +9,7 @@ import torch
 from service.core.call import Spec
 from service.core.devices import CPU, Device, check_here
 from service.core.dtypes import describe
+from service.core.pinned_memory import pinned_copy, to_host
 from service.errors import ServiceError
 from service.planning.calibration import Clock, least_ns
 from service.planning.cost_model import COPIED, DOWNLOAD, TRANSFER, UPLOAD, CostModel, Curve
@@ -28,7 +29,7 @@ def measure_transfers(model: CostModel, device: Device, clock: Clock) -> None:
     if device.kind == CPU.kind or model.has_transfers(device.name):
         return
     check_here(device)
-    host = [torch.zeros(size, dtype=COPIED) for size in COPY_SIZES]
+    host = [pinned_copy(torch.zeros(size, dtype=COPIED), device) for size in COPY_SIZES]
     there = [x.to(device.torch_device) for x in host]
 
     def curve(copies: Sequence[Callable[[], object]]) -> Curve:
@@ -36,7 +37,7 @@ def measure_transfers(model: CostModel, device: Device, clock: Clock) -> None:
         return Curve(0.0, [float(size) for size in COPY_SIZES], times)
 
     uploads = curve([partial(x.to, device.torch_device) for x in host])
-    downloads = curve([x.cpu for x in there])
+    downloads = curve([partial(to_host, x) for x in there])
     model.add((TRANSFER, UPLOAD, device.name, COPIED, ""), uploads)
     model.add((TRANSFER, DOWNLOAD, device.name, COPIED, ""), downloads)
 

@@ -19,7 +19,7 @@ from service.core.dtypes import describe
 from service.core.response import HttpResponse
 from service.engine import Engine
 from service.errors import DeviceFailedError
-from service.executors import HANDSHAKE, Bytes, Channel, Handler, WorkerResponse
+from service.executors import HANDSHAKE, Bytes, Channel, Handler, SharedBuffer, WorkerResponse
 from service.pipeline import device_worker
 from service.pipeline.messages import WorkerRequest
 from service.pipeline.request import PipelineRequest
@@ -84,6 +84,10 @@ class Hanging:
     def __init__(self, made: Handler):
         """Wrap a handler."""
         self._made = made
+
+    def read_body(self, buffer: SharedBuffer, size: int, at: int) -> Bytes:
+        """Delegate."""
+        return self._made.read_body(buffer, size, at)
 
     def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
         """Answer as the wrapped handler, or hang."""

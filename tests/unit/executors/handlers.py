@@ -9,10 +9,27 @@ from typing import Final
 
 import numpy as np
 
-from service.executors import Bytes, Channel, FatalError, Handler, WorkerResponse
+from service.executors import (
+    UNMAP,
+    Bytes,
+    Channel,
+    FatalError,
+    Handler,
+    MappedBuffer,
+    SharedBuffer,
+    WorkerResponse,
+)
 
 
-class Echo:
+class Reader:
+    """Base of handlers that read bodies as worker processes do."""
+
+    def read_body(self, buffer: SharedBuffer, size: int, at: int) -> Bytes:
+        """Return a copy."""
+        return buffer.read(size, at)
+
+
+class Echo(Reader):
     """Handler that returns the head and the body of each request, and a suffix."""
 
     def __init__(self, suffix: str):
@@ -29,7 +46,7 @@ class Echo:
         self.trims += 1
 
 
-class Obedient:
+class Obedient(Reader):
     """Handler that does what the head says."""
 
     def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
@@ -48,7 +65,29 @@ class Obedient:
         """Do nothing."""
 
 
-class Unwell:
+class Mapping(Obedient):
+    """Handler that reads bodies in the buffer itself, until they are unmapped."""
+
+    def __init__(self) -> None:
+        """Map nothing yet."""
+        self.mapped: dict[SharedBuffer, MappedBuffer] = {}
+
+    def read_body(self, buffer: SharedBuffer, size: int, at: int) -> Bytes:
+        """Return a view of the buffer."""
+        mapped = self.mapped.setdefault(buffer, MappedBuffer(buffer, lambda _: bytes))
+        return mapped.view(size, at)
+
+    def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
+        """Unmap the buffers, or do what the head says."""
+        if head != UNMAP:
+            return super().answer(head, body, channel)
+        sizes = [mapped.size for mapped in self.mapped.values()]
+        for mapped in self.mapped.values():
+            mapped.release()
+        return WorkerResponse(repr(sizes).encode())
+
+
+class Unwell(Reader):
     """Handler that fails fatally."""
 
     def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
@@ -67,6 +106,11 @@ def echo(suffix: str) -> Handler:
 def obey() -> Handler:
     """Return a handler that does what the head says."""
     return Obedient()
+
+
+def map_buffers() -> Handler:
+    """Return a handler that reads bodies in the buffer."""
+    return Mapping()
 
 
 def unwell() -> Handler:

@@ -27,6 +27,7 @@ from service.executors import (
     device_process,
     spawn,
 )
+from service.executors.device_process import BUFFERS
 from service.executors.worker_handle import StartProcess
 from tests.unit.executors.processes import LONG_MS, ROOT, is_alive, pid_in, pid_of, until
 
@@ -113,12 +114,74 @@ async def test_a_process_that_stays(
     await until_ready(readiness)
     body = os.urandom(3_000_000)
     assert (await executor.run(b"pid", body, deadline_ms=LONG_MS))[1] == body
-    executor.trim_memory()
-    assert executor._worker._buffer.size == 0
     assert [await pid_of(executor)] == reports.found
     await executor.probe()
     assert len(reports.found) == 1
     assert executor.exits == executor.active_calls == 0
+
+
+async def test_the_next_call_is_written_meanwhile(
+    make_executor: MakeExecutor, readiness: DeviceReadiness
+) -> None:
+    """A request is in a buffer before the process has answered another one."""
+    executor = make_executor("map_buffers")
+    await until_ready(readiness)
+    size = 3_000_000
+    calls, bodies = [], [os.urandom(size) for _ in range(BUFFERS + 1)]
+    for body in bodies:
+        calls.append(asyncio.create_task(executor.run(b"sleep 0.1", body, deadline_ms=LONG_MS)))
+        await asyncio.sleep(0)
+    buffers = executor._worker._buffers
+    await until(lambda: all(each.size > size for each in buffers))
+    assert not any(call.done() for call in calls)
+    assert [payload for _, payload in await asyncio.gather(*calls)] == bodies
+    assert executor.active_calls == 0
+
+
+async def test_buffers_are_trimmed(
+    make_executor: MakeExecutor,
+    reports: Reports,
+    readiness: DeviceReadiness,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The process unmaps them, and what is beyond KEPT_BYTES is returned to the system."""
+    monkeypatch.setattr(device_process, "KEPT_BYTES", 1000)
+    executor = make_executor("map_buffers")
+    await until_ready(readiness)
+    buffers = executor._worker._buffers
+    for _ in range(2):  # what has been unmapped is mapped again
+        for body in (os.urandom(3_000_000), b"", os.urandom(6_000_000), os.urandom(2_000_000)):
+            assert (await executor.run(b"pid", body, deadline_ms=LONG_MS))[1] == body
+        assert all(each.size > 1000 for each in buffers)
+        executor.trim_memory()
+        executor.trim_memory()  # once is enough
+        await until(lambda: executor._trimming is None)
+        assert [each.size for each in buffers] == [1000] * BUFFERS
+    executor.trim_memory()  # there is nothing to trim
+    assert executor._trimming is None
+    assert [await pid_of(executor)] == reports.found
+
+
+async def test_a_process_that_is_lost_while_its_buffers_are_trimmed(
+    make_executor: MakeExecutor,
+    reports: Reports,
+    readiness: DeviceReadiness,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Buffers that it may still have mapped are not shrunk, and the next process uses them."""
+    monkeypatch.setattr(device_process, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(device_process, "PROBE_MS", 50)
+    executor = make_executor("map_buffers")
+    await until_ready(readiness)
+    body = os.urandom(3_000_000)
+    await executor.run(b"pid", body, deadline_ms=LONG_MS)
+    os.kill(reports.found[0], signal.SIGSTOP)
+    executor.trim_memory()
+    await until(lambda: executor._trimming is None)
+    assert executor._worker.holds(3_000_000)
+    await until_ready(readiness)
+    assert (await executor.run(b"pid", body, deadline_ms=LONG_MS))[1] == body
+    assert len(reports.found) == 2
 
 
 async def test_it_does_not_yield(make_executor: MakeExecutor, readiness: DeviceReadiness) -> None:
@@ -225,6 +288,12 @@ async def test_an_unwanted_call_goes_on(
     waiting.cancel()
     await asyncio.wait([left, waiting])
     assert executor.active_calls == 1  # a call that had not begun is dropped
+    for _ in range(BUFFERS):
+        written = asyncio.create_task(executor.run(b"pid", bytes(2**24), deadline_ms=LONG_MS))
+        await until(lambda: executor.active_calls == 2)
+        written.cancel()
+        await asyncio.wait([written])
+        assert executor.active_calls == 1  # so is one whose body was being written
     assert [await pid_of(executor)] == reports.found
 
 
@@ -297,7 +366,7 @@ async def test_a_buffer_that_cannot_grow(
     readiness: DeviceReadiness,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its content is undefined then, so the process is replaced."""
+    """The call fails, and the process and later calls go on."""
     executor = make_executor()
     await until_ready(readiness)
 
@@ -305,10 +374,13 @@ async def test_a_buffer_that_cannot_grow(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(executor._worker._buffer, "write", write)
-        with pytest.raises(DeviceUnreadyError, match="No space left on device"):
-            await executor.run(b"pid", b"", deadline_ms=LONG_MS)
-    await until(lambda: len(reports.found) == 2)
+        for each in executor._worker._buffers:
+            patch.setattr(each, "write", write)
+        for _ in range(BUFFERS + 1):
+            with pytest.raises(OutOfMemoryError, match="this host has no room for 3 bytes"):
+                await executor.run(b"pid", b"abc", deadline_ms=LONG_MS)
+    assert executor.active_calls == 0
+    assert [await pid_of(executor)] == reports.found
 
 
 async def test_starts_that_fail(

@@ -84,5 +84,5 @@ def test_a_fork_server_that_ends_during_a_fork(fork_server: ForkServer) -> None:
     thread = Thread(target=end)
     thread.start()
     with control, pair[0], pair[1], pytest.raises(ConnectionResetError):
-        replace(fork_server._running, control=control).fork(worker_socket, SharedBuffer())
+        replace(fork_server._running, control=control).fork(worker_socket, [SharedBuffer()])
     thread.join()

@@ -67,9 +67,9 @@ async def test_buffers_of_idle_workers_are_trimmed(executor: ProcessPool) -> Non
     pid = await pid_of(executor)
     await executor.run(b"pid", bytes(2**20), deadline_ms=LONG_MS)
     (worker,) = executor._idle
-    assert worker._buffer.size > 2**21
+    assert worker._buffers[0].size > 2**21
     executor.trim_memory()
-    assert worker._buffer.size == 0
+    assert worker._buffers[0].size == 0
     assert await pid_of(executor) == pid
 
 

@@ -2,13 +2,13 @@
 
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from service.executors.shared_buffer import KEPT_BYTES, SharedBuffer
+from service.executors.shared_buffer import KEPT_BYTES, LEAST_MAPPED, MappedBuffer, SharedBuffer
 
 
 @pytest.fixture
@@ -61,3 +61,66 @@ def test_a_buffer_has_no_name(buffer: SharedBuffer) -> None:
     buffer.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         buffer.read(1, 0)
+
+
+class Pins:
+    """A function that pins memory, and records what it was called with."""
+
+    def __init__(self) -> None:
+        """Begin with nothing pinned."""
+        self.pinned: list[memoryview] = []
+        self.count = 0
+
+    def __call__(self, memory: memoryview) -> Callable[[], object]:
+        """Record the memory until the returned function is called."""
+        self.pinned.append(memory)
+        self.count += 1
+        return lambda: self.pinned.remove(memory)
+
+
+def test_a_mapped_buffer(buffer: SharedBuffer) -> None:
+    """A view has the bytes that the other process has written, without a copy."""
+    pins = Pins()
+    mapped = MappedBuffer(buffer, pins)
+    assert mapped.size == 0
+    assert bytes(mapped.view(0, 0)) == b""  # of a request without head and body
+    buffer.write(b"abcdef", 0)
+    view = mapped.view(3, 2)
+    assert bytes(view) == b"cde"
+    buffer.write(b"XYZ", 2)
+    assert bytes(view) == b"XYZ"
+    assert bytes(mapped.view(0, 6)) == b""
+    assert (mapped.size, buffer.size, pins.count) == (LEAST_MAPPED, LEAST_MAPPED, 1)
+    assert [len(memory) for memory in pins.pinned] == [LEAST_MAPPED]
+
+
+def test_a_mapped_buffer_that_grows(buffer: SharedBuffer) -> None:
+    """It is pinned anew, with room for somewhat larger bodies; older views stay valid."""
+    pins = Pins()
+    mapped = MappedBuffer(buffer, pins)
+    buffer.write(b"abc", 0)
+    first = mapped.view(3, 0)
+    large = 50 * 2**20
+    buffer.write(b"end", large - 3)
+    buffer.write(b"the answer", large + 2**24)
+    assert bytes(mapped.view(large, 0)[-3:]) == b"end"
+    assert large <= mapped.size <= large * 9 / 8
+    assert bytes(first) == b"abc"
+    assert bytes(mapped.view(large + 1000, 0)[:3]) == b"abc"
+    assert (len(pins.pinned), pins.count) == (1, 2)
+
+
+def test_a_buffer_that_is_mapped_no_more(buffer: SharedBuffer) -> None:
+    """It is unpinned once, may shrink, and is mapped again by the next view."""
+    pins = Pins()
+    mapped = MappedBuffer(buffer, pins)
+    mapped.release()
+    buffer.write(b"abc", 0)
+    assert bytes(mapped.view(3, 0)) == b"abc"
+    mapped.release()
+    mapped.release()
+    assert (mapped.size, pins.pinned) == (0, [])
+    buffer.shrink(0)
+    buffer.write(b"def", 0)
+    assert bytes(mapped.view(3, 0)) == b"def"
+    assert pins.count == 2

@@ -11,6 +11,7 @@ import pytest
 from service.executors import Bytes, Channel, Config, WorkerResponse
 from service.executors.shared_buffer import SharedBuffer
 from service.executors.worker_loop import (
+    ANSWER,
     ASK,
     CONFIG,
     DEADLINE,
@@ -21,6 +22,7 @@ from service.executors.worker_loop import (
     NOTIFICATION,
     PART,
     REQUEST,
+    body_offset,
     data_bytes,
     handle_request,
     serve_requests,
@@ -35,6 +37,12 @@ def no_answer() -> int:
     raise LookupError
 
 
+def put(buffer: SharedBuffer, head: bytes, body: bytes = b"") -> int:
+    """Write a request, and return the offset of its end."""
+    buffer.write(head, 0)
+    return buffer.write(body, body_offset(len(head)))
+
+
 def response_of(
     handle: Callable[[bytes, Bytes], WorkerResponse], head: bytes, body: bytes
 ) -> tuple[int, bytes, bytes]:
@@ -45,12 +53,12 @@ def response_of(
             return handle(head, body)
 
     buffer = SharedBuffer()
-    buffer.write(head + body, 0)
+    at = put(buffer, head, body)
     status, head_bytes, size = NOTIFICATION.unpack(
         handle_request(buffer, Handler(), print, no_answer, (len(head), len(body)))
     )
-    at = len(head) + len(body)
-    assert buffer.read(at, 0) == head + body  # it can be sent to another worker
+    # The request can be sent to another worker.
+    assert buffer.read(at, 0) == head.ljust(at - len(body), b"\0") + body
     found = status, bytes(buffer.read(head_bytes, at)), bytes(buffer.read(size, at + head_bytes))
     buffer.close()
     return found
@@ -102,16 +110,16 @@ def test_an_answer_of_the_server() -> None:
     ours, theirs = socket.socketpair()
     buffer = SharedBuffer()
     with ours, theirs:
-        thread = Thread(target=serve_requests, args=(theirs, buffer, Obedient()))
+        thread = Thread(target=serve_requests, args=(theirs, [buffer], Obedient()))
         thread.start()
-        buffer.write(b"ask which?", 0)
-        ours.send(REQUEST.pack(10, 0))
+        at = put(buffer, b"ask which?")
+        ours.send(REQUEST.pack(0, 10, 0))
         status, size, _ = NOTIFICATION.unpack(ours.recv(NOTIFICATION.size))
-        assert (status, bytes(buffer.read(size, 10))) == (ASK, b"which?")
-        buffer.write(b"this one", 10)
-        ours.send(REQUEST.pack(0, 8))
+        assert (status, bytes(buffer.read(size, at))) == (ASK, b"which?")
+        buffer.write(b"this one", at)
+        ours.send(ANSWER.pack(8))
         status, head_bytes, _ = NOTIFICATION.unpack(ours.recv(NOTIFICATION.size))
-        assert (status, bytes(buffer.read(head_bytes, 10))) == (DONE, b"this one")
+        assert (status, bytes(buffer.read(head_bytes, at))) == (DONE, b"this one")
         ours.shutdown(socket.SHUT_WR)
         thread.join(20)
         assert not thread.is_alive()
@@ -123,12 +131,12 @@ def test_a_last_response() -> None:
     ours, theirs = socket.socketpair()
     buffer = SharedBuffer()
     with ours, theirs:
-        thread = Thread(target=serve_requests, args=(theirs, buffer, Obedient()))
+        thread = Thread(target=serve_requests, args=(theirs, [buffer], Obedient()))
         thread.start()
-        buffer.write(b"end so it is", 0)
-        ours.send(REQUEST.pack(12, 0))
+        at = put(buffer, b"end so it is")
+        ours.send(REQUEST.pack(0, 12, 0))
         status, head_bytes, size = NOTIFICATION.unpack(ours.recv(NOTIFICATION.size))
-        assert (status, bytes(buffer.read(head_bytes, 12)), size) == (FATAL, b"so it is", 0)
+        assert (status, bytes(buffer.read(head_bytes, at)), size) == (FATAL, b"so it is", 0)
         thread.join(20)
         assert not thread.is_alive()
     buffer.close()
@@ -137,7 +145,7 @@ def test_a_last_response() -> None:
 def test_serving_until_the_server_hangs_up() -> None:
     """A notification for each request, memory trimmed when idle, and an end with the socket."""
     ours, theirs = socket.socketpair()
-    buffer = SharedBuffer()
+    buffers = [SharedBuffer(), SharedBuffer()]
     config = Config(make=f"{HANDLERS}:echo", memory_bytes=5, arguments={"suffix": "!"})
     with ours, theirs:
         config.send(ours)
@@ -145,14 +153,14 @@ def test_serving_until_the_server_hangs_up() -> None:
         assert received == config
         handler = received.handler()
         assert isinstance(handler, Echo)
-        thread = Thread(target=serve_requests, args=(theirs, buffer, handler))
+        thread = Thread(target=serve_requests, args=(theirs, buffers, handler))
         thread.start()
-        for text in (b"one", b"two!"):
-            buffer.write(b"h" + text, 0)
-            ours.send(REQUEST.pack(1, len(text)))
+        for number, text in enumerate((b"one", b"two!")):
+            at = put(buffers[number], b"h", text)
+            ours.send(REQUEST.pack(number, 1, len(text)))
             status, head_bytes, size = NOTIFICATION.unpack(ours.recv(NOTIFICATION.size))
             assert (status, head_bytes, size) == (DONE, 1, len(text) + 1)
-            assert buffer.read(size, 2 + len(text)) == text + b"!"
+            assert buffers[number].read(size, at + 1) == text + b"!"
             for _ in range(1000):
                 if handler.trims:
                     break
@@ -162,7 +170,8 @@ def test_serving_until_the_server_hangs_up() -> None:
         ours.shutdown(socket.SHUT_WR)
         thread.join(20)
         assert not thread.is_alive()
-    buffer.close()
+    for each in buffers:
+        each.close()
 
 
 def test_notifications_before_the_response() -> None:
@@ -178,7 +187,7 @@ def test_notifications_before_the_response() -> None:
 
     sent: list[bytes] = []
     buffer = SharedBuffer()
-    buffer.write(b"askthis", 0)
+    at = put(buffer, b"ask", b"this")
     last = handle_request(buffer, Handler(), sent.append, no_answer, (3, 4))
     assert [NOTIFICATION.unpack(each) for each in (*sent, last)] == [
         (PART, 3, 0),
@@ -187,7 +196,7 @@ def test_notifications_before_the_response() -> None:
         (PART, 4, 0),
         (DONE, 4, 7),
     ]
-    assert buffer.read(buffer.size, 0) == b"askthis" + b"one" + b"this" + b"head" + b"payload"
+    assert buffer.read(buffer.size - at, at) == b"one" + b"this" + b"head" + b"payload"
     buffer.close()
 
 
@@ -202,17 +211,17 @@ def test_a_question_to_the_server() -> None:
 
     sent: list[bytes] = []
     buffer = SharedBuffer()
-    buffer.write(b"ask", 0)
+    at = put(buffer, b"ask")
 
     def answer() -> int:
         status, size, _ = NOTIFICATION.unpack(sent[-1])
         assert status == ASK
-        question = bytes(buffer.read(size, 6))
-        return buffer.write(b"<" + question + b">", 6) - 6
+        question = bytes(buffer.read(size, at + 3))
+        return buffer.write(b"<" + question + b">", at + 3) - at - 3
 
     last = handle_request(buffer, Handler(), sent.append, answer, (3, 0))
     assert NOTIFICATION.unpack(last) == (DONE, 4, 14)
-    assert buffer.read(24, 0) == b"askonehead<which?><and?>"
+    assert buffer.read(21, at) == b"onehead<which?><and?>"
     buffer.close()
 
 
@@ -226,13 +235,13 @@ def test_a_fault_after_a_part() -> None:
 
     sent: list[bytes] = []
     buffer = SharedBuffer()
-    buffer.write(b"ask", 0)
+    at = put(buffer, b"ask")
     status, size, rest = NOTIFICATION.unpack(
         handle_request(buffer, Handler(), sent.append, no_answer, (3, 0))
     )
     assert (status, rest) == (FAULT, 0)
-    assert buffer.read(6, 0) == b"askone"
-    assert buffer.read(size, 6).endswith(b"ValueError: because\n")
+    assert buffer.read(3, at) == b"one"
+    assert buffer.read(size, at + 3).endswith(b"ValueError: because\n")
     buffer.close()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,7 +13,15 @@ from service.codecs import READERS
 from service.core.timing import Stopwatch
 from service.engine import Engine
 from service.errors import DeviceFailedError
-from service.executors import ECHO, HANDSHAKE, Channel, FatalError, WorkerResponse
+from service.executors import (
+    ECHO,
+    HANDSHAKE,
+    UNMAP,
+    Channel,
+    FatalError,
+    SharedBuffer,
+    WorkerResponse,
+)
 from service.operations import REGISTRY
 from service.pipeline.device_worker import DeviceRequestHandler, make
 from service.pipeline.messages import Admitted, WorkerRequest, response_from
@@ -99,6 +108,28 @@ def test_a_report(handler: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch
 def test_an_echo(handler: DeviceRequestHandler) -> None:
     """The body is sent back, and nothing is decoded."""
     assert answer_of(handler, ECHO) == WorkerResponse(b"", (bytearray(BODY),))
+
+
+def test_a_body_is_read_where_it_is(handler: DeviceRequestHandler) -> None:
+    """The device copies operands from the buffer, which may shrink after UNMAP."""
+    buffer = SharedBuffer()
+    buffer.write(BODY, 64)
+    body = handler.read_body(buffer, len(BODY), 64)
+    assert body == BODY
+    buffer.write(b"[", 64)
+    assert bytes(body[:1]) == b"["
+    del body
+    assert answer_of(handler, UNMAP) == WorkerResponse(b"")
+    assert "memfd:shared-buffer" not in Path("/proc/self/maps").read_text(encoding="ascii")
+    buffer.shrink(0)
+    buffer.write(BODY, 64)
+    answer = handler.answer(
+        MESSAGE.to_json(),
+        handler.read_body(buffer, len(BODY), 64),
+        Channel(print, print, bytearray),
+    )
+    assert document(answer)["result"]["data"] == [[19.0, 22.0], [43.0, 50.0]]
+    buffer.close()
 
 
 def test_a_new_device_is_measured(cost_model: CostModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,13 @@
 """Slices of races: what a race process asks, what a device process answers, and what ends rows."""
 
+from base64 import b64decode
 from dataclasses import asdict, replace
 
+import numpy as np
 import orjson
 import pytest
 import torch
+from safetensors.torch import save
 
 from service.compare.bench import SkippedError
 from service.compare.reference import Reference, reference_of
@@ -96,6 +99,22 @@ def test_a_strategy(server: Server, bench: ProcessBench, plan: Plan, reference: 
     assert bench.result(reference).tolist() == [[19.0, 22.0], [43.0, 50.0]]
     assert [part.act for part in server.asked] == ["warm_up", "run", "result"]
     assert server.bodies == 1
+
+
+def test_operands_stay(server: Server) -> None:
+    """The body of the race is in memory that the next request takes."""
+    part = Slice("1", "cuda:0", "torch", "run", 1000, most=1)
+    headers = ("application/x-safetensors", None, None, None)
+    message = replace(MESSAGE, headers=headers).to_json().decode()
+    body = bytearray(save({"a": OPERANDS[0], "b": OPERANDS[1]}))
+    channel = Channel(print, print, bytearray)
+    head = SLICE + replace(part, request=message).to_json()
+    assert orjson.loads(server.handler.answer(head, body, channel).head)["times_ns"]
+    body[:] = bytes(len(body))
+    server.handler.answer(SLICE + part.to_json(), b"", channel)
+    head = SLICE + replace(part, act="result", grid=(None, None)).to_json()
+    found = orjson.loads(server.handler.answer(head, b"", channel).head)
+    assert np.frombuffer(b64decode(found["b64"]), np.float32).tolist() == [19.0, 22.0, 43.0, 50.0]
 
 
 def test_a_precision(server: Server, bench: ProcessBench, plan: Plan) -> None:
