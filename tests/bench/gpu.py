@@ -3,9 +3,11 @@
 - Products of bytes: upload, computing and download as the answer states them, over cuBLAS and the
   same copies from and to pinned memory, timed in this process between the rounds.
 - A 2 x 2 product in JSON, by the device process and on the CPU of the server.
-- Eight clients at a time: the share of the time, without the copies, in which the device computes.
+- One client, then eight: calls per second, and the share of the time, without the copies, in which
+  the device computes.
 
-With `--rehearsal` the device process computes on the CPU, and so does what stands beside.
+With `--rehearsal` the device process computes on the CPU, and so does what stands beside. Under
+load each call also sleeps there, as the server waits for a GPU without using a core.
 """
 
 import argparse
@@ -29,9 +31,11 @@ from tests.bench.servers import started
 
 SIZES: Final = (1024, 4096, 8192)
 DTYPES: Final = (torch.float32, torch.float16)
-CLIENTS: Final = 8
+CLIENTS: Final = (1, 8)
 LOAD_S: Final = 4.0
 CALLS: Final = 5  # of one round
+# Request id that lets a device process of the rehearsal sleep for 10 ms.
+SLEEPING: Final = {"X-Request-ID": "wait-10"}
 COPIES: Final = ("upload", "download")
 BYTES: Final = {
     "Content-Type": "application/x-safetensors",
@@ -45,11 +49,13 @@ LIMITS: Final = {
 }
 
 
-def product(n: int, dtype: torch.dtype) -> bytes:
+def product(n: int, dtype: torch.dtype, headers: dict[str, str] | None = None) -> bytes:
     """Return the request of a product of two n x n matrices as bytes, on the GPU."""
     generator = torch.Generator().manual_seed(n)
     a, b = (torch.randn(n, n, generator=generator).to(dtype) for _ in range(2))
-    return request("/matmul?device=cuda&strategy=torch", save({"a": a, "b": b}), BYTES)
+    return request(
+        "/matmul?device=cuda&strategy=torch", save({"a": a, "b": b}), BYTES | (headers or {})
+    )
 
 
 def small(device: str) -> bytes:
@@ -137,10 +143,9 @@ def hop(port: int, rounds: int) -> dict[str, float]:
     return {"cuda_ms": cuda_ms, "cpu_ms": cpu_ms, "more_ms": cuda_ms - cpu_ms}
 
 
-def load(port: int, n: int, seconds: float) -> dict[str, float]:
-    """Let eight clients call at a time; return the share in which the device computes."""
-    message = product(n, torch.float32)
-    with connections(port, CLIENTS) as opened, ThreadPoolExecutor(CLIENTS) as pool:
+def load(port: int, message: bytes, clients: int, seconds: float) -> dict[str, float]:
+    """Let so many clients call at a time; return the share in which the device computes."""
+    with connections(port, clients) as opened, ThreadPoolExecutor(clients) as pool:
         for connection in opened:
             connection.exchange(message)
         began = perf_counter()
@@ -150,9 +155,9 @@ def load(port: int, n: int, seconds: float) -> dict[str, float]:
     compute = sum(each["compute"] for each in phases) / 1e3
     copies = sum(each[name] for each in phases for name in COPIES) / 1e3
     return {
-        "clients": CLIENTS,
-        "n": n,
+        "clients": clients,
         "calls": len(phases),
+        "calls_per_s": len(phases) / elapsed_ms * 1e3,
         "elapsed_ms": elapsed_ms,
         "compute_ms": compute,
         "copies_ms": copies,
@@ -196,19 +201,22 @@ def main() -> None:
     with started("rehearsal" if rehearsal else "service", None, None, **LIMITS) as server:
         rows = products(server.port, sizes, options.rounds, "cpu" if rehearsal else "cuda:0")
         small_calls = hop(server.port, options.rounds)
-        busy = load(server.port, min(1024, *sizes), LOAD_S)
+        n = min(1024, *sizes)
+        message = product(n, torch.float32, SLEEPING if rehearsal else {})
+        loads = [load(server.port, message, clients, LOAD_S) for clients in CLIENTS]
     console.print(machine())
     console.print(table(rows))
     console.print(
         f"2 x 2 in JSON: {small_calls['cuda_ms']:.3g} ms by the device process, "
         f"{small_calls['cpu_ms']:.3g} ms on the CPU"
     )
-    console.print(
-        f"{CLIENTS} clients, n = {busy['n']}: the device computes in {busy['busy']:.0%} of the "
-        "time that the copies leave"
-    )
+    for each in loads:
+        console.print(
+            f"{each['clients']} clients, n = {n}: {each['calls_per_s']:.0f} calls/s; the device "
+            f"computes in {each['busy']:.0%} of the time that the copies leave"
+        )
     if options.json is not None:
-        figures = {"products": rows, "small": small_calls, "load": busy}
+        figures = {"products": rows, "small": small_calls, "load": loads}
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 

@@ -94,7 +94,7 @@ async def test_long_text_is_read_by_the_process(
         assert near.headers["content-type"] == far.headers["content-type"]
         assert near.json()["code"] == far.json()["code"]
     await until_over(app)
-    await until(lambda: app.state.service.race_pool._idle[0]._buffer.size == 0)
+    await until(lambda: not app.state.service.race_pool._idle[0].holds(0))
 
 
 async def test_stored_operands_race_in_the_process(serve: Serve, tmp_path: Path) -> None:
