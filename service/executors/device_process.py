@@ -150,6 +150,7 @@ class DeviceProcess:
         self, reservation: Reservation, head: bytes, body: Bytes, longest_ms: int
     ) -> tuple[bytearray, bytearray]:
         """Write a request while others are answered, then return its response."""
+        exits = self.exits
         try:
             request = await self._stage(head, body)
         except BaseException:
@@ -160,7 +161,7 @@ class DeviceProcess:
         except asyncio.CancelledError:
             self._leave(reservation, request)
             raise
-        call = asyncio.create_task(self._run(reservation, request, longest_ms))
+        call = asyncio.create_task(self._run(reservation, request, exits, longest_ms))
         self._calls.add(call)
         call.add_done_callback(self._forget)
         return await asyncio.shield(call)
@@ -186,18 +187,22 @@ class DeviceProcess:
         self._admission.leave(reservation)
 
     async def _run(
-        self, reservation: Reservation, request: StagedRequest, longest_ms: int
+        self, reservation: Reservation, request: StagedRequest, exits: int, longest_ms: int
     ) -> tuple[bytearray, bytearray]:
+        """Return the response to a request, which was written when so many processes had exited."""
         try:
             try:
                 self._readiness.check(self.device)  # it may have been lost during the wait
+                if self.exits != exits:  # the one before may have written to the same buffer
+                    raise LostError("it was replaced while the call was written")
                 self._admission.begin(reservation)
                 response = await self._ask(request, longest_ms)
             finally:
                 self._lock.release()
             return response.head, await self._worker.collect(response)
         except LostError as error:
-            self._mark_lost(str(error))
+            if self.exits == exits:
+                self._mark_lost(str(error))
             unready = DeviceUnreadyError(
                 f"{self.device} was lost during the call: {error}",
                 hint='"device": "auto" takes what is ready',
@@ -306,7 +311,7 @@ class DeviceProcess:
                 self._worker.shrink(request.buffer, KEPT_BYTES)
             except DeviceUnreadyError:
                 pass  # the next process maps the buffers anew
-            except LostError as error:
+            except (LostError, WorkerFaultError) as error:
                 self._mark_lost(str(error))
             finally:
                 self._free_buffers.put_nowait(request.buffer)

@@ -20,6 +20,7 @@ from service.errors import (
 )
 from service.executors import (
     ECHO_SIZES,
+    Bytes,
     Config,
     DeviceProcess,
     ForkServer,
@@ -28,7 +29,7 @@ from service.executors import (
     spawn,
 )
 from service.executors.device_process import BUFFERS
-from service.executors.worker_handle import StartProcess
+from service.executors.worker_handle import StagedRequest, StartProcess
 from tests.unit.executors.processes import LONG_MS, ROOT, is_alive, pid_in, pid_of, until
 
 CONFIG = Config(make="tests.unit.executors.handlers:obey", memory_bytes=None, nice=0)
@@ -138,6 +139,35 @@ async def test_the_next_call_is_written_meanwhile(
     assert executor.active_calls == 0
 
 
+async def test_a_process_that_is_replaced_while_a_call_is_written(
+    make_executor: MakeExecutor,
+    reports: Reports,
+    readiness: DeviceReadiness,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The call fails: the process before may have written to its buffer. No other call does."""
+    executor = make_executor()
+    await until_ready(readiness)
+    stage, begun, goes_on = executor._worker.stage, asyncio.Event(), asyncio.Event()
+
+    async def stage_later(head: bytes, body: Bytes, number: int) -> StagedRequest:
+        if head == b"pid":
+            begun.set()
+            await goes_on.wait()
+        return await stage(head, body, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(executor._worker, "stage", stage_later)
+        written = asyncio.create_task(executor.run(b"pid", b"", deadline_ms=LONG_MS))
+        await begun.wait()
+        os.kill(reports.found[0], signal.SIGKILL)
+        await until(lambda: len(reports.found) == 2 and not readiness.absences)
+        goes_on.set()
+        with pytest.raises(DeviceUnreadyError, match="it was replaced while the call was written"):
+            await written
+    assert [await pid_of(executor)] == reports.found[1:]
+
+
 async def test_buffers_are_trimmed(
     make_executor: MakeExecutor,
     reports: Reports,
@@ -179,6 +209,7 @@ async def test_a_process_that_is_lost_while_its_buffers_are_trimmed(
     executor.trim_memory()
     await until(lambda: executor._trimming is None)
     assert executor._worker.holds(3_000_000)
+    assert readiness.absences
     await until_ready(readiness)
     assert (await executor.run(b"pid", body, deadline_ms=LONG_MS))[1] == body
     assert len(reports.found) == 2
