@@ -207,13 +207,14 @@ class Planner:
     ) -> Plan | str:
         """Return the plan of a call, or the reason why the strategy does not support it."""
         dtype = inferred.specs[0].dtype
+        arithmetic = call.arithmetic
+        is_reduced = arithmetic is not None and arithmetic.is_reduced
         reason = strategy.unsuitable(inferred, device.kind, self.devices.absent)
-        if reason is None and call.arithmetic is not None:
-            reason = lack(call.arithmetic, strategy, dtype, device, self.devices)
+        if reason is None and arithmetic is not None:
+            reason = lack(arithmetic, strategy, dtype, device, self.devices)
         if reason is not None:
             return reason
         op, work = call.op, strategy.work(inferred)
-        dtype = inferred.specs[0].dtype
         time_ns, interpreter_ns, is_measured = self.cost_model.cost(strategy, device, dtype, work)
         transfer_ns = 0
         if device.kind != CPU.kind:
@@ -229,10 +230,10 @@ class Planner:
             sizes,
             time_ns + transfer_ns,
             interpreter_ns,
-            is_measured,
+            is_measured and not is_reduced,  # products in ieee are what is measured
             to_store,
             call.strategy == AUTO,
-            call.arithmetic,
+            arithmetic,
             transfer_ns,
         )
 
