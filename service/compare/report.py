@@ -21,7 +21,7 @@ from service.core.devices import Devices
 from service.core.dtypes import describe
 from service.core.units import count_text, rate_text
 from service.planning.cost_model import CostModel, Peak
-from service.planning.plan import Sizes
+from service.planning.plan import Plan, Sizes
 from service.registry import Inferred
 
 # What tells the rows of one race apart: strategy, device and precision.
@@ -70,6 +70,12 @@ class Row:
         """Range of the middle half of the runs."""
         low, high = np.percentile(self.times_ns, [25, 75])
         return float(high - low)
+
+
+def skipped_row(plan: Plan, reason: str) -> Row:
+    """Return the row of a strategy that has a plan and does not run."""
+    names = plan.strategy.name, plan.device.name
+    return Row(*names, plan.run_ns, skipped=reason, arithmetic=plan.arithmetic)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from service.compare import CompareOptions, Race, Report, Row, prepare_race
-from service.compare.report import RowKey
+from service.compare.report import RowKey, skipped_row
 from service.core.call import Call
 from service.core.units import time_text
 from service.engine import Engine
@@ -131,5 +131,4 @@ def _within(entry: Plan | Row, limit_ns: int) -> Plan | Row:
     reason = (
         f"a run would take about {time_text(entry.run_ns)}, over the limit of {time_text(limit_ns)}"
     )
-    row = Row(entry.strategy.name, entry.device.name, entry.run_ns, skipped=reason)
-    return replace(row, arithmetic=entry.arithmetic)
+    return skipped_row(entry, reason)

@@ -442,13 +442,14 @@ async def test_errors_that_pass(gpu: AsyncClient, caplog: pytest.LogCaptureFixtu
         assert int(response.headers["Retry-After"]) >= 1
         for other in others:
             check(other.result())
-    fields = {**RACE, "strategies": ["torch"]}
+    fields = {**RACE, "strategies": ["torch"], "precisions": ["ieee"]}
     headers = {"X-Request-Id": "stumble"}
     with caplog.at_level(logging.ERROR, "service.devices"):
         response = await gpu.post("/matmul/compare", json=fields, headers=headers)
     here, there = response.json()["rows"]
     assert here["agrees"]
     assert "the log of the server has the error" in there["skipped"]
+    assert there["precision"] == "ieee"
     assert "matmul by torch on cuda:0: Traceback" in caplog.text
     check(await post(gpu, NAMED))
     assert pid_of(gpu) == pid
