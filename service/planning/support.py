@@ -61,8 +61,9 @@ def lack_of_all(
         return f"all strategies of {op.name} compute in {IEEE}"
     if not here:
         return f"{having[0].name} has it, and {having[0].lacking(devices.absent)}"
-    if not any(precision in devices.precisions(each) for each in devices.members):
-        return f"{have}, and no device of this host does"
+    if not any(precision in devices.precisions(each) for each in devices.ready):
+        among = "that is ready" if devices.readiness.absences else "of this host"
+        return f"{have}, and no device {among} does"
     if strategy not in having:
         return f"it computes in {' or '.join(strategy.precisions)}, and {have}"
     return f"{strategy.name} {reason}"

@@ -264,6 +264,16 @@ def test_unsuitable(call: CallSpec, devices: tuple[Device, ...], detail: str, ab
     assert " ".join(name for name in listed if name not in EXTRAS) == able
 
 
+def test_a_device_that_is_not_ready() -> None:
+    """A GPU whose process is starting has not told its precisions yet, and gets no calls."""
+    here = planner(TF32_GPU, CPU)
+    here.devices.readiness.lose("cuda:0", "its process is starting", 1)
+    with pytest.raises(UnsuitableStrategyError) as caught:
+        here.plan(asking(MATMUL, "tf32"))
+    assert caught.value.detail.endswith("torch have it, and no device that is ready does")
+    assert caught.value.hint == '"precision": "ieee" works on cpu'
+
+
 @pytest.mark.parametrize(
     ("call", "strategy", "device"),
     [
