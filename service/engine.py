@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 import torch
 
+from service.core.arithmetic import precision_of
 from service.core.call import Call, Outcome, Spec, Stored, StoreTarget, Tensor
 from service.core.dask_cluster import Cluster
 from service.core.devices import Device, check_here, is_exhausted, synchronize
@@ -329,11 +330,12 @@ def completed(plan: Plan) -> Plan:
     """
     recheck = recheck_of(plan.op, plan.inferred)
     is_plain = recheck is not None and recheck.bounds is None and not plan.inferred.dtype.is_complex
+    dtype = plan.inferred.specs[0].dtype
     return replace(
         plan,
         explanation=plan.inferred.explanation,
         recheck=recheck,
-        warm_key=(plan.strategy, plan.device.name, plan.inferred.specs[0].dtype),
+        warm_key=(plan.strategy, plan.device.name, dtype, precision_of(plan.arithmetic)),
         may_overflow=plan.inferred.dtype in INTEGERS,
         is_checked_as_text=is_plain and plan.sizes.elements <= TINY,
         is_finite_if_moderate=is_plain and len(plan.inferred.specs) <= 2,

@@ -9,7 +9,8 @@ import orjson
 
 from service.compare import Report, Row
 from service.compare.fields import call_fields
-from service.compare.report import Host
+from service.compare.report import Host, RowKey
+from service.core.arithmetic import IEEE
 from service.core.call import Call
 from service.core.dtypes import describe
 from service.core.units import shape_text
@@ -27,7 +28,7 @@ class KeptReport:
 
     name: str
     answer: CompareAnswer
-    rows: dict[tuple[str, str], CompareRow] = field(default_factory=dict)
+    rows: dict[RowKey, CompareRow] = field(default_factory=dict)
 
     @property
     def host(self) -> Host:
@@ -37,13 +38,13 @@ class KeptReport:
         return Host(_printable(host.cpu), host.threads, tuple(host.devices), versions)
 
     def peak_share(self, row: Row) -> float | None:
-        """Return the share of the peak that the strategy of a row had on its device."""
-        found = self.rows.get((row.strategy, row.device))
+        """Return the share of the peak that the row had then."""
+        found = self.rows.get(row.key)
         return None if found is None else found.peak_share
 
     def median_ns(self, row: Row) -> float | None:
-        """Return the median of the strategy of a row on its device; None if it did not run."""
-        found = self.rows.get((row.strategy, row.device))
+        """Return the median that the row had then; None if it did not run."""
+        found = self.rows.get(row.key)
         return None if found is None or found.median_ms is None else found.median_ms * NS_PER_MS
 
     def comparable(self, report: Report) -> tuple[Row, ...]:
@@ -127,7 +128,10 @@ def _read(path: Path) -> bytes:
 
 def _kept(path: Path, answer: CompareAnswer) -> KeptReport:
     ran = [row for row in answer.rows if row.median_ms is not None and 0 < row.median_ms < 1e15]
-    return KeptReport(path.name, answer, {(row.strategy, row.device): row for row in ran})
+    # An older report, or one of a request without a precision, is of the default one.
+    return KeptReport(
+        path.name, answer, {(row.strategy, row.device, row.precision or IEEE): row for row in ran}
+    )
 
 
 def _call(op: str, shapes: list[list[int]], dtype: str) -> str:

@@ -10,6 +10,7 @@ from service.cli.arguments import OPERANDS, SHAPES, add_field, find_op, op_parse
 from service.cli.output import add_output_options, parse_output_options, progress_bar
 from service.cli.report_page import race_page
 from service.cli.request import (
+    ARITHMETIC,
     DEADLINE,
     DTYPE,
     SEED,
@@ -38,7 +39,7 @@ ENDINGS: Final = (
 def compare(arguments: Sequence[str]) -> None:
     """Race the strategies on operands of the given shapes, or at each size of a sweep."""
     op = find_op("compare", arguments)
-    groups = {OPERANDS: [DTYPE, SEED], "race": [*PARAMS, DEADLINE]}
+    groups = {OPERANDS: [DTYPE, SEED], "race": [*PARAMS, *ARITHMETIC, DEADLINE]}
     parser = op_parser("compare", op, groups, ENDINGS)
     sweep = parser.add_argument_group("sweep over sizes")
     sweep.add_argument(

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from service.cli.exports import csv_text, markdown_text
 from service.cli.parser import Parser
 from service.compare import Report, Row
+from service.compare.report import row_label
 from service.core.units import time_text
 from service.errors import InvalidFieldError, quote
 
@@ -137,7 +138,7 @@ class ProgressBar:
     def show(self, row: Row, *, done: int, at: str = "") -> None:
         """Show a finished strategy, `at` a size in a sweep; `done` parts are finished."""
         result = "skipped" if row.skipped is not None else time_text(row.median_ns)
-        text = f"{at}{row.strategy} on {row.device}: {result}"
+        text = f"{at}{row_label(row)}: {result}"
         self._progress.update(self._task, completed=done, description=text, refresh=True)
 
 

@@ -7,6 +7,7 @@ from service.bootstrap import make_core
 from service.cli.arguments import OPERANDS, SHAPES, find_op, op_parser
 from service.cli.output import print_table
 from service.cli.request import (
+    ARITHMETIC,
     DEADLINE,
     DEVICE,
     DTYPE,
@@ -28,7 +29,7 @@ ENDINGS: Final = ("{shapes}", "{shapes} --strategy torch --dtype float64", "{sha
 def plan(arguments: Sequence[str]) -> None:
     """Print the plan of a call on operands of the given shapes."""
     op = find_op("plan", arguments)
-    groups = {OPERANDS: [DTYPE], "plan": [STRATEGY, DEVICE, DEADLINE]}
+    groups = {OPERANDS: [DTYPE], "plan": [STRATEGY, DEVICE, *ARITHMETIC, DEADLINE]}
     parser = op_parser("plan", op, groups, ENDINGS)
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print JSON alone, as HTTP answers it")

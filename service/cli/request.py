@@ -13,6 +13,7 @@ from service.cli.arguments import request_fields
 from service.codecs import DecodeContext
 from service.codecs.json.nested import check_size
 from service.codecs.request import Operand, ShapeOperand, WholeOperand, build_call
+from service.core.arithmetic import PRECISIONS
 from service.core.call import Call, Shape, Tensor
 from service.core.dtypes import BOOL, COMPLEX, INTEGERS, Dtype, describe
 from service.core.units import shape_text
@@ -43,6 +44,10 @@ DEADLINE: Final = _common_field(
 )
 STRATEGY: Final = _common_field("strategy", "The strategy that would run; auto.")
 DEVICE: Final = _common_field("device", "The device that it would run on; auto.")
+ARITHMETIC: Final = (
+    _common_field("precision", f"Of float32 products: {', '.join(PRECISIONS)}; ieee."),
+    _common_field("deterministic", "The same bits each time; false.", "boolean"),
+)
 SEED: Final = Param(
     "seed",
     "Seed of the random operands, which are uniform from 0 to 1; integers from 0 to 9.",
@@ -62,7 +67,7 @@ def random_call(
     """Return a call on random operands; `params` are the command's, beside the operation's own."""
     seed = _parse_seed(request_fields(options, [SEED]).get(SEED.name, SEED.default))
     context = replace(core.context, params=tuple(params))
-    fields = request_fields(options, [*op.params, *params, DTYPE, DEADLINE])
+    fields = request_fields(options, [*op.params, *params, DTYPE, *ARITHMETIC, DEADLINE])
     operands = random_operands(op, shapes, context, seed)
     return build_call(op, fields, operands, context)
 
@@ -72,7 +77,8 @@ def shape_call(
 ) -> Call:
     """Return a call whose operands are shapes without elements, for a plan."""
     context = replace(core.context, shapes=True, max_elements=MAX_ELEMENTS_OF_PLAN)
-    fields = request_fields(options, [*op.params, DTYPE, DEADLINE, STRATEGY, DEVICE])
+    common = (DTYPE, STRATEGY, DEVICE, *ARITHMETIC, DEADLINE)
+    fields = request_fields(options, [*op.params, *common])
     return build_call(op, fields, shape_operands(op, shapes), context)
 
 
@@ -87,7 +93,7 @@ def measure_costs(core: Core, op: Op[Any], call: Call) -> None:
 
 
 def call_title(op: Op[Any], call: Call, shapes: Sequence[str] = ()) -> str:
-    """Return a line with the operation, its parameters, the shapes and the dtype.
+    """Return a line with the operation, its fields, the shapes and the dtype.
 
     `shapes`, such as n×n, replace those of the operands in a sweep.
     """
@@ -96,6 +102,8 @@ def call_title(op: Op[Any], call: Call, shapes: Sequence[str] = ()) -> str:
         for param in op.params
         if (value := call.params[param.name]) != param.default
     ]
+    if call.arithmetic is not None:
+        shown += [f"{name}={value}" for name, value in call.arithmetic.stated.items()]
     texts = [text.replace("x", "×") for text in shapes] or [
         shape_text(spec.shape) for spec in call.specs
     ]

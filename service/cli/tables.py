@@ -16,6 +16,7 @@ from service.compare.report import (
     host_line,
     peak_lines,
     quickest,
+    row_label,
     row_labels,
     strategy_labels,
     unavailable_lines,
@@ -101,10 +102,10 @@ def overlay_table(report: Report, kept: KeptReport, table: Group) -> Group:
     for name in ("now", "then", "now over then", "of peak now", "then"):
         both.add_column(name, justify="right")
     rows = kept.comparable(report)
-    for name, row in zip(strategy_labels(rows), rows, strict=True):
+    for name, row in zip(row_labels(rows), rows, strict=True):
         both.add_row(name, *_overlay_cells(row, kept))
-    here = {(row.strategy, row.device) for row in report.rows}
-    others = [f"{name} on {device}" for name, device in kept.rows if (name, device) not in here]
+    here = {row.key for row in report.rows}
+    others = [row_label(row) for key, row in kept.rows.items() if key not in here]
     notes = [f"now:  {host_line(report.host)}", f"then: {host_line(kept.host)}, in {kept.name}"]
     if others:
         notes.append(f"only then: {', '.join(others)}")
@@ -114,7 +115,7 @@ def overlay_table(report: Report, kept: KeptReport, table: Group) -> Group:
 def overlay_sweep_table(found: Sweep, kept: Mapping[int, KeptReport], table: Group) -> Group:
     """Return the table of a sweep, and another one of ratios to a kept sweep by size."""
     both = _table("n")
-    for name in strategy_labels(found.lines):
+    for name in row_labels(found.lines):
         both.add_column(name, justify="right")
     shared = [point for point in found.points if point.size in kept]
     for point in shared:
@@ -174,7 +175,7 @@ def plan_table(found: Explanation, title: str) -> Group:
 def sweep_table(sweep: Sweep, title: str) -> Group:
     """Return medians by size, a column for each strategy, then the last size and why it stopped."""
     table = _table("n")
-    names = strategy_labels(sweep.lines)
+    names = row_labels(sweep.lines)
     for name in names:
         table.add_column(name, justify="right")
     for point in sweep.points:

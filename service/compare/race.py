@@ -18,7 +18,7 @@ from service.compare.fields import call_fields
 from service.compare.options import CompareOptions
 from service.compare.rates import rates_of
 from service.compare.reference import Reference, chain_reference, reference_of
-from service.compare.report import Report, Row, host
+from service.compare.report import Report, Row, host, skipped_row
 from service.core.arithmetic import Arithmetic
 from service.core.call import AUTO, Call, StoreTarget, Tensor
 from service.core.devices import CLUSTER, Device
@@ -163,7 +163,7 @@ class Race:
                 return self._measured(run, run.bench.result(reference), reference)
             except SkippedError as error:
                 run.skipped = str(error)
-        return Row(plan.strategy.name, plan.device.name, plan.run_ns, skipped=run.skipped)
+        return skipped_row(plan, run.skipped)
 
     def _measured(self, run: StrategyRun, result: Tensor, reference: Reference) -> Row:
         """Return the row of a finished strategy."""
@@ -292,8 +292,7 @@ def _entries(
                 f"would take about {time_text(needed_ns)}, and the deadline leaves "
                 f"{time_text(left_ns)} for it"
             )
-            row = Row(plan.strategy.name, plan.device.name, plan.run_ns, skipped=reason)
-            estimates[estimates.index(plan)] = replace(row, arithmetic=plan.arithmetic)
+            estimates[estimates.index(plan)] = skipped_row(plan, reason)
         else:
             left_ns -= needed_ns
     return estimates

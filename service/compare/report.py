@@ -1,7 +1,7 @@
 """Result of a race: a row for each strategy on each device, and the report of all rows."""
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -15,14 +15,17 @@ import torch
 from service.compare.agreement import Agreement
 from service.compare.rates import Rates
 from service.compare.reference import Basis
-from service.core.arithmetic import Arithmetic
+from service.core.arithmetic import Arithmetic, precision_of
 from service.core.call import Spec
 from service.core.devices import Devices
 from service.core.dtypes import describe
 from service.core.units import count_text, rate_text
 from service.planning.cost_model import CostModel, Peak
-from service.planning.plan import Sizes
+from service.planning.plan import Plan, Sizes
 from service.registry import Inferred
+
+# What tells the rows of one race apart: strategy, device and precision.
+RowKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,16 @@ class Row:
     arithmetic: Arithmetic | None = None
 
     @property
+    def precision(self) -> str | None:
+        """Precision that the request asked for."""
+        return None if self.arithmetic is None else self.arithmetic.precision
+
+    @property
+    def key(self) -> RowKey:
+        """Strategy, device and precision, which is `ieee` where the request asked for none."""
+        return self.strategy, self.device, precision_of(self.arithmetic)
+
+    @property
     def median_ns(self) -> float:
         """Median of the runs."""
         return median(self.times_ns)
@@ -57,6 +70,12 @@ class Row:
         """Range of the middle half of the runs."""
         low, high = np.percentile(self.times_ns, [25, 75])
         return float(high - low)
+
+
+def skipped_row(plan: Plan, reason: str) -> Row:
+    """Return the row of a strategy that has a plan and does not run."""
+    names = plan.strategy.name, plan.device.name
+    return Row(*names, plan.run_ns, skipped=reason, arithmetic=plan.arithmetic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +176,26 @@ def strategy_labels(items: Iterable[Labelled]) -> list[str]:
     return [f"{item.strategy} on {item.device}" if several else item.strategy for item in listed]
 
 
-def row_labels(rows: Sequence[Row]) -> list[str]:
+class LabelledRow(Labelled, Protocol):
+    """An item of a report that may have a precision."""
+
+    @property
+    def precision(self) -> str | None:
+        """Precision that the request asked for."""
+        ...
+
+
+def row_labels(rows: Iterable[LabelledRow]) -> list[str]:
     """Return labels as `strategy_labels` does, with the precision of each row if it has one."""
-    precisions = [row.arithmetic.precision if row.arithmetic else None for row in rows]
-    return [
-        f"{label} in {precision}" if precision else label
-        for label, precision in zip(strategy_labels(rows), precisions, strict=True)
-    ]
+    listed = list(rows)
+    labels = zip(strategy_labels(listed), listed, strict=True)
+    return [f"{label} in {row.precision}" if row.precision else label for label, row in labels]
+
+
+def row_label(row: LabelledRow) -> str:
+    """Return the label of a row that stands alone, with its device."""
+    precision = f" in {row.precision}" if row.precision else ""
+    return f"{row.strategy} on {row.device}{precision}"
 
 
 def quickest(report: Report) -> Row | None:

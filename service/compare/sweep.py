@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from service.compare import CompareOptions, Race, Report, Row, prepare_race
+from service.compare.report import RowKey, skipped_row
 from service.core.call import Call
 from service.core.units import time_text
 from service.engine import Engine
 from service.errors import LimitExceededError
 from service.planning.plan import Plan
-
-Key = tuple[str, str]  # strategy and device
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +26,14 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class SweepLine:
-    """Rows of one strategy on one device by size; `stopped` is the reason why it ended early."""
+    """Rows of a strategy on a device, in a precision, by size.
+
+    `stopped` is the reason why it ended early.
+    """
 
     strategy: str
     device: str
+    precision: str | None
     rows: tuple[tuple[int, Row], ...]
     stopped: str | None
 
@@ -54,24 +57,25 @@ class Sweep:
 
     @property
     def lines(self) -> tuple[SweepLine, ...]:
-        """One for each strategy and device of this host, in the order of the registry."""
-        names = dict.fromkeys(
-            _key(row) for point in self.points for row in point.report.available_rows
-        )
-        return tuple(self._line(*name) for name in names)
+        """One for each key of rows that this host can run, in the order of the registry."""
+        first: dict[RowKey, Row] = {}
+        for point in self.points:
+            for row in point.report.available_rows:
+                first.setdefault(row.key, row)
+        return tuple(self._line(row) for row in first.values())
 
-    def _line(self, strategy: str, device: str) -> SweepLine:
+    def _line(self, first: Row) -> SweepLine:
         rows = [
             (point.size, row)
             for point in self.points
             for row in point.report.rows
-            if _key(row) == (strategy, device)
+            if row.key == first.key
         ]
         skipped = [(size, row.skipped) for size, row in rows if row.skipped is not None]
         ran = tuple((size, row) for size, row in rows if row.times_ns)
         last = ran[-1][0] if ran else 0
         stopped = next((f"at {size}: {reason}" for size, reason in skipped if size > last), None)
-        return SweepLine(strategy, device, ran, stopped)
+        return SweepLine(first.strategy, first.device, first.precision, ran, stopped)
 
 
 def sizes_between(first: int, last: int) -> tuple[int, ...]:
@@ -127,8 +131,4 @@ def _within(entry: Plan | Row, limit_ns: int) -> Plan | Row:
     reason = (
         f"a run would take about {time_text(entry.run_ns)}, over the limit of {time_text(limit_ns)}"
     )
-    return Row(entry.strategy.name, entry.device.name, entry.run_ns, skipped=reason)
-
-
-def _key(row: Row) -> Key:
-    return row.strategy, row.device
+    return skipped_row(entry, reason)

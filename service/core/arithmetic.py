@@ -43,6 +43,11 @@ class Arithmetic:
         return {name: value for name, value in found.items() if value is not None}
 
 
+def precision_of(arithmetic: Arithmetic | None) -> str:
+    """Return the precision of a call, which is IEEE where it asks for none."""
+    return IEEE if arithmetic is None else arithmetic.precision or IEEE
+
+
 def parse_arithmetic(given: Mapping[str, object]) -> Arithmetic | None:
     """Return what these fields ask of arithmetic; None if that is nothing."""
     if not ("precision" in given or "deterministic" in given):
@@ -69,7 +74,7 @@ def computing(arithmetic: Arithmetic | None, kind: str) -> Iterator[None]:
     if arithmetic is None or kind != "cuda":
         yield
         return
-    precision = arithmetic.precision or IEEE
+    precision = precision_of(arithmetic)
     token = _precision.set(precision)
     torch.backends.cuda.matmul.fp32_precision = TF32 if precision == TF32 else IEEE
     torch.use_deterministic_algorithms(bool(arithmetic.deterministic))

@@ -47,7 +47,9 @@ class Timing(BaseModel):
     encode_ms: float
     total_ms: float
     threads: int = Field(description="Intra-op threads of torch.")
-    warm: bool = Field(description="False on the first run of a strategy on a device and dtype.")
+    warm: bool = Field(
+        description="False on the first run of a strategy on a device, in a dtype and a precision."
+    )
     executor: Literal["inline", "thread", "process"] = Field(
         description="Where it ran: in the event loop, on a thread, or in another process."
     )
@@ -279,7 +281,7 @@ class PlannedStrategy(BaseModel):
     estimated_ms: float | None
     basis: Literal["measured", "prior"] | None = Field(
         description="Whether the estimate follows from measurements of this dtype on this host, "
-        "or still from those of float32."
+        "or still from those of float32. A reduced precision has the estimate of `ieee`, a prior."
     )
     transfer_ms: float | None = Field(
         description="Of the estimate, the way to a GPU and back: copies, and the hop to its "

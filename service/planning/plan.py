@@ -12,8 +12,8 @@ from service.core.call import AUTO, Spec
 from service.core.devices import Device
 from service.registry import Inferred, Op, Recheck, Strategy, Work
 
-# What has run before when the first run of a call is slow: strategy, device and dtype.
-WarmKey = tuple[Strategy[Any], str, torch.dtype]
+# What has run before when the first run of a call is slow: strategy, device, dtype, precision.
+WarmKey = tuple[Strategy[Any], str, torch.dtype, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Plan:
     """A call with the strategy and the device that run it, and its estimated cost.
 
     `interpreter_ns` is the part of the estimated time in Python's interpreter, which holds the GIL.
-    Without `is_measured` the estimate is a prior. With `writes_to_store` a cluster writes the
-    result to a file; with `is_auto` the planner has chosen the strategy. A call that `is_elsewhere`
-    never runs in the event loop, however short: its device has a process of its own, or its
-    strategy has to be compiled. `transfer_ns` is the part of the estimated time for the way to a
-    GPU and back.
+    Without `is_measured` the estimate is a prior, as that of a reduced precision is. With
+    `writes_to_store` a cluster writes the result to a file; with `is_auto` the planner has chosen
+    the strategy. A call that `is_elsewhere` never runs in the event loop, however short: its device
+    has a process of its own, or its strategy has to be compiled. `transfer_ns` is the part of the
+    estimated time for the way to a GPU and back.
     """
 
     op: Op[Any]

@@ -5,13 +5,14 @@ tensor.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import prod
 from typing import Any, Final
 
 import torch
 
+from service.core.arithmetic import IEEE, precision_of
 from service.core.call import AUTO
 from service.core.devices import CLUSTER, CPU, Device, Devices
 from service.core.timing import NS_PER_MS
@@ -26,7 +27,7 @@ from service.errors import (
 from service.planning.cost_model import CostModel
 from service.planning.limits import Limits
 from service.planning.plan import CallSpec, Estimate, Explanation, Plan, Sizes
-from service.planning.support import choices, lack
+from service.planning.support import choices, lack, lack_of_all
 from service.registry import Inferred, Op, Strategy
 
 LONGEST: Final = 2**58  # of 16-byte elements, counted in 64 bits
@@ -207,13 +208,14 @@ class Planner:
     ) -> Plan | str:
         """Return the plan of a call, or the reason why the strategy does not support it."""
         dtype = inferred.specs[0].dtype
+        arithmetic = call.arithmetic
+        is_reduced = arithmetic is not None and arithmetic.is_reduced
         reason = strategy.unsuitable(inferred, device.kind, self.devices.absent)
-        if reason is None and call.arithmetic is not None:
-            reason = lack(call.arithmetic, strategy, dtype, device, self.devices)
+        if reason is None and arithmetic is not None:
+            reason = lack(arithmetic, strategy, dtype, device, self.devices)
         if reason is not None:
             return reason
         op, work = call.op, strategy.work(inferred)
-        dtype = inferred.specs[0].dtype
         time_ns, interpreter_ns, is_measured = self.cost_model.cost(strategy, device, dtype, work)
         transfer_ns = 0
         if device.kind != CPU.kind:
@@ -229,10 +231,10 @@ class Planner:
             sizes,
             time_ns + transfer_ns,
             interpreter_ns,
-            is_measured,
+            is_measured and not is_reduced,  # products in ieee are what is measured
             to_store,
             call.strategy == AUTO,
-            call.arithmetic,
+            arithmetic,
             transfer_ns,
         )
 
@@ -245,15 +247,36 @@ class Planner:
         devices: Sequence[Device],
     ) -> UnsuitableStrategyError:
         """Return the error for a call that none of the strategies supports, with alternatives."""
-        reason = self._plan_by(call, inferred, sizes, strategies[0], devices[0])
+        reason = str(self._plan_by(call, inferred, sizes, strategies[0], devices[0]))
         every = tuple(call.op.strategies.values())
         plans = self._plans(call, inferred, sizes, every, devices)
         able = {plan.strategy for plan in plans}
         names = ", ".join(each.name for each in every if each in able)
+        hint = f"these take it: {names}" if able else None
+        if call.arithmetic is not None and call.arithmetic.is_reduced:
+            precision = precision_of(call.arithmetic)
+            found = lack_of_all(call.op, precision, strategies[0], reason, self.devices)
+            reason = f"was asked for {precision}; {found}"
+            hint = hint or self._precision_hint(call, inferred, sizes, strategies)
         return UnsuitableStrategyError(
-            f"{call.op.name} strategy {call.strategy!r} {reason}",
-            hint=f"these take it: {names}" if able else None,
+            f"{call.op.name} strategy {call.strategy!r} {reason}", hint=hint
         )
+
+    def _precision_hint(
+        self,
+        call: CallSpec,
+        inferred: Inferred,
+        sizes: Sizes,
+        strategies: Sequence[Strategy[Any]],
+    ) -> str | None:
+        """Return a device that has the reduced precision of a call, or where ieee works."""
+        plan = next(self._plans(call, inferred, sizes, strategies, self.devices.ready), None)
+        if plan is not None:
+            return f'"device": "{plan.device.name}" has {precision_of(call.arithmetic)}'
+        exact = replace(call, arithmetic=None)
+        devices, ways = self.devices.candidates(call.device), call.op.resolve(call.strategy)
+        plan = next(self._plans(exact, inferred, sizes, ways, devices), None)
+        return None if plan is None else f'"precision": "{IEEE}" works on {plan.device.name}'
 
     def _size_error(self, plan: Plan) -> RequestError | None:
         """Return the error of a limit on shapes, which is the same for all strategies."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from service.core.arithmetic import Arithmetic
+from service.core.arithmetic import IEEE, Arithmetic
 from service.core.call import AUTO
 from service.core.devices import CLUSTER, Device, Devices
 from service.core.dtypes import describe
@@ -45,3 +45,25 @@ def lack(
     if precision not in here:
         return f"has no {precision} on {device.name}, which computes in {' or '.join(here)}"
     return None
+
+
+def lack_of_all(
+    op: Op[Any], precision: str, strategy: Strategy[Any], reason: str, devices: Devices
+) -> str:
+    """Return why no strategy that a call means has a reduced precision, and which ones have it.
+
+    `strategy` is the best of those that the call means, and `reason` is why it does not take it.
+    """
+    having = [each for each in op.strategies.values() if precision in each.precisions]
+    here = [each.name for each in having if not each.lacking(devices.absent)]
+    have = f"{', '.join(here)} {'has' if len(here) == 1 else 'have'} it"
+    if not having:
+        return f"all strategies of {op.name} compute in {IEEE}"
+    if not here:
+        return f"{having[0].name} has it, and {having[0].lacking(devices.absent)}"
+    if not any(precision in devices.precisions(each) for each in devices.ready):
+        among = "that is ready" if devices.readiness.absences else "of this host"
+        return f"{have}, and no device {among} does"
+    if strategy not in having:
+        return f"it computes in {' or '.join(strategy.precisions)}, and {have}"
+    return f"{strategy.name} {reason}"

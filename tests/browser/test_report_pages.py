@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from io import StringIO
@@ -14,7 +15,8 @@ from playwright.async_api import Browser, Page, expect
 from service.cli.against import read_report, read_sweep
 from service.cli.report_page import race_page, sweep_answer, sweep_page
 from service.compare import CompareOptions
-from service.compare.sweep import Sweep
+from service.compare.sweep import Point, Sweep
+from service.core.arithmetic import Arithmetic
 from service.http.schemas import CompareRow
 from service.http.serializers import report_answer
 from tests.browser.conftest import Visit
@@ -27,6 +29,9 @@ RACE = replace(
     report(SLOW, QUICK, GPU, UNABLE, *ABSENT),
     params={"equation": "ij,jk->ik", "dim": [0, 1], "kind": "auto"},
 )
+
+IEEE = replace(QUICK, arithmetic=Arithmetic("ieee"))
+TF32 = replace(QUICK, arithmetic=Arithmetic("tf32"), times_ns=(400,))
 
 
 @pytest.fixture
@@ -74,7 +79,7 @@ async def test_the_page_of_a_race(offline: Visit, tmp_path: Path) -> None:
     )
     await expect(page).to_have_title("a race")
     assert "as text" not in await offline.text("main")
-    assert "torch is the fastest that agrees, at 1.20 us" in await offline.text(".prose")
+    assert "torch on cpu is the fastest that agrees, at 1.20 us" in await offline.text(".prose")
     await expect(page.locator(".strategy-row .dot")).to_have_count(3)
     await expect(page.locator(".race input")).to_have_count(0)
     await expect(page.locator(".strategy-row", has_text="dot")).to_contain_text(
@@ -129,6 +134,44 @@ async def test_files_of_a_race(offline: Visit, tmp_path: Path) -> None:
     assert "now over then" in await saved(page, "Save SVG")
     await page.get_by_role("button", name="Take it away").click()
     await expect(page.locator(".then")).to_have_count(0)
+
+
+async def test_rows_of_several_precisions(offline: Visit, tmp_path: Path) -> None:
+    """Each is a row of its own, also in files, and a kept one is laid over no other."""
+    kept, race = tmp_path / "kept.json", report(SLOW, IEEE, TF32)
+    slower = replace(TF32, times_ns=(1200,))
+    kept.write_text(report_answer(report(slower)).model_dump_json(exclude_unset=True), "utf-8")
+    text = race_page(race, "a race", "", CompareOptions(), read_report(str(kept)))
+    page = await opened(offline, tmp_path / "race.html", text)
+    assert "torch in tf32 is the fastest, at 400 ns" in await offline.text(".prose")
+    assert await page.locator(".strategy-row .disclose").all_inner_texts() == [
+        "torch tf32",
+        "torch ieee",
+        "loops ieee",
+    ]
+    laid = page.locator(".strategy-row", has=page.locator(".then"))
+    await expect(laid).to_contain_text("1.20 us in the kept report: now 3.00 × as fast")
+    await expect(laid).to_contain_text("torch tf32")
+    figures = await page.locator(".figures th[scope=row]").all_inner_texts()
+    assert figures == ["loops in ieee", "torch in ieee", "torch in tf32"]
+    table = await saved(page, "Save Markdown")
+    assert "| strategy | device | precision | median |" in table
+    assert "| loops | cpu |  | 9.00 us |" in table
+    assert "| torch | cpu | tf32 | 400 ns |" in table
+    picture = await saved(page, "Save SVG")
+    assert {">torch in ieee<", ">torch in tf32<", ">3.00 ×<"} <= set(
+        re.findall(r">[^<>]+<", picture)
+    )
+
+
+async def test_a_sweep_in_several_precisions(offline: Visit, tmp_path: Path) -> None:
+    """Each precision of a strategy has a line of its own."""
+    found = Sweep((Point(2, report(SLOW, IEEE, TF32)),), None)
+    text = sweep_page(found, "a sweep", "", CompareOptions(), limit_ns=10**9)
+    page = await opened(offline, tmp_path / "sweep.html", text)
+    await expect(page.locator(".sweep-line")).to_have_count(3)
+    heads = await page.locator(".figures").first.locator("th").all_inner_texts()
+    assert heads[:4] == ["n", "loops in ieee", "torch in ieee", "torch in tf32"]
 
 
 async def test_the_page_of_a_sweep(offline: Visit, tmp_path: Path) -> None:

@@ -182,6 +182,22 @@ async def test_a_kept_report_is_laid_over_a_race(visit: Visit, tmp_path: Path) -
     await expect(page.locator(".then")).to_have_count(0)
 
 
+async def test_a_kept_report_of_several_precisions(visit: Visit) -> None:
+    """Its rows in another precision than those of the race are laid over none of them."""
+    page = await raced(visit)
+    row = {"strategy": "torch", "device": "cpu", "median_ms": 99_000}
+    kept = OTHER | {"op": "matmul", "shapes": [[5, 64], [64, 10]], "multiply_adds": 3200}
+    rows = [row | {"precision": "ieee"}, row | {"precision": "tf32", "median_ms": 77_000}]
+    await lay(page, "kept.json", json.dumps(kept | {"rows": rows}).encode())
+    await expect(page.locator(".then")).to_have_count(1)
+    laid = page.locator(".strategy-row", has=page.locator(".then"))
+    await expect(laid).to_contain_text("1.65 min in the kept report")
+    await lay(page, "kept.json", json.dumps(kept | {"rows": rows[1:]}).encode())
+    said = "kept.json is not shown: it is in tf32, this race in ieee"
+    await expect(page.locator("#reports [role=status]")).to_contain_text(said)
+    await expect(page.locator(".then")).to_have_count(0)
+
+
 async def test_other_files_say_what_they_are(visit: Visit) -> None:
     """A report of another call, or something else, is not shown."""
     page = await raced(visit)

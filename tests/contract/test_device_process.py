@@ -179,7 +179,8 @@ async def test_arithmetic(gpu: AsyncClient) -> None:
     response = await gpu.post("/matmul/gradients", json=NAMED | asked)
     assert (response.json()["device"], response.json()["precision"]) == ("cuda:0", "tf32")
     response = await gpu.post("/norm", json={"x": [3, 4], "precision": "tf32"})
-    assert response.json()["detail"] == "norm strategy 'auto' has no tf32: it computes in ieee"
+    detail = "norm strategy 'auto' was asked for tf32; all strategies of norm compute in ieee"
+    assert response.json()["detail"] == detail
 
 
 async def test_every_way_of_a_call(gpu: AsyncClient) -> None:
@@ -442,13 +443,14 @@ async def test_errors_that_pass(gpu: AsyncClient, caplog: pytest.LogCaptureFixtu
         assert int(response.headers["Retry-After"]) >= 1
         for other in others:
             check(other.result())
-    fields = {**RACE, "strategies": ["torch"]}
+    fields = {**RACE, "strategies": ["torch"], "precisions": ["ieee"]}
     headers = {"X-Request-Id": "stumble"}
     with caplog.at_level(logging.ERROR, "service.devices"):
         response = await gpu.post("/matmul/compare", json=fields, headers=headers)
     here, there = response.json()["rows"]
     assert here["agrees"]
     assert "the log of the server has the error" in there["skipped"]
+    assert there["precision"] == "ieee"
     assert "matmul by torch on cuda:0: Traceback" in caplog.text
     check(await post(gpu, NAMED))
     assert pid_of(gpu) == pid

@@ -14,11 +14,12 @@ import torch
 from service import engine as module
 from service.codecs import DecodeContext
 from service.codecs.json.codec import JsonCodec
+from service.core.arithmetic import Arithmetic
 from service.core.call import Call, Spec, Tensor
 from service.core.devices import Device, Devices, host_devices
 from service.core.dtypes import DTYPES, FLOATS, INTEGERS
 from service.core.timing import COMPILE, COMPUTE, DECODE, DOWNLOAD, PHASES, UPLOAD, Stopwatch
-from service.engine import MAX_PLANS, Engine, move, plans_at_once
+from service.engine import MAX_PLANS, Engine, completed, move, plans_at_once
 from service.errors import (
     DeviceFailedError,
     IntegerOverflowError,
@@ -125,7 +126,7 @@ def test_explanation() -> None:
 
 
 def test_warm() -> None:
-    """The first run of a strategy, for a dtype, is not warm."""
+    """The first run of a strategy, for a dtype and a precision, is not warm."""
     here = engine()
     single, double = torch.eye(2), torch.eye(2, dtype=torch.float64)
     first = [run(here, matmul(x, x)).warm for x in (single, double)]
@@ -133,6 +134,10 @@ def test_warm() -> None:
     again = [run(here, matmul(x, x)).warm for x in (single, double)]
     assert again == [True, True]
     assert not run(here, matmul(single, single, strategy="numpy")).warm
+    asked = [Arithmetic(each) for each in ("ieee", "tf32", "tf32")]
+    plan = here.plan(matmul(single, single))
+    plans = [completed(replace(plan, arithmetic=each)) for each in asked]
+    assert [here.is_warm(each) for each in plans] == [True, False, True]
 
 
 def test_plan_of_operand_specs() -> None:

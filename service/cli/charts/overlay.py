@@ -20,7 +20,7 @@ from service.cli.charts.style import (
     log,
 )
 from service.compare import Report
-from service.compare.report import host_line, strategy_labels
+from service.compare.report import host_line, row_labels
 from service.core.units import ratio_text, time_text
 
 ROW_PX: Final = 36
@@ -33,7 +33,7 @@ def overlay_chart(report: Report, kept: KeptReport, title: str) -> Chart:
     marks: list[Record] = []
     pairs: list[Record] = []
     rows = kept.comparable(report)
-    names = strategy_labels(rows)
+    names = row_labels(rows)
     for name, row in zip(names, rows, strict=True):
         medians = [(then, kept.median_ns(row)), (now, row.median_ns if row.times_ns else None)]
         ran = [(run, median) for run, median in medians if median is not None]

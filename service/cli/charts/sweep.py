@@ -30,7 +30,7 @@ from service.cli.charts.style import (
     rates,
     tooltip,
 )
-from service.compare.report import host_line, strategy_labels, unavailable_lines
+from service.compare.report import host_line, row_labels, unavailable_lines
 from service.compare.sweep import Sweep
 from service.core.units import time_text
 
@@ -44,7 +44,7 @@ LABEL_PX: Final = 15
 def sweep_chart(sweep: Sweep, title: str, limit_ns: int) -> Chart:
     """Return time against size, a line for each strategy; a ring marks the size where it stops."""
     first, last = sweep.sizes[0], sweep.sizes[-1]
-    named = dict(zip(strategy_labels(sweep.lines), sweep.lines, strict=True))
+    named = dict(zip(row_labels(sweep.lines), sweep.lines, strict=True))
     lines = {name: line for name, line in named.items() if line.rows}
     names = list(lines)
     points: list[Record] = [

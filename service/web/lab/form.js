@@ -3,7 +3,23 @@
 import { choice, field, fill, h } from "./dom.js";
 import { DTYPES, FIELDS } from "./operations.js";
 
+const PRECISIONS = { ieee: "ieee, all 24 bits", tf32: "tf32, 11 bits", bf16x3: "bf16x3, about 16 bits" };
 const BODIES = [["auto", "JSON, bytes when large"], ["json", "JSON"], ["bytes", "bytes"]];
+
+/** The precisions that a strategy and a device here have for products of the operation. */
+function precisionsHere({ strategies }, devices) {
+  const found = strategies.filter(({ available }) => available).flatMap(({ precisions }) => precisions);
+  return [...new Set(found)].filter((each) => devices.some(({ precisions }) => precisions.includes(each)));
+}
+
+/** The fields of arithmetic that mean something here, or that a link has set, with their choices. */
+function arithmetic(state, info, devices) {
+  const precisions = precisionsHere(info, devices);
+  return [
+    (precisions.length > 1 || state.precision !== "ieee") && ["precision", precisions.map((each) => [each, PRECISIONS[each] ?? each])],
+    (devices.some(({ kind }) => kind !== "cpu") || state.deterministic !== "false") && ["deterministic", ["false", "true"]],
+  ].filter(Boolean);
+}
 
 /** The fields of the operation in `ownRoot` and those of every call in `root`; `update` updates them. */
 export function callForm(ownRoot, root, store) {
@@ -20,8 +36,9 @@ export function callForm(ownRoot, root, store) {
     });
     const common = [
       ["strategy", ["auto", ...info.strategies.map((each) => each.name)]],
-      devices.length > 1 && ["device", ["auto", ...devices]],
+      devices.length > 1 && ["device", ["auto", ...devices.map((each) => each.name)]],
       ["dtype", [["", "float32, or as stated"], ...DTYPES]],
+      ...arithmetic(state, info, devices),
       ["body", BODIES],
     ].filter(Boolean).map(([name, choices]) => {
       const control = choice(name, choices, state[name], (value) => store.set({ [name]: value }));
@@ -33,9 +50,9 @@ export function callForm(ownRoot, root, store) {
   }
 
   function update(state, info, devices) {
-    const wanted = `${state.op} ${devices}`;
-    if (key !== wanted) {
-      key = wanted;
+    // A field that a link has shown stays when its value is changed back.
+    if (key !== state.op || arithmetic(state, info, devices).some(([name]) => !(name in controls))) {
+      key = state.op;
       controls = {};
       build(state, info, devices);
     }

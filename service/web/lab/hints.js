@@ -35,7 +35,8 @@ const RULES = [
   [/"dtype": "(\w+)"/, (state, [, dtype]) => ({ dtype })],
   [/"kind": "vector"/, (state) => ({ params: { ...state.params, kind: "vector" } })],
   [/"optimize": "auto"/, (state) => ({ params: { ...state.params, optimize: "auto" } })],
-  [/"device": "auto"/, () => ({ device: "auto" })],
+  [/"device": "([\w:]+)"/, (state, [, device]) => ({ device })],
+  [/"precision": "(\w+)"/, (state, [, precision]) => ({ precision })],
   [/the string "NaN"/, (state, _, problem) => replaced(state, problem, "NaN")],
   [/^numbers stand without quotes/, (state, _, problem) => unquoted(state, problem)],
   [/^did you mean '([^']+)'/, (state, [, word], problem) => meant(state, word, problem)],
@@ -63,7 +64,7 @@ export function remedies(problem, state, shapes = []) {
 function meant(state, word, problem) {
   const name = problem.errors?.[0]?.pointer.slice(1) ?? { "unknown-strategy": "strategy", "device-unavailable": "device" }[problem.code];
   if (name === undefined) return null;
-  if (["strategy", "device", "dtype"].includes(name)) return { [name]: word };
+  if (["strategy", "device", "dtype", "precision"].includes(name)) return { [name]: word };
   return name in state.params ? { params: { ...state.params, [name]: word } } : null;
 }
 

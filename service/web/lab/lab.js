@@ -12,7 +12,7 @@ import { operandNames, operandPointer } from "./operations.js";
 import { pathSteps } from "./path.js";
 import { loops, showPlan } from "./plan.js";
 import { clearProblems, goToProblem, showProblem, showUnread } from "./problems.js";
-import { raceTable, stopped, verdict } from "./race.js";
+import { key, raceTable, stopped, verdict } from "./race.js";
 import { reportBar } from "./report.js";
 import { showResult } from "./result.js";
 import { pageLink } from "./share.js";
@@ -133,7 +133,7 @@ export class Lab {
     const running = this.#working?.kind === "race";
     this.parts.operands.update(state, this.#readable, this.#letters);
     const kept = this.parts.reports.update(this.#race.report, this.#info.strategies);
-    this.parts.race.update({ op: state.op, strategies: this.#info.strategies, plan: this.#plan, ...this.#race, kept, running });
+    this.parts.race.update({ op: state.op, precision: state.precision, strategies: this.#info.strategies, plan: this.#plan, ...this.#race, kept, running });
     this.parts.snippets.update(state, this.#readable, this.#plan);
     at("race-run").textContent = running ? "Stop the race" : "Race them";
     this.parts.tour.tell({ state, tensors: this.#tensors, letters: this.#letters, ...this.#known });
@@ -242,7 +242,7 @@ export class Lab {
         race.report = data;
         Object.assign(known, { report: data, race: state.race });
       }
-      for (const row of name === "report" ? data.rows : [data]) race.rows.set(`${row.strategy} ${row.device}`, row);
+      for (const row of name === "report" ? data.rows : [data]) race.rows.set(key(row), row);
       this.#refresh();
     }, signal);
     const { host } = race.report;

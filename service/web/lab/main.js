@@ -10,9 +10,8 @@ const BLANK_MS = 1000; // the longest wait for the first plan before the page is
 async function open() {
   const [catalogue, found] = await Promise.all([get("strategies"), get("devices")]);
   const ops = catalogue.map((op) => op.name);
-  const devices = found.devices.map((device) => device.name);
   const first = decode(location.hash, ops) ?? start(ops[0]);
-  const lab = new Lab(catalogue, devices, first);
+  const lab = new Lab(catalogue, found.devices, first);
   // The part after # is the state, so a link to an anchor would be parsed as one.
   document.getElementById("skip").addEventListener("click", () => document.getElementById("call").focus());
   addEventListener("popstate", () => lab.show(decode(location.hash, ops) ?? start(ops[0]), { visit: false }));

@@ -79,5 +79,7 @@ export function wireFields(state) {
   if (state.strategy !== "auto") fields.strategy = state.strategy;
   if (state.device !== "auto") fields.device = state.device;
   if (state.dtype !== "") fields.dtype = state.dtype;
+  if (state.precision !== "ieee") fields.precision = state.precision;
+  if (state.deterministic !== "false") fields.deterministic = jsonOr(state.deterministic);
   return fields;
 }

@@ -26,12 +26,13 @@ export function showPlan(root, plan, letters, store) {
   );
 }
 
-/** A button that selects the fastest strategy that would be accepted. */
+/** A button that selects the fastest strategy that would be accepted, or the precision that everything has. */
 function quickest({ strategies }, store) {
   const able = strategies.filter((each) => each.accepted).sort((a, b) => a.estimated_ms - b.estimated_ms);
-  if (able.length === 0) return null;
+  const again = (words, changes, pointer) => h("button", { type: "button", class: "hint", on: { click: () => applyHint(store, changes, pointer) } }, words);
+  if (able.length === 0) return store.state.precision !== "ieee" && again("Use ieee", { precision: "ieee" }, "/precision");
   const [{ strategy, estimated_ms: ms }] = able;
-  return h("button", { type: "button", class: "hint", on: { click: () => applyHint(store, { strategy }, "/strategy") } }, `Use ${strategy}, about ${time(ms)}`);
+  return again(`Use ${strategy}, about ${time(ms)}`, { strategy }, "/strategy");
 }
 
 /** A line of torch, with the letters of an equation in their colours. */

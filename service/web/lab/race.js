@@ -10,7 +10,18 @@ import { sourceCode } from "./source.js";
 /** What takes longer to compile races only if it is named. A test compares it with the service. */
 export const MOST_COMPILE_MS = 5000;
 
-export const key = ({ strategy, device }) => `${strategy} ${device}`;
+/** The precision of a row; one that states none is in the default. */
+export const precisionOf = ({ precision }) => precision ?? "ieee";
+
+/** What tells the rows of a race apart. */
+export const key = (row) => `${row.strategy} ${row.device} ${precisionOf(row)}`;
+
+/** A function that returns what follows the strategy in the name of a row: device and precision, where those of `rows` differ. */
+export function naming(rows, [before, within] = [" on ", " in "]) {
+  const differs = (of) => new Set(rows.map(of)).size > 1;
+  const [byDevice, byPrecision] = [differs(({ device }) => device), differs(precisionOf)];
+  return (row) => `${byDevice ? before + row.device : ""}${byPrecision ? within + precisionOf(row) : ""}`;
+}
 
 /** The strategies that the server cannot run for any call, in groups: `[reason, strategies]`. */
 export function unavailable(strategies) {
@@ -24,13 +35,17 @@ export function raceTable(root, store) {
   const opened = new Set();
   let shown = null;
 
-  /** `view`: `{op, strategies, plan, rows, report, kept, running}`; rows by their key, as they arrive; `kept` is a report to lay over them, or null. */
+  /**
+   * `view`: `{op, precision, strategies, plan, rows, report, kept, running}`; `precision` is that of a plan whose strategies
+   * state none; rows by their key, as they arrive; `kept` is a report to lay over them, or null.
+   */
   function update(view) {
     if (shown?.op !== view.op) opened.clear();
     shown = view;
     const then = new Map((view.kept?.rows ?? []).map((row) => [key(row), row]));
     const entries = entriesOf(view, then);
     const axis = axisOf(entries, then);
+    const about = naming(entries, [" ", " "]);
     const absent = view.strategies.filter(({ name }) => !entries.some(({ strategy }) => strategy === name));
     refill(
       root,
@@ -44,7 +59,7 @@ export function raceTable(root, store) {
         h("span", { class: "number", title: "of what this machine could do: its peak rates of a product and of a copy" }, "of peak"),
         h("span", { class: "number" }, "max error"),
       ),
-      h("ol", { class: "strategy-rows" }, entries.map((entry) => strategyRow({ ...entry, then: then.get(key(entry)) }, axis, view))),
+      h("ol", { class: "strategy-rows" }, entries.map((entry) => strategyRow({ ...entry, then: then.get(key(entry)), about: about(entry) }, axis, view))),
       unavailable(absent).map(([reason, lacking]) => unavailableNote(reason, lacking, view.op)),
     );
   }
@@ -70,11 +85,10 @@ export function raceTable(root, store) {
   }
 
   function strategyRow(entry, axis, view) {
-    const { strategy, device, row, plan, then } = entry;
+    const { strategy, row, plan, then, about } = entry;
     const info = view.strategies.find((each) => each.name === strategy);
     const name = key(entry);
     const chosen = store.state.race.strategies;
-    const several = new Set((view.plan?.strategies ?? []).map((each) => each.device)).size > 1;
     const skipped = row?.skipped ?? (row ? null : plan?.reason);
     return h(
       "li",
@@ -83,7 +97,7 @@ export function raceTable(root, store) {
         "span",
         { class: "strategy-name" },
         store.set && h("input", { type: "checkbox", checked: chosen ? chosen.includes(strategy) : isUsual(strategy, [plan]), "aria-label": `${strategy} takes part in the race`, "data-focus": `race ${name}`, on: { change: (event) => take(strategy, event.target.checked) } }),
-        h("button", { type: "button", class: "disclose", "aria-expanded": String(opened.has(name)), "data-focus": name, title: info?.summary ?? "", on: { click: () => toggle(name) } }, strategy, several && h("span", { class: "note" }, ` ${device}`)),
+        h("button", { type: "button", class: "disclose", "aria-expanded": String(opened.has(name)), "data-focus": name, title: info?.summary ?? "", on: { click: () => toggle(name) } }, strategy, about && h("span", { class: "note" }, about)),
       ),
       track(entry, axis, view),
       h("span", { class: "number strategy-time" }, row && !skipped ? time(row.median_ms) : plan?.estimated_ms ? h("span", { class: "note" }, "≈ ", time(plan.estimated_ms)) : ""),
@@ -142,10 +156,11 @@ function rates({ gflops, gb_per_s }) {
  * Strategies in order: those that ran, fastest first; those that can run; those that are skipped. One that the server
  * cannot run has an entry only beside that of the kept report, whose rows by key are `then`.
  */
-function entriesOf({ strategies, plan, rows }, then) {
+function entriesOf({ precision, strategies, plan, rows }, then) {
   const planned = plan?.strategies ?? strategies.map((each) => ({ strategy: each.name, device: "cpu", accepted: true, estimated_ms: null, reason: null }));
-  const entries = planned.map((each) => ({ strategy: each.strategy, device: each.device, plan: each, row: rows.get(key(each)) }));
-  for (const [name, row] of rows) if (!entries.some((entry) => key(entry) === name)) entries.push({ strategy: row.strategy, device: row.device, plan: null, row });
+  const named = ({ strategy, device, precision: own = precision }) => ({ strategy, device, precision: own });
+  const entries = planned.map((each) => ({ ...named(each), plan: each, row: rows.get(key(named(each))) }));
+  for (const [name, row] of rows) if (!entries.some((entry) => key(entry) === name)) entries.push({ ...named(row), plan: null, row });
   const lacking = new Set(strategies.filter(({ available }) => !available).map(({ name }) => name));
   // The list of strategies is that of the page's start: since then a device may have come back.
   const isHere = ({ strategy, row, plan: own }) => !lacking.has(strategy) || own?.available || (row && !row.skipped);
@@ -213,7 +228,7 @@ export function verdict(report) {
   if (right.length === 0) return `${agreed} ${basis}`;
   const fastest = right.reduce((best, row) => (row.median_ms < best.median_ms ? row : best));
   const gain = fastest.speedup && fastest.strategy !== report.baseline ? `, ${factor(fastest.speedup)} as fast as ${report.baseline}` : "";
-  return `${fastest.strategy} is the fastest${wrong === 0 ? "" : " that agrees"}, at ${time(fastest.median_ms)}${gain}. ${reached(fastest, report)}${agreed} ${basis}`;
+  return `${fastest.strategy}${naming(ran)(fastest)} is the fastest${wrong === 0 ? "" : " that agrees"}, at ${time(fastest.median_ms)}${gain}. ${reached(fastest, report)}${agreed} ${basis}`;
 }
 
 /** What the fastest strategy and the baseline make of the machine; empty if its peak rates are unknown. */

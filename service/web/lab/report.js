@@ -3,7 +3,7 @@
 import { fill, h, save } from "./dom.js";
 import { crossed, distance, factor, rate, share, time } from "./format.js";
 import { picture, png, svg } from "./picture.js";
-import { unavailable } from "./race.js";
+import { precisionOf, unavailable } from "./race.js";
 
 const FIELDS = ["strategy", "device", "precision", "deterministic", "estimated_ms", "runs", "median_ms", "min_ms", "iqr_ms", "compile_ms", "upload_ms", "download_ms", "speedup", "max_abs_error", "median_abs_error", "max_rel_error", "median_rel_error", "max_ulp_error", "median_ulp_error", "agrees", "disagreeing", "worst", "gflops", "gb_per_s", "peak_share", "skipped"];
 
@@ -39,11 +39,12 @@ function cell(value) {
 
 /** A heading, a table, the strategies that the server lacks of those in its list, and the host. */
 export function markdown(report, strategies) {
-  const head = ["strategy", "device", "median", "speed-up", "GFLOP/s", "GB/s", "of peak", "max error", "agrees"];
+  const precisions = report.rows.some((row) => row.precision) ? ["precision"] : [];
+  const head = ["strategy", "device", ...precisions, "median", "speed-up", "GFLOP/s", "GB/s", "of peak", "max error", "agrees"];
+  const names = (row) => [row.strategy, row.device, ...precisions.map((name) => row[name] ?? "")];
   const absent = strategies.filter(({ name, available }) => !available && report.rows.some((row) => row.strategy === name && row.skipped));
-  const rows = report.rows.filter((row) => !absent.some(({ name }) => name === row.strategy)).map((row) => (row.skipped ? [row.strategy, row.device, "", "", "", "", "", "", `skipped: ${row.skipped}`] : [
-    row.strategy,
-    row.device,
+  const rows = report.rows.filter((row) => !absent.some(({ name }) => name === row.strategy)).map((row) => (row.skipped ? [...names(row), "", "", "", "", "", "", `skipped: ${row.skipped}`] : [
+    ...names(row),
     time(row.median_ms),
     row.speedup ? factor(row.speedup) : "",
     row.gflops ? rate(row.gflops) : "",
@@ -53,7 +54,7 @@ export function markdown(report, strategies) {
     row.agrees ? "yes" : "NO",
   ]));
   const line = (cells) => `| ${cells.map((text) => text.replaceAll("|", "\\|")).join(" | ")} |`;
-  const rule = head.map((_, at) => (at < 2 || at === 8 ? "---" : "--:"));
+  const rule = head.map((name) => (["strategy", "device", "precision", "agrees"].includes(name) ? "---" : "--:"));
   const notes = unavailable(absent).map(([reason, group]) => `not on this server: ${group.map(({ name }) => name).join(", ")} (${reason})`);
   return `${[`## ${title(report)}`, [head, rule, ...rows].map(line).join("\n"), ...notes, hostLine(report.host)].join("\n\n")}\n`;
 }
@@ -77,7 +78,10 @@ export function parse(text) {
 export function differs(kept, report) {
   const { params, ...rest } = report;
   if (title(kept) !== title(kept.params ? report : rest)) return `it is of ${title(kept)}`;
-  return kept.multiply_adds === report.multiply_adds ? null : "it is of other fields, such as another equation";
+  if (kept.multiply_adds !== report.multiply_adds) return "it is of other fields, such as another equation";
+  const [then, now] = [kept, report].map(({ rows }) => new Set(rows.map(precisionOf)));
+  if (then.size === 0 || [...then].some((each) => now.has(each))) return null;
+  return `it is in ${[...then].join(" and ")}, this race in ${[...now].join(" and ")}`;
 }
 
 /** Buttons and a file field in `root`; `changed()` is called when a report is chosen or left. `kept` is one to begin with, `{name, report}`. */

@@ -23,7 +23,7 @@ export function showResult(root, answer, letters, store) {
   const name = (number) => operandNames(store.state)[number];
   fill(
     root,
-    h("h2", {}, "Result ", h("span", { class: "title-note" }, shapeMark(result.shape, letters.result), " ", h("span", { class: "dtype" }, result.dtype), ` by ${answer.strategy} on ${answer.device}, came as ${answer.form}`)),
+    h("h2", {}, "Result ", h("span", { class: "title-note" }, shapeMark(result.shape, letters.result), " ", h("span", { class: "dtype" }, result.dtype), ` by ${answer.strategy} on ${answer.device}${answer.precision ? ` in ${answer.precision}` : ""}, came as ${answer.form}`)),
     answer.warnings.map((warning) => h("p", { class: "warning" }, warning)),
     size === 0 ? h("p", { class: "lone" }, "no elements") : result.shape.length === 0 ? h("p", { class: "lone" }, element(values[0], 10)) : heatMap({ shape: result.shape, values, dtype: result.dtype, letters: letters.result, name: "c" }),
     h(

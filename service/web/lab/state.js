@@ -12,6 +12,8 @@ const STARTS = {
   norm: { operands: [typed("1 2 3\n4 5 6\n7 8 9")] },
   broadcast: { operands: [typed("10 10 10\n20 20 20\n30 30 30"), typed("1 2 3")] },
 };
+/** Fields of every call, and how the operands are sent. */
+const COMMON = ["strategy", "device", "dtype", "precision", "deterministic", "body"];
 const RACE = { strategies: null, repeat: "20", budget_ms: "1000", baseline: "", rtol: "1e-3", atol: "1e-5" };
 
 /** The initial state of an operation. */
@@ -24,6 +26,8 @@ export function start(op) {
     strategy: "auto",
     device: "auto",
     dtype: "",
+    precision: "ieee",
+    deterministic: "false",
     body: "auto",
     race: RACE,
     view: "",
@@ -40,7 +44,7 @@ export function encode(state) {
     if (value !== plain.params[name]) words.set(`p.${name}`, value);
   }
   if (state.views.some(Boolean)) for (const index of state.operands.keys()) words.append("view", state.views[index] ?? "");
-  for (const name of ["strategy", "device", "dtype", "body"]) {
+  for (const name of COMMON) {
     if (state[name] !== plain[name]) words.set(name, state[name]);
   }
   for (const [name, value] of Object.entries(state.race)) {
@@ -61,7 +65,7 @@ export function decode(text, ops) {
   if (words.has("x")) state.operands = words.getAll("x").map(undescribe);
   state.views = words.getAll("view");
   for (const name of Object.keys(state.params)) state.params[name] = words.get(`p.${name}`) ?? state.params[name];
-  for (const name of ["strategy", "device", "dtype", "body"]) state[name] = words.get(name) ?? state[name];
+  for (const name of COMMON) state[name] = words.get(name) ?? state[name];
   state.race = Object.fromEntries(Object.entries(RACE).map(([name, value]) => [name, words.get(`race.${name}`) ?? value]));
   if (typeof state.race.strategies === "string") state.race.strategies = state.race.strategies.split(",").filter(Boolean);
   if (["run", "race"].includes(words.get("show"))) state.view = words.get("show");

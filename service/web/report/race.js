@@ -2,7 +2,7 @@
 
 import { fill, h } from "../lab/dom.js";
 import { distance, factor, rate, share, time } from "../lab/format.js";
-import { key, raceTable, verdict } from "../lab/race.js";
+import { key, naming, raceTable, verdict } from "../lab/race.js";
 import { reportBar } from "../lab/report.js";
 
 const COLUMNS = [
@@ -29,7 +29,7 @@ export function showRace(root, { report, strategies, tolerance, kept = null }) {
   const table = raceTable(drawing, { state: { race: { strategies: null, ...tolerance } } });
   const reports = reportBar(bar, draw, kept);
   const rows = new Map(report.rows.map((row) => [key(row), row]));
-  const plan = { strategies: report.rows.map(({ strategy, device, estimated_ms, skipped }) => ({ strategy, device, estimated_ms, reason: skipped ?? null })) };
+  const plan = { strategies: report.rows.map(({ strategy, device, precision, estimated_ms, skipped }) => ({ strategy, device, precision, estimated_ms, reason: skipped ?? null })) };
 
   function draw() {
     const laid = reports.update(report, strategies);
@@ -51,8 +51,8 @@ function figures(report, strategies) {
   const rows = report.rows.filter((row) => !row.skipped || !lacking.has(row.strategy));
   const ran = rows.filter((row) => !row.skipped);
   const columns = COLUMNS.filter(([, text]) => ran.some((row) => text(row) !== ""));
-  const several = new Set(rows.map((row) => row.device)).size > 1;
-  const name = (row) => h("th", { scope: "row" }, several ? `${row.strategy} on ${row.device}` : row.strategy);
+  const about = naming(rows);
+  const name = (row) => h("th", { scope: "row" }, `${row.strategy}${about(row)}`);
   return h(
     "div",
     { class: "scroll", tabindex: "0", role: "region", "aria-label": "All figures" },

@@ -2,7 +2,7 @@
 
 import { h } from "../lab/dom.js";
 import { decade, time } from "../lab/format.js";
-import { key } from "../lab/race.js";
+import { key, naming } from "../lab/race.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [HEIGHT, TOP, BOTTOM, LEFT, LABEL] = [420, 14, 44, 56, 15];
@@ -14,14 +14,14 @@ const MARKS = [
   (x, y) => ["path", { d: `M${x} ${y - 5}L${x + 4.6} ${y + 3.5}L${x - 4.6} ${y + 3.5}Z` }],
 ];
 
-/** A line for each strategy and device that ran: `{name, points: [{size, row}]}`. */
+/** A line for each key of rows that ran: `{name, points: [{size, row}]}`. */
 export function linesOf(points) {
-  const several = new Set(points.flatMap(({ report }) => report.rows.filter((row) => !row.skipped).map((row) => row.device))).size > 1;
+  const about = naming(points.flatMap(({ report }) => report.rows.filter((row) => !row.skipped)));
   const lines = new Map();
   for (const { size, report } of points) {
     for (const row of report.rows) {
       if (row.skipped) continue;
-      const line = lines.get(key(row)) ?? { name: several ? `${row.strategy} on ${row.device}` : row.strategy, points: [] };
+      const line = lines.get(key(row)) ?? { name: `${row.strategy}${about(row)}`, points: [] };
       line.points.push({ size, row });
       lines.set(key(row), line);
     }

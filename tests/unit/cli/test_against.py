@@ -15,6 +15,7 @@ from service.cli.report_page import sweep_answer
 from service.cli.tables import overlay_table, race_table
 from service.compare import CompareOptions
 from service.compare.sweep import Point, Sweep
+from service.core.arithmetic import Arithmetic
 from service.http.serializers import report_answer
 from tests.unit.cli.commands import SMALL, Output, refused, run
 from tests.unit.cli.reports import ABSENT, DEAR, GPU, QUICK, SLOW, UNABLE, report
@@ -58,6 +59,27 @@ def test_a_race_beside_an_older_report(tmp_path: Path) -> None:
     lacking = replace(SLOW, times_ns=(), agreement=None, skipped="needs it", is_available=False)
     rows = kept.comparable(report(lacking, QUICK, *ABSENT))
     assert [row.strategy for row in rows] == ["loops", "torch"], "the loops ran then"
+
+
+def test_rows_of_several_precisions(tmp_path: Path) -> None:
+    """A row is laid over one of its own precision, which is ieee where none was asked for."""
+    path = kept_file(tmp_path)
+    answer = json.loads(path.read_bytes())
+    (row,) = (row for row in answer["rows"] if row["strategy"] == "torch")
+    answer["rows"] += [row | {"precision": "tf32", "median_ms": 0.007}]
+    answer["rows"] += [row | {"precision": "bf16x3"}]
+    path.write_text(json.dumps(answer), encoding="utf-8")
+    kept = read_report(str(path))
+    ieee, tf32 = (replace(QUICK, arithmetic=Arithmetic(each)) for each in ("ieee", "tf32"))
+    assert [kept.median_ns(each) for each in (QUICK, ieee, tf32)] == [3_600, 3_600, 7_000]
+    assert kept.median_ns(replace(GPU, arithmetic=Arithmetic("tf32"))) is None
+    now = report(ieee, tf32)
+    text = table_text(overlay_table(now, kept, race_table(now, "a race", CompareOptions())))
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "torch in ieee 1.20 us 3.60 us 3.00× as fast 87 % -" in lines
+    assert "torch in tf32 1.20 us 7.00 us 5.83× as fast 87 % -" in lines
+    assert "only then: loops on cpu, torch on cpu in bf16x3" in lines
+    assert {"torch in ieee", "torch in tf32"} <= drawn_texts(overlay_chart(now, kept, "a race"))
 
 
 def test_a_chart_of_both(tmp_path: Path) -> None:
@@ -183,4 +205,4 @@ def test_times_that_are_none(tmp_path: Path) -> None:
     ]
     found = read_report(str(kept_file(tmp_path, rows=rows)))
     assert isinstance(found, KeptReport)
-    assert list(found.rows) == [("c", "cpu")]
+    assert list(found.rows) == [("c", "cpu", "ieee")]

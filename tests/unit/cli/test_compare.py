@@ -45,13 +45,16 @@ def test_compare_takes_every_field(capsys: Output) -> None:
     line = (
         "compare broadcast --shapes 3 '()' --op add --to 2x3 --views '[\":\", null]' --dtype FP64 "
         "--strategies torch numpy --devices cpu --baseline numpy --repeat 2 --rtol 0.1 "
-        "--atol 1e-3 --budget-ms 5 --deadline-ms 1000 --seed 7"
+        "--atol 1e-3 --budget-ms 5 --deadline-ms 1000 --seed 7 --precision ieee --deterministic"
     )
     text = run(capsys, line)
-    assert text.startswith("broadcast op=add views=(':', '...') to=(2, 3) of 3 and (), float64\n")
+    asked = "op=add views=(':', '...') to=(2, 3) precision=ieee deterministic=True"
+    assert text.startswith(f"broadcast {asked} of 3 and (), float64\n")
+    assert "\nnumpy in ieee " in text
     answer = json.loads(run(capsys, f"{line} --json"))
     assert [row["strategy"] for row in answer["rows"]] == ["torch", "numpy"]
     assert (answer["baseline"], answer["dtype"]) == ("numpy", "float64")
+    assert all((row["precision"], row["deterministic"]) == ("ieee", True) for row in answer["rows"])
 
 
 def test_what_this_host_lacks_is_no_row(capsys: Output, tmp_path: Path) -> None:

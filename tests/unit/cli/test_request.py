@@ -34,6 +34,9 @@ def test_wrong_shapes(capsys: Output, arguments: str, message: str) -> None:
     [
         ("compare matmul --shapes 2 2 --dtype flot32", "hint: did you mean 'float32'?"),
         ("compare matmul --shapes 2 2 --seed -1", "seed is an integer from 0 to"),
+        ("compare matmul --shapes 2 2 --precision tf23", "hint: did you mean 'tf32'?"),
+        ("plan matmul --shapes 2 2 --precision TF32", "precision is one of ieee, tf32, bf16x3"),
+        ("plan norm --shapes 2 --deterministic yes", "deterministic is true or false; it was"),
     ],
 )
 def test_wrong_fields(capsys: Output, arguments: str, message: str) -> None:

@@ -63,6 +63,12 @@ def test_rows_of_several_precisions() -> None:
     assert row_labels(rows) == labels
     text = table_text(race_table(report(SLOW, tf32), "", CompareOptions()))
     assert "torch on cuda:0 in tf32" in text
+    twice = report(rows[0], replace(tf32, times_ns=(400,)))
+    found = Sweep((Point(2, twice),), None)
+    assert [[row.median_ns for _, row in line.rows] for line in found.lines] == [[105], [400]]
+    lines = table_text(sweep_table(found, "a sweep")).splitlines()
+    assert lines[1].split("  ")[-2:] == [" torch in ieee", " torch in tf32"]
+    assert lines[3].split() == ["2", "!", "105", "ns", "!", "400", "ns"]
 
 
 def test_race_table() -> None:

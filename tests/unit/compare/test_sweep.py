@@ -1,12 +1,14 @@
 """A sweep: sizes, the limit of a run, and its ends."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
 from service.compare import Row
 from service.compare.sweep import Sweep, sizes_between, sweep
+from service.core.arithmetic import Arithmetic
 from service.core.call import Call
 from service.core.devices import host_devices
 from service.engine import Engine
@@ -59,9 +61,9 @@ def test_lines(engine: Engine) -> None:
 
 def test_nothing_within_the_limit(engine: Engine) -> None:
     """A sweep ends at the size where no strategy stays within the limit, with each estimate."""
-    found = swept(engine, square, 1)
+    found = swept(engine, lambda size: replace(square(size), arithmetic=Arithmetic("ieee")), 1)
     assert (found.sizes, found.ended) == ((1,), "at 1: no strategy stays within its limits")
-    assert [line.last for line in found.lines] == [None, None]
+    assert [(line.last, line.precision) for line in found.lines] == [(None, "ieee")] * 2
     assert all("over the limit of 1.00 ns" in (line.stopped or "") for line in found.lines)
 
 

@@ -155,8 +155,16 @@ TF32_GPU = replace(GPU, has_tf32=True)
 
 
 def asking(call: CallSpec, precision: str | None = None, **more: Any) -> CallSpec:
-    """Return a call that asks for a precision, or to be deterministic."""
-    return replace(call, arithmetic=Arithmetic(precision, more.pop("deterministic", None)), **more)
+    """Return a call that asks for a precision, or to be deterministic; triton is installed."""
+    arithmetic = Arithmetic(precision, more.pop("deterministic", None))
+    return with_triton(replace(call, arithmetic=arithmetic, **more), missing=None)
+
+
+def with_triton(call: CallSpec, missing: str | None) -> CallSpec:
+    """Return the call where strategy `triton` lacks that, or nothing."""
+    strategies = call.op.strategies
+    triton = replace(strategies["triton"], missing=missing)
+    return replace(call, op=replace(call.op, _strategies={**strategies, "triton": triton}))
 
 
 @pytest.mark.parametrize(
@@ -186,43 +194,63 @@ def asking(call: CallSpec, precision: str | None = None, **more: Any) -> CallSpe
         pytest.param(
             asking(MATMUL, "tf32"),
             (GPU, CPU),
-            "matmul strategy 'auto' has no tf32 on cuda:0, which computes in ieee",
-            "",
+            "matmul strategy 'auto' was asked for tf32; triton, einsum, torch have it, and no "
+            "device of this host does",
+            '"precision": "ieee" works on cuda:0',
             id="no device has it",
         ),
         pytest.param(
             asking(MATMUL, "tf32", device="cpu"),
             (TF32_GPU, CPU),
-            "matmul strategy 'auto' has no tf32 on cpu, which computes in ieee",
-            "",
+            "matmul strategy 'auto' was asked for tf32; torch has no tf32 on cpu, which computes "
+            "in ieee",
+            '"device": "cuda:0" has tf32',
             id="the named device lacks it",
         ),
         pytest.param(
             asking(MATMUL, "bf16x3", strategy="torch"),
             (TF32_GPU, CPU),
-            "matmul strategy 'torch' has no bf16x3: it computes in ieee or tf32",
+            "matmul strategy 'torch' was asked for bf16x3; it computes in ieee or tf32, and triton "
+            "has it",
             "",
             id="the strategy lacks it",
         ),
         pytest.param(
+            with_triton(asking(MATMUL, "bf16x3"), missing="needs triton"),
+            (TF32_GPU, CPU),
+            "matmul strategy 'auto' was asked for bf16x3; triton has it, and needs triton",
+            '"precision": "ieee" works on cuda:0',
+            id="the host lacks the strategy",
+        ),
+        pytest.param(
+            asking(HALF, "tf32", strategy="numpy", device="cuda"),
+            (TF32_GPU, CPU),
+            "matmul strategy 'numpy' was asked for tf32; it computes in ieee, and triton, einsum, "
+            "torch have it",
+            "",
+            id="not without it either",
+        ),
+        pytest.param(
             asking(MATMUL, "tf32", strategy="loops"),
             (TF32_GPU, CPU),
-            "matmul strategy 'loops' has no tf32: it computes in ieee",
+            "matmul strategy 'loops' was asked for tf32; it computes in ieee, and triton, einsum, "
+            "torch have it",
             "einsum torch",
             id="others have it",
         ),
         pytest.param(
             asking(HALF, "tf32"),
             (TF32_GPU, CPU),
-            "matmul strategy 'auto' has tf32 for float32 alone, and the operands are float16",
-            "",
+            "matmul strategy 'auto' was asked for tf32; torch has tf32 for float32 alone, and the "
+            "operands are float16",
+            '"precision": "ieee" works on cuda:0',
             id="not float32",
         ),
         pytest.param(
             asking(call_spec("norm", (2,)), "tf32"),
             (TF32_GPU, CPU),
-            "norm strategy 'auto' has no tf32: it computes in ieee",
-            "",
+            "norm strategy 'auto' was asked for tf32; all strategies of norm compute in ieee",
+            '"precision": "ieee" works on cuda:0',
             id="no products",
         ),
     ],
@@ -234,6 +262,16 @@ def test_unsuitable(call: CallSpec, devices: tuple[Device, ...], detail: str, ab
     assert caught.value.detail == detail
     listed = (caught.value.hint or "").removeprefix("these take it: ").split(", ")
     assert " ".join(name for name in listed if name not in EXTRAS) == able
+
+
+def test_a_device_that_is_not_ready() -> None:
+    """A GPU whose process is starting has not told its precisions yet, and gets no calls."""
+    here = planner(TF32_GPU, CPU)
+    here.devices.readiness.lose("cuda:0", "its process is starting", 1)
+    with pytest.raises(UnsuitableStrategyError) as caught:
+        here.plan(asking(MATMUL, "tf32"))
+    assert caught.value.detail.endswith("torch have it, and no device that is ready does")
+    assert caught.value.hint == '"precision": "ieee" works on cpu'
 
 
 @pytest.mark.parametrize(
@@ -248,9 +286,6 @@ def test_unsuitable(call: CallSpec, devices: tuple[Device, ...], detail: str, ab
 )
 def test_auto_takes_what_has_the_precision(call: CallSpec, strategy: str, device: str) -> None:
     """Strategies and devices without it are passed over; the plan says what is asked for."""
-    triton = replace(REGISTRY["matmul"].strategies["triton"], missing=None)
-    strategies = {**REGISTRY["matmul"].strategies, "triton": triton}
-    call = replace(call, op=replace(call.op, _strategies=strategies))
     plan = planner(CPU, TF32_GPU).plan(call)
     assert (plan.strategy.name, plan.device.name) == (strategy, device)
     assert plan.arithmetic == call.arithmetic
@@ -425,6 +460,14 @@ def test_a_prior() -> None:
     explained = Planner(Devices((CPU,)), CostModel.from_rows(rows), LIMITS).explain(call)
     assert explained.plan is not None
     assert not any(each.plan.is_measured for each in explained.estimates if each.plan)
+
+
+@pytest.mark.parametrize(("precision", "is_measured"), [("ieee", True), ("tf32", False)])
+def test_estimates_are_those_of_ieee(precision: str, is_measured: bool) -> None:
+    """A product in a reduced precision has the estimate of the exact one as a prior."""
+    plan = planner(TF32_GPU, CPU).plan(asking(MATMUL, precision, device="cuda"))
+    assert plan.estimated_ns == planner().plan(MATMUL).estimated_ns
+    assert plan.is_measured == is_measured
 
 
 def test_cheapest() -> None:
