@@ -153,7 +153,8 @@ def host_devices(
     os.environ.setdefault(*WORKSPACE)
     if gpus is None:
         gpus = [properties_of(each) for each in named_gpus()]
-    cpu = replace(CPU, description=f"{torch.get_num_threads()} intra-op threads")
+    threads = torch.get_num_threads()
+    cpu = replace(CPU, description=f"{threads} intra-op thread{'s' if threads > 1 else ''}")
     absent = {} if gpus else {"cuda": "needs a GPU with CUDA, which this host does not have"}
     if scheduler is None:
         missing = "needs a Dask cluster, which SERVICE_DASK_SCHEDULER would name"
