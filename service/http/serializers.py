@@ -87,6 +87,7 @@ def chain_plan_answer(chain: ChainSpec, found: ChainExplanation) -> ChainPlanAns
         reason=found.reason,
         device=plan.device.name if plan else None,
         estimated_ms=_ms(plan.estimated_ns) if plan else None,
+        transfer_ms=_ms(plan.transfer_ns) if plan else None,
         results={name: _planned_result(by_name[name]) for name in inferred.results},
         work=ChainWork(
             multiply_adds=inferred.multiply_adds, peak_bytes=plan.peak_bytes if plan else None

@@ -28,6 +28,7 @@ class CallSpec:
     deadline_ms: int | None = None
     writes_to_store: bool = False  # so the result need not fit in this host's memory
     arithmetic: Arithmetic | None = None
+    stays_on_device: bool = False  # operands and result, which are copied for a chain as a whole
 
 
 @dataclass(frozen=True, slots=True)
