@@ -255,8 +255,7 @@ class Engine:
             plan.op.check_overflow(inferred, operands)
         marks.append((DECODE, perf_counter_ns()))
         if plan.device.kind == "cpu":  # no copies, and no synchronisation
-            if strategy.compile is not None:
-                strategy.compile(inferred, operands)
+            if strategy.compile is not None and strategy.compile(inferred, operands):
                 watch.lap(COMPILE)
             result = strategy.adapt(strategy.compute, inferred, operands)
             is_checked = not (plan.is_finite_if_moderate and call.is_moderate)
@@ -267,8 +266,7 @@ class Engine:
         else:
             operands = move(operands, plan.device)
             watch.lap(UPLOAD)
-            if strategy.compile is not None:
-                strategy.compile(inferred, operands)
+            if strategy.compile is not None and strategy.compile(inferred, operands):
                 watch.lap(COMPILE)
             result = strategy.run(inferred, operands)
             if plan.recheck is not None and needs_review(plan, plan.recheck, operands, result):

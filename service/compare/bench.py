@@ -19,8 +19,6 @@ from service.planning.plan import Plan
 
 # A run shorter than this is warmed up first; a cold cache does not matter to a longer one.
 WARM_UP_NS: Final = 50_000_000
-# In less, code is looked up that was compiled before.
-LEAST_COMPILE_NS: Final = 1_000_000
 Stop = Callable[[], bool]
 
 
@@ -74,9 +72,8 @@ class LocalBench:
             operands = move(self._operands, self._device)
             if strategy.compile is not None:
                 started = perf_counter_ns()
-                strategy.compile(plan.inferred, operands)
-                took_ns = perf_counter_ns() - started
-                compile_ns = took_ns if took_ns >= LEAST_COMPILE_NS else 0
+                if strategy.compile(plan.inferred, operands):
+                    compile_ns = perf_counter_ns() - started
             if plan.run_ns < WARM_UP_NS:
                 strategy.run(plan.inferred, operands).cpu()
         return compile_ns

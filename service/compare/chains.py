@@ -86,21 +86,25 @@ class _Steps:
     def __init__(self, plan: ChainPlan):
         """Begin with nothing compiled."""
         self._plan = plan
-        self._is_compiled = False
+        self._is_compiled = self._has_compiled = False
 
     def run(self, operands: Sequence[Tensor]) -> Tensor:
         """Return the first result."""
         values: dict[Source, Tensor] = dict(enumerate(operands))
         for planned in self._plan.steps:
-            step = planned.plan
+            step, strategy = planned.plan, planned.plan.strategy
             taken = planned.operands(values)
-            values[planned.step.name] = step.strategy.run(step.inferred, taken)
+            if strategy.compile is not None:
+                self._has_compiled |= strategy.compile(step.inferred, taken)
+            values[planned.step.name] = strategy.adapt(strategy.compute, step.inferred, taken)
             for source in planned.freed:
                 del values[source]
         return values[self._plan.inferred.results[0]]
 
-    def compile(self, _: Inferred, operands: Sequence[Tensor]) -> None:
-        """Run once: a step is compiled for the results of earlier ones."""
-        if not self._is_compiled:
-            self.run(operands)
-            self._is_compiled = True
+    def compile(self, _: Inferred, operands: Sequence[Tensor]) -> bool:
+        """Run once: a step is compiled for the results of earlier ones, unless it has been."""
+        if self._is_compiled:
+            return False
+        self.run(operands)
+        self._is_compiled = True
+        return self._has_compiled

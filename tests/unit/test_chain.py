@@ -71,8 +71,13 @@ def test_values_on_a_gpu() -> None:
 def test_a_step_that_is_compiled() -> None:
     """Code for its operands is there before it is computed, in a phase of its own."""
     compiled: list[Sequence[Tensor]] = []
+
+    def compile_first(_: object, operands: Sequence[Tensor]) -> bool:
+        compiled.append(operands)
+        return len(compiled) == 1
+
     op = REGISTRY["matmul"]
-    own = replace(op.strategies["torch"], compile=lambda _, operands: compiled.append(operands))
+    own = replace(op.strategies["torch"], compile=compile_first)
     first = ChainStep("h", replace(op, auto=("torch",), _strategies={"torch": own}), (0, 0))
     call = chain_call([M], [first, step("y", "matmul", "h", 0)], ["y"])
     here, watch = engine(), Stopwatch.start()
@@ -82,6 +87,9 @@ def test_a_step_that_is_compiled() -> None:
     assert all(operand is M for operand in compiled[0])
     phases = [phase for phase, _ in watch.marks]
     assert phases[-3:] == [COMPILE, COMPUTE, COMPUTE]
+    again = Stopwatch.start()
+    run_chain(here, call, plan, again)
+    assert COMPILE not in [phase for phase, _ in again.marks], "nothing is compiled then"
 
 
 def test_the_first_device_that_admits_all_steps() -> None:

@@ -347,13 +347,18 @@ def compiling(compiled: list[Inferred]) -> Engine:
     here = failing(lambda: None)
     op = here.registry["fail"]
     strategy = op.strategies["fail"]
+
+    def compile_first(inferred: Inferred, operands: Sequence[Tensor]) -> bool:
+        compiled.append(inferred)
+        return len(compiled) == 1
+
     op.strategy(
         "compiled",
         adapt=strategy.adapt,
         work=strategy.work,
         dtypes=FLOATS,
         cuda=FLOATS,
-        compile=lambda inferred, operands: compiled.append(inferred),
+        compile=compile_first,
     )(strategy.compute)
     return here
 
@@ -377,6 +382,9 @@ def test_compiling_is_a_phase(kind: str, phases: list[int]) -> None:
     assert here.run(call, plan, watch).result.tolist() == [1, 1]
     assert [phase for phase, _ in watch.marks] == phases
     assert compiled[0] is plan.inferred
+    again = Stopwatch.start()
+    here.run(call, plan, again)
+    assert [phase for phase, _ in again.marks] == [each for each in phases if each != COMPILE]
 
 
 def test_what_is_compiled_is_measured_on_a_gpu_alone() -> None:
@@ -408,7 +416,7 @@ def test_a_compiler_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     here = compiling([])
     op = here.registry["fail"]
 
-    def fail(inferred: Inferred, operands: Sequence[Tensor]) -> None:
+    def fail(inferred: Inferred, operands: Sequence[Tensor]) -> bool:
         raise OSError("no space left")
 
     broken = replace(op.strategies["compiled"], compile=fail)
