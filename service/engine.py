@@ -13,7 +13,7 @@ import torch
 
 from service.core.call import Call, Outcome, Spec, Stored, StoreTarget, Tensor
 from service.core.dask_cluster import Cluster
-from service.core.devices import Device, check_here, is_exhausted, synchronize
+from service.core.devices import Device, check_here, exhausted_name, is_exhausted, synchronize
 from service.core.dtypes import DTYPES, IN_NUMPY, INTEGERS, describe
 from service.core.timing import COMPILE, COMPUTE, DECODE, DOWNLOAD, NS_PER_MS, UPLOAD, Stopwatch
 from service.errors import DeviceFailedError, OutOfMemoryError, UnsupportedDtypeError
@@ -213,7 +213,7 @@ class Engine:
     def run(self, call: Call, plan: Plan, watch: Stopwatch) -> Outcome:
         """Compute a planned call, and mark the end of each phase on `watch`.
 
-        OutOfMemoryError if the device has not enough memory.
+        OutOfMemoryError if the device or this host has not enough memory.
         """
         try:
             if plan.device.cluster is None:
@@ -400,6 +400,7 @@ def free_memory_error(plan: Plan, error: BaseException) -> OutOfMemoryError:
     clear_frames(error.__traceback__)  # they hold operands and intermediate results
     gc.collect()
     torch.cuda.empty_cache()
+    name = exhausted_name(error, plan.device)
     return OutOfMemoryError(
-        f"{plan.device.name} has not enough memory for {plan.op.name} by {plan.strategy.name!r}"
+        f"{name} has not enough memory for {plan.op.name} by {plan.strategy.name!r}"
     )

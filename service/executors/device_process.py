@@ -186,7 +186,9 @@ class DeviceProcess:
         if status == FATAL:
             raise LostError(answer.decode())
         if status == EXHAUSTED:
-            raise OutOfMemoryError("the call needs more memory than this host has")
+            raise OutOfMemoryError(
+                answer.decode() or "this host has not enough memory for the call"
+            )
         if status == FAULT:
             raise WorkerFaultError(answer.decode())
         return answer, payload

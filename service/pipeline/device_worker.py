@@ -6,10 +6,19 @@ from typing import Any
 import orjson
 import torch
 
-from service.core.devices import Device, properties_of, settle_on
+from service.core.devices import Device, exhausted_name, is_exhausted, properties_of, settle_on
 from service.engine import Engine
 from service.errors import DeviceFailedError
-from service.executors import ECHO, HANDSHAKE, Bytes, Channel, FatalError, Handler, WorkerResponse
+from service.executors import (
+    ECHO,
+    HANDSHAKE,
+    Bytes,
+    Channel,
+    ExhaustedError,
+    FatalError,
+    Handler,
+    WorkerResponse,
+)
 from service.operations import REGISTRY
 from service.pipeline.messages import DeviceReport
 from service.pipeline.race_slices import SLICE, SliceHandler
@@ -42,7 +51,7 @@ class DeviceRequestHandler:
     def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
         """Return the response to a request, the report to HANDSHAKE, or the body to ECHO.
 
-        FatalError if the device is lost.
+        FatalError if the device is lost, ExhaustedError if memory has run out.
         """
         if head == HANDSHAKE:
             return WorkerResponse(self._report())
@@ -52,9 +61,10 @@ class DeviceRequestHandler:
             if head.startswith(SLICE):
                 return self._slices.answer(head, body)
             return self._worker.answer(head, body, channel)
-        except MemoryError:
-            raise
         except Exception as error:
+            if is_exhausted(error):
+                name = exhausted_name(error, self._device)
+                raise ExhaustedError(f"{name} has not enough memory for the call") from error
             self._check(error)
             raise
 

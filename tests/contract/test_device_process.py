@@ -431,13 +431,17 @@ async def test_errors_that_pass(gpu: AsyncClient, caplog: pytest.LogCaptureFixtu
     pid = pid_of(gpu)
     response = await post(gpu, NAMED, "stumble")
     assert (response.status_code, response.json()["code"]) == (500, "internal-error")
-    for act, what in (("exhaust", "the call needs more"), ("starve", "matmul by 'torch'")):
+    for act, what in (
+        ("exhaust", "cuda:0 has not enough memory for the call"),
+        ("fill", "this host has not enough memory for the call"),
+        ("starve", "cuda:0 has not enough memory for matmul by 'torch'"),
+    ):
         async with asyncio.TaskGroup() as tasks:  # only the call itself fails
             failing = tasks.create_task(post(gpu, NAMED, act))
             others = [tasks.create_task(post(gpu, NAMED)) for _ in range(4)]
         response = failing.result()
         assert (response.status_code, response.json()["code"]) == (503, "out-of-memory")
-        assert what in response.json()["detail"]
+        assert response.json()["detail"] == what
         assert int(response.headers["Retry-After"]) >= 1
         for other in others:
             check(other.result())
@@ -448,6 +452,9 @@ async def test_errors_that_pass(gpu: AsyncClient, caplog: pytest.LogCaptureFixtu
     here, there = response.json()["rows"]
     assert here["agrees"]
     assert "the log of the server has the error" in there["skipped"]
+    headers = {"X-Request-Id": "fill"}
+    *_, there = (await gpu.post("/matmul/compare", json=fields, headers=headers)).json()["rows"]
+    assert there["skipped"] == "this host has not enough memory for the call"
     assert "matmul by torch on cuda:0: Traceback" in caplog.text
     check(await post(gpu, NAMED))
     assert pid_of(gpu) == pid

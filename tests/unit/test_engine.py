@@ -18,7 +18,7 @@ from service.core.call import Call, Spec, Tensor
 from service.core.devices import Device, Devices, host_devices
 from service.core.dtypes import DTYPES, FLOATS, INTEGERS
 from service.core.timing import COMPILE, COMPUTE, DECODE, DOWNLOAD, PHASES, UPLOAD, Stopwatch
-from service.engine import MAX_PLANS, Engine, move, plans_at_once
+from service.engine import MAX_PLANS, Engine, free_memory_error, move, plans_at_once
 from service.errors import (
     DeviceFailedError,
     IntegerOverflowError,
@@ -262,6 +262,23 @@ def test_out_of_memory(fail: Callable[[], object]) -> None:
     assert caught.value.detail == "cpu has not enough memory for fail by 'fail'"
     assert caught.value.__cause__ is not None
     assert not run(here, Call("fail", (torch.ones(1),), {})).warm
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "cuda:0"),
+        (RuntimeError("CUDA error: out of memory"), "cuda:0"),
+        (RuntimeError("[...] DefaultCPUAllocator: can't allocate memory"), "this host"),
+        (MemoryError(), "this host"),
+    ],
+)
+def test_whose_memory_has_run_out(error: Exception, name: str) -> None:
+    """It may be that of the host, where operands come from and results go to."""
+    plan = engine().plan(Call("matmul", (torch.ones(2, 2),) * 2, {}, strategy="torch"))
+    there = replace(plan, device=replace(CPU, name="cuda:0", kind="cuda"))
+    expected = f"{name} has not enough memory for matmul by 'torch'"
+    assert free_memory_error(there, error).detail == expected
 
 
 def test_memory_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:

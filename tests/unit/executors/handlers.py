@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from service.executors import Bytes, Channel, FatalError, Handler, WorkerResponse
+from service.executors import Bytes, Channel, ExhaustedError, FatalError, Handler, WorkerResponse
 
 
 class Echo:
@@ -133,6 +133,11 @@ def fill(argument: str) -> str:
     return pid(argument)
 
 
+def exhaust(argument: str) -> str:
+    """Raise an ExhaustedError with a message."""
+    raise ExhaustedError(argument)
+
+
 def end(argument: str) -> str:
     """Raise a FatalError with a message."""
     raise FatalError(argument)
@@ -160,4 +165,5 @@ ACTS: Final[dict[str, Callable[[str], str]]] = {
     "once": die_once,
     "fail": fail,
     "fill": fill,
+    "exhaust": exhaust,
 }
