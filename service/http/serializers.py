@@ -118,6 +118,8 @@ def row_answer(row: Row, speedup: float | None = None) -> schemas.CompareRow:
         found = found.model_copy(update=row.arithmetic.stated)
     if row.agreement is None:
         return found.model_copy(update={"skipped": row.skipped})
+    if row.agreement.worst_result:
+        found = found.model_copy(update={"worst_result": row.agreement.worst_result})
     return found.model_copy(
         update={
             "runs": len(row.times_ns),

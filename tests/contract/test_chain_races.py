@@ -84,12 +84,31 @@ async def test_a_step_keeps_the_strategy_that_it_names(client: AsyncClient) -> N
         assert loops["agrees"]
 
 
-async def test_the_first_result_is_judged(client: AsyncClient) -> None:
-    """It is kept though a later step has used it."""
+async def test_all_results_are_judged(client: AsyncClient) -> None:
+    """One is kept though a later step has used it."""
     body = chain(LINEAR, POSITIVE, LENGTH, results=["p", "y"], strategies=["torch"])
     report = await race(client, body)
-    assert report["reference"]["checked"] == 4
-    assert report["rows"][0]["agrees"]
+    assert (report["reference"]["checked"], report["reference"]["elements"]) == (5, 5)
+    (row,) = report["rows"]
+    assert (row["agrees"], row["worst"], "worst_result" in row) == (True, None, False)
+
+
+async def test_a_wrong_result_beside_right_ones(serve: Serve) -> None:
+    """It makes the row disagree, and is named."""
+
+    def wrong_column(a: Tensor, b: Tensor) -> Tensor:
+        c = a @ b
+        if c.shape == (2, 1):
+            c[1, 0] += 1
+        return c
+
+    column = {"name": "y", "operation": "matmul", "a": H, "b": {"operand": 2}}
+    body = chain(LINEAR, column, operands=[A, B, [[1], [2]]], results=["h", "y"])
+    async with serve(Registry(products(wrong_column))) as client:
+        right, wrong = (await race(client, body))["rows"]
+    assert right["agrees"]
+    assert (wrong["agrees"], wrong["disagreeing"], wrong["max_abs_error"]) == (False, 1, 1)
+    assert (wrong["worst_result"], wrong["worst"]) == ("y", [1, 0])
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int64", "complex64"])

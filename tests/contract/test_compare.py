@@ -879,7 +879,7 @@ def test_a_long_run_is_not_warmed_up(app: FastAPI) -> None:
     assert (len(runs), len(row.times_ns)) == (1, 1)
 
 
-@pytest.mark.parametrize("act", ["warm_up", "run", "result"])
+@pytest.mark.parametrize("act", ["warm_up", "run", "results"])
 def test_a_strategy_that_cannot_go_on(app: FastAPI, act: str) -> None:
     """Its row has the reason, and the others race on."""
     race = entered(app, CompareOptions(repeat=2, strategies=("broadcast", "torch")))

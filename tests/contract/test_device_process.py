@@ -331,13 +331,16 @@ async def test_a_stream_of_a_race_on_a_gpu(gpu: AsyncClient) -> None:
 
 
 async def test_a_race_of_a_chain_on_a_gpu(gpu: AsyncClient) -> None:
-    """Its steps run in the device process, and the first result is checked."""
+    """Its steps run in the device process, and all results are checked."""
     half = {"name": "h", "operation": "matmul", "a": {"operand": 0}, "b": {"operand": 1}}
     whole = {"name": "y", "operation": "broadcast", "op": "add", "operands": [{"step": "h"}, 1]}
     body = {"operands": [NAMED["a"], NAMED["b"]], "steps": [half, whole]}
     fields = {"strategies": ["torch"], "devices": ["cuda"], "repeat": 1}
-    (row,) = (await gpu.post("/chain/compare", json=body | fields)).json()["rows"]
+    fields |= {"results": ["y", "h"]}
+    report = (await gpu.post("/chain/compare", json=body | fields)).json()
+    (row,) = report["rows"]
     assert (row["device"], row["runs"], row["agrees"]) == ("cuda:0", 1, True)
+    assert report["reference"]["checked"] == 4 + 4
 
 
 async def test_calls_run_between_the_slices_of_a_race(gpu: AsyncClient) -> None:
