@@ -123,8 +123,7 @@ class _Run:
         if plan.may_overflow:
             plan.op.check_overflow(plan.inferred, [x.cpu() for x in operands])
             self._watch.lap(DECODE)
-        if plan.strategy.compile is not None:
-            plan.strategy.compile(plan.inferred, operands)
+        if plan.strategy.compile is not None and plan.strategy.compile(plan.inferred, operands):
             self._watch.lap(COMPILE)
         return operands
 

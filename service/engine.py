@@ -14,7 +14,7 @@ import torch
 from service.core.arithmetic import precision_of
 from service.core.call import Call, Outcome, Spec, Stored, StoreTarget, Tensor
 from service.core.dask_cluster import Cluster
-from service.core.devices import Device, check_here, is_exhausted, synchronize
+from service.core.devices import Device, check_here, exhausted_name, is_exhausted, synchronize
 from service.core.dtypes import DTYPES, IN_NUMPY, INTEGERS, describe
 from service.core.pinned_memory import to_host
 from service.core.timing import COMPILE, COMPUTE, DECODE, DOWNLOAD, NS_PER_MS, UPLOAD, Stopwatch
@@ -215,7 +215,7 @@ class Engine:
     def run(self, call: Call, plan: Plan, watch: Stopwatch) -> Outcome:
         """Compute a planned call, and mark the end of each phase on `watch`.
 
-        OutOfMemoryError if the device has not enough memory.
+        OutOfMemoryError if the device or this host has not enough memory.
         """
         try:
             if plan.device.cluster is None:
@@ -257,8 +257,7 @@ class Engine:
             plan.op.check_overflow(inferred, operands)
         marks.append((DECODE, perf_counter_ns()))
         if plan.device.kind == "cpu":  # no copies, and no synchronisation
-            if strategy.compile is not None:
-                strategy.compile(inferred, operands)
+            if strategy.compile is not None and strategy.compile(inferred, operands):
                 watch.lap(COMPILE)
             result = strategy.adapt(strategy.compute, inferred, operands)
             is_checked = not (plan.is_finite_if_moderate and call.is_moderate)
@@ -269,8 +268,7 @@ class Engine:
         else:
             operands = move(operands, plan.device)
             watch.lap(UPLOAD)
-            if strategy.compile is not None:
-                strategy.compile(inferred, operands)
+            if strategy.compile is not None and strategy.compile(inferred, operands):
                 watch.lap(COMPILE)
             result = strategy.run(inferred, operands)
             if plan.recheck is not None and needs_review(plan, plan.recheck, operands, result):
@@ -404,6 +402,7 @@ def free_memory_error(plan: Plan, error: BaseException) -> OutOfMemoryError:
     clear_frames(error.__traceback__)  # they hold operands and intermediate results
     gc.collect()
     torch.cuda.empty_cache()
+    name = exhausted_name(error, plan.device)
     return OutOfMemoryError(
-        f"{plan.device.name} has not enough memory for {plan.op.name} by {plan.strategy.name!r}"
+        f"{name} has not enough memory for {plan.op.name} by {plan.strategy.name!r}"
     )

@@ -174,10 +174,11 @@ class Strategy(Generic[M]):
     `cluster` are the supported dtypes on a CPU, on CUDA and on a cluster. `unsupported` returns the
     reason why a call is not supported, or None.
 
-    `compile` makes the code that `compute` needs for such operands, unless this process has it;
-    None for a strategy that is not compiled. It takes seconds under the GIL, so that such a
-    strategy runs in processes that can be killed, and never in the server. `missing` is the reason
-    why a strategy runs on no device of this host, which lacks something that it needs.
+    `compile` makes the code that `compute` needs for such operands, unless this process has it, and
+    returns whether it did; None for a strategy that is not compiled. It takes seconds under the
+    GIL, so that such a strategy runs in processes that can be killed, and never in the server.
+    `missing` is the reason why a strategy runs on no device of this host, which lacks something
+    that it needs.
 
     `precisions` are those of its float32 products, where a device has them. `accumulates_in` is the
     dtype of its sums of float16 and bfloat16, where that is a wider one.
@@ -192,7 +193,7 @@ class Strategy(Generic[M]):
     cuda: frozenset[torch.dtype]
     cluster: frozenset[torch.dtype]
     unsupported: Callable[[M], str | None]
-    compile: Callable[[M, Sequence[Tensor]], None] | None = None
+    compile: Callable[[M, Sequence[Tensor]], bool] | None = None
     kernel: str | None = None
     missing: str | None = None
     precisions: tuple[str, ...] = (IEEE,)
@@ -333,7 +334,7 @@ class Op(Generic[M]):
         cluster: frozenset[torch.dtype] = frozenset(),
         unsupported: Callable[[M], str | None] = lambda _: None,
         needs: tuple[Requirement, ...] = (),
-        compile: Callable[[M, Sequence[Tensor]], None] | None = None,
+        compile: Callable[[M, Sequence[Tensor]], bool] | None = None,
         kernel: str | None = None,
         precisions: tuple[str, ...] = (),
         accumulates_in: str | None = None,

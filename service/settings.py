@@ -225,6 +225,16 @@ class Settings(BaseModel):
             raise ValueError("each is scheme://host or scheme://host:port in small letters, or *")
         return text
 
+    @field_validator("embed_origins")
+    @classmethod
+    def _origins_without_ipv6(cls, text: str) -> str:
+        if "[" in text:
+            raise ValueError(
+                "browsers take no IPv6 address as the origin of a frame (Content-Security-Policy "
+                "has none); use a name of that host, such as http://localhost:8000"
+            )
+        return text
+
     @property
     def is_open_beyond_loopback(self) -> bool:
         """True if the service listens beyond loopback without keys and without `allow_anyone`."""

@@ -97,6 +97,7 @@ class ChainPlan(Plan, steps=ChainPlanStep):
     """
 
     estimated_ms: float | None
+    transfer_ms: float | None
     results: dict[str, dict[str, Any]]
     steps: list[ChainPlanStep]
 

@@ -52,6 +52,7 @@ class Row(Document):
     agrees: bool | None
     disagreeing: int | None
     worst: list[int] | None
+    worst_result: str | None
     gflops: float | None
     gb_per_s: float | None
     peak_share: float | None
@@ -146,6 +147,7 @@ def race_notes(rows: Sequence[Row]) -> Iterator[str]:
     for name, row in named:
         if row.agrees is False:
             worst = f", most at {row.worst}" if row.worst else ""
+            worst += f" in {row.worst_result}" if row.worst_result else ""
             yield f"{name} disagrees in {count_text(row.disagreeing or 0)} elements{worst}"
 
 

@@ -20,7 +20,8 @@ from service.pipeline.request import request_id_of
 
 # In the state of a scope: the ServiceError that refused the request, for `ErrorMiddleware`.
 REFUSAL: Final = "refusal"
-CORS_METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS")
+# Of all routes together.
+METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS")
 CORS_SENT: Final = ("Authorization", "Content-Encoding", "X-API-Key", "X-Request-Id", "traceparent")
 CORS_READ: Final = (
     "Allow",
@@ -186,7 +187,7 @@ def with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
     return CORSMiddleware(
         app,
         allow_origins=origins,
-        allow_methods=CORS_METHODS,
+        allow_methods=METHODS,
         allow_headers=CORS_SENT,
         expose_headers=CORS_READ,
     )

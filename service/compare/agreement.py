@@ -1,7 +1,8 @@
-"""Agreement of a result with its reference."""
+"""Agreement of results with their references."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Errors of the checked elements of a result, and how many are beyond rtol and atol.
+    """Errors of the checked elements of all results, and how many are beyond rtol and atol.
 
     An error in ulp is in units in the last place: multiples of the distance between two numbers of
     the result's dtype at the reference.
@@ -31,6 +32,7 @@ class Agreement:
     median_rel_error: float = 0.0
     median_ulp_error: float = 0.0
     basis: Basis | None = None
+    worst_result: str = ""  # the name of the result that `worst` is in, if results have names
 
     @property
     def agrees(self) -> bool:
@@ -38,13 +40,51 @@ class Agreement:
         return self.disagreeing == 0
 
 
-def agreement(result: Tensor, reference: Reference, *, rtol: float, atol: float) -> Agreement:
-    """Compare a result with its reference, element by element; NaN agrees with NaN.
+class _Errors(NamedTuple):
+    """Errors of the checked elements of a result, in a row, and which of them are too large."""
 
-    An element disagrees where |result - reference| > atol + rtol * |reference|.
+    absolute: Array
+    relative: Array
+    units: Array
+    wrong: Array
+
+
+def agreement(
+    results: Sequence[Tensor], references: Sequence[Reference], *, rtol: float, atol: float
+) -> Agreement:
+    """Compare results with their references, element by element; NaN agrees with NaN.
+
+    An element disagrees where |result - reference| > atol + rtol * |reference|. The figures are of
+    the elements of all results together.
     """
-    if reference.high.size == 0:
-        return Agreement(0.0, 0.0, 0, None, basis=reference.basis)
+    parts = [_errors(*pair, rtol, atol) for pair in zip(results, references, strict=True)]
+    absolute, relative, units, wrong = map(np.concatenate, zip(*parts, strict=True))
+    basis = replace(
+        references[0].basis,
+        checked=sum(each.basis.checked for each in references),
+        elements=sum(each.basis.elements for each in references),
+    )
+    if absolute.size == 0:
+        return Agreement(0.0, 0.0, 0, None, basis=basis)
+    found = Agreement(
+        max_abs_error=float(absolute.max()),
+        max_rel_error=float(relative.max()),
+        disagreeing=int(wrong.sum()),
+        worst=None,
+        max_ulp_error=float(units.max()),
+        median_abs_error=float(np.median(absolute)),
+        median_rel_error=float(np.median(relative)),
+        median_ulp_error=float(np.median(units)),
+        basis=basis,
+    )
+    if found.max_abs_error == 0:
+        return found
+    suspects = np.where(wrong, absolute, 0.0) if wrong.any() else absolute
+    reference, worst = _place(references, int(suspects.argmax()))
+    return replace(found, worst=worst, worst_result=reference.name)
+
+
+def _errors(result: Tensor, reference: Reference, rtol: float, atol: float) -> _Errors:
     found, high = reference.pick(result), reference.high
     with np.errstate(all="ignore"):
         same = (found == high) & (reference.low == 0) | (np.isnan(found) & np.isnan(high))
@@ -59,20 +99,17 @@ def agreement(result: Tensor, reference: Reference, *, rtol: float, atol: float)
         units = np.where(np.isnan(units), np.inf, units)
         # An infinite reference has an infinite tolerance: only the same infinity agrees with it.
         wrong = ~same & ~(np.isfinite(error) & (error <= atol + rtol * size))
-    suspects = np.where(wrong, error, 0.0) if wrong.any() else error
-    index = np.unravel_index(int(suspects.argmax()), error.shape)
-    worst = tuple(int(axis[i]) for axis, i in zip(reference.grid, index, strict=True))
-    return Agreement(
-        max_abs_error=float(error.max()),
-        max_rel_error=float(relative.max()),
-        disagreeing=int(wrong.sum()),
-        worst=worst if error.max() > 0 else None,
-        max_ulp_error=float(units.max()),
-        median_abs_error=float(np.median(error)),
-        median_rel_error=float(np.median(relative)),
-        median_ulp_error=float(np.median(units)),
-        basis=reference.basis,
-    )
+    return _Errors(*(np.reshape(x, -1) for x in (error, relative, units, wrong)))
+
+
+def _place(references: Sequence[Reference], position: int) -> tuple[Reference, tuple[int, ...]]:
+    """Return the result of a checked element, which is counted through all, and its index there."""
+    ends = np.cumsum([each.high.size for each in references])
+    number = int(np.searchsorted(ends, position, side="right"))
+    reference = references[number]
+    within = position - int(ends[number]) + reference.high.size
+    index = np.unravel_index(within, reference.high.shape)
+    return reference, tuple(int(axis[i]) for axis, i in zip(reference.grid, index, strict=True))
 
 
 def _distance(x: Array, high: Array, low: Array) -> Array:

@@ -20,8 +20,6 @@ from service.planning.plan import Plan
 
 # A run shorter than this is warmed up first; a cold cache does not matter to a longer one.
 WARM_UP_NS: Final = 50_000_000
-# In less, code is looked up that was compiled before.
-LEAST_COMPILE_NS: Final = 1_000_000
 Stop = Callable[[], bool]
 
 
@@ -49,19 +47,19 @@ class Bench(Protocol):
         """Run up to `most` times, until `enough_ns` are used up, or until `stop`."""
         ...
 
-    def result(self, reference: Reference) -> Tensor:
-        """Return the last result, or the elements of it that the reference checks."""
+    def results(self, references: Sequence[Reference]) -> Sequence[Tensor]:
+        """Return the results of the last run, or the elements of them that are checked."""
         ...
 
 
 class LocalBench:
     """Bench of a device that this process computes on.
 
-    Operands are uploaded before the runs of a round and the last result is downloaded after them,
+    Operands are uploaded before the runs of a round and the last results are downloaded after them,
     so that between two rounds nothing is in the memory of a GPU.
     """
 
-    last: Tensor  # the result of the last run, in the memory of the host
+    last: Sequence[Tensor]  # the results of the last run, in the memory of the host
 
     def __init__(self, device: Device, operands: Sequence[Tensor]):
         """Begin with operands in the memory of the host."""
@@ -75,11 +73,10 @@ class LocalBench:
             operands = move(self._operands, self._device)
             if strategy.compile is not None:
                 started = perf_counter_ns()
-                strategy.compile(plan.inferred, operands)
-                took_ns = perf_counter_ns() - started
-                compile_ns = took_ns if took_ns >= LEAST_COMPILE_NS else 0
+                if strategy.compile(plan.inferred, operands):
+                    compile_ns = perf_counter_ns() - started
             if plan.run_ns < WARM_UP_NS:
-                strategy.run(plan.inferred, operands).cpu()
+                in_host(plan.run(operands))
         return compile_ns
 
     def run(self, plan: Plan, most: int, enough_ns: int, stop: Stop) -> Runs:
@@ -90,27 +87,34 @@ class LocalBench:
             started = perf_counter_ns()
             operands = move(self._operands, device)
             upload_ns = perf_counter_ns() - started
-            result = self._timed(plan, operands, times_ns)
+            results = self._timed(plan, operands, times_ns)
             while len(times_ns) < most and sum(times_ns) < enough_ns and not stop():
-                result = self._timed(plan, operands, times_ns)
+                results = self._timed(plan, operands, times_ns)
             started = perf_counter_ns()
-            self.last = to_host(result)
+            self.last = in_host(results)
             download_ns = perf_counter_ns() - started
         if device.kind == "cpu":  # there is nothing to copy
             return Runs(times_ns)
         return Runs(times_ns, upload_ns, download_ns)
 
-    def _timed(self, plan: Plan, operands: Sequence[Tensor], times_ns: list[int]) -> Tensor:
-        """Return the result of a run, whose time is appended."""
+    def _timed(
+        self, plan: Plan, operands: Sequence[Tensor], times_ns: list[int]
+    ) -> Sequence[Tensor]:
+        """Return the results of a run, whose time is appended."""
         started = perf_counter_ns()
-        result = plan.strategy.run(plan.inferred, operands)
+        results = plan.run(operands)
         synchronize(self._device)
         times_ns.append(perf_counter_ns() - started)
-        return result
+        return results
 
-    def result(self, reference: Reference) -> Tensor:
-        """Return the last result."""
+    def results(self, references: Sequence[Reference]) -> Sequence[Tensor]:
+        """Return the results of the last run."""
         return self.last
+
+
+def in_host(results: Sequence[Tensor]) -> list[Tensor]:
+    """Return results in the memory of the host."""
+    return [to_host(result) for result in results]
 
 
 @contextmanager

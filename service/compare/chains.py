@@ -4,11 +4,11 @@ A step that names its strategy keeps it.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from service.core.arithmetic import Arithmetic
-from service.core.call import Call, Tensor
+from service.core.call import Call, Shape, Tensor
 from service.core.devices import Device
 from service.errors import InvalidFieldError, Place, RequestError
 from service.operations.chain import CHAIN
@@ -59,48 +59,64 @@ def _free_steps(call: Call) -> list[ChainStep]:
     return [step for step in steps if step.strategy is None]
 
 
-def _as_call(chain: ChainPlan, name: str, arithmetic: Arithmetic | None) -> Plan:
-    """Return the plan of a chain as that of one call, whose strategy runs all steps."""
-    steps = _Steps(chain)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainRun(Plan):
+    """The plan of a chain as that of one call, whose strategy runs all steps."""
+
+    chain: ChainPlan
+
+    @property
+    def result_shapes(self) -> tuple[Shape, ...]:
+        """The shapes of all results."""
+        names = self.chain.inferred.results
+        return tuple(self.chain.plan_of(name).inferred.shape for name in names)
+
+    def run(self, operands: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return all results on operands that are on the device."""
+        return _run_steps(self.chain, operands)[0]
+
+
+def _as_call(chain: ChainPlan, name: str, arithmetic: Arithmetic | None) -> ChainRun:
+    def compile_steps(_: Inferred, operands: Sequence[Tensor]) -> bool:
+        """Run once: a step is compiled for the results of earlier ones."""
+        return _run_steps(chain, operands)[1]
+
     strategy = Strategy(
         CHAIN,
         name,
-        compute=steps.run,
+        compute=lambda operands: _run_steps(chain, operands)[0][0],
         adapt=lambda compute, _, operands: compute(operands),
         work=lambda _: UNKNOWN_WORK,
         dtypes=frozenset(),
         cuda=frozenset(),
         cluster=frozenset(),
         unsupported=lambda _: None,
-        compile=steps.compile if chain.is_compiled else None,
+        compile=compile_steps if chain.is_compiled else None,
     )
-    sizes = Sizes.of(chain.inferred)
-    op = chain.steps[0].plan.op
-    shared = op, chain.inferred, strategy, chain.device, UNKNOWN_WORK, sizes
-    return Plan(*shared, chain.estimated_ns, arithmetic=arithmetic, transfer_ns=chain.transfer_ns)
+    return ChainRun(
+        chain.steps[0].plan.op,
+        chain.inferred,
+        strategy,
+        chain.device,
+        UNKNOWN_WORK,
+        Sizes.of(chain.inferred),
+        chain.estimated_ns,
+        arithmetic=arithmetic,
+        transfer_ns=chain.transfer_ns,
+        chain=chain,
+    )
 
 
-class _Steps:
-    """The steps of a planned chain, of which the first result is returned as it is computed."""
-
-    def __init__(self, plan: ChainPlan):
-        """Begin with nothing compiled."""
-        self._plan = plan
-        self._is_compiled = False
-
-    def run(self, operands: Sequence[Tensor]) -> Tensor:
-        """Return the first result."""
-        values: dict[Source, Tensor] = dict(enumerate(operands))
-        for planned in self._plan.steps:
-            step = planned.plan
-            taken = planned.operands(values)
-            values[planned.step.name] = step.strategy.run(step.inferred, taken)
-            for source in planned.freed:
-                del values[source]
-        return values[self._plan.inferred.results[0]]
-
-    def compile(self, _: Inferred, operands: Sequence[Tensor]) -> None:
-        """Run once: a step is compiled for the results of earlier ones."""
-        if not self._is_compiled:
-            self.run(operands)
-            self._is_compiled = True
+def _run_steps(chain: ChainPlan, operands: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], bool]:
+    """Return all results as they are computed, and whether a step had to be compiled."""
+    values: dict[Source, Tensor] = dict(enumerate(operands))
+    has_compiled = False
+    for planned in chain.steps:
+        step, strategy = planned.plan, planned.plan.strategy
+        taken = planned.operands(values)
+        if strategy.compile is not None:
+            has_compiled |= strategy.compile(step.inferred, taken)
+        values[planned.step.name] = strategy.adapt(strategy.compute, step.inferred, taken)
+        for source in planned.freed:
+            del values[source]
+    return tuple(values[name] for name in chain.inferred.results), has_compiled

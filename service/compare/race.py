@@ -17,7 +17,7 @@ from service.compare.chains import estimate_chain, step_strategies
 from service.compare.fields import call_fields
 from service.compare.options import CompareOptions
 from service.compare.rates import rates_of
-from service.compare.reference import Reference, chain_reference, reference_of
+from service.compare.reference import Reference, chain_references, reference_of
 from service.compare.report import Report, Row, host, skipped_row
 from service.core.arithmetic import Arithmetic
 from service.core.call import AUTO, Call, StoreTarget, Tensor
@@ -98,7 +98,7 @@ class Race:
         racing = self._strategy_runs(bench_of)
         if not racing or stop():
             return
-        reference = self._reference()
+        references = self._references()
         # Compiling takes seconds, in which no row would come.
         for group in (
             [each for each in racing if each.plan.strategy.compile is None],
@@ -107,14 +107,14 @@ class Race:
             for entrant in tuple(group):
                 if not entrant.warm_up():
                     group.remove(entrant)
-                    yield self._row(entrant, reference)
+                    yield self._row(entrant, references)
             while group:
                 for entrant in tuple(group):
                     if stop():
                         return
                     if not entrant.run_round(self.options.repeat, stop):
                         group.remove(entrant)
-                        yield self._row(entrant, reference)
+                        yield self._row(entrant, references)
 
     def report(self, rows: Iterable[Row]) -> Report:
         """Return the report of the rows that `run` yielded, in the order of the registry."""
@@ -147,25 +147,27 @@ class Race:
                 benches[device.name] = LocalBench(device, read(self.call.operands))
         return [StrategyRun(plan, benches[plan.device.name], share_ns) for plan in plans]
 
-    def _reference(self) -> Reference:
-        """Return what results are judged by."""
+    def _references(self) -> Sequence[Reference]:
+        """Return what results are judged by; only a chain has several."""
         call, inferred, operands = self.call, self.inferred, read(self.call.operands)
         if isinstance(inferred, InferredChain):
             steps: Any = call.params["steps"]
-            return chain_reference(inferred, steps, operands)
-        return reference_of(self.engine.registry[call.op], inferred, call.params, operands)
+            return chain_references(inferred, steps, operands)
+        return [reference_of(self.engine.registry[call.op], inferred, call.params, operands)]
 
-    def _row(self, run: StrategyRun, reference: Reference) -> Row:
+    def _row(self, run: StrategyRun, references: Sequence[Reference]) -> Row:
         """Return the row of a strategy that has finished, or cannot go on."""
         plan = run.plan
         if run.skipped is None:
             try:
-                return self._measured(run, run.bench.result(reference), reference)
+                return self._measured(run, run.bench.results(references), references)
             except SkippedError as error:
                 run.skipped = str(error)
         return skipped_row(plan, run.skipped)
 
-    def _measured(self, run: StrategyRun, result: Tensor, reference: Reference) -> Row:
+    def _measured(
+        self, run: StrategyRun, results: Sequence[Tensor], references: Sequence[Reference]
+    ) -> Row:
         """Return the row of a finished strategy."""
         plan, options = run.plan, self.options
         dtype, moved = self.call.specs[0].dtype, plan.sizes.outer_bytes
@@ -175,7 +177,7 @@ class Race:
             plan.device.name,
             plan.run_ns,
             tuple(run.times_ns),
-            agreement(result, reference, rtol=options.rtol, atol=options.atol),
+            agreement(results, references, rtol=options.rtol, atol=options.atol),
             rates=rates_of(plan, peak, median(run.times_ns)),
             compile_ns=run.compile_ns,
             arithmetic=plan.arithmetic,

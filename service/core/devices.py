@@ -13,12 +13,10 @@ from service.core.dask_cluster import Cluster, missing_dask
 from service.errors import DeviceUnavailableError, DeviceUnreadyError, did_you_mean, quote
 
 CLUSTER: Final = "cluster"
-# Of torch's allocator on the CPU, of CUDA itself, and of its library of matrix products.
-OUT_OF_MEMORY_TEXTS: Final = (
-    "DefaultCPUAllocator",
-    "CUDA error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
+# What torch's allocator on the CPU says when memory has run out, and CUDA and its library of matrix
+# products.
+HOST_EXHAUSTED: Final = "DefaultCPUAllocator"
+CUDA_EXHAUSTED: Final = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 # cuBLAS reads it when it starts: with buffers of one size its products are deterministic, which
 # torch demands. They take 32 MB, as by default on newer GPUs.
 WORKSPACE: Final = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -153,7 +151,8 @@ def host_devices(
     os.environ.setdefault(*WORKSPACE)
     if gpus is None:
         gpus = [properties_of(each) for each in named_gpus()]
-    cpu = replace(CPU, description=f"{torch.get_num_threads()} intra-op threads")
+    threads = torch.get_num_threads()
+    cpu = replace(CPU, description=f"{threads} intra-op thread{'s' if threads > 1 else ''}")
     absent = {} if gpus else {"cuda": "needs a GPU with CUDA, which this host does not have"}
     if scheduler is None:
         missing = "needs a Dask cluster, which SERVICE_DASK_SCHEDULER would name"
@@ -207,9 +206,19 @@ def synchronize(device: Device) -> None:
 
 
 def is_exhausted(error: BaseException) -> bool:
-    """Return whether memory has run out, which torch states in the message of its error."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    """Return whether memory has run out, that of the host or of another device."""
+    if is_host_exhausted(error) or isinstance(error, torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(
-        words in str(error) for words in OUT_OF_MEMORY_TEXTS
-    )
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in CUDA_EXHAUSTED)
+
+
+def is_host_exhausted(error: BaseException) -> bool:
+    """Return whether the memory of the host has run out, which torch says in a RuntimeError."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and HOST_EXHAUSTED in str(error)
+
+
+def exhausted_name(error: BaseException, device: Device) -> str:
+    """Return whose memory has run out: the name of `device`, or "this host" beside a GPU."""
+    return "this host" if device.kind != CPU.kind and is_host_exhausted(error) else device.name

@@ -223,7 +223,9 @@ class DeviceProcess:
         if response.status == FATAL:
             raise LostError(response.head.decode())
         if response.status == EXHAUSTED:
-            raise OutOfMemoryError("the call needs more memory than this host has")
+            raise OutOfMemoryError(
+                response.head.decode() or "this host has not enough memory for the call"
+            )
         if response.status == FAULT:
             raise WorkerFaultError(response.head.decode())
         return response

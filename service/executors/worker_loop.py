@@ -48,6 +48,10 @@ class FatalError(Exception):
     """Raised by a handler whose process is unusable: it exits after the message is sent."""
 
 
+class ExhaustedError(MemoryError):
+    """Raised by a handler that knows whose memory has run out; the message is for the client."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerResponse:
     """Response of a handler: a head, and a payload in chunks."""
@@ -232,8 +236,9 @@ def handle_request(
         head = bytes(buffer.read(head_bytes, 0))
         body = handler.read_body(buffer, body_bytes, start_of_body)
         response = handler.answer(head, body, channel)
-    except MemoryError:
-        response, status = WorkerResponse(b""), EXHAUSTED
+    except MemoryError as error:
+        reason = str(error) if isinstance(error, ExhaustedError) else ""
+        response, status = WorkerResponse(reason.encode()), EXHAUSTED
     except FatalError as error:
         response, status = WorkerResponse(str(error).encode()), FATAL
     except Exception:  # noqa: BLE001  # the server logs it

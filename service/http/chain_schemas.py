@@ -56,7 +56,7 @@ class GradientsAnswer(BaseModel):
 
 
 class ChainPlanStep(PlanAnswer):
-    """Meaning and cost of a step, as of a single call on the device of the chain."""
+    """Meaning and cost of a step, as of a call whose operands are on the device of the chain."""
 
     name: str
 
@@ -77,7 +77,11 @@ class ChainPlanAnswer(BaseModel):
     accepted: bool
     reason: str | None
     device: str | None = Field(description="Where all steps would run.")
-    estimated_ms: float | None = Field(description="Of all steps together.")
+    estimated_ms: float | None = Field(description="Of all steps together, and `transfer_ms`.")
+    transfer_ms: float | None = Field(
+        description="Of the estimate, the way of the operands to a GPU and of the results back, "
+        "once for all steps; 0 on other devices."
+    )
     results: dict[str, PlannedResult]
     work: ChainWork
     steps: list[ChainPlanStep]

@@ -361,6 +361,9 @@ class CompareRow(BaseModel):
     worst: list[int] | None = Field(
         None, description="Index of the largest error among elements that disagree, if any do."
     )
+    worst_result: str | None = Field(
+        None, description="In a race of a chain, the result that `worst` is in."
+    )
     gflops: float | None = Field(
         None, description="Operations in 10^9 a second; null where nothing is computed."
     )

@@ -87,6 +87,7 @@ def chain_plan_answer(chain: ChainSpec, found: ChainExplanation) -> ChainPlanAns
         reason=found.reason,
         device=plan.device.name if plan else None,
         estimated_ms=_ms(plan.estimated_ns) if plan else None,
+        transfer_ms=_ms(plan.transfer_ns) if plan else None,
         results={name: _planned_result(by_name[name]) for name in inferred.results},
         work=ChainWork(
             multiply_adds=inferred.multiply_adds, peak_bytes=plan.peak_bytes if plan else None
@@ -117,6 +118,8 @@ def row_answer(row: Row, speedup: float | None = None) -> schemas.CompareRow:
         found = found.model_copy(update=row.arithmetic.stated)
     if row.agreement is None:
         return found.model_copy(update={"skipped": row.skipped})
+    if row.agreement.worst_result:
+        found = found.model_copy(update={"worst_result": row.agreement.worst_result})
     return found.model_copy(
         update={
             "runs": len(row.times_ns),

@@ -5,7 +5,7 @@ that needs them. What is compiled is bounded: each function once for each dtype,
 of operands are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cache
 from typing import Any, Final
 from warnings import catch_warnings
@@ -27,6 +27,23 @@ BY_TORCH_COMPILE: Final = frozenset({torch.float32, torch.float64})
 LAYOUT: Final = ("C_CONTIGUOUS", "ALIGNED", "WRITEABLE")
 
 
+def once(compile_for: Callable[..., object]) -> Callable[..., bool]:
+    """Return a function that compiles once for the same arguments, and returns whether it has now.
+
+    A compilation that has failed is tried again.
+    """
+    done: set[tuple[Hashable, ...]] = set()
+
+    def run(*arguments: Hashable) -> bool:
+        if arguments in done:
+            return False
+        compile_for(*arguments)
+        done.add(arguments)
+        return True
+
+    return run
+
+
 @cache
 def by_numba(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return a function over tensors, which numba compiles when it first gets operands of a dtype.
@@ -46,7 +63,7 @@ def by_numba(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return run
 
 
-@cache
+@once
 def compile_by_numba(
     function: Callable[..., Tensor], count: int, dtype: torch.dtype, *floats: float
 ) -> None:
@@ -115,12 +132,15 @@ def _by_torch_compile(function: Callable[..., Tensor]) -> Any:
     return torch.compile(function, fullgraph=True)
 
 
-def compile_by_torch(function: Callable[..., Tensor], count: int, dtype: torch.dtype) -> None:
-    """Compile `function` for so many matrices of a dtype, of any sizes from 1 on."""
-    _compile_by_torch(function, count, dtype, torch.get_num_threads())
+def compile_by_torch(function: Callable[..., Tensor], count: int, dtype: torch.dtype) -> bool:
+    """Compile `function` for so many matrices of a dtype, of any sizes from 1 on.
+
+    Return whether it has been compiled now.
+    """
+    return _compile_by_torch(function, count, dtype, torch.get_num_threads())
 
 
-@cache
+@once
 def _compile_by_torch(
     function: Callable[..., Tensor], count: int, dtype: torch.dtype, threads: int
 ) -> None:

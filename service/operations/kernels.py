@@ -5,13 +5,13 @@ their compilers are extras, and take a second and much memory to import.
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from functools import cache
 from typing import Any, Final, TypeVar
 
 import torch
 
 from service.core.call import Tensor
 from service.core.requirements import C_COMPILER, INSTALL_GPU, PYTHON_HEADERS, module
+from service.operations.compiled import once
 from service.registry import Inferred, Op
 
 M = TypeVar("M", bound=Inferred)
@@ -27,14 +27,15 @@ def compiled_by_trial(
     arguments: Callable[[Tensor, Any], Sequence[object]],
     *,
     variant: Callable[[M], Hashable] = lambda _: None,
-) -> Callable[[M, Sequence[Tensor]], None]:
+) -> Callable[[M, Sequence[Tensor]], bool]:
     """Return what compiles the kernel of a strategy: a trial for each dtype, device and `variant`.
 
-    The kernel serves operands of all shapes. `arguments` gives those of the trial from a tensor of
-    shape (1, 1), and from the variant of the kernel that a call needs.
+    It returns whether there was a trial. The kernel serves operands of all shapes. `arguments`
+    gives those of the trial from a tensor of shape (1, 1), and from the variant of the kernel that
+    a call needs.
     """
 
-    @cache
+    @once
     def compile_for(dtype: torch.dtype, device: torch.device, needed: Hashable) -> None:
         one = torch.ones((1, 1), dtype=dtype, device=device)
         op.strategies[name].compute(*arguments(one, needed))

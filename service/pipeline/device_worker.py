@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import torch
 
-from service.core.devices import Device, properties_of, settle_on
+from service.core.devices import Device, exhausted_name, is_exhausted, properties_of, settle_on
 from service.core.pinned_memory import pin, release_results
 from service.engine import Engine
 from service.errors import DeviceFailedError
@@ -17,6 +17,7 @@ from service.executors import (
     UNMAP,
     Bytes,
     Channel,
+    ExhaustedError,
     FatalError,
     Handler,
     MappedBuffer,
@@ -64,7 +65,7 @@ class DeviceRequestHandler:
         """Return the response to a request, the report to HANDSHAKE, or the body to ECHO.
 
         For UNMAP the buffers are unmapped. They may shrink until the next request is read.
-        FatalError if the device is lost.
+        FatalError if the device is lost, ExhaustedError if memory has run out.
         """
         if head == HANDSHAKE:
             return WorkerResponse(self._report())
@@ -77,9 +78,10 @@ class DeviceRequestHandler:
             if head.startswith(SLICE):
                 return self._slices.answer(head, body)
             return self._worker.answer(head, body, channel)
-        except MemoryError:
-            raise
         except Exception as error:
+            if is_exhausted(error):
+                name = exhausted_name(error, self._device)
+                raise ExhaustedError(f"{name} has not enough memory for the call") from error
             self._check(error)
             raise
 

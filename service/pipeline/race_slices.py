@@ -48,7 +48,7 @@ class Slice:
     """A part of a race on one device.
 
     `race` is unique to the race. `precision` is that of its products, or None. `most` and
-    `enough_ns` are bounds of runs. `grid` has for each axis of the result the indices that are
+    `enough_ns` are bounds of runs. `grids` has for each axis of each result the indices that are
     checked, None for all. `request` is the message that the race process got, for a device process
     that has not got the body.
     """
@@ -56,12 +56,12 @@ class Slice:
     race: str
     device: str
     strategy: str
-    act: Literal["warm_up", "run", "result"]
+    act: Literal["warm_up", "run", "results"]
     estimated_ns: int
     precision: str | None = None
     most: int = 0
     enough_ns: int = 0
-    grid: Sequence[Sequence[int] | None] = ()
+    grids: Sequence[Sequence[Sequence[int] | None]] = ()
     request: str | None = None
 
     def to_json(self) -> bytes:
@@ -100,21 +100,30 @@ class ProcessBench:
         self._plan = plan
         return Runs(**self._ask(plan, "run", most * plan.run_ns, **fields))
 
-    def result(self, reference: Reference) -> Tensor:
-        """Return the elements of the last result that the reference checks."""
-        sizes = self._plan.inferred.shape
-        grid = [
-            None if len(indices) == size else indices.tolist()
-            for indices, size in zip(reference.grid, sizes, strict=True)
+    def results(self, references: Sequence[Reference]) -> list[Tensor]:
+        """Return the elements of the results of the last run that are checked."""
+        grids = [
+            [
+                None if len(indices) == size else indices.tolist()
+                for indices, size in zip(reference.grid, shape, strict=True)
+            ]
+            for reference, shape in zip(references, self._plan.result_shapes, strict=True)
         ]
-        found = self._ask(self._plan, "result", 0, grid=grid)
-        data = bytearray(b64decode(found["b64"]))
-        return from_bytes(data, parse_dtype(found["dtype"]), tuple(found["shape"]), "")
+        found = self._ask(self._plan, "results", 0, grids=grids)
+        return [
+            from_bytes(
+                bytearray(b64decode(each["b64"])),
+                parse_dtype(each["dtype"]),
+                tuple(each["shape"]),
+                "",
+            )
+            for each in found["results"]
+        ]
 
     def _ask(
         self,
         plan: Plan,
-        act: Literal["warm_up", "run", "result"],
+        act: Literal["warm_up", "run", "results"],
         estimated_ns: int,
         **fields: Any,
     ) -> dict[str, Any]:
@@ -228,12 +237,14 @@ class SliceHandler:
             return orjson.dumps(asdict(self._bench.run(plan, part.most, part.enough_ns, _never)))
         if plan is not self._last:  # the process has been idle since, or is another one
             self._bench.run(plan, 1, 0, _never)
-        grid = [None if each is None else np.array(each, np.int64) for each in part.grid]
-        found = select(self._bench.last, grid)
-        text = b64encode(to_bytes(found)).decode()
-        return orjson.dumps(
-            {"dtype": describe(found.dtype).name, "shape": [*found.shape], "b64": text}
-        )
+        return orjson.dumps({"results": [*map(_checked_elements, self._bench.last, part.grids)]})
+
+
+def _checked_elements(result: Tensor, grid: Sequence[Sequence[int] | None]) -> dict[str, object]:
+    """Return the elements of a result at a grid, with dtype and shape."""
+    found = select(result, [None if each is None else np.array(each, np.int64) for each in grid])
+    text = b64encode(to_bytes(found)).decode()
+    return {"dtype": describe(found.dtype).name, "shape": [*found.shape], "b64": text}
 
 
 def _never() -> bool:

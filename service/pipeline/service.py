@@ -48,7 +48,7 @@ TRIM_S: Final = 0.5
 TRIM_BYTES: Final = 4_000_000
 # The most time that measuring an operation with a dtype may take; usual are up to 2 s.
 CALIBRATE_MS: Final = 60_000
-# What could not be measured is tried again: a device may take some time to be ready.
+# What could not be measured is tried again: the process for races may have been busy.
 CALIBRATION_ROUNDS: Final = 4
 CALIBRATION_PAUSE_S: Final = 20.0
 # Larger bodies take a share of the bytes in flight.
@@ -80,6 +80,7 @@ class Service:
     uncounted_bytes   of bodies that are neither over a limit nor take a share of those in flight
     chain             fields of chains of the operations in the registry
     gradients         fields of requests of gradients, by the names of the requests
+    device_started    set when a device process has begun, and its device is ready
     """
 
     settings: Settings
@@ -100,6 +101,7 @@ class Service:
     uncounted_bytes: int
     chain: ChainOp
     gradients: Mapping[str, Op[Any]]
+    device_started: asyncio.Event
     state: State = WARMING
     _warming: asyncio.Task[None] = field(init=False, repr=False)
     _calibrating: asyncio.Task[None] = field(init=False, repr=False)
@@ -149,24 +151,44 @@ class Service:
     async def _calibrate(self) -> None:
         """Measure all other dtypes, an operation at a time; until then, plans have priors.
 
-        Worker processes that have started meanwhile are replaced, so that they plan as this
-        process does. Without the setting, nothing is measured.
+        What fails is tried again after a pause. Without the setting, nothing is measured.
         """
         await self._warming
         for _ in range(CALIBRATION_ROUNDS if self.settings.calibrate else 0):
-            for op, dtype, device in self.engine.unmeasured():
-                if self.state != READY:
-                    return
-                try:
-                    await self._measure(op, dtype, device)
-                except (ServiceError, WorkerFaultError) as error:  # it keeps its prior for now
-                    where = op.name, describe(dtype).name, device.name
-                    log.warning("%s of %s on %s is not measured: %s", *where, type(error).__name__)
-            for pool in self._process_pools:
-                await pool.renew_workers()
-            if not self.engine.unmeasured():
+            await self._measure_all()
+            if self.state != READY or not self.engine.unmeasured():
                 return
             await asyncio.sleep(CALIBRATION_PAUSE_S)
+
+    async def _measure_all(self) -> None:
+        """Try once to measure each operation with each dtype, on a device as soon as it is ready.
+
+        Worker processes that have started meanwhile are replaced, so that they plan as this
+        process does.
+        """
+        left, readiness = self.engine.unmeasured(), self.engine.planner.devices.readiness
+        while left:
+            if self.state != READY:
+                return
+            self.device_started.clear()
+            ready = (each for each in left if readiness.reason(each[2].name) is None)
+            found = next(ready, None)
+            if found is None:
+                await self._renew_workers()
+                await self.device_started.wait()
+                continue
+            left.remove(found)
+            try:
+                await self._measure(*found)
+            except (ServiceError, WorkerFaultError) as error:  # it keeps its prior for now
+                op, dtype, device = found
+                where = op.name, describe(dtype).name, device.name
+                log.warning("%s of %s on %s is not measured: %s", *where, type(error).__name__)
+        await self._renew_workers()
+
+    async def _renew_workers(self) -> None:
+        for pool in self._process_pools:
+            await pool.renew_workers()
 
     async def _measure(self, op: Op[Any], dtype: torch.dtype, device: Device) -> None:
         """Measure an operation where that keeps no calls waiting but races, and on its device."""
@@ -256,6 +278,7 @@ def build_service(
             core.engine.learn(report.rates)
             hop = Curve(0.0, [2 * size for size in ECHO_SIZES], round_trips_ns)
             cost_model.learn_hop(gpu.name, hop)
+            device_started.set()
 
         row = asdict(replace(gpu, has_process=False))
         return DeviceProcess(
@@ -273,6 +296,7 @@ def build_service(
     context = core.context
     processes: dict[str, DeviceProcess] = {}
     reports: dict[str, DeviceReport] = {}
+    device_started = asyncio.Event()
     if fork_server is not None:
         rows = [asdict(gpu) for gpu in gpus]
         configure = partial(config, WORKER, settings.worker_memory_bytes, NICE, gpus=rows)
@@ -301,4 +325,5 @@ def build_service(
         uncounted_bytes=min(COUNTED_BYTES, settings.max_body_bytes),
         chain=chain_op(registry),
         gradients={op.name: op for op in gradient_ops(registry)},
+        device_started=device_started,
     )

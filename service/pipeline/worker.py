@@ -7,7 +7,7 @@ import orjson
 
 from service.core import host
 from service.core.call import Call
-from service.core.devices import Device, is_exhausted
+from service.core.devices import Device, is_host_exhausted
 from service.core.dtypes import describe, parse_dtype
 from service.core.response import HttpResponse
 from service.errors import ServiceError
@@ -79,7 +79,7 @@ class RequestHandler:
         except ServiceError as error:
             response = _problem(error, message)
         except RuntimeError as error:
-            if is_exhausted(error):
+            if is_host_exhausted(error):
                 raise MemoryError from error
             raise
         head = response_head(response, request.watch, request.strategy)

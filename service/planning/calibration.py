@@ -47,7 +47,7 @@ def calibrate(
     """Return the curves of a strategy by kind of work: up to 0.2 s.
 
     A kind whose samples the strategy does not take with `dtype` is absent. A strategy that has to
-    be compiled is so before its runs, and has a curve for that, too.
+    be compiled is so before its runs, and has a curve for that, too, unless it was compiled before.
     """
     check_here(device)
     kinds: dict[str, list[tuple[Inferred, Work]]] = {}
@@ -63,8 +63,8 @@ def calibrate(
     if strategy.compile is not None and kinds:
         (inferred, _), *_ = next(iter(kinds.values()))
         started = clock()
-        strategy.compile(inferred, _operands(inferred, device))
-        curves[COMPILING] = Curve(clock() - started, (0.0,), (0.0,))
+        if strategy.compile(inferred, _operands(inferred, device)):
+            curves[COMPILING] = Curve(clock() - started, (0.0,), (0.0,))
     for kind, samples in kinds.items():
         curves[kind] = fit(_timings(strategy, device, samples, clock))
     return curves

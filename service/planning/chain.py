@@ -196,7 +196,7 @@ def _plan_on(
 
 
 def _calls(chain: ChainSpec, inferred: InferredChain, device: str) -> list[CallSpec]:
-    """Return the call of each step on a device.
+    """Return the call of each step on a device, which its operands and its result stay on.
 
     A reduced precision is that of the steps that multiply, unless there is none.
     """
@@ -212,6 +212,7 @@ def _calls(chain: ChainSpec, inferred: InferredChain, device: str) -> list[CallS
             device,
             chain.deadline_ms,
             arithmetic=asked if multiplies else plain,
+            stays_on_device=True,
         )
         for step, each, multiplies in zip(chain.steps, inferred.steps, products, strict=True)
     ]
@@ -230,7 +231,7 @@ def _joined(
         inferred,
         steps,
         plans[0].device,
-        estimated_ns=sum(plan.run_ns for plan in plans) + transfer_ns,
+        estimated_ns=sum(plan.estimated_ns for plan in plans) + transfer_ns,
         interpreter_ns=sum(plan.interpreter_ns for plan in plans),
         peak_bytes=_peak_bytes(inferred, steps),
         transfer_ns=transfer_ns,

@@ -1,6 +1,6 @@
 """A planned call: its input, its strategy, device and estimated cost, and the sizes it has."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from service.core.arithmetic import Arithmetic
-from service.core.call import AUTO, Spec
+from service.core.call import AUTO, Shape, Spec, Tensor
 from service.core.devices import Device
 from service.registry import Inferred, Op, Recheck, Strategy, Work
 
@@ -28,6 +28,7 @@ class CallSpec:
     deadline_ms: int | None = None
     writes_to_store: bool = False  # so the result need not fit in this host's memory
     arithmetic: Arithmetic | None = None
+    stays_on_device: bool = False  # operands and result, which are copied for a chain as a whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,15 @@ class Plan:
     def run_ns(self) -> int:
         """Estimated time of the strategy alone."""
         return self.estimated_ns - self.transfer_ns
+
+    @property
+    def result_shapes(self) -> tuple[Shape, ...]:
+        """The shapes of what `run` returns."""
+        return (self.inferred.shape,)
+
+    def run(self, operands: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the result on operands that are on the device; a chain in a race has several."""
+        return (self.strategy.run(self.inferred, operands),)
 
     @property
     def is_compiled(self) -> bool:

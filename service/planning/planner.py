@@ -218,7 +218,7 @@ class Planner:
         op, work = call.op, strategy.work(inferred)
         time_ns, interpreter_ns, is_measured = self.cost_model.cost(strategy, device, dtype, work)
         transfer_ns = 0
-        if device.kind != CPU.kind:
+        if device.kind != CPU.kind and not call.stays_on_device:
             back = sizes.elements * inferred.dtype.itemsize
             transfer_ns = self.cost_model.transfer_ns(device, sizes.outer_bytes - back, back)
         to_store = call.writes_to_store and device.kind == CLUSTER

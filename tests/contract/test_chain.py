@@ -80,6 +80,7 @@ async def test_a_plan(client: AsyncClient, example: Example) -> None:
             chosen = (row for row in each["strategies"] if row["strategy"] == each["strategy"])
             estimates += [row["estimated_ms"] for row in chosen]
         assert plan["estimated_ms"] == pytest.approx(sum(estimates))
+        assert plan["transfer_ms"] == 0
         operands = 10_000 * 784 + 784 * 50 + 50 * 10
         # Beside the operands, ReLU has its operand, its result, and what the strategy counts.
         assert plan["work"]["peak_bytes"] == 4 * (operands + 3 * 10_000 * 50)

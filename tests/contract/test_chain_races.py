@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from time import sleep
 from typing import Any, Final
 from weakref import ref
 
@@ -85,12 +84,31 @@ async def test_a_step_keeps_the_strategy_that_it_names(client: AsyncClient) -> N
         assert loops["agrees"]
 
 
-async def test_the_first_result_is_judged(client: AsyncClient) -> None:
-    """It is kept though a later step has used it."""
+async def test_all_results_are_judged(client: AsyncClient) -> None:
+    """One is kept though a later step has used it."""
     body = chain(LINEAR, POSITIVE, LENGTH, results=["p", "y"], strategies=["torch"])
     report = await race(client, body)
-    assert report["reference"]["checked"] == 4
-    assert report["rows"][0]["agrees"]
+    assert (report["reference"]["checked"], report["reference"]["elements"]) == (5, 5)
+    (row,) = report["rows"]
+    assert (row["agrees"], row["worst"], "worst_result" in row) == (True, None, False)
+
+
+async def test_a_wrong_result_beside_right_ones(serve: Serve) -> None:
+    """It makes the row disagree, and is named."""
+
+    def wrong_column(a: Tensor, b: Tensor) -> Tensor:
+        c = a @ b
+        if c.shape == (2, 1):
+            c[1, 0] += 1
+        return c
+
+    column = {"name": "y", "operation": "matmul", "a": H, "b": {"operand": 2}}
+    body = chain(LINEAR, column, operands=[A, B, [[1], [2]]], results=["h", "y"])
+    async with serve(Registry(products(wrong_column))) as client:
+        right, wrong = (await race(client, body))["rows"]
+    assert right["agrees"]
+    assert (wrong["agrees"], wrong["disagreeing"], wrong["max_abs_error"]) == (False, 1, 1)
+    assert (wrong["worst_result"], wrong["worst"]) == ("y", [1, 0])
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int64", "complex64"])
@@ -154,21 +172,21 @@ async def test_steps_are_compiled_once(serve: Serve) -> None:
     """By a run that is no part of the others, and is not repeated."""
     shapes: list[object] = []
 
-    def compile_for(_: object, operands: Any) -> None:
-        shape = operands[0].shape
-        if shape not in shapes:
-            sleep(0.002)  # as a compiler: in less, code is looked up
-        shapes.append(shape)
+    def compile_for(_: object, operands: Any) -> bool:
+        shapes.append(operands[0].shape)
+        return shapes.count(operands[0].shape) == 1
 
     op = products(torch.matmul, compile=compile_for)
     async with serve(Registry(op)) as client:
         sevens = [[1] * 7] * 7
         body = chain(LINEAR, AGAIN, operands=[sevens, sevens])
         _, compiled = (await race(client, body))["rows"]
+        # To compile, to warm up, and twice: each run asks for the code of its two steps.
+        assert shapes.count((7, 7)) == 2 * 4
+        _, again = (await race(client, body))["rows"]
     assert compiled["agrees"]
     assert compiled["compile_ms"] > 0
-    # To compile, to warm up, and twice: each run asks for the code of its two steps.
-    assert shapes.count((7, 7)) == 2 * 4
+    assert again["compile_ms"] == 0, "all is compiled already"
 
 
 async def test_results_are_freed_after_their_last_use(serve: Serve) -> None:

@@ -879,7 +879,7 @@ def test_a_long_run_is_not_warmed_up(app: FastAPI) -> None:
     assert (len(runs), len(row.times_ns)) == (1, 1)
 
 
-@pytest.mark.parametrize("act", ["warm_up", "run", "result"])
+@pytest.mark.parametrize("act", ["warm_up", "run", "results"])
 def test_a_strategy_that_cannot_go_on(app: FastAPI, act: str) -> None:
     """Its row has the reason, and the others race on."""
     race = entered(app, CompareOptions(repeat=2, strategies=("broadcast", "torch")))
@@ -911,10 +911,12 @@ def test_compiling_is_no_part_of_a_run(app: FastAPI) -> None:
     assert isinstance(plan, Plan)
     compiled: list[int] = []
 
-    def compile_once(inferred: Any, operands: Any) -> None:
-        if not compiled:
-            sleep(0.05)
-            compiled.append(1)
+    def compile_once(inferred: Any, operands: Any) -> bool:
+        if compiled:
+            return False
+        sleep(0.05)
+        compiled.append(1)
+        return True
 
     strategy = replace(plan.strategy, compile=compile_once)
     compiling = replace(race, entries=(replace(plan, strategy=strategy),))
@@ -936,7 +938,12 @@ def test_what_is_compiled_races_after_the_rest(cost_model: CostModel) -> None:
     )
     first, second = race.entries
     assert isinstance(first, Plan)
-    strategy = replace(first.strategy, compile=lambda inferred, operands: runs.append("compiled"))
+
+    def compile_first(inferred: Any, operands: Any) -> bool:
+        runs.append("compiled")
+        return True
+
+    strategy = replace(first.strategy, compile=compile_first)
     rows = replace(race, entries=(replace(first, strategy=strategy), second)).run()
     assert next(rows).strategy == "second"
     assert "compiled" not in runs
@@ -958,7 +965,7 @@ async def test_what_takes_long_to_compile_has_to_be_named(client: AsyncClient) -
 def test_compiling_counts_against_the_deadline(app: FastAPI) -> None:
     """A strategy whose compilation leaves no time is skipped, though its runs would be short."""
     strategy = REGISTRY["matmul"].strategies["torch"]
-    compiled = replace(strategy, compile=lambda inferred, operands: None)
+    compiled = replace(strategy, compile=lambda inferred, operands: True)
     op = replace(REGISTRY["matmul"], auto=("torch",), _strategies={"torch": compiled})
     engine = replace(app.state.service.engine, registry=Registry(op))
     options = CompareOptions(strategies=("torch",))

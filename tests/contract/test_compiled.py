@@ -66,7 +66,7 @@ async def test_compiling_is_a_phase_of_its_own(mine: AsyncClient, name: str) -> 
         assert sum(phases) == pytest.approx(2 * timing["total_ms"], rel=0.05, abs=0.2)
     first, *others = (answer["timing"]["compile_ms"] for answer in answers)
     assert first > 20
-    assert max(others) < first / 10
+    assert others == [0, 0]
     assert answers[0]["timing"]["compute_ms"] < first / 2
     other = (await mine.post("/matmul", json=SMALL)).json()
     assert other["timing"]["compile_ms"] == 0
@@ -139,7 +139,7 @@ def resident_bytes(client: AsyncClient) -> int:
 async def test_no_shape_is_compiled_for(mine: AsyncClient, name: str) -> None:
     """A thousand shapes take neither time to compile nor memory."""
     random = Random(name)
-    first = await post(mine, name)
+    await post(mine, name)
     before = 0
     for number in range(600):
         if number == 100:
@@ -148,7 +148,7 @@ async def test_no_shape_is_compiled_for(mine: AsyncClient, name: str) -> None:
         body = {"a": [[1] * k] * m, "b": [[1] * n] * k}
         answer = await post(mine, name, **body, output="summary")
         assert answer["result"]["summary"]["max"] == k
-        assert answer["timing"]["compile_ms"] < first["timing"]["compile_ms"] / 2
+        assert answer["timing"]["compile_ms"] == 0
     assert resident_bytes(mine) - before < 2**23
 
 
@@ -162,7 +162,7 @@ def test_the_server_loads_no_compiler() -> None:
         answer = client.post("/chain", json={"steps": steps}).json()
         assert answer["results"]["c"]["data"] == PRODUCT
         assert answer["timing"]["executor"] == "process"
-        assert answer["timing"]["compile_ms"] > 0
+        assert answer["timing"]["compile_ms"] == 0, "worker processes have it from the start"
         maps = Path(f"/proc/{running.process.pid}/maps").read_text(encoding="utf-8")
     assert "libtorch" in maps
     assert "llvmlite" not in maps
@@ -189,10 +189,11 @@ def test_a_compiler_that_cannot_be_preloaded(fails: bool, monkeypatch: pytest.Mo
     """Worker processes start without it; only what numba compiles is preloaded."""
     compiled = []
 
-    def compile_(inferred: Inferred, operands: Sequence[Tensor]) -> None:
+    def compile_(inferred: Inferred, operands: Sequence[Tensor]) -> bool:
         compiled.append([x.dtype for x in operands])
         if fails:
             raise OSError("no space left")
+        return True
 
     op: Op[Any] = REGISTRY["matmul"]
     strategies = {
@@ -250,7 +251,7 @@ async def test_a_race_tells_the_time_of_compiling(client: AsyncClient) -> None:
     for rows in (first, second):
         assert rows["torch"]["compile_ms"] == 0
         assert rows["numba"]["agrees"]
-    assert second["numba"]["compile_ms"] < 20
+    assert second["numba"]["compile_ms"] == 0
 
 
 @needs("numba")

@@ -333,13 +333,16 @@ async def test_a_stream_of_a_race_on_a_gpu(gpu: AsyncClient) -> None:
 
 
 async def test_a_race_of_a_chain_on_a_gpu(gpu: AsyncClient) -> None:
-    """Its steps run in the device process, and the first result is checked."""
+    """Its steps run in the device process, and all results are checked."""
     half = {"name": "h", "operation": "matmul", "a": {"operand": 0}, "b": {"operand": 1}}
     whole = {"name": "y", "operation": "broadcast", "op": "add", "operands": [{"step": "h"}, 1]}
     body = {"operands": [NAMED["a"], NAMED["b"]], "steps": [half, whole]}
     fields = {"strategies": ["torch"], "devices": ["cuda"], "repeat": 1}
-    (row,) = (await gpu.post("/chain/compare", json=body | fields)).json()["rows"]
+    fields |= {"results": ["y", "h"]}
+    report = (await gpu.post("/chain/compare", json=body | fields)).json()
+    (row,) = report["rows"]
     assert (row["device"], row["runs"], row["agrees"]) == ("cuda:0", 1, True)
+    assert report["reference"]["checked"] == 4 + 4
 
 
 async def test_calls_run_between_the_slices_of_a_race(gpu: AsyncClient) -> None:
@@ -433,13 +436,17 @@ async def test_errors_that_pass(gpu: AsyncClient, caplog: pytest.LogCaptureFixtu
     pid = pid_of(gpu)
     response = await post(gpu, NAMED, "stumble")
     assert (response.status_code, response.json()["code"]) == (500, "internal-error")
-    for act, what in (("exhaust", "the call needs more"), ("starve", "matmul by 'torch'")):
+    for act, what in (
+        ("exhaust", "cuda:0 has not enough memory for the call"),
+        ("fill", "this host has not enough memory for the call"),
+        ("starve", "cuda:0 has not enough memory for matmul by 'torch'"),
+    ):
         async with asyncio.TaskGroup() as tasks:  # only the call itself fails
             failing = tasks.create_task(post(gpu, NAMED, act))
             others = [tasks.create_task(post(gpu, NAMED)) for _ in range(4)]
         response = failing.result()
         assert (response.status_code, response.json()["code"]) == (503, "out-of-memory")
-        assert what in response.json()["detail"]
+        assert response.json()["detail"] == what
         assert int(response.headers["Retry-After"]) >= 1
         for other in others:
             check(other.result())
@@ -451,6 +458,9 @@ async def test_errors_that_pass(gpu: AsyncClient, caplog: pytest.LogCaptureFixtu
     assert here["agrees"]
     assert "the log of the server has the error" in there["skipped"]
     assert there["precision"] == "ieee"
+    headers = {"X-Request-Id": "fill"}
+    *_, there = (await gpu.post("/matmul/compare", json=fields, headers=headers)).json()["rows"]
+    assert there["skipped"] == "this host has not enough memory for the call"
     assert "matmul by torch on cuda:0: Traceback" in caplog.text
     check(await post(gpu, NAMED))
     assert pid_of(gpu) == pid
@@ -611,9 +621,8 @@ async def test_a_device_process_measures(
     cost_model: CostModel, fork_server: ForkServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It measures float32 before it is ready, and the other dtypes one after another later."""
-    # The first round finds no device that is ready, and the next one is 20 s later.
-    monkeypatch.setattr("service.pipeline.service.CALIBRATION_PAUSE_S", 0.2)
-    monkeypatch.setattr("service.pipeline.service.CALIBRATION_ROUNDS", 1000)
+    # The first round begins before the device is ready.
+    monkeypatch.setattr("service.pipeline.service.CALIBRATION_ROUNDS", 1)
     # Two others stand for all, whose loops take seconds.
     known = (row for row in rates_of(GPU) if row[3] not in ("float32", "int64", "complex64"))
     app = create_app(

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.api.app import create_app
+from service.api.openapi.answers import share_errors
 from service.api.openapi.document import render
 from service.core.dtypes import DTYPES
 from service.examples import Example, examples
@@ -198,3 +199,13 @@ async def test_what_the_service_says_of_itself_fits_its_schema(
     answers = document()["paths"][path]["get"]["responses"]
     described = answers["200"]["content"]["application/json"]["schema"]
     Draft202012Validator({**described, "components": document()["components"]}).validate(found)
+
+
+def test_two_errors_of_one_name() -> None:
+    """The second one would take the place of the first, so the document is not written."""
+    first, second = {"description": "first"}, {"description": "second"}
+    texts = {"/a": first, "/b": first, "/c": second, "/d": second}
+    paths = {path: {"post": {"responses": {"422": text}}} for path, text in texts.items()}
+    named = "the component UnprocessableContent, the second one of POST /c, POST /d"
+    with pytest.raises(ValueError, match=named):
+        share_errors({"paths": paths, "components": {}})

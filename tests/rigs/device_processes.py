@@ -134,6 +134,11 @@ def exhaust(argument: str) -> None:
     raise RuntimeError("CUDA error: out of memory\nCompile with ...")
 
 
+def fill(argument: str) -> None:
+    """Raise the error of torch's allocator on the host."""
+    raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+
 def starve(argument: str) -> None:
     """Let memory run out once, when the next operands are on the device."""
     move = engine.move
@@ -157,6 +162,7 @@ ACTS: Final[Mapping[str, Callable[[str], None]]] = {
     "stumble": stumble,
     "fault": fault,
     "exhaust": exhaust,
+    "fill": fill,
     "starve": starve,
     "hang": hang,
 }

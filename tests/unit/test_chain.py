@@ -19,8 +19,10 @@ from service.errors import (
     LimitExceededError,
     OutOfMemoryError,
     UnsuitableStrategyError,
+    WorkExceededError,
 )
 from service.operations import REGISTRY
+from service.planning.chain import ChainSpec, explain_chain
 from service.planning.chain_steps import ChainStep
 from service.planning.cost_model import Curve
 from service.registry import parse_params
@@ -69,8 +71,13 @@ def test_values_on_a_gpu() -> None:
 def test_a_step_that_is_compiled() -> None:
     """Code for its operands is there before it is computed, in a phase of its own."""
     compiled: list[Sequence[Tensor]] = []
+
+    def compile_first(_: object, operands: Sequence[Tensor]) -> bool:
+        compiled.append(operands)
+        return len(compiled) == 1
+
     op = REGISTRY["matmul"]
-    own = replace(op.strategies["torch"], compile=lambda _, operands: compiled.append(operands))
+    own = replace(op.strategies["torch"], compile=compile_first)
     first = ChainStep("h", replace(op, auto=("torch",), _strategies={"torch": own}), (0, 0))
     call = chain_call([M], [first, step("y", "matmul", "h", 0)], ["y"])
     here, watch = engine(), Stopwatch.start()
@@ -80,6 +87,9 @@ def test_a_step_that_is_compiled() -> None:
     assert all(operand is M for operand in compiled[0])
     phases = [phase for phase, _ in watch.marks]
     assert phases[-3:] == [COMPILE, COMPUTE, COMPUTE]
+    again = Stopwatch.start()
+    run_chain(here, call, plan, again)
+    assert COMPILE not in [phase for phase, _ in again.marks], "nothing is compiled then"
 
 
 def test_the_first_device_that_admits_all_steps() -> None:
@@ -100,9 +110,27 @@ def test_a_chain_goes_to_the_fastest_device() -> None:
     call = squares(M)
     call.device = "cuda:0"
     plan = prepare_chain(here, call)
-    steps = sum(planned.plan.run_ns for planned in plan.steps)
     assert plan.transfer_ns == 1_000_000 + 16 + 16, "the operand and the result, 16 bytes each"
+    assert all(planned.plan.transfer_ns == 0 for planned in plan.steps)
+    steps = sum(planned.plan.estimated_ns for planned in plan.steps)
     assert plan.estimated_ns == steps + plan.transfer_ns
+
+
+def test_a_deadline_that_leaves_time_for_one_way_to_a_gpu() -> None:
+    """The chain is admitted: its steps need no way of their own."""
+    here = engine(devices=(GPU, CPU))
+    here.planner.cost_model.learn_hop("cuda:0", Curve(0.0, (0.0, 1.0), (5e6, 5e6)))
+    call = squares(M)
+    call.device, call.deadline_ms = "cuda:0", 6
+    assert prepare_chain(here, call).estimated_ns < 6_000_000
+    found = explain_chain(here.planner, ChainSpec.of(call))
+    assert found.plan is not None
+    assert found.plan.transfer_ns == 5_000_000
+    estimates = [each for _, step in found.steps for each in step.estimates if each.plan]
+    assert {each.plan.transfer_ns for each in estimates if each.plan} == {0}
+    call.deadline_ms = 4
+    with pytest.raises(WorkExceededError, match="2 steps would take about 5"):
+        prepare_chain(here, call)
 
 
 def test_a_chain_on_a_cluster() -> None:

@@ -19,7 +19,14 @@ from service.core.call import Call, Spec, Tensor
 from service.core.devices import Device, Devices, host_devices
 from service.core.dtypes import DTYPES, FLOATS, INTEGERS
 from service.core.timing import COMPILE, COMPUTE, DECODE, DOWNLOAD, PHASES, UPLOAD, Stopwatch
-from service.engine import MAX_PLANS, Engine, completed, move, plans_at_once
+from service.engine import (
+    MAX_PLANS,
+    Engine,
+    completed,
+    free_memory_error,
+    move,
+    plans_at_once,
+)
 from service.errors import (
     DeviceFailedError,
     IntegerOverflowError,
@@ -269,6 +276,23 @@ def test_out_of_memory(fail: Callable[[], object]) -> None:
     assert not run(here, Call("fail", (torch.ones(1),), {})).warm
 
 
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "cuda:0"),
+        (RuntimeError("CUDA error: out of memory"), "cuda:0"),
+        (RuntimeError("[...] DefaultCPUAllocator: can't allocate memory"), "this host"),
+        (MemoryError(), "this host"),
+    ],
+)
+def test_whose_memory_has_run_out(error: Exception, name: str) -> None:
+    """It may be that of the host, where operands come from and results go to."""
+    plan = engine().plan(Call("matmul", (torch.ones(2, 2),) * 2, {}, strategy="torch"))
+    there = replace(plan, device=replace(CPU, name="cuda:0", kind="cuda"))
+    expected = f"{name} has not enough memory for matmul by 'torch'"
+    assert free_memory_error(there, error).detail == expected
+
+
 def test_memory_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing holds what the call has taken when the memory of the device is freed.
 
@@ -352,13 +376,18 @@ def compiling(compiled: list[Inferred]) -> Engine:
     here = failing(lambda: None)
     op = here.registry["fail"]
     strategy = op.strategies["fail"]
+
+    def compile_first(inferred: Inferred, operands: Sequence[Tensor]) -> bool:
+        compiled.append(inferred)
+        return len(compiled) == 1
+
     op.strategy(
         "compiled",
         adapt=strategy.adapt,
         work=strategy.work,
         dtypes=FLOATS,
         cuda=FLOATS,
-        compile=lambda inferred, operands: compiled.append(inferred),
+        compile=compile_first,
     )(strategy.compute)
     return here
 
@@ -382,6 +411,9 @@ def test_compiling_is_a_phase(kind: str, phases: list[int]) -> None:
     assert here.run(call, plan, watch).result.tolist() == [1, 1]
     assert [phase for phase, _ in watch.marks] == phases
     assert compiled[0] is plan.inferred
+    again = Stopwatch.start()
+    here.run(call, plan, again)
+    assert [phase for phase, _ in again.marks] == [each for each in phases if each != COMPILE]
 
 
 def test_what_is_compiled_is_measured_on_a_gpu_alone() -> None:
@@ -413,7 +445,7 @@ def test_a_compiler_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     here = compiling([])
     op = here.registry["fail"]
 
-    def fail(inferred: Inferred, operands: Sequence[Tensor]) -> None:
+    def fail(inferred: Inferred, operands: Sequence[Tensor]) -> bool:
         raise OSError("no space left")
 
     broken = replace(op.strategies["compiled"], compile=fail)

@@ -225,6 +225,11 @@ def test_missing_requirement() -> None:
 def test_present_requirement() -> None:
     """A strategy whose needs are present takes its dtypes, and is compiled by its own function."""
     op, compiled = new_op(), []
+
+    def compile_for(inferred: Inferred, _: object) -> bool:
+        compiled.append(inferred)
+        return True
+
     needs = (Requirement("one", lambda: 1, "add one"),)
     op.strategy(
         "needy",
@@ -232,14 +237,14 @@ def test_present_requirement() -> None:
         work=work,
         dtypes=FLOATS,
         needs=needs,
-        compile=lambda inferred, operands: compiled.append(inferred),
+        compile=compile_for,
     )(op_free)
     strategy, inferred = op.strategies["needy"], inferred_of(2)
     assert strategy.missing is None
     assert strategy.dtypes_on("cpu") == FLOATS
     assert strategy.unsuitable(inferred, "cpu") is None
     assert strategy.compile is not None
-    strategy.compile(inferred, [torch.ones(2)])
+    assert strategy.compile(inferred, [torch.ones(2)])
     assert compiled == [inferred]
     assert op.strategies["slow"].compile is None
 

@@ -74,6 +74,12 @@ def test_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
             "SERVICE_EMBED_ORIGINS: .*scheme://host",
             id="framing origin",
         ),
+        pytest.param(
+            "SERVICE_EMBED_ORIGINS",
+            "https://a.example.org, http://[::1]:8000",
+            "SERVICE_EMBED_ORIGINS: .*no IPv6 address.*; use a name .* it was 'https://a",
+            id="framing origin by IPv6",
+        ),
         pytest.param("SERVICE_", "1", "SERVICE_ is no setting; ", id="no name"),
         pytest.param(
             "SERVICE_QQQQQQQQQQQQQQ",
@@ -103,14 +109,18 @@ def test_a_key_in_place_of_its_hash_is_not_shown(text: str) -> None:
         "",
         "*",
         "https://a.example.org",
-        "http://localhost:5173, http://[::1]:80,",
-        "http://127.0.0.1:8000",
+        "http://localhost:5173, http://127.0.0.1:80,",
     ],
 )
 def test_origins(text: str) -> None:
     """An origin is scheme, host and perhaps a port, as a browser sends it."""
     assert Settings(cors_origins=text).cors_origins == text
     assert Settings(embed_origins=text).embed_origins == text
+
+
+def test_an_ipv6_origin() -> None:
+    """Its pages may call the service, though they may not frame a page of it."""
+    assert Settings(cors_origins="http://[::1]:80").cors_origins == "http://[::1]:80"
 
 
 @pytest.mark.parametrize(

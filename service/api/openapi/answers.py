@@ -70,7 +70,10 @@ def _examples(named: dict[str, Any], summaries: dict[str, str]) -> dict[str, Any
 
 
 def share_errors(document: dict[str, Any]) -> None:
-    """Replace errors that several operations have in common by references to components."""
+    """Replace errors that several operations have in common by references to components.
+
+    ValueError if two different errors would have one name.
+    """
     equal: dict[tuple[str, bytes], list[tuple[str, str, dict[str, Any]]]] = defaultdict(list)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -82,6 +85,12 @@ def share_errors(document: dict[str, Any]) -> None:
         if len(places) > 1:
             methods = {method for method, _, _ in places}
             name = NAMES[status] + _kind(methods, [path for _, path, _ in places])
+            if name in components:
+                routes = ", ".join(f"{method.upper()} {path}" for method, path, _ in places)
+                raise ValueError(
+                    f"two different errors are to be the component {name}, the second one of "
+                    f"{routes}; _kind has to tell them apart"
+                )
             components[name] = places[0][2][status]
             for _, _, responses in places:
                 responses[status] = {"$ref": f"#/components/responses/{name}"}

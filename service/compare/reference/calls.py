@@ -44,7 +44,8 @@ class Basis:
 class Reference:
     """The values at a grid of a result's elements: `high + low`, with `low` what float64 lacks.
 
-    `dtype` is that of the result. Integers are int64, and missing nothing.
+    `dtype` is that of the result. Integers are int64, and missing nothing. Results of a chain have
+    a `name`.
     """
 
     high: Array
@@ -52,6 +53,7 @@ class Reference:
     dtype: torch.dtype
     grid: Grid
     basis: Basis
+    name: str = ""
 
     def pick(self, result: Tensor) -> Array:
         """Return the elements of a result that are checked, in int64, float64 or complex128."""

@@ -12,18 +12,17 @@ from service.core.dtypes import INTEGERS, WIDE
 from service.planning.chain_steps import ChainStep, InferredChain, Source, at_step
 
 
-def chain_reference(
+def chain_references(
     inferred: InferredChain, steps: Sequence[ChainStep], operands: Sequence[Tensor]
-) -> Reference:
-    """Return the reference of the first result; IntegerOverflowError if an integer does not fit.
+) -> list[Reference]:
+    """Return the references of all results; IntegerOverflowError if an integer does not fit.
 
-    A step is computed from whole results, and only the first result may be a sample.
+    A step is computed from whole results; the last step may be a sample.
     """
     values: dict[Source, Tensor] = {
         number: torch.from_numpy(widen(operand)) for number, operand in enumerate(operands)
     }
-    found: list[Reference] = []
-    first = 0
+    found: dict[str, Reference] = {}
     for number, (step, each) in enumerate(zip(steps, inferred.steps, strict=True)):
         dtype = each.specs[0].dtype
         taken = [values[source] for source in step.sources]
@@ -34,11 +33,11 @@ def chain_reference(
         is_last = number == len(steps) - 1
         reference = reference_of(step.op, each, step.params, taken, whole=not is_last)
         values[step.name] = torch.from_numpy(np.asarray(reference.high))
-        found.append(reference)
-        if step.name == inferred.results[0]:
-            first = number
-    method = " and ".join(dict.fromkeys(each.basis.method for each in found))
+        found[step.name] = reference
+    method = " and ".join(dict.fromkeys(each.basis.method for each in found.values()))
     if len(steps) > 1:
         method += ", each step rounded to float64"
-    chosen = found[first]
-    return replace(chosen, basis=replace(chosen.basis, method=method))
+    return [
+        replace(found[name], name=name, basis=replace(found[name].basis, method=method))
+        for name in inferred.results
+    ]

@@ -180,9 +180,9 @@ def broadcast(a: Tensor, b: Tensor) -> Tensor:
     return c
 
 
-def compile_loops(inferred: InferredMatmul, operands: Sequence[Tensor]) -> None:
+def compile_loops(inferred: InferredMatmul, operands: Sequence[Tensor]) -> bool:
     """Compile `loops` for matrices of the dtype of the operands."""
-    compile_by_numba(loops, 2, inferred.dtype)
+    return compile_by_numba(loops, 2, inferred.dtype)
 
 
 @op.strategy(
@@ -206,9 +206,9 @@ def each_compiled(compute: Compute, inferred: InferredMatmul, operands: Sequence
     return each_matrix(by_torch_compile(compute), inferred, operands)
 
 
-def compile_products(inferred: InferredMatmul, operands: Sequence[Tensor]) -> None:
+def compile_products(inferred: InferredMatmul, operands: Sequence[Tensor]) -> bool:
     """Compile the strategy `compile` for the dtype of the operands."""
-    compile_by_torch(compile_, 2, inferred.dtype)
+    return compile_by_torch(compile_, 2, inferred.dtype)
 
 
 def no_empty_matrix(inferred: InferredMatmul) -> str | None:

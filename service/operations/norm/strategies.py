@@ -178,9 +178,9 @@ def python(x: Tensor, ord: float) -> Tensor:
     return torch.tensor([power(total, 1 / ord) for total in sums], dtype=x.dtype)
 
 
-def compile_loops(inferred: InferredNorm, operands: Sequence[Tensor]) -> None:
+def compile_loops(inferred: InferredNorm, operands: Sequence[Tensor]) -> bool:
     """Compile `loops` for the dtype of the norms, which their numbers are converted to."""
-    compile_by_numba(loops, 1, inferred.dtype, 2.0)
+    return compile_by_numba(loops, 1, inferred.dtype, 2.0)
 
 
 @op.strategy(
@@ -225,9 +225,9 @@ def as_rows_compiled(
     return as_rows(lambda x, ord: compiled(x), inferred, operands)
 
 
-def compile_squares(inferred: InferredNorm, operands: Sequence[Tensor]) -> None:
+def compile_squares(inferred: InferredNorm, operands: Sequence[Tensor]) -> bool:
     """Compile the strategy `compile` for the dtype of the norms."""
-    compile_by_torch(compile_, 1, inferred.dtype)
+    return compile_by_torch(compile_, 1, inferred.dtype)
 
 
 def only_filled_squares(inferred: InferredNorm) -> str | None:

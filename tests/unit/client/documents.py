@@ -101,6 +101,7 @@ CHAIN_PLAN: Final[dict[str, Any]] = {
     "accepted": True,
     "device": "cpu",
     "estimated_ms": 0.0133,
+    "transfer_ms": 0.0,
     "work": {"multiply_adds": 39_300, "peak_bytes": 47_640},
     "steps": [PLAN | {"name": "matmul0"}],
 }

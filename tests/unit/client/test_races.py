@@ -47,6 +47,12 @@ def test_a_number_that_disagrees() -> None:
     assert "fast disagrees in 1 elements\n" in repr(Report(REPORT | {"rows": [row]}))
 
 
+def test_a_result_that_disagrees() -> None:
+    """A race of a chain names it."""
+    row = WRONG | {"worst": [1, 0], "worst_result": "y"}
+    assert "most at [1, 0] in y\n" in repr(Report(REPORT | {"rows": [row]}))
+
+
 @pytest.mark.parametrize(
     ("rows", "names"),
     [

@@ -1,5 +1,6 @@
 """Tests of the agreement of a result with its reference: errors, tolerances, special values."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def reference_of(high: object, low: object = 0.0, dtype: torch.dtype = torch.flo
 def check(result: object, reference: object, rtol: float = 1e-3, atol: float = 1e-5) -> Agreement:
     """Return the agreement of two lists."""
     found = torch.from_numpy(np.asarray(result))
-    return agreement(found, reference_of(reference, dtype=found.dtype), rtol=rtol, atol=atol)
+    return agreement([found], [reference_of(reference, dtype=found.dtype)], rtol=rtol, atol=atol)
 
 
 INF, NAN = float("inf"), float("nan")
@@ -81,10 +82,12 @@ def test_the_bound_itself_agrees() -> None:
 
 def test_a_rounded_result_is_off_by_half_a_unit_at_most() -> None:
     """The low part of the reference counts: 1 of 1 + 2**-54 is off by a quarter of an ulp."""
-    found = agreement(torch.ones(1).double(), reference_of([1.0], 2.0**-54), rtol=0, atol=2.0**-54)
+    found = agreement(
+        [torch.ones(1).double()], [reference_of([1.0], 2.0**-54)], rtol=0, atol=2.0**-54
+    )
     assert (found.max_abs_error, found.max_ulp_error) == (2.0**-54, 0.25)
     assert found.agrees
-    exact = agreement(torch.ones(1).double(), reference_of([1.0], 2.0**-54), rtol=0, atol=0)
+    exact = agreement([torch.ones(1).double()], [reference_of([1.0], 2.0**-54)], rtol=0, atol=0)
     assert not exact.agrees
 
 
@@ -107,7 +110,7 @@ def test_a_unit_in_the_last_place_is_of_the_result(dtype: str, ulp: float) -> No
     wide = {"integer": "int64", "complex": "complex128"}.get(kind.kind, "float64")
     result = torch.tensor([3, 3, 3, 7], dtype=kind.torch)
     found = agreement(
-        result, reference_of(np.array([3, 3, 3, 6], wide), 0, kind.torch), rtol=0, atol=0
+        [result], [reference_of(np.array([3, 3, 3, 6], wide), 0, kind.torch)], rtol=0, atol=0
     )
     higher = 2 * ulp if ulp < 1 else 1  # 6 is from 4 to 8
     assert found.max_ulp_error == 1 / higher
@@ -117,7 +120,10 @@ def test_a_unit_in_the_last_place_is_of_the_result(dtype: str, ulp: float) -> No
 def test_bool_differs_by_one() -> None:
     """An error of one, also in units in the last place."""
     found = agreement(
-        torch.tensor([True, True]), reference_of([True, False], False, torch.bool), rtol=0, atol=0
+        [torch.tensor([True, True])],
+        [reference_of([True, False], False, torch.bool)],
+        rtol=0,
+        atol=0,
     )
     assert (found.max_abs_error, found.max_ulp_error, found.disagreeing) == (1, 1, 1)
     assert found.worst == (1,)
@@ -127,7 +133,9 @@ def test_units_end_at_the_least_normal_number() -> None:
     """Below it, numbers are apart by the same distance as there."""
     tiny = torch.finfo(torch.float32).tiny
     result = torch.tensor([0.0, tiny / 4])
-    found = agreement(result, reference_of([tiny / 2, tiny / 4], 0, torch.float32), rtol=0, atol=0)
+    found = agreement(
+        [result], [reference_of([tiny / 2, tiny / 4], 0, torch.float32)], rtol=0, atol=0
+    )
     assert found.max_ulp_error == 2.0**22
 
 
@@ -147,5 +155,22 @@ def test_the_worst_of_a_sample_is_an_index_of_the_result() -> None:
     grid = spread((7, 9), (2, 3))
     zero = np.zeros((2, 3))
     reference = Reference(zero, zero, torch.float64, grid, Basis("by hand", 6, 63))
-    found = agreement(result, reference, rtol=0, atol=0)
+    found = agreement([result], [reference], rtol=0, atol=0)
     assert (found.worst, found.disagreeing, found.max_abs_error) == ((6, 4), 1, 1)
+
+
+def test_several_results() -> None:
+    """Errors are those of all elements together, and the worst names its result."""
+    x = reference_of([[1.0, 2.0], [3.0, 4.0]])
+    empty, y = reference_of(np.zeros((0, 3))), replace(reference_of([8.0, 8.0]), name="y")
+    exact = [torch.from_numpy(each.high) for each in (x, empty, y)]
+    found = agreement(exact, [x, empty, y], rtol=0, atol=0)
+    assert (found.agrees, found.worst, found.worst_result) == (True, None, "")
+    assert found.basis == Basis("by hand", 6, 6)
+    wrong = [*exact[:2], torch.tensor([8.0, 9.0])]
+    found = agreement(wrong, [x, empty, y], rtol=0, atol=0.5)
+    assert (found.worst_result, found.worst, found.disagreeing) == ("y", (1,), 1)
+    assert (found.max_abs_error, found.max_rel_error, found.median_abs_error) == (1, 0.125, 0)
+    wrong[0] = exact[0] + torch.tensor([[0.0, 0.0], [3.0, 0.0]])
+    found = agreement(wrong, [x, empty, y], rtol=0, atol=0.5)
+    assert (found.worst_result, found.worst, found.disagreeing) == ("", (1, 0), 2)

@@ -126,8 +126,14 @@ def test_host_devices() -> None:
     names = [device.name for device in devices.members]
     assert names == [*(f"cuda:{i}" for i in range(torch.cuda.device_count())), "cpu"]
     assert devices.default == "auto"
-    assert "intra-op threads" in devices.members[-1].description
     assert host_devices("cpu").candidates("auto") == devices.members[-1:]
+
+
+@pytest.mark.parametrize(("count", "text"), [(1, "1 intra-op thread"), (2, "2 intra-op threads")])
+def test_the_threads_of_the_cpu(monkeypatch: pytest.MonkeyPatch, count: int, text: str) -> None:
+    """Its description counts them."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
+    assert host_devices().members[-1].description == text
 
 
 def test_full_float32_products(monkeypatch: pytest.MonkeyPatch) -> None:

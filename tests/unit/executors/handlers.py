@@ -13,6 +13,7 @@ from service.executors import (
     UNMAP,
     Bytes,
     Channel,
+    ExhaustedError,
     FatalError,
     Handler,
     MappedBuffer,
@@ -177,6 +178,11 @@ def fill(argument: str) -> str:
     return pid(argument)
 
 
+def exhaust(argument: str) -> str:
+    """Raise an ExhaustedError with a message."""
+    raise ExhaustedError(argument)
+
+
 def end(argument: str) -> str:
     """Raise a FatalError with a message."""
     raise FatalError(argument)
@@ -204,4 +210,5 @@ ACTS: Final[dict[str, Callable[[str], str]]] = {
     "once": die_once,
     "fail": fail,
     "fill": fill,
+    "exhaust": exhaust,
 }

@@ -385,8 +385,10 @@ async def test_errors_that_keep_the_process(
     await held
     with pytest.raises(WorkerFaultError, match="ValueError: because"):
         await executor.run(b"fail because", b"", deadline_ms=LONG_MS)
-    with pytest.raises(OutOfMemoryError):
+    with pytest.raises(OutOfMemoryError, match="this host has not enough memory"):
         await executor.run(b"fill %d" % 2**62, b"", deadline_ms=LONG_MS)
+    with pytest.raises(OutOfMemoryError, match=r"^cuda:0 is full$"):
+        await executor.run(b"exhaust cuda:0 is full", b"", deadline_ms=LONG_MS)
     executor.trim_memory()
     assert [await pid_of(executor)] == reports.found
 

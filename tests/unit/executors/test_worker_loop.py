@@ -8,7 +8,7 @@ from time import sleep
 
 import pytest
 
-from service.executors import Bytes, Channel, Config, WorkerResponse
+from service.executors import Bytes, Channel, Config, ExhaustedError, WorkerResponse
 from service.executors.shared_buffer import SharedBuffer
 from service.executors.worker_loop import (
     ANSWER,
@@ -85,13 +85,20 @@ def test_a_fault_has_its_traceback() -> None:
     assert text.endswith(b"ValueError: a secret\n")
 
 
-def test_memory_that_runs_out() -> None:
-    """A MemoryError has a status of its own, and is no fault."""
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (MemoryError("Unable to allocate 9 GiB"), b""),
+        (ExhaustedError("cuda:0 is full"), b"cuda:0 is full"),
+    ],
+)
+def test_memory_that_runs_out(error: MemoryError, text: bytes) -> None:
+    """A MemoryError has a status of its own, and is no fault; the handler's words are passed on."""
 
     def handle(head: bytes, body: Bytes) -> WorkerResponse:
-        raise MemoryError
+        raise error
 
-    assert response_of(handle, b"head", b"body") == (EXHAUSTED, b"", b"")
+    assert response_of(handle, b"head", b"body") == (EXHAUSTED, text, b"")
 
 
 def test_a_server_that_ends_before_it_has_sent_all() -> None:

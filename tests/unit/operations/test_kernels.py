@@ -71,7 +71,7 @@ def test_variants_are_bounded(capability: str, tmp_path: Path) -> None:
     assert {kernel: each for kernel, each in report.items() if each != [1, 1]} == {}
 
 
-def tried(compute: Compute) -> Callable[[Any, Sequence[torch.Tensor]], None]:
+def tried(compute: Compute) -> Callable[[Any, Sequence[torch.Tensor]], bool]:
     """Return what compiles a strategy of norms, of which each order has a variant."""
     norm = REGISTRY["norm"]
     op = replace(norm, _strategies={"kernel": replace(norm.strategies["torch"], compute=compute)})
@@ -81,20 +81,21 @@ def tried(compute: Compute) -> Callable[[Any, Sequence[torch.Tensor]], None]:
 
 
 def test_a_trial_compiles_once() -> None:
-    """One number is enough, once for each dtype, device and variant."""
+    """One number is enough, once for each dtype, device and variant; it tells when it does so."""
     trials: list[object] = []
 
     def compute(one: torch.Tensor, order: float) -> torch.Tensor:
         trials.append((one.tolist(), one.dtype, order))
         return one
 
-    compile_for = tried(compute)
+    compile_for, told = tried(compute), []
     for order, dtype in ((2, torch.int8), (2, torch.int8), (1, torch.int8), (1, torch.half)):
         for size in (3, 5):
             sample = Sample("", ((size,),), {"ord": order})
             inferred = REGISTRY["norm"].infer_sample(sample, dtype)
-            compile_for(inferred, [torch.zeros(size, dtype=dtype)])
+            told.append(compile_for(inferred, [torch.zeros(size, dtype=dtype)]))
     assert trials == [([[1]], torch.int8, 2), ([[1]], torch.int8, 1), ([[1.0]], torch.half, 1)]
+    assert told == [True, False, False, False, True, False, True, False]
 
 
 def test_a_failed_trial_is_tried_again() -> None:

@@ -18,6 +18,7 @@ from service.executors import (
     HANDSHAKE,
     UNMAP,
     Channel,
+    ExhaustedError,
     FatalError,
     SharedBuffer,
     WorkerResponse,
@@ -170,20 +171,25 @@ def test_a_device_that_cannot_begin(
 
 
 @pytest.mark.parametrize(
-    ("error", "works", "raised"),
+    ("error", "works", "raised", "words"),
     [
-        (RuntimeError("CUDA error: invalid argument"), True, RuntimeError),
-        (torch.AcceleratorError(ILLEGAL), False, FatalError),
-        (RuntimeError("CUDA error: out of memory"), False, MemoryError),
+        (RuntimeError("CUDA error: invalid argument"), True, RuntimeError, "invalid"),
+        (torch.AcceleratorError(ILLEGAL), False, FatalError, "illegal"),
+        (RuntimeError("CUDA error: out of memory"), False, ExhaustedError, "^cuda:0 has not"),
+        (torch.OutOfMemoryError("CUDA out of memory"), False, ExhaustedError, "^cuda:0 has not"),
+        (RuntimeError("DefaultCPUAllocator: "), False, ExhaustedError, "^this host has not"),
+        (MemoryError("Unable to allocate"), False, ExhaustedError, "^this host has not"),
     ],
-    ids=["passes", "stays", "memory"],
+    ids=["passes", "stays", "CUDA", "torch", "host", "numpy"],
 )
 def test_errors_that_pass_and_those_that_stay(
     handler: DeviceRequestHandler,
     monkeypatch: pytest.MonkeyPatch,
+    *,
     error: Exception,
     works: bool,
     raised: type[Exception],
+    words: str,
 ) -> None:
     """A product is tried to find out which of the two it is; without memory, none is."""
 
@@ -196,6 +202,6 @@ def test_errors_that_pass_and_those_that_stay(
 
     monkeypatch.setattr(type(READERS["application/json"]), "decode", fail)
     monkeypatch.setattr(Engine, "check_devices", check)
-    with pytest.raises(raised) as caught:
+    with pytest.raises(raised, match=words) as caught:
         answer_of(handler)
     assert "\n" not in str(caught.value)

@@ -96,8 +96,8 @@ def test_a_strategy(server: Server, bench: ProcessBench, plan: Plan, reference: 
     runs = bench.run(plan, 3, 10**9, never)
     assert len(runs.times_ns) == 3
     assert min(runs.upload_ns, runs.download_ns) > 0
-    assert bench.result(reference).tolist() == [[19.0, 22.0], [43.0, 50.0]]
-    assert [part.act for part in server.asked] == ["warm_up", "run", "result"]
+    assert bench.results([reference])[0].tolist() == [[19.0, 22.0], [43.0, 50.0]]
+    assert [part.act for part in server.asked] == ["warm_up", "run", "results"]
     assert server.bodies == 1
 
 
@@ -148,8 +148,8 @@ def test_a_part_of_a_result(
     bench.run(plan, 1, 0, never)
     (rows, columns) = reference.grid
     some = replace(reference, grid=(rows[1:], columns))
-    assert bench.result(some).tolist() == [[43.0, 50.0]]
-    assert server.asked[-1].grid == [[1], None]
+    assert bench.results([some])[0].tolist() == [[43.0, 50.0]]
+    assert server.asked[-1].grids == [[[1], None]]
 
 
 def test_a_process_that_has_let_go_of_a_race(
@@ -159,7 +159,7 @@ def test_a_process_that_has_let_go_of_a_race(
     bench.run(plan, 1, 0, never)
     server.handler.trim_memory()
     server.handler.trim_memory()
-    assert bench.result(reference).tolist() == [[19.0, 22.0], [43.0, 50.0]]
+    assert bench.results([reference])[0].tolist() == [[19.0, 22.0], [43.0, 50.0]]
     assert server.bodies == 2
     other = ProcessBench(server.ask, "2", GPU)
     other.run(plan, 1, 0, never)

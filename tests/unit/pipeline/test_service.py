@@ -10,7 +10,7 @@ import torch
 
 from service.codecs.base import THREAD_TEXT_BYTES, UNBOUNDED_BYTES
 from service.core import host
-from service.core.devices import CPU, Device
+from service.core.devices import CPU, Device, Devices
 from service.errors import (
     DeviceFailedError,
     DeviceUnreadyError,
@@ -22,6 +22,7 @@ from service.operations import REGISTRY
 from service.pipeline import service as module
 from service.pipeline.service import DRAINING, READY, WARMING, Service, build_service
 from service.planning.cost_model import CostModel
+from service.planning.planner import Planner
 from service.registry import Op
 from service.settings import Settings
 from tests.rigs.device_processes import GPU, SECOND
@@ -83,6 +84,7 @@ class Engine:
     def __init__(self) -> None:
         """Begin without measurements."""
         self.attempts: list[str] = []
+        self.planner = Planner(Devices((CPU,)), CostModel(), Settings().limits)
 
     def warm_up(self) -> None:
         """Measure nothing."""
@@ -115,7 +117,7 @@ async def calibrated(service: Service, monkeypatch: pytest.MonkeyPatch, **more: 
 async def test_what_cannot_be_measured_is_tried_again(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A device may not be ready yet, and the process for races may be busy."""
+    """The process for races may be busy."""
     engine = await calibrated(service, monkeypatch)
     assert engine.attempts == ["norm", "einsum", "norm", "einsum"]
 
@@ -141,6 +143,41 @@ async def test_calibration_ends_with_the_service(
     await found.start()
     await asyncio.wait_for(found._calibrating, 10)
     assert engine.attempts == ["norm"]
+
+
+class Renewals:
+    """A pool whose workers are replaced; each time is awaited by `next`."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._times = asyncio.Semaphore(0)
+
+    async def renew_workers(self) -> None:
+        """Replace them."""
+        self._times.release()
+
+    async def next(self) -> None:
+        """Wait for the next time."""
+        await asyncio.wait_for(self._times.acquire(), 10)
+
+
+async def test_a_device_is_measured_once_it_is_ready(service: Service) -> None:
+    """All else is measured before, and workers are replaced; no pause has to pass."""
+    engine: Any = Engine()
+    pool: Any = Renewals()
+    readiness = engine.planner.devices.readiness
+    readiness.lose("cpu", "its process is starting", 10)
+    found = replace(service, engine=engine, state=WARMING, worker_pool=pool, race_pool=None)
+    await found.start()
+    await pool.next()
+    found.device_started.set()  # of another device
+    await pool.next()
+    assert engine.attempts == []
+    found.device_started.set()
+    readiness.regain("cpu")
+    await pool.next()
+    assert engine.attempts == ["norm", "einsum"]
+    found._calibrating.cancel()
 
 
 def test_memory_is_trimmed_in_every_part(service: Service, trims: list[str]) -> None:

@@ -91,14 +91,17 @@ def test_compiling() -> None:
     bench = Bench((1, 1), call_ns=50, step_ns=7, flop_ns=3)
     toy = bench.op.strategies["toy"]
 
-    def compile_toy(inferred: Inferred, operands: Sequence[Tensor]) -> None:
+    def compile_toy(inferred: Inferred, operands: Sequence[Tensor]) -> bool:
         assert operands[0].shape == inferred.shape
         if not bench.ran:
             bench.now += 1_000_000
+        return not bench.ran
 
     compiled = replace(toy, compile=compile_toy)
     curves = calibrate(bench.op, compiled, CPU, torch.float32, lambda: bench.now)
     assert curves == {COMPILING: Curve(1_000_000, (0.0,), (0.0,)), "": Curve(0, [1], [60])}
+    again = calibrate(bench.op, compiled, CPU, torch.float32, lambda: bench.now)
+    assert again.keys() == {""}, "to look up what is compiled is no measurement"
     assert calibrate(bench.op, compiled, CPU, torch.float16, lambda: bench.now) == {}
 
 

@@ -128,6 +128,15 @@ async def test_an_address_without_a_path(whole: Lab, method: str) -> None:
     assert [each.status_code for each in found] == [204 if method == "OPTIONS" else 200] * 2
 
 
+async def test_options_of_the_server(whole: Lab) -> None:
+    """The methods of all routes; to other methods the target is a path that does not exist."""
+    _, found = await whole.exchange(get("*", "OPTIONS"), get("*"), get("/*", "OPTIONS"))
+    assert [each.status_code for each in found] == [204, 404, 404]
+    routes = (await whole.exchange(get("/openapi.json")))[1][0].json()["paths"].values()
+    served = {method.upper() for route in routes for method in route}
+    assert found[0].headers["Allow"].split(", ") == sorted({*served, "HEAD", "OPTIONS"})
+
+
 async def test_http_1_0_needs_no_host(lab: Lab) -> None:
     """Health checks of load balancers have none."""
     _, (answer,) = await lab.exchange(post(BODY, version="1.0", host=""))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from service.chain import chain_call
-from service.compare.reference import Reference, chain_reference
+from service.compare.reference import Reference, chain_references
 from service.core.call import Tensor
 from service.errors import IntegerOverflowError
 from service.operations import REGISTRY
@@ -20,10 +20,15 @@ def step(name: str, operation: str, *sources: int | str, **fields: object) -> Ch
     return ChainStep(name, op, sources, parse_params(op.params, fields))
 
 
-def reference(*steps: ChainStep, x: Tensor, results: list[str]) -> Reference:
-    """Return the reference of a chain on one operand."""
+def references(*steps: ChainStep, x: Tensor, results: list[str]) -> list[Reference]:
+    """Return the references of a chain on one operand."""
     call = chain_call((x,), steps, results)
-    return chain_reference(infer_chain(call.specs, steps=steps, results=results), steps, [x])
+    return chain_references(infer_chain(call.specs, steps=steps, results=results), steps, [x])
+
+
+def reference(*steps: ChainStep, x: Tensor, results: list[str]) -> Reference:
+    """Return the reference of the first result."""
+    return references(*steps, x=x, results=results)[0]
 
 
 def test_a_result_on_the_way() -> None:
@@ -40,6 +45,16 @@ def test_a_result_on_the_way() -> None:
         assert float(found.high) == pytest.approx(float(expected), rel=1e-15)
         assert found.dtype == torch.float32
         assert found.basis.method.endswith(f", {ROUNDED}")
+
+
+def test_all_results() -> None:
+    """In the order of their names, which need not be that of the steps."""
+    x = torch.tensor([3.0, 4.0])
+    steps = step("n", "norm", 0), step("d", "broadcast", 0, "n", op="div")
+    found = references(*steps, x=x, results=["d", "n"])
+    assert [each.name for each in found] == ["d", "n"]
+    assert [each.high.tolist() for each in found] == [pytest.approx([0.6, 0.8]), 5.0]
+    assert len({each.basis.method for each in found}) == 1
 
 
 def test_one_step_is_rounded_by_none() -> None:
