@@ -18,7 +18,8 @@ from service.pipeline.device_worker import DeviceRequestHandler, make
 from service.pipeline.messages import Admitted, WorkerRequest, response_from
 from service.planning.cost_model import CostModel
 from service.settings import Settings
-from tests.rigs.device_processes import GPU, ILLEGAL, rates_of
+from tests.rigs.device_processes import GPU, rates_of
+from tests.rigs.gpu_faults import ADVICE, ILLEGAL
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
 MESSAGE = WorkerRequest(
@@ -121,7 +122,7 @@ def test_a_new_device_is_measured(cost_model: CostModel, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     ("error", "message"),
-    [(RuntimeError(ILLEGAL), ILLEGAL.partition("\n")[0]), (KeyError(), "KeyError()")],
+    [(RuntimeError(ILLEGAL + ADVICE), ILLEGAL), (KeyError(), "KeyError()")],
     ids=["CUDA", "no words"],
 )
 def test_a_device_that_cannot_begin(
@@ -142,7 +143,7 @@ def test_a_device_that_cannot_begin(
     ("error", "works", "raised"),
     [
         (RuntimeError("CUDA error: invalid argument"), True, RuntimeError),
-        (torch.AcceleratorError(ILLEGAL), False, FatalError),
+        (torch.AcceleratorError(ILLEGAL + ADVICE), False, FatalError),
         (RuntimeError("CUDA error: out of memory"), False, MemoryError),
     ],
     ids=["passes", "stays", "memory"],
