@@ -77,7 +77,7 @@ def unusable(rows: Sequence[Mapping[str, str]]) -> str:
     """Return why torch does not use the GPUs that nvidia-smi lists."""
     names = ", ".join(row["name"] for row in rows)
     try:
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # torch leaves it so
     except (AssertionError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
     else:
