@@ -14,9 +14,8 @@ from fastapi import FastAPI
 from service.api.app import create_app
 from service.operations import REGISTRY
 from service.planning.cost_model import CostModel
-from tests.rigs.device_processes import GPU, MAKE, rates_of
+from tests.rigs.device_processes import GPU, IS_REHEARSAL, MAKE, rates_of
 
-IS_REHEARSAL: Final = os.environ.get("TESTS_GPU") == "rehearsal"
 HAS_GPU: Final = IS_REHEARSAL or torch.cuda.is_available()
 NO_GPU: Final = pytest.mark.skipif(not HAS_GPU, reason="this host has no CUDA device")
 # Only a GPU runs kernels.
@@ -38,4 +37,5 @@ def with_gpus(cost_model: CostModel) -> dict[str, Any]:
 
 def rehearsed_app() -> FastAPI:
     """Return the service with a GPU that computes on the CPU; its costs are measured as ever."""
+    os.environ["TESTS_GPU"] = "rehearsal"  # for its device process, which may find a GPU here
     return create_app(gpus=[GPU], device_worker=MAKE)

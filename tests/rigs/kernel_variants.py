@@ -80,13 +80,18 @@ def _variants(op: str, dtype: torch.dtype) -> list[int]:
     return [found[1] - found[0], found[-1] - found[0]]
 
 
-def main(capability: int) -> None:
-    """Compile what many shapes need, and print how many variants there are."""
+def compile_only(capability: int) -> None:
+    """Have Triton compile for a GPU of this compute capability, and launch nothing."""
     run = JITFunction.run
     JITFunction.run = lambda self, *arguments, **options: run(
         self, *arguments, **{**options, "warmup": True}
     )
     driver.set_active(AbsentGpu(capability))
+
+
+def main(capability: int) -> None:
+    """Compile what many shapes need, and print how many variants there are."""
+    compile_only(capability)
     dtypes = {"matmul": FLOATS, "norm": FLOATS, "broadcast": FLOATS | INTEGERS}
     report = {
         f"{op} {dtype}": variants(op, dtype)

@@ -6,17 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import Mock, create_autospec
 
 import pytest
+import torch
 
-from tests.gpu import __main__ as proof
-from tests.gpu.__main__ import GROUPS, Outcome, main, measure, outcome, run, run_tests, show
+from tests.gpu import proof
+from tests.gpu.groups import GROUPS
+from tests.gpu.proof import QUERIED, Outcome, main, measure, outcome, run, run_tests, show
 from tests.rigs.paths import ROOT
 
 GROUP: Final = "small"
 RESULTS: Final = """<testsuites><testsuite>
   <testcase classname="tests.one" name="test_a"/>
-  <testcase classname="tests.one" name="test_b[cuda]"><failure message="no"/></testcase>
+  <testcase classname="tests.one" name="test_b[cuda]">
+    <failure message="no">E assert 1 == 2</failure></testcase>
   <testcase classname="tests.two" name="test_c"><error message="no fixture"/></testcase>
   <testcase classname="tests.two" name="test_d"><skipped message="needs triton"/></testcase>
   <testcase classname="tests.two" name="test_e"/>
@@ -31,6 +35,7 @@ def test_what_does_not(): pytest.skip("needs a GPU")
 """
 BAD: Final = "def test_what_fails(): assert 1 == 2"
 SLOW: Final = "from time import sleep\ndef test_what_takes_long(): sleep(60)"
+ABOUT: Final = "what the command does"
 FIGURES: Final[dict[str, Any]] = {"products": [], "small": {}, "load": {}}
 
 
@@ -46,22 +51,24 @@ def group(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_the_counts_of_a_group(tmp_path: Path) -> None:
-    """A failure and an error are failed tests, by name; a skipped test has not passed."""
+    """A failure and an error are failed tests, with their text; a skipped test has not passed."""
     file = tmp_path / "results.xml"
     file.write_text(RESULTS, encoding="utf-8")
-    failed = ("tests.one::test_b[cuda]", "tests.two::test_c")
-    assert outcome(GROUP, file, 1.5) == Outcome(GROUP, 2, 1, failed, 1.5)
+    failed = {"tests.one::test_b[cuda]": "E assert 1 == 2", "tests.two::test_c": ""}
+    assert outcome(GROUP, file, 1.5) == Outcome(GROUP, 2, {"needs triton": 1}, failed, 1.5)
 
 
 def test_what_is_printed_of_a_group(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its counts, or the error, and the first 20 names of failures."""
-    show(Outcome(GROUP, 2, 1, tuple(f"test_{number}" for number in range(22)), 1.5))
-    show(Outcome(GROUP, 0, 0, (), 9.0, "not done after 9 s"))
-    head, *names, more, error = capsys.readouterr().out.splitlines()
+    """Its counts, its error, the first 20 names of failures, and each reason to skip tests."""
+    failed = {f"test_{number}": "E" for number in range(22)}
+    show(Outcome(GROUP, 2, {"needs triton": 1}, failed, 1.5))
+    show(Outcome(GROUP, 3, {}, {}, 9.0, "not done after 9 s"))
+    head, *names, more, reason, error = capsys.readouterr().out.splitlines()
     assert head == "  small: 2 passed, 22 failed, 1 skipped (2 s)"
     assert names == [f"    failed: test_{number}" for number in range(20)]
     assert more.startswith("    and 2 more; ")
-    assert error == "  small: not done after 9 s (9 s)"
+    assert reason == "    1 skipped: needs triton"
+    assert error == "  small: 3 passed, 0 failed, 0 skipped; not done after 9 s (9 s)"
 
 
 def test_the_groups_are_there() -> None:
@@ -94,23 +101,25 @@ def test_the_report_and_the_status(
     group.write_text(text, encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["tests.gpu", "--rehearsal"])
     monkeypatch.setattr(proof, "measure", lambda seconds, is_rehearsal: figures)
-    assert main() == status
+    assert main(ABOUT) == status
     assert printed in capsys.readouterr().out
     report = json.loads((group.parent / "report.json").read_text(encoding="utf-8"))
     assert (report["rehearsal"], report["figures"]) == (True, figures)
     (found,) = report["tests"]
     assert found["group"] == GROUP
     assert bool(found["error"]) == (not text)
-    names = [name.rpartition("::")[2] for name in found["failed"]]
-    assert names == (["test_what_fails"] if text == BAD else [])
+    assert found["skipped"] == ({"needs a GPU": 1} if text == GOOD else {})
+    assert [name.rpartition("::")[2] for name in found["failed"]] == ["test_what_fails"] * (
+        text == BAD
+    )
+    assert all("assert 1 == 2" in failure for failure in found["failed"].values())
 
 
 def test_a_step_that_runs_out_of_time(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends with an error; so do the timings, whose server would outlive them."""
-    group.write_text(SLOW, encoding="utf-8")
-    found = run_tests(GROUP, 0, is_rehearsal=True)
-    assert (found.passed, found.failed) == (0, ())
-    assert found.error == "not done after 0 s"
+    """It ends with an error beside the failures until then; so do the timings."""
+    group.write_text(f"{BAD}\n{SLOW}", encoding="utf-8")
+    found = run_tests(GROUP, 5, is_rehearsal=True)
+    assert (found.passed, len(found.failed), found.error) == (0, 1, "not done after 5 s")
     monkeypatch.setattr(proof, "run", out_of_time)
     assert measure(7, is_rehearsal=True) == {"error": "not done after 7 s"}
 
@@ -157,3 +166,77 @@ finally: pathlib.Path({str(file)!r}).touch()
         except subprocess.TimeoutExpired:
             proof.end(process)
     assert process.returncode == -signal.SIGKILL
+
+
+NVIDIA_SMI: Final = """#!/bin/sh
+[ "$*" = "--query-gpu={queried} --format=csv,noheader" ] || exit 2
+echo "NVIDIA H200, 580.65.06, Disabled, Default"
+echo "NVIDIA H200, 580.65.06, Enabled, Default"
+"""
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program of that name, the only one of its folder, which tells of two GPUs."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text(NVIDIA_SMI.format(queried=",".join(QUERIED)), encoding="ascii")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return program
+
+
+def test_what_the_driver_tells(nvidia_smi: Path) -> None:
+    """A row for each GPU of the host; none if the program fails or is missing."""
+    first, second = proof.driver()
+    assert first["driver_version"] == "580.65.06"
+    assert [each["mig.mode.current"] for each in (first, second)] == ["Disabled", "Enabled"]
+    nvidia_smi.write_text("#!/bin/sh\nexit 9", encoding="ascii")
+    assert proof.driver() == []
+    nvidia_smi.unlink()
+    assert proof.driver() == []
+
+
+def test_a_gpu_that_torch_does_not_use(
+    group: Path,
+    nvidia_smi: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is an error, with the reason, and no rehearsal, unless one is asked for."""
+    monkeypatch.setattr(proof, "cards", list)
+    monkeypatch.setattr(sys, "argv", ["tests.gpu"])
+    init = create_autospec(torch.cuda.init)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    for error, reason in (
+        (AssertionError("Torch not compiled with CUDA enabled"), "Torch not compiled with CUDA"),
+        (None, "CUDA_VISIBLE_DEVICES may hide it"),
+    ):
+        init.side_effect = error
+        assert main(ABOUT) == 1
+        printed = capsys.readouterr().out
+        assert f"does not use NVIDIA H200, NVIDIA H200: {reason}" in printed
+        assert "passed" not in printed
+    group.write_text(GOOD, encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["tests.gpu", "--rehearsal", "--group", GROUP])
+    assert main(ABOUT) == 0
+    printed = capsys.readouterr().out
+    assert "driver_version 580.65.06" in printed
+    assert "1 passed, 0 failed, 1 skipped" in printed
+    report = json.loads((group.parent / "report.json").read_text(encoding="utf-8"))
+    assert report["nvidia-smi"] == proof.driver()
+    assert "figures" not in report
+
+
+def test_what_torch_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name, memory and compute capability of each GPU."""
+    properties = Mock(total_memory=141 * 10**9, major=9, minor=0)
+    properties.name = "NVIDIA H200"
+    for name, result in (
+        ("is_available", True),
+        ("device_count", 2),
+        ("get_device_properties", properties),
+    ):
+        function = getattr(torch.cuda, name)
+        monkeypatch.setattr(torch.cuda, name, create_autospec(function, return_value=result))
+    card = {"name": "NVIDIA H200", "bytes": 141 * 10**9, "capability": "9.0"}
+    assert proof.cards() == [card, card]

@@ -28,7 +28,8 @@ from service.pipeline.device_worker import DeviceRequestHandler, make
 from service.pipeline.messages import Admitted, WorkerRequest, response_from
 from service.planning.cost_model import CostModel
 from service.settings import Settings
-from tests.rigs.device_processes import GPU, ILLEGAL, rates_of
+from tests.rigs.device_processes import GPU, rates_of
+from tests.rigs.gpu_faults import ADVICE, ILLEGAL
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
 MESSAGE = WorkerRequest(
@@ -153,7 +154,7 @@ def test_a_new_device_is_measured(cost_model: CostModel, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     ("error", "message"),
-    [(RuntimeError(ILLEGAL), ILLEGAL.partition("\n")[0]), (KeyError(), "KeyError()")],
+    [(RuntimeError(ILLEGAL + ADVICE), ILLEGAL), (KeyError(), "KeyError()")],
     ids=["CUDA", "no words"],
 )
 def test_a_device_that_cannot_begin(
@@ -174,7 +175,7 @@ def test_a_device_that_cannot_begin(
     ("error", "works", "raised", "words"),
     [
         (RuntimeError("CUDA error: invalid argument"), True, RuntimeError, "invalid"),
-        (torch.AcceleratorError(ILLEGAL), False, FatalError, "illegal"),
+        (torch.AcceleratorError(ILLEGAL + ADVICE), False, FatalError, "illegal"),
         (RuntimeError("CUDA error: out of memory"), False, ExhaustedError, "^cuda:0 has not"),
         (torch.OutOfMemoryError("CUDA out of memory"), False, ExhaustedError, "^cuda:0 has not"),
         (RuntimeError("DefaultCPUAllocator: "), False, ExhaustedError, "^this host has not"),

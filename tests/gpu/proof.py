@@ -1,0 +1,253 @@
+"""Tests and timings of a GPU as a report; a summary is printed. `tests.gpu` is the command."""
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryFile
+from time import monotonic
+from typing import Any, Final
+from xml.etree import ElementTree as ET
+
+import torch
+
+from tests.bench.measurements import machine
+from tests.gpu.groups import GROUPS
+
+REPORT: Final = Path("build/gpu/report.json")
+SECONDS: Final = 480
+# What is left of the time when the tests have had theirs.
+TEST_SHARE: Final = 0.65
+# A step that is interrupted has so long to end the servers that it has started.
+GRACE_S: Final = 20.0
+# Exit status of pytest.
+TESTS_FAILED: Final = 1
+# Of the text of a failed test, the end is kept, which has the error.
+FAILURE_CHARACTERS: Final = 10_000
+# What nvidia-smi is asked about each GPU, and torch does not tell.
+QUERIED: Final = ("name", "driver_version", "mig.mode.current", "compute_mode")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Counts of a group of tests, each reason to skip some, and the text of each failure."""
+
+    group: str
+    passed: int
+    skipped: Mapping[str, int]
+    failed: Mapping[str, str]
+    seconds: float
+    error: str | None = None
+
+
+def cards() -> list[dict[str, object]]:
+    """Return name, memory and compute capability of each GPU; a MIG slice is one, too."""
+    if not torch.cuda.is_available():
+        return []
+    found = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+    return [
+        {"name": each.name, "bytes": each.total_memory, "capability": f"{each.major}.{each.minor}"}
+        for each in found
+    ]
+
+
+def driver() -> list[dict[str, str]]:
+    """Return what nvidia-smi tells of each GPU of the host; nothing where there is none."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    command = [program, f"--query-gpu={','.join(QUERIED)}", "--format=csv,noheader"]
+    done = run(command, GRACE_S)
+    if done.returncode:
+        return []
+    rows = csv.reader(done.stdout.splitlines(), skipinitialspace=True)
+    return [dict(zip(QUERIED, row, strict=True)) for row in rows]
+
+
+def unusable(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return why torch does not use the GPUs that nvidia-smi lists."""
+    names = ", ".join(row["name"] for row in rows)
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # torch leaves it so
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+    else:
+        reason = "CUDA_VISIBLE_DEVICES may hide it"
+    return f"torch {torch.__version__} does not use {names}: {reason}. --rehearsal goes on without."
+
+
+def run_tests(group: str, seconds: float, *, is_rehearsal: bool) -> Outcome:
+    """Run a group of tests, and return what became of it."""
+    results = REPORT.parent / "results.xml"
+    results.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *GROUPS[group]]
+    command += [f"--junitxml={results}"]
+    if find_spec("xdist") and group == "rows of the table":
+        command += ["-n", str(min(4, os.cpu_count() or 1))]
+    variables = {"TESTS_GPU": "rehearsal"} if is_rehearsal else {}
+    started, error = monotonic(), None
+    try:
+        done = run(command, seconds, **variables)
+        if done.returncode not in (0, TESTS_FAILED):  # no test was found, or pytest has failed
+            error = (done.stdout + done.stderr).strip()[-2000:]
+    except subprocess.TimeoutExpired:
+        error = f"not done after {seconds:.0f} s"
+    took_s = monotonic() - started
+    if results.exists():
+        found = outcome(group, results, took_s)
+        # In the results of an interrupted pytest the last test looks like one that has passed.
+        return found if error is None else replace(found, passed=0, error=error)
+    return Outcome(group, 0, {}, {}, took_s, error or "pytest has written no results")
+
+
+def run(
+    command: Sequence[str], seconds: float, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a program for at most so many seconds, and return what it has printed.
+
+    TimeoutExpired after that. It is interrupted first, so that it ends what it has started.
+    """
+    # No pipe: a process that outlives the program would hold it open.
+    with TemporaryFile("w+b") as output, TemporaryFile("w+b") as errors:
+        process = subprocess.Popen(
+            command, env=os.environ | variables, stdout=output, stderr=errors
+        )
+        try:
+            status = process.wait(max(1.0, seconds))
+        except subprocess.TimeoutExpired:
+            end(process)
+            raise
+        output.seek(0)
+        errors.seek(0)
+        texts = (each.read().decode(errors="replace") for each in (output, errors))
+        return subprocess.CompletedProcess(command, status, *texts)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Interrupt a process, and kill it if it goes on."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def outcome(group: str, results: Path, seconds: float) -> Outcome:
+    """Return the counts in a file of results in JUnit's format, which pytest wrote."""
+    # The file is our own: no other program has written it.
+    root = ET.parse(results).getroot()
+    tests = list(root.iter("testcase"))
+    failed = {
+        f"{each.get('classname')}::{each.get('name')}": (found.text or "")[-FAILURE_CHARACTERS:]
+        for each in tests
+        for found in (*each.iter("failure"), *each.iter("error"))
+    }
+    reasons = [found.get("message", "") for each in tests for found in each.iter("skipped")]
+    passed = len(tests) - len(reasons) - len(failed)
+    return Outcome(group, passed, dict(Counter(reasons)), failed, seconds)
+
+
+def measure(seconds: float, *, is_rehearsal: bool) -> dict[str, Any]:
+    """Return the figures of the bench, or the error that it ended with."""
+    figures = REPORT.parent / "figures.json"
+    figures.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "tests.bench.gpu", "--json", str(figures)]
+    command += ["--rehearsal"] if is_rehearsal else []
+    try:
+        done = run(command, seconds)
+    except subprocess.TimeoutExpired:
+        return {"error": f"not done after {seconds:.0f} s"}
+    print(done.stdout)
+    if done.returncode:
+        return {"error": (done.stdout + done.stderr).strip()[-2000:]}
+    found: dict[str, Any] = json.loads(figures.read_text(encoding="utf-8"))
+    return found
+
+
+def show(found: Outcome) -> None:
+    """Print a line for a group, and a line for each of its failures and reasons to skip tests."""
+    counts = f"{found.passed} passed, {len(found.failed)} failed, {total(found.skipped)} skipped"
+    told = counts if found.error is None else f"{counts}; {found.error}"
+    print(f"  {found.group}: {told} ({found.seconds:.0f} s)", flush=True)
+    for name in [*found.failed][:20]:
+        print(f"    failed: {name}")
+    if len(found.failed) > 20:
+        print(f"    and {len(found.failed) - 20} more; {REPORT} has all")
+    for reason, count in found.skipped.items():
+        print(f"    {count} skipped: {reason}")
+
+
+def total(counts: Mapping[str, int]) -> int:
+    """Return the sum of counts."""
+    return sum(counts.values())
+
+
+def main(description: str) -> int:
+    """Run the tests and the bench, print a summary and save the report."""
+    parser = argparse.ArgumentParser("python -m tests.gpu", description=description)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--seconds", type=int, default=SECONDS, help=f"most time ({SECONDS})")
+    parser.add_argument("--rehearsal", action="store_true", help="on the CPU, though a GPU is here")
+    parser.add_argument("--group", choices=GROUPS, help="only these tests, and no timings")
+    options = parser.parse_args()
+    started = monotonic()
+    found, rows = cards(), driver()
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    print(machine())
+    if rows and not found and not options.rehearsal:
+        print(unusable(rows))
+        return 1
+    is_rehearsal = options.rehearsal or not found
+    if is_rehearsal:
+        print(
+            "A rehearsal: device processes compute on the CPU. On a GPU this command runs the same "
+            "tests and timings there, and the kernels of the strategies cuda and triton."
+        )
+    for each in found:
+        print(", ".join([f"{name} {value}" for name, value in each.items()]))
+    for row in rows:
+        print("nvidia-smi: " + ", ".join([f"{name} {value}" for name, value in row.items()]))
+    report: dict[str, Any] = {
+        "rehearsal": is_rehearsal,
+        "machine": machine(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cards": found,
+        "nvidia-smi": rows,
+        "tests": [],
+    }
+    outcomes = []
+    for group in GROUPS if options.group is None else [options.group]:
+        left = TEST_SHARE * options.seconds - (monotonic() - started)
+        outcomes.append(run_tests(group, left, is_rehearsal=is_rehearsal))
+        show(outcomes[-1])
+        report["tests"].append(asdict(outcomes[-1]))
+        save(report, started)  # what is known, if the machine is taken away
+    figures: dict[str, Any] = {}
+    if options.group is None:
+        left = options.seconds - (monotonic() - started)
+        report["figures"] = figures = measure(left, is_rehearsal=is_rehearsal)
+        save(report, started)
+    if "error" in figures:
+        print(f"  timings: {figures['error']}")
+    passed, failed = sum(each.passed for each in outcomes), sum(len(e.failed) for e in outcomes)
+    skipped = sum(total(each.skipped) for each in outcomes)
+    print(f"report: {REPORT}, after {report['seconds']} s")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return int(bool(failed or "error" in figures or any(each.error for each in outcomes)))
+
+
+def save(report: dict[str, Any], started: float) -> None:
+    """Write the report, with the seconds that have passed."""
+    report["seconds"] = round(monotonic() - started, 1)
+    REPORT.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
