@@ -191,7 +191,7 @@ async def test_every_bit_pattern_makes_the_round_trip(client: AsyncClient, name:
     """Any bytes of any dtype, through base64, nested and flat text, are the same bytes again."""
     size = DTYPES[name].itemsize
 
-    @settings(deadline=None, max_examples=30, derandomize=True, database=None)
+    @settings(max_examples=30, derandomize=True, database=None)
     @given(st.data())
     def holds(data: st.DataObject) -> None:
         shape = data.draw(st.lists(st.integers(0, 3), max_size=3))

@@ -69,7 +69,6 @@ def test_drawn_requests_are_answered_as_described(
     strategy = schema[path][method].as_strategy(generation_mode=mode)
 
     @settings(
-        deadline=None,
         max_examples=15 if path == "/chain/compare" else 40,  # races of chains take a second
         derandomize=True,
         database=None,

@@ -406,7 +406,7 @@ print(len(requests.run(norm(array("d", [1, 2]))).content) > 16, "torch" in sys.m
     assert done.stdout.split() == [b"True", b"False"]
 
 
-PROPERTY: Final = settings(deadline=None, max_examples=200, derandomize=True, database=None)
+PROPERTY: Final = settings(max_examples=200, derandomize=True, database=None)
 EXTENTS: Final = st.lists(st.tuples(st.integers(0, 3), st.integers(-4, 4)), max_size=4)
 # In the middle of 64 elements, which views reach by at most 4 * 2 * 4 elements on each side.
 MIDDLE: Final = 32

@@ -24,7 +24,7 @@ def _broadcast(shapes: list[Shape]) -> Shape:
     return broadcast_shapes(shapes, [f"/{i}" for i in range(len(shapes))], what="operands")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(SHAPES)
 def test_broadcast_shapes(shapes: list[Shape]) -> None:
     """Shapes broadcast as in numpy, or are refused as in numpy."""
@@ -92,14 +92,13 @@ def test_mismatch(shapes: list[Shape], detail: str, hint: str | None, place: Pla
     assert caught.value.places == (place,)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), max_size=5).map(tuple))
 def test_row_major_strides(shape: Shape) -> None:
     """Strides are those of a new tensor."""
     assert row_major_strides(shape) == torch.empty(shape).stride()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(SHAPES)
 def test_describe_alignment(shapes: list[Shape]) -> None:
     """Strides after expanding are torch's, and every axis of every operand has a role."""

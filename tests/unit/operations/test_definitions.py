@@ -55,7 +55,7 @@ def test_error_samples(op: Op[Any], sample: ErrorSample) -> None:
 SHAPES = st.lists(st.sampled_from([0, 1, 2, 2, 3]), max_size=4).map(tuple)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(SHAPES, SHAPES)
 def test_matmul_is_torch_s(a: Shape, b: Shape) -> None:
     """Shapes that torch.matmul takes are taken, with its result shape; the others are refused."""
@@ -145,7 +145,7 @@ def test_matmul_error(a: Shape, b: Shape, detail: str, hint: str | None, place: 
     assert (error.detail, error.hint, error.places) == (detail, hint, (place,))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(SHAPES, SHAPES)
 def test_matmul_hints_hold(a: Shape, b: Shape) -> None:
     """A change that a hint suggests makes the shapes fit."""
@@ -375,7 +375,7 @@ def test_parse_norm_fields() -> None:
     assert [parse_dim(x) for x in (None, -1, [], [0, 1])] == [None, (-1,), (), (0, 1)]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     SHAPES,
     SHAPES,

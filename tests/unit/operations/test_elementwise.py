@@ -35,7 +35,7 @@ def same(a: float, b: float) -> bool:
     return signs and (a == b or math.isclose(a, b, rel_tol=1e-12, abs_tol=1e-320))
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(FLOATS, FLOATS)
 @example(-1e200, 3.0)
 @example(-1e200, 2.0)
@@ -55,7 +55,7 @@ def test_divide_and_power(a: float, b: float) -> None:
         assert same(power(a, b), np.power([a, a], [b, 1.0])[0])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(FLOATS, FLOATS)
 def test_maximum_and_minimum(a: float, b: float) -> None:
     """NaN takes precedence over numbers, as in numpy and torch."""
@@ -64,7 +64,6 @@ def test_maximum_and_minimum(a: float, b: float) -> None:
     assert same(minimum(a, b) + 0.0, float(np.minimum(a, b)) + 0.0)
 
 
-@settings(deadline=None)
 @given(st.integers(-50, 50), st.integers(-50, 50).filter(bool))
 def test_integers_divide_exactly(quotient: int, divisor: int) -> None:
     """An exact quotient of integers is an integer, with each backend."""
@@ -83,7 +82,7 @@ def test_integers_to_a_power(a: int, b: int) -> None:
     assert type(power(a, b)) is int
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.sampled_from(sorted(UNARY)), FLOATS)
 @example("exp", 710.0)
 @example("relu", math.nan)
@@ -130,7 +129,6 @@ def test_what_a_function_takes(name: str) -> None:
         function.torch(x.to(torch.complex64), x.to(torch.complex64))
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["add", "sub", "mul", "pow", "div"]), st.integers(-9, 9), st.integers(-9, 9))
 def test_bounds(name: str, a: int, b: int) -> None:
     """A bound by magnitudes holds for every result."""

@@ -85,7 +85,7 @@ def by_us(text: str, shapes: list[Shape]) -> Shape | None:
     return equation.shape(equation.output)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(calls())
 def test_read_as_torch_reads(call: tuple[str, list[Shape]]) -> None:
     """Equations that torch.einsum takes are taken, with the same shape; others are refused."""
@@ -93,7 +93,7 @@ def test_read_as_torch_reads(call: tuple[str, list[Shape]]) -> None:
     assert by_us(text, shapes) == by_torch(text, shapes)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.text("ij ,.->", max_size=10), st.integers(1, 3))
 def test_grammar_is_torch_s(text: str, count: int) -> None:
     """A text of the equation's symbols in any order is read as torch.einsum reads it."""
@@ -105,7 +105,7 @@ def test_grammar_is_torch_s(text: str, count: int) -> None:
     assert by_us(text, shapes) == by_torch(text, shapes)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(calls(), st.sampled_from(OPTIMIZERS))
 def test_same_numbers(call: tuple[str, list[Shape]], optimize: str) -> None:
     """The explicit equation, step by step along any path, gives what torch.einsum gives."""
@@ -128,7 +128,7 @@ def test_same_numbers(call: tuple[str, list[Shape]], optimize: str) -> None:
     np.testing.assert_allclose(result, expected, rtol=1e-10)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(terms(dots=False), min_size=1, max_size=3), terms(dots=False))
 def test_numpy_agrees(inputs: list[str], output: str) -> None:
     """The shape is that of numpy.einsum, if it gives one."""
@@ -430,7 +430,7 @@ def dense(draw: Draw) -> Equation:
     return read(f"{','.join(inputs)}->{output}", [tuple(sizes[c] for c in term) for term in inputs])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(dense(), st.sampled_from(["auto", "greedy", "optimal", "none"]))
 def test_multiply_adds(equation: Equation, optimize: str) -> None:
     """The steps' multiply-adds are the sizes that opt_einsum multiplies for the same path."""

@@ -92,7 +92,7 @@ def calls(draw: Draw) -> Sample:
     return Sample("random", tuple(shapes), {"equation": ",".join(terms) + arrow})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sample=calls())
 def test_a_random_equation(sample: Sample) -> None:
     """Any equation has the gradients of autograd."""

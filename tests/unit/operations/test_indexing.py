@@ -15,7 +15,7 @@ from service.operations.broadcast.indexing import apply_view, parse_views
 PARTS = {":": slice(None), "None": None, "...": ...}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     shape=st.lists(st.integers(0, 3), max_size=4).map(tuple),
     parts=st.lists(st.sampled_from([":", ":", "None", "..."]), min_size=1, max_size=6),

@@ -73,7 +73,7 @@ def check(
             assert result.tolist() == exact.tolist()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(matrices())
 def test_matmul(call: tuple[Dtype, list[Array]]) -> None:
     """A matrix product is refused if and only if it does not fit."""
@@ -81,7 +81,7 @@ def test_matmul(call: tuple[Dtype, list[Array]]) -> None:
     check(REGISTRY["matmul"], dtype, (a, b), a @ b, {})
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(matrices(3), st.sampled_from(["ij,jk,kl->il", "ij,jk,kl->", "ii,ij,jk->k", "ij,ij,ij->ij"]))
 def test_einsum(call: tuple[Dtype, list[Array]], equation: str) -> None:
     """A sum of products is refused if and only if it does not fit, whatever the path."""
@@ -90,7 +90,7 @@ def test_einsum(call: tuple[Dtype, list[Array]], equation: str) -> None:
     check(REGISTRY["einsum"], dtype, arrays, exact, {"equation": equation})
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(matrices(), st.sampled_from(sorted(EXACT)))
 def test_arithmetic(call: tuple[Dtype, list[Array]], name: str) -> None:
     """Sums, differences and products are refused if and only if one does not fit."""
@@ -98,7 +98,7 @@ def test_arithmetic(call: tuple[Dtype, list[Array]], name: str) -> None:
     check(REGISTRY["broadcast"], dtype, (a, b[0]), EXACT[name](a, b[0]), {"op": name})
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(matrices(), st.integers(0, 70))
 def test_power(call: tuple[Dtype, list[Array]], greatest: int) -> None:
     """Powers are refused if and only if one is a fraction or does not fit."""
@@ -107,7 +107,7 @@ def test_power(call: tuple[Dtype, list[Array]], greatest: int) -> None:
     check(REGISTRY["broadcast"], dtype, (base, exponent), base**exponent, {"op": "pow"})
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(matrices())
 def test_division(call: tuple[Dtype, list[Array]]) -> None:
     """Quotients are refused if one has a remainder, divides by zero or does not fit."""
@@ -119,7 +119,7 @@ def test_division(call: tuple[Dtype, list[Array]]) -> None:
     check(REGISTRY["broadcast"], dtype, (dividend, divisor), exact, {"op": "div"})
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(matrices(4))
 def test_product_of_many(call: tuple[Dtype, list[Array]]) -> None:
     """A product of four operands is refused if and only if it does not fit."""

@@ -118,7 +118,7 @@ def test_norms_of_rows_of_any_scale(dtype: str, order: float) -> None:
         assert_is(found, norm_of(row, float(order)), dtype)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     exponents=st.lists(st.integers(-1070, 1020), min_size=1, max_size=4),
     dtype=st.sampled_from(["float32", "float64"]),

@@ -89,7 +89,7 @@ VALUES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(VALUES, VALUES)
 def test_loops_are_the_same_in_python(a: list[float], b: list[float]) -> None:
     """Loops over Python lists give what loops over tensors give, special values too."""

@@ -222,7 +222,7 @@ SHORT = {
 }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     names=st.lists(st.sampled_from(sorted(SHORT)), min_size=1, max_size=6),
     sizes=st.lists(st.integers(1, 600), min_size=1, max_size=5),
@@ -237,7 +237,7 @@ async def test_any_requests_in_any_pieces(whole: Lab, names: list[str], sizes: l
     assert [*map(essence, found)] == expected
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(names=st.lists(st.sampled_from(sorted(SHORT)), min_size=2, max_size=8))
 async def test_any_whole_requests(whole: Lab, names: list[str]) -> None:
     """Each is answered as if it were alone, parsed or not; one of them is repeated."""

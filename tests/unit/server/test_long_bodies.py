@@ -91,7 +91,7 @@ async def test_a_body_is_read_while_it_arrives(lab: Lab, feeds: list[int]) -> No
     assert lab.service.inflight.held == 0
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     sizes=st.lists(st.integers(1, 200_000), min_size=1, max_size=6).filter(lambda x: sum(x) > 5000)
 )

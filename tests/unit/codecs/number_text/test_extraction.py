@@ -159,7 +159,7 @@ ANY_BODY: Final = st.sampled_from(
 )
 
 
-@settings(max_examples=NUMBERS // 100 if IS_LONG else 150, deadline=None)
+@settings(max_examples=NUMBERS // 100 if IS_LONG else 150)
 @given(st.data())
 def test_any_cut_of_what_arrives_changes_nothing(data: st.DataObject) -> None:
     """In numbers, strings and brackets, once or often, with any pieces and threads."""

@@ -247,7 +247,7 @@ def test_nested_lists_of_each_rank(rank: int) -> None:
 shapes = st.lists(st.integers(1, 5), min_size=1, max_size=6).map(tuple)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(shape=shapes, name=st.sampled_from(KINDS), quoted=st.booleans(), data=st.data())
 def test_texts_of_ranges_join_to_the_text_of_the_whole(
     shape: tuple[int, ...], name: str, quoted: bool, data: st.DataObject

@@ -36,7 +36,7 @@ FUNCTIONS: dict[str, Any] = {
 }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(sorted(FUNCTIONS)), ARRAYS, ARRAYS)
 def test_arithmetic(op: str, a: Any, b: Any) -> None:
     """Sums and products are exact; quotients have the bits of long floats."""
@@ -47,7 +47,7 @@ def test_arithmetic(op: str, a: Any, b: Any) -> None:
         assert_holds(high, whole, expected, bits=LONG_BITS - 1 if op == "div" else 100)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from(["add", "mul"]), ARRAYS, ARRAYS, ARRAYS)
 def test_folds(op: str, a: Any, b: Any, c: Any) -> None:
     """Three operands are combined exactly, also where two of them cancel or overflow."""
@@ -57,7 +57,7 @@ def test_folds(op: str, a: Any, b: Any, c: Any) -> None:
         assert_holds(high, whole, expected, bits=100)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     hnp.arrays(np.float64, 3, elements=st.floats(0.01, 100)),
     hnp.arrays(np.float64, 3, elements=st.floats(-50, 50)),
@@ -70,7 +70,7 @@ def test_powers(a: Any, b: Any) -> None:
             assert_holds(high, whole, number(a[index]) ** number(b[index]), bits=LONG_BITS - 3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(sorted(FUNCTIONS)), st.data())
 def test_complex_arithmetic(op: str, data: st.DataObject) -> None:
     """In both parts, relative to the magnitude."""

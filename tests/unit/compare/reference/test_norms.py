@@ -25,7 +25,7 @@ FLOATS = st.one_of(
 LONG = LONG_BITS - 6
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     hnp.arrays(np.float64, st.tuples(st.integers(1, 2), st.integers(1, 4)), elements=FLOATS),
     st.sampled_from([2, 1, 0, inf, -inf]),
@@ -41,7 +41,7 @@ def test_norms_of_vectors_are_exact(x: Any, ord: float, keepdim: bool) -> None:
         assert_holds(high, whole, oracle.vector_norm(x[index[0]], ord), bits=100)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     hnp.arrays(np.float64, st.integers(1, 5), elements=FLOATS),
     st.sampled_from([3, 0.5, 1.5, -1, -2, 7, 30]),
@@ -54,7 +54,7 @@ def test_norms_of_other_orders_have_the_bits_of_long_floats(x: Any, ord: float) 
         assert_holds(high, whole, oracle.vector_norm(x, ord), bits=LONG)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     hnp.arrays(np.float64, st.tuples(st.integers(1, 4), st.just(2)), elements=FLOATS),
     st.sampled_from([2, 1, 0, inf, -inf, 3, -1]),
@@ -68,7 +68,7 @@ def test_norms_of_complex_vectors(parts: Any, ord: float) -> None:
         assert_holds(high, whole, oracle.vector_norm(x, ord), bits=LONG)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     hnp.arrays(np.float64, (2, 2, 3, 2), elements=st.floats(-2, 2).filter(lambda x: abs(x) > 1e-9)),
     st.sampled_from(["fro", "nuc", inf, -inf, 1, -1, 2, -2]),

@@ -53,7 +53,7 @@ def calls(draw: Any, dtype: type = np.float64) -> tuple[str, list[Array]]:
     return equation, operands
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(calls())
 def test_sums_of_products_are_exact(call: tuple[str, list[Array]]) -> None:
     """Of any exponents, and however much of them cancels."""
@@ -65,7 +65,7 @@ def test_sums_of_products_are_exact(call: tuple[str, list[Array]]) -> None:
         assert_holds(high, whole, expected[index], bits=100)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(calls(np.complex128))
 def test_sums_of_complex_products_are_exact(call: tuple[str, list[Array]]) -> None:
     """In each of their parts."""
@@ -79,7 +79,7 @@ def test_sums_of_complex_products_are_exact(call: tuple[str, list[Array]]) -> No
             assert_holds(value, whole, getattr(expected[index], part), bits=100)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_products_of_integers_are_exact(data: st.DataObject) -> None:
     """Up to the ends of int64."""
