@@ -72,12 +72,13 @@ class Server:
 
     def await_ready(self) -> None:
         """Wait until the server has measured its strategies; AssertionError after a minute."""
-        for _ in range(600):
-            with suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/health/ready").status_code == 200:
-                    return
-            assert self.process.poll() is None, "the server has ended"
-            sleep(0.1)
+        with httpx.Client(base_url=self.url) as client:  # to make one reads all certificates
+            for _ in range(600):
+                with suppress(httpx.TransportError):
+                    if client.get("/health/ready").status_code == 200:
+                        return
+                assert self.process.poll() is None, "the server has ended"
+                sleep(0.1)
         raise AssertionError("the server was not ready after a minute")
 
 

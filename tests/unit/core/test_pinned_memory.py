@@ -10,10 +10,12 @@ import torch
 
 from service.core.devices import CPU, Device
 from service.core.pinned_memory import pin, pinned_copy, release_results, to_host
-from tests.rigs.gpus import HAS_GPU, IS_REHEARSAL
+from tests.rigs.device_processes import IS_REHEARSAL
 
 GPU = Device("cuda:0", "cuda", "", None, torch_device="cuda:0")
-NO_GPU = pytest.mark.skipif(not HAS_GPU or IS_REHEARSAL, reason="this host has no CUDA device")
+NO_GPU = pytest.mark.skipif(
+    IS_REHEARSAL or not torch.cuda.is_available(), reason="this host has no CUDA device"
+)
 
 
 class Runtime:

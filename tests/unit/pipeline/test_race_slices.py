@@ -112,8 +112,8 @@ def test_operands_stay(server: Server) -> None:
     assert orjson.loads(server.handler.answer(head, body, channel).head)["times_ns"]
     body[:] = bytes(len(body))
     server.handler.answer(SLICE + part.to_json(), b"", channel)
-    head = SLICE + replace(part, act="result", grid=(None, None)).to_json()
-    found = orjson.loads(server.handler.answer(head, b"", channel).head)
+    head = SLICE + replace(part, act="results", grids=((None, None),)).to_json()
+    (found,) = orjson.loads(server.handler.answer(head, b"", channel).head)["results"]
     assert np.frombuffer(b64decode(found["b64"]), np.float32).tolist() == [19.0, 22.0, 43.0, 50.0]
 
 
