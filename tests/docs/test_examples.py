@@ -29,6 +29,8 @@ ADDRESS: Final = re.compile(r"http://(?:127\.0\.0\.1|localhost):8000")
 # Options with the name of a file that a command reads or writes.
 FILES: Final = {"--against", "--png"}
 # Programs that a reader runs on a host of theirs, or that other tests run.
+# Modules that are not run, and what comes before their options.
+HELP: Final = {"pip": ["install"], "tests.gpu": []}
 ELSEWHERE: Final = {"docker", "kubectl", "mkdir", "nginx", "npx", "openapi-python-client", "serve"}
 
 
@@ -129,7 +131,7 @@ def test_what_an_answer_must_hold(shown: Any, answer: Any, held: bool) -> None:
     assert holds(shown, answer) is held
 
 
-def console_lines() -> list[object]:
+def console_lines() -> list[Any]:
     """Every command of the documents that is shown at a prompt, or in a block of `make` lines."""
     return [
         pytest.param(line.removeprefix("$ ").partition("  #")[0].strip(), id=f"{block.name}-{line}")
@@ -161,13 +163,29 @@ def printed_once(module: str, *arguments: str) -> str:
         return printed_by(Path(folder), module, *arguments)
 
 
+def module_of(line: str) -> str:
+    """Return the module that Python is to run; an empty string for another command."""
+    found = re.search(r"(?:^|/)python -m (\S+)", line)
+    return found[1] if found else ""
+
+
+LINES: Final = tuple(dict.fromkeys(console_lines()))
+
+
 def knows(words: list[str], told: str) -> None:
     """Every option among the words is in what a program's `--help` told."""
     options = {word.partition("=")[0] for word in words if word.startswith("--")}
     assert options <= set(re.findall(r"--[a-z-]+", told))
 
 
-@pytest.mark.parametrize("line", list(dict.fromkeys(console_lines())))
+@pytest.mark.parametrize("line", [each for each in LINES if module_of(each.values[0]) in HELP])
+def test_a_module_has_the_options(line: str) -> None:
+    """It is not run; a test of its own reads what pip installs."""
+    module = module_of(line)
+    knows(shlex.split(line), printed_once(module, *HELP[module], "--help"))
+
+
+@pytest.mark.parametrize("line", [each for each in LINES if module_of(each.values[0]) not in HELP])
 def test_a_command_exists(line: str, tmp_path: Path) -> None:
     """The service's own commands run; a task of make has its recipe; options are known."""
     words = shlex.split(line)

@@ -108,7 +108,7 @@ export function raceTable(root, store) {
       !skipped && compiling(row, plan),
       copying(row),
       then?.median_ms > 0 && h("p", { class: "strategy-reason" }, `◆ ${time(then.median_ms)} in the kept report`, row && !skipped ? `: now ${factor(then.median_ms / row.median_ms)} as fast` : ""),
-      row?.agrees === false && h("p", { class: "strategy-reason loud" }, `Disagrees: ${row.disagreeing} ${row.disagreeing === 1 ? "element is" : "elements are"} outside rtol ${store.state.race.rtol} and atol ${store.state.race.atol}${row.worst?.length ? `, the worst at [${row.worst.join(", ")}]` : ""}.`),
+      row?.agrees === false && h("p", { class: "strategy-reason loud" }, `Disagrees: ${row.disagreeing} ${row.disagreeing === 1 ? "element is" : "elements are"} outside rtol ${store.state.race.rtol} and atol ${store.state.race.atol}${row.worst?.length ? `, the worst at [${row.worst.join(", ")}]` : ""}${row.worst_result ? ` of ${row.worst_result}` : ""}.`),
       opened.has(name) && info && source(view.op, info),
     );
   }

@@ -5,7 +5,7 @@ import { crossed, distance, factor, rate, share, time } from "./format.js";
 import { picture, png, svg } from "./picture.js";
 import { precisionOf, unavailable } from "./race.js";
 
-const FIELDS = ["strategy", "device", "precision", "deterministic", "estimated_ms", "runs", "median_ms", "min_ms", "iqr_ms", "compile_ms", "upload_ms", "download_ms", "speedup", "max_abs_error", "median_abs_error", "max_rel_error", "median_rel_error", "max_ulp_error", "median_ulp_error", "agrees", "disagreeing", "worst", "gflops", "gb_per_s", "peak_share", "skipped"];
+const FIELDS = ["strategy", "device", "precision", "deterministic", "estimated_ms", "runs", "median_ms", "min_ms", "iqr_ms", "compile_ms", "upload_ms", "download_ms", "speedup", "max_abs_error", "median_abs_error", "max_rel_error", "median_rel_error", "max_ulp_error", "median_ulp_error", "agrees", "disagreeing", "worst", "worst_result", "gflops", "gb_per_s", "peak_share", "skipped"];
 
 /** The call of a report in one line. */
 export function title({ op, params = {}, shapes, dtype }) {

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save
 
 from service.compare.bench import SkippedError
+from service.compare.chains import estimate_chain
 from service.compare.reference import Reference, reference_of
 from service.core.arithmetic import Arithmetic
 from service.core.call import Call, Tensor
@@ -115,6 +116,24 @@ def test_operands_stay(server: Server) -> None:
     head = SLICE + replace(part, act="results", grids=((None, None),)).to_json()
     (found,) = orjson.loads(server.handler.answer(head, b"", channel).head)["results"]
     assert np.frombuffer(b64decode(found["b64"]), np.float32).tolist() == [19.0, 22.0, 43.0, 50.0]
+
+
+def test_a_chain(server: Server) -> None:
+    """All its results are sent, in the shapes that they have."""
+    product = {"name": "y", "operation": "matmul", "a": {"operand": 0}, "b": {"operand": 1}}
+    length = {"name": "z", "operation": "norm", "x": {"step": "y"}, "dim": 1}
+    fields = {"operands": [x.tolist() for x in OPERANDS], "steps": [product, length]}
+    body = orjson.dumps({**fields, "results": ["z", "y"]})
+    message = replace(MESSAGE, op="chain")
+    call = server.handler._worker.decode(message, body)
+    plan = estimate_chain(
+        server.handler._engine.planner, call, "torch", server.handler._device
+    ).plan
+    assert plan is not None
+    assert plan.result_shapes == ((2,), (2, 2))
+    lengths, products = plan.run(OPERANDS)
+    assert products.tolist() == [[19.0, 22.0], [43.0, 50.0]]
+    assert torch.equal(lengths, products.norm(dim=1))
 
 
 def test_a_precision(server: Server, bench: ProcessBench, plan: Plan) -> None:

@@ -15,7 +15,7 @@ from service.codecs import READERS
 from service.core.devices import CPU
 from service.core.response import HttpResponse
 from service.core.timing import DECODE, QUEUE, Stopwatch
-from service.executors import Ask, Bytes, Channel, Handler
+from service.executors import Ask, Bytes, Channel, Handler, SharedBuffer
 from service.operations import REGISTRY
 from service.pipeline.messages import (
     CALIBRATE,
@@ -76,6 +76,16 @@ def fields_of(response: HttpResponse) -> Mapping[str, object]:
     """Return the JSON document in a response."""
     found: Mapping[str, object] = orjson.loads(b"".join(response.chunks))
     return found
+
+
+def test_a_body_is_copied(handler: Handler) -> None:
+    """It is read from its offset in the shared buffer."""
+    buffer = SharedBuffer()
+    buffer.write(BODY, 64)
+    body = handler.read_body(buffer, len(BODY), 64)
+    buffer.write(bytes(len(BODY)), 64)
+    assert body == BODY
+    buffer.close()
 
 
 def test_a_call_that_is_not_planned(handler: Handler) -> None:
