@@ -320,17 +320,22 @@ op = Op(
     calibration_samples=(
         *(
             Sample("vector", ((n,),), {"ord": order})
-            for order in (2, 3)
+            for order in (1, 2, 3)
             for n in (1, 8, 64, 4096, 65_536, 1_000_000)
         ),
         *(
             Sample("rows", ((m, n),), {"ord": order, "dim": 1})
-            for order in (2, 3)
+            for order in (1, 2, 3)
             for m, n in ((2, 8), (64, 8), (1000, 8), (1000, 128), (8, 65_536))
         ),
         *(
+            Sample("columns", ((m, n),), {"ord": order, "dim": 0})
+            for order in (1, 2, 3)
+            for m, n in ((8, 2), (8, 64), (8, 1000), (128, 1000), (1000, 1000))
+        ),
+        *(
             Sample("matrices", ((p, n, n),), {"ord": order, "dim": [1, 2]})
-            for order in (1, "nuc")
+            for order in (1, "inf", "nuc")
             for p, n in ((1, 2), (16, 2), (1, 8), (1, 32), (1, 64), (1, 128), (1, 1000))
         ),
     ),

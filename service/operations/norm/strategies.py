@@ -87,12 +87,24 @@ def at_once(inferred: InferredNorm) -> Work:
     if inferred.matrix and ord in SINGULAR_VALUE_ORDS:
         times = min(inferred.specs[0].shape[axis] for axis in inferred.dim)
         return Work(1, elements * times, elements, repeats=inferred.elements, kind="singular")
-    kind = "squares" if ord in (1, 2, "fro") else "powers"
+    return Work(1, elements, elements, repeats=inferred.elements, kind=_kind(inferred))
+
+
+def _kind(inferred: InferredNorm) -> str:
+    """Name the terms that are added up, and where they lie in memory.
+
+    PyTorch has fast code for squares of neighbours alone: other powers take it a hundred times as
+    long, and columns, whose numbers are a row apart, ten times.
+    """
+    ord, summed = inferred.ord, inferred.dim
+    terms = {1: "magnitudes", 2: "squares", "fro": "squares"}.get(ord, "powers")
     if inferred.matrix and ord != "fro":
-        kind = "sums of rows"
-    elif inferred.elements > 1:
-        kind = f"{kind} of rows"
-    return Work(1, elements, elements, repeats=inferred.elements, kind=kind)
+        terms = "greatest of magnitudes"
+        summed = summed[:1] if ord in (1, -1) else summed[1:]
+    elif inferred.elements == 1:
+        return terms
+    last = len(inferred.specs[0].shape) - 1
+    return f"{terms} of {'rows' if last in summed else 'columns'}"
 
 
 def only_powers(inferred: InferredNorm) -> str | None:

@@ -319,7 +319,10 @@ def test_work_of_norm() -> None:
     assert work("scaled", "norm", (3, 4), dim=1) == rows
     assert work("torch", "norm", (3, 4), dim=1, ord=3).kind == "powers of rows"
     assert work("torch", "norm", (3, 4)).kind == "squares"
-    assert work("torch", "norm", (3, 4), ord=1).kind == "sums of rows"
+    assert work("torch", "norm", (3, 4), dim=0, ord=1).kind == "magnitudes of columns"
+    assert work("torch", "norm", (2, 3, 4), dim=[0, 2]).kind == "squares of rows"
+    assert work("torch", "norm", (3, 4), ord=1).kind == "greatest of magnitudes of columns"
+    assert work("torch", "norm", (3, 4), ord="-inf").kind == "greatest of magnitudes of rows"
     singular = Work(1, 2 * 12 * 3, 24, repeats=2, kind="singular")
     assert work("torch", "norm", (2, 3, 4), ord="nuc", dim=[1, 2]) == singular
 
