@@ -1,24 +1,23 @@
 """Requests of chains: the pipeline of an operation, with a plan of several steps."""
 
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
-from service.chain import admitted_plan, prepare_chain, run_chain
-from service.codecs import DecodeContext, Writer
+from service.chain_engine import admitted_plan, prepare_chain, run_chain
+from service.codecs import Writer
 from service.codecs.chain import SINGLE
 from service.codecs.media_types import SAFETENSORS
 from service.core.arithmetic import computing
 from service.core.call import Call
 from service.core.response import HttpResponse
-from service.core.timing import DECODE
 from service.engine import plans_at_once
-from service.executors import AnyExecutor, Channel
 from service.http.errors import NotAcceptableError
 from service.http.negotiation import FORMAT_HEADERS, chain_formats, writer_for
-from service.pipeline.dispatch import INLINE_NS, dispatch, planned_executor, with_planning_state
-from service.pipeline.messages import Admitted, WorkerRequest, WrongDeviceError
-from service.pipeline.request import Buffer, Negotiated, PipelineRequest
+from service.pipeline.dispatch import INLINE_NS, dispatch
+from service.pipeline.messages import Admitted
+from service.pipeline.planned import PlannedRequest
+from service.pipeline.request import Buffer, Negotiated
 from service.pipeline.service import Service
 from service.planning.chain import ChainPlan
 
@@ -52,13 +51,10 @@ class NegotiatedChain(Negotiated):
         return ChainRequest(self, request_id, length, received)
 
 
-class ChainRequest(PipelineRequest):
+class ChainRequest(PlannedRequest[ChainPlan]):
     """A request of a chain. One that makes a chain of another call overrides `to_chain`."""
 
-    __slots__ = ("plan", "writer")
-
-    plan: ChainPlan
-    writer: Writer
+    __slots__ = ()
 
     def respond(self, body: Buffer, query: bytes) -> HttpResponse | Awaitable[HttpResponse]:
         """Return the response to a whole body: at once if it is a short chain, else to be awaited.
@@ -75,7 +71,7 @@ class ChainRequest(PipelineRequest):
         if self.call is None or not _plans_at_once(self.call):
             return dispatch(self)
         self.prepare()
-        if self._run_ns > INLINE_NS or self.plan.is_elsewhere:
+        if self.plan.estimated_ns + self.encode_ns > INLINE_NS or self.plan.is_elsewhere:
             return dispatch(self)
         return self.run()
 
@@ -97,25 +93,24 @@ class ChainRequest(PipelineRequest):
         return None
 
     @property
-    def context(self) -> DecodeContext:
-        """Limits and defaults that the body is decoded with, by the answer's first format."""
-        service = self.service
-        has_outputs = self.negotiated.writers[0].has_outputs
-        return service.context if has_outputs else service.binary_context
+    def encode_ns(self) -> int:
+        """Estimated time of encoding the results."""
+        return self.plan.elements * self.writer.element_ns
 
     @property
-    def estimated_ns(self) -> int | None:
-        """Estimated time of computing and encoding; None if nothing has been planned."""
-        return self._run_ns if self.is_prepared else None
+    def admitted(self) -> Admitted:
+        """The plan as it is told to other processes."""
+        names = SEPARATOR.join(self.plan.strategies)
+        return Admitted(names, self.plan.device.name, self.plan.estimated_ns)
 
-    @property
-    def _run_ns(self) -> int:
-        return self.plan.estimated_ns + self.plan.elements * self.writer.element_ns
+    def decode_call(self, *, is_admitted: bool = False) -> Call:
+        """Return the chain of the body."""
+        return self.to_chain(self.decode(), is_admitted=is_admitted)
 
     def prepare(self) -> None:
         """Decode the body if that is left to do, and plan all steps."""
         if self.call is None:
-            self.call = self.to_chain(self.decode())
+            self.call = self.decode_call()
         self._accept(self.call, prepare_chain(self.service.engine, self.call))
 
     def _accept(self, call: Call, plan: ChainPlan) -> None:
@@ -138,12 +133,12 @@ class ChainRequest(PipelineRequest):
                 return writer
         return writer_for(tuple(able), max(self.plan.dtypes - able[0].dtypes, key=str))
 
-    def choose_executor(self) -> AnyExecutor:
-        """Return the executor for the totals of the plan, or for text that has not been read."""
-        if self.is_slow_text:
-            assert self.service.worker_pool is not None  # noqa: S101  # no text is slow without
-            return self.service.worker_pool
-        return planned_executor(self.service, self.plan, may_wait=self.may_wait)
+    def prepare_admitted(self, call: Call, admitted: Admitted) -> None:
+        """Plan the steps as another process has."""
+        call.device = admitted.device
+        names = admitted.strategy.split(SEPARATOR)
+        engine = self.service.engine
+        self._accept(call, admitted_plan(engine, call, names, admitted.estimated_ns))
 
     def run(self) -> HttpResponse:
         """Run the planned steps, and encode their results."""
@@ -153,39 +148,6 @@ class ChainRequest(PipelineRequest):
         outcome.executor = self.executor
         outcome.explanation = self.explanation
         return self.writer.encode(outcome, self.call.output, self.watch, self.request_id)
-
-    def message(self) -> WorkerRequest:
-        """Return the message to a worker, with the plan, or with what a plan depends on."""
-        message = super().message()
-        if self.is_prepared:
-            return replace(message, admitted=self._admitted)
-        return with_planning_state(message, self.service)
-
-    @property
-    def _admitted(self) -> Admitted:
-        names = SEPARATOR.join(self.plan.strategies)
-        return Admitted(names, self.plan.device.name, self.plan.estimated_ns)
-
-    def prepare_in_worker(self, message: WorkerRequest, channel: Channel) -> None:
-        """Decode, and plan as the server has, or anew.
-
-        WrongDeviceError if the chain is planned for a device that has a process of its own.
-        """
-        admitted = message.admitted
-        self.call = call = self.to_chain(self.decode(), is_admitted=admitted is not None)
-        if admitted is not None:
-            call.device = admitted.device
-            names = admitted.strategy.split(SEPARATOR)
-            engine = self.service.engine
-            self._accept(call, admitted_plan(engine, call, names, admitted.estimated_ns))
-            return
-        if call.deadline_ms is not None:
-            self.watch.lap(DECODE)
-            channel.set_deadline(self.left_ms)
-        self.prepare()
-        if self.plan.device.has_process:
-            self.watch.lap(DECODE)
-            raise WrongDeviceError(self._admitted, call.deadline_ms, self.watch.marks)
 
 
 def _plans_at_once(call: Call) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from service.chain import chain_call
+from service.chain_engine import chain_call
 from service.codecs.gradients import GRADIENTS_WRITERS
 from service.core.call import AUTO, Call, Spec
 from service.engine import plans_at_once

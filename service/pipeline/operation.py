@@ -4,15 +4,14 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from service.codecs import DecodeContext, Writer
 from service.core.arithmetic import computing
+from service.core.call import Call
 from service.core.response import HttpResponse
-from service.core.timing import DECODE
-from service.executors import AnyExecutor, Channel
 from service.http.negotiation import FORMAT_HEADERS, formats, writer_for
-from service.pipeline.dispatch import INLINE_NS, dispatch, planned_executor, with_planning_state
-from service.pipeline.messages import Admitted, WorkerRequest, WrongDeviceError
-from service.pipeline.request import Buffer, Negotiated, PipelineRequest
+from service.pipeline.dispatch import INLINE_NS, dispatch
+from service.pipeline.messages import Admitted
+from service.pipeline.planned import PlannedRequest
+from service.pipeline.request import Buffer, Negotiated
 from service.pipeline.service import Service
 from service.planning.plan import Plan
 from service.registry import Op
@@ -46,13 +45,10 @@ class NegotiatedOperation(Negotiated):
         return OperationRequest(self, request_id, length, received)
 
 
-class OperationRequest(PipelineRequest):
+class OperationRequest(PlannedRequest[Plan]):
     """A request of an operation."""
 
-    __slots__ = ("plan", "writer")
-
-    plan: Plan
-    writer: Writer
+    __slots__ = ()
 
     def respond(self, body: Buffer, query: bytes) -> HttpResponse | Awaitable[HttpResponse]:
         """Return the response to a whole body: at once if it is a short call, else to be awaited.
@@ -85,26 +81,19 @@ class OperationRequest(PipelineRequest):
         return writer.encode(outcome, call.output, self.watch, self.request_id)
 
     @property
-    def context(self) -> DecodeContext:
-        """Limits and defaults that the body is decoded with, by the answer's first format."""
-        service = self.service
-        has_outputs = self.negotiated.writers[0].has_outputs
-        return service.context if has_outputs else service.binary_context
-
-    @property
     def encode_ns(self) -> int:
         """Estimated time of encoding the result."""
         return self.plan.sizes.elements * self.writer.element_ns
 
     @property
-    def estimated_ns(self) -> int | None:
-        """Estimated time of computing and encoding; None if nothing has been planned."""
-        return self.plan.estimated_ns + self.encode_ns if self.is_prepared else None
+    def admitted(self) -> Admitted:
+        """The plan as it is told to other processes."""
+        return Admitted.of(self.plan)
 
     def prepare(self) -> None:
         """Decode the body if that is left to do, and plan the call."""
         if self.call is None:
-            self.call = self.decode()
+            self.call = self.decode_call()
         self._accept(self.service.engine.plan(self.call))
 
     def _accept(self, plan: Plan) -> None:
@@ -113,12 +102,12 @@ class OperationRequest(PipelineRequest):
         self.writer = writer_for(self.negotiated.writers, plan.inferred.dtype)
         self.is_prepared = True
 
-    def choose_executor(self) -> AnyExecutor:
-        """Return the executor for the plan, or for text that has not been read yet."""
-        if self.is_slow_text:
-            assert self.service.worker_pool is not None  # noqa: S101  # no text is slow without
-            return self.service.worker_pool
-        return planned_executor(self.service, self.plan, may_wait=self.may_wait)
+    def prepare_admitted(self, call: Call, admitted: Admitted) -> None:
+        """Plan the call as another process has."""
+        self.call = replace(call, strategy=admitted.strategy, device=admitted.device)
+        engine = self.service.engine
+        estimated_ns, is_auto = admitted.estimated_ns, admitted.is_auto
+        self._accept(engine.admitted_plan(self.call, estimated_ns, is_auto=is_auto))
 
     def run(self) -> HttpResponse:
         """Run the planned call, and encode its result."""
@@ -127,30 +116,3 @@ class OperationRequest(PipelineRequest):
             outcome = self.service.engine.run(self.call, self.plan, self.watch)
         outcome.executor = self.executor
         return self.writer.encode(outcome, self.call.output, self.watch, self.request_id)
-
-    def message(self) -> WorkerRequest:
-        """Return the message to a worker, with the plan, or with what a plan depends on."""
-        message = super().message()
-        if self.is_prepared:
-            return replace(message, admitted=Admitted.of(self.plan))
-        return with_planning_state(message, self.service)
-
-    def prepare_in_worker(self, message: WorkerRequest, channel: Channel) -> None:
-        """Decode, and plan as the server has, or anew.
-
-        WrongDeviceError if the call is planned for a device that has a process of its own.
-        """
-        engine, admitted = self.service.engine, message.admitted
-        self.call = call = self.decode()
-        if admitted is not None:
-            self.call = replace(call, strategy=admitted.strategy, device=admitted.device)
-            plan = engine.admitted_plan(self.call, admitted.estimated_ns, is_auto=admitted.is_auto)
-            self._accept(plan)
-            return
-        if call.deadline_ms is not None:
-            self.watch.lap(DECODE)
-            channel.set_deadline(self.left_ms)
-        self.prepare()
-        if self.plan.device.has_process:
-            self.watch.lap(DECODE)
-            raise WrongDeviceError(Admitted.of(self.plan), call.deadline_ms, self.watch.marks)

@@ -15,6 +15,7 @@ from service.executors import Bytes, Channel, Handler, SharedBuffer, WorkerRespo
 from service.http.negotiation import FORMAT_HEADERS, headers_of, reader_for
 from service.http.problems import error_response
 from service.operations import REGISTRY
+from service.pipeline.application import Endpoint
 from service.pipeline.chain import ChainEndpoint
 from service.pipeline.gradients import GradientsEndpoint
 from service.pipeline.inference import INFERENCE_FORMAT_HEADERS, InferenceEndpoint
@@ -109,26 +110,26 @@ class RequestHandler:
 
     def _request(self, message: WorkerRequest) -> PipelineRequest:
         """Return the request that the server has begun."""
-        service = self._service
+        service, name = self._service, message.op
         if message.streams is not None:
-            is_chain = message.op == service.chain.name
-            op = service.chain if is_chain else service.engine.registry[message.op]
+            op = service.chain if name == service.chain.name else service.engine.registry[name]
             given = headers_of(headers_from(FORMAT_HEADERS, message.headers).items())
             return RaceRequest(Negotiated(service, op, reader_for(given)), message.request_id)
-        if message.op == service.chain.name:
-            headers = headers_from(FORMAT_HEADERS, message.headers)
-            return ChainEndpoint(service).negotiate(headers).begin(message.request_id)
-        if message.op in service.gradients:
-            headers = headers_from(FORMAT_HEADERS, message.headers)
-            endpoint = GradientsEndpoint(service, service.gradients[message.op])
-            return endpoint.negotiate(headers).begin(message.request_id)
-        op = service.engine.registry[message.op]
-        if message.version:
-            headers = headers_from(INFERENCE_FORMAT_HEADERS, message.headers)
-            inference = InferenceEndpoint(service, op, message.version).negotiate(headers)
-            return inference.begin(message.request_id)
-        headers = headers_from(FORMAT_HEADERS, message.headers)
-        return OperationEndpoint(service, op).negotiate(headers).begin(message.request_id)
+        names = INFERENCE_FORMAT_HEADERS if message.version else FORMAT_HEADERS
+        headers = headers_from(names, message.headers)
+        return self._endpoint(name, message.version).negotiate(headers).begin(message.request_id)
+
+    def _endpoint(self, name: str, version: str) -> Endpoint:
+        """Return the endpoint of an operation, of its gradients, of a chain or of a model."""
+        service = self._service
+        if name == service.chain.name:
+            return ChainEndpoint(service)
+        if name in service.gradients:
+            return GradientsEndpoint(service, service.gradients[name])
+        op = service.engine.registry[name]
+        if version:
+            return InferenceEndpoint(service, op, version)
+        return OperationEndpoint(service, op)
 
 
 def _problem(error: ServiceError, message: WorkerRequest) -> HttpResponse:

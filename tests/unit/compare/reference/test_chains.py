@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from service.chain import chain_call
+from service.chain_engine import chain_call
 from service.compare.reference import Reference, chain_references
 from service.core.call import Tensor
 from service.errors import IntegerOverflowError

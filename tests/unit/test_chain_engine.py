@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from service import chain as module
-from service.chain import chain_call, prepare_chain, run_chain
+from service import chain_engine as module
+from service.chain_engine import chain_call, prepare_chain, run_chain
 from service.core.call import Call, ChainOutcome, StoreTarget, Tensor
 from service.core.devices import CLUSTER, Device
 from service.core.timing import COMPILE, COMPUTE, DOWNLOAD, UPLOAD, Stopwatch
