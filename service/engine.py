@@ -42,7 +42,7 @@ MAX_OPERANDS_AT_ONCE: Final = 4
 # Results of up to so many numbers are checked as text.
 TINY: Final = 16
 # A number, since `in` is five times as fast with it as with b"n".
-N: Final = ord("n")
+LETTER_N: Final = ord("n")
 # A second computation takes so many times the memory and the time of the first: it is in float64.
 RECHECK_FACTOR: Final = 4
 NOT_ON_CLUSTERS: Final = "a cluster does not do that"
@@ -345,7 +345,7 @@ def needs_review(plan: Plan, recheck: Recheck, operands: Sequence[Tensor], resul
     """Return whether intermediate values may have spoiled numbers of a result."""
     if plan.is_checked_as_text:
         # orjson writes null for numbers that are not finite: 0.8 us, where `is_suspect` takes 2.
-        return N in orjson.dumps(result.tolist())
+        return LETTER_N in orjson.dumps(result.tolist())
     if recheck.is_chain and may_leave_range(operands, result.dtype):
         return True
     return is_suspect(recheck, result)

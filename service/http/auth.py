@@ -18,10 +18,10 @@ from service.http.problems import INFERENCE
 from service.settings import Settings, listed
 
 # The first part of the paths that need no key: health, pages, and the explanations of problems.
-OPEN: Final = frozenset({"health", "problems", "docs", "guide", "lab", "openapi.json"})
+OPEN_PATHS: Final = frozenset({"health", "problems", "docs", "guide", "lab", "openapi.json"})
 # A mark by which scanners find keys in repositories and logs.
-MARK: Final = "tsk_"
-LONGEST: Final = 256
+KEY_PREFIX: Final = "tsk_"
+MAX_KEY_BYTES: Final = 256
 BEARER: Final = b"bearer "
 NAME_DIGITS: Final = 8
 MOST_CLIENTS: Final = 65_536
@@ -33,7 +33,7 @@ Client = tuple[str, int] | None
 def is_open(path: str) -> bool:
     """Return whether a path is served without a key and outside any quota."""
     first = path[1:].partition("/")[0]
-    return first in OPEN or path == "/" or path.startswith(f"{INFERENCE}/health/")
+    return first in OPEN_PATHS or path == "/" or path.startswith(f"{INFERENCE}/health/")
 
 
 class Authenticator:
@@ -85,7 +85,7 @@ def _address(client: Client) -> str:
 
 def new_key() -> str:
     """Return a key of 256 random bits: too many to guess, so that one plain hash is enough."""
-    return MARK + secrets.token_urlsafe(32)
+    return KEY_PREFIX + secrets.token_urlsafe(32)
 
 
 def key_hash(key: bytes) -> str:
@@ -117,7 +117,7 @@ class Keyring:
 
     def name_of(self, key: bytes) -> str | None:
         """Return the name of a key, or None, in a time that does not depend on the key."""
-        given = key_hash(key[:LONGEST]).encode()
+        given = key_hash(key[:MAX_KEY_BYTES]).encode()
         found = None
         for name, known in self.hashes:
             if compare_digest(given, known):

@@ -21,7 +21,7 @@ def add_instruments(metrics: Metrics, service: Service) -> None:
         metrics.counter("worker_ends", about, lambda: sum(pool.exits for pool in workers))
     for device, process in service.device_processes.items():
         about = "Processes of a device that died, or were replaced."
-        metrics.counter("owner_ends", about, partial(_exits, process), device=device)
+        metrics.counter("device_process_exits", about, partial(_exits, process), device=device)
         about = "1 if calls can have the device."
         metrics.gauge("device_ready", about, partial(is_ready, device), device=device)
         calls = partial(_active_calls, process)

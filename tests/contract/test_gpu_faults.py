@@ -228,7 +228,7 @@ async def test_a_device_that_is_lost(
 async def ends_of(client: AsyncClient) -> dict[str, float]:
     """Return how many processes of each device have ended."""
     text = (await client.get("/metrics")).text
-    name = "tensor_service_owner_ends_total"
+    name = "tensor_service_device_process_exits_total"
     lines = [line for line in text.splitlines() if line.startswith(name)]
     return {line.split('"')[1]: float(line.split()[1]) for line in lines}
 

@@ -30,7 +30,7 @@ async def test_device_processes_have_instruments(
     metrics = Metrics()
     add_instruments(metrics, app.state.service)
     assert await lines_of(metrics) >= {
-        'owner_ends_total{device="cuda:0"} 0.0',
+        'device_process_exits_total{device="cuda:0"} 0.0',
         'device_ready{device="cuda:0"} 0.0',
         'device_calls{device="cuda:0"} 0.0',
         "worker_ends_total 0.0",
