@@ -133,7 +133,8 @@ export class Lab {
     const running = this.#working?.kind === "race";
     this.parts.operands.update(state, this.#readable, this.#letters);
     const kept = this.parts.reports.update(this.#race.report, this.#info.strategies);
-    this.parts.race.update({ op: state.op, precision: state.precision, strategies: this.#info.strategies, plan: this.#plan, ...this.#race, kept, running });
+    const arithmetic = { precision: state.precision, deterministic: state.deterministic === "true" };
+    this.parts.race.update({ op: state.op, ...arithmetic, strategies: this.#info.strategies, plan: this.#plan, ...this.#race, kept, running });
     this.parts.snippets.update(state, this.#readable, this.#plan);
     at("race-run").textContent = running ? "Stop the race" : "Race them";
     this.parts.tour.tell({ state, tensors: this.#tensors, letters: this.#letters, ...this.#known });
