@@ -87,6 +87,15 @@ export class Lab {
     if (state.view) await this.act(state.view);
   }
 
+  /** Takes what the service lists since a device has become ready, or is so no longer, and plans again. */
+  equip(catalogue, devices) {
+    this.catalogue = catalogue;
+    this.devices = devices;
+    this.parts.form.update(this.store.state, this.#info, devices);
+    this.parts.raceForm.update(this.store.state, this.#info);
+    return this.#planNow();
+  }
+
   #forgetRace() {
     this.#race = NO_RACE;
     at("verdict").textContent = "";
@@ -164,7 +173,7 @@ export class Lab {
     }
     if (signal.aborted) return;
     this.#plan = plan;
-    this.#known = { plan, problem };
+    Object.assign(this.#known, { plan, problem });
     clearProblems();
     this.#drawPlan();
     this.#refresh();
