@@ -101,7 +101,7 @@ export function raceTable(root, store) {
         "span",
         { class: "strategy-name" },
         store.set && h("input", { type: "checkbox", checked: chosen ? chosen.includes(strategy) : isUsual(strategy, [plan]), "aria-label": `${strategy} takes part in the race`, "data-focus": `race ${name}`, on: { change: (event) => take(strategy, event.target.checked) } }),
-        h("button", { type: "button", class: "disclose", "aria-expanded": String(opened.has(name)), "data-focus": name, title: info?.summary ?? "", on: { click: () => toggle(name) } }, strategy, about && h("span", { class: "note" }, about)),
+        h("button", { type: "button", class: "disclose", "aria-expanded": String(opened.has(name)), "data-focus": name, title: info?.summary ?? "", on: { click: () => toggle(name) } }, strategy, about && [" ", h("span", { class: "note" }, about.trim())]),
       ),
       track(entry, axis, view),
       h("span", { class: "number strategy-time" }, row && !skipped ? time(row.median_ms) : plan?.estimated_ms ? h("span", { class: "note" }, "≈ ", time(plan.estimated_ms)) : ""),
