@@ -128,10 +128,12 @@ def _read(path: Path) -> bytes:
 
 def _kept(path: Path, answer: CompareAnswer) -> KeptReport:
     ran = [row for row in answer.rows if row.median_ms is not None and 0 < row.median_ms < 1e15]
-    # An older report, or one of a request without a precision, is of the default one.
-    return KeptReport(
-        path.name, answer, {(row.strategy, row.device, row.precision or IEEE): row for row in ran}
-    )
+    return KeptReport(path.name, answer, {_key(row): row for row in ran})
+
+
+def _key(row: CompareRow) -> RowKey:
+    """Return the key of a row; without a statement, as in older reports, it is the default one."""
+    return row.strategy, row.device, row.precision or IEEE, bool(row.deterministic)
 
 
 def _call(op: str, shapes: list[list[int]], dtype: str) -> str:

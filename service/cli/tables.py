@@ -163,6 +163,8 @@ def plan_table(found: Explanation, title: str) -> Group:
     else:
         accepted = Text(f"NO: {found.reason}", style=WRONG)
     facts.add_row("accepted", accepted)
+    if found.hint is not None:
+        facts.add_row("hint", found.hint)
     facts.add_row("in torch", inferred.reproduce)
     parts: list[RenderableType] = [_title(title), "", facts, "", *_estimates(found.estimates)]
     if inferred.path is not None:

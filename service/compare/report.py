@@ -24,8 +24,8 @@ from service.planning.cost_model import CostModel, Peak
 from service.planning.plan import Plan, Sizes
 from service.registry import Inferred
 
-# What tells the rows of one race apart: strategy, device and precision.
-RowKey = tuple[str, str, str]
+# What tells the rows of races apart: strategy, device, precision, and whether it is deterministic.
+RowKey = tuple[str, str, str, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,15 @@ class Row:
         return None if self.arithmetic is None else self.arithmetic.precision
 
     @property
+    def deterministic(self) -> bool | None:
+        """True if the request asked for the same bits each time."""
+        return None if self.arithmetic is None else self.arithmetic.deterministic
+
+    @property
     def key(self) -> RowKey:
-        """Strategy, device and precision, which is `ieee` where the request asked for none."""
-        return self.strategy, self.device, precision_of(self.arithmetic)
+        """The key of the row; without a precision in the request that is `ieee`."""
+        precision = precision_of(self.arithmetic)
+        return self.strategy, self.device, precision, bool(self.deterministic)
 
     @property
     def median_ns(self) -> float:
@@ -177,11 +183,16 @@ def strategy_labels(items: Iterable[Labelled]) -> list[str]:
 
 
 class LabelledRow(Labelled, Protocol):
-    """An item of a report that may have a precision."""
+    """An item of a report that may have an arithmetic."""
 
     @property
     def precision(self) -> str | None:
         """Precision that the request asked for."""
+        ...
+
+    @property
+    def deterministic(self) -> bool | None:
+        """True if the request asked for the same bits each time."""
         ...
 
 
@@ -193,9 +204,10 @@ def row_labels(rows: Iterable[LabelledRow]) -> list[str]:
 
 
 def row_label(row: LabelledRow) -> str:
-    """Return the label of a row that stands alone, with its device."""
+    """Return the label of a row that stands alone, with its device and arithmetic."""
     precision = f" in {row.precision}" if row.precision else ""
-    return f"{row.strategy} on {row.device}{precision}"
+    deterministic = " (deterministic)" if row.deterministic else ""
+    return f"{row.strategy} on {row.device}{precision}{deterministic}"
 
 
 def quickest(report: Report) -> Row | None:

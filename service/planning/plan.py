@@ -139,13 +139,17 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Inferred result of a call, its plan or the reason why there is none, and all estimates."""
+    """Inferred result of a call, its plan or the reason why there is none, and all estimates.
+
+    `hint` is what would be admitted in its place, where that is known.
+    """
 
     inferred: Inferred
     sizes: Sizes
     plan: Plan | None
     reason: str | None
     estimates: tuple[Estimate, ...]
+    hint: str | None = None
 
     @property
     def cheapest(self) -> Plan | None:

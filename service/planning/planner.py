@@ -88,10 +88,10 @@ class Planner:
         keys = ((way.name, here.name) for here in devices for way in ways)
         plans = (found[key] for key in keys if key in found)
         try:
-            chosen, reason = self._admit(call, inferred, sizes, devices, plans), None
+            chosen = self._admit(call, inferred, sizes, devices, plans)
         except (LimitExceededError, WorkExceededError, UnsuitableStrategyError) as error:
-            chosen, reason = None, error.detail
-        return Explanation(inferred, sizes, chosen, reason, estimates)
+            return Explanation(inferred, sizes, None, error.detail, estimates, error.hint)
+        return Explanation(inferred, sizes, chosen, None, estimates)
 
     def estimate(self, call: CallSpec) -> Estimate:
         """Return the cost of the one strategy of `call` on its one device."""

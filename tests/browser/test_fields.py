@@ -119,3 +119,84 @@ async def test_arithmetic_of_a_gpu(visit: Visit) -> None:
     assert (body["precision"], body["deterministic"]) == ("tf32", True)
     await expect(page.locator(".snippet")).to_contain_text('"precision":"tf32"')
     assert "precision=tf32&deterministic=true" in page.url
+
+
+async def test_a_race_in_several_precisions(visit: Visit) -> None:
+    """Boxes choose them where there is a choice; rows, link and snippet have them."""
+
+    async def add_precisions(route: Route) -> None:
+        answer = await (await route.fetch()).json()
+        answer["devices"][0]["precisions"] = ["ieee", "tf32"]
+        await route.fulfill(json=answer)
+
+    page = await visit.open(PRODUCT)
+    boxes = page.get_by_role("group", name="precisions of a race")
+    await expect(boxes).to_have_count(0)
+    await page.route("**/devices", add_precisions)
+    await page.reload()
+    ieee, tf32 = (boxes.get_by_label(name) for name in ("ieee", "tf32"))
+    await expect(ieee).to_be_checked()
+    await page.get_by_label("precision", exact=True).select_option("tf32")
+    await expect(tf32).to_be_checked()
+    await expect(ieee).not_to_be_checked()
+    await ieee.check()
+    assert "precision=tf32&race.precisions=ieee,tf32" in page.url
+    await page.get_by_label("precision", exact=True).select_option("ieee")
+    await page.get_by_role("button", name="curl of a race").click()
+    snippet = page.locator(".snippet")
+    await expect(snippet).to_contain_text("/matmul/compare'")
+    await expect(snippet).to_contain_text('"precisions":["ieee","tf32"]')
+    await page.get_by_role("button", name="Race them").click()
+    await expect(page.locator("#verdict")).to_contain_text("is the fastest")
+    rows = page.locator(".strategy-row", has=page.get_by_role("button", name="torch"))
+    assert await rows.locator(".disclose").all_inner_texts() == ["torch ieee", "torch tf32"]
+    await expect(rows.last).to_contain_text("has no tf32 on cpu")
+    await page.reload()
+    await expect(ieee).to_be_checked()
+    await expect(tf32).to_be_checked()
+    await tf32.uncheck()
+    assert "race.precisions" not in page.url, "it is the precision of the call again"
+    await ieee.click()  # a race is in one precision at least
+    await expect(ieee).to_be_checked()
+
+
+async def test_a_gpu_that_starts(visit: Visit) -> None:
+    """What it and its strategies can do appears when the service knows, without another visit."""
+    gpu = {"name": "cuda:0", "kind": "cuda", "ready": False, "precisions": ["ieee"]}
+    is_known = False
+
+    async def add_gpu(route: Route) -> None:
+        answer = await (await route.fetch()).json()
+        known = gpu | {"ready": True, "precisions": ["ieee", "tf32"]} if is_known else gpu
+        await route.fulfill(json=answer | {"devices": [known, *answer["devices"]]})
+
+    async def limit_strategies(route: Route) -> None:
+        answer = await (await route.fetch()).json()
+        for strategy in (each for op in answer for each in op["strategies"]):
+            strategy["available"] = is_known or strategy["name"] == "loops"
+        await route.fulfill(json=answer)
+
+    page = visit.page
+    await page.route("**/devices", add_gpu)
+    await page.route("**/strategies", limit_strategies)
+    await page.clock.install()
+    await visit.open(PRODUCT)
+    numbers = page.get_by_label("numbers of a")
+    await numbers.fill("1 2\n3 5")
+    await page.get_by_label("dtype", exact=True).select_option("float32")
+    await expect(page.get_by_label("precision", exact=True)).to_have_count(0)
+    async with page.expect_response("**/devices"):
+        await page.clock.run_for(2000)
+    await page.get_by_label("dtype", exact=True).focus()
+    is_known = True
+    async with page.expect_request("**/matmul/plan"):  # a device more has rows of its own
+        await page.clock.run_for(2000)
+        await expect(page.get_by_label("precision", exact=True)).to_have_value("ieee")
+    await expect(page.get_by_label("dtype", exact=True)).to_be_focused()
+    await expect(page.get_by_label("dtype", exact=True)).to_have_value("float32")
+    await expect(numbers).to_have_value("1 2\n3 5")
+    await expect(page.locator("#race")).not_to_contain_text("Not on this server: python")
+    questions: set[str] = set()
+    page.on("request", lambda request: questions.add(request.url))
+    await page.clock.run_for(10_000)
+    assert not questions, "all devices are ready"

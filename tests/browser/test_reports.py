@@ -198,6 +198,26 @@ async def test_a_kept_report_of_several_precisions(visit: Visit) -> None:
     await expect(page.locator(".then")).to_have_count(0)
 
 
+async def test_a_kept_report_that_is_deterministic(visit: Visit) -> None:
+    """Its rows are laid over those of a race that has to give the same bits, and over no others."""
+    page = await raced(visit)
+    row = {"strategy": "torch", "device": "cpu", "median_ms": 99_000, "deterministic": True}
+    kept = OTHER | {"op": "matmul", "shapes": [[5, 64], [64, 10]], "multiply_adds": 3200}
+    await lay(page, "kept.json", json.dumps(kept | {"rows": [row]}).encode())
+    said = "kept.json is not shown: it is in ieee, deterministic, this race in ieee;"
+    await expect(page.locator("#reports [role=status]")).to_contain_text(said)
+    await expect(page.locator(".then")).to_have_count(0)
+    free = row | {"deterministic": False, "strategy": "loops"}
+    await lay(page, "kept.json", json.dumps(kept | {"rows": [row, free]}).encode())
+    await expect(page.locator(".strategy-row", has=page.locator(".then"))).to_contain_text("loops")
+    await page.goto("about:blank")
+    page = await raced(visit, f"{RACE}&deterministic=true")
+    await lay(page, "kept.json", json.dumps(kept | {"rows": [row, free]}).encode())
+    laid = page.locator(".strategy-row", has=page.locator(".then"))
+    await expect(laid).to_have_count(1)
+    await expect(laid).to_contain_text("torch")
+
+
 async def test_other_files_say_what_they_are(visit: Visit) -> None:
     """A report of another call, or something else, is not shown."""
     page = await raced(visit)

@@ -1,6 +1,6 @@
 // The fields of a call besides its operands: those of its operation, and those of every call.
 
-import { choice, field, fill, h } from "./dom.js";
+import { choice, field, fill, h, refill } from "./dom.js";
 import { DTYPES, FIELDS } from "./operations.js";
 
 const PRECISIONS = { ieee: "ieee, all 24 bits", tf32: "tf32, 11 bits", bf16x3: "bf16x3, about 16 bits" };
@@ -12,56 +12,91 @@ function precisionsHere({ strategies }, devices) {
   return [...new Set(found)].filter((each) => devices.some(({ precisions }) => precisions.includes(each)));
 }
 
-/** The fields of arithmetic that mean something here, or that a link has set, with their choices. */
-function arithmetic(state, info, devices) {
+/** The fields of every call and of its arithmetic that mean something here, or that a link has set, with their choices. */
+function commonFields(state, info, devices) {
   const precisions = precisionsHere(info, devices);
+  const hasChoice = precisions.length > 1;
   return [
-    (precisions.length > 1 || state.precision !== "ieee") && ["precision", precisions.map((each) => [each, PRECISIONS[each] ?? each])],
+    ["strategy", ["auto", ...info.strategies.map((each) => each.name)]],
+    devices.length > 1 && ["device", ["auto", ...devices.map((each) => each.name)]],
+    ["dtype", [["", "float32, or as stated"], ...DTYPES]],
+    (hasChoice || state.precision !== "ieee") && ["precision", precisions.map((each) => [each, PRECISIONS[each] ?? each])],
+    (hasChoice || state.race.precisions) && ["precisions", [...new Set([...precisions, ...(state.race.precisions ?? [])])]],
     (devices.some(({ kind }) => kind !== "cpu") || state.deterministic !== "false") && ["deterministic", ["false", "true"]],
+    ["body", BODIES],
   ].filter(Boolean);
 }
 
 /** The fields of the operation in `ownRoot` and those of every call in `root`; `update` updates them. */
 export function callForm(ownRoot, root, store) {
-  let key = null;
-  let controls = {};
+  let op = null;
+  let offered = new Map(); // the choices of each field of every call
+  let own = [];
+  let common = [];
 
-  function build(state, info, devices) {
-    const own = (FIELDS[state.op] ?? []).map((each) => {
-      const control = each.choices
-        ? choice(each.name, each.choices, state.params[each.name], (value) => store.setParam(each.name, value))
-        : h("input", { class: each.wide ? "wide" : "short", spellcheck: "false", autocomplete: "off", autocapitalize: "off", placeholder: each.note ?? null, on: { input: (event) => store.setParam(each.name, event.target.value) } });
-      controls[each.name] = [control, () => store.state.params[each.name]];
-      return field(each.name, control);
-    });
-    const common = [
-      ["strategy", ["auto", ...info.strategies.map((each) => each.name)]],
-      devices.length > 1 && ["device", ["auto", ...devices.map((each) => each.name)]],
-      ["dtype", [["", "float32, or as stated"], ...DTYPES]],
-      ...arithmetic(state, info, devices),
-      ["body", BODIES],
-    ].filter(Boolean).map(([name, choices]) => {
-      const control = choice(name, choices, state[name], (value) => store.set({ [name]: value }));
-      controls[name] = [control, () => store.state[name]];
-      return field(name === "body" ? "sent as" : name, control, name);
-    });
-    fill(ownRoot, own);
-    fill(root, common, devices.length > 1 ? null : h("div", { class: "place", "data-place": "/device" }));
+  function ownField({ name, choices, wide, note }) {
+    const value = () => store.state.params[name];
+    const set = (next) => store.setParam(name, next);
+    if (choices) return entry(name, name, choice(name, choices, value(), set), value);
+    const input = h("input", { class: wide ? "wide" : "short", spellcheck: "false", autocomplete: "off", autocapitalize: "off", placeholder: note ?? null, on: { input: (event) => set(event.target.value) } });
+    return entry(name, name, input, value);
+  }
+
+  function commonField([name, choices]) {
+    if (name === "precisions") return racedIn(choices, store);
+    const control = choice(name, choices, store.state[name], (value) => store.set({ [name]: value }));
+    control.dataset.focus = name;
+    return entry(name === "body" ? "sent as" : name, name, control, () => store.state[name]);
   }
 
   function update(state, info, devices) {
+    const isOther = op !== state.op;
+    op = state.op;
+    if (isOther) {
+      own = (FIELDS[op] ?? []).map(ownField);
+      fill(ownRoot, own.map(({ element }) => element));
+    }
     // A field that a link has shown stays when its value is changed back.
-    if (key !== state.op || arithmetic(state, info, devices).some(([name]) => !(name in controls))) {
-      key = state.op;
-      controls = {};
-      build(state, info, devices);
+    const fields = commonFields(state, info, devices);
+    if (isOther || fields.some(([name, choices]) => offered.get(name) !== String(choices))) {
+      offered = new Map(fields.map(([name, choices]) => [name, String(choices)]));
+      common = fields.map(commonField);
+      refill(root, common.map(({ element }) => element), devices.length > 1 ? null : h("div", { class: "place", "data-place": "/device" }));
     }
-    for (const [control, value] of Object.values(controls)) {
-      if (control.value !== value()) offer(control, value());
-    }
+    for (const { show } of [...own, ...common]) show();
   }
 
   return { update };
+}
+
+/** A field with its control; `show` shows the present value. */
+function entry(title, name, control, value) {
+  return { element: field(title, control, name), show: () => control.value === value() || offer(control, value()) };
+}
+
+/** A field of boxes for the precisions of a race, which are that of the call unless others are chosen. */
+function racedIn(precisions, store) {
+  const boxes = precisions.map((name) => h("input", { type: "checkbox", value: name, "data-focus": `race in ${name}`, on: { change: take } }));
+
+  function take() {
+    const chosen = boxes.filter(({ checked }) => checked).map(({ value }) => value);
+    const isOwn = chosen.every((name) => name === store.state.precision);
+    store.set({ race: { ...store.state.race, precisions: isOwn ? null : chosen } });
+  }
+
+  function show() {
+    const chosen = store.state.race.precisions ?? [store.state.precision];
+    for (const box of boxes) box.checked = chosen.includes(box.value);
+  }
+
+  const element = h(
+    "div",
+    { class: "field", role: "group", "aria-label": "precisions of a race" },
+    h("span", { class: "field-name" }, "race in"),
+    h("div", { class: "boxes" }, boxes.map((box) => h("label", {}, box, box.value))),
+    h("div", { class: "place", "data-place": "/precisions" }),
+  );
+  return { element, show };
 }
 
 /** Shows a value, including one of a link that is not among the choices: the service reports the error. */
@@ -96,10 +131,11 @@ export function raceForm(root, store) {
 }
 
 /** The fields of a race for the request. */
-export function raceFields({ strategies, repeat, budget_ms, baseline, rtol, atol }) {
+export function raceFields({ strategies, precisions, repeat, budget_ms, baseline, rtol, atol }) {
   const number = (text) => (text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text));
   return {
     ...(strategies ? { strategies } : {}),
+    ...(precisions ? { precisions } : {}),
     ...(baseline ? { baseline } : {}),
     repeat: number(repeat),
     budget_ms: number(budget_ms),

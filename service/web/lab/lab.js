@@ -87,6 +87,15 @@ export class Lab {
     if (state.view) await this.act(state.view);
   }
 
+  /** Takes what the service lists since a device has become ready, or is so no longer, and plans again. */
+  equip(catalogue, devices) {
+    this.catalogue = catalogue;
+    this.devices = devices;
+    this.parts.form.update(this.store.state, this.#info, devices);
+    this.parts.raceForm.update(this.store.state, this.#info);
+    return this.#planNow();
+  }
+
   #forgetRace() {
     this.#race = NO_RACE;
     at("verdict").textContent = "";
@@ -133,7 +142,8 @@ export class Lab {
     const running = this.#working?.kind === "race";
     this.parts.operands.update(state, this.#readable, this.#letters);
     const kept = this.parts.reports.update(this.#race.report, this.#info.strategies);
-    this.parts.race.update({ op: state.op, precision: state.precision, strategies: this.#info.strategies, plan: this.#plan, ...this.#race, kept, running });
+    const arithmetic = { precision: state.precision, deterministic: state.deterministic === "true" };
+    this.parts.race.update({ op: state.op, ...arithmetic, strategies: this.#info.strategies, plan: this.#plan, ...this.#race, kept, running });
     this.parts.snippets.update(state, this.#readable, this.#plan);
     at("race-run").textContent = running ? "Stop the race" : "Race them";
     this.parts.tour.tell({ state, tensors: this.#tensors, letters: this.#letters, ...this.#known });
@@ -163,7 +173,7 @@ export class Lab {
     }
     if (signal.aborted) return;
     this.#plan = plan;
-    this.#known = { plan, problem };
+    Object.assign(this.#known, { plan, problem });
     clearProblems();
     this.#drawPlan();
     this.#refresh();

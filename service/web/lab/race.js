@@ -13,8 +13,11 @@ export const MOST_COMPILE_MS = 5000;
 /** The precision of a row; one that states none is in the default. */
 export const precisionOf = ({ precision }) => precision ?? "ieee";
 
-/** What tells the rows of a race apart. */
-export const key = (row) => `${row.strategy} ${row.device} ${precisionOf(row)}`;
+/** The arithmetic of a row in words: its precision, and whether it is deterministic. */
+export const arithmeticOf = (row) => `${precisionOf(row)}${row.deterministic ? ", deterministic" : ""}`;
+
+/** What tells the rows of races apart. */
+export const key = (row) => `${row.strategy} ${row.device} ${arithmeticOf(row)}`;
 
 /** A function that returns what follows the strategy in the name of a row: device and precision, where those of `rows` differ. */
 export function naming(rows, [before, within] = [" on ", " in "]) {
@@ -36,8 +39,9 @@ export function raceTable(root, store) {
   let shown = null;
 
   /**
-   * `view`: `{op, precision, strategies, plan, rows, report, kept, running}`; `precision` is that of a plan whose strategies
-   * state none; rows by their key, as they arrive; `kept` is a report to lay over them, or null.
+   * `view`: `{op, precision, deterministic, strategies, plan, rows, report, kept, running}`; `precision` and `deterministic`
+   * are those of a plan whose strategies state none; rows by their key, as they arrive; `kept` is a report to lay over
+   * them, or null.
    */
   function update(view) {
     if (shown?.op !== view.op) opened.clear();
@@ -97,7 +101,7 @@ export function raceTable(root, store) {
         "span",
         { class: "strategy-name" },
         store.set && h("input", { type: "checkbox", checked: chosen ? chosen.includes(strategy) : isUsual(strategy, [plan]), "aria-label": `${strategy} takes part in the race`, "data-focus": `race ${name}`, on: { change: (event) => take(strategy, event.target.checked) } }),
-        h("button", { type: "button", class: "disclose", "aria-expanded": String(opened.has(name)), "data-focus": name, title: info?.summary ?? "", on: { click: () => toggle(name) } }, strategy, about && h("span", { class: "note" }, about)),
+        h("button", { type: "button", class: "disclose", "aria-expanded": String(opened.has(name)), "data-focus": name, title: info?.summary ?? "", on: { click: () => toggle(name) } }, strategy, about && [" ", h("span", { class: "note" }, about.trim())]),
       ),
       track(entry, axis, view),
       h("span", { class: "number strategy-time" }, row && !skipped ? time(row.median_ms) : plan?.estimated_ms ? h("span", { class: "note" }, "≈ ", time(plan.estimated_ms)) : ""),
@@ -156,13 +160,13 @@ function rates({ gflops, gb_per_s }) {
  * Strategies in order: those that ran, fastest first; those that can run; those that are skipped. One that the server
  * cannot run has an entry only beside that of the kept report, whose rows by key are `then`.
  */
-function entriesOf({ precision, strategies, plan, rows }, then) {
+function entriesOf({ precision, deterministic, strategies, plan, rows }, then) {
   const planned = plan?.strategies ?? strategies.map((each) => ({ strategy: each.name, device: "cpu", accepted: true, estimated_ms: null, reason: null }));
-  const named = ({ strategy, device, precision: own = precision }) => ({ strategy, device, precision: own });
+  const named = (each) => ({ strategy: each.strategy, device: each.device, precision: each.precision ?? precision, deterministic: each.deterministic ?? deterministic });
   const entries = planned.map((each) => ({ ...named(each), plan: each, row: rows.get(key(named(each))) }));
   for (const [name, row] of rows) if (!entries.some((entry) => key(entry) === name)) entries.push({ ...named(row), plan: null, row });
   const lacking = new Set(strategies.filter(({ available }) => !available).map(({ name }) => name));
-  // The list of strategies is that of the page's start: since then a device may have come back.
+  // The list of strategies is older than the plan: since then a device may have come back.
   const isHere = ({ strategy, row, plan: own }) => !lacking.has(strategy) || own?.available || (row && !row.skipped);
   const rank = ({ row, plan: own }) => (row && !row.skipped ? 0 : row?.skipped || own?.reason ? 2 : 1);
   return entries

@@ -3,7 +3,7 @@
 import { fill, h, save } from "./dom.js";
 import { crossed, distance, factor, rate, share, time } from "./format.js";
 import { picture, png, svg } from "./picture.js";
-import { precisionOf, unavailable } from "./race.js";
+import { arithmeticOf, unavailable } from "./race.js";
 
 const FIELDS = ["strategy", "device", "precision", "deterministic", "estimated_ms", "runs", "median_ms", "min_ms", "iqr_ms", "compile_ms", "upload_ms", "download_ms", "speedup", "max_abs_error", "median_abs_error", "max_rel_error", "median_rel_error", "max_ulp_error", "median_ulp_error", "agrees", "disagreeing", "worst", "worst_result", "gflops", "gb_per_s", "peak_share", "skipped"];
 
@@ -79,7 +79,7 @@ export function differs(kept, report) {
   const { params, ...rest } = report;
   if (title(kept) !== title(kept.params ? report : rest)) return `it is of ${title(kept)}`;
   if (kept.multiply_adds !== report.multiply_adds) return "it is of other fields, such as another equation";
-  const [then, now] = [kept, report].map(({ rows }) => new Set(rows.map(precisionOf)));
+  const [then, now] = [kept, report].map(({ rows }) => new Set(rows.map(arithmeticOf)));
   if (then.size === 0 || [...then].some((each) => now.has(each))) return null;
   return `it is in ${[...then].join(" and ")}, this race in ${[...now].join(" and ")}`;
 }

@@ -3,6 +3,7 @@
 import { copy, fill, h, refill, save } from "./dom.js";
 import { keyGiven } from "./api.js";
 import { asBytes, dtypesOf, request } from "./body.js";
+import { raceFields } from "./form.js";
 import { elements, tuple } from "./format.js";
 import { DTYPES, promote, writeNpy } from "./npy.js";
 import { GENERATED, readShape } from "./operand.js";
@@ -11,7 +12,7 @@ import { base, embedCode, isEmbeddable, pageLink } from "./share.js";
 
 const INLINE = 3000; // characters of a body in the text; a longer one is read from a file
 const LISTED = 400; // elements of an operand in the text; more are read from a file, unless they were typed
-const KINDS = [["curl", "curl"], ["httpx", "httpx"], ["fetch", "fetch"], ["torch", "torch"]];
+const KINDS = [["curl", "curl"], ["httpx", "httpx"], ["fetch", "fetch"], ["torch", "torch"], ["race", "curl of a race"]];
 
 /** The snippets in `root`; `update(state, tensors, plan)` updates them. */
 export function snippetsView(root, store) {
@@ -47,25 +48,29 @@ export function snippetsView(root, store) {
 
 /** The call of a state as `{text, files}`; `files` have the names in the text, and functions that make them. */
 export function snippet(kind, state, tensors, plan) {
-  return { curl, httpx, fetch: javascript, torch }[kind](state, tensors, plan);
+  return { curl, httpx, fetch: javascript, torch, race }[kind](state, tensors, plan);
 }
 
-/** The request, with its body as a file if it is long or binary. */
-function sent(state, tensors) {
+/** The request, with its body as a file if it is long or binary; `of` are the suffix and more fields, as of a race. */
+function sent(state, tensors, ...of) {
   // The body of large operands is made only when it is saved.
   const many = tensors.reduce((sum, tensor) => sum + elements(tensor.shape), 0) > 2000;
   if (!many && !asBytes(state, tensors)) {
-    const short = request(state, tensors);
+    const short = request(state, tensors, ...of);
     if (short.body.length <= INLINE) return short;
   }
   const bytes = asBytes(state, tensors);
-  const whole = () => request(state, tensors);
-  const { path, headers } = bytes ? request(state, tensors.map((tensor) => ({ ...tensor, bytes: () => new Uint8Array() }))) : { path: state.op, headers: { "Content-Type": "application/json" } };
+  const whole = () => request(state, tensors, ...of);
+  const { path, headers } = bytes ? request(state, tensors.map((tensor) => ({ ...tensor, bytes: () => new Uint8Array() })), ...of) : { path: state.op + (of[0] ?? ""), headers: { "Content-Type": "application/json" } };
   return { path, headers, file: { name: `${state.op}.${bytes ? "safetensors" : "json"}`, body: () => whole().body } };
 }
 
-function curl(state, tensors) {
-  const { path, headers, body, file } = sent(state, tensors);
+function race(state, tensors) {
+  return curl(state, tensors, null, "/compare", raceFields(state.race));
+}
+
+function curl(state, tensors, plan, ...of) {
+  const { path, headers, body, file } = sent(state, tensors, ...of);
   const type = headers["Content-Type"];
   const data = file ? `--data-binary @${file.name}` : `-d '${body.replaceAll("'", "'\\''")}'`;
   return { text: `curl -s '${base()}${path}' \\\n  -H 'Content-Type: ${type}' \\\n  ${data}\n`, files: file && [file] };

@@ -14,7 +14,8 @@ const STARTS = {
 };
 /** Fields of every call, and how the operands are sent. */
 const COMMON = ["strategy", "device", "dtype", "precision", "deterministic", "body"];
-const RACE = { strategies: null, repeat: "20", budget_ms: "1000", baseline: "", rtol: "1e-3", atol: "1e-5" };
+/** Fields of a race; null for a list that is not sent. */
+const RACE = { strategies: null, precisions: null, repeat: "20", budget_ms: "1000", baseline: "", rtol: "1e-3", atol: "1e-5" };
 
 /** The initial state of an operation. */
 export function start(op) {
@@ -67,7 +68,7 @@ export function decode(text, ops) {
   for (const name of Object.keys(state.params)) state.params[name] = words.get(`p.${name}`) ?? state.params[name];
   for (const name of COMMON) state[name] = words.get(name) ?? state[name];
   state.race = Object.fromEntries(Object.entries(RACE).map(([name, value]) => [name, words.get(`race.${name}`) ?? value]));
-  if (typeof state.race.strategies === "string") state.race.strategies = state.race.strategies.split(",").filter(Boolean);
+  for (const name of ["strategies", "precisions"]) state.race[name] &&= state.race[name].split(",").filter(Boolean);
   if (["run", "race"].includes(words.get("show"))) state.view = words.get("show");
   const tour = Number(words.get("tour"));
   if (Number.isInteger(tour) && tour > 0) state.tour = tour;

@@ -29,7 +29,7 @@ export function showRace(root, { report, strategies, tolerance, kept = null }) {
   const table = raceTable(drawing, { state: { race: { strategies: null, ...tolerance } } });
   const reports = reportBar(bar, draw, kept);
   const rows = new Map(report.rows.map((row) => [key(row), row]));
-  const plan = { strategies: report.rows.map(({ strategy, device, precision, estimated_ms, skipped }) => ({ strategy, device, precision, estimated_ms, reason: skipped ?? null })) };
+  const plan = { strategies: report.rows.map(({ strategy, device, precision, deterministic, estimated_ms, skipped }) => ({ strategy, device, precision, deterministic, estimated_ms, reason: skipped ?? null })) };
 
   function draw() {
     const laid = reports.update(report, strategies);

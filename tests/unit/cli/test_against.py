@@ -82,6 +82,26 @@ def test_rows_of_several_precisions(tmp_path: Path) -> None:
     assert {"torch in ieee", "torch in tf32"} <= drawn_texts(overlay_chart(now, kept, "a race"))
 
 
+def test_rows_that_are_deterministic(tmp_path: Path) -> None:
+    """A row that has to give the same bits is laid over such a row alone, and is named so."""
+    path = kept_file(tmp_path)
+    answer = json.loads(path.read_bytes())
+    (row,) = (row for row in answer["rows"] if row["strategy"] == "torch")
+    answer["rows"] += [row | {"deterministic": True, "median_ms": 0.007}]
+    path.write_text(json.dumps(answer), encoding="utf-8")
+    kept = read_report(str(path))
+    fixed, free = (replace(QUICK, arithmetic=Arithmetic(None, each)) for each in (True, False))
+    assert [kept.median_ns(each) for each in (QUICK, free, fixed)] == [3_600, 3_600, 7_000]
+    now = report(fixed)
+    text = table_text(overlay_table(now, kept, race_table(now, "a race", CompareOptions())))
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "torch 1.20 us 7.00 us 5.83× as fast 87 % -" in lines
+    assert "only then: loops on cpu, torch on cpu" in lines
+    now = report(QUICK)
+    text = table_text(overlay_table(now, kept, race_table(now, "a race", CompareOptions())))
+    assert "only then: loops on cpu, torch on cpu (deterministic)" in text
+
+
 def test_a_chart_of_both(tmp_path: Path) -> None:
     """Each run has its marks, and the legend says which is which."""
     kept = read_report(str(kept_file(tmp_path)))
@@ -205,4 +225,4 @@ def test_times_that_are_none(tmp_path: Path) -> None:
     ]
     found = read_report(str(kept_file(tmp_path, rows=rows)))
     assert isinstance(found, KeptReport)
-    assert list(found.rows) == [("c", "cpu", "ieee")]
+    assert list(found.rows) == [("c", "cpu", "ieee", False)]

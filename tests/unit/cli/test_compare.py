@@ -57,6 +57,16 @@ def test_compare_takes_every_field(capsys: Output) -> None:
     assert all((row["precision"], row["deterministic"]) == ("ieee", True) for row in answer["rows"])
 
 
+def test_compare_in_several_precisions(capsys: Output) -> None:
+    """Each precision of the list has rows of its own."""
+    line = "compare matmul --shapes 2x2 2x2 --strategies torch --devices cpu --budget-ms 1"
+    text = run(capsys, f"{line} --precisions ieee tf32")
+    assert re.search(r"\ntorch in ieee .* fastest\n", text)
+    assert "skipped torch in tf32: has no tf32 on cpu, which computes in ieee\n" in text
+    rows = json.loads(run(capsys, f"{line} --precisions ieee,tf32 --json"))["rows"]
+    assert [row["precision"] for row in rows] == ["ieee", "tf32"]
+
+
 def test_what_this_host_lacks_is_no_row(capsys: Output, tmp_path: Path) -> None:
     """It is named below the table, which may be empty; then a picture still is drawn."""
     line, chart = f"compare matmul {SMALL} --strategies", tmp_path / "race.png"

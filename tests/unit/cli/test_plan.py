@@ -45,6 +45,13 @@ def test_plan_of_a_call_that_would_not_run(capsys: Output) -> None:
     assert re.search(r"\n\nloops.* NO: does not take ord nuc of matrices", text)
 
 
+def test_plan_with_a_hint(capsys: Output) -> None:
+    """A refusal is followed by what would be admitted, if that is known."""
+    text = run(capsys, "plan matmul --shapes 2x3 3x4 --device cpu --precision tf32")
+    assert re.search(r'host does *\nhint +"precision": "ieee" works on cpu *\nin torch', text)
+    assert "hint" not in run(capsys, "plan matmul --shapes 2x3 3x4 --device cpu")
+
+
 def test_plan_of_what_has_to_be_compiled(capsys: Output) -> None:
     """A strategy that has to be compiled has the time of it, which the estimate leaves out."""
     text = run(capsys, "plan matmul --shapes 2x3 3x4")
