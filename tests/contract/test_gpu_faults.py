@@ -130,6 +130,26 @@ async def test_memory_that_runs_out(gpus: AsyncClient, act: str, detail: str) ->
     assert pid_of(gpus) == pid
 
 
+async def test_a_device_that_others_have_filled(gpus: AsyncClient) -> None:
+    """It works: calls are refused, and its process goes on, whatever asks for a product of 2 x 2.
+
+    That is the readiness probe, and an internal error.
+    """
+    pid, device = pid_of(gpus), "cuda:0 has not enough memory for matmul by 'torch'"
+    async with calls_for(gpus, "cpu", "cuda:1") as found:
+        for act in ("occupy", "mine", "stumble", "mine"):
+            response = await post(gpus, NAMED, act)
+            if act == "stumble":
+                assert (response.status_code, response.json()["code"]) == (500, "internal-error")
+            else:
+                exhausted(response, device)
+            ready = (await gpus.get("/health/ready")).json()["devices"]
+            assert ready["cuda:0"] is None
+        check(await post(gpus, NAMED, "vacate"))
+    assert {status for counts in found.values() for status, _ in counts} == {200}
+    assert pid_of(gpus) == pid
+
+
 async def test_an_error_that_passes(gpus: AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
     """After an internal error the same process goes on, and so does a race."""
     pid = pid_of(gpus)
