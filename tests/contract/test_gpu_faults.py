@@ -37,7 +37,7 @@ from tests.unit.executors.processes import is_alive
 
 DEADLINE_MS: Final = 3_000
 LATE: Final = (504, "deadline-exceeded")
-CANNOT_COMPILE: Final = place_of(GPU) != "cpu" and any(each.missing for each in TRITON)
+LACKING: Final = [each.missing for each in TRITON if each.missing and place_of(GPU) != "cpu"]
 # Device, fault, and the reason that a client is told.
 LOSSES: Final = (
     pytest.param("cuda:0", "violate", ASSERTION, id="assertion"),
@@ -47,7 +47,7 @@ LOSSES: Final = (
         "trespass",
         ILLEGAL,
         id="null pointer",
-        marks=pytest.mark.skipif(CANNOT_COMPILE, reason="Triton cannot compile here"),
+        marks=pytest.mark.skipif(bool(LACKING), reason="; ".join(LACKING)),
     ),
     pytest.param("cuda:0", "die-9", "its process died", id="SIGKILL"),
 )

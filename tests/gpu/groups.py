@@ -4,7 +4,7 @@ from typing import Final
 
 # Arguments of pytest for each group.
 GROUPS: Final = {
-    "rows of the table": ("tests/contract/test_operations.py", "-k", "cuda"),
+    "rows of the table": ("tests/contract/test_operations.py", "-k", "cuda and not cpu"),
     "device processes": ("tests/contract/test_device_process.py",),
     "faults": ("tests/contract/test_gpu_faults.py",),
     "races": ("tests/contract/test_compare.py", "-k", "gpu or device"),
