@@ -98,7 +98,7 @@ class Row:
     def missing(self) -> str | None:
         """What this host lacks to run the strategy, as GET /strategies tells it."""
         strategy = self.op.strategies.get(self.strategy)  # `auto` is none of them
-        return strategy and strategy.missing
+        return None if strategy is None else strategy.missing
 
     def takers(self) -> list[str]:
         """The strategies that support the call, in the order of the registry."""

@@ -163,7 +163,7 @@ def occupy(argument: str, place: str) -> None:
     """Take all memory of the device, as another program may, until `vacate`."""
     if place == "cpu":
         torch.Tensor.__matmul__ = raise_exhausted  # type: ignore[method-assign]  # here alone
-        engine.move = raise_exhausted
+        engine.move = raise_exhausted  # type: ignore[assignment]  # for any arguments
         return
     size = total_memory(place)
     while size >= LEAST_BYTES:
