@@ -9,5 +9,6 @@ GROUPS: Final = {
     "faults": ("tests/contract/test_gpu_faults.py",),
     "races": ("tests/contract/test_compare.py", "-k", "gpu or device"),
     "devices": ("tests/unit/core/test_devices.py",),
+    "pinned memory": ("tests/unit/core/test_pinned_memory.py",),
     "kernels": ("tests/unit/operations/test_kernels.py",),
 }
