@@ -126,17 +126,19 @@ class Engine:
     def check_devices(self) -> None:
         """Compute a product of 2 x 2 on each device that this process computes on.
 
-        DeviceFailedError if one gives another. A cluster is left out: without it, all other calls
-        go on.
+        DeviceFailedError if one gives another. One whose memory other programs have taken works: it
+        says so. A cluster is left out: without it, all other calls go on.
         """
-        a = torch.tensor(PROBE)
         for device in self.planner.devices.members:
             if device.has_process or device.cluster is not None:
                 continue
             place = device.torch_device
             try:
-                found = (a.to(place) @ a.to(place)).tolist()
-            except RuntimeError as error:
+                a = torch.tensor(PROBE).to(place)
+                found = (a @ a).tolist()
+            except (MemoryError, RuntimeError) as error:
+                if is_exhausted(error):
+                    continue
                 raise DeviceFailedError(f"{device.name} fails: {error}") from error
             if found != PROBED:
                 raise DeviceFailedError(

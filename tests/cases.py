@@ -94,6 +94,12 @@ class Row:
             return False
         return not (DTYPES[self.dtype].kind == "complex" and function in ORDERED)
 
+    @property
+    def missing(self) -> str | None:
+        """What this host lacks to run the strategy, as GET /strategies tells it."""
+        strategy = self.op.strategies.get(self.strategy)  # `auto` is none of them
+        return None if strategy is None else strategy.missing
+
     def takers(self) -> list[str]:
         """The strategies that support the call, in the order of the registry."""
         inferred = self.op.infer_sample(self.sample, DTYPES[self.dtype].torch)

@@ -68,7 +68,7 @@ def system_router(service: Service, metrics: Metrics) -> APIRouter:
         """Readiness: calls are taken.
 
         Each device of this host that is ready has just computed a product of 2 x 2; a GPU with
-        calls in progress is not tried.
+        calls in progress, or without free memory, is not tried.
         """
         service.check_ready()
         await service.check_devices()

@@ -104,5 +104,5 @@ class MappedBuffer:
     def release(self) -> None:
         """Unmap the buffer, at the latest when the last view of it is gone."""
         if self._memory is not None:
+            self._unpin()  # first: memory that is not mapped any more cannot be unpinned
             self._memory = None
-            self._unpin()

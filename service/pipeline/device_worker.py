@@ -55,7 +55,13 @@ class DeviceRequestHandler:
         self._mapped: dict[SharedBuffer, MappedBuffer] = {}
 
     def read_body(self, buffer: SharedBuffer, size: int, at: int) -> Bytes:
-        """Return the body of a request, in the buffer itself: the device copies it from there."""
+        """Return the body of a request, in the buffer itself: the device copies it from there.
+
+        An empty one is in no buffer. So HANDSHAKE comes before any memory is pinned, which would
+        initialise CUDA on the first GPU, whatever the device is.
+        """
+        if not size:
+            return b""
         mapped = self._mapped.get(buffer)
         if mapped is None:
             mapped = self._mapped[buffer] = MappedBuffer(buffer, partial(pin, self._device))

@@ -525,12 +525,13 @@ async def test_a_race_on_a_gpu(client: AsyncClient) -> None:
     report = await race(client, "matmul", body)
     assert len(report["rows"]) == 2 * len(raced("matmul"))
     for row in report["rows"]:
+        strategy = REGISTRY["matmul"].strategies[row["strategy"]]
         if row["device"] == "cpu":
             assert row.get("agrees", True)
-        elif REGISTRY["matmul"].strategies[row["strategy"]].cuda:
+        elif strategy.cuda:
             assert "skipped" in row or (row["agrees"] and row["upload_ms"] > 0)
         else:
-            assert row["skipped"] == "does not run on cuda"
+            assert row["skipped"] == (strategy.missing or "does not run on cuda")
 
 
 @pytest.mark.parametrize("repeat", [1, 2, 5, 6, 20])

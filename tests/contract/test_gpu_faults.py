@@ -37,7 +37,7 @@ from tests.unit.executors.processes import is_alive
 
 DEADLINE_MS: Final = 3_000
 LATE: Final = (504, "deadline-exceeded")
-CANNOT_COMPILE: Final = place_of(GPU) != "cpu" and any(each.missing for each in TRITON)
+LACKING: Final = [each.missing for each in TRITON if each.missing and place_of(GPU) != "cpu"]
 # Device, fault, and the reason that a client is told.
 LOSSES: Final = (
     pytest.param("cuda:0", "violate", ASSERTION, id="assertion"),
@@ -47,7 +47,7 @@ LOSSES: Final = (
         "trespass",
         ILLEGAL,
         id="null pointer",
-        marks=pytest.mark.skipif(CANNOT_COMPILE, reason="Triton cannot compile here"),
+        marks=pytest.mark.skipif(bool(LACKING), reason="; ".join(LACKING)),
     ),
     pytest.param("cuda:0", "die-9", "its process died", id="SIGKILL"),
 )
@@ -127,6 +127,26 @@ async def test_memory_that_runs_out(gpus: AsyncClient, act: str, detail: str) ->
     assert {*found["cuda:0"], *found["cuda"]} == {(200, "cuda:0")}
     assert {*found["cpu"]} == {(200, "cpu")}
     assert {*found["auto"]} <= {(200, "cuda:0"), (200, "cuda:1"), (200, "cpu")}
+    assert pid_of(gpus) == pid
+
+
+async def test_a_device_that_others_have_filled(gpus: AsyncClient) -> None:
+    """It works: calls are refused, and its process goes on, whatever asks for a product of 2 x 2.
+
+    That is the readiness probe, and an internal error.
+    """
+    pid, device = pid_of(gpus), "cuda:0 has not enough memory for matmul by 'torch'"
+    async with calls_for(gpus, "cpu", "cuda:1") as found:
+        for act in ("occupy", "mine", "stumble", "mine"):
+            response = await post(gpus, NAMED, act)
+            if act == "stumble":
+                assert (response.status_code, response.json()["code"]) == (500, "internal-error")
+            else:
+                exhausted(response, device)
+            ready = (await gpus.get("/health/ready")).json()["devices"]
+            assert ready["cuda:0"] is None
+        check(await post(gpus, NAMED, "vacate"))
+    assert {status for counts in found.values() for status, _ in counts} == {200}
     assert pid_of(gpus) == pid
 
 

@@ -1,6 +1,7 @@
 """Every strategy, sample, dtype and device over HTTP, held against numpy in float64."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isclose, prod
 from typing import Any
 
@@ -12,7 +13,7 @@ from httpx import AsyncClient
 from service.core.dtypes import DTYPES
 from service.examples import Example, examples, lesson_operands
 from service.operations import REGISTRY
-from service.registry import Op, Sample, Strategy
+from service.registry import Op, Registry, Sample, Strategy
 from tests.cases import (
     SINGULAR_VALUES,
     TOLERANCES,
@@ -24,6 +25,7 @@ from tests.cases import (
     rows,
     strategies,
 )
+from tests.rigs.apps import Serve
 from tests.rigs.gpus import HAS_GPU, NO_GPU, UNTRIED
 
 
@@ -55,13 +57,39 @@ def on_cpu(op: Op[Any]) -> list[str]:
 
 @pytest.mark.parametrize("part", parameters())
 async def test_a_part_of_the_table(client: AsyncClient, part: list[Row]) -> None:
-    """A strategy computes what numpy computes, or says why not and who does."""
+    """A strategy computes what numpy computes, or says why not and who does.
+
+    One that lacks something on this host would refuse every row, which proves nothing of it.
+    """
+    if part[0].missing:
+        pytest.skip(part[0].missing)
     for row in part:
         try:
             await check(client, row)
         except Exception as error:
             error.add_note(row.name)
             raise
+
+
+async def test_a_part_without_what_it_needs(serve: Serve) -> None:
+    """It is skipped, and not counted as one that has passed, with the reason of GET /strategies."""
+    op = REGISTRY["matmul"]
+    absent = replace(op.strategies["triton"], missing="needs triton: pip install it")
+    there = replace(op.strategies["torch"], missing=None)
+    op = replace(op, _strategies={"triton": absent, "torch": there}, auto=("torch",))
+    async with serve(Registry(op)) as client:
+        listed = (await client.get("/strategies")).json()[0]["strategies"]
+        (told,) = (each["reason"] for each in listed if each["name"] == "triton")
+        for dtype, device in (("float32", "cuda"), ("bool", "cuda"), ("float32", "cpu")):
+            with pytest.raises(pytest.skip.Exception) as skipped:
+                await test_a_part_of_the_table(
+                    client, [Row(op, "triton", op.samples[0], dtype, device)]
+                )
+            assert skipped.value.msg == told
+        for strategy in ("auto", "torch"):
+            await test_a_part_of_the_table(
+                client, [Row(op, strategy, op.samples[0], "float32", "cpu")]
+            )
 
 
 async def check(client: AsyncClient, row: Row) -> None:

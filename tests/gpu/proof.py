@@ -10,18 +10,19 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
 from time import monotonic
 from typing import Any, Final
-from xml.etree import ElementTree as ET
 
 import torch
 
 from tests.bench.measurements import machine
+from tests.gpu import outcomes
 from tests.gpu.groups import GROUPS
+from tests.gpu.outcomes import BEGUN, FAILED, PASSED, SKIPPED
 
 REPORT: Final = Path("build/gpu/report.json")
 SECONDS: Final = 480
@@ -31,15 +32,16 @@ TEST_SHARE: Final = 0.65
 GRACE_S: Final = 20.0
 # Exit status of pytest.
 TESTS_FAILED: Final = 1
-# Of the text of a failed test, the end is kept, which has the error.
-FAILURE_CHARACTERS: Final = 10_000
 # What nvidia-smi is asked about each GPU, and torch does not tell.
 QUERIED: Final = ("name", "driver_version", "mig.mode.current", "compute_mode")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Counts of a group of tests, each reason to skip some, and the text of each failure."""
+    """Counts of a group of tests, each reason to skip some, and the text of each failure.
+
+    With an `error` the group ended early; tests that had begun then are `unfinished`.
+    """
 
     group: str
     passed: int
@@ -47,6 +49,7 @@ class Outcome:
     failed: Mapping[str, str]
     seconds: float
     error: str | None = None
+    unfinished: Sequence[str] = ()
 
 
 def cards() -> list[dict[str, object]]:
@@ -86,11 +89,11 @@ def unusable(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def run_tests(group: str, seconds: float, *, is_rehearsal: bool) -> Outcome:
-    """Run a group of tests, and return what became of it."""
-    results = REPORT.parent / "results.xml"
-    results.unlink(missing_ok=True)
+    """Run a group of tests, and return what became of it, also of one that ends early."""
+    lines = REPORT.parent / "outcomes.jsonl"
+    lines.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *GROUPS[group]]
-    command += [f"--junitxml={results}"]
+    command += ["-p", outcomes.__name__, outcomes.OPTION, str(lines)]
     if find_spec("xdist") and group == "rows of the table":
         command += ["-n", str(min(4, os.cpu_count() or 1))]
     variables = {"TESTS_GPU": "rehearsal"} if is_rehearsal else {}
@@ -98,15 +101,12 @@ def run_tests(group: str, seconds: float, *, is_rehearsal: bool) -> Outcome:
     try:
         done = run(command, seconds, **variables)
         if done.returncode not in (0, TESTS_FAILED):  # no test was found, or pytest has failed
-            error = (done.stdout + done.stderr).strip()[-2000:]
+            words = (done.stdout + done.stderr).strip()[-2000:]
+            error = f"pytest has ended with {done.returncode}: {words}"
     except subprocess.TimeoutExpired:
         error = f"not done after {seconds:.0f} s"
-    took_s = monotonic() - started
-    if results.exists():
-        found = outcome(group, results, took_s)
-        # In the results of an interrupted pytest the last test looks like one that has passed.
-        return found if error is None else replace(found, passed=0, error=error)
-    return Outcome(group, 0, {}, {}, took_s, error or "pytest has written no results")
+    text = lines.read_text(encoding="utf-8") if lines.exists() else ""
+    return outcome(group, text, monotonic() - started, error)
 
 
 def run(
@@ -142,19 +142,14 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def outcome(group: str, results: Path, seconds: float) -> Outcome:
-    """Return the counts in a file of results in JUnit's format, which pytest wrote."""
-    # The file is our own: no other program has written it.
-    root = ET.parse(results).getroot()
-    tests = list(root.iter("testcase"))
-    failed = {
-        f"{each.get('classname')}::{each.get('name')}": (found.text or "")[-FAILURE_CHARACTERS:]
-        for each in tests
-        for found in (*each.iter("failure"), *each.iter("error"))
-    }
-    reasons = [found.get("message", "") for each in tests for found in each.iter("skipped")]
-    passed = len(tests) - len(reasons) - len(failed)
-    return Outcome(group, passed, dict(Counter(reasons)), failed, seconds)
+def outcome(group: str, lines: str, seconds: float, error: str | None = None) -> Outcome:
+    """Return the counts in the lines that pytest wrote until it ended, by an `error` or without."""
+    found = {test: (what, text) for test, what, text in map(json.loads, lines.splitlines())}
+    failed = {test: text for test, (what, text) in found.items() if what == FAILED}
+    skipped = Counter(text for what, text in found.values() if what == SKIPPED)
+    passed = sum(what == PASSED for what, _ in found.values())
+    begun = [test for test, (what, _) in found.items() if what == BEGUN]
+    return Outcome(group, passed, dict(skipped), failed, seconds, error, begun)
 
 
 def measure(seconds: float, *, is_rehearsal: bool) -> dict[str, Any]:
@@ -175,10 +170,12 @@ def measure(seconds: float, *, is_rehearsal: bool) -> dict[str, Any]:
 
 
 def show(found: Outcome) -> None:
-    """Print a line for a group, and a line for each of its failures and reasons to skip tests."""
+    """Print a line for a group, and one for each test that is not done, failure and reason."""
     counts = f"{found.passed} passed, {len(found.failed)} failed, {total(found.skipped)} skipped"
     told = counts if found.error is None else f"{counts}; {found.error}"
     print(f"  {found.group}: {told} ({found.seconds:.0f} s)", flush=True)
+    for name in found.unfinished:
+        print(f"    not done: {name}")
     for name in [*found.failed][:20]:
         print(f"    failed: {name}")
     if len(found.failed) > 20:

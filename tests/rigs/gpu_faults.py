@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from time import sleep
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import torch
 
@@ -28,6 +28,12 @@ CYCLES_IN_MS: Final = 2_000_000
 # Memory that runs out is taken in blocks: a quarter of a GPU's, or so much in a rehearsal.
 BLOCKS: Final = 4
 REHEARSED_BYTES: Final = BLOCKS << 28
+# The least that torch's allocator gives away.
+LEAST_BYTES: Final = 512
+MULTIPLY: Final = torch.Tensor.__matmul__
+MOVE: Final = engine.move
+# Memory that is taken until it is given back.
+HELD: Final[list[Tensor]] = []
 
 
 def inject(request_id: str, place: str) -> None:
@@ -147,10 +153,36 @@ def starve(argument: str, place: str) -> None:
         for _ in range(BLOCKS):
             held.append(block(size, place))
         if place == "cpu":
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            raise_exhausted()
         return held  # no GPU gets here: CUDA itself has taken some of its memory
 
     engine.move = fail
+
+
+def occupy(argument: str, place: str) -> None:
+    """Take all memory of the device, as another program may, until `vacate`."""
+    if place == "cpu":
+        torch.Tensor.__matmul__ = raise_exhausted  # type: ignore[method-assign]  # here alone
+        engine.move = raise_exhausted  # type: ignore[assignment]  # for any arguments
+        return
+    size = total_memory(place)
+    while size >= LEAST_BYTES:
+        try:
+            HELD.append(block(size, place))
+        except torch.OutOfMemoryError:
+            size //= 2
+
+
+def vacate(argument: str, place: str) -> None:
+    """Give back what `occupy` has taken."""
+    HELD.clear()
+    torch.Tensor.__matmul__ = MULTIPLY  # type: ignore[method-assign]  # here alone
+    engine.move = MOVE
+
+
+def raise_exhausted(*_: object) -> NoReturn:
+    """Raise the error of torch's allocator on a GPU."""
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
 ACTS: Final[Mapping[str, Callable[[str, str], None]]] = {
@@ -163,4 +195,6 @@ ACTS: Final[Mapping[str, Callable[[str, str], None]]] = {
     "exhaust": exhaust,
     "fill": fill,
     "starve": starve,
+    "occupy": occupy,
+    "vacate": vacate,
 }

@@ -530,6 +530,35 @@ def test_devices_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
         here.check_devices()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+    ids=["torch", "cuBLAS", "host", "Python"],
+)
+def test_a_device_without_free_memory_works(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Its memory may be another program's; the devices after it are checked all the same."""
+    checked: list[torch.Tensor] = []
+
+    def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        checked.append(a)
+        if len(checked) == 1:
+            raise error
+        return torch.zeros(2, 2)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", multiply)
+    here = engine(devices=(Device("cuda:0", "cuda", "", None), CPU))
+    with pytest.raises(DeviceFailedError, match="cpu takes"):
+        here.check_devices()
+    assert len(checked) == 2
+
+
 def test_a_result_is_checked_on_a_gpu() -> None:
     """It is computed again there, before it is brought back; here, on the CPU."""
     here = engine(devices=(Device("cuda:0", "cuda", "", None),))

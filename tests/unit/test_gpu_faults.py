@@ -16,7 +16,7 @@ from service.core.call import Tensor
 from service.core.devices import Device
 from tests.rigs import device_processes
 from tests.rigs.device_processes import GPU, SECOND, place_of
-from tests.rigs.gpu_faults import BLOCKS, inject, memory_in_use
+from tests.rigs.gpu_faults import BLOCKS, HELD, LEAST_BYTES, inject, memory_in_use
 from tests.rigs.requirements import needs
 
 # Tensors without data: they are no more on the host than those of a GPU are.
@@ -91,6 +91,27 @@ def test_memory_that_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found) == 1 + BLOCKS
     assert sizes[1:] == [TOTAL // BLOCKS] * BLOCKS
     assert engine.move is move
+
+
+def test_memory_that_is_occupied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ever smaller blocks are taken until there is none of the least size, and then given back."""
+    free = TOTAL
+    replaced(monkeypatch, "mem_get_info", (free, TOTAL))
+    empty = torch.empty
+
+    def allocate(size: int, *, dtype: torch.dtype, device: str) -> Tensor:
+        nonlocal free
+        if size > free:
+            raise torch.OutOfMemoryError
+        free -= size
+        return empty(size, dtype=dtype, device=device)
+
+    monkeypatch.setattr(torch, "empty", allocate)
+    inject("occupy", PLACE)
+    assert free < LEAST_BYTES
+    assert sum(each.numel() for each in HELD) == TOTAL - free
+    inject("vacate", PLACE)
+    assert not HELD
 
 
 def test_the_memory_in_use(monkeypatch: pytest.MonkeyPatch) -> None:

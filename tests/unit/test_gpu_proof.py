@@ -17,14 +17,17 @@ from tests.gpu.proof import QUERIED, Outcome, main, measure, outcome, run, run_t
 from tests.rigs.paths import ROOT
 
 GROUP: Final = "small"
-RESULTS: Final = """<testsuites><testsuite>
-  <testcase classname="tests.one" name="test_a"/>
-  <testcase classname="tests.one" name="test_b[cuda]">
-    <failure message="no">E assert 1 == 2</failure></testcase>
-  <testcase classname="tests.two" name="test_c"><error message="no fixture"/></testcase>
-  <testcase classname="tests.two" name="test_d"><skipped message="needs triton"/></testcase>
-  <testcase classname="tests.two" name="test_e"/>
-</testsuite></testsuites>"""
+LINES: Final = """["test_a", "begun", ""]
+["test_a", "passed", ""]
+["test_b[cuda]", "begun", ""]
+["test_b[cuda]", "failed", "E assert 1 == 2"]
+["test_c", "begun", ""]
+["test_c", "passed", ""]
+["test_c", "failed", "its teardown"]
+["test_d", "begun", ""]
+["test_d", "skipped", "needs triton"]
+["test_e", "begun", ""]
+"""
 GOOD: Final = """
 import os
 import pytest
@@ -34,7 +37,25 @@ def test_what_runs(): assert os.environ["TESTS_GPU"] == "rehearsal"
 def test_what_does_not(): pytest.skip("needs a GPU")
 """
 BAD: Final = "def test_what_fails(): assert 1 == 2"
-SLOW: Final = "from time import sleep\ndef test_what_takes_long(): sleep(60)"
+SLOW: Final = "from time import sleep\ndef test_what_is_last(): sleep(60)"
+DEADLY: Final = "import os\ndef test_what_is_last(): os.kill(os.getpid(), 9)"
+FAULTS: Final = """
+import pytest
+
+@pytest.fixture
+def broken(): assert 1 == 2
+
+@pytest.fixture
+def untidy():
+    yield
+    assert 1 == 2
+
+def test_setup(broken): pass
+
+def test_teardown(untidy): pass
+
+def test_neither(): pass
+"""
 ABOUT: Final = "what the command does"
 FIGURES: Final[dict[str, Any]] = {"products": [], "small": {}, "load": {}}
 
@@ -50,25 +71,43 @@ def group(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return file
 
 
-def test_the_counts_of_a_group(tmp_path: Path) -> None:
-    """A failure and an error are failed tests, with their text; a skipped test has not passed."""
-    file = tmp_path / "results.xml"
-    file.write_text(RESULTS, encoding="utf-8")
-    failed = {"tests.one::test_b[cuda]": "E assert 1 == 2", "tests.two::test_c": ""}
-    assert outcome(GROUP, file, 1.5) == Outcome(GROUP, 2, {"needs triton": 1}, failed, 1.5)
+def test_the_counts_of_a_group() -> None:
+    """The last line of a test counts; one without another than the first is not done."""
+    failed = {"test_b[cuda]": "E assert 1 == 2", "test_c": "its teardown"}
+    found = outcome(GROUP, LINES, 1.5, "its process died")
+    skipped = {"needs triton": 1}
+    assert found == Outcome(GROUP, 1, skipped, failed, 1.5, "its process died", ["test_e"])
+
+
+def test_what_pytest_tells(group: Path) -> None:
+    """Failures of setup and teardown, and files that cannot be imported, have their text."""
+    group.write_text(FAULTS, encoding="utf-8")
+    found = run_tests(GROUP, 60, is_rehearsal=True)
+    names = {name.rpartition("::")[2]: text for name, text in found.failed.items()}
+    assert names.keys() == {"test_setup", "test_teardown"}
+    assert all("assert 1 == 2" in text for text in names.values())
+    assert (found.passed, found.error, found.unfinished) == (1, None, [])
+    group.write_text("import nothing_of_that_name", encoding="utf-8")
+    found = run_tests(GROUP, 60, is_rehearsal=True)
+    (text,) = found.failed.values()
+    assert "No module named 'nothing_of_that_name'" in text
+    assert found.error is not None
+    group.write_text("import pytest; pytest.skip('no GPU', allow_module_level=True)", "utf-8")
+    assert run_tests(GROUP, 60, is_rehearsal=True).skipped == {"no GPU": 1}
 
 
 def test_what_is_printed_of_a_group(capsys: pytest.CaptureFixture[str]) -> None:
     """Its counts, its error, the first 20 names of failures, and each reason to skip tests."""
     failed = {f"test_{number}": "E" for number in range(22)}
     show(Outcome(GROUP, 2, {"needs triton": 1}, failed, 1.5))
-    show(Outcome(GROUP, 3, {}, {}, 9.0, "not done after 9 s"))
-    head, *names, more, reason, error = capsys.readouterr().out.splitlines()
+    show(Outcome(GROUP, 3, {}, {}, 9.0, "not done after 9 s", ["test_slow"]))
+    head, *names, more, reason, error, unfinished = capsys.readouterr().out.splitlines()
     assert head == "  small: 2 passed, 22 failed, 1 skipped (2 s)"
     assert names == [f"    failed: test_{number}" for number in range(20)]
     assert more.startswith("    and 2 more; ")
     assert reason == "    1 skipped: needs triton"
     assert error == "  small: 3 passed, 0 failed, 0 skipped; not done after 9 s (9 s)"
+    assert unfinished == "    not done: test_slow"
 
 
 def test_the_groups_are_there() -> None:
@@ -115,11 +154,33 @@ def test_the_report_and_the_status(
     assert all("assert 1 == 2" in failure for failure in found["failed"].values())
 
 
-def test_a_step_that_runs_out_of_time(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends with an error beside the failures until then; so do the timings."""
-    group.write_text(f"{BAD}\n{SLOW}", encoding="utf-8")
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [(SLOW, "not done after 5 s"), (DEADLY, "pytest has ended with -9: ")],
+    ids=["time", "death"],
+)
+def test_a_group_that_ends_early(group: Path, last: str, error: str) -> None:
+    """What had become of the tests until then counts; the one that had begun is named."""
+    group.write_text(f"{GOOD}\n{BAD}\n{last}", encoding="utf-8")
     found = run_tests(GROUP, 5, is_rehearsal=True)
-    assert (found.passed, len(found.failed), found.error) == (0, 1, "not done after 5 s")
+    assert (found.passed, len(found.failed), found.skipped) == (1, 1, {"needs a GPU": 1})
+    assert found.error is not None
+    assert found.error.startswith(error)
+    (name,) = found.unfinished
+    assert name.endswith("::test_what_is_last")
+
+
+def test_a_group_in_processes(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of pytest-xdist tell what became of their tests; each counts once."""
+    group.write_text(f"{GOOD}\n{BAD}", encoding="utf-8")
+    monkeypatch.setattr(proof, "GROUPS", {GROUP: (str(group), "-p", "xdist", "-n", "1")})
+    found = run_tests(GROUP, 60, is_rehearsal=True)
+    assert (found.passed, len(found.failed), found.skipped) == (1, 1, {"needs a GPU": 1})
+    assert (found.error, found.unfinished) == (None, [])
+
+
+def test_timings_that_run_out_of_time(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They end with an error."""
     monkeypatch.setattr(proof, "run", out_of_time)
     assert measure(7, is_rehearsal=True) == {"error": "not done after 7 s"}
 

@@ -5,6 +5,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from weakref import ref
 
 import pytest
 
@@ -108,6 +109,22 @@ def test_a_mapped_buffer_that_grows(buffer: SharedBuffer) -> None:
     assert bytes(first) == b"abc"
     assert bytes(mapped.view(large + 1000, 0)[:3]) == b"abc"
     assert (len(pins.pinned), pins.count) == (1, 2)
+
+
+def test_memory_is_unpinned_before_it_is_unmapped(buffer: SharedBuffer) -> None:
+    """Even if nothing else uses it, and when the buffer is mapped anew as a larger one."""
+    mapped_then: list[bool] = []
+
+    def pin(memory: memoryview) -> Callable[[], object]:
+        there = ref(memory.obj)
+        return lambda: mapped_then.append(there() is not None)
+
+    mapped = MappedBuffer(buffer, pin)
+    mapped.view(0, 0)
+    mapped.view(2 * LEAST_MAPPED, 0)
+    mapped.release()
+    assert mapped_then == [True, True]
+    assert "memfd:shared-buffer" not in Path("/proc/self/maps").read_text(encoding="ascii")
 
 
 def test_a_buffer_that_is_mapped_no_more(buffer: SharedBuffer) -> None:

@@ -134,6 +134,14 @@ def test_a_body_is_read_where_it_is(handler: DeviceRequestHandler) -> None:
     buffer.close()
 
 
+def test_nothing_is_pinned_for_an_empty_body(handler: DeviceRequestHandler) -> None:
+    """CUDA would choose a GPU for it, and that before the handshake."""
+    buffer = SharedBuffer()
+    assert handler.read_body(buffer, 0, 64) == b""
+    assert buffer.size == 0
+    buffer.close()
+
+
 def test_a_new_device_is_measured(cost_model: CostModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is measured in float32 before it is ready; nothing else is, and nothing is compiled."""
     row = asdict(replace(GPU, has_process=False, torch_device="cpu"))
