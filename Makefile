@@ -54,16 +54,17 @@ sweep: $(RUNTIME) ## Time against size for matrix products (ARGS="--limit-ms 200
 .PHONY: wheels
 wheels: $(PY) ## Fetch into wheels/ what a host without a network installs by `make run WHEELS=wheels` (ARGS='.[dev]' for more)
 	$(if $(TORCH_INDEX_URL),$(PIP) download --no-deps --index-url '$(TORCH_INDEX_URL)' -c constraints.txt -d wheels torch)
-	$(PIP) download -c constraints.txt --find-links wheels -d wheels . setuptools ziglang $(ARGS)
+	$(PIP) download -c constraints.txt --find-links wheels -d wheels . pip setuptools ziglang $(ARGS)
 
 ##@ Prove
 
-# pytest comes last, so that its summary closes the output. Files stay in their order, since the long ones
-# come first and not those of many tests.
+# pytest comes last, so that its summary closes the output. Three runners share two cores, since a third of
+# the time tests wait: for processes, browsers and timeouts. Files stay in their order, since the long ones come
+# first and not those of many tests.
 .PHONY: test
 test: $(DEV) ## Everything that CI runs: check, then the tests with branch coverage
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check $(NPM)
-	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: browser
 browser: $(NPM) ## The tests of the pages alone, in the system's Chromium (CHROMIUM=/path/to/it)
@@ -207,8 +208,10 @@ $(PY):
 	  echo "make: $(PYTHON) cannot make an environment. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 
 # --no-deps: that index may lack the versions of the rest, which the next line takes from the usual one.
+# pip comes first: that of an older Python takes 30 s longer to resolve what tests need.
 define install
 @echo 'Installing $(2) into $(VENV); torch is large, so the first time takes a while.'
+$(INSTALL) --quiet pip
 $(if $(TORCH_INDEX_URL),$(INSTALL) --no-deps --index-url '$(TORCH_INDEX_URL)' torch)
 $(INSTALL) -e $(1)
 endef
