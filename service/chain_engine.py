@@ -123,7 +123,7 @@ class _Run:
         if plan.may_overflow:
             plan.op.check_overflow(plan.inferred, [x.cpu() for x in operands])
             self._watch.lap(DECODE)
-        if plan.strategy.compile is not None and plan.strategy.compile(plan.inferred, operands):
+        if plan.strategy.compile is not None and self._engine.compile(plan, operands):
             self._watch.lap(COMPILE)
         return operands
 

@@ -18,7 +18,12 @@ from service.core.devices import Device, check_here, exhausted_name, is_exhauste
 from service.core.dtypes import DTYPES, IN_NUMPY, INTEGERS, describe
 from service.core.pinned_memory import to_host
 from service.core.timing import COMPILE, COMPUTE, DECODE, DOWNLOAD, NS_PER_MS, UPLOAD, Stopwatch
-from service.errors import DeviceFailedError, OutOfMemoryError, UnsupportedDtypeError
+from service.errors import (
+    DeviceFailedError,
+    OutOfMemoryError,
+    UnsuitableStrategyError,
+    UnsupportedDtypeError,
+)
 from service.operations.recheck import (
     Review,
     is_suspect,
@@ -27,18 +32,16 @@ from service.operations.recheck import (
     review,
     unreviewed,
 )
-from service.planning.calibration import Clock, calibrate
+from service.planning.calibration import Clock, calibrate, is_measured_ahead
 from service.planning.cost_model import Row
 from service.planning.peaks import measure_peaks
-from service.planning.plan import CallSpec, Plan, WarmKey
-from service.planning.planner import Planner
+from service.planning.plan import CallSpec, Plan, WarmKey, plans_at_once
+from service.planning.planner import Planner, fails_on
 from service.planning.transfers import measure_transfers
-from service.registry import Op, Recheck, Registry, Strategy
+from service.registry import Op, Recheck, Registry
 
 log: Final = logging.getLogger("service.calibration")
 MAX_PLANS: Final = 1024
-# With more, the search for einsum's order of contraction takes up to 15 ms.
-MAX_OPERANDS_AT_ONCE: Final = 4
 # Results of up to so many numbers are checked as text.
 TINY: Final = 16
 # A number, since `in` is five times as fast with it as with b"n".
@@ -94,6 +97,8 @@ class Engine:
                         raise
                     where = op.name, strategy.name, device.name
                     log.warning("%s by %s is not measured on %s: %r", *where, error)
+                    if not is_exhausted(error):
+                        self.planner.cost_model.fail(*where, dtype)
                     continue
                 for kind, curve in curves.items():
                     key = (op.name, strategy.name, device.name, dtype, kind)
@@ -259,7 +264,7 @@ class Engine:
             plan.op.check_overflow(inferred, operands)
         marks.append((DECODE, perf_counter_ns()))
         if plan.device.kind == "cpu":  # no copies, and no synchronisation
-            if strategy.compile is not None and strategy.compile(inferred, operands):
+            if strategy.compile is not None and self.compile(plan, operands):
                 watch.lap(COMPILE)
             result = strategy.adapt(strategy.compute, inferred, operands)
             is_checked = not (plan.is_finite_if_moderate and call.is_moderate)
@@ -270,7 +275,7 @@ class Engine:
         else:
             operands = move(operands, plan.device)
             watch.lap(UPLOAD)
-            if strategy.compile is not None and strategy.compile(inferred, operands):
+            if strategy.compile is not None and self.compile(plan, operands):
                 watch.lap(COMPILE)
             result = strategy.run(inferred, operands)
             if plan.recheck is not None and needs_review(plan, plan.recheck, operands, result):
@@ -285,6 +290,25 @@ class Engine:
             result = store(call.output, result)
             watch.lap(DOWNLOAD)
         return result, review
+
+    def compile(self, plan: Plan, operands: Sequence[Tensor]) -> bool:
+        """Compile the code of a plan for its operands; return whether there was any to compile.
+
+        UnsuitableStrategyError if that fails, unless memory ran out or the device itself fails.
+        """
+        compile_, names = plan.strategy.compile, (plan.op.name, plan.strategy.name)
+        try:
+            return compile_ is not None and compile_(plan.inferred, operands)
+        except Exception as error:
+            if is_exhausted(error):
+                raise
+            self.check_devices()
+            log.warning(
+                "%s by %s cannot be compiled for %s", *names, plan.device.name, exc_info=True
+            )
+            raise UnsuitableStrategyError(
+                f"{names[0]} strategy {names[1]!r} {fails_on(plan.device)}"
+            ) from error
 
     def reviewed(
         self, call: Call, plan: Plan, operands: Sequence[Tensor], result: Tensor
@@ -351,20 +375,6 @@ def needs_review(plan: Plan, recheck: Recheck, operands: Sequence[Tensor], resul
     if recheck.is_chain and may_leave_range(operands, result.dtype):
         return True
     return is_suspect(recheck, result)
-
-
-def is_measured_ahead(strategy: Strategy[Any], device: Device) -> bool:
-    """Return whether a strategy is measured before a call asks for it.
-
-    To compile everything for a CPU takes minutes, in which races would wait: what is compiled there
-    keeps its priors. Kernels of a GPU take seconds, and may not be refused by the prior of a CPU.
-    """
-    return strategy.compile is None or device.kind != "cpu"
-
-
-def plans_at_once(specs: Sequence[Spec | Tensor]) -> bool:
-    """Return whether a plan takes less than a millisecond."""
-    return len(specs) <= MAX_OPERANDS_AT_ONCE
 
 
 def read(operands: Sequence[Tensor]) -> list[Tensor]:

@@ -44,4 +44,4 @@ def plan(arguments: Sequence[str]) -> None:
     if options.json:
         print(plan_answer(request, found).model_dump_json(exclude_unset=True))
     else:
-        print_table(plan_table(found, f"plan of {call_title(op, call)}"), most=WIDTH)
+        print_table(plan_table(request, found, f"plan of {call_title(op, call)}"), most=WIDTH)

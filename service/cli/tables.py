@@ -34,7 +34,7 @@ from service.core.units import (
     time_text,
     ulp_text,
 )
-from service.planning.plan import Estimate, Explanation
+from service.planning.plan import CallSpec, Estimate, Explanation
 
 NO_VALUE: Final = "-"
 PATH_NOTE: Final = "operands are counted from 0; each result joins the end of the list"
@@ -144,7 +144,7 @@ def disagreement(found: Agreement) -> str:
     return _elements(found.disagreeing) + worst
 
 
-def plan_table(found: Explanation, title: str) -> Group:
+def plan_table(request: CallSpec, found: Explanation, title: str) -> Group:
     """Return the facts of a call, the cost of each strategy, and the steps of the operation."""
     inferred, plan = found.inferred, found.plan
     dtype = describe(inferred.dtype)
@@ -165,7 +165,7 @@ def plan_table(found: Explanation, title: str) -> Group:
     facts.add_row("accepted", accepted)
     if found.hint is not None:
         facts.add_row("hint", found.hint)
-    facts.add_row("in torch", inferred.reproduce)
+    facts.add_row("in torch", request.reproduce(inferred))
     parts: list[RenderableType] = [_title(title), "", facts, "", *_estimates(found.estimates)]
     if inferred.path is not None:
         parts += ["", _path(inferred.path), Text(PATH_NOTE)]

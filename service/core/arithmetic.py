@@ -13,8 +13,9 @@ from service.core.validators import boolean, choice
 IEEE: Final = "ieee"
 TF32: Final = "tf32"
 BF16X3: Final = "bf16x3"
-# Of the factors of a float32 product, the most exact first: all 24 bits; the first 11; all but the
-# last 8, as sums of two numbers of bfloat16, of whose four products the smallest is left out.
+# Precisions of float32 products. ieee: factors have 24 bits. tf32: factors are rounded to 11 bits.
+# bf16x3: each factor is a sum of two bfloat16 numbers, 16 bits in all, and the smallest of the four
+# partial products is left out.
 PRECISIONS: Final = (IEEE, TF32, BF16X3)
 FIELDS: Final = ("precision", "deterministic")
 
@@ -41,6 +42,16 @@ class Arithmetic:
         """The fields that the request has, which the answer repeats."""
         found = {name: getattr(self, name) for name in FIELDS}
         return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def settings(self) -> list[str]:
+        """The statements of torch that have it compute so. There is none for bf16x3."""
+        found = []
+        if self.precision == TF32:
+            found.append(f'torch.backends.cuda.matmul.fp32_precision = "{TF32}"')
+        if self.deterministic:
+            found.append("torch.use_deterministic_algorithms(True)")
+        return found
 
 
 def precision_of(arithmetic: Arithmetic | None) -> str:

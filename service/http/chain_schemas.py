@@ -77,6 +77,8 @@ class ChainPlanAnswer(BaseModel):
     accepted: bool
     reason: str | None
     device: str | None = Field(description="Where all steps would run.")
+    precision: Precision | None = Field(None, description=STATED)
+    deterministic: bool | None = Field(None, description=STATED)
     estimated_ms: float | None = Field(description="Of all steps together, and `transfer_ms`.")
     transfer_ms: float | None = Field(
         description="Of the estimate, the way of the operands to a GPU and of the results back, "

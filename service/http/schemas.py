@@ -311,12 +311,17 @@ class PlanAnswer(BaseModel):
     reason: str | None
     strategy: str | None = Field(description="What would run.")
     device: str | None
+    precision: Precision | None = Field(None, description=STATED)
+    deterministic: bool | None = Field(None, description=STATED)
     result: PlannedResult
     work: PlannedWork
     strategies: list[PlannedStrategy]
     path: list[PathStep] | None = None
     broadcast: Alignment | None = None
-    reproduce: str = Field(description="One line of torch that does the same.")
+    reproduce: str = Field(
+        description="One line of torch that does the same, after the settings that it needs. "
+        "torch has no `bf16x3`: the line of such a call multiplies in `ieee`."
+    )
 
 
 class CompareHost(BaseModel):

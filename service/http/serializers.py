@@ -4,7 +4,10 @@ import math
 from dataclasses import asdict
 from typing import Any, Final, Literal
 
+from pydantic import BaseModel
+
 from service.compare import Report, Row
+from service.core.arithmetic import Arithmetic
 from service.core.dtypes import DTYPES, describe
 from service.http import schemas
 from service.http.chain_schemas import ChainPlanAnswer, ChainPlanStep, ChainWork
@@ -45,7 +48,7 @@ def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
         work=schemas.PlannedWork(
             multiply_adds=inferred.multiply_adds,
             peak_elements=shown.work.peak_elements if shown else 0,
-            peak_bytes=shown.peak_bytes if shown else 0,
+            peak_bytes=shown.peak_bytes if shown else found.sizes.outer_bytes,
         ),
         strategies=[
             schemas.PlannedStrategy(
@@ -61,7 +64,8 @@ def plan_answer(request: CallSpec, found: Explanation) -> schemas.PlanAnswer:
             )
             for each in found.estimates
         ],
-        reproduce=inferred.reproduce,
+        reproduce=request.reproduce(inferred),
+        **_stated(request.arithmetic),
         **_blocks(inferred),
     )
 
@@ -93,10 +97,21 @@ def chain_plan_answer(chain: ChainSpec, found: ChainExplanation) -> ChainPlanAns
             multiply_adds=inferred.multiply_adds, peak_bytes=plan.peak_bytes if plan else None
         ),
         steps=[
-            ChainPlanStep(name=name, **dict(plan_answer(call, step)))
+            ChainPlanStep(name=name, **_given(plan_answer(call, step)))
             for name, (call, step) in zip(names, found.steps, strict=True)
         ],
+        **_stated(chain.arithmetic),
     )
+
+
+def _given(answer: BaseModel) -> dict[str, Any]:
+    """Return the fields of an answer without those that it lacks."""
+    return {name: value for name, value in answer if name in answer.model_fields_set}
+
+
+def _stated(arithmetic: Arithmetic | None) -> dict[str, Any]:
+    """Return the fields about its arithmetic that a request has."""
+    return {} if arithmetic is None else arithmetic.stated
 
 
 def _blocks(inferred: Inferred) -> dict[str, Any]:

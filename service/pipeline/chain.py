@@ -11,7 +11,6 @@ from service.codecs.media_types import SAFETENSORS
 from service.core.arithmetic import computing
 from service.core.call import Call
 from service.core.response import HttpResponse
-from service.engine import plans_at_once
 from service.http.errors import NotAcceptableError
 from service.http.negotiation import FORMAT_HEADERS, chain_formats, writer_for
 from service.pipeline.dispatch import INLINE_NS, dispatch
@@ -20,6 +19,7 @@ from service.pipeline.planned import PlannedRequest
 from service.pipeline.request import Buffer, Negotiated
 from service.pipeline.service import Service
 from service.planning.chain import ChainPlan
+from service.planning.plan import plans_at_once
 
 # Between the strategies of steps in a message.
 SEPARATOR: Final = ","

@@ -11,7 +11,6 @@ from typing import Any
 from service.chain_engine import chain_call
 from service.codecs.gradients import GRADIENTS_WRITERS
 from service.core.call import AUTO, Call, Spec
-from service.engine import plans_at_once
 from service.errors import RequestError
 from service.http.negotiation import FORMAT_HEADERS, chain_formats
 from service.operations.gradient_steps import EINSUM, SUFFIX, gradient_steps
@@ -20,7 +19,7 @@ from service.pipeline.chain import ChainRequest
 from service.pipeline.request import Negotiated
 from service.pipeline.service import Service
 from service.planning.chain import local_devices
-from service.planning.plan import CallSpec
+from service.planning.plan import CallSpec, plans_at_once
 from service.planning.planner import Planner
 from service.registry import Inferred, Op
 

@@ -5,12 +5,12 @@ from collections.abc import Awaitable
 from service.codecs import DecodeContext
 from service.codecs.media_types import JSON
 from service.core.response import HttpResponse
-from service.engine import plans_at_once
 from service.executors import AnyExecutor, Bytes
 from service.http.serializers import chain_plan_answer, plan_answer
 from service.pipeline.dispatch import dispatch
 from service.pipeline.request import PipelineRequest
 from service.planning.chain import ChainSpec, explain_chain
+from service.planning.plan import plans_at_once
 
 
 class PlanRequest(PipelineRequest):

@@ -10,7 +10,7 @@ from service.core.call import Call
 from service.core.devices import Device, is_host_exhausted
 from service.core.dtypes import describe, parse_dtype
 from service.core.response import HttpResponse
-from service.errors import ServiceError
+from service.errors import DeviceFailedError, ServiceError
 from service.executors import Bytes, Channel, Handler, SharedBuffer, WorkerResponse
 from service.http.negotiation import FORMAT_HEADERS, headers_of, reader_for
 from service.http.problems import error_response
@@ -77,6 +77,8 @@ class RequestHandler:
             response = request.work(message, body, channel)
         except WrongDeviceError as error:
             return WorkerResponse(error.to_json())
+        except DeviceFailedError:
+            raise  # this process ends, and another takes its place
         except ServiceError as error:
             response = _problem(error, message)
         except RuntimeError as error:

@@ -70,6 +70,15 @@ def calibrate(
     return curves
 
 
+def is_measured_ahead(strategy: Strategy[Any], device: Device) -> bool:
+    """Return whether a strategy is measured before a call asks for it.
+
+    To compile everything for a CPU takes minutes, in which races would wait: what is compiled there
+    keeps its priors. Kernels of a GPU take seconds, and may not be refused by the prior of a CPU.
+    """
+    return strategy.compile is None or device.kind != "cpu"
+
+
 def _operands(inferred: Inferred, device: Device) -> list[Tensor]:
     """Return operands of a sample on a device."""
     return [operand(spec).to(device.torch_device) for spec in inferred.specs]

@@ -30,6 +30,8 @@ UNBOUNDED: Final = 10**19
 NS_PER_FLOP: Final = 1.0
 # Kind of work of a curve that has the time of compiling as its `call_ns`.
 COMPILING: Final = "compile"
+# In place of a kind of work: the strategy has failed when it was measured.
+FAILED: Final = "failed"
 # The smallest call to a Dask scheduler on the same host takes 20 ms.
 ROUND_TRIP_NS: Final = 20_000_000
 # In place of the operation and of the strategy, in the keys of peak rates. A copy is of bytes.
@@ -237,6 +239,16 @@ class CostModel:
         op, strategy, device, _, kind = key
         if kind == COMPILING:
             self.learn_compiling(op, strategy, device, round(curve.call_ns))
+
+    def fail(self, op: str, strategy: str, device: str, dtype: torch.dtype) -> None:
+        """Record that a strategy cannot be measured: it does not run there."""
+        self.add((op, strategy, device, dtype, FAILED), UNMEASURED)
+
+    def has_failed(self, strategy: Strategy[Any], device: Device, dtype: torch.dtype) -> bool:
+        """Return whether a strategy that has to be compiled has failed when it was measured."""
+        if strategy.compile is None:
+            return False
+        return (strategy.op, strategy.name, device.name, dtype, FAILED) in self._curves
 
     def to_rows(self) -> list[Row]:
         """Return all curves as values that JSON can represent."""

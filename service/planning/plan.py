@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -12,6 +12,8 @@ from service.core.call import AUTO, Shape, Spec, Tensor
 from service.core.devices import Device
 from service.registry import Inferred, Op, Recheck, Strategy, Work
 
+# With more, the search for einsum's order of contraction takes up to 15 ms.
+MAX_OPERANDS_AT_ONCE: Final = 4
 # What has run before when the first run of a call is slow: strategy, device, dtype, precision.
 WarmKey = tuple[Strategy[Any], str, torch.dtype, str]
 
@@ -29,6 +31,11 @@ class CallSpec:
     writes_to_store: bool = False  # so the result need not fit in this host's memory
     arithmetic: Arithmetic | None = None
     stays_on_device: bool = False  # operands and result, which are copied for a chain as a whole
+
+    def reproduce(self, inferred: Inferred) -> str:
+        """Return the call as one line of torch, after the settings that it needs."""
+        settings = () if self.arithmetic is None else self.arithmetic.settings
+        return "; ".join((*settings, inferred.reproduce))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +163,8 @@ class Explanation:
         """The fastest plan, admitted or not; None if no strategy supports the call."""
         plans = (each.plan for each in self.estimates if each.plan is not None)
         return min(plans, key=lambda plan: plan.estimated_ns, default=None)
+
+
+def plans_at_once(specs: Sequence[Spec | Tensor]) -> bool:
+    """Return whether a plan takes less than a millisecond."""
+    return len(specs) <= MAX_OPERANDS_AT_ONCE

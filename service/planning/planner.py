@@ -213,6 +213,8 @@ class Planner:
         reason = strategy.unsuitable(inferred, device.kind, self.devices.absent)
         if reason is None and arithmetic is not None:
             reason = lack(arithmetic, strategy, dtype, device, self.devices)
+        if reason is None and self.cost_model.has_failed(strategy, device, dtype):
+            reason = fails_on(device)
         if reason is not None:
             return reason
         op, work = call.op, strategy.work(inferred)
@@ -310,6 +312,11 @@ class Planner:
             what = "bytes of operands, largest intermediate and result"
             return over_limit(what, plan.peak_bytes, limits, "max_bytes")
         return None
+
+
+def fails_on(device: Device) -> str:
+    """Return the reason why a strategy that cannot be compiled for a device does not run there."""
+    return f"fails on {device.name}; the log of the server has the error"
 
 
 def fastest_first(plans: Iterator[Plan]) -> Iterator[Plan]:

@@ -1,10 +1,11 @@
 """Strategies and devices that support what a call asks of arithmetic."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from service.core.arithmetic import IEEE, Arithmetic
+from service.core.arithmetic import Arithmetic
 from service.core.call import AUTO
 from service.core.devices import CLUSTER, Device, Devices
 from service.core.dtypes import describe
@@ -37,13 +38,14 @@ def lack(
     precision = arithmetic.precision
     if not arithmetic.is_reduced:
         return None
+    here = devices.precisions(device)
     if precision not in strategy.precisions:
-        return f"has no {precision}: it computes in {' or '.join(strategy.precisions)}"
+        own = [each for each in strategy.precisions if each in here]
+        return f"has no {precision}: on {device.name} it computes in {_choice(own)}"
     if dtype != torch.float32:
         return f"has {precision} for float32 alone, and the operands are {describe(dtype).name}"
-    here = devices.precisions(device)
     if precision not in here:
-        return f"has no {precision} on {device.name}, which computes in {' or '.join(here)}"
+        return f"has no {precision} on {device.name}, which computes in {_choice(here)}"
     return None
 
 
@@ -58,12 +60,16 @@ def lack_of_all(
     here = [each.name for each in having if not each.lacking(devices.absent)]
     have = f"{', '.join(here)} {'has' if len(here) == 1 else 'have'} it"
     if not having:
-        return f"all strategies of {op.name} compute in {IEEE}"
+        return f"all strategies of {op.name} compute in {_choice(op.precisions)}"
     if not here:
         return f"{having[0].name} has it, and {having[0].lacking(devices.absent)}"
     if not any(precision in devices.precisions(each) for each in devices.ready):
         among = "that is ready" if devices.readiness.absences else "of this host"
         return f"{have}, and no device {among} does"
     if strategy not in having:
-        return f"it computes in {' or '.join(strategy.precisions)}, and {have}"
+        return f"it computes in {_choice(strategy.precisions)}, and {have}"
     return f"{strategy.name} {reason}"
+
+
+def _choice(precisions: Sequence[str]) -> str:
+    return " or ".join(precisions)

@@ -185,6 +185,7 @@ CALLS: dict[str, Call] = {
     ),
     "nothing": ("matmul", ["array([], shape=(2, 0))", "array([], shape=(0, 3))"], {}),
     "nothing complex": ("broadcast", ["[]", "[]"], {"dtype": "complex64"}),
+    "deterministic": ("matmul", ["[[1, 2]]", "[[3], [4]]"], {"deterministic": True}),
 }
 
 
@@ -194,6 +195,8 @@ def computed(code: str, files: dict[str, str], folder: Path) -> torch.Tensor:
         (folder / name).write_bytes(base64.b64decode(content))
     printed: list[torch.Tensor] = []
     exec(code, {"print": printed.append})
+    assert torch.are_deterministic_algorithms_enabled() == ("deterministic" in code)
+    torch.use_deterministic_algorithms(mode=False)
     return printed[0]
 
 

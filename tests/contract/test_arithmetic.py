@@ -41,6 +41,23 @@ async def test_an_answer_states_what_was_asked_for(client: AsyncClient, path: st
         assert response.headers["content-type"] == "application/json"
 
 
+async def test_a_plan_states_what_was_asked_for(client: AsyncClient) -> None:
+    """It has the fields of the request, and a line of torch that computes so."""
+    body = MATMUL | {"device": "cpu"} | STATED
+    plan = (await client.post("/matmul/plan", json=body)).json()
+    assert {name: plan[name] for name in STATED} == STATED
+    line = "torch.use_deterministic_algorithms(True); torch.matmul(a, b)"
+    assert plan["reproduce"] == line
+    chain = BODIES["/chain"] | {"device": "cpu"} | STATED
+    plan = (await client.post("/chain/plan", json=chain)).json()
+    assert {name: plan[name] for name in STATED} == STATED
+    assert all({name: step[name] for name in STATED} == STATED for step in plan["steps"])
+    for path, plain in (("/matmul", MATMUL), ("/chain", BODIES["/chain"])):
+        plan = (await client.post(f"{path}/plan", json=plain)).json()
+        assert not STATED.keys() & plan.keys()
+        assert not any(STATED.keys() & step.keys() for step in plan.get("steps", ()))
+
+
 async def test_in_a_query_string_and_in_headers(client: AsyncClient) -> None:
     """The fields are words there; the envelope of a binary answer states them."""
     response = await client.post(
@@ -105,6 +122,7 @@ async def test_what_cannot_be_had_is_refused(
         assert problem["hint"] == IEEE_WORKS
         assert (plan["accepted"], plan["reason"]) == (False, problem["detail"])
         assert not any(row["available"] for row in plan["strategies"])
+        assert plan["work"]["peak_bytes"] >= plan["result"]["bytes"] > 0
         rows = (await client.post("/matmul/compare", json=MATMUL | fields)).json()["rows"]
         assert all(row["precision"] == fields["precision"] and row["skipped"] for row in rows)
     else:

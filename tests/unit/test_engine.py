@@ -25,19 +25,20 @@ from service.engine import (
     completed,
     free_memory_error,
     move,
-    plans_at_once,
 )
 from service.errors import (
     DeviceFailedError,
     IntegerOverflowError,
     LimitExceededError,
     OutOfMemoryError,
+    UnsuitableStrategyError,
 )
 from service.operations import REGISTRY
 from service.operations.recheck import Review, review
 from service.planning.calibration import MAX_SAMPLE_NS
 from service.planning.cost_model import CostModel, Curve
 from service.planning.limits import Limits
+from service.planning.plan import plans_at_once
 from service.planning.planner import Planner
 from service.registry import Inferred, Op, Registry, Sample, Work, parse_params
 from tests.rigs.costs import cost_rows
@@ -454,12 +455,56 @@ def test_a_compiler_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     op = replace(op, _strategies=strategies)
     gpu = replace(CPU, name="cuda:0", kind="cuda")
     here.measure(op, torch.float32, gpu)
-    assert {name for _, name, _, _ in here.planner.cost_model.measured()} == {"fail"}
+    model = here.planner.cost_model
+    assert model.has_failed(broken_here := strategies["broken"], gpu, torch.float32)
+    assert not model.has_failed(broken_here, gpu, torch.float64)
+    assert not model.has_failed(able, gpu, torch.float32)
     (line,) = caplog.messages
     assert line == "fail by broken is not measured on cuda:0: OSError('no space left')"
     plain = {"broken": replace(broken, name="broken", compile=None, adapt=fail_to_adapt)}
     with pytest.raises(RuntimeError, match="a bug"):
-        here.measure(replace(op, _strategies=plain), torch.float32, gpu)
+        compiling([]).measure(replace(op, _strategies=plain), torch.float32, gpu)
+
+
+def exhausted(inferred: Inferred, operands: Sequence[Tensor]) -> bool:
+    """Find no memory to compile in."""
+    raise MemoryError
+
+
+def test_a_compiler_without_memory() -> None:
+    """The strategy may be measured another time."""
+    here = compiling([])
+    op = here.registry["fail"]
+    op = replace(op, _strategies={"c": replace(op.strategies["compiled"], compile=exhausted)})
+    here.measure(op, torch.float32, replace(CPU, name="cuda:0", kind="cuda"))
+    assert not here.planner.cost_model.measured()
+
+
+def test_a_call_that_cannot_be_compiled(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The strategy does not take it, as any other reason says; faults of devices are told apart."""
+    here = compiling([])
+    call = Call("fail", (torch.ones(2),), {}, strategy="compiled")
+    plan = here.plan(call)
+
+    def run(fault: Exception) -> None:
+        broken = replace(plan.strategy, compile=lambda *_: _raise(fault)())
+        here.run(call, replace(plan, strategy=broken), Stopwatch.start())
+
+    with pytest.raises(UnsuitableStrategyError) as caught:
+        run(OSError("no space left"))
+    reason = "fails on cpu; the log of the server has the error"
+    assert caught.value.detail == f"fail strategy 'compiled' {reason}"
+    (record,) = caplog.records
+    assert record.message == "fail by compiled cannot be compiled for cpu"
+    assert record.exc_info
+    with pytest.raises(OutOfMemoryError):
+        run(MemoryError())
+    fail = _raise(DeviceFailedError("cpu fails"))
+    monkeypatch.setattr(Engine, "check_devices", lambda _: fail())
+    with pytest.raises(DeviceFailedError):
+        run(RuntimeError("an illegal address"))
 
 
 def test_plans_at_once() -> None:

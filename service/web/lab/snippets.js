@@ -177,6 +177,8 @@ function torch(state, tensors, plan) {
     const promoted = dtypes[index] === common ? "" : `.to(torch.${common})`; // torch multiplies operands of one dtype
     return `${name} = torch.from_numpy(${name})${brain}${promoted}`;
   });
-  const lines = ["import numpy as np", "import torch", "", ...made, ...casts, `print(${plan.reproduce})`, ""];
+  const settings = plan.reproduce.split("; ");
+  const call = settings.pop();
+  const lines = ["import numpy as np", "import torch", "", ...made, ...casts, ...settings, `print(${call})`, ""];
   return { text: lines.join("\n"), files };
 }

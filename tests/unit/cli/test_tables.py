@@ -145,11 +145,13 @@ def test_plan_table_without_a_strategy() -> None:
     """A plan without a strategy has no line of memory."""
     planner = Planner(host_devices("cpu"), CostModel(), Limits(2**24, 2**30, 16, 30_000))
     specs = (Spec((2, 2), torch.float32),) * 2
-    found = planner.explain(CallSpec(REGISTRY["matmul"], specs, {}))
-    text = table_text(plan_table(replace(found, plan=None, reason="none", estimates=()), "a plan"))
+    call = CallSpec(REGISTRY["matmul"], specs, {})
+    found = planner.explain(call)
+    none = replace(found, plan=None, reason="none", estimates=())
+    text = table_text(plan_table(call, none, "a plan"))
     assert "accepted  NO: none" in text
     assert "memory" not in text
-    assert "us (prior)" in table_text(plan_table(found, "a plan"))
+    assert "us (prior)" in table_text(plan_table(call, found, "a plan"))
 
 
 def test_sweep_table() -> None:

@@ -60,3 +60,17 @@ def test_settings_of_a_call(
         assert settings() == expected
     with pytest.raises(ZeroDivisionError), computing(arithmetic, kind):
         assert 1 / 0
+
+
+def test_statements_of_torch() -> None:
+    """Run, they have torch compute as a call asks for."""
+    for asked, expected in (
+        (Arithmetic("tf32", True), ("tf32", True, "ieee")),
+        (Arithmetic("bf16x3", False), PLAIN),
+    ):
+        try:
+            exec("; ".join(asked.settings), {"torch": torch})
+            assert settings() == expected
+        finally:
+            torch.use_deterministic_algorithms(mode=False)
+            torch.backends.cuda.matmul.fp32_precision = "ieee"

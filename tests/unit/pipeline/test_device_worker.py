@@ -184,12 +184,13 @@ def test_a_device_that_cannot_begin(
     [
         (RuntimeError("CUDA error: invalid argument"), True, RuntimeError, "invalid"),
         (torch.AcceleratorError(ILLEGAL + ADVICE), False, FatalError, "illegal"),
+        (DeviceFailedError("cuda:0 fails"), False, FatalError, "cuda:0 fails"),
         (RuntimeError("CUDA error: out of memory"), False, ExhaustedError, "^cuda:0 has not"),
         (torch.OutOfMemoryError("CUDA out of memory"), False, ExhaustedError, "^cuda:0 has not"),
         (RuntimeError("DefaultCPUAllocator: "), False, ExhaustedError, "^this host has not"),
         (MemoryError("Unable to allocate"), False, ExhaustedError, "^this host has not"),
     ],
-    ids=["passes", "stays", "CUDA", "torch", "host", "numpy"],
+    ids=["passes", "stays", "found", "CUDA", "torch", "host", "numpy"],
 )
 def test_errors_that_pass_and_those_that_stay(
     handler: DeviceRequestHandler,

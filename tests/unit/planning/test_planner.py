@@ -253,6 +253,17 @@ def with_triton(call: CallSpec, missing: str | None) -> CallSpec:
             '"precision": "ieee" works on cuda:0',
             id="no products",
         ),
+        pytest.param(
+            replace(
+                call_spec("einsum", (2, 2), (2, 2), raw={"equation": "ij,jk->ik"}),
+                arithmetic=Arithmetic("bf16x3"),
+            ),
+            (TF32_GPU, CPU),
+            "einsum strategy 'auto' was asked for bf16x3; all strategies of einsum compute in ieee "
+            "or tf32",
+            '"precision": "ieee" works on cuda:0',
+            id="no strategy has it",
+        ),
     ],
 )
 def test_unsuitable(call: CallSpec, devices: tuple[Device, ...], detail: str, able: str) -> None:
