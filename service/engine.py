@@ -35,7 +35,7 @@ from service.operations.recheck import (
 from service.planning.calibration import Clock, calibrate, is_measured_ahead
 from service.planning.cost_model import Row
 from service.planning.peaks import measure_peaks
-from service.planning.plan import CallSpec, Plan, WarmKey, plans_at_once
+from service.planning.plan import MAX_OPERANDS_AT_ONCE, CallSpec, Plan, WarmKey
 from service.planning.planner import Planner, fails_on
 from service.planning.transfers import measure_transfers
 from service.registry import Op, Recheck, Registry
@@ -157,7 +157,7 @@ class Engine:
         """
         key = self._key(call)
         plan = self._plans.get(key)
-        if plan is None and plans_at_once(call.operands):
+        if plan is None and len(call.operands) <= MAX_OPERANDS_AT_ONCE:
             return self._new_plan(call, key)
         return plan
 

@@ -4,8 +4,6 @@ import math
 from dataclasses import asdict
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel
-
 from service.compare import Report, Row
 from service.core.arithmetic import Arithmetic
 from service.core.dtypes import DTYPES, describe
@@ -104,7 +102,7 @@ def chain_plan_answer(chain: ChainSpec, found: ChainExplanation) -> ChainPlanAns
     )
 
 
-def _given(answer: BaseModel) -> dict[str, Any]:
+def _given(answer: schemas.PlanAnswer) -> dict[str, Any]:
     """Return the fields of an answer without those that it lacks."""
     return {name: value for name, value in answer if name in answer.model_fields_set}
 

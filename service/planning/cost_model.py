@@ -125,9 +125,13 @@ class CostModel:
     """Curves by operation, strategy, device, dtype and kind of work."""
 
     def __init__(self) -> None:
-        """Begin without measurements; `changes` counts those that follow."""
+        """Begin without measurements; `changes` counts those that follow.
+
+        `failures` has operation, strategy, device and dtype of what failed when it was measured.
+        """
         self._curves: dict[Key, Curve] = {}
         self._compile_ns: dict[tuple[str, str, str], int] = {}
+        self.failures: set[tuple[str, str, str, torch.dtype]] = set()
         self.changes = 0
 
     def estimate_ns(self, strategy: Strategy[Any], device: Device, inferred: Inferred) -> int:
@@ -236,19 +240,15 @@ class CostModel:
         """Add a measured curve; it replaces an earlier one."""
         self._curves[key] = curve
         self.changes += 1
-        op, strategy, device, _, kind = key
+        op, strategy, device, dtype, kind = key
+        if kind == FAILED:
+            self.failures.add((op, strategy, device, dtype))
         if kind == COMPILING:
             self.learn_compiling(op, strategy, device, round(curve.call_ns))
 
     def fail(self, op: str, strategy: str, device: str, dtype: torch.dtype) -> None:
         """Record that a strategy cannot be measured: it does not run there."""
         self.add((op, strategy, device, dtype, FAILED), UNMEASURED)
-
-    def has_failed(self, strategy: Strategy[Any], device: Device, dtype: torch.dtype) -> bool:
-        """Return whether a strategy that has to be compiled has failed when it was measured."""
-        if strategy.compile is None:
-            return False
-        return (strategy.op, strategy.name, device.name, dtype, FAILED) in self._curves
 
     def to_rows(self) -> list[Row]:
         """Return all curves as values that JSON can represent."""

@@ -213,10 +213,11 @@ class Planner:
         reason = strategy.unsuitable(inferred, device.kind, self.devices.absent)
         if reason is None and arithmetic is not None:
             reason = lack(arithmetic, strategy, dtype, device, self.devices)
-        if reason is None and self.cost_model.has_failed(strategy, device, dtype):
-            reason = fails_on(device)
         if reason is not None:
             return reason
+        key = strategy.op, strategy.name, device.name, dtype
+        if strategy.compile is not None and key in self.cost_model.failures:
+            return fails_on(device)
         op, work = call.op, strategy.work(inferred)
         time_ns, interpreter_ns, is_measured = self.cost_model.cost(strategy, device, dtype, work)
         transfer_ns = 0

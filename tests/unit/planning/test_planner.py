@@ -530,3 +530,22 @@ def test_work_limit(op: str) -> None:
         assert limit.device is CPU
         assert limit.ns_per_multiply_add == pytest.approx(estimated_ns / largest.multiply_adds)
         assert limit.multiply_adds == pytest.approx(1000 * MS / limit.ns_per_multiply_add, abs=1)
+
+
+def test_a_strategy_that_failed_when_it_was_measured() -> None:
+    """It is refused with that reason where it failed, also by planners of other processes."""
+    here = planner(TF32_GPU, CPU)
+    here.cost_model.fail("matmul", "triton", TF32_GPU.name, torch.float32)
+    there = planner(TF32_GPU, CPU)
+    there.cost_model.update(here.cost_model.to_rows())
+    call = with_triton(replace(MATMUL, strategy="triton", device=TF32_GPU.name), missing=None)
+    reason = "fails on cuda:0; the log of the server has the error"
+    for each in (here, there):
+        with pytest.raises(UnsuitableStrategyError, match=reason):
+            each.plan(call)
+        found = {one.strategy: one.reason for one in each.explain(call).estimates}
+        assert found["triton"] == reason
+    wide = replace(call, specs=(Spec((2, 2), torch.float64),) * 2)
+    with pytest.raises(UnsuitableStrategyError, match="triton"):
+        here.plan(replace(call, device="cpu"))
+    assert reason not in (there.explain(wide).reason or "")
