@@ -165,7 +165,7 @@ def synchronize(device: str) -> None:
 
 def products(
     port: int, sizes: Iterable[int], rounds: int, device: str, seconds: float
-) -> Iterator[dict[str, object]]:
+) -> Iterator[dict[str, Any]]:
     """Time products of bytes by the service and without it, in alternating rounds.
 
     Each product has one round at least. More end when its share of the time is over, to which what
@@ -200,7 +200,7 @@ def products(
         }
 
 
-def hop(port: int, rounds: int) -> dict[str, object]:
+def hop(port: int, rounds: int) -> dict[str, Any]:
     """Time a 2 x 2 product on the GPU and on the CPU, in milliseconds at the client."""
     times: dict[str, list[float]] = {"cuda": [], "cpu": []}
     with connections(port, 1) as (connection,):
@@ -215,7 +215,7 @@ def hop(port: int, rounds: int) -> dict[str, object]:
     return {**found, "is_met": more_ms <= MOST_HOP_MS}
 
 
-def load(port: int, message: bytes, clients: int, seconds: float) -> dict[str, object]:
+def load(port: int, message: bytes, clients: int, seconds: float) -> dict[str, Any]:
     """Let so many clients call at a time; return the share in which the device computes."""
     with connections(port, clients) as opened, ThreadPoolExecutor(clients) as pool:
         for connection in opened:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from io import StringIO
 from typing import Any
 
+import httpx
 import pytest
 import torch
 from rich.console import Console
@@ -15,7 +16,7 @@ from tests.bench.gpu import Times, alone, hop, load, products, show
 
 
 class Answers:
-    """A connection whose calls take some milliseconds for each phase, and `wait_ms` in all."""
+    """A connection whose calls take some milliseconds for copies, and for computing."""
 
     def __init__(self, copies_ms: float, compute_ms: float):
         """Split the copies between upload and download."""
@@ -131,7 +132,7 @@ def test_devices_that_are_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
         def json(self) -> dict[str, Any]:
             return {"devices": {"cpu": None, "cuda:0": next(reasons)}}
 
-    monkeypatch.setattr(gpu.httpx, "get", lambda url, timeout: Ready())
+    monkeypatch.setattr(httpx, "get", lambda url, timeout: Ready())
     gpu.wait_for_devices(0)
     reasons = iter(["it has no memory"])
     monkeypatch.setattr(gpu, "START_S", -1.0)
