@@ -120,7 +120,7 @@ def test_what_stands_beside() -> None:
     found = alone(16, torch.float32, "cpu")()
     assert found.copies > 0
     assert found.compute > 0
-    assert found.all == found.copies + found.compute
+    assert found.total == found.copies + found.compute
     assert Times.median([Times(1, 5), Times(2, 3), Times(9, 4)]) == Times(2, 4)
 
 
