@@ -43,10 +43,14 @@ def _nothing() -> None:
 
 
 def to_host(x: Tensor) -> Tensor:
-    """Return a tensor in the memory of the host; in pinned memory if it comes from a GPU."""
+    """Return a tensor in the memory of the host; in pinned memory if it comes from a GPU.
+
+    A GPU puts the elements in row-major order first: most formats need it, and it is faster there.
+    """
     if x.device.type == "cpu":
         return x
-    return torch.empty_like(x, device="cpu", pin_memory=True).copy_(x)
+    order = torch.contiguous_format
+    return torch.empty_like(x, device="cpu", pin_memory=True, memory_format=order).copy_(x)
 
 
 def pinned_copy(x: Tensor, device: Device) -> Tensor:

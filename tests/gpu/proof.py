@@ -153,20 +153,24 @@ def outcome(group: str, lines: str, seconds: float, error: str | None = None) ->
 
 
 def measure(seconds: float, *, is_rehearsal: bool) -> dict[str, Any]:
-    """Return the figures of the bench, or the error that it ended with."""
+    """Return the figures of the bench; those until an error and the error, if it ends with one."""
     figures = REPORT.parent / "figures.json"
     figures.unlink(missing_ok=True)
     command = [sys.executable, "-m", "tests.bench.gpu", "--json", str(figures)]
+    command += ["--seconds", f"{seconds:.0f}"]
     command += ["--rehearsal"] if is_rehearsal else []
+    error = None
     try:
         done = run(command, seconds)
+        print(done.stdout)
+        if done.returncode:
+            error = (done.stdout + done.stderr).strip()[-2000:]
     except subprocess.TimeoutExpired:
-        return {"error": f"not done after {seconds:.0f} s"}
-    print(done.stdout)
-    if done.returncode:
-        return {"error": (done.stdout + done.stderr).strip()[-2000:]}
-    found: dict[str, Any] = json.loads(figures.read_text(encoding="utf-8"))
-    return found
+        error = f"not done after {seconds:.0f} s"
+    found: dict[str, Any] = {}
+    if figures.exists():
+        found = json.loads(figures.read_text(encoding="utf-8"))
+    return found if error is None else found | {"error": error}
 
 
 def show(found: Outcome) -> None:

@@ -180,20 +180,25 @@ def test_a_group_in_processes(group: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_timings_that_run_out_of_time(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They end with an error."""
-    monkeypatch.setattr(proof, "run", out_of_time)
+    """They end with an error, beside the figures until then."""
+
+    def bench(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+        assert command[command.index("--seconds") + 1] == "7"
+        if figures:
+            Path(command[command.index("--json") + 1]).write_text(json.dumps(figures), "utf-8")
+        raise subprocess.TimeoutExpired(command, seconds)
+
+    monkeypatch.setattr(proof, "run", bench)
+    figures: dict[str, Any] = {}
     assert measure(7, is_rehearsal=True) == {"error": "not done after 7 s"}
-
-
-def out_of_time(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
-    """Raise the error of a step that took too long."""
-    raise subprocess.TimeoutExpired(command, seconds)
+    figures = {"small": {"cuda_ms": 1}}
+    assert measure(7, is_rehearsal=True) == {**figures, "error": "not done after 7 s"}
 
 
 def test_timings_that_fail(
     group: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Their last words are the error; otherwise the figures are what the file holds."""
+    """Their last words are the error, beside the figures that the file holds."""
     status = 1
 
     def bench(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
@@ -202,7 +207,7 @@ def test_timings_that_fail(
         return subprocess.CompletedProcess(command, status, "a table\n", "CUDA error\n")
 
     monkeypatch.setattr(proof, "run", bench)
-    assert measure(7, is_rehearsal=True) == {"error": "a table\nCUDA error"}
+    assert measure(7, is_rehearsal=True) == {**FIGURES, "error": "a table\nCUDA error"}
     status = 0
     assert measure(7, is_rehearsal=True) == FIGURES
     assert capsys.readouterr().out.split() == ["a", "table"] * 2

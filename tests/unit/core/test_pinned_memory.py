@@ -112,16 +112,24 @@ def test_results_are_released(monkeypatch: pytest.MonkeyPatch, has_it: bool) -> 
 
 
 def test_results_come_in_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A result of a GPU is copied there; here, one of the device `meta` stands for it."""
+    """A result of a GPU is copied there, in row-major order; here, one of `meta` stands for it."""
     asked: list[dict[str, Any]] = []
     empty_like: Callable[..., torch.Tensor] = torch.empty_like
 
-    def empty(x: torch.Tensor, *, device: str = "meta", pin_memory: bool) -> torch.Tensor:
+    def empty(
+        x: torch.Tensor,
+        *,
+        device: str = "meta",
+        pin_memory: bool,
+        memory_format: torch.memory_format = torch.preserve_format,
+    ) -> torch.Tensor:
         asked.append({"device": device, "pin_memory": pin_memory})
-        return empty_like(x, device="meta")
+        return empty_like(x, device="meta", memory_format=memory_format)
 
     monkeypatch.setattr(torch, "empty_like", empty)
-    assert to_host(torch.empty(2, 3, device="meta")).shape == (2, 3)
+    found = to_host(torch.empty(3, 2, device="meta").mT)
+    assert found.shape == (2, 3)
+    assert found.is_contiguous()
     assert pinned_copy(torch.empty(4), GPU).shape == (4,)
     assert asked == [{"device": "cpu", "pin_memory": True}, {"device": "meta", "pin_memory": True}]
 
@@ -136,6 +144,9 @@ def test_a_gpu_copies_from_and_to_pinned_memory() -> None:
     assert x.is_pinned()
     there = x.to("cuda:0")
     assert to_host(there).is_pinned()
+    square = torch.arange(16.0, device="cuda:0").view(4, 4).mT
+    assert to_host(square).is_contiguous()
+    assert torch.equal(to_host(square), square.cpu())
     copy = pinned_copy(x, GPU)
     assert copy.is_pinned()
     assert copy.data_ptr() != x.data_ptr()
