@@ -34,7 +34,7 @@ OPENAPI: Final = Path("openapi/openapi.json")
 SUMMARIES: Final = {
     "serve": "serve HTTP, until Ctrl-C or a signal ends it",
     "plan": "say what a call means and costs, and compute nothing",
-    "compare": "race the strategies of an operation, or sweep over sizes",
+    "compare": "race the strategies of an operation or a chain, or sweep over sizes",
     "key": "make an API key, and the hash that SERVICE_API_KEYS takes",
     "strategies": "list the strategies of each operation",
     "openapi": f"write the OpenAPI document, {OPENAPI}",

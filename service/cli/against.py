@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 
+from service.cli.arguments import read_file
 from service.compare import Report, Row
 from service.compare.fields import call_fields
 from service.compare.report import Host, RowKey
@@ -95,7 +96,7 @@ def read_report(text: str) -> KeptReport:
     """
     path = Path(text)
     try:
-        kept = _kept(path, CompareAnswer.model_validate_json(_read(path)))
+        kept = _kept(path, CompareAnswer.model_validate_json(read_file(path, hint=REMEDY)))
     except ValueError as error:
         raise InvalidFieldError(f"{quote(text)} is no report of a race", hint=REMEDY) from error
     if not kept.rows:
@@ -109,21 +110,12 @@ def read_sweep(text: str) -> dict[int, KeptReport]:
     try:
         reports = {
             int(point["size"]): _kept(path, CompareAnswer.model_validate(point["report"]))
-            for point in orjson.loads(_read(path))["points"]
+            for point in orjson.loads(read_file(path, hint=REMEDY))["points"]
         }
     except (ValueError, TypeError, KeyError) as error:
         hint = "`compare ... --sweep 2:64 --json > sweep.json` writes one"
         raise InvalidFieldError(f"{quote(text)} is no sweep", hint=hint) from error
     return {size: kept for size, kept in reports.items() if kept.rows}
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        detail = f"{quote(str(path))} cannot be read: {reason}"
-        raise InvalidFieldError(detail, hint=REMEDY) from error
 
 
 def _kept(path: Path, answer: CompareAnswer) -> KeptReport:

@@ -9,20 +9,28 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from service.cli.parser import Parser, command_line, examples, format_list
 from service.errors import InvalidFieldError, did_you_mean, quote
 from service.operations import REGISTRY
-from service.registry import Op, Param, Registry
+from service.operations.chain import CHAIN
+from service.registry import Op, Param
 
 HELP: Final = ("-h", "--help")
 OPERANDS: Final = "operands"
 SHAPES: Final = "--shapes 5x784 784x10 gives the shape of each operand"
+CHAIN_HELP: Final = (
+    "The body of a POST to /chain, in JSON. An operand may be its shape alone, such as "
+    '{"shape": [5, 784]}, and is random.'
+)
 _SIZES: Final = re.compile(r"[0-9]{1,18}(x[0-9]{1,18})+")
 
 
-def find_op(command: str, arguments: Sequence[str], registry: Registry = REGISTRY) -> Op[Any]:
+def find_op(
+    command: str, arguments: Sequence[str], registry: Mapping[str, Op[Any]] = REGISTRY
+) -> Op[Any]:
     """Return the operation that the first argument names; `--help` prints all of them and exits."""
     if arguments and arguments[0] in HELP:
         found = format_list({op.name: op.summary for op in registry.values()})
@@ -49,17 +57,22 @@ def op_parser(
     """Return a parser of the fields of `op` and of `groups`.
 
     `--shapes` is in the group of the operands. Each example is the operation with its fields, and
-    then one of `endings`, in which `{shapes}` stands for the option and its shapes.
+    then one of `endings`, in which `{shapes}` stands for the option and its shapes. A chain has its
+    fields in a file.
     """
     fields, shapes = _example(op)
     lines = (f"{command} {fields} {ending.format(shapes=shapes)}" for ending in endings)
     parser = Parser(f"{command} {op.name}", op.summary, epilog=examples(*lines))
-    needed = "".join(f" {param.name.upper()}" for param in op.params if param.required)
+    own = () if op.name == CHAIN else op.params
+    needed = "".join(f" {param.name.upper()}" for param in own if param.required)
     parser.usage = f"%(prog)s{needed} --shapes SHAPE ... [options]"
-    for param in op.params:
+    if op.name == CHAIN:
+        parser.usage = "%(prog)s FILE [options]"
+        parser.add_argument("file", metavar="FILE", help=CHAIN_HELP)
+    for param in own:
         if param.required:
             parser.add_argument(param.name, nargs="?", help=_help(param))
-    for title, params in {f"fields of {op.name}": op.params, **groups}.items():
+    for title, params in {**({f"fields of {op.name}": own} if own else {}), **groups}.items():
         group = parser.add_argument_group(title)
         if title == OPERANDS:
             group.add_argument(
@@ -72,6 +85,8 @@ def op_parser(
 
 def _example(op: Op[Any]) -> tuple[str, str]:
     """Return the operation with its fields, and the shapes, of its first sample."""
+    if op.name == CHAIN:
+        return f"{CHAIN} chain.json", ""
     sample = op.samples[0]
     words = [str(sample.params[param.name]) for param in op.params if param.required]
     for param in op.params:
@@ -91,6 +106,16 @@ def request_fields(options: argparse.Namespace, params: Iterable[Param]) -> dict
         if given is not None:
             fields[param.name] = given if _is_text(param) else parse_value(given)
     return fields
+
+
+def read_file(path: Path, *, hint: str) -> bytes:
+    """Return the bytes of a file; raise InvalidFieldError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        detail = f"{quote(str(path))} cannot be read: {reason}"
+        raise InvalidFieldError(detail, hint=hint) from error
 
 
 def parse_value(given: object) -> object:

@@ -24,6 +24,8 @@ from service.cli.tables import overlay_table, race_table
 from service.compare import PARAMS, CompareOptions, Race, Report, prepare_race
 from service.errors import MissingFieldError
 from service.http.serializers import report_answer
+from service.operations import REGISTRY
+from service.operations.chain import CHAIN, chain_op
 from service.settings import from_environment
 
 if TYPE_CHECKING:
@@ -35,12 +37,19 @@ ENDINGS: Final = (
     "--sweep 2:256 --csv sweep.csv",
 )
 
+CHAIN_ENDINGS: Final = (
+    "",
+    "--strategies loops torch --md race.md",
+    "--shapes nx64 64xn --sweep 2:256 --csv sweep.csv",
+)
+
 
 def compare(arguments: Sequence[str]) -> None:
     """Race the strategies on operands of the given shapes, or at each size of a sweep."""
-    op = find_op("compare", arguments)
+    op = find_op("compare", arguments, {**REGISTRY, CHAIN: chain_op(REGISTRY)})
     groups = {OPERANDS: [DTYPE, SEED], "race": [*PARAMS, *ARITHMETIC, DEADLINE]}
-    parser = op_parser("compare", op, groups, ENDINGS)
+    is_chain = op.name == CHAIN
+    parser = op_parser("compare", op, groups, CHAIN_ENDINGS if is_chain else ENDINGS)
     sweep = parser.add_argument_group("sweep over sizes")
     sweep.add_argument(
         "--sweep",
@@ -58,11 +67,11 @@ def compare(arguments: Sequence[str]) -> None:
     if options.sweep is not None:
         race_sizes(op, options, output)
         return
-    if options.shapes is None:
+    if options.shapes is None and not is_chain:
         raise MissingFieldError(f"compare {op.name} needs --shapes or --sweep", hint=SHAPES)
     kept = None if options.against is None else read_report(options.against)
     core = make_core(from_environment())
-    call = random_call(core, op, parse_shapes(options.shapes), options, PARAMS)
+    call = random_call(core, op, parse_shapes(options.shapes or ()), options, PARAMS)
     race_options = CompareOptions.of(call.options)
     if kept is not None:
         kept.check(op, call)

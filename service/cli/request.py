@@ -4,13 +4,16 @@ import argparse
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from service.bootstrap import Core
-from service.cli.arguments import request_fields
+from service.cli.arguments import read_file, request_fields
 from service.codecs import DecodeContext
+from service.codecs.json.codec import take_operands
+from service.codecs.json.document import read_document
 from service.codecs.json.nested import check_size
 from service.codecs.request import Operand, ShapeOperand, WholeOperand, build_call
 from service.core.arithmetic import PRECISIONS
@@ -19,6 +22,7 @@ from service.core.dtypes import BOOL, COMPLEX, INTEGERS, Dtype, describe
 from service.core.units import shape_text
 from service.core.validators import integer
 from service.errors import InvalidFieldError, quote
+from service.operations.chain import CHAIN
 from service.registry import Op, Param
 
 # Above every product of sizes: the planner itself reports a size over its limit.
@@ -30,6 +34,7 @@ _SHAPE: Final = re.compile(r"(?:[0-9]{1,18}|n)(?:[x×](?:[0-9]{1,18}|n))*")
 _SIZES: Final = re.compile(r"[(\[]?[0-9]{1,18}(?:[,;* X]+[0-9]{1,18})*,?[)\]]?")
 # Integers stay small, so that products of a few hundred of them fit most dtypes.
 INTEGERS_BELOW: Final = 10
+CHAIN_EXAMPLE: Final = "the file has the body of a POST to /chain; docs/chain.md has an example"
 _parse_seed: Final = integer("seed", least=0, most=2**63 - 1)
 
 
@@ -67,8 +72,13 @@ def random_call(
     """Return a call on random operands; `params` are the command's, beside the operation's own."""
     seed = _parse_seed(request_fields(options, [SEED]).get(SEED.name, SEED.default))
     context = replace(core.context, params=tuple(params))
-    fields = request_fields(options, [*op.params, *params, DTYPE, *ARITHMETIC, DEADLINE])
-    operands = random_operands(op, shapes, context, seed)
+    common = [*params, DTYPE, *ARITHMETIC, DEADLINE]
+    if op.name == CHAIN:
+        fields = chain_fields(options.file, shapes, context) | request_fields(options, common)
+        operands = chain_operands(op, fields, context, seed)
+    else:
+        fields = request_fields(options, [*op.params, *common])
+        operands = random_operands(op, shapes, context, seed)
     return build_call(op, fields, operands, context)
 
 
@@ -87,9 +97,11 @@ def measure_costs(core: Core, op: Op[Any], call: Call) -> None:
 
     What has to be compiled keeps its prior: a race compiles it, and a plan is not to wait for that.
     """
+    steps: Any = call.params.get("steps", ())
+    ops = [step.op for step in steps] or [op]
     for known, dtype, device in core.engine.unmeasured():
-        if (known, dtype) == (op, call.specs[0].dtype):
-            core.engine.measure(op, dtype, device)
+        if known in ops and dtype == call.specs[0].dtype:
+            core.engine.measure(known, dtype, device)
 
 
 def call_title(op: Op[Any], call: Call, shapes: Sequence[str] = ()) -> str:
@@ -98,7 +110,7 @@ def call_title(op: Op[Any], call: Call, shapes: Sequence[str] = ()) -> str:
     `shapes`, such as n×n, replace those of the operands in a sweep.
     """
     shown = [
-        str(value) if param.required else f"{param.name}={value}"
+        _field_text(param, value)
         for param in op.params
         if (value := call.params[param.name]) != param.default
     ]
@@ -109,6 +121,13 @@ def call_title(op: Op[Any], call: Call, shapes: Sequence[str] = ()) -> str:
     ]
     dtype = describe(call.specs[0].dtype).name
     return f"{' '.join([op.name, *shown])} of {' and '.join(texts)}, {dtype}"
+
+
+def _field_text(param: Param, value: Any) -> str:
+    """Return a field of a call; of the steps of a chain only their operations."""
+    if param.name == "steps":
+        return ", ".join(step.op.name for step in value)
+    return str(value) if param.required else f"{param.name}={value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +190,28 @@ def random_operands(
     return {
         name: RandomOperand(f"/{name}", shape, context, generator)
         for name, shape in _named(op, shapes)
+    }
+
+
+def chain_fields(text: str, shapes: Sequence[Shape], context: DecodeContext) -> dict[str, object]:
+    """Return the fields of the chain in a file; `shapes`, if there are any, are its operands."""
+    found = read_document(read_file(Path(text), hint=CHAIN_EXAMPLE), None, context)
+    if shapes:
+        found["operands"] = [{"shape": [*shape]} for shape in shapes]
+    return found
+
+
+def chain_operands(
+    op: Op[Any], fields: dict[str, object], context: DecodeContext, seed: int
+) -> Mapping[str, Operand]:
+    """Take the operands out of the fields of a chain; those that are shapes alone are random."""
+    generator = torch.Generator().manual_seed(seed)
+    operands = take_operands(fields, op, replace(context, shapes=True))
+    return {
+        name: RandomOperand(each.pointer, each.shape, context, generator, each.dtype)
+        if isinstance(each, ShapeOperand)
+        else each
+        for name, each in operands.items()
     }
 
 

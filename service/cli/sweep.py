@@ -20,7 +20,8 @@ from service.compare.sweep import Sweep, sizes_between, sweep
 from service.core.call import Call
 from service.core.timing import NS_PER_MS
 from service.core.validators import integer
-from service.errors import InvalidFieldError, quote
+from service.errors import InvalidFieldError, MissingFieldError, quote
+from service.operations.chain import CHAIN
 from service.registry import Op, Param
 from service.settings import from_environment
 
@@ -49,7 +50,7 @@ _SHAPES: Final[Mapping[str, tuple[str, ...]]] = {
 def race_sizes(op: Op[Any], options: argparse.Namespace, output: OutputOptions) -> None:
     """Race the strategies at one size after another, and show the size at which each stops."""
     sizes = parse_range(options.sweep)
-    shapes = options.shapes or sweep_shapes(op, request_fields(options, op.params))
+    shapes = options.shapes or sweep_shapes(op, options)
     limit_ms = _parse_limit(request_fields(options, [LIMIT]).get(LIMIT.name, LIMIT.default))
     limit_ns = NS_PER_MS * limit_ms
     if options.field_budget_ms is None:
@@ -100,8 +101,13 @@ def parse_range(text: str) -> tuple[int, ...]:
     return sizes_between(int(found[1]), int(found[2]))
 
 
-def sweep_shapes(op: Op[Any], fields: Mapping[str, object]) -> Sequence[str]:
+def sweep_shapes(op: Op[Any], options: argparse.Namespace) -> Sequence[str]:
     """Return shapes of `n`: squares, vectors, or an axis for each letter of an equation."""
+    if op.name == CHAIN:
+        raise MissingFieldError(
+            "a sweep of a chain needs --shapes", hint="n stands for the size: --shapes nx64 64xn"
+        )
+    fields = request_fields(options, op.params)
     if "equation" in fields:
         left = str(fields["equation"]).partition("->")[0].replace(" ", "").replace(".", "")
         return ["×".join(SIZE_NAME * len(term)) or "()" for term in left.split(",")]

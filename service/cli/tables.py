@@ -141,7 +141,8 @@ def _overlay_cells(row: Row, kept: KeptReport) -> list[str]:
 def disagreement(found: Agreement) -> str:
     """Return how many elements disagree and the position of the worst."""
     worst = f", most at {list(found.worst)}" if found.worst else ""
-    return _elements(found.disagreeing) + worst
+    where = f" of {found.worst_result}" if found.worst_result else ""
+    return _elements(found.disagreeing) + worst + where
 
 
 def plan_table(request: CallSpec, found: Explanation, title: str) -> Group:

@@ -183,16 +183,11 @@ def strategy_labels(items: Iterable[Labelled]) -> list[str]:
 
 
 class LabelledRow(Labelled, Protocol):
-    """An item of a report that may have an arithmetic."""
+    """An item of a report that may have a precision."""
 
     @property
     def precision(self) -> str | None:
         """Precision that the request asked for."""
-        ...
-
-    @property
-    def deterministic(self) -> bool | None:
-        """True if the request asked for the same bits each time."""
         ...
 
 
@@ -203,7 +198,16 @@ def row_labels(rows: Iterable[LabelledRow]) -> list[str]:
     return [f"{label} in {row.precision}" if row.precision else label for label, row in labels]
 
 
-def row_label(row: LabelledRow) -> str:
+class ComparableRow(LabelledRow, Protocol):
+    """An item of a report that may be laid beside one of another report."""
+
+    @property
+    def deterministic(self) -> bool | None:
+        """True if the request asked for the same bits each time."""
+        ...
+
+
+def row_label(row: ComparableRow) -> str:
     """Return the label of a row that stands alone, with its device and arithmetic."""
     precision = f" in {row.precision}" if row.precision else ""
     deterministic = " (deterministic)" if row.deterministic else ""

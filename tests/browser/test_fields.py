@@ -196,7 +196,8 @@ async def test_a_gpu_that_starts(visit: Visit) -> None:
     await expect(page.get_by_label("dtype", exact=True)).to_have_value("float32")
     await expect(numbers).to_have_value("1 2\n3 5")
     await expect(page.locator("#race")).not_to_contain_text("Not on this server: python")
-    questions: set[str] = set()
-    page.on("request", lambda request: questions.add(request.url))
+    asked: set[str] = set()
+    page.on("request", lambda request: asked.add(request.url))
     await page.clock.run_for(10_000)
-    assert not questions, "all devices are ready"
+    await page.evaluate("fetch('limits').then((answer) => answer.text())")
+    assert asked == {f"{visit.base_url}/limits"}, "all devices are ready"

@@ -68,7 +68,7 @@ export function decode(text, ops) {
   for (const name of Object.keys(state.params)) state.params[name] = words.get(`p.${name}`) ?? state.params[name];
   for (const name of COMMON) state[name] = words.get(name) ?? state[name];
   state.race = Object.fromEntries(Object.entries(RACE).map(([name, value]) => [name, words.get(`race.${name}`) ?? value]));
-  for (const name of ["strategies", "precisions"]) state.race[name] &&= state.race[name].split(",").filter(Boolean);
+  for (const name of ["strategies", "precisions"]) state.race[name] = state.race[name]?.split(",").filter(Boolean) ?? null;
   if (["run", "race"].includes(words.get("show"))) state.view = words.get("show");
   const tour = Number(words.get("tour"));
   if (Number.isInteger(tour) && tour > 0) state.tour = tour;

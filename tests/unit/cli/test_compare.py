@@ -112,3 +112,96 @@ def test_interrupted(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(command, "run_with_progress", interrupt)
     assert main(shlex.split(f"compare matmul {SMALL}")) == 130
+
+
+def chain_file(folder: Path, **changes: Any) -> Path:
+    """Write a chain of a product, half of it, and the sums of its rows, on a random operand."""
+    steps = [
+        {"name": "h", "operation": "matmul", "a": {"operand": 0}, "b": {"operand": 1}},
+        {"name": "z", "operation": "broadcast", "op": "mul", "operands": [{"step": "h"}, 0.5]},
+        {"name": "s", "operation": "einsum", "equation": "ij->i", "operands": [{"step": "z"}]},
+    ]
+    operands = [{"shape": [2, 3]}, {"shape": [3, 2], "dtype": "float64", "data": [1] * 6}]
+    chain = {"operands": operands, "steps": steps, "results": ["z", "s"], "strategies": ["loops"]}
+    path = folder / "chain.json"
+    path.write_text(json.dumps(chain | changes), encoding="utf-8")
+    return path
+
+
+def test_compare_a_chain(capsys: Output, tmp_path: Path) -> None:
+    """A file has its body; options replace fields of it, and files are those of any race."""
+    page, table, rows, kept = (tmp_path / name for name in ("r.html", "r.md", "r.csv", "r.json"))
+    line = f"compare chain {chain_file(tmp_path)} --strategies loops torch --budget-ms 1"
+    text = run(capsys, f"{line} --html {page} --md {table} --csv {rows}")
+    title = "chain matmul, broadcast, einsum results=('z', 's') of 2×3 and 3×2 and (), float64"
+    assert text.startswith(f"{title}\n")
+    assert re.search(r"\nloops .* baseline .* yes *\n", text)
+    assert re.search(r"\ntorch .* fastest *\n", text)
+    assert "\n6 of 6 elements checked" in text
+    assert f"<title>{title.replace(chr(39), '&#x27;')}</title>" in page.read_text(encoding="utf-8")
+    assert table.read_text(encoding="utf-8").startswith(f"## {title}\n")
+    assert "\r\nchain,2x3 3x2 (),float64,torch,cpu," in rows.read_bytes().decode()
+    kept.write_text(run(capsys, f"{line} --json"), encoding="utf-8")
+    assert [row["strategy"] for row in json.loads(kept.read_bytes())["rows"]] == ["loops", "torch"]
+    assert run(capsys, f"{line} --against {kept}").count("as fast") == 2
+    other = chain_file(tmp_path, results=["s"])
+    assert " results " in refused(capsys, f"compare chain {other} --against {kept}")
+
+
+def test_a_sweep_of_a_chain(capsys: Output, tmp_path: Path) -> None:
+    """Shapes of the command line replace the operands of the file."""
+    line = f"compare chain {chain_file(tmp_path)} --sweep 2:4"
+    hint = "needs --shapes\nhint: n stands for the size: --shapes nx64 64xn\n"
+    assert hint in refused(capsys, line)
+    answer = json.loads(run(capsys, f"{line} --shapes nx3 3xn --budget-ms 1 --json"))
+    shapes = [point["report"]["shapes"] for point in answer["points"]]
+    assert shapes == [[[2, 3], [3, 2], []], [[4, 3], [3, 4], []]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"operands": [{"shape": [2, 3]}]}, "operand 1 is referred to; the request has 1"),
+        ({"operands": [{"shape": [2, 9]}, [[1]]]}, "step 'h': matmul needs a's last axis (9)"),
+        ({"operands": []}, "operands is a list of one tensor or more"),
+        ({"steps": []}, "steps is a list of one step or more"),
+        ({"device": "cuda:9"}, "device 'cuda:9' was asked for"),
+        ({"step": []}, "chain has no field 'step'"),
+        ({"strategies": ["loop"]}, "hint: did you mean 'loops'?"),
+    ],
+)
+def test_chains_that_are_refused(
+    capsys: Output, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    """A mistake in the file is the error of a request."""
+    assert message in refused(capsys, f"compare chain {chain_file(tmp_path, **changes)}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file or directory\nhint: the file has the body of a POST"),
+        (b"", "the body is empty (0 bytes)"),
+        (b"\xff{", "UTF-8"),
+        (b"[]", "the body is a JSON object"),
+        (b"[" * 100_000, "nest"),
+    ],
+)
+def test_files_that_hold_no_chain(
+    capsys: Output, tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    """Something else, or no file, is an error with what was found."""
+    path = tmp_path / "x.json"
+    if content is not None:
+        path.write_bytes(content)
+    assert message in refused(capsys, f"compare chain {path}")
+
+
+def test_help_for_a_chain(capsys: Output) -> None:
+    """The fields of a chain are in its file; its examples name one."""
+    with pytest.raises(SystemExit):
+        main(["compare", "chain", "--help"])
+    text = capsys.readouterr().out
+    assert "usage: python -m service compare chain FILE [options]" in text
+    assert "--steps" not in text
+    assert "compare chain chain.json --strategies loops torch --md race.md\n" in text

@@ -8,7 +8,8 @@ from rich.table import Table
 
 from service.cli.output import table_text
 from service.cli.tables import disagreement, plan_table, race_table, sweep_table
-from service.compare import CompareOptions, Row
+from service.compare import CompareOptions
+from service.compare.agreement import Agreement
 from service.compare.rates import Rates
 from service.compare.report import host_line, quickest, row_labels, strategy_labels
 from service.compare.sweep import Point, Sweep
@@ -29,6 +30,7 @@ from tests.unit.cli.reports import (
     NUMBER,
     QUICK,
     SLOW,
+    WRONG,
     report,
     sweep,
 )
@@ -47,12 +49,19 @@ def test_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "text"), [(GPU, "2 elements, most at [1, 0]"), (NUMBER, "1 element")]
+    ("found", "text"),
+    [
+        (GPU.agreement, "2 elements, most at [1, 0]"),
+        (replace(WRONG, worst_result="z"), "2 elements, most at [1, 0] of z"),
+        (NUMBER.agreement, "1 element"),
+    ],
 )
-def test_disagreement(row: Row, text: str) -> None:
-    """Disagreeing elements are counted, with the position of the worst unless it is a number."""
-    assert row.agreement is not None
-    assert disagreement(row.agreement) == text
+def test_disagreement(found: Agreement, text: str) -> None:
+    """Disagreeing elements are counted, with the position of the worst unless it is a number.
+
+    Of a chain the result is named that it is in.
+    """
+    assert disagreement(found) == text
 
 
 def test_rows_of_several_precisions() -> None:
