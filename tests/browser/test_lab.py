@@ -131,7 +131,7 @@ async def test_a_race_streams_in(visit: Visit) -> None:
         }"""
     )
     await page.get_by_role("button", name="Race them").click()
-    await expect(page.locator("#verdict")).to_contain_text("as fast as loops", timeout=20_000)
+    await expect(page.locator("#verdict")).to_contain_text("as fast as loops")
     assert len(await page.evaluate("[...window.seen]")) > 3
     rows = page.locator(".strategy-row.ran")
     names = [(await row.inner_text()).split()[0] for row in await rows.all()]
@@ -170,12 +170,12 @@ async def test_what_a_race_skips_says_why(visit: Visit) -> None:
     slow = page.locator("input[aria-label^='compile']")
     if await slow.count():
         await expect(slow).not_to_be_checked()
-    # Each takes a second alone, and ten times that beside others, to which races leave the cores.
+    # Each takes a second alone, and ten times that beside others.
     unchecked = ("python", "elementwise", "dot")
     for name in unchecked:
         await page.locator(f"input[aria-label^='{name}']").uncheck()
     await page.get_by_role("button", name="Race them").click()
-    await expect(page.locator("#verdict")).to_contain_text("All agree", timeout=20_000)
+    await expect(page.locator("#verdict")).to_contain_text("All agree")
     ran = len(here(REGISTRY["matmul"])) - 1 - len(unchecked)  # loops are skipped
     await expect(page.locator(".strategy-row.ran")).to_have_count(ran)
     names = "loops,broadcast,numba,cuda,triton,einsum,torch,numpy"
