@@ -39,7 +39,7 @@ async def show(visit: Visit, state: str) -> Page:
     if "tour=9" in STATES[state]:
         await page.locator(".steps").wait_for()
     if "show=race" in STATES[state]:
-        await expect(page.locator("#verdict")).to_contain_text("agree", timeout=20_000)
+        await expect(page.locator("#verdict")).to_contain_text("agree")
     return page
 
 

@@ -131,7 +131,7 @@ async def test_a_race_streams_in(visit: Visit) -> None:
         }"""
     )
     await page.get_by_role("button", name="Race them").click()
-    await expect(page.locator("#verdict")).to_contain_text("as fast as loops", timeout=20_000)
+    await expect(page.locator("#verdict")).to_contain_text("as fast as loops")
     assert len(await page.evaluate("[...window.seen]")) > 3
     rows = page.locator(".strategy-row.ran")
     names = [(await row.inner_text()).split()[0] for row in await rows.all()]
@@ -170,15 +170,17 @@ async def test_what_a_race_skips_says_why(visit: Visit) -> None:
     slow = page.locator("input[aria-label^='compile']")
     if await slow.count():
         await expect(slow).not_to_be_checked()
-    for name in ("python", "elementwise"):
+    # Each takes a second alone, and ten times that beside others.
+    unchecked = ("python", "elementwise", "dot")
+    for name in unchecked:
         await page.locator(f"input[aria-label^='{name}']").uncheck()
     await page.get_by_role("button", name="Race them").click()
-    await expect(page.locator("#verdict")).to_contain_text("All agree", timeout=20_000)
-    ran = len(here(REGISTRY["matmul"])) - 3  # one takes too long, two of them are unchecked
+    await expect(page.locator("#verdict")).to_contain_text("All agree")
+    ran = len(here(REGISTRY["matmul"])) - 1 - len(unchecked)  # loops are skipped
     await expect(page.locator(".strategy-row.ran")).to_have_count(ran)
-    names = "loops,dot,broadcast,numba,cuda,triton,einsum,torch,numpy"
+    names = "loops,broadcast,numba,cuda,triton,einsum,torch,numpy"
     assert f"race.strategies={names}" in page.url
-    for name in ("python", "elementwise"):
+    for name in unchecked:
         await page.locator(f"input[aria-label^='{name}']").check()
     assert "race.strategies" not in page.url, "it is the usual race again"
 

@@ -137,7 +137,7 @@ async def test_a_step_sets_the_page_up(visit: Visit, step: int) -> None:
         if way.button is not None:
             await page.get_by_role("button", name=way.button, exact=True).click()
         outcome = page.locator(way.place).first
-        await expect(outcome).to_contain_text(way.words, use_inner_text=True, timeout=15_000)
+        await expect(outcome).to_contain_text(way.words, use_inner_text=True)
         await expect(page.locator("#tour-words .outcome")).not_to_be_empty()
         if way.number.startswith("."):
             cells = await page.locator(way.number).all_inner_texts()

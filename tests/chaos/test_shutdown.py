@@ -109,7 +109,7 @@ def test_a_signal_lets_it_finish() -> None:
             for future in coming:
                 assert (future.result().outcome, fault(BUSY, future.result())) == (RIGHT, "")
         assert running.process.wait(GRACE_S) == 0
-        until(lambda: not family(mark), 3)
+        until(lambda: not family(mark))
         assert memory_files() <= shared
         with pytest.raises(ConnectionRefusedError):
             running.connect()
@@ -125,7 +125,7 @@ def test_a_signal_under_load(servers: int) -> None:
             until(lambda: sum(outcomes.counts.values()) > 50 * SECONDS, 60 + SECONDS)
             running.process.send_signal(TERM)
             assert running.process.wait(GRACE_S) == 0
-        until(lambda: not family(mark), 3)
+        until(lambda: not family(mark))
         print(outcomes.by_outcome())
         # A client may send just as its idle connection closes; a new one is refused.
         left = ("Connection refused", "Remote end closed", "Connection reset", "Broken pipe")
@@ -148,7 +148,7 @@ def test_a_second_signal_ends_it_at_once(ways: tuple[signal.Signals, ...], serve
             assert running.process.wait(10) == 128 + ways[1]
             with pytest.raises((OSError, HTTPException)):
                 coming[0].result()
-        until(lambda: not family(mark), 3)
+        until(lambda: not family(mark))
 
 
 def test_a_killed_server_leaves_no_process() -> None:
@@ -159,7 +159,7 @@ def test_a_killed_server_leaves_no_process() -> None:
             running.process.kill()
             with pytest.raises((OSError, HTTPException)):
                 coming[0].result()
-            seconds = until(lambda: not family(mark), 3)
+            seconds = until(lambda: not family(mark))
         print(f"all had ended after {seconds:.2f} s")
 
 

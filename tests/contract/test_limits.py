@@ -19,7 +19,8 @@ from service.operations.matmul.strategies import by_batch, native
 from service.planning.cost_model import CostModel
 from service.registry import Registry
 from service.settings import Settings
-from tests.rigs.apps import Serve, client_of, running
+from tests.rigs.apps import Serve, app_of, client_of, running
+from tests.rigs.waiting import until
 
 # A body this long is read by a thread of the pool, whatever the call is.
 PADDING = b" " * 2**20
@@ -233,6 +234,8 @@ async def test_a_call_waits_in_the_queue(serve: Serve) -> None:
         try:
             await asyncio.to_thread(entered.wait, 10)
             second = asyncio.create_task(client.post("/matmul", content=body([1], [1])))
+            threads = app_of(client).state.service.threads
+            await until(lambda: threads.active_calls == 2)
             await asyncio.sleep(0.05)
         finally:
             release.set()

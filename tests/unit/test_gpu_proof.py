@@ -222,15 +222,20 @@ try: time.sleep(60)
 finally: pathlib.Path({str(file)!r}).touch()
 """
     with pytest.raises(subprocess.TimeoutExpired):
-        run([sys.executable, "-c", wait], 0)
+        run([sys.executable, "-S", "-c", wait], 0)  # which starts at once, on a busy host too
     assert file.exists()
     monkeypatch.setattr(proof, "GRACE_S", 0.1)
-    stubborn = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", stubborn]) as process:
-        try:
-            process.wait(1)
-        except subprocess.TimeoutExpired:
-            proof.end(process)
+    stubborn = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print("ignored", flush=True)
+time.sleep(60)
+"""
+    command = [sys.executable, "-c", stubborn]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ignored\n"
+        proof.end(process)
     assert process.returncode == -signal.SIGKILL
 
 
