@@ -14,6 +14,7 @@ from service.api.compression import select_send
 from service.core.response import SECURITY_HEADERS
 from service.errors import ServiceError
 from service.http.auth import Authenticator
+from service.http.negotiation import join_lines
 from service.observability.record import CLIENT_CLOSED, Recorder, RequestRecord
 from service.pipeline.inference import InferenceEndpoint
 from service.pipeline.request import request_id_of
@@ -73,7 +74,10 @@ class RequestMiddleware:
             return
         scope = without_slash(scope)
         started_ns = perf_counter_ns()
-        request_id = request_id_of(dict(scope["headers"]).get(b"x-request-id"))
+        headers = dict(scope["headers"])
+        if len(headers) < len(scope["headers"]):
+            scope = {**scope, "headers": join_lines(scope["headers"])}
+        request_id = request_id_of(headers.get(b"x-request-id"))
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         is_call = scope["method"] == "POST" and scope["path"] in self.endpoints

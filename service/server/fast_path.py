@@ -22,6 +22,7 @@ from httptools import (
 
 from service.core.response import HttpResponse, header_lines
 from service.errors import ServiceError
+from service.http.negotiation import join_lines
 from service.observability.record import CLIENT_CLOSED
 from service.pipeline.application import AnyNegotiated, AnyRequest
 from service.pipeline.request import request_id_of
@@ -212,6 +213,8 @@ class FastPathProtocol(Connection):
             return None
         is_plain = b"#" not in query and self.parser.get_http_version() == "1.1"
         headers = dict(self.headers)
+        if len(headers) < len(self.headers):
+            headers = dict(join_lines(self.headers))
         digits = headers.get(b"content-length", b"")
         stays = self.parser.should_keep_alive() and not self.expect_100_continue
         if not is_plain or not stays or not digits.isdigit():
