@@ -74,6 +74,11 @@ class FastPathProtocol(Connection):
     # Number of messages that the parser has met.
     _messages = 0
 
+    def connection_made(self, transport: Any) -> None:
+        """Begin; the version of HTTP is left to `check_head`."""
+        super().connection_made(transport)
+        self._renew_parser()
+
     def data_received(self, data: bytes) -> None:
         """Take a part of a request, or several requests."""
         request = self._repeated(data)
@@ -153,7 +158,10 @@ class FastPathProtocol(Connection):
 
     def _renew_parser(self) -> None:
         self.parser = HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.parser.set_dangerous_leniencies(
+            lenient_data_after_close=True,  # as uvicorn does
+            lenient_version=True,
+        )
 
     def drop_request(self) -> None:
         """Drop the request: its body would stay until Python collects cycles."""
