@@ -2,18 +2,23 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from time import perf_counter_ns
 from typing import Final
 
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.asgi import send_error
 from service.api.compression import select_send
 from service.core.response import SECURITY_HEADERS
-from service.errors import ServiceError
+from service.errors import ServiceError, quote
 from service.http.auth import Authenticator
+from service.http.errors import CrossOriginError
+from service.http.negotiation import join_lines
 from service.observability.record import CLIENT_CLOSED, Recorder, RequestRecord
 from service.pipeline.inference import InferenceEndpoint
 from service.pipeline.request import request_id_of
@@ -57,7 +62,7 @@ class RequestMiddleware:
         self._app = app
         self._authenticator = authenticator
         self._recorder = recorder
-        self._serve: ASGIApp = with_cors(self._admit, origins) if origins else self._admit
+        self._serve: ASGIApp = OriginsMiddleware(self._admit, origins) if origins else self._admit
         self.endpoints = endpoints
         self._is_traced = False
 
@@ -73,7 +78,10 @@ class RequestMiddleware:
             return
         scope = without_slash(scope)
         started_ns = perf_counter_ns()
-        request_id = request_id_of(dict(scope["headers"]).get(b"x-request-id"))
+        headers = dict(scope["headers"])
+        if len(headers) < len(scope["headers"]):
+            scope = {**scope, "headers": join_lines(scope["headers"])}
+        request_id = request_id_of(headers.get(b"x-request-id"))
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         is_call = scope["method"] == "POST" and scope["path"] in self.endpoints
@@ -182,12 +190,40 @@ class ErrorMiddleware:
             await send_error(error, scope, send)
 
 
-def with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
-    """Return `app` for pages of `origins`, too; without cookies, since there are none."""
-    return CORSMiddleware(
-        app,
-        allow_origins=origins,
-        allow_methods=METHODS,
-        allow_headers=CORS_SENT,
-        expose_headers=CORS_READ,
-    )
+class OriginsMiddleware(CORSMiddleware):
+    """CORS for pages of the listed origins, without cookies, since there are none.
+
+    A preflight is answered for any path: a page can read the problem document of its request then.
+    """
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str]):
+        """Serve `app` to pages of `origins`, too."""
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=METHODS,
+            allow_headers=CORS_SENT,
+            expose_headers=CORS_READ,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; a preflight that is refused gets a problem document."""
+        try:
+            await super().__call__(scope, receive, send)
+        except CrossOriginError as error:
+            await send_error(error, scope, send)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Return the response to a preflight; CrossOriginError if it asks for too much."""
+        response = super().preflight_response(request_headers)
+        if response.status_code == HTTPStatus.OK:
+            return response
+        origin = request_headers["origin"]
+        if not self.is_allowed_origin(origin):
+            raise CrossOriginError(f"pages of {quote(origin)} may not call (SERVICE_CORS_ORIGINS)")
+        method = request_headers["access-control-request-method"]
+        names = request_headers.get("access-control-request-headers", "")
+        raise CrossOriginError(
+            f"a page asks for {quote(method)} with the headers {quote(names)}; "
+            f"it may send {', '.join(METHODS)} with {', '.join(self.allow_headers)}"
+        )

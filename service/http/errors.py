@@ -47,6 +47,13 @@ class MalformedRequestError(ServiceError):
     title = "Not an HTTP request"
 
 
+class HttpVersionError(ServiceError):
+    """The request states a major version of HTTP other than 1, so the connection was closed."""
+
+    code = "http-version-not-supported"
+    title = "Unsupported version of HTTP"
+
+
 class UnsupportedTransferCodingError(ServiceError):
     """Of `Transfer-Encoding`, `chunked` alone is read."""
 
@@ -85,6 +92,17 @@ class UnauthorizedError(ServiceError):
         """Make the error; `wrong_key` says that there was a key."""
         super().__init__(detail, hint=hint)
         self.wrong_key = wrong_key
+
+
+class CrossOriginError(ServiceError):
+    """A browser has asked whether a page may send a request, and it may not.
+
+    `SERVICE_CORS_ORIGINS` has the origins whose pages may, with the methods and headers of this
+    service.
+    """
+
+    code = "cross-origin-refused"
+    title = "A page of this origin may not send this"
 
 
 class RateLimitedError(ServiceError):

@@ -38,6 +38,7 @@ QUALITY: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
 QUOTED: Final = re.compile(r'"[^"]*"')
 # The headers that formats are negotiated by.
 FORMAT_HEADERS: Final = (b"content-type", b"content-encoding", b"accept", b"accept-encoding")
+RawHeaders = Sequence[tuple[bytes, bytes]]
 Formats = tuple[Reader, tuple[Writer, ...]]
 Ranges = Sequence[tuple[str, float]]
 EVERYTHING: Final[Ranges] = (("*/*", 1.0),)
@@ -54,6 +55,22 @@ def query_fields(query: bytes) -> Mapping[str, str]:
         twice = next(name for name in names if names.count(name) > 1)
         raise DuplicateKeyError(f"the query string has {quote(twice)} twice", hint="send it once")
     return fields
+
+
+def join_lines(raw: RawHeaders) -> RawHeaders:
+    """Return raw headers in which each of FORMAT_HEADERS is one line (RFC 9110, section 5.3).
+
+    A `Content-Type` of several lines is joined as well, which is no media type.
+    """
+    lines: dict[bytes, list[bytes]] = {name: [] for name in FORMAT_HEADERS}
+    others = []
+    for name, value in raw:
+        if name in lines:
+            lines[name].append(value)
+        else:
+            others.append((name, value))
+    joined = [(name, b", ".join(values)) for name, values in lines.items() if values]
+    return [*others, *joined]
 
 
 def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -83,7 +100,13 @@ def chain_formats(
 
 def reader_for(headers: Mapping[str, str]) -> Reader:
     """Return the codec of the body: JSON unless `Content-Type` names another."""
-    media_type = headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    given = headers.get("content-type", JSON)
+    if "," in QUOTED.sub("", given):
+        raise UnsupportedMediaTypeError(
+            f"Content-Type {quote(given)} names several media types; a body has one",
+            hint=f"send one header 'Content-Type: {JSON}'",
+        )
+    media_type = given.partition(";")[0].strip().lower()
     reader = READERS.get(media_type)
     if reader is None:
         hint = f"send the header 'Content-Type: {JSON}'" if media_type in FORMS else None

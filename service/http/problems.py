@@ -13,7 +13,9 @@ from service.codecs.media_types import JSON, PROBLEM
 from service.core.response import HttpResponse
 from service.errors import Place, ServiceError
 from service.http.errors import (
+    CrossOriginError,
     HeadTooLargeError,
+    HttpVersionError,
     MalformedRequestError,
     MethodNotAllowedError,
     NotAcceptableError,
@@ -36,6 +38,7 @@ STATUSES: Final[Mapping[type[ServiceError], int]] = {
     errors.BodyError: 400,
     MalformedRequestError: 400,
     UnauthorizedError: 401,
+    CrossOriginError: 403,
     NotFoundError: 404,
     MethodNotAllowedError: 405,
     NotAcceptableError: 406,
@@ -49,6 +52,7 @@ STATUSES: Final[Mapping[type[ServiceError], int]] = {
     UnsupportedTransferCodingError: 501,
     errors.BusyError: 503,
     errors.DeadlineExceededError: 504,
+    HttpVersionError: 505,
 }
 
 

@@ -22,6 +22,7 @@ from httptools import (
 
 from service.core.response import HttpResponse, header_lines
 from service.errors import ServiceError
+from service.http.negotiation import join_lines
 from service.observability.record import CLIENT_CLOSED
 from service.pipeline.application import AnyNegotiated, AnyRequest
 from service.pipeline.request import request_id_of
@@ -72,6 +73,11 @@ class FastPathProtocol(Connection):
     _head: CachedHead | None = None
     # Number of messages that the parser has met.
     _messages = 0
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin; the version of HTTP is left to `check_head`."""
+        super().connection_made(transport)
+        self._renew_parser()
 
     def data_received(self, data: bytes) -> None:
         """Take a part of a request, or several requests."""
@@ -152,7 +158,10 @@ class FastPathProtocol(Connection):
 
     def _renew_parser(self) -> None:
         self.parser = HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.parser.set_dangerous_leniencies(
+            lenient_data_after_close=True,  # as uvicorn does
+            lenient_version=True,
+        )
 
     def drop_request(self) -> None:
         """Drop the request: its body would stay until Python collects cycles."""
@@ -212,6 +221,8 @@ class FastPathProtocol(Connection):
             return None
         is_plain = b"#" not in query and self.parser.get_http_version() == "1.1"
         headers = dict(self.headers)
+        if len(headers) < len(self.headers):
+            headers = dict(join_lines(self.headers))
         digits = headers.get(b"content-length", b"")
         stays = self.parser.should_keep_alive() and not self.expect_100_continue
         if not is_plain or not stays or not digits.isdigit():

@@ -1,4 +1,4 @@
-"""Checks of a head that the parser leaves to its server: Host, codings, target (RFC 9112)."""
+"""Checks of a head that the parser leaves to its server: version, Host, codings, target."""
 
 import re
 from collections.abc import Sequence
@@ -7,11 +7,16 @@ from typing import Final
 from httptools import parse_url
 
 from service.errors import quote
-from service.http.errors import MalformedRequestError, UnsupportedTransferCodingError
+from service.http.errors import (
+    HttpVersionError,
+    MalformedRequestError,
+    UnsupportedTransferCodingError,
+)
 
 # A name, an IPv4 address or an IPv6 address in brackets, and a port (RFC 3986, section 3.2).
 HOST: Final = re.compile(rb"(\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+)(:[0-9]*)?")
-BEFORE_HOST: Final = ("0.9", "1.0")
+MAJOR: Final = "1."
+BEFORE_HOST: Final = "1.0"
 CHUNKED: Final = "chunked"
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -19,12 +24,16 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 def check_head(version: str, headers: RawHeaders) -> None:
     """Raise MalformedRequestError for an unclear host, and for a body without a clear end.
 
+    HttpVersionError for another major version: its requests have another form. A minor version
+    beyond 1.1 is served as 1.1 (RFC 9110, section 2.5).
     UnsupportedTransferCodingError for a body that is coded otherwise than in chunks. A proxy in
     front of this server might take such a request for another one.
     """
+    if not version.startswith(MAJOR):
+        raise HttpVersionError(f"HTTP/{version} is not spoken here; HTTP/1.1 is")
     hosts = [value for name, value in headers if name == b"host"]
     if len(hosts) != 1:
-        if hosts or version not in BEFORE_HOST:
+        if hosts or version != BEFORE_HOST:
             raise MalformedRequestError(f"the request has {len(hosts)} Host headers; send one")
     elif not HOST.fullmatch(hosts[0].strip(b" \t")):
         raise MalformedRequestError(

@@ -153,16 +153,37 @@ async def test_pages_of_an_origin_on_the_list_may_call(serve: Serve, path: str) 
             assert "Access-Control-Allow-Credentials" not in response.headers
 
 
-@pytest.mark.parametrize(("origins", "status"), [("", 204), ("https://other.example.org", 400)])
+@pytest.mark.parametrize(("origins", "status"), [("", 204), ("https://other.example.org", 403)])
 async def test_pages_of_other_origins_may_not(serve: Serve, origins: str, status: int) -> None:
     """By default no response has a header that would let a page read it."""
     async with serve(cors_origins=origins) as client:
         asked = await client.options("/matmul", headers=preflight())
         assert asked.status_code == status
         assert "Access-Control-Allow-Origin" not in asked.headers
+        if status == 403:
+            found = problem(asked, 403, "cross-origin-refused")
+            assert found["detail"] == f"pages of {PAGE!r} may not call (SERVICE_CORS_ORIGINS)"
         response = await client.post("/matmul", json=PRODUCT, headers={"Origin": PAGE})
         assert response.status_code == 200
         assert "Access-Control-Allow-Origin" not in response.headers
+
+
+@pytest.mark.parametrize(("method", "headers"), [("PUT", "accept"), ("POST", "x-nothing")])
+async def test_what_a_page_may_send(serve: Serve, method: str, headers: str) -> None:
+    """A preflight for another method or header is refused, with what may be sent."""
+    async with serve(cors_origins=PAGE) as client:
+        asked = await client.options("/matmul", headers=preflight(method, headers))
+        detail = problem(asked, 403, "cross-origin-refused")["detail"]
+        assert all(part in detail for part in (method, headers, "GET, HEAD, POST", "x-api-key"))
+
+
+async def test_a_page_reads_that_a_path_is_unknown(serve: Serve) -> None:
+    """Its preflight is admitted: a refused one would hide the problem document."""
+    async with serve(cors_origins=PAGE) as client:
+        assert (await client.options("/nope", headers=preflight())).status_code == 200
+        response = await client.post("/nope", json=PRODUCT, headers={"Origin": PAGE})
+        problem(response, 404, "not-found")
+        assert response.headers["Access-Control-Allow-Origin"] == PAGE
 
 
 async def test_any_origin_may_call_if_so_set(serve: Serve) -> None:

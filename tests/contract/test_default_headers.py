@@ -91,6 +91,44 @@ async def test_qualities_are_compared(client: AsyncClient, accept: str, kind: st
     assert response.headers["Content-Type"] == kind
 
 
+REPEATED: Final = [
+    ("Accept", ("application/json", "text/plain"), 200),
+    ("Accept", ("text/plain", "image/png"), 406),
+    ("Content-Encoding", ("gzip", "gzip"), 415),
+    ("Content-Encoding", ("gzip", "identity"), 415),
+    ("Content-Type", ("application/x-npy", "application/json"), 415),
+    ("Content-Type", ("application/json; charset=utf-8", "application/json"), 415),
+]
+
+
+@pytest.mark.parametrize("path", ["/matmul", "/matmul/plan"])
+@pytest.mark.parametrize(("name", "values", "status"), REPEATED)
+async def test_lines_of_one_header_are_one_list(
+    client: AsyncClient, path: str, name: str, values: tuple[str, str], status: int
+) -> None:
+    """As RFC 9110 has it (section 5.3): several lines are answered as one line of the same values.
+
+    A Content-Type is no list (section 8.3): of two, none can be trusted to be the body's.
+    """
+    sent = {}
+    for headers in ([(name, value) for value in values], [(name, ", ".join(values))]):
+        response = await client.post(path, json=MATMUL, headers=headers)
+        sent[len(headers)] = response.status_code, response.json().get("detail")
+    assert sent[2] == sent[1]
+    assert sent[2][0] == status
+    if name == "Content-Type":
+        assert sent[2][1].endswith("names several media types; a body has one")
+
+
+async def test_lines_of_one_header_count_elsewhere(client: AsyncClient) -> None:
+    """Other routes are negotiated by the same rule, and so is compression."""
+    lines = [("Accept", "application/json"), ("Accept", "text/plain")]
+    assert (await client.get("/strategies", headers=lines)).status_code == 200
+    coded = [("Accept-Encoding", "gzip"), ("Accept-Encoding", "br;q=0.5")]
+    response = await client.get("/strategies", headers=coded)
+    assert response.headers["Content-Encoding"] == "gzip"
+
+
 SLASHED: Final = (
     "/strategies", "/devices", "/limits", "/health/live", "/problems", "/problems/not-found",
     "/metrics", "/openapi.json", "/v2", "/v2/models/matmul", "/v2/models/matmul/versions/torch",

@@ -281,6 +281,17 @@ async def test_protocol_names_are_synonyms(client: AsyncClient, name: str) -> No
         (257, "bfloat16", True),
         (0.1, "float32", False),
         (2**53 + 1, "int64", False),
+        (2**64 + 1, "float32", True),
+        (2**64 + 1, "float64", True),
+        (-(2**63) - 1, "float64", True),
+        (2**70, "float64", False),
+        (10**20, "float64", False),
+        (123456789012345678901234567890, "float32", True),
+        (123456789012345678901234567890, "float64", True),
+        (123456789012345678901234567890, "bfloat16", True),
+        (123456789012345680000, "float64", False),  # so JavaScript writes the float64
+        (1180591600000000000000, "float32", False),  # 2**70, in the digits of a float32
+        (1e30, "float64", False),
     ],
 )
 async def test_a_whole_number_that_loses_digits_is_told(
@@ -294,6 +305,15 @@ async def test_a_whole_number_that_loses_digits_is_told(
         assert str(value) in warning
         assert "/operands/0/1" in warning
         assert dtype in warning
+
+
+@pytest.mark.parametrize("beside", [1.5, 2**60 + 1, "NaN", 1e300])
+async def test_a_large_whole_number_beside_others(client: AsyncClient, beside: object) -> None:
+    """An integer beyond 64 bits is told from a float wherever it stands; its digits are bounded."""
+    answer = await echo(client, [beside, 10**200 + 1], [2], dtype="float64")
+    (warning,) = answer["warnings"]
+    assert len(warning) < 250
+    assert ("/operands/0/0" if beside == 2**60 + 1 else "/operands/0/1") in warning
 
 
 async def test_the_summary_tells_of_the_tensor(client: AsyncClient) -> None:

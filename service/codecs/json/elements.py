@@ -5,6 +5,7 @@ An element that is no value of the dtype raises an error with the pointer of the
 
 import math
 import re
+from collections.abc import Sequence
 from functools import partial
 from math import prod
 from typing import Final, NoReturn
@@ -26,7 +27,13 @@ from service.codecs.json.numbers import (
     refuse_value,
     to_floats,
 )
-from service.codecs.json.rounding import Array, OverflowedFloat, WrittenFloat, settle_ties
+from service.codecs.json.rounding import (
+    Array,
+    OverflowedFloat,
+    TieError,
+    WrittenFloat,
+    settle_ties,
+)
 from service.codecs.json_pointer import kind_of, name_of, pointer_to
 from service.core.call import Shape, Tensor
 from service.core.dtypes import Dtype
@@ -120,8 +127,11 @@ def _read_list(
     """Convert the elements at once if they are plain numbers, else one by one.
 
     The latter are strings, booleans, large integers, numbers with their text, and wrong elements.
-    With `is_exact` all floats have their text.
+    With `is_exact` all floats have their text. Without, TieError for a float that may have been an
+    integer: orjson reads those beyond 64 bits as floats.
     """
+    if not is_exact and float in nested.kinds and _has_large_float(nested.items):
+        raise TieError
     numbers = _numbers(nested)
     if numbers is not None:
         return convert(numbers, dtype, pointer_at)
@@ -139,14 +149,25 @@ def _read_list(
         for i, item in enumerate(nested.items)
     ]
     written = {
-        i: item
+        i: number
         for i, item in enumerate(nested.items)
-        if isinstance(item, int) and abs(item) > MAX_EXACT_INTEGER["float64"]
+        if abs(number := _written_integer(item)) > MAX_EXACT_INTEGER["float64"]
     }
     items = np.array(floats, np.float64)
     if is_exact and part.name != "float64":
         settle_ties(items, nested.items, part)
     return to_floats(items, part, pointer_at, written=written, is_settled=is_exact)
+
+
+def _has_large_float(items: Sequence[object]) -> bool:
+    return any(type(item) is float and not -(2.0**63) < item < 2.0**64 for item in items)
+
+
+def _written_integer(item: object) -> int:
+    """Return the integer that an element was written as; 0 for any other element."""
+    if isinstance(item, WrittenFloat) and DECIMAL.fullmatch(item.text):
+        return int(item.text)
+    return item if isinstance(item, int) else 0
 
 
 def _is_cast(nested: NestedArray, dtype: Dtype) -> bool:

@@ -4,6 +4,7 @@ Numbers are rounded once, and never to infinity. Integer dtypes take exact value
 """
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Final, NoReturn
 
 import numpy as np
@@ -13,7 +14,13 @@ import torch
 from service.codecs.json.rounding import Array, round_parsed, round_to
 from service.core.call import Tensor
 from service.core.dtypes import DTYPES, Dtype
-from service.errors import InvalidElementError, Place, ValueOutOfRangeError
+from service.errors import (
+    MAX_QUOTED,
+    InvalidElementError,
+    Place,
+    ValueOutOfRangeError,
+    clip,
+)
 
 # A function from the position of an element to its pointer.
 PointerAt = Callable[[int], str]
@@ -159,8 +166,8 @@ def to_floats(
         return tensor, None
     value = (written or {}).get(loss, int(items.flat[loss]))
     return tensor, (
-        f"{dtype.name} cannot hold the whole number {value} at {pointer_at(loss)}: "
-        f"{int(held.flat[loss])} was used instead"
+        f"{dtype.name} cannot hold the whole number {clip(str(value), MAX_QUOTED)} at "
+        f"{pointer_at(loss)}: {clip(str(int(held.flat[loss])), MAX_QUOTED)} was used instead"
     )
 
 
@@ -197,5 +204,15 @@ def _first_loss(items: Array, held: Array, written: Mapping[int, int]) -> int | 
         text = orjson.dumps(held[lost].astype(np.float32), option=orjson.OPT_SERIALIZE_NUMPY)
         lost[lost] = items[lost] != orjson.loads(text)
     for index, value in written.items():
-        lost[index] = int(held[index]) != value
+        lost[index] = not _reads_back(value, held[index].item())
     return int(lost.argmax()) if lost.any() else None
+
+
+def _reads_back(value: int, held: float) -> bool:
+    """Return whether an integer is the number held, or its shortest text as float64 or float32."""
+    if value == int(held):
+        return True
+    with np.errstate(over="ignore"):
+        short = np.float32(held)
+    texts = (repr(held), str(short) if float(short) == held else "0")
+    return value in {int(Decimal(text)) for text in texts}

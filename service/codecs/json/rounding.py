@@ -31,7 +31,7 @@ LOW_MASK: Final = (1 << LOW_BITS) - 1
 
 
 class TieError(Exception):
-    """A float64 is halfway between two numbers of the dtype, so that its text decides."""
+    """The text of a number decides: its float64 is a tie of the dtype, or may be of an integer."""
 
 
 class SettledArray(np.ndarray[Any, Any]):

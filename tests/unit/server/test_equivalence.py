@@ -86,6 +86,10 @@ PLAIN = {
     "keep-alive": post(connection="keep-alive"),
     "names in capitals": post(Content_Type=JSON, ACCEPT=RAW),
     "two of a header": post(Accept=RAW, accept=JSON),
+    "a list of two lines": post(Accept=JSON, accept="text/plain"),
+    "two codings to choose from": post(
+        FILL % 1000, "/broadcast", Accept_Encoding="gzip", accept_encoding="br"
+    ),
     "empty": post(b""),
     "no fields": post(b"{}"),
     "not JSON": post(b"{"),
@@ -165,6 +169,8 @@ OTHER = {
     "text": post(content_type="text/plain; charset=utf-8"),
     "unknown coding": post(content_encoding="br"),
     "not acceptable": post(accept="image/png"),
+    "two media types": post(content_type=JSON, Content_Type=JSON),
+    "two codings": post(gzip.compress(BODY), content_encoding="gzip", Content_Encoding="gzip"),
 }
 
 

@@ -196,7 +196,7 @@ async def test_a_large_response_is_sent_in_pieces(lab: Lab) -> None:
     [
         b"NOTHTTP\r\n\r\n",
         b"\x16\x03\x01\r\n\r\n",
-        post(version="2.5"),
+        post(version="1.10"),
         post(content_length="many"),
         post(content_length="-1"),
         post(content_length="9" * 5000),
@@ -219,6 +219,27 @@ async def test_what_is_no_http_is_a_problem(lab: Lab, text: bytes) -> None:
         assert (found[-1].status_code, found[-1].json()["code"]) == (400, "malformed-request")
         assert found[-1].headers["connection"] == "close"
         assert found[-1].headers["x-request-id"]
+
+
+@pytest.mark.parametrize("version", ["0.9", "2.0", "2.5", "3.0"])
+@pytest.mark.parametrize("path", ["/matmul", "/health/live"])
+async def test_another_major_version_is_refused(lab: Lab, version: str, path: str) -> None:
+    """Nothing is computed, and the connection is closed; requests before it are answered."""
+    for before in (b"", post()):
+        transport, found = await lab.exchange(before + post(path=path, version=version))
+        assert transport.has_ended
+        assert len(found) == bool(before) + 1
+        assert found[-1].status_code == 505
+        assert found[-1].json()["code"] == "http-version-not-supported"
+        assert f"HTTP/{version} " in found[-1].json()["detail"]
+
+
+async def test_a_later_minor_version_is_served(lab: Lab) -> None:
+    """As HTTP/1.1, with the connection kept, after an offer to upgrade as well."""
+    offer = offering(post(version="1.2"))
+    transport, found = await lab.exchange(post(version="1.2"), offer, post(version="1.9"))
+    assert [product(each) for each in found] == [[[19.0, 22.0], [43.0, 50.0]]] * 3
+    assert not transport.has_ended
 
 
 async def test_nothing_is_written_after_the_last_response(lab: Lab) -> None:

@@ -3,7 +3,11 @@
 import pytest
 
 from service.errors import ServiceError
-from service.http.errors import MalformedRequestError, UnsupportedTransferCodingError
+from service.http.errors import (
+    HttpVersionError,
+    MalformedRequestError,
+    UnsupportedTransferCodingError,
+)
 from service.server.head_checks import check_head, with_path
 from tests.rigs.connections import BODY, CHUNKED, get, post, product
 from tests.rigs.laboratory import Lab
@@ -34,7 +38,7 @@ def test_no_host(host: bytes) -> None:
         assert repr(host.decode("latin-1")) in caught.value.detail
 
 
-@pytest.mark.parametrize("version", ["0.9", "1.0", "1.1", "2.0"])
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
 def test_how_many_hosts(version: str) -> None:
     """One; before HTTP/1.1 there may be none."""
     with pytest.raises(MalformedRequestError, match="has 2 Host headers; send one"):
@@ -44,6 +48,13 @@ def test_how_many_hosts(version: str) -> None:
     else:
         with pytest.raises(MalformedRequestError, match="has 0 Host headers; send one"):
             check_head(version, [])
+
+
+@pytest.mark.parametrize("version", ["0.9", "2.0", "3.0"])
+def test_other_major_versions(version: str) -> None:
+    """They are refused, whatever else the head has."""
+    with pytest.raises(HttpVersionError, match=f"HTTP/{version} is not spoken here; HTTP/1.1 is"):
+        check_head(version, [])
 
 
 @pytest.mark.parametrize(
