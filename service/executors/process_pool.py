@@ -23,7 +23,12 @@ ATTEMPTS: Final = 2
 
 
 class WorkerFaultError(RuntimeError):
-    """A handler raised an exception in its worker process; the message is the traceback."""
+    """A handler raised an exception in its process; `trace` says where, as `trace_text` does."""
+
+    def __init__(self, trace: str):
+        """Tell the type of the exception, which is the last line."""
+        super().__init__(f"a handler failed by {trace.rpartition(chr(10))[2]}")
+        self.trace = trace
 
 
 class ProcessPool:

@@ -183,7 +183,9 @@ class Service:
             except (ServiceError, WorkerFaultError) as error:  # it keeps its prior for now
                 op, dtype, device = found
                 where = op.name, describe(dtype).name, device.name
-                log.warning("%s of %s on %s is not measured: %s", *where, type(error).__name__)
+                fault = error if isinstance(error, WorkerFaultError) else None
+                reason = type(error).__name__
+                log.warning("%s of %s on %s is not measured: %s", *where, reason, exc_info=fault)
         await self._renew_workers()
 
     async def _renew_workers(self) -> None:

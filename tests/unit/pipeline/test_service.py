@@ -18,6 +18,7 @@ from service.errors import (
     OverloadedError,
     WarmingUpError,
 )
+from service.executors import WorkerFaultError
 from service.operations import REGISTRY
 from service.pipeline import service as module
 from service.pipeline.service import DRAINING, READY, WARMING, Service, build_service
@@ -120,6 +121,26 @@ async def test_what_cannot_be_measured_is_tried_again(
     """The process for races may be busy."""
     engine = await calibrated(service, monkeypatch)
     assert engine.attempts == ["norm", "einsum", "norm", "einsum"]
+
+
+async def test_a_fault_of_a_measurement_is_logged_with_its_trace(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A busy process is no fault, and has none."""
+    error: Exception = OverloadedError("busy")
+
+    def measure(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Engine, "measure", measure)
+    monkeypatch.setattr(module, "CALIBRATION_ROUNDS", 1)
+    await calibrated(service, monkeypatch)
+    assert [each.exc_info for each in caplog.records] == [None, None]
+    caplog.clear()
+    error = WorkerFaultError("  File ...\nKeyError")
+    await calibrated(service, monkeypatch)
+    found = [each.exc_info[1] for each in caplog.records if each.exc_info]
+    assert found == [error, error]
 
 
 async def test_calibration_gives_up(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
