@@ -25,6 +25,7 @@ from typing import Final
 from service.core.devices import DeviceReadiness
 from service.errors import DeadlineExceededError, DeviceUnreadyError, OutOfMemoryError
 from service.executors.admission import LATE, Admission, Reservation
+from service.executors.background import run_in_background
 from service.executors.forkserver import PROGRAM, environment
 from service.executors.process_pool import WorkerFaultError
 from service.executors.shared_buffer import KEPT_BYTES, Bytes, SharedBuffer
@@ -111,7 +112,8 @@ class DeviceProcess:
 
     def start(self) -> None:
         """Start the process, and replace it whenever it is lost, until `close`."""
-        self._supervision = asyncio.create_task(self._supervise())
+        name = f"the supervision of {self.device}"
+        self._supervision = run_in_background(self._supervise(), name)
 
     async def run(
         self,

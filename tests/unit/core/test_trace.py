@@ -1,5 +1,7 @@
 """Traces of exceptions: frames and types, no texts."""
 
+import pytest
+
 from service.core.trace import trace_text
 
 
@@ -13,10 +15,9 @@ def fail() -> None:
 
 def test_an_error_and_its_cause() -> None:
     """Each has its frames, and then its type."""
-    try:
+    with pytest.raises(ValueError, match="a value") as failed:
         fail()
-    except ValueError as error:
-        found = trace_text(error)
+    found = trace_text(failed.value)
     assert found.index("in fail") < found.index("\nValueError\n") < found.index("\nKeyError")
     assert found.endswith("\nKeyError")
     assert "a secret'" not in found
