@@ -6,6 +6,7 @@ process_pool    `ProcessPool`: a fixed number of worker processes, for work that
 worker_handle   the server's end of one worker process
 worker_loop     the worker's end: receive a request, call the handler, send the response
 forkserver      `ForkServer`: the process that workers are forked from
+background      tasks that nothing awaits, whose faults are logged
 device_process  `DeviceProcess`: one process that owns a device and is replaced when it is lost
 shared_buffer   memory that the server shares with a worker, for requests and responses
 __main__        entry points of the processes: `python -m service.executors`
@@ -16,6 +17,7 @@ This package imports no web framework, so a worker process starts without one.
 from typing import Final, Literal
 
 from service.executors.admission import Admission, ByteBudget, Hold
+from service.executors.background import run_in_background
 from service.executors.device_process import (
     ECHO,
     ECHO_SIZES,
@@ -70,6 +72,7 @@ __all__ = [
     "ThreadPool",
     "WorkerFaultError",
     "WorkerResponse",
+    "run_in_background",
     "spawn",
 ]
 

@@ -25,6 +25,7 @@ from typing import Final
 from service.core.devices import DeviceReadiness
 from service.errors import DeadlineExceededError, DeviceUnreadyError, OutOfMemoryError
 from service.executors.admission import LATE, Admission, Reservation
+from service.executors.background import run_in_background
 from service.executors.forkserver import PROGRAM, environment
 from service.executors.process_pool import WorkerFaultError
 from service.executors.shared_buffer import KEPT_BYTES, Bytes, SharedBuffer
@@ -111,7 +112,8 @@ class DeviceProcess:
 
     def start(self) -> None:
         """Start the process, and replace it whenever it is lost, until `close`."""
-        self._supervision = asyncio.create_task(self._supervise())
+        name = f"the supervision of {self.device}"
+        self._supervision = run_in_background(self._supervise(), name)
 
     async def run(
         self,
@@ -230,10 +232,10 @@ class DeviceProcess:
             raise WorkerFaultError(response.head.decode())
         return response
 
-    def _mark_lost(self, reason: str) -> None:
+    def _mark_lost(self, reason: str, fault: Exception | None = None) -> None:
         """Have the process replaced, if it is not being replaced already."""
         if not self._lost.is_set():
-            log.error("%s is lost: %s", self.device, reason)
+            log.error("%s is lost: %s", self.device, reason, exc_info=fault)
             self._lost.set()
             reason = f"{reason}; its process is being replaced"
             self._readiness.lose(self.device, reason, ceil(self._start_s))
@@ -245,12 +247,11 @@ class DeviceProcess:
             self._lost.clear()
             try:
                 await self._start_process()
-            except Exception as error:  # noqa: BLE001  # any failure is retried
+            except Exception as error:  # any failure is retried
                 pause_s = PAUSES_S[min(failures, len(PAUSES_S) - 1)]
                 failures += 1
-                reason = str(error).strip().rpartition("\n")[2]  # the last line of a traceback
-                reason = f"its process could not be started: {reason}"
-                log.error("%s: %s", self.device, reason)  # noqa: TRY400  # of another process
+                reason = f"its process could not be started: {error}"
+                log.exception("%s: %s", self.device, reason, exc_info=_fault(error))
                 self._readiness.lose(self.device, reason, ceil(pause_s + self._start_s))
             else:
                 failures, pause_s = 0, 0.0
@@ -314,7 +315,7 @@ class DeviceProcess:
             except DeviceUnreadyError:
                 pass  # the next process maps the buffers anew
             except (LostError, WorkerFaultError) as error:
-                self._mark_lost(str(error))
+                self._mark_lost(str(error), _fault(error))
             finally:
                 self._free_buffers.put_nowait(request.buffer)
         self._trimming = None
@@ -331,6 +332,11 @@ class DeviceProcess:
             await self._free_buffers.get()
         async with self._lock:
             await self._worker.close()
+
+
+def _fault(error: Exception) -> Exception | None:
+    """Return an error whose trace tells more than its text."""
+    return None if isinstance(error, LostError) else error
 
 
 def _ignore(value: object) -> None:

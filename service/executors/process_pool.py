@@ -23,7 +23,12 @@ ATTEMPTS: Final = 2
 
 
 class WorkerFaultError(RuntimeError):
-    """A handler raised an exception in its worker process; the message is the traceback."""
+    """A handler raised an exception in its process; `trace` says where, as `trace_text` does."""
+
+    def __init__(self, trace: str):
+        """Tell the type of the exception, which is the last line."""
+        super().__init__(f"a handler failed by {trace.rpartition(chr(10))[2]}")
+        self.trace = trace
 
 
 class ProcessPool:
@@ -157,12 +162,16 @@ class ProcessPool:
 
     async def renew_workers(self) -> None:
         """End the workers, whose configuration is outdated: busy ones before their next request."""
-        self._outdated.update(self._busy)
+        self._outdated.update(self._busy, self._idle)
         for _ in range(len(self._idle)):
-            async with self._free:  # so that the worker which is taken here stays idle
-                worker = self._idle.pop(0)
+            async with self._free:  # so that no request waits for the worker which is taken here
+                worker = next((each for each in self._idle if each in self._outdated), None)
+                if worker is None:  # requests have taken the others, and have ended them
+                    return
+                self._idle.remove(worker)
                 try:
                     await worker.stop()
+                    self._outdated.discard(worker)
                 finally:
                     self._idle.append(worker)
 

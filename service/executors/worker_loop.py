@@ -14,7 +14,6 @@ import select
 import signal
 import socket
 import struct
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Final, Protocol
 
+from service.core.trace import trace_text
 from service.executors.shared_buffer import Bytes, SharedBuffer
 
 # Status of a notification. DEADLINE, PART and ASK precede a response: the request has less time
@@ -241,8 +241,8 @@ def handle_request(
         response, status = WorkerResponse(reason.encode()), EXHAUSTED
     except FatalError as error:
         response, status = WorkerResponse(str(error).encode()), FATAL
-    except Exception:  # noqa: BLE001  # the server logs it
-        response, status = WorkerResponse(traceback.format_exc().encode()), FAULT
+    except Exception as error:  # noqa: BLE001  # the server logs it
+        response, status = WorkerResponse(trace_text(error).encode()), FAULT
     buffer.write(response.head, at)
     start = end = at + len(response.head)
     for chunk in response.chunks:

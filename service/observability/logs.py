@@ -6,11 +6,12 @@ No line holds a part of a body: neither of one that was refused, nor of the text
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from traceback import format_tb
 from typing import Any, Final
 
 import orjson
 
+from service.core.trace import trace_text
+from service.executors import WorkerFaultError
 from service.settings import Settings
 
 FIELDS: Final = "fields"  # the attribute of a record that holds its named values
@@ -69,10 +70,9 @@ def _fields(record: logging.LogRecord) -> Mapping[str, object]:
 
 
 def _trace(record: logging.LogRecord) -> Iterator[str]:
-    """Yield where an exception and its causes were raised, without their texts."""
+    """Yield where an exception was raised, and where in the worker process that it came from."""
     error = record.exc_info[1] if record.exc_info else None
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:  # an error can be its own cause
-        seen.add(id(error))
-        yield "".join(format_tb(error.__traceback__)) + type(error).__qualname__
-        error = error.__cause__ or error.__context__
+    if error is not None:
+        yield trace_text(error)
+    if isinstance(error, WorkerFaultError):
+        yield error.trace

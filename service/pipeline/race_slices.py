@@ -161,9 +161,9 @@ async def run_slice(request: PipelineRequest, message: WorkerRequest, question: 
             answer, _ = await process.run(SLICE + part.to_json(), request.body, **limits)
     except ServiceError as error:
         return _skipped(error.detail, is_lost=isinstance(error, DeviceUnreadyError))
-    except WorkerFaultError as error:
+    except WorkerFaultError:
         where = request.op_name, part.strategy, part.device
-        log.error("%s by %s on %s: %s", *where, error)  # noqa: TRY400  # of another process
+        log.exception("%s by %s on %s failed", *where)
         return _skipped(FAULTY)
     return bytes(answer)
 

@@ -21,7 +21,13 @@ from service.core.call import AUTO
 from service.core.devices import Device, named_gpus
 from service.core.dtypes import describe
 from service.engine import Engine
-from service.errors import DeviceUnreadyError, DrainingError, ServiceError, WarmingUpError
+from service.errors import (
+    DeviceFailedError,
+    DeviceUnreadyError,
+    DrainingError,
+    ServiceError,
+    WarmingUpError,
+)
 from service.executors import (
     ECHO_SIZES,
     NICE,
@@ -31,7 +37,7 @@ from service.executors import (
     ForkServer,
     ProcessPool,
     ThreadPool,
-    WorkerFaultError,
+    run_in_background,
     spawn,
 )
 from service.operations.chain import ChainOp, chain_op
@@ -57,9 +63,10 @@ WORKER: Final = "service.pipeline.worker:make"
 # What worker processes have imported from the start.
 WORKER_MODULES: Final = (WORKER.partition(":")[0], "service.operations.preload")
 DEVICE_WORKER: Final = "service.pipeline.device_worker:make"
-State = Literal["warming", "ready", "draining"]
+State = Literal["warming", "ready", "failed", "draining"]
 WARMING: Final = "warming"
 READY: Final = "ready"
+FAILED: Final = "failed"
 DRAINING: Final = "draining"
 
 
@@ -108,9 +115,14 @@ class Service:
     _trims: bool = field(default=False, repr=False)
 
     def check_ready(self) -> None:
-        """Raise WarmingUpError or DrainingError unless calls are taken."""
+        """Raise WarmingUpError, DeviceFailedError or DrainingError unless calls are taken."""
         if self.state == WARMING:
             raise WarmingUpError("the service has just started and is measuring its strategies")
+        if self.state == FAILED:
+            raise DeviceFailedError(
+                "the service could not start to compute; its log has the error",
+                hint="the operator has to mend the cause and to start the service again",
+            )
         if self.state == DRAINING:
             raise DrainingError("the service is shutting down and finishes the calls it has")
 
@@ -129,24 +141,29 @@ class Service:
     async def start(self) -> None:
         """Begin to warm up; then other processes start, and the other dtypes are measured."""
         self._warming = asyncio.create_task(self._warm_up())
-        self._calibrating = asyncio.create_task(self._calibrate())
+        self._calibrating = run_in_background(self._calibrate(), "the measurement of costs")
 
     async def warmed_up(self) -> None:
-        """Wait until the service is ready."""
+        """Wait until the service is ready, or has failed to become so."""
         await self._warming
 
     async def _warm_up(self) -> None:
-        await asyncio.to_thread(self.engine.warm_up)
-        # Objects that exist now stay: the collector need not visit torch's modules again.
-        gc.collect()
-        gc.freeze()
-        host.trim_memory()
-        if self.state == WARMING:
-            self.state = READY
-            if self.fork_server is not None:
-                self.fork_server.warm()
-            for process in self.device_processes.values():
-                process.start()
+        try:
+            await asyncio.to_thread(self.engine.warm_up)
+            # Objects that exist now stay: the collector need not visit torch's modules again.
+            gc.collect()
+            gc.freeze()
+            host.trim_memory()
+            if self.state == WARMING:
+                if self.fork_server is not None:
+                    self.fork_server.warm()
+                for process in self.device_processes.values():
+                    process.start()
+                self.state = READY
+        except Exception:
+            log.exception("the start has failed, and no call is taken")
+            if self.state == WARMING:
+                self.state = FAILED
 
     async def _calibrate(self) -> None:
         """Measure all other dtypes, an operation at a time; until then, plans have priors.
@@ -180,10 +197,12 @@ class Service:
             left.remove(found)
             try:
                 await self._measure(*found)
-            except (ServiceError, WorkerFaultError) as error:  # it keeps its prior for now
+            except Exception as error:  # it keeps its prior for now
                 op, dtype, device = found
                 where = op.name, describe(dtype).name, device.name
-                log.warning("%s of %s on %s is not measured: %s", *where, type(error).__name__)
+                fault = None if isinstance(error, ServiceError) else error
+                reason = type(error).__name__
+                log.warning("%s of %s on %s is not measured: %s", *where, reason, exc_info=fault)
         await self._renew_workers()
 
     async def _renew_workers(self) -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from httpx import AsyncClient
 
-from service.executors import ForkServer
+from service.executors import ForkServer, WorkerFaultError
 from service.executors.device_process import DeviceProcess
 from service.operations.kernels import TRITON
 from service.planning.cost_model import CostModel
@@ -167,7 +167,11 @@ async def test_an_error_that_passes(gpus: AsyncClient, caplog: pytest.LogCapture
     headers = {"X-Request-Id": "fill"}
     *_, there = (await gpus.post("/matmul/compare", json=fields, headers=headers)).json()["rows"]
     assert there["skipped"] == "this host has not enough memory for the call"
-    assert "matmul by torch on cuda:0: Traceback" in caplog.text
+    (failed,) = [each for each in caplog.records if each.name == "service.devices"]
+    assert failed.getMessage() == "matmul by torch on cuda:0 failed"
+    assert failed.exc_info is not None
+    assert isinstance(failed.exc_info[1], WorkerFaultError)
+    assert "in stumble" in failed.exc_info[1].trace
     assert {status for counts in found.values() for status, _ in counts} == {200}
     check(await post(gpus, NAMED))
     assert pid_of(gpus) == pid

@@ -317,6 +317,28 @@ async def test_no_call_is_taken_while_warming(cost_model: CostModel) -> None:
         assert (await client.post("/matmul", json={"a": [1], "b": [1]})).status_code == 200
 
 
+async def test_no_call_is_taken_after_a_failed_start(cost_model: CostModel) -> None:
+    """Calls and the check of readiness say so, and not that the service has just started."""
+
+    def only(a: Tensor, b: Tensor) -> Tensor:
+        """Fail, whatever comes."""
+        raise RuntimeError("a secret")
+
+    app = create_app(Settings(), registry=one_strategy(only), cost_model=CostModel())
+    async with running(app), client_of(app) as client:
+        for request in (
+            client.post("/matmul", json={"a": [1], "b": [1]}),
+            client.post("/matmul/plan", json={"a": [1], "b": [1]}),
+            client.get("/health/ready"),
+            client.get("/v2/health/ready"),
+        ):
+            response = await request
+            assert response.status_code == 503
+            assert "could not start to compute" in response.text
+            assert "secret" not in response.text
+        assert (await client.get("/health/live")).json() == {"status": "live"}
+
+
 async def test_a_service_that_ends_while_it_warms_up_is_never_ready(cost_model: CostModel) -> None:
     """The end of the measurements does not make it ready."""
     app = create_app(Settings(), cost_model=cost_model)

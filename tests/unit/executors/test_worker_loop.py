@@ -74,15 +74,16 @@ def test_a_response_of_chunks() -> None:
     assert response_of(handle, b"", b"") == (DONE, b"", b"more")
 
 
-def test_a_fault_has_its_traceback() -> None:
-    """The server receives the traceback, which it logs; the worker goes on."""
+def test_a_fault_has_its_trace() -> None:
+    """The server receives frames and types, which it logs, and no text; the worker goes on."""
 
     def handle(head: bytes, body: Bytes) -> WorkerResponse:
         raise ValueError("a secret")
 
     status, text, payload = response_of(handle, b"head", b"body")
     assert (status, payload) == (FAULT, b"")
-    assert text.endswith(b"ValueError: a secret\n")
+    assert b'raise ValueError("a secret")\nValueError' in text
+    assert text.endswith(b"\nValueError")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +234,7 @@ def test_a_question_to_the_server() -> None:
 
 
 def test_a_fault_after_a_part() -> None:
-    """The traceback follows the part in the buffer."""
+    """The trace follows the part in the buffer."""
 
     class Handler(Obedient):
         def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
@@ -248,7 +249,7 @@ def test_a_fault_after_a_part() -> None:
     )
     assert (status, rest) == (FAULT, 0)
     assert buffer.read(3, at) == b"one"
-    assert buffer.read(size, at + 3).endswith(b"ValueError: because\n")
+    assert buffer.read(size, at + 3).endswith(b"\nValueError")
     buffer.close()
 
 

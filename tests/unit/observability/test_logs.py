@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from service.executors import WorkerFaultError
 from service.observability.logs import FIELDS, JsonFormatter, TextFormatter, log_config
 from service.settings import Settings
 from tests.rigs.apps import Serve
@@ -46,15 +47,6 @@ def test_a_line_of_json() -> None:
     }
 
 
-def test_an_error_that_is_its_own_cause_is_logged_once() -> None:
-    """The chain of causes is not followed for ever."""
-    error = ValueError()
-    error.__cause__ = error
-    found = record("request r-1 failed")
-    found.exc_info = (type(error), error, None)
-    assert TextFormatter().format(found).count("ValueError") == 1
-
-
 def failed() -> logging.LogRecord:
     """Return an event with an exception and its cause, which both have a value in their text."""
     error = ValueError(f"no {SECRET}")
@@ -75,6 +67,16 @@ def test_an_exception_is_logged_without_its_text(formatter: logging.Formatter) -
     assert "ValueError" in line
     assert "KeyError" in line
     assert str(SECRET) not in line
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
+def test_a_fault_of_a_worker_has_the_frames_of_its_process(formatter: logging.Formatter) -> None:
+    """Without them the log would end where the server has received the fault."""
+    found = record("request r-1 failed")
+    error = WorkerFaultError('  File "strategies.py", line 7, in loops\nZeroDivisionError')
+    found.exc_info = (type(error), error, None)
+    line = formatter.format(found).replace("\\n", "\n").replace('\\"', '"')
+    assert f"WorkerFaultError\n{error.trace}" in line
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from service.errors import (
     OverloadedError,
     WarmingUpError,
 )
+from service.executors import WorkerFaultError
 from service.operations import REGISTRY
 from service.pipeline import service as module
 from service.pipeline.service import DRAINING, READY, WARMING, Service, build_service
@@ -78,6 +79,38 @@ async def test_processes_begin_when_all_is_measured(
     assert process.called == (["start"] if starts else [])
 
 
+@pytest.mark.parametrize("state", [WARMING, DRAINING])
+async def test_strategies_that_cannot_be_measured(
+    cost_model: CostModel,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    state: Any,
+) -> None:
+    """The log and each call have the reason, nothing else begins, and the service can end."""
+
+    def warm_up(self: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("service.engine.Engine.warm_up", warm_up)
+    found = build_service(Settings(), REGISTRY, cost_model)
+    found.state = state
+    await found.start()
+    await found.warmed_up()
+    await asyncio.wait_for(found._calibrating, 10)
+    (failed,) = caplog.records
+    assert failed.exc_info is not None
+    assert failed.exc_info[0] is ZeroDivisionError
+    error, words = (
+        (DeviceFailedError, "could not start") if state == WARMING else (DrainingError, "down")
+    )
+    with pytest.raises(error, match=words):
+        found.check_ready()
+    await found.stop()
+    assert found.state == DRAINING
+    with pytest.raises(RuntimeError, match="shutdown"):
+        found.threads._pool.submit(print)
+
+
 class Engine:
     """An engine with operations to measure, each of which is measured at its second attempt."""
 
@@ -120,6 +153,26 @@ async def test_what_cannot_be_measured_is_tried_again(
     """The process for races may be busy."""
     engine = await calibrated(service, monkeypatch)
     assert engine.attempts == ["norm", "einsum", "norm", "einsum"]
+
+
+async def test_a_fault_of_a_measurement_is_logged_with_its_trace(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A busy process is no fault, and has none."""
+    error: Exception = OverloadedError("busy")
+
+    def measure(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Engine, "measure", measure)
+    monkeypatch.setattr(module, "CALIBRATION_ROUNDS", 1)
+    await calibrated(service, monkeypatch)
+    assert [each.exc_info for each in caplog.records] == [None, None]
+    caplog.clear()
+    error = WorkerFaultError("  File ...\nKeyError")  # or any other that is none of the service's
+    await calibrated(service, monkeypatch)
+    found = [each.exc_info[1] for each in caplog.records if each.exc_info]
+    assert found == [error, error]
 
 
 async def test_calibration_gives_up(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
