@@ -52,7 +52,7 @@ export class Lab {
     };
     fill(at("operations"), catalogue.map((op) => this.#operation(op)));
     at("run").addEventListener("click", () => this.act("run"));
-    at("race-run").addEventListener("click", () => (this.#working?.kind === "race" ? this.#working.end() : this.act("race")));
+    at("race-run").addEventListener("click", () => (this.#working?.kind === "race" ? this.#stop() : this.act("race")));
     this.store.listen((now, before) => this.#changed(now, before));
   }
 
@@ -77,14 +77,27 @@ export class Lab {
 
   /** Shows a state, and repeats the run or race that is part of it. */
   async show(state, { visit = true } = {}) {
-    this.#working?.end();
+    this.#end();
     fill(at("result"));
     this.#resultOf = null;
     this.#known = {};
     this.#forgetRace();
     this.store.set(state, { visit });
-    await this.#planNow();
-    if (state.view) await this.act(state.view);
+    const planned = this.#planNow();
+    await (state.view ? this.act(state.view) : planned);
+  }
+
+  /** Ends the run or race that is under way. */
+  #end() {
+    this.#working?.ending.abort();
+    this.#working = null;
+  }
+
+  /** Ends the race that is under way, and keeps its rows. */
+  #stop() {
+    this.#end();
+    at("verdict").textContent = stopped(this.#race.rows);
+    this.#refresh();
   }
 
   /** Takes what the service lists since a device has become ready, or is so no longer, and plans again. */
@@ -109,6 +122,8 @@ export class Lab {
     this.parts.form.update(state, this.#info, this.devices);
     this.parts.raceForm.update(state, this.#info);
     if (callKey(state) !== callKey(before)) {
+      this.#end();
+      this.#asking.abort();
       this.#known = {};
       this.#forgetRace();
       clearTimeout(this.#pause);
@@ -139,12 +154,15 @@ export class Lab {
   /** Updates the parts that depend on the plan. */
   #refresh() {
     const { state } = this.store;
-    const running = this.#working?.kind === "race";
+    const doing = this.#working?.kind;
+    const running = doing === "race";
     this.parts.operands.update(state, this.#readable, this.#letters);
     const kept = this.parts.reports.update(this.#race.report, this.#info.strategies);
     const arithmetic = { precision: state.precision, deterministic: state.deterministic === "true" };
     this.parts.race.update({ op: state.op, ...arithmetic, strategies: this.#info.strategies, plan: this.#plan, ...this.#race, kept, running });
     this.parts.snippets.update(state, this.#readable, this.#plan);
+    at("run").classList.toggle("busy", doing === "run");
+    at("race-run").classList.toggle("busy", running);
     at("race-run").textContent = running ? "Stop the race" : "Race them";
     this.parts.tour.tell({ state, tensors: this.#tensors, letters: this.#letters, ...this.#known });
   }
@@ -197,31 +215,29 @@ export class Lab {
     fill(at("drawings"), drawings);
   }
 
-  /** Runs or races the call when its plan has arrived. */
+  /** Runs or races the call when its plan has arrived. A later one, or a change of the call, ends it. */
   async act(kind) {
-    this.#working?.end();
-    await (this.#pause ? this.#planNow() : this.#planned);
-    if (this.#plan === null) return goToProblem();
-    const ending = new AbortController();
-    const job = { kind, end: () => ending.abort() };
+    this.#end();
+    const job = { kind, ending: new AbortController() };
+    const { signal } = job.ending;
     this.#working = job;
-    this.store.set({ view: kind }, { visit: this.store.state.view !== kind });
-    const button = at(kind === "run" ? "run" : "race-run");
-    button.classList.add("busy");
+    this.#refresh();
     try {
-      await (kind === "run" ? this.#run(ending.signal) : this.#raceAll(ending.signal));
+      await (this.#pause ? this.#planNow() : this.#planned);
+      signal.throwIfAborted();
+      if (this.#plan === null) return goToProblem();
+      this.store.set({ view: kind }, { visit: this.store.state.view !== kind });
+      await (kind === "run" ? this.#run(signal) : this.#raceAll(signal));
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (signal.aborted) return;
       if (!(error instanceof api.ProblemError)) throw error;
       this.#forgetRace();
       this.#known.problem = error.problem;
       clearProblems();
       showProblem(error.problem, this.store, this.#readable, "run");
     } finally {
-      button.classList.remove("busy");
       if (this.#working === job) {
         this.#working = null;
-        if (kind === "race" && ending.signal.aborted) at("verdict").textContent = stopped(this.#race.rows);
         this.#refresh();
       }
     }
@@ -232,6 +248,7 @@ export class Lab {
     const known = this.#known;
     const sent = request(state, this.#tensors);
     const answer = await api.run(sent, accept(state, this.#plan, this.#tensors), signal);
+    signal.throwIfAborted();
     clearProblems();
     this.#resultOf = callKey(state);
     known.answer = answer;
@@ -255,6 +272,7 @@ export class Lab {
       for (const row of name === "report" ? data.rows : [data]) race.rows.set(key(row), row);
       this.#refresh();
     }, signal);
+    signal.throwIfAborted();
     const { host } = race.report;
     at("verdict").textContent = verdict(race.report);
     const versions = Object.entries(host.versions).map(([name, version]) => `${name} ${version}`);
