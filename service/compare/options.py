@@ -11,9 +11,10 @@ from service.registry import Param
 
 @dataclass(frozen=True)  # no slots: the fields below take its defaults
 class CompareOptions:
-    """Options of a race; without `strategies` all take part, without `devices` the call's own.
+    """Options of a race.
 
-    So it is without `precisions`.
+    If `strategies` is None, all strategies take part. If `devices` or `precisions` is None, that of
+    the call is used.
     """
 
     strategies: tuple[str, ...] | None = None

@@ -194,7 +194,7 @@ def _key(entry: Plan | Row) -> tuple[str, str, Arithmetic | None]:
 
 
 def _in_precisions(call: Call, precisions: Sequence[str] | None) -> list[Call]:
-    """Return the call in each precision, or as it is if there are none."""
+    """Return a copy of the call for each precision; the call itself if `precisions` is None."""
     if precisions is None:
         return [call]
     asked = call.arithmetic or Arithmetic()

@@ -22,9 +22,9 @@ CODE_FOLDER: Final = "TORCHINDUCTOR_CACHE_DIR"
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A module, program or file of the host by `name`, and what the user can do without it.
+    """A module, program or file of the host by `name`, and how to install it.
 
-    `find` returns None where it is absent; `lack` says what it is then.
+    `find` returns None if it is absent. `lack` completes the sentence "needs NAME, ...".
     """
 
     name: str

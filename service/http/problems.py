@@ -64,7 +64,7 @@ def status_of(kind: type[ServiceError]) -> int:
 def error_response(error: Exception, request_id: str, *, inference: bool = False) -> HttpResponse:
     """Return the response to a request that ended in `error`: the one place that makes it.
 
-    An error that is not a ServiceError is a fault of ours: it is logged, and the response says
+    An error that is not a ServiceError is a bug of the service: it is logged, and the response says
     nothing but the request id. With `inference` the document is that of the Open Inference
     Protocol, otherwise a problem document.
     """
@@ -92,7 +92,7 @@ def error_response(error: Exception, request_id: str, *, inference: bool = False
 
 
 def internal_error(request_id: str) -> errors.InternalError:
-    """Return the error for a fault of ours, which says nothing but the request id."""
+    """Return the error for a bug of the service, which says nothing but the request id."""
     return errors.InternalError(f"request {request_id} failed")
 
 

@@ -164,7 +164,7 @@ class Gradients:
 
 
 def ones(shape: Shape, dtype: torch.dtype) -> Tensor:
-    """Return a tensor of ones, of which one is stored."""
+    """Return a tensor of ones that stores a single element: all strides are 0."""
     return torch.ones((), dtype=dtype).expand(shape)
 
 

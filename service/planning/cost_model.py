@@ -190,7 +190,7 @@ class CostModel:
         return {key[:4] for key in tuple(self._curves) if key[0] not in {PEAK, TRANSFER}}
 
     def transfer_ns(self, device: Device, operand_bytes: int, result_bytes: int) -> int:
-        """Return the time of the way to a GPU and back, of which nothing is computing.
+        """Return the time that moving operands to a GPU and the result back takes.
 
         Operands and result are copied, and sent to the process of the device and back. It is 0 for
         other devices, and for what has not been measured.

@@ -227,7 +227,7 @@ class Connection(HttpToolsProtocol):
                 self.transport.abort()
             return
         self._stuck_since = None
-        if self.flow.read_paused:  # it is we who let it wait
+        if self.flow.read_paused:  # the server lets the client wait
             self._begun_at = now
         elif not self.is_between:
             most, what = (limits.head_s, "head") if self.in_head else (limits.request_s, "body")

@@ -152,6 +152,6 @@ def write(items: Array, *, is_quoted: bool = False) -> tuple[bytes | memoryview,
 
 
 def set_threads(count: int) -> None:
-    """Have so many threads for all texts; without any, each text has the thread that asks."""
+    """Set the number of threads that all texts share; with 0, a text has the thread of its caller."""
     if compiled is not None:
         compiled.set_threads(count)
