@@ -19,7 +19,7 @@ VIOLATIONS = """async () => {
 
 STATES = {
     "start": "",
-    "disagreement": "#op=norm&x=1e20+1e20&show=race",
+    "disagreement": "#op=norm&x=1e20+1e20&show=race&race.precisions=ieee,tf32",
     "race": "#op=matmul&x=random:5x784:0&x=integers:784x10:1&show=race&tour=1",
     "broadcast": "#op=broadcast&x=10+20+30&x=10+20+30&view=&view=:,None&show=run&tour=6",
     "path": "#op=einsum&p.equation=ij,jk,kl->il&x=random:10x1000:0&x=random:1000x10:1"
