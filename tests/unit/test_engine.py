@@ -486,7 +486,10 @@ def test_a_call_that_cannot_be_compiled(
     plan = here.plan(call)
 
     def run(fault: Exception) -> None:
-        broken = replace(plan.strategy, compile=lambda *_: _raise(fault)())
+        def fail(inferred: Inferred, operands: Sequence[Tensor]) -> bool:
+            raise fault
+
+        broken = replace(plan.strategy, compile=fail)
         here.run(call, replace(plan, strategy=broken), Stopwatch.start())
 
     with pytest.raises(UnsuitableStrategyError) as caught:

@@ -152,6 +152,6 @@ def write(items: Array, *, is_quoted: bool = False) -> tuple[bytes | memoryview,
 
 
 def set_threads(count: int) -> None:
-    """Set the number of threads that all texts share; with 0, a text has the thread of its caller."""
+    """Set how many threads all texts share; with 0, a text has the thread of its caller."""
     if compiled is not None:
         compiled.set_threads(count)
