@@ -65,7 +65,10 @@ def race_table(report: Report, title: str, options: CompareOptions) -> Group:
     rows = report.available_rows
     labelled = list(zip(row_labels(rows), rows, strict=True))
     for name, row in labelled:
-        cells = _race_cells(report, row, fastest, has_copies=bool(copies))
+        if row.agreement is None:
+            cells = [*[NO_VALUE] * (len(table.columns) - 2), "skipped"]
+        else:
+            cells = _race_cells(report, row, row.agreement, fastest, has_copies=bool(copies))
         table.add_row(name, *cells, style=_style(row, fastest))
     skipped = [(name, row.skipped) for name, row in labelled if row.skipped is not None]
     wrong = [
@@ -119,7 +122,8 @@ def overlay_sweep_table(found: Sweep, kept: Mapping[int, KeptReport], table: Gro
         both.add_column(name, justify="right")
     shared = [point for point in found.points if point.size in kept]
     for point in shared:
-        ratios = [kept[point.size].ratio(row) for row in point.report.available_rows]
+        rows = [line.row(point.size) for line in found.lines]
+        ratios = [None if row is None else kept[point.size].ratio(row) for row in rows]
         cells = (NO_VALUE if ratio is None else ratio_text(ratio) for ratio in ratios)
         both.add_row(str(point.size), *cells)
     then = next(iter(kept.values()))
@@ -183,7 +187,7 @@ def sweep_table(sweep: Sweep, title: str) -> Group:
         table.add_column(name, justify="right")
     for point in sweep.points:
         fastest = quickest(point.report)
-        cells = [_sweep_cell(row, fastest) for row in point.report.available_rows]
+        cells = [_sweep_cell(line.row(point.size), fastest) for line in sweep.lines]
         table.add_row(str(point.size), *cells)
     note = "median of a run; > marks the fastest of a size, ! one that disagrees"
     ends = _table("strategy", "last n", "its median", *RATES, "why it stops there")
@@ -212,20 +216,20 @@ def _table(*columns: str, gap: int = 2) -> Table:
     return table
 
 
-def _race_cells(report: Report, row: Row, fastest: Row | None, *, has_copies: bool) -> list[str]:
-    if row.agreement is None:
-        return [*[NO_VALUE] * (10 if has_copies else 8), "skipped"]
+def _race_cells(
+    report: Report, row: Row, agreement: Agreement, fastest: Row | None, *, has_copies: bool
+) -> list[str]:
     speedup = report.speedup(row)
     is_baseline = row.strategy == report.baseline and speedup == 1
-    agrees = "fastest" if row is fastest else "yes" if row.agreement.agrees else "NO"
+    agrees = "fastest" if row is fastest else "yes" if agreement.agrees else "NO"
     return [
         time_text(row.median_ns),
         time_text(row.iqr_ns) if len(row.times_ns) > 1 else NO_VALUE,
         "baseline" if is_baseline else NO_VALUE if speedup is None else ratio_text(speedup),
         *(_copy_cells(row) if has_copies else ()),
         *_rate_cells(row),
-        error_text(row.agreement.max_abs_error),
-        ulp_text(row.agreement.max_ulp_error),
+        error_text(agreement.max_abs_error),
+        ulp_text(agreement.max_ulp_error),
         agrees,
     ]
 
@@ -352,8 +356,8 @@ def _broadcasting(block: Mapping[str, Any]) -> list[RenderableType]:
     return [axes, memory]
 
 
-def _sweep_cell(row: Row, fastest: Row | None) -> Text:
-    if row.agreement is None:
+def _sweep_cell(row: Row | None, fastest: Row | None) -> Text:
+    if row is None or row.agreement is None:
         return Text(NO_VALUE, style=GREY)
     sign = "> " if row is fastest else ""
     if not row.agreement.agrees:

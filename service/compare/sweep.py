@@ -37,6 +37,10 @@ class SweepLine:
     rows: tuple[tuple[int, Row], ...]
     stopped: str | None
 
+    def row(self, size: int) -> Row | None:
+        """Return its row of a size; None if the race of that size has none."""
+        return dict(self.rows).get(size)
+
     @property
     def last(self) -> int | None:
         """The largest size at which it ran; None if it never ran."""
