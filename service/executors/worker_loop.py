@@ -16,7 +16,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -111,7 +111,8 @@ class Config:
 
     def send(self, worker: socket.socket) -> None:
         """Send it to a worker before any request."""
-        text = json.dumps(asdict(self)).encode()
+        values = {each.name: getattr(self, each.name) for each in fields(self)}  # nothing is copied
+        text = json.dumps(values).encode()
         worker.sendall(CONFIG.pack(len(text)) + text)
 
     @classmethod

@@ -13,7 +13,7 @@ Peak rates of the devices, from `service.planning.peaks`, and times of the way t
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -253,8 +253,8 @@ class CostModel:
     def to_rows(self) -> list[Row]:
         """Return all curves as values that JSON can represent."""
         return [
-            (op, strategy, device, describe(dtype).name, kind, *astuple(curve))
-            for (op, strategy, device, dtype, kind), curve in tuple(self._curves.items())
+            (op, strategy, device, describe(dtype).name, kind, one.call_ns, one.flops, one.step_ns)
+            for (op, strategy, device, dtype, kind), one in tuple(self._curves.items())
         ]
 
     @classmethod
