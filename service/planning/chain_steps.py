@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.core.call import Spec, Tensor
-from service.core.dtypes import promote
+from service.core.dtypes import BOOL, promote
 from service.errors import (
     InvalidFieldError,
     Place,
     ServiceError,
+    UnsupportedDtypeError,
     did_you_mean,
     quote,
     quote_names,
@@ -79,7 +80,7 @@ def infer_chain(
     found: list[Inferred] = []
     for number, step in enumerate(steps):
         with at_step(number, step.name, step.place):
-            inferred = step.op.infer(_operand_specs(known, step), **step.params)
+            inferred = _infer(step, _operand_specs(known, step))
         known[step.name] = Spec(inferred.shape, inferred.dtype)
         found.append(inferred)
     first = known[chosen[0]]
@@ -91,6 +92,19 @@ def infer_chain(
         results=chosen,
         steps=tuple(found),
     )
+
+
+def _infer(step: ChainStep, specs: tuple[Spec, ...]) -> Inferred:
+    """Return shape and dtype of a step; an error about booleans that steps give has its own hint.
+
+    Those of a comparison are not sent, so that no dtype of the request makes numbers of them.
+    """
+    try:
+        return step.op.infer(specs, **step.params)
+    except UnsupportedDtypeError as error:
+        if specs[0].dtype in BOOL and all(isinstance(source, str) for source in step.sources):
+            error.hint = "a step of op mul by an operand 1 makes 1 and 0 of the booleans"
+        raise
 
 
 def _operand_specs(known: Mapping[Source, Spec], step: ChainStep) -> tuple[Spec, ...]:

@@ -395,6 +395,24 @@ async def test_an_error_says_what_would_work(client: AsyncClient) -> None:
     assert problem["hint"] == "did you mean 'hidden'?"
 
 
+async def test_booleans_of_a_step_become_numbers(client: AsyncClient) -> None:
+    """No dtype of the request makes numbers of them, and the hint is what does."""
+    equal = step("e", "broadcast", op="eq", operands=[{"operand": 0}, {"operand": 0}])
+    for dtype in ({}, {"dtype": "float32"}):
+        body = {"operands": [M], "steps": [equal, step("n", "norm", x={"step": "e"})], **dtype}
+        problem = (await client.post("/chain", json=body)).json()
+        assert problem["hint"] == "a step of op mul by an operand 1 makes 1 and 0 of the booleans"
+    ones = step("ones", "broadcast", op="mul", operands=[{"step": "e"}, 1])
+    body = {"operands": [M], "steps": [equal, ones, step("n", "norm", x={"step": "ones"})]}
+    assert (await client.post("/chain", json=body)).status_code == 200
+    beside = step("p", "broadcast", op="add", operands=[{"step": "e"}, {"operand": 1}])
+    typed = [{"dtype": "float32", "data": M}, {"dtype": "bool", "data": True}]
+    body = {"operands": typed, "steps": [equal, beside]}
+    problem = (await client.post("/chain", json=body)).json()
+    assert problem["hint"].endswith("of booleans that are sent")
+    assert (await client.post("/chain", json=body | {"dtype": "int64"})).status_code == 200
+
+
 @pytest.mark.parametrize("name", ["precision", "deadline_ms"])
 async def test_a_field_of_all_steps_is_none_of_a_step(client: AsyncClient, name: str) -> None:
     """The hint says where it stands."""

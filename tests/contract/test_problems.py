@@ -548,6 +548,14 @@ TABLE = [
         path="/broadcast",
     ),
     wrong(
+        "exp of integers",
+        {"operands": [{"dtype": "int64", "data": [2]}], "op": "exp", "dtype": "float32"},
+        "dtype-unsupported",
+        None,
+        path="/broadcast",
+        hint='send the operand with "dtype": "float32"',
+    ),
+    wrong(
         "the norm of bool",
         {"x": [True], "dtype": "bool"},
         "dtype-unsupported",

@@ -175,13 +175,15 @@ def _function(op: str | None, specs: tuple[Spec, ...], to: Shape | None) -> Func
             hint='"dtype": "int64" makes 1 and 0 of booleans that are sent',
         )
     if dtype in COMPLEX and function.orders:
+        fitting = {1: "abs takes them, and gives magnitudes", 2: "eq and ne take them"}
         raise UnsupportedDtypeError(
-            f"op {op} needs an order, which complex numbers do not have", hint="eq and ne take them"
+            f"op {op} needs an order, which complex numbers do not have",
+            hint=fitting.get(len(specs)),
         )
     if dtype in INTEGERS and function.rounds:
         raise UnsupportedDtypeError(
             f"op {op} needs floats, and the operand is {describe(dtype).name}",
-            hint='"dtype": "float32" makes floats of numbers that are sent',
+            hint='send the operand with "dtype": "float32"',
         )
     return INTEGER_DIVISION if op == "div" and dtype in INTEGERS else function
 

@@ -188,11 +188,21 @@ def test_comparisons_give_bool(name: str) -> None:
         assert inferred_of(BROADCAST, (2,), (2,), raw={"op": name}, dtype=dtype).dtype == torch.bool
 
 
-@pytest.mark.parametrize("name", ["lt", "le", "gt", "ge", "maximum", "minimum"])
-def test_complex_numbers_have_no_order(name: str) -> None:
-    """An op that needs an order is refused for complex numbers."""
-    with pytest.raises(ERRORS["dtype-unsupported"], match=f"op {name} needs an order"):
-        inferred_of(BROADCAST, (2,), (2,), raw={"op": name}, dtype=torch.complex64)
+@pytest.mark.parametrize(
+    ("name", "count", "fitting"),
+    [(name, 2, ["eq", "ne"]) for name in ("lt", "le", "gt", "ge", "maximum", "minimum")]
+    + [("relu", 1, ["abs"]), ("maximum", 3, [])],
+)
+def test_complex_numbers_have_no_order(name: str, count: int, fitting: list[str]) -> None:
+    """An op that needs an order is refused for complex numbers; what the hint names takes them."""
+    shapes = [(2,)] * count
+    with pytest.raises(ERRORS["dtype-unsupported"], match=f"op {name} needs an order") as caught:
+        inferred_of(BROADCAST, *shapes, raw={"op": name}, dtype=torch.complex64)
+    assert isinstance(caught.value, RequestError)
+    assert all(each in str(caught.value.hint) for each in fitting)
+    assert (caught.value.hint is None) == (not fitting)
+    for each in fitting:
+        inferred_of(BROADCAST, *shapes, raw={"op": each}, dtype=torch.complex64)
 
 
 @pytest.mark.parametrize(
