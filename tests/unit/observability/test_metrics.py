@@ -181,12 +181,13 @@ def test_files_of_ended_processes_become_one(tmp_path: Path) -> None:
     folder = CountersFolder(tmp_path, "1.0")
     folder.put(counted(100))
     for calls in (1, 2, 3):
-        left = tmp_path / f"4194305-{calls}.1.0.json"
-        left.write_bytes(counted(calls, jobs=1.0, restarts=2.0))
+        name = f"4194305-{calls}.1.0.json"  # no process has such a number
+        (tmp_path / name).write_bytes(counted(calls, jobs=1.0, restarts=2.0))
         found = folder.others(["jobs"])
         assert found.readings == {"restarts": 2.0 * calls}
     assert calls_in(folder) == 6
     assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".json", ".json"]
+    left = tmp_path / "4194305-3.1.0.json"
     left.write_bytes(counted(3))  # it has been merged, and not been deleted
     assert calls_in(folder) == 6
     assert not left.exists()
