@@ -87,7 +87,8 @@ def create_app(
         gpus=gpus,
         device_worker=device_worker,
     )
-    folder = CountersFolder(Path(settings.metrics_dir)) if settings.metrics_dir else None
+    number = version("tensor-service")
+    folder = CountersFolder(Path(settings.metrics_dir), number) if settings.metrics_dir else None
     metrics = Metrics(folder)
     add_instruments(metrics, service)
     statistics = InferenceStatistics({op.name: op.strategies for op in registry.values()})
@@ -119,7 +120,7 @@ def create_app(
 
     app = App(
         title="Tensor service",
-        version=version("tensor-service"),
+        version=number,
         generate_unique_id_function=_operation_id,
         docs_url=None,
         redirect_slashes=False,

@@ -13,7 +13,6 @@ from starlette.types import Receive, Scope, Send
 
 from service.api.asgi import framework_response
 from service.core.response import HttpResponse
-from service.errors import ServiceError
 from service.executors import Bytes
 from service.http.problems import error_response
 from service.observability.counters import OK
@@ -85,7 +84,7 @@ class RaceEvents:
             yield event
         try:
             response = racing.result()
-        except ServiceError as error:
+        except Exception as error:  # noqa: BLE001  # `error_response` logs what is a fault
             response = error_response(error, self._request_id)
         yield _event("report" if response.status == OK else "problem", b"".join(response.chunks))
 

@@ -35,8 +35,7 @@ class KeptReport:
     def host(self) -> Host:
         """Return the host of that race; older reports have no peaks."""
         host = self.answer.host
-        versions = {_printable(key): _printable(value) for key, value in host.versions.items()}
-        return Host(_printable(host.cpu), host.threads, tuple(host.devices), versions)
+        return Host(host.cpu, host.threads, tuple(host.devices), host.versions)
 
     def peak_share(self, row: Row) -> float | None:
         """Return the share of the peak that the row had then."""
@@ -70,7 +69,7 @@ class KeptReport:
             raise InvalidFieldError(
                 f"{quote(self.name)} is a report of {_call(*found)}; this race is of "
                 f"{_call(*asked)}, and their times do not compare",
-                hint=_printable(f"its call: {answer.op} --shapes {shapes} --dtype {answer.dtype}"),
+                hint=f"its call: {answer.op} --shapes {shapes} --dtype {answer.dtype}",
             )
         params = call_fields(op, call.params)
         if "params" in answer.model_fields_set and answer.params != params:
@@ -119,6 +118,7 @@ def read_sweep(text: str) -> dict[int, KeptReport]:
 
 
 def _kept(path: Path, answer: CompareAnswer) -> KeptReport:
+    answer = CompareAnswer.model_validate(_printable(answer.model_dump(exclude_unset=True)))
     ran = [row for row in answer.rows if row.median_ms is not None and 0 < row.median_ms < 1e15]
     return KeptReport(path.name, answer, {_key(row): row for row in ran})
 
@@ -135,9 +135,17 @@ def _call(op: str, shapes: list[list[int]], dtype: str) -> str:
 
 def _fields(params: Mapping[str, Any]) -> str:
     texts = [f"{name} {orjson.dumps(value).decode()}" for name, value in params.items()]
-    return _printable(", ".join(texts)) or "no fields"
+    return ", ".join(texts) or "no fields"
 
 
-def _printable(text: str) -> str:
-    """Return text without characters that would control a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+def _printable(found: Any) -> Any:
+    """Return a document whose texts have no characters that would control a terminal."""
+    match found:
+        case str():
+            return "".join(each if each.isprintable() else "?" for each in found)
+        case list():
+            return [_printable(each) for each in found]
+        case dict():
+            return {_printable(key): _printable(value) for key, value in found.items()}
+        case _:
+            return found

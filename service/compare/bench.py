@@ -119,11 +119,11 @@ def in_host(results: Sequence[Tensor]) -> list[Tensor]:
 
 @contextmanager
 def _computing(plan: Plan) -> Iterator[None]:
-    """Compute as the plan asks for; raise an OutOfMemoryError where memory runs out."""
+    """Compute as the plan asks for; raise a SkippedError where memory runs out."""
     try:
         with computing(plan.arithmetic, plan.device.kind):
             yield
     except (MemoryError, RuntimeError) as error:
         if not is_exhausted(error):
             raise
-        raise free_memory_error(plan, error) from error
+        raise SkippedError(free_memory_error(plan, error).detail) from error

@@ -79,38 +79,46 @@ class Cluster:
 
     def close(self) -> None:
         """Close the connection."""
-        client, self._client = self._client, None
-        if client is not None:
+        with self._lock:
+            self._drop(self._client)
+
+    def _drop(self, client: Any) -> None:
+        """Close a connection, unless another call has done so; only with the lock."""
+        if client is not None and client is self._client:
+            self._client = None
             with suppress(TimeoutError, OSError):
                 client.close(timeout=POLL_S)
 
     def _refresh(self) -> None:
         """Connect if necessary, and read the number of threads and the memory of each."""
-        came = monotonic()
-        with self._lock:
-            if self._lost > came:  # another call has failed while this one waited for the lock
-                raise _unreachable()
-            found = self._identify()
+        _, found = self._connect()
         rooms = [each["memory_limit"] / each["nthreads"] for each in found["workers"].values()]
         # 0 means no limit.
         room = int(min(filter(None, rooms), default=GREATEST_BLOCK * BLOCKS_IN_MEMORY))
         self.block_bytes = min(max(room // BLOCKS_IN_MEMORY, LEAST_BLOCK), GREATEST_BLOCK)
         self.threads = max(1, found["total_threads"])
 
-    def _identify(self) -> Any:
-        """Return the scheduler's description of itself; ClusterUnavailableError without answer."""
-        try:
-            # Before the client is created, which waits without end for a scheduler that hangs.
-            found = asyncio.run(self._request_identity())
-            if self._client is None:
-                self._client = self._distributed.Client(
-                    self._address, timeout=CONNECT_S, set_as_default=False
-                )
-            return found
-        except OSError as error:
-            self.close()
-            self._lost = monotonic()
-            raise _unreachable() from error
+    def _connect(self) -> tuple[Any, Any]:
+        """Return the client, connected if necessary, and the scheduler's description of itself.
+
+        Raises ClusterUnavailableError without an answer.
+        """
+        came = monotonic()
+        with self._lock:
+            if self._lost > came:  # another call has failed while this one waited for the lock
+                raise _unreachable()
+            try:
+                # Before the client is created, which waits without end for a scheduler that hangs.
+                found = asyncio.run(self._request_identity())
+                if self._client is None:
+                    self._client = self._distributed.Client(
+                        self._address, timeout=CONNECT_S, set_as_default=False
+                    )
+            except OSError as error:
+                self._drop(self._client)
+                self._lost = monotonic()
+                raise _unreachable() from error
+            return self._client, found
 
     async def _request_identity(self) -> Any:
         async with asyncio.timeout(ANSWER_S), self._distributed.rpc(self._address) as scheduler:
@@ -121,8 +129,16 @@ class Cluster:
         until = monotonic() + deadline_s
         # Operands of a request are part of the graph, so that they survive the end of a worker.
         # Their size is limited already.
-        with self._configure({"distributed.admin.large-graph-warning-threshold": "10GiB"}):
-            future = self._client.compute(collection)
+        client = self._client
+        if client is None:  # another call has closed it since `to_blocks`
+            client, _ = self._connect()
+        try:
+            with self._configure({"distributed.admin.large-graph-warning-threshold": "10GiB"}):
+                future = client.compute(collection)
+        except Exception as error:
+            if client.status != "closed":
+                raise
+            raise _lost() from error
         try:
             while True:
                 try:
@@ -132,12 +148,11 @@ class Cluster:
                         raise DeadlineExceededError(
                             f"the cluster was not done after {deadline_s:g} s, and was told to stop"
                         ) from None
-                self._identify()
+                self._connect()
         except CancelledError as error:
-            self.close()
-            raise ClusterUnavailableError(
-                "the scheduler of the Dask cluster was lost while it computed"
-            ) from error
+            with self._lock:
+                self._drop(client)
+            raise _lost() from error
         except self._distributed.scheduler.KilledWorker as error:
             raise ClusterUnavailableError(
                 "workers of the Dask cluster ended again and again while they computed; "
@@ -152,6 +167,10 @@ class Cluster:
         finally:
             with suppress(Exception):  # a lost scheduler has nothing to cancel
                 future.cancel()
+
+
+def _lost() -> ClusterUnavailableError:
+    return ClusterUnavailableError("the scheduler of the Dask cluster was lost while it computed")
 
 
 def _unreachable() -> ClusterUnavailableError:

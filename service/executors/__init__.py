@@ -22,14 +22,16 @@ from service.executors.device_process import (
     ECHO,
     ECHO_SIZES,
     HANDSHAKE,
+    PROBE,
     UNMAP,
     DeviceProcess,
     spawn,
 )
 from service.executors.forkserver import ForkServer
-from service.executors.process_pool import ProcessPool, WorkerFaultError
+from service.executors.process_pool import ProcessPool
 from service.executors.shared_buffer import Bytes, MappedBuffer, SharedBuffer
 from service.executors.thread_pool import ThreadPool
+from service.executors.worker_handle import WorkerFaultError
 from service.executors.worker_loop import (
     NICE,
     Ask,
@@ -48,6 +50,7 @@ __all__ = [
     "HANDSHAKE",
     "INLINE",
     "NICE",
+    "PROBE",
     "PROCESS",
     "THREAD",
     "UNMAP",

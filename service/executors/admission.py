@@ -108,9 +108,9 @@ class ByteBudget:
         hold.grow(size)
         return hold
 
-    def take(self, size: int) -> None:
-        """Add `size` bytes; OverloadedError over the limit, unless nothing else is held."""
-        if self._held and self._held + size > self._limit:
+    def take(self, size: int, own: int) -> None:
+        """Add `size` bytes; OverloadedError over the limit, unless no more than `own` are held."""
+        if self._held > own and self._held + size > self._limit:
             raise _overloaded(
                 f"bodies of {self._held} bytes are in flight, and with {size} more they would be "
                 f"over {self._limit} (SERVICE_MAX_INFLIGHT_BYTES)",
@@ -136,7 +136,7 @@ class Hold:
     def grow(self, size: int) -> None:
         """Hold `size` bytes in total, if that is more than now; OverloadedError over the limit."""
         if size > self.size:
-            self._budget.take(size - self.size)
+            self._budget.take(size - self.size, self.size)
             self.size = size
 
     def release(self) -> None:

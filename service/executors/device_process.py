@@ -27,21 +27,24 @@ from service.errors import DeadlineExceededError, DeviceUnreadyError, OutOfMemor
 from service.executors.admission import LATE, Admission, Reservation
 from service.executors.background import run_in_background
 from service.executors.forkserver import PROGRAM, environment
-from service.executors.process_pool import WorkerFaultError
 from service.executors.shared_buffer import KEPT_BYTES, Bytes, SharedBuffer
 from service.executors.worker_handle import (
     Listener,
     StagedRequest,
     StagedResponse,
     StartProcess,
+    WorkerFaultError,
     WorkerGoneError,
     WorkerHandle,
+    ignore,
     no_answer,
 )
-from service.executors.worker_loop import EXHAUSTED, FATAL, FAULT, Config
+from service.executors.worker_loop import Config
 
-# Request that a device process answers with its report, after it has computed a product of 2 x 2.
+# Request that a device process answers with its report, after it has measured the device.
 HANDSHAKE: Final = b""
+# Request that it answers after it has computed a product of 2 x 2.
+PROBE: Final = b"probe"
 # Request whose body is sent back, to measure the way to the process and back.
 ECHO: Final = b"echo"
 ECHO_SIZES: Final = (0, 2**20)
@@ -146,7 +149,7 @@ class DeviceProcess:
         self._readiness.check(self.device)
         if not self.active_calls:
             reservation = self._admission.enter(0, PROBE_MS)
-            await self._run_when_free(reservation, HANDSHAKE, b"", PROBE_MS)
+            await self._run_when_free(reservation, PROBE, b"", PROBE_MS)
 
     async def _run_when_free(
         self, reservation: Reservation, head: bytes, body: Bytes, longest_ms: int
@@ -217,19 +220,12 @@ class DeviceProcess:
     async def _ask(self, request: StagedRequest, longest_ms: int) -> StagedResponse:
         try:
             async with asyncio.timeout(longest_ms / 1000):
-                response = await self._worker.ask(request, Listener(_ignore, _ignore, no_answer))
+                response = await self._worker.ask(request, Listener(ignore, ignore, no_answer))
         except TimeoutError:
             raise LostError(f"it did not answer for {longest_ms} ms") from None
         except (WorkerGoneError, OSError, EOFError) as error:
             raise LostError(str(error) or DIED) from None
-        if response.status == FATAL:
-            raise LostError(response.head.decode())
-        if response.status == EXHAUSTED:
-            raise OutOfMemoryError(
-                response.head.decode() or "this host has not enough memory for the call"
-            )
-        if response.status == FAULT:
-            raise WorkerFaultError(response.head.decode())
+        response.raise_for_status()
         return response
 
     def _mark_lost(self, reason: str, fault: Exception | None = None) -> None:
@@ -296,36 +292,41 @@ class DeviceProcess:
         finally:
             ended.cancel()
             lost.cancel()
+            await asyncio.wait([ended, lost])
         self._mark_lost(DIED)
 
     def trim_memory(self) -> None:
         """Return pages that large calls have left in the buffers to the system, if none runs."""
-        if not self.active_calls and self._worker.holds(KEPT_BYTES) and self._trimming is None:
-            self._trimming = asyncio.create_task(self._trim())
+        is_trimming = self._trimming is not None and not self._trimming.done()
+        if not self.active_calls and self._worker.holds(KEPT_BYTES) and not is_trimming:
+            self._trimming = run_in_background(self._trim(), f"the trim of {self.device}")
 
     async def _trim(self) -> None:
         """Shrink each buffer, after the process has unmapped it."""
         for _ in range(BUFFERS):
-            request = await self._stage(UNMAP, b"")
+            try:
+                request = await self._stage(UNMAP, b"")
+            except OutOfMemoryError:  # the next trim may find room for the request
+                return
             try:
                 async with self._lock:
                     self._readiness.check(self.device)
                     await self._ask(request, PROBE_MS)
                 self._worker.shrink(request.buffer, KEPT_BYTES)
-            except DeviceUnreadyError:
-                pass  # the next process maps the buffers anew
+            except (DeviceUnreadyError, OutOfMemoryError):
+                pass  # the next process, or the next trim, unmaps the buffers
             except (LostError, WorkerFaultError) as error:
                 self._mark_lost(str(error), _fault(error))
             finally:
                 self._free_buffers.put_nowait(request.buffer)
-        self._trimming = None
 
     async def close(self) -> None:
         """Kill the process, and wait until it has exited."""
         self._readiness.lose(self.device, "the service is shutting down", ceil(self._start_s))
-        if self._supervision is not None:
-            self._supervision.cancel()
-            await asyncio.wait([self._supervision])
+        tasks = [task for task in (self._supervision, self._trimming) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._lost.set()
         await self._worker.kill()
         for _ in range(BUFFERS):
@@ -337,10 +338,6 @@ class DeviceProcess:
 def _fault(error: Exception) -> Exception | None:
     """Return an error whose trace tells more than its text."""
     return None if isinstance(error, LostError) else error
-
-
-def _ignore(value: object) -> None:
-    """Ignore a deadline, since the request is decoded already, or a part: none comes."""
 
 
 def spawn(worker_socket: socket.socket, buffers: Sequence[SharedBuffer]) -> int:

@@ -5,30 +5,22 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from service.errors import DeadlineExceededError, DrainingError, OutOfMemoryError, WorkerDiedError
+from service.errors import DeadlineExceededError, DrainingError, WorkerDiedError
 from service.executors.admission import LATE, Admission, Reservation
 from service.executors.shared_buffer import Bytes
 from service.executors.worker_handle import (
     Listener,
-    RawResponse,
     Respond,
+    StagedResponse,
     StartProcess,
     WorkerGoneError,
     WorkerHandle,
+    ignore,
     no_answer,
 )
-from service.executors.worker_loop import EXHAUSTED, FAULT, Config, Emit
+from service.executors.worker_loop import Config, Emit
 
 ATTEMPTS: Final = 2
-
-
-class WorkerFaultError(RuntimeError):
-    """A handler raised an exception in its process; `trace` says where, as `trace_text` does."""
-
-    def __init__(self, trace: str):
-        """Tell the type of the exception, which is the last line."""
-        super().__init__(f"a handler failed by {trace.rpartition(chr(10))[2]}")
-        self.trace = trace
 
 
 class ProcessPool:
@@ -85,22 +77,16 @@ class ProcessPool:
                     until = asyncio.get_running_loop().time() + left_ms / 1000
                     limit.reschedule(min(limit.when() or until, until))
 
-                # `bytes` drops the parts.
-                listener = Listener(set_deadline, emit or bytes, respond)
-                status, answer, payload = await self._run_when_free(
-                    reservation, head, body, listener
-                )
+                listener = Listener(set_deadline, emit or ignore, respond)
+                response, payload = await self._run_when_free(reservation, head, body, listener)
         except TimeoutError:
             raise DeadlineExceededError(LATE) from None
-        if status == EXHAUSTED:
-            raise OutOfMemoryError("the call needs more memory than a worker process may have")
-        if status == FAULT:
-            raise WorkerFaultError(answer.decode())
-        return answer, payload
+        response.raise_for_status()
+        return response.head, payload
 
     async def _run_when_free(
         self, reservation: Reservation, head: bytes, body: Bytes, listener: Listener
-    ) -> RawResponse:
+    ) -> tuple[StagedResponse, bytearray]:
         """Wait for a free worker, and return its response."""
         try:
             await self._free.acquire()
@@ -132,7 +118,7 @@ class ProcessPool:
 
     async def _run_on(
         self, worker: WorkerHandle, head: bytes, body: Bytes, listener: Listener
-    ) -> RawResponse:
+    ) -> tuple[StagedResponse, bytearray]:
         """Return the response of a worker, whose process is replaced once if it dies."""
         for _ in range(ATTEMPTS):
             if self._closed:

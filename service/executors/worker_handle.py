@@ -9,12 +9,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from service.errors import OutOfMemoryError
 from service.executors.forkserver import START_S
 from service.executors.shared_buffer import Bytes, SharedBuffer
 from service.executors.worker_loop import (
     ANSWER,
     ASK,
     DEADLINE,
+    EXHAUSTED,
+    FATAL,
+    FAULT,
     NOTIFICATION,
     PART,
     REQUEST,
@@ -27,7 +31,6 @@ from service.executors.worker_loop import (
 # Bytes that the event loop copies in one step: about 0.2 ms.
 STEP_BYTES: Final = 2**20
 
-RawResponse = tuple[int, bytearray, bytearray]  # status, head, payload
 # Starts a process with the worker's end of a socket and its shared buffers. Returns a pidfd, or
 # raises an OSError.
 StartProcess = Callable[[socket.socket, Sequence[SharedBuffer]], int]
@@ -36,7 +39,20 @@ Respond = Callable[[bytearray], Awaitable[Bytes]]
 
 
 class WorkerGoneError(Exception):
-    """The worker process exited before it sent its response."""
+    """The worker process exited before it sent its response; the message is its reason, if any."""
+
+
+class WorkerFaultError(RuntimeError):
+    """A handler raised an exception in its process; `trace` says where, as `trace_text` does."""
+
+    def __init__(self, trace: str):
+        """Tell the type of the exception, which is the last line."""
+        super().__init__(f"a handler failed by {trace.rpartition(chr(10))[2]}")
+        self.trace = trace
+
+
+def ignore(value: object) -> None:
+    """Ignore what a handler sends before its response."""
 
 
 async def no_answer(question: bytearray) -> Bytes:
@@ -77,6 +93,15 @@ class StagedResponse:
     offset: int
     payload_bytes: int
 
+    def raise_for_status(self) -> None:
+        """Raise OutOfMemoryError or WorkerFaultError if the handler has raised an exception."""
+        if self.status == EXHAUSTED:
+            raise OutOfMemoryError(
+                self.head.decode() or "the call needs more memory than its process may have"
+            )
+        if self.status == FAULT:
+            raise WorkerFaultError(self.head.decode())
+
 
 class WorkerHandle:
     """Handle of one worker, whose process may be replaced while its shared buffers stay.
@@ -95,8 +120,10 @@ class WorkerHandle:
         self._pidfd: int
         self.has_emitted = False  # a part of the response to the last request
 
-    async def run(self, head: bytes, body: Bytes, listener: Listener) -> RawResponse:
-        """Return status, head and payload of the response to a request.
+    async def run(
+        self, head: bytes, body: Bytes, listener: Listener
+    ) -> tuple[StagedResponse, bytearray]:
+        """Return the response to a request, and its payload.
 
         What the handler sends before its response is passed to `listener`, parts and questions as
         bytearrays. Raises WorkerGoneError if the process exits. After any error the worker has to
@@ -106,7 +133,7 @@ class WorkerHandle:
         response = await self.ask(await self.stage(head, body), listener)
         payload = await self.collect(response)
         self._buffers[0].shrink()
-        return response.status, response.head, payload
+        return response, payload
 
     async def stage(self, head: bytes, body: Bytes, number: int = 0) -> StagedRequest:
         """Write a request to the buffer of that number, which no other request uses."""
@@ -138,7 +165,10 @@ class WorkerHandle:
                 await self._put(number, answer, at)
                 reply = ANSWER.pack(len(answer))
             status, size, payload_bytes = await self._notify(reply)
-        return StagedResponse(status, buffer.read(size, at), number, at + size, payload_bytes)
+        head = buffer.read(size, at)
+        if status == FATAL:
+            raise WorkerGoneError(head.decode())
+        return StagedResponse(status, head, number, at + size, payload_bytes)
 
     async def collect(self, response: StagedResponse) -> bytearray:
         """Return the payload of a response, after which its buffer is free."""
@@ -213,12 +243,11 @@ class WorkerHandle:
         return True
 
     async def ended(self) -> None:
-        """Wait until the process of the last request has exited, for whatever reason."""
-        descriptor = os.dup(self._pidfd)  # `stop` closes its own
-        try:
-            await _readable(descriptor)
-        finally:
-            os.close(descriptor)
+        """Wait until the process of the last request has exited, for whatever reason.
+
+        It may not be stopped meanwhile.
+        """
+        await _readable(self._pidfd)
 
     def holds(self, size: int) -> bool:
         """Return whether a shared buffer has more bytes than that."""

@@ -225,27 +225,37 @@ def handle_request(
 
     def emit(part: Bytes) -> None:
         nonlocal at
-        start, at = at, buffer.write(part, at)
+        start, at = at, _write(buffer, part, at)
         notify(NOTIFICATION.pack(PART, at - start, 0))
 
     def ask(question: bytes) -> bytearray:
-        notify(NOTIFICATION.pack(ASK, buffer.write(question, at) - at, 0))
+        notify(NOTIFICATION.pack(ASK, _write(buffer, question, at) - at, 0))
         return buffer.read(receive_answer(), at)
 
     try:
-        channel, status = Channel(set_deadline, emit, ask), DONE
+        channel = Channel(set_deadline, emit, ask)
         head = bytes(buffer.read(head_bytes, 0))
         body = handler.read_body(buffer, body_bytes, start_of_body)
         response = handler.answer(head, body, channel)
+        start = end = _write(buffer, response.head, at)
+        for chunk in response.chunks:
+            end = _write(buffer, chunk, end)
+        return NOTIFICATION.pack(DONE, start - at, end - start)
     except MemoryError as error:
-        reason = str(error) if isinstance(error, ExhaustedError) else ""
-        response, status = WorkerResponse(reason.encode()), EXHAUSTED
+        status, reason = EXHAUSTED, str(error) if isinstance(error, ExhaustedError) else ""
     except FatalError as error:
-        response, status = WorkerResponse(str(error).encode()), FATAL
+        status, reason = FATAL, str(error)
     except Exception as error:  # noqa: BLE001  # the server logs it
-        response, status = WorkerResponse(trace_text(error).encode()), FAULT
-    buffer.write(response.head, at)
-    start = end = at + len(response.head)
-    for chunk in response.chunks:
-        end = buffer.write(chunk, end)
-    return NOTIFICATION.pack(status, len(response.head), end - start)
+        status, reason = FAULT, trace_text(error)
+    start = at
+    with suppress(OSError):  # the status says enough where there is no room for the reason
+        start = buffer.write(reason.encode(), at)
+    return NOTIFICATION.pack(status, start - at, 0)
+
+
+def _write(buffer: SharedBuffer, data: Bytes, at: int) -> int:
+    """Write to a buffer, and return the offset of the end; ExhaustedError if it cannot grow."""
+    try:
+        return buffer.write(data, at)
+    except OSError:
+        raise ExhaustedError(f"this host has no room for {len(data)} bytes") from None

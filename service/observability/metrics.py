@@ -77,15 +77,6 @@ class Metrics:
         from service.observability.prometheus import exposition
 
         if self._folder is not None:
-            for text, is_running in self._folder.others():
-                other = Counters.load(text)
-                if not is_running:
-                    self._forget_gauges(other)
-                counters.merge(other)
+            gauges = [key for key, each in self._instruments.items() if each.kind == GAUGE]
+            counters.merge(self._folder.others(gauges))
         return exposition(counters, self._instruments.values(), alone=self._folder is None)
-
-    def _forget_gauges(self, counters: Counters) -> None:
-        """Remove the gauges of a process that has ended."""
-        for key, instrument in self._instruments.items():
-            if instrument.kind == GAUGE:
-                del counters.readings[key]

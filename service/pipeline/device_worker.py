@@ -14,6 +14,7 @@ from service.errors import DeviceFailedError
 from service.executors import (
     ECHO,
     HANDSHAKE,
+    PROBE,
     UNMAP,
     Bytes,
     Channel,
@@ -70,11 +71,15 @@ class DeviceRequestHandler:
     def answer(self, head: bytes, body: Bytes, channel: Channel) -> WorkerResponse:
         """Return the response to a request, the report to HANDSHAKE, or the body to ECHO.
 
-        For UNMAP the buffers are unmapped. They may shrink until the next request is read.
+        For PROBE a product of 2 x 2 is computed. For UNMAP the buffers are unmapped: they may
+        shrink until the next request is read.
         FatalError if the device is lost, ExhaustedError if memory has run out.
         """
         if head == HANDSHAKE:
             return WorkerResponse(self._report())
+        if head == PROBE:
+            self._probe()
+            return WorkerResponse(b"")
         if head == ECHO:
             return WorkerResponse(b"", (body,))
         if head == UNMAP:
@@ -100,6 +105,12 @@ class DeviceRequestHandler:
         for mapped in self._mapped.values():
             mapped.release()
         release_results(self._device)
+
+    def _probe(self) -> None:
+        try:
+            self._engine.check_devices()
+        except Exception as error:
+            raise FatalError(_first_line(error)) from error
 
     def _report(self) -> bytes:
         """Return the description of the device, and costs in float32, after a product of 2 x 2.

@@ -198,6 +198,8 @@ class SliceHandler:
             if part.race != self._race:
                 return WorkerResponse(UNKNOWN)
             return WorkerResponse(self._run(part))
+        except SkippedError as error:
+            return WorkerResponse(_skipped(str(error)))
         except ServiceError as error:
             return WorkerResponse(_skipped(error.detail))
 
@@ -237,6 +239,7 @@ class SliceHandler:
             return orjson.dumps(asdict(self._bench.run(plan, part.most, part.enough_ns, _never)))
         if plan is not self._last:  # the process has been idle since, or is another one
             self._bench.run(plan, 1, 0, _never)
+            self._last = plan
         return orjson.dumps({"results": [*map(_checked_elements, self._bench.last, part.grids)]})
 
 

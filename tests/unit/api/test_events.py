@@ -101,6 +101,22 @@ async def test_an_error_within_the_stream_is_a_problem_event(is_raised: bool) ->
     assert problem.data["status"] == 504
 
 
+async def test_a_fault_within_the_stream_is_a_problem_event(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It says nothing but the request id; the log has the trace."""
+    async with race() as racing:
+        response = await RaceEvents("r-1").response(racing, at_once=True)
+        racing.set_exception(RuntimeError("a secret"))
+        (problem,) = await sent(response)
+    assert problem.event == "problem"
+    assert isinstance(problem.data, dict)
+    assert (problem.data["status"], problem.data["detail"]) == (500, "request r-1 failed")
+    (failed,) = caplog.records
+    assert failed.exc_info is not None
+    assert failed.exc_info[0] is RuntimeError
+
+
 async def test_a_client_that_leaves_before_the_stream_cancels_its_race() -> None:
     """The race is cancelled, though the stream has not begun."""
     async with race() as racing:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.cli.against import KeptReport, read_report
+from service.cli.against import KeptReport, read_report, read_sweep
 from service.cli.charts import overlay_chart
 from service.cli.output import table_text
 from service.cli.report_page import sweep_answer
@@ -59,6 +59,22 @@ def test_a_race_beside_an_older_report(tmp_path: Path) -> None:
     lacking = replace(SLOW, times_ns=(), agreement=None, skipped="needs it", is_available=False)
     rows = kept.comparable(report(lacking, QUICK, *ABSENT))
     assert [row.strategy for row in rows] == ["loops", "torch"], "the loops ran then"
+
+
+def test_no_text_of_a_kept_report_controls_the_terminal(tmp_path: Path) -> None:
+    """Names of strategies and devices neither, also in a sweep."""
+    answer = json.loads(kept_file(tmp_path).read_bytes())
+    for row in answer["rows"]:
+        row.update(strategy="evil\x1b]0;owned\x07", device="cpu\x9b31m")
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(answer), encoding="utf-8")
+    swept = tmp_path / "sweep.json"
+    swept.write_text(json.dumps({"points": [{"size": 2, "report": answer}]}), encoding="utf-8")
+    for kept in (read_report(str(path)), read_sweep(str(swept))[2]):
+        now = report(QUICK)
+        text = table_text(overlay_table(now, kept, race_table(now, "a race", CompareOptions())))
+        assert "only then: evil?]0;owned? on cpu?31m" in text
+        assert all(each.isprintable() for each in text.replace("\n", ""))
 
 
 def test_rows_of_several_precisions(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A sweep: sizes, the limit of a run, and its ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,13 +9,14 @@ import torch
 from service.compare import Row
 from service.compare.sweep import Sweep, sizes_between, sweep
 from service.core.arithmetic import Arithmetic
-from service.core.call import Call
+from service.core.call import Call, Tensor
 from service.core.devices import host_devices
 from service.engine import Engine
 from service.errors import LimitExceededError
 from service.operations import REGISTRY
 from service.planning.cost_model import CostModel
 from service.planning.limits import Limits
+from service.planning.plan import Plan
 from service.planning.planner import Planner
 
 OPTIONS = {"strategies": ("loops", "torch"), "budget_ms": 1}
@@ -65,6 +66,23 @@ def test_nothing_within_the_limit(engine: Engine) -> None:
     assert (found.sizes, found.ended) == ((1,), "at 1: no strategy stays within its limits")
     assert [(line.last, line.precision) for line in found.lines] == [(None, "ieee")] * 2
     assert all("over the limit of 1.00 ns" in (line.stopped or "") for line in found.lines)
+
+
+def test_a_strategy_out_of_memory(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stops with the reason, and the others go on to the last size."""
+    run = Plan.run
+
+    def run_out(self: Plan, operands: Sequence[Tensor]) -> Sequence[Tensor]:
+        if self.strategy.name == "torch" and len(operands[0]) > 1:
+            raise MemoryError
+        return run(self, operands)
+
+    monkeypatch.setattr(Plan, "run", run_out)
+    found = swept(engine, square, 10**12)
+    assert (found.sizes, found.ended) == ((1, 2, 4), None)
+    lines = {line.strategy: line for line in found.lines}
+    assert lines["torch"].stopped == "at 2: cpu has not enough memory for matmul by 'torch'"
+    assert (lines["torch"].last, lines["loops"].last) == (1, 4)
 
 
 def test_a_strategy_that_does_not_take_the_call(engine: Engine) -> None:

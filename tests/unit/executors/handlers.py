@@ -200,6 +200,7 @@ def emit(argument: str, body: Bytes, channel: Channel) -> WorkerResponse:
 ACTS: Final[dict[str, Callable[[str], str]]] = {
     "": pid,  # HANDSHAKE
     "echo": pid,
+    "probe": pid,
     "end": end,
     "pid": pid,
     "nice": niceness,

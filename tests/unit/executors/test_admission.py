@@ -121,3 +121,18 @@ def test_a_body_alone_is_never_over_the_limit() -> None:
         budget.hold(1)
     hold.release()
     budget.hold(1).release()
+    for size in (6, 12, 1000):  # it comes in chunks
+        hold.grow(size)
+    assert budget.held == 1000
+
+
+def test_bodies_that_grow_beside_each_other() -> None:
+    """Neither may take both over the limit, and the one that is left may."""
+    budget = ByteBudget(10)
+    first, second = budget.hold(4), budget.hold(4)
+    for hold in (first, second):
+        with pytest.raises(OverloadedError, match=r"8 bytes.*3 more"):
+            hold.grow(7)
+    second.release()
+    first.grow(11)
+    assert budget.held == 11

@@ -1,6 +1,7 @@
 """The executor of a device, with real processes that are lost in every way and replaced."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -179,16 +180,21 @@ async def test_buffers_are_trimmed(
     executor = make_executor("map_buffers")
     await until_ready(readiness)
     buffers = executor._worker._buffers
+    trimmed: asyncio.Task[None] | None = None
     for _ in range(2):  # what has been unmapped is mapped again
         for body in (os.urandom(3_000_000), b"", os.urandom(6_000_000), os.urandom(2_000_000)):
             assert (await executor.run(b"pid", body, deadline_ms=LONG_MS))[1] == body
         assert all(each.size > 1000 for each in buffers)
         executor.trim_memory()
+        assert executor._trimming is not trimmed
+        trimmed = executor._trimming
+        assert trimmed is not None
         executor.trim_memory()  # once is enough
-        await until(lambda: executor._trimming is None)
+        assert executor._trimming is trimmed
+        await trimmed
         assert [each.size for each in buffers] == [1000] * BUFFERS
     executor.trim_memory()  # there is nothing to trim
-    assert executor._trimming is None
+    assert executor._trimming is trimmed
     assert [await pid_of(executor)] == reports.found
 
 
@@ -207,12 +213,82 @@ async def test_a_process_that_is_lost_while_its_buffers_are_trimmed(
     await executor.run(b"pid", body, deadline_ms=LONG_MS)
     os.kill(reports.found[0], signal.SIGSTOP)
     executor.trim_memory()
-    await until(lambda: executor._trimming is None)
+    assert executor._trimming is not None
+    await executor._trimming
     assert executor._worker.holds(3_000_000)
     assert readiness.absences
     await until_ready(readiness)
     assert (await executor.run(b"pid", body, deadline_ms=LONG_MS))[1] == body
     assert len(reports.found) == 2
+
+
+@pytest.mark.parametrize("way", ["_stage", "_ask"])
+async def test_memory_that_runs_out_while_buffers_are_trimmed(
+    make_executor: MakeExecutor,
+    readiness: DeviceReadiness,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    way: str,
+) -> None:
+    """That trim leaves them as they are, and the next one shrinks them."""
+    monkeypatch.setattr(device_process, "KEPT_BYTES", 1000)
+    executor = make_executor("map_buffers")
+    await until_ready(readiness)
+    await executor.run(b"pid", bytes(3_000_000), deadline_ms=LONG_MS)
+
+    async def fail(*_: object) -> StagedRequest:
+        raise OutOfMemoryError("this host has no room")
+
+    for fails in (True, False):
+        with monkeypatch.context() as patch:
+            if fails:
+                patch.setattr(executor, way, fail)
+            executor.trim_memory()
+            assert executor._trimming is not None
+            await executor._trimming
+        assert executor._worker.holds(1000) == fails
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
+    assert not readiness.absences
+
+
+async def test_it_is_closed_while_its_buffers_are_trimmed(
+    make_executor: MakeExecutor,
+    reports: Reports,
+    readiness: DeviceReadiness,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The trim ends with it."""
+    monkeypatch.setattr(device_process, "KEPT_BYTES", 1000)
+    executor = make_executor("map_buffers")
+    await until_ready(readiness)
+    await executor.run(b"pid", bytes(3_000_000), deadline_ms=LONG_MS)
+    os.kill(reports.found[0], signal.SIGSTOP)
+    executor.trim_memory()
+    await until(executor._lock.locked)
+    await executor.close()
+    assert executor._trimming is not None
+    assert executor._trimming.cancelled()
+
+
+async def test_no_descriptor_is_left(
+    make_executor: MakeExecutor,
+    reports: Reports,
+    readiness: DeviceReadiness,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The process that runs is watched without another one, and goes on."""
+
+    def none(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "dup", none)
+    executor = make_executor()
+    await until_ready(readiness)
+    for _ in range(3):
+        assert [await pid_of(executor)] == reports.found
+    os.kill(reports.found[0], signal.SIGKILL)
+    await until(lambda: len(reports.found) == 2 and not readiness.absences)
+    assert executor.exits == 1
 
 
 async def test_it_does_not_yield(make_executor: MakeExecutor, readiness: DeviceReadiness) -> None:
@@ -385,7 +461,7 @@ async def test_errors_that_keep_the_process(
     await held
     with pytest.raises(WorkerFaultError, match=r"failed by ValueError$"):
         await executor.run(b"fail because", b"", deadline_ms=LONG_MS)
-    with pytest.raises(OutOfMemoryError, match="this host has not enough memory"):
+    with pytest.raises(OutOfMemoryError, match="more memory than its process may have"):
         await executor.run(b"fill %d" % 2**62, b"", deadline_ms=LONG_MS)
     with pytest.raises(OutOfMemoryError, match=r"^cuda:0 is full$"):
         await executor.run(b"exhaust cuda:0 is full", b"", deadline_ms=LONG_MS)

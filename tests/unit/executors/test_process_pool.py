@@ -289,11 +289,20 @@ async def test_a_handler_that_fails(executor: ProcessPool) -> None:
     assert await pid_of(executor) == pid
 
 
+async def test_a_handler_whose_process_is_unusable(executor: ProcessPool) -> None:
+    """The process has exited, so the request is sent to another one."""
+    with pytest.raises(WorkerDiedError):
+        await executor.run(b"end it is broken", b"", deadline_ms=LONG_MS)
+    assert executor.exits == 2
+
+
 async def test_memory_is_bounded(executor: ProcessPool) -> None:
     """A request beyond the limit fails, and its process goes on."""
     pid = await pid_of(executor)
-    with pytest.raises(OutOfMemoryError):
+    with pytest.raises(OutOfMemoryError, match="more memory than its process may have"):
         await executor.run(b"fill %d" % (MEMORY_BYTES + 2**23), b"", deadline_ms=LONG_MS)
+    with pytest.raises(OutOfMemoryError, match=r"^the disk is full$"):
+        await executor.run(b"exhaust the disk is full", b"", deadline_ms=LONG_MS)
     await executor.run(b"fill %d" % (MEMORY_BYTES // 2), b"", deadline_ms=LONG_MS)
     assert await pid_of(executor) == pid
 

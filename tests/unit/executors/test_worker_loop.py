@@ -102,6 +102,30 @@ def test_memory_that_runs_out(error: MemoryError, text: bytes) -> None:
     assert response_of(handle, b"head", b"body") == (EXHAUSTED, text, b"")
 
 
+@pytest.mark.parametrize("room", [0, 40])
+@pytest.mark.parametrize("word", ["emit 1 pid", "ask which", "pid"])
+def test_a_buffer_that_cannot_grow(word: str, room: int) -> None:
+    """Memory has run out; the worker goes on, also where there is no room for the reason."""
+
+    class Full(SharedBuffer):
+        is_full = False
+
+        def write(self, data: Bytes, at: int) -> int:
+            if self.is_full and len(data) > room:
+                raise OSError(28, "No space left on device")
+            return super().write(data, at)
+
+    buffer, sent = Full(), list[bytes]()
+    at = put(buffer, word.encode().ljust(60), b"b" * 60)
+    buffer.is_full = True
+    last = handle_request(buffer, Obedient(), sent.append, no_answer, (60, 60))
+    status, size, rest = NOTIFICATION.unpack(last)
+    assert (status, rest, sent) == (EXHAUSTED, 0, [])
+    reason = bytes(buffer.read(size, at))
+    assert reason.startswith(b"this host has no room for") if room else not reason
+    buffer.close()
+
+
 def test_a_server_that_ends_before_it_has_sent_all() -> None:
     """The error says so, and not that the configuration is malformed."""
     for sent in (b"", CONFIG.pack(9)[:3], CONFIG.pack(9), CONFIG.pack(9) + b"{}"):

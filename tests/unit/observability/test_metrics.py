@@ -1,6 +1,7 @@
 """Metrics: their text for Prometheus, instruments, and sums over processes."""
 
 import asyncio
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -136,8 +137,8 @@ def test_phases_are_counted_in_batches(calls: int) -> None:
 
 async def test_processes_add_up(tmp_path: Path) -> None:
     """Each process has the sum; of one that has ended the counters remain, and no gauges."""
-    here = Metrics(CountersFolder(tmp_path))
-    theirs = CountersFolder(tmp_path)
+    here = Metrics(CountersFolder(tmp_path, "1.0"))
+    theirs = CountersFolder(tmp_path, "1.0")
     there = Metrics(theirs)
     for metrics, calls in ((here, 2), (there, 3)):
         metrics.gauge("jobs", "Jobs.", lambda: 5)
@@ -154,18 +155,62 @@ async def test_processes_add_up(tmp_path: Path) -> None:
         assert sample(found, "jobs") == 10
         assert sample(found, "restarts_total") == 2
         assert ("process_open_fds", ()) not in found, "it would be that of one process"
-    theirs._own.rename(tmp_path / "4194305-0.json")  # no process has such a number
-    found = samples(await here.text())
-    assert sample(found, "calls_total", **labels) == 5
-    assert sample(found, "jobs") == 5
-    assert sample(found, "restarts_total") == 2
+    theirs._own.rename(tmp_path / "4194305-0.1.0.json")  # no process has such a number
+    for _ in range(2):
+        found = samples(await here.text())
+        assert sample(found, "calls_total", **labels) == 5
+        assert sample(found, "jobs") == 5
+        assert sample(found, "restarts_total") == 2
+
+
+def counted(calls: int, **readings: float) -> bytes:
+    """Return what a process with so many calls writes."""
+    counters = Counters()
+    for _ in range(calls):
+        counters.count_call(MATMUL, LAPS)
+    return counters.with_readings(readings).dump()
+
+
+def calls_in(folder: CountersFolder) -> int:
+    """Return the number of calls of the other processes."""
+    return sum(histogram.count for histogram in folder.others(["jobs"]).calls.values())
+
+
+def test_files_of_ended_processes_become_one(tmp_path: Path) -> None:
+    """No count is lost or counted twice, also if the process that merges them is killed."""
+    folder = CountersFolder(tmp_path, "1.0")
+    folder.put(counted(100))
+    for calls in (1, 2, 3):
+        name = f"4194305-{calls}.1.0.json"  # no process has such a number
+        (tmp_path / name).write_bytes(counted(calls, jobs=1.0, restarts=2.0))
+        found = folder.others(["jobs"])
+        assert found.readings == {"restarts": 2.0 * calls}
+    assert calls_in(folder) == 6
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".json", ".json"]
+    left = tmp_path / "4194305-3.1.0.json"
+    left.write_bytes(counted(3))  # it has been merged, and not been deleted
+    assert calls_in(folder) == 6
+    assert not left.exists()
+    assert calls_in(CountersFolder(tmp_path, "1.0")) == 106
+
+
+def test_another_version_is_left_out(tmp_path: Path) -> None:
+    """It may count other things: it is neither read, nor kept once its process has ended."""
+    folder = CountersFolder(tmp_path, "1.0")
+    running = tmp_path / f"{os.getpid()}-0.0.9.json"
+    names = ("4194305-0.json", "4194305-0.0.9.json", "ended.0.9.json", running.name, "mine.json")
+    for name in names:
+        (tmp_path / name).write_bytes(b"[1]")
+    assert calls_in(folder) == 0
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"ended.0.9.json", running.name, "mine.json", "lock"}
 
 
 class WatchedFolder(CountersFolder):
     """A folder that notifies of each write."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
+        super().__init__(path, "1.0")
         self.put_now = asyncio.Event()
 
     def put(self, text: bytes) -> None:
@@ -175,9 +220,7 @@ class WatchedFolder(CountersFolder):
 
     def calls(self) -> int:
         """Return the number of calls in the folder."""
-        ((text, is_running),) = CountersFolder(self._path).others()
-        assert is_running
-        return sum(histogram.count for histogram in Counters.load(text).calls.values())
+        return calls_in(CountersFolder(self._path, "1.0"))
 
 
 async def test_counters_are_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from service.errors import DeviceFailedError
 from service.executors import (
     ECHO,
     HANDSHAKE,
+    PROBE,
     UNMAP,
     Channel,
     ExhaustedError,
@@ -105,6 +106,15 @@ def test_a_report(handler: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch
     assert report["has_tf32"] is False
     pairs = {tuple(row[:4]) for row in report["rates"]}
     assert pairs == {row[:4] for row in rates_of(GPU)}
+
+
+def test_a_probe(handler: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It computes a product and measures nothing; a device that fails ends the process."""
+    monkeypatch.delattr(Engine, "unmeasured")
+    assert answer_of(handler, PROBE) == WorkerResponse(b"")
+    monkeypatch.setattr("service.engine.PROBED", [[0.0]])
+    with pytest.raises(FatalError, match="takes the square"):
+        answer_of(handler, PROBE)
 
 
 def test_an_echo(handler: DeviceRequestHandler) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from service.compare.bench import SkippedError
+from service.compare.bench import LocalBench, Runs, SkippedError, Stop
 from service.compare.chains import estimate_chain
 from service.compare.reference import Reference, reference_of
 from service.core.arithmetic import Arithmetic
@@ -183,6 +183,30 @@ def test_a_process_that_has_let_go_of_a_race(
     other = ProcessBench(server.ask, "2", GPU)
     other.run(plan, 1, 0, never)
     assert server.bodies == 3
+
+
+def test_results_are_those_of_the_strategy(
+    server: Server,
+    bench: ProcessBench,
+    plan: Plan,
+    reference: Reference,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bench has the results of one strategy, and another one is run again."""
+    ran: list[str] = []
+    run = LocalBench.run
+
+    def noted(self: LocalBench, plan: Plan, most: int, enough_ns: int, stop: Stop) -> Runs:
+        ran.append(plan.strategy.name)
+        return run(self, plan, most, enough_ns, stop)
+
+    monkeypatch.setattr(LocalBench, "run", noted)
+    other = replace(plan, strategy=REGISTRY["matmul"].strategies["einsum"])
+    bench.run(plan, 1, 0, never)
+    for each in (other, plan, plan):
+        bench._plan = each
+        bench.results([reference])
+    assert ran == ["torch", "einsum", "torch"]
 
 
 def test_what_ends_a_strategy(server: Server, bench: ProcessBench, plan: Plan) -> None:
