@@ -31,7 +31,7 @@ async def test_a_plan_is_there_before_anything_runs(visit: Visit) -> None:
     """It follows what is typed."""
     page = await visit.open()
     assert await visit.text(".facts") == (
-        "Result i2 × j2 float32 Work 8 multiply-adds Memory 48 B In torch torch.matmul(a, b)"
+        "Result i2 × j2 float32 Work 8 multiply-adds Memory 48 bytes In torch torch.matmul(a, b)"
     )
     await page.get_by_label("numbers of a").fill("1 2\n3 4\n5 6")
     await expect(page.locator(".facts")).to_contain_text("12 multiply-adds")
@@ -256,6 +256,17 @@ async def test_a_link_is_the_whole_state(visit: Visit) -> None:
     assert await other.text("#call") == await visit.text("#call")
     assert other.complaints == []
     await again.close()
+
+
+async def test_the_same_state_again_is_no_entry_of_the_history(visit: Visit) -> None:
+    """Not of an equation either, whose `>` the browser escapes."""
+    page = await visit.open("#op=norm&tour=7")
+    entries = []
+    for _ in range(2):
+        await page.get_by_role("button", name="transpose ij->ji").click()
+        await page.locator("#result .phases").wait_for()
+        entries.append(await page.evaluate("history.length"))
+    assert entries[0] == entries[1]
 
 
 async def test_a_large_result_is_drawn_not_written(visit: Visit) -> None:
