@@ -58,13 +58,12 @@ wheels: $(PY) ## Fetch into wheels/ what a host without a network installs by `m
 
 ##@ Prove
 
-# pytest comes last, so that its summary closes the output. Three runners share two cores, since a third of
-# the time tests wait: for processes, browsers and timeouts. Files stay in their order, since the long ones come
-# first and not those of many tests.
+# pytest comes last, so that its summary closes the output. Files stay in their order, since the long ones
+# come first and not those of many tests. With three runners on two cores, tests with bounds of time fail.
 .PHONY: test
 test: $(DEV) ## Everything that CI runs: check, then the tests with branch coverage
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check $(NPM)
-	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: browser
 browser: $(NPM) ## The tests of the pages alone, in the system's Chromium (CHROMIUM=/path/to/it)

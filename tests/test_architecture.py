@@ -347,8 +347,17 @@ QUESTIONS: Final = {"What", "Where", "Who", "How", "Why", "Whether"}
 PERSONS: Final = {"whoever", "nobody", "somebody"}
 
 
-def docstrings(source: str) -> Iterator[tuple[int, str]]:
+# The comment at the head of a script, and those that describe its parts.
+JSDOC: Final = re.compile(r"(?:\A//|/\*\*)[\s*]*(.+?)(?=\*/|\n\n)", re.DOTALL)
+
+
+def docstrings(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the docstrings of a file with their lines."""
+    source = path.read_text(encoding="utf-8")
+    if path.suffix == ".js":
+        for match in JSDOC.finditer(source):
+            yield source.count("\n", 0, match.start()) + 1, match[1]
+        return
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             text = ast.get_docstring(node)
@@ -371,8 +380,8 @@ def test_docstrings_are_plain(is_wrong: Callable[[str], bool]) -> None:
     """Each begins with a noun phrase or an imperative, and says what happens."""
     found = {
         f"{path.relative_to(ROOT)}:{line}": text
-        for path in sources()
-        for line, text in docstrings(path.read_text(encoding="utf-8"))
+        for path in [*sources(), *SERVICE.rglob("*.js")]
+        for line, text in docstrings(path)
         if is_wrong(text)
     }
     assert found == {}

@@ -41,7 +41,7 @@ def ratio_text(ratio: float) -> str:
 
 def share_text(share: float) -> str:
     """Return a share: `87 %`; below a percent as `1 in 350`."""
-    if share >= 0.01:
+    if share >= 0.01 or share == 0:
         return f"{100 * share:,.0f} %"
     return f"1 in {count_text(int(float(f'{1 / share:.1e}')))}"
 

@@ -1,7 +1,7 @@
 """Quantities as text for people: three significant digits and a unit.
 
 Times are in ASCII, `us` too: terminals, fonts of pictures and searches take it. The lab page writes
-them the same way, in `web/lab/format.js`; a test holds both together.
+times, sizes, counts and shares the same way, in `web/lab/format.js`; a test holds both together.
 """
 
 import math
@@ -52,7 +52,7 @@ def rate_text(rate: float) -> str:
 
 def share_text(share: float) -> str:
     """Return a share: `87 %`; below a percent as `1 in 350`, which is easier to imagine."""
-    if share >= 0.01:
+    if share >= 0.01 or share == 0:
         return f"{100 * share:,.0f} %"
     return f"1 in {_rounded_count(1 / share)}"
 

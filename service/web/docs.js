@@ -26,7 +26,7 @@ const DOCUMENT = new URL("openapi.json", document.baseURI).href;
 const isText = (type) => /json|text|xml/.test(type);
 
 const size = (bytes) =>
-  bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(2)} MB`;
+  bytes < 2 ** 20 ? `${(bytes / 2 ** 10).toFixed(1)} KiB` : `${(bytes / 2 ** 20).toFixed(2)} MiB`;
 
 /** Formats JSON with a row of numbers on each line; literals stay as they were sent (19.0, -0.0). */
 function layOut(json) {

@@ -1,6 +1,9 @@
-"""Times on the page are written as in the terminal."""
+"""Quantities on the page are written as in the terminal."""
 
-from service.core.units import time_text
+from collections.abc import Callable
+from typing import Any
+
+from service.core.units import bytes_text, count_text, share_text, time_text
 from tests.browser.conftest import Visit
 
 TEXTS = """async ([name, values]) => {
@@ -21,6 +24,26 @@ async def test_times_are_those_of_the_terminal(visit: Visit) -> None:
     texts = await page.evaluate(TEXTS, ["time", [ns / 1e6 for ns in TIMES_NS]])
     expected = {ns: time_text(ns) for ns in TIMES_NS}
     assert dict(zip(TIMES_NS, texts, strict=True)) == expected
+
+
+SIZES = [
+    *(0, 1, 999, 1000, 1023, 1024, 1029, 12_345, 1_022_975, 1_048_000, 1_048_575, 2**30, 5 * 2**43),
+    *(int(digits * 1e3**power) for power in range(2, 7) for digits in (1, 1.234, 45.65, 999.5)),
+]
+SHARES = [0, 1e-12, 1 / 1_312_000, 1 / 354, 0.0099, 0.00999, 0.01, 0.0149, 0.874, 1, 1.004, 12.3]
+
+
+async def test_quantities_are_those_of_the_terminal(visit: Visit) -> None:
+    """Sizes in memory, counts, and shares of a peak."""
+    page = await visit.open()
+    quantities: list[tuple[str, Callable[[Any], str], list[Any]]] = [
+        ("bytes", bytes_text, SIZES),
+        ("count", count_text, SIZES),
+        ("share", share_text, SHARES),
+    ]
+    for name, text, values in quantities:
+        texts = await page.evaluate(TEXTS, [name, values])
+        assert dict(zip(values, texts, strict=True)) == {value: text(value) for value in values}
 
 
 async def test_ticks_of_an_axis(visit: Visit) -> None:

@@ -31,7 +31,7 @@ async def test_a_plan_is_there_before_anything_runs(visit: Visit) -> None:
     """It follows what is typed."""
     page = await visit.open()
     assert await visit.text(".facts") == (
-        "Result i2 × j2 float32 Work 8 multiply-adds Memory 48 B In torch torch.matmul(a, b)"
+        "Result i2 × j2 float32 Work 8 multiply-adds Memory 48 bytes In torch torch.matmul(a, b)"
     )
     await page.get_by_label("numbers of a").fill("1 2\n3 4\n5 6")
     await expect(page.locator(".facts")).to_contain_text("12 multiply-adds")
@@ -161,6 +161,38 @@ async def test_a_race_can_be_stopped(visit: Visit) -> None:
     await page.get_by_role("button", name="Race them").wait_for()
 
 
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("close()", "The race has no outcome: the stream ended without a report."),
+        ("error(new TypeError('network error'))", "The service does not answer: no connection"),
+    ],
+)
+async def test_a_race_that_breaks_off_says_so(visit: Visit, end: str, said: str) -> None:
+    """Its rows are taken back, and it can be run again."""
+    page = await visit.open()
+    row = {"strategy": "torch", "device": "cpu", "skipped": "for a test"}
+    event = f"event: row\ndata: {json.dumps(row)}\n\n"
+    await page.evaluate(
+        f"""(event) => {{
+            const body = new ReadableStream({{ async pull(stream) {{
+                if (!event) return stream.{end};
+                stream.enqueue(new TextEncoder().encode(event));
+                event = "";
+            }} }});
+            const usual = window.fetch;
+            window.fetch = async (url, options) =>
+                url.endsWith("/compare") ? new Response(body) : usual(url, options);
+        }}""",
+        event,
+    )
+    await page.get_by_role("button", name="Race them").click()
+    await expect(page.locator("[data-place=run] .problem")).to_contain_text(said)
+    await expect(page.locator("#verdict")).to_be_empty()
+    await expect(page.locator(".strategy-row.skipped")).to_have_count(0)
+    await page.get_by_role("button", name="Race them").wait_for()
+
+
 async def test_what_a_race_skips_says_why(visit: Visit) -> None:
     """A strategy that would take hours has a row with its estimate and the reason."""
     page = await visit.open("#op=matmul&x=random:300x300:0&x=random:300x300:1")
@@ -226,6 +258,17 @@ async def test_a_link_is_the_whole_state(visit: Visit) -> None:
     assert await other.text("#call") == await visit.text("#call")
     assert other.complaints == []
     await again.close()
+
+
+async def test_the_same_state_again_is_no_entry_of_the_history(visit: Visit) -> None:
+    """Not of an equation either, whose `>` the browser escapes."""
+    page = await visit.open("#op=norm&tour=7")
+    entries = []
+    for _ in range(2):
+        await page.get_by_role("button", name="transpose ij->ji").click()
+        await page.locator("#result .phases").wait_for()
+        entries.append(await page.evaluate("history.length"))
+    assert entries[0] == entries[1]
 
 
 async def test_a_large_result_is_drawn_not_written(visit: Visit) -> None:

@@ -224,10 +224,10 @@ async def test_the_page_of_a_load_test(offline: Visit, tmp_path: Path) -> None:
     tiny = (await rows.nth(0).inner_text()).split("\t")
     assert tiny[0:2] + tiny[4:] == [
         *("tiny", "21", "3.00 ms", "3.80 ms", "3.90 ms", "3.98 ms", "4.00 ms"),
-        *("100 B", "33.3 kB/s"),
+        *("100 bytes", "32.6 KiB/s"),
     ]
     assert "500 us" in await rows.nth(2).inner_text()
-    assert "MB/s" in await rows.nth(1).inner_text()
+    assert "MiB/s" in await rows.nth(1).inner_text()
     await expect(page.locator(".bars .phases")).to_have_count(2)
     words = "decode 250 us, compute 500 us, encode 250 us, outside 1.00 ms"
     await expect(page.locator(".bars .phases").first).to_have_attribute("aria-label", words)

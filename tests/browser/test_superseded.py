@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Self
 
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import Visit
 
@@ -114,8 +114,10 @@ async def test_a_race_is_stopped_before_it_begins(visit: Visit) -> None:
         assert races.waiting == 0
 
 
-async def test_a_plan_of_the_text_before_is_not_drawn(visit: Visit) -> None:
+async def test_a_plan_of_the_text_before_is_not_drawn(browser: Browser, browser_url: str) -> None:
     """Its request ends at the first key, before the pause until the next one."""
+    context = await browser.new_context()  # a clock is that of all pages of a context
+    visit = Visit(await context.new_page(), browser_url)
     page = await visit.open()
     await page.clock.install(time=0)
     await page.clock.pause_at(10**9)
@@ -126,3 +128,5 @@ async def test_a_plan_of_the_text_before_is_not_drawn(visit: Visit) -> None:
             await type_in(page, "1 2\n3 x")
         await page.clock.run_for(200)
         await expect(page.locator("[data-operand='0'] .problem")).to_contain_text("'x'")
+    assert visit.complaints == []
+    await context.close()

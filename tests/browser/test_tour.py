@@ -43,15 +43,23 @@ STEPS = {
         Way("a norm for each row", RESULT, "i3", r"3.741657\d, 8.77496\d+, 13.9283\d+\.", HEAT),
     ],
     4: [
-        Way("matrix + row", DRAWING, "x1 (3,) new → 3 3 (1,) → (0, 1)", "12 B .* 36 B", AXES),
-        Way("matrix + column", DRAWING, "1 → 3 (1, 1) → (1, 0)", "12 B .* 36 B", AXES),
-        Way("an image × three colours", DRAWING, "12 B look like 786 kB", "12 B .* 786 kB", AXES),
+        Way(
+            "matrix + row", DRAWING, "x1 (3,) new → 3 3 (1,) → (0, 1)", "12 bytes .* 36 bytes", AXES
+        ),
+        Way("matrix + column", DRAWING, "1 → 3 (1, 1) → (1, 0)", "12 bytes .* 36 bytes", AXES),
+        Way(
+            "an image × three colours",
+            DRAWING,
+            "12 bytes look like 768 KiB",
+            "12 bytes .* 768 KiB",
+            AXES,
+        ),
     ],
     5: [
-        Way("a row expanded", DRAWING, "(1,) → (0, 1)", r"\(0, 1\).* 12 B .* 36 B", AXES),
-        Way("a column expanded", DRAWING, "1 → 3 (1, 0)", r"\(1, 0\).* 12 B .* 36 B", AXES),
-        Way("(2, 5) has strides (5, 1)", DRAWING, "(5, 1)", r"\(5, 1\).* 40 B", AXES),
-        Way("three numbers as an image", DRAWING, "(1,) → (0, 0, 1)", "12 B .* 786 kB", AXES),
+        Way("a row expanded", DRAWING, "(1,) → (0, 1)", r"\(0, 1\).* 12 bytes .* 36 bytes", AXES),
+        Way("a column expanded", DRAWING, "1 → 3 (1, 0)", r"\(1, 0\).* 12 bytes .* 36 bytes", AXES),
+        Way("(2, 5) has strides (5, 1)", DRAWING, "(5, 1)", r"\(5, 1\).* 40 bytes", AXES),
+        Way("three numbers as an image", DRAWING, "(1,) → (0, 0, 1)", "12 bytes .* 768 KiB", AXES),
     ],
     6: [
         Way("c * c[:, None]", DRAWING, "x1[:,None] (3, 1)", "9 elements from 6 .* 900", HEAT),

@@ -56,7 +56,7 @@
     });
   };
 
-  /** What is wider than its place can be scrolled by the keyboard, too. */
+  /** Lets the keyboard scroll what is wider than its place. */
   const reachWideParts = () => {
     for (const part of document.querySelectorAll(".wide, .code pre")) {
       const isWide = part.scrollWidth > part.clientWidth;

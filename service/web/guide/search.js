@@ -22,7 +22,7 @@
 
   const wordsOf = (query) => query.toLowerCase().split(/\s+/).filter(Boolean);
 
-  /** How well a section fits: every word has to be in it; titles count more than the text. */
+  /** The fit of a section: every word has to be in it; titles count more than the text. */
   function score(section, words) {
     let sum = 0;
     for (const word of words) {

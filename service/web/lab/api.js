@@ -22,15 +22,19 @@ export function giveKey(key) {
   sessionStorage.setItem(KEY, key);
 }
 
-async function send(path, options = {}) {
-  const key = keyGiven();
-  let response;
+/** The outcome of a promise of the network; a lost connection is a problem. */
+async function connected(coming) {
   try {
-    response = await fetch(path, key ? { ...options, headers: { ...options.headers, "X-API-Key": key } } : options);
+    return await coming;
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ProblemError({ title: "The service does not answer", detail: "no connection: is it running?", code: "unreachable" });
   }
+}
+
+async function send(path, options = {}) {
+  const key = keyGiven();
+  const response = await connected(fetch(path, key ? { ...options, headers: { ...options.headers, "X-API-Key": key } } : options));
   if (response.ok) return response;
   const problem = await response.json().catch(() => null);
   throw new ProblemError(problem ?? { title: `Status ${response.status}`, detail: response.statusText, code: "unreadable" });
@@ -85,14 +89,16 @@ function numbersOf({ shape, dtype, data }) {
   return Array.from({ length: flat.length / 2 }, (_, index) => flat.slice(2 * index, 2 * index + 2));
 }
 
-/** A race: calls `onEvent(name, data)` for each event as it arrives. */
+/** A race: calls `onEvent(name, data)` for each event as it arrives, the last of them a report. */
 export async function race({ path, headers, body }, onEvent, signal) {
   const response = await send(path, { method: "POST", headers: { ...headers, Accept: "text/event-stream" }, body, signal });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
+  let reported = false;
   for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
+    const { value, done } = await connected(reader.read());
+    if (done && reported) return;
+    if (done) throw new ProblemError({ title: "The race has no outcome", detail: "the stream ended without a report", code: "no-report" });
     text += value;
     const events = text.split(/\r?\n\r?\n/);
     text = events.pop();
@@ -100,6 +106,7 @@ export async function race({ path, headers, body }, onEvent, signal) {
       const name = /^event: ?(.*)$/m.exec(event)?.[1];
       const data = /^data: ?(.*)$/m.exec(event)?.[1];
       if (name === "problem") throw new ProblemError(JSON.parse(data));
+      reported ||= name === "report";
       if (name && data) onEvent(name, JSON.parse(data));
     }
   }

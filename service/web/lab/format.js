@@ -1,10 +1,11 @@
 // Numbers for display: three significant digits for times, always with units.
 //
-// Times and numbers in groups of three are written as the service writes them, in core/units.py.
+// Times, counts, sizes in memory and shares are written as the service writes them, in core/units.py.
 
 const MINUS = "\u2212";
 // Units of time in nanoseconds; `us` as in the service's texts, which stand beside.
 const TIMES = [["years", 31557600e9], ["days", 86400e9], ["h", 3600e9], ["min", 60e9], ["s", 1e9], ["ms", 1e6], ["us", 1e3], ["ns", 1]];
+const BYTES = [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]];
 
 /** `value` with `digits` significant digits, never in powers of ten. */
 function significant(value, digits = 3) {
@@ -24,9 +25,13 @@ export function time(ms) {
   if (ms === 0) return "0 ns";
   // The product of whole nanoseconds in milliseconds may miss them by its last digit.
   const ns = Number((ms * 1e6).toPrecision(15));
+  return inUnits(ns, TIMES);
+}
+
+function inUnits(value, units) {
   // The value is rounded before the unit is chosen: 999.9 us is 1.00 ms.
-  const [unit, size] = TIMES.find((each) => rounded(ns / each[1]) >= 1) ?? TIMES.at(-1);
-  return `${significant(rounded(ns / size))} ${unit}`;
+  const [unit, size] = units.find((each) => rounded(value / each[1]) >= 1) ?? units.at(-1);
+  return `${significant(rounded(value / size))} ${unit}`;
 }
 
 /** A time that is a power of ten: 1 us, 100 ms, 10 s. */
@@ -40,21 +45,14 @@ function rounded(value) {
   return Number(value.toPrecision(3));
 }
 
-/** A whole number in groups of three. */
+/** A whole number in groups of three; from 10^15 on, three digits: 1.00e+18. */
 export function count(number) {
-  return number < 1e15 ? grouped(number) : number.toExponential(2).replace("e+", " × 10^");
+  return number < 1e15 ? grouped(number) : number.toExponential(2);
 }
 
-/** Bytes in units of 1000. */
+/** A size in memory: 15.3 KiB; below a KiB it is exact. */
 export function bytes(number) {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  let unit = 0;
-  let value = number;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  return `${unit === 0 ? value : significant(value)} ${units[unit]}`;
+  return number < 1024 ? `${number} bytes` : inUnits(number, BYTES);
 }
 
 /** A factor: 62.0 ×, 16,100 ×. */
@@ -69,8 +67,8 @@ export function rate(value) {
 
 /** A share: 87 %; below a percent as 1 in 350, which is easier to imagine. */
 export function share(value) {
-  if (value === null || value === undefined || !(value > 0)) return "";
-  return value >= 0.01 ? `${grouped(Math.round(100 * value))} %` : `1 in ${count(Number((1 / value).toPrecision(2)))}`;
+  if (value === null || value === undefined) return "";
+  return value >= 0.01 || value === 0 ? `${grouped(Math.round(100 * value))} %` : `1 in ${count(Number((1 / value).toPrecision(2)))}`;
 }
 
 /** An error or a distance: 0, 2.6e-4, NaN or ∞. */

@@ -11,6 +11,11 @@ const SAMPLED = 1024; // cells drawn along an axis; beyond that every n-th eleme
 const CELL = { width: 58, height: 34 };
 const STEPS = 255; // of a colour ramp
 
+// One listener for all: one for each drawing would keep its tensor as long as the page is open.
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  for (const canvas of document.querySelectorAll(".heat canvas")) canvas.dispatchEvent(new Event("recolour"));
+});
+
 /** The number that decides the colour of an element; of a complex number the magnitude. */
 function size(value) {
   if (Array.isArray(value)) return Math.hypot(...value);
@@ -223,7 +228,7 @@ export function heatMap({ shape, values, dtype = "float32", letters = [], small 
     );
   }
   new ResizeObserver(draw).observe(root);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  canvas.addEventListener("recolour", redraw);
   return root;
 
   /** One field for each axis before the last two, to choose the plane that is drawn. */

@@ -79,7 +79,7 @@ export function scaled(literal, power) {
   return `${digits}e${Number(exponent ?? 0) + power}`;
 }
 
-/** Why a token is not a number, for a sentence that begins with it. */
+/** The reason why a token is not a number, for a sentence that begins with it. */
 export function whyNot(token) {
   const shown = `'${clip(token)}'`;
   if (GROUPED.test(token)) return `${shown} has a separator of thousands: write its digits without one`;

@@ -1,4 +1,4 @@
-// What a step of the tour came to, in one sentence with its number. Nothing is written down ahead: each
+// The outcome of each step of the tour, in one sentence with its number. Nothing is written down ahead: each
 // function takes what the page knows of the call, and returns null while that is too little.
 //
 // Known are `{state, tensors, letters, plan, answer, report, race, problem}`: what has not come yet is missing.

@@ -7,7 +7,7 @@ import { h, refill } from "./dom.js";
 import { decade, distance, factor, rate, share, time } from "./format.js";
 import { sourceCode } from "./source.js";
 
-/** What takes longer to compile races only if it is named. A test compares it with the service. */
+/** The longest compilation of a strategy that races without being named. A test compares it with the service. */
 export const MOST_COMPILE_MS = 5000;
 
 /** The precision of a row; one that states none is in the default. */
@@ -16,7 +16,7 @@ export const precisionOf = ({ precision }) => precision ?? "ieee";
 /** The arithmetic of a row in words: its precision, and whether it is deterministic. */
 export const arithmeticOf = (row) => `${precisionOf(row)}${row.deterministic ? ", deterministic" : ""}`;
 
-/** What tells the rows of races apart. */
+/** The key of a row, by which a race has it once. */
 export const key = (row) => `${row.strategy} ${row.device} ${arithmeticOf(row)}`;
 
 /** A function that returns what follows the strategy in the name of a row: device and precision, where those of `rows` differ. */
@@ -117,7 +117,7 @@ export function raceTable(root, store) {
     );
   }
 
-  /** Whether a strategy races where none is named: not if it takes long to compile. */
+  /** True for a strategy that races where none is named: one that takes long to compile does not. */
   function isUsual(strategy, plans) {
     return strategy === store.state.race.baseline || plans.length === 0 || plans.some((plan) => !(plan?.compile_ms > MOST_COMPILE_MS));
   }
@@ -140,7 +140,7 @@ function lastPlaces({ max_ulp_error, median_ulp_error }) {
   return `in units in the last place: ${distance(max_ulp_error)}, median ${distance(median_ulp_error)}`;
 }
 
-/** What a strategy took to compile, or takes in the first call of a process; nothing for one that is not compiled. */
+/** The time that a strategy took to compile, or takes in the first call of a process; nothing for one that is not compiled. */
 function compiling(row, plan) {
   if (row) return row.compile_ms > 0 && h("p", { class: "strategy-reason" }, `Compiled before its runs in ${time(row.compile_ms)}.`);
   return plan?.compile_ms > 0 && h("p", { class: "strategy-reason" }, `The first call of a process compiles it, about ${time(plan.compile_ms)}.`);
@@ -235,7 +235,7 @@ export function verdict(report) {
   return `${fastest.strategy}${naming(ran)(fastest)} is the fastest${wrong === 0 ? "" : " that agrees"}, at ${time(fastest.median_ms)}${gain}. ${reached(fastest, report)}${agreed} ${basis}`;
 }
 
-/** What the fastest strategy and the baseline make of the machine; empty if its peak rates are unknown. */
+/** The shares of the machine that the fastest strategy and the baseline use; empty if its peak rates are unknown. */
 function reached(fastest, report) {
   if (!fastest.peak_share) return "";
   const base = report.rows.find((row) => row.strategy === report.baseline && row.peak_share);

@@ -74,7 +74,7 @@ export function parse(text) {
   return { ...report, rows: rows.filter((row) => typeof row?.strategy === "string" && row.median_ms > 0) };
 }
 
-/** Why a kept report cannot be laid over another one; null if it can. */
+/** The reason why a kept report cannot be laid over another one; null if it can. */
 export function differs(kept, report) {
   const { params, ...rest } = report;
   if (title(kept) !== title(kept.params ? report : rest)) return `it is of ${title(kept)}`;

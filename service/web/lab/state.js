@@ -53,8 +53,8 @@ export function encode(state) {
   }
   if (state.view) words.set("show", state.view);
   if (state.tour) words.set("tour", String(state.tour));
-  // Readable where possible: only characters that would end or split the URL stay escaped.
-  return words.toString().replace(/%(5B|5D|2C|3A|3E|3B|2F)/g, (escaped) => decodeURIComponent(escaped));
+  // Readable where possible: what would end or split the URL, or a browser escapes again, stays escaped.
+  return words.toString().replace(/%(5B|5D|2C|3A|3B|2F)/g, (escaped) => decodeURIComponent(escaped));
 }
 
 /** Parses the part of a URL after its #; null if it names no operation of `ops`. */

@@ -159,7 +159,7 @@ export function tourView({ list, words, chainRoom }, store, go) {
   let known = {};
   const visit = (number, index = 0) => {
     go({ ...STOPS[number - 1].ways[index][1], tour: number });
-    // Whoever had scrolled down sees the step from its start.
+    // A page that was scrolled down shows the step from its start.
     if (usual.some((section) => section.getBoundingClientRect().top < 0)) list.scrollIntoView({ block: "nearest" });
   };
   fill(

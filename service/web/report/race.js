@@ -40,7 +40,7 @@ export function showRace(root, { report, strategies, tolerance, kept = null }) {
   fill(root, h("p", { class: "prose" }, verdict(report)), drawing, bar, figures(report, strategies), h("p", { class: "note" }, judged(tolerance)));
 }
 
-/** What `agrees` means. */
+/** The meaning of `agrees`. */
 function judged({ rtol, atol }) {
   return `Errors are the largest, in the unit of the result; ulp are units in its last place. An element agrees within ${atol} + ${rtol} of its size.`;
 }

@@ -58,6 +58,7 @@ def test_bytes(count: int, text: str) -> None:
 @pytest.mark.parametrize(
     ("share", "text"),
     [
+        (0, "0 %"),
         (12.3, "1,230 %"),
         (0.874, "87 %"),
         (0.01, "1 %"),
