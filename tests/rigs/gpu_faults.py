@@ -84,14 +84,14 @@ def stumble(argument: str, place: str) -> None:
 
 
 def hang(argument: str, place: str) -> None:
-    """Have the device busy for a minute before each report from now on."""
-    report = DeviceRequestHandler._report
+    """Have the device busy for a minute before each probe from now on."""
+    probe = DeviceRequestHandler._probe
 
-    def report_late(self: DeviceRequestHandler) -> bytes:
+    def probe_late(self: DeviceRequestHandler) -> None:
         wait("60000", place)
-        return report(self)
+        probe(self)
 
-    DeviceRequestHandler._report = report_late  # type: ignore[method-assign]  # here alone
+    DeviceRequestHandler._probe = probe_late  # type: ignore[method-assign]  # here alone
 
 
 def violate(argument: str, place: str) -> None:

@@ -221,6 +221,15 @@ def test_what_ends_a_strategy(server: Server, bench: ProcessBench, plan: Plan) -
     bench.run(plan, 1, 0, never)
 
 
+def test_a_body_that_cannot_be_read(server: Server) -> None:
+    """A stored array may have changed since: it ends the strategy with the reason."""
+    part = Slice("1", "cuda:0", "torch", "run", 1000, request=MESSAGE.to_json().decode())
+    channel = Channel(print, print, bytearray)
+    answer = server.handler.answer(SLICE + part.to_json(), bytearray(b"{}"), channel)
+    found = orjson.loads(answer.head)
+    assert "needs" in found["skipped"]
+
+
 def test_a_lost_device(server: Server, bench: ProcessBench, plan: Plan) -> None:
     """It is asked for no more: all of its strategies end."""
     server.answer = orjson.dumps({"skipped": "it died", "is_lost": True})
