@@ -35,8 +35,9 @@ NO_LIMITS: Final = (
 # SHA-256 of a key in hex, optionally after a name and a colon.
 KEY_HASH: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,64}:)?[0-9a-f]{64}")
 ORIGIN: Final = re.compile(
-    r"\*|https?://[a-z0-9.-]+(?::[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](?::[0-9]{1,5})?"
+    r"\*|https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?",
 )
+MAX_PORT: Final = 65_535
 
 
 def _slots() -> int:
@@ -221,7 +222,8 @@ class Settings(BaseModel):
     @field_validator("cors_origins", "embed_origins")
     @classmethod
     def _exact_origins(cls, text: str) -> str:
-        if not all(ORIGIN.fullmatch(each) for each in listed(text)):
+        found = [ORIGIN.fullmatch(each) for each in listed(text)]
+        if not all(match and int(match["port"] or 0) <= MAX_PORT for match in found):
             raise ValueError("each is scheme://host or scheme://host:port in small letters, or *")
         return text
 
@@ -284,7 +286,9 @@ def from_environment(environment: Mapping[str, str] = os.environ, **overrides: o
         return Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
+        wanted = first["msg"].removeprefix("Value error, ").partition(", unable to")[0]
+        wanted = wanted.replace("Input should be", "it has to be")
         name = PREFIX + str(first["loc"][0]).upper()
         # A key that was set instead of its hash must not be shown.
         shown = "" if name == PREFIX + "API_KEYS" else f"; it was {first['input']!r}"
-        raise SettingsError(f"{name}: {first['msg']}{shown}") from None
+        raise SettingsError(f"{name}: {wanted}{shown}") from None

@@ -12,6 +12,7 @@ import orjson
 
 from service.codecs.base import DecodeContext
 from service.codecs.json.document import refuse_deep, refuse_duplicate_keys
+from service.codecs.json.rounding import OverflowedFloat
 from service.errors import InvalidFieldError, Place, UnknownFieldError, escape, quote
 from service.registry import Op
 
@@ -54,6 +55,8 @@ def _value(name: str, text: str, context: DecodeContext) -> object:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
+        if NUMBER.fullmatch(text):
+            return OverflowedFloat(text)
         raise InvalidFieldError(
             f"{quote(name)} of the query string is no JSON: {quote(text)}",
             hint="lists are JSON text, such as [0,1]; words stand plain",

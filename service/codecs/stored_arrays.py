@@ -122,7 +122,8 @@ class ArrayFolder:
     def _path(self, name: object, pointer: str) -> Path:
         if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH or not NAME.fullmatch(name):
             _refuse(
-                f"a stored array is named by letters, digits, '.', '_', '-' and '/'; "
+                f"a stored array is named by at most {MAX_NAME_LENGTH} letters, digits, '.', '_', "
+                "'-' and '/', and it begins, as after each '/', with a letter, a digit or '_'; "
                 f"it was {quote(name)}",
                 pointer,
                 hint=NAME_HINT,

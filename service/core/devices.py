@@ -129,7 +129,8 @@ class Devices:
                 self.readiness.check(wanted)
                 return (device,)
         names = [device.name for device in self.members]
-        near = did_you_mean("cuda" if name == "gpu" else name, names)
+        kinds = {device.kind for device in self.members if device.kind != device.name}
+        near = did_you_mean(name.lower().replace("gpu", "cuda"), [*kinds, *names])
         raise DeviceUnavailableError(
             f"device {quote(name)} was asked for; this host has {', '.join(names)}",
             hint=near or '"device": "auto" takes what is here',

@@ -1,13 +1,17 @@
 """Base class of all errors, and functions that quote input in a limited length."""
 
+import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from typing import ClassVar
 
 MAX_PLACES = 20
 MAX_QUOTED = 64
 MAX_DETAIL = 1000
+# Of a name to a choice that a hint offers; 1 is that of equal ones.
+LEAST_LIKENESS = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,20 @@ def clip(text: str, length: int) -> str:
 
 
 def quote(value: object) -> str:
-    """Return the repr of a value from a client, short enough for a response."""
+    """Return a value from a client for a message: as JSON, but a string in single quotes.
+
+    A shape is a tuple, `(2, 3)`. The text is short enough for a response. An infinity stands for a
+    number beyond float64.
+    """
+    if isinstance(value, str):
+        return clip(repr(value[: MAX_QUOTED + 1]), MAX_QUOTED)
+    if isinstance(value, tuple):
+        return clip(repr(tuple(value)), MAX_QUOTED)
     if isinstance(value, int) and value.bit_length() > 4 * MAX_QUOTED:
         return f"an integer of {value.bit_length()} bits"
-    text = value[: MAX_QUOTED + 1] if isinstance(value, str) else value
-    return clip(repr(text), MAX_QUOTED)
+    if isinstance(value, float) and math.isinf(value):
+        return f"a number beyond {'-' * (value < 0)}1.8e308"
+    return clip(json.dumps(value, ensure_ascii=False, default=repr), MAX_QUOTED)
 
 
 def escape(key: str) -> str:
@@ -68,9 +81,24 @@ def quote_names(names: Iterable[str]) -> str:
     return clip(", ".join(names), MAX_QUOTED)
 
 
+def counted(count: int | str, noun: str, plural: str | None = None) -> str:
+    """Return a number of things for a message: `1 row`, `2 rows`."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """Return the choice spelt most like `name`, for a hint; None if none is similar."""
-    return next(iter(get_close_matches(name[:MAX_QUOTED], list(choices), n=1)), None)
+    """Return the choice spelt most like `name`, for a hint; None if none is similar.
+
+    Case does not matter. The first of equally similar ones is chosen.
+    """
+    matcher = SequenceMatcher(b=name[:MAX_QUOTED].lower())
+
+    def likeness(choice: str) -> float:
+        matcher.set_seq1(choice.lower())
+        return matcher.ratio()
+
+    best = max(choices, key=likeness, default=None)
+    return best if best is not None and likeness(best) >= LEAST_LIKENESS else None
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str | None:

@@ -16,7 +16,14 @@ import opt_einsum
 
 from service.core.call import Shape, Tensor
 from service.core.validators import integers
-from service.errors import InvalidEquationError, InvalidFieldError, Place, ShapeMismatchError, quote
+from service.errors import (
+    InvalidEquationError,
+    InvalidFieldError,
+    Place,
+    ShapeMismatchError,
+    counted,
+    quote,
+)
 
 LETTERS: Final = frozenset(string.ascii_letters)
 _TERM: Final = r"[A-Za-z ]*(?:\.\.\.[A-Za-z ]*)?"
@@ -81,7 +88,8 @@ def read(text: str, shapes: Sequence[Shape]) -> Equation:
     terms = left.split(",")
     if len(terms) != len(shapes):
         raise InvalidEquationError(
-            f"the equation has {len(terms)} terms and there are {len(shapes)} operands",
+            f"the equation has {counted(len(terms), 'term')}; there "
+            f"{'is' if len(shapes) == 1 else 'are'} {counted(len(shapes), 'operand')}",
             places=[_PLACE],
         )
     spare = sorted(LETTERS - set(text), reverse=True)

@@ -69,9 +69,9 @@ def gradient_steps(
     if upstream is None:
         upstream = ones(inferred.shape, inferred.dtype)
     elif tuple(upstream.shape) != inferred.shape:
-        wanted = quote([*inferred.shape])
+        wanted = quote(inferred.shape)
         raise ShapeMismatchError(
-            f"upstream has the shape of the result, {wanted}; it was {quote([*upstream.shape])}",
+            f"upstream has the shape of the result, {wanted}; it was {quote(upstream.shape)}",
             hint="leave it out for the gradients of the sum of the result",
             places=[Place(f"/{UPSTREAM}", f"expected shape {wanted}")],
         )

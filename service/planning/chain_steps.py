@@ -100,11 +100,12 @@ def _infer(step: ChainStep, specs: tuple[Spec, ...]) -> Inferred:
     Those of a comparison are not sent, so that no dtype of the request makes numbers of them.
     """
     try:
-        return step.op.infer(specs, **step.params)
+        inferred: Inferred = step.op.infer(specs, **step.params)
     except UnsupportedDtypeError as error:
         if specs[0].dtype in BOOL and all(isinstance(source, str) for source in step.sources):
             error.hint = "a step of op mul by an operand 1 makes 1 and 0 of the booleans"
         raise
+    return inferred
 
 
 def _operand_specs(known: Mapping[Source, Spec], step: ChainStep) -> tuple[Spec, ...]:

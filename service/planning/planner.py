@@ -22,6 +22,7 @@ from service.errors import (
     RequestError,
     UnsuitableStrategyError,
     WorkExceededError,
+    counted,
     quote,
 )
 from service.planning.cost_model import CostModel
@@ -117,7 +118,8 @@ class Planner:
         return WorkExceededError(
             f"{plan.op.name} strategy {plan.strategy.name!r} would take about "
             f"{time_text(plan.estimated_ns)} on {plan.device.name} for "
-            f"{plan.inferred.multiply_adds} multiply-adds; the deadline is {limit_ms} ms ({name})"
+            f"{counted(plan.inferred.multiply_adds, 'multiply-add')}; "
+            f"the deadline is {limit_ms} ms ({name})"
         )
 
     def _admit(
@@ -288,13 +290,13 @@ class Planner:
             for shape in (inferred.shape, *(spec.shape for spec in inferred.specs)):
                 if 0 in shape and prod(size or 1 for size in shape) >= LONGEST:
                     return LimitExceededError(
-                        f"sizes {quote(list(shape))}: torch multiplies those of an empty tensor, "
+                        f"shape {quote(shape)}: torch multiplies those of an empty tensor, "
                         "too, and their product is over 2^58"
                     )
         if len(inferred.shape) > limits.max_rank:
             return over_limit("rank of the result", len(inferred.shape), limits, "max_rank")
         if elements > limits.max_elements and not plan.writes_to_store:
-            what = f"elements of the result {quote(list(inferred.shape))}"
+            what = f"elements of the result {quote(inferred.shape)}"
             return over_limit(what, elements, limits, "max_elements")
         return None
 

@@ -405,9 +405,10 @@ async def test_booleans_of_a_step_become_numbers(client: AsyncClient) -> None:
     ones = step("ones", "broadcast", op="mul", operands=[{"step": "e"}, 1])
     body = {"operands": [M], "steps": [equal, ones, step("n", "norm", x={"step": "ones"})]}
     assert (await client.post("/chain", json=body)).status_code == 200
+    # Beside an operand that is sent, a dtype of the request is enough.
     beside = step("p", "broadcast", op="add", operands=[{"step": "e"}, {"operand": 1}])
-    typed = [{"dtype": "float32", "data": M}, {"dtype": "bool", "data": True}]
-    body = {"operands": typed, "steps": [equal, beside]}
+    sent = {"dtype": "bool", "data": True}
+    body = {"operands": [sent, sent], "steps": [equal, beside]}
     problem = (await client.post("/chain", json=body)).json()
     assert problem["hint"].endswith("of booleans that are sent")
     assert (await client.post("/chain", json=body | {"dtype": "int64"})).status_code == 200

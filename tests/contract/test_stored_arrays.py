@@ -131,6 +131,13 @@ async def test_no_other_file_can_be_reached(client: AsyncClient, name: object) -
     assert "/tmp" not in str(problem)
 
 
+@pytest.mark.parametrize("name", ["/etc/passwd", ".hidden.npy", "a//b.npy", "-a.npy"])
+async def test_the_rule_of_names(client: AsyncClient, name: str) -> None:
+    """An error states the rule that such a name breaks."""
+    problem = await post(client, "/norm", {"x": {"ref": name}}, 422)
+    assert "it begins, as after each '/', with a letter, a digit or '_'" in problem["detail"]
+
+
 async def test_hints(client: AsyncClient) -> None:
     """A name that is nearly right is corrected; a link out of the folder lists nothing."""
     problem = await post(client, "/norm", {"x": {"ref": "layers/turnt.npy"}}, 422)

@@ -137,7 +137,7 @@ def test_serve(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     ("given", "reason"),
     [
         pytest.param("70000", "less than or equal to 65535; it was '70000'", id="too large"),
-        pytest.param("x", "a valid integer, unable to parse string", id="no number"),
+        pytest.param("x", "it has to be a valid integer; it was 'x'", id="no number"),
     ],
 )
 def test_serve_with_wrong_settings(given: str, reason: str, capsys: Capture) -> None:

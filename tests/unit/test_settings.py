@@ -42,12 +42,10 @@ def test_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     ("variable", "value", "message"),
     [
         pytest.param(
-            "SERVICE_PORT", "x", "SERVICE_PORT: Input should be a valid integer", id="int"
+            "SERVICE_PORT", "x", "SERVICE_PORT: it has to be a valid integer; it was 'x'$", id="int"
         ),
-        pytest.param("SERVICE_PORT", "65536", "SERVICE_PORT: Input should be less than", id="most"),
-        pytest.param(
-            "SERVICE_WORKERS", "0", "SERVICE_WORKERS: Input should be greater", id="least"
-        ),
+        pytest.param("SERVICE_PORT", "65536", "SERVICE_PORT: it has to be less than", id="most"),
+        pytest.param("SERVICE_WORKERS", "0", "SERVICE_WORKERS: it has to be greater", id="least"),
         pytest.param(
             "SERVICE_DTYPE", "float8", "SERVICE_DTYPE: .*choose one of float32, float64", id="dtype"
         ),
@@ -57,16 +55,28 @@ def test_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
             "SERVICE_MAX_ELEMENT is no setting; did you mean 'SERVICE_MAX_ELEMENTS'",
             id="misspelt",
         ),
-        pytest.param("SERVICE_RATE", "-1", "SERVICE_RATE: Input should be greater", id="rate"),
-        pytest.param("SERVICE_RATE", "nan", "SERVICE_RATE: Input should be a finite", id="nan"),
+        pytest.param("SERVICE_RATE", "-1", "SERVICE_RATE: it has to be greater", id="rate"),
+        pytest.param("SERVICE_RATE", "nan", "SERVICE_RATE: it has to be a finite", id="nan"),
         pytest.param(
             "SERVICE_LOG_FORMAT", "xml", "SERVICE_LOG_FORMAT: .*'text' or 'json'", id="log"
         ),
         pytest.param(
             "SERVICE_CORS_ORIGINS",
             "https://a.example.org/",
-            "SERVICE_CORS_ORIGINS: .*scheme://host",
+            "SERVICE_CORS_ORIGINS: each is scheme://host",
             id="origin",
+        ),
+        pytest.param(
+            "SERVICE_CORS_ORIGINS",
+            "https://a.example.org:99999",
+            "SERVICE_CORS_ORIGINS: each is scheme://host",
+            id="port of an origin",
+        ),
+        pytest.param(
+            "SERVICE_ALLOW_ANYONE",
+            "maybe",
+            "SERVICE_ALLOW_ANYONE: it has to be a valid boolean; it was 'maybe'$",
+            id="boolean",
         ),
         pytest.param(
             "SERVICE_EMBED_ORIGINS",

@@ -77,7 +77,7 @@ def read_slice(body: Buffer, name: str) -> TensorSlice:
     if wanted != found:
         _refuse(
             name,
-            f"shape {quote(list(shape))} of {dtype.name} takes {quote(wanted)} bytes, "
+            f"shape {quote(tuple(shape))} of {dtype.name} takes {quote(wanted)} bytes, "
             f"and {found} follow the header",
         )
     return TensorSlice(dtype, shape, start, column_major)

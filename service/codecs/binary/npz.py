@@ -28,6 +28,7 @@ from service.errors import (
     MalformedBodyError,
     Place,
     UnknownFieldError,
+    counted,
     quote,
 )
 from service.registry import Op
@@ -87,7 +88,10 @@ def read_members(body: Body, *, most: int) -> list[ArchiveMember]:
         members.append(member)
         taken.append((begin, member.start + member.packed))
     if position != end:
-        _refuse(f"its directory has {end - position} bytes more than its {count} entries")
+        _refuse(
+            f"its directory has {counted(end - position, 'byte')} more than its "
+            f"{counted(count, 'entry', 'entries')}"
+        )
     taken.sort()
     if any(last > begin for (_, last), (begin, _) in pairwise(taken)):
         _refuse("two of its members overlap")

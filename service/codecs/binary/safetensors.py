@@ -161,7 +161,7 @@ def _read_entry(name: str, entry: Any) -> tuple[Dtype, tuple[int, ...], int, int
     wanted = prod(shape) * dtype.itemsize
     if wanted != end - begin:
         _refuse(
-            f"{quote(name)} of shape {quote(list(shape))} and dtype {code} takes "
+            f"{quote(name)} of shape {quote(tuple(shape))} and dtype {code} takes "
             f"{quote(wanted)} bytes, and has {end - begin}"
         )
     return dtype, shape, begin, end

@@ -187,7 +187,7 @@ def _described(entry: dict[str, Any], where: str) -> tuple[str, Dtype, Shape, in
     wanted = prod(shape) * dtype.itemsize
     if stated is not None and size != wanted:
         raise ShapeMismatchError(
-            f"input {quote(name)} of shape {quote(list(shape))} and datatype {datatype} takes "
+            f"input {quote(name)} of shape {quote(tuple(shape))} and datatype {datatype} takes "
             f"{quote(wanted)} bytes; its {SIZE} is {quote(stated)}",
             places=[Place(f"/{where}/parameters/{SIZE}", "not the size of the tensor")],
         )

@@ -37,7 +37,7 @@ from service.codecs.json.rounding import (
 from service.codecs.json_pointer import kind_of, name_of, pointer_to
 from service.core.call import Shape, Tensor
 from service.core.dtypes import Dtype
-from service.errors import InvalidElementError, Place, ShapeMismatchError, quote
+from service.errors import InvalidElementError, Place, ShapeMismatchError, counted, quote
 
 NONFINITE_WORDS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]*)")
@@ -62,8 +62,10 @@ def read_elements(
     if pointer.count("/") + len(nested.shape) > context.max_nesting:
         raise nesting_error(context)
     check_size(nested.shape, pointer, context, parts=parts)
-    shape = _shape(nested.shape, stated, parts, pointer)
     pointer_at = partial(pointer_to, pointer, shape=nested.shape)
+    if stated and isinstance(nested, NestedArray):
+        _check_lists(nested, dtype, pointer_at)
+    shape = _shape(nested.shape, stated, parts, pointer)
     if casts and isinstance(nested, NestedArray) and _is_cast(nested, dtype):
         booleans = torch.from_numpy(np.array(nested.items, np.bool_))
         tensor, lost = booleans.to(dtype.torch), None
@@ -97,11 +99,21 @@ def _shape(found: Shape, stated: Shape | None, parts: int, pointer: str) -> Shap
     # Lists end at an axis of size 0: (2, 0, 3) is written [[], []].
     if found in fitting or (0 in found and found == whole[: len(found)]):
         return stated
+    pairs = "" if parts == 1 else ", with a pair [re, im] for each number"
+    expected = " or ".join(dict.fromkeys((str(whole), str(flat))))
     raise ShapeMismatchError(
-        f"{name_of(pointer)} states shape {stated}; its data has shape {found}",
-        hint=f"data is nested like the shape, or one flat list of {flat[0]} numbers",
-        places=[Place(pointer, f"shape {found}, expected {whole} or {flat}")],
+        f"{name_of(pointer)} states shape {stated}; its data has shape {found}, not {expected}",
+        hint=f"data is nested like the shape{pairs}, or one flat list of "
+        f"{counted(flat[0], 'number')}",
+        places=[Place(pointer, f"shape {found}, expected {expected}")],
     )
+
+
+def _check_lists(nested: NestedArray, dtype: Dtype, pointer_at: PointerAt) -> None:
+    """Raise InvalidElementError for an object or a word in place of lists."""
+    item = nested.items[0] if nested.shape == () else None
+    if isinstance(item, dict) or (isinstance(item, str) and not DECIMAL.fullmatch(item)):
+        _refuse(item, 0, nested, dtype, pointer_at)
 
 
 def _numbers(nested: NestedArray) -> Array | None:

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 from service.codecs.base import DecodeContext
 from service.codecs.json_pointer import index_of, name_of, pointer_to
 from service.core.call import Shape
-from service.errors import LimitExceededError, NestingError, Place, RaggedArrayError, quote
+from service.errors import LimitExceededError, NestingError, Place, RaggedArrayError, counted, quote
 
 MAX_SIZE_PRODUCT: Final = 2**58  # of 16-byte elements
 
@@ -39,9 +39,8 @@ def flatten(value: object, pointer: str) -> NestedArray:
         size = len(rows[0])
         if len(set(map(len, rows))) > 1:
             index = next(index for index, row in enumerate(rows) if len(row) != size)
-            found = len(rows[index])
-            noun = "item" if found == 1 else "items"
-            _refuse(pointer, shape, index, f"has {found} {noun}", f"has {size}")
+            found = counted(len(rows[index]), "item")
+            _refuse(pointer, shape, index, f"has {found}", f"has {size}")
         shape = (*shape, size)
         level = list(chain.from_iterable(rows))
     return NestedArray(shape, level, kinds)
@@ -59,8 +58,8 @@ def check_size(shape: Shape, pointer: str, context: DecodeContext, *, parts: int
     if elements == 0 and not context.shapes:
         check_empty(shape, pointer)
     if elements > context.max_elements:
-        count = str(elements) if elements < 2**64 else "over 2^64"
-        _refuse_size(f"{count} elements", f"{context.max_elements} (SERVICE_MAX_ELEMENTS)", pointer)
+        found = counted(elements if elements < 2**64 else "over 2^64", "element")
+        _refuse_size(found, f"{context.max_elements} (SERVICE_MAX_ELEMENTS)", pointer)
 
 
 def check_empty(shape: Shape, pointer: str) -> None:
@@ -69,7 +68,7 @@ def check_empty(shape: Shape, pointer: str) -> None:
     They multiply the sizes that are not 0 in 64 bits.
     """
     if prod(size or 1 for size in shape) >= MAX_SIZE_PRODUCT:
-        _refuse_size(f"sizes {quote(list(shape))}", "a product below 2^58", pointer)
+        _refuse_size(f"shape {quote(shape)}", "a product below 2^58", pointer)
 
 
 def nesting_error(context: DecodeContext) -> NestingError:

@@ -143,7 +143,7 @@ def _refer(
         if stated not in (None, own):
             raise InvalidFieldError(
                 f"{name_of(pointer)} states a {key} that {quote(tensor.label)} has not: it is "
-                f"{own_dtype.name} of shape {quote(list(own_shape))}",
+                f"{own_dtype.name} of shape {quote(own_shape)}",
                 places=[Place(f"{pointer}/{key}", "not that of the stored array")],
             )
     return StoredOperand(tensor, pointer)
@@ -156,12 +156,14 @@ def _parse_shape(value: object, pointer: str, context: DecodeContext) -> Shape:
     wrong = next((i for i, size in enumerate(sizes) if size < 0), None)
     if wrong is not None or given is not value:
         raise InvalidFieldError(
-            f"shape is a list of integers from 0; in {name_of(pointer)} "
+            f"shape is a list of integers from 0, below 2^64; in {name_of(pointer)} "
             + (f"it is {quote(value)}" if wrong is None else f"it has {quote(given[wrong])}"),
             places=[
                 Place(
                     f"{pointer}/shape" + ("" if wrong is None else f"/{wrong}"),
-                    "expected a list" if wrong is None else "expected an integer from 0",
+                    "expected a list"
+                    if wrong is None
+                    else "expected an integer from 0, below 2^64",
                 )
             ],
         )

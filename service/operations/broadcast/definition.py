@@ -12,7 +12,13 @@ import torch
 from service.core.call import Shape, Spec, Tensor
 from service.core.dtypes import BOOL, COMPLEX, INTEGERS, describe
 from service.core.validators import choice, integers, refuse
-from service.errors import InvalidFieldError, Place, ShapeMismatchError, UnsupportedDtypeError
+from service.errors import (
+    InvalidFieldError,
+    Place,
+    ShapeMismatchError,
+    UnsupportedDtypeError,
+    counted,
+)
 from service.operations.broadcast.indexing import Index, apply_view, parse_views
 from service.operations.broadcasting import broadcast_shapes, describe_alignment
 from service.operations.elementwise import (
@@ -97,9 +103,10 @@ def infer(
     texts = ("...",) * len(specs) if views is None else views
     if len(texts) != len(specs):
         raise InvalidFieldError(
-            f"views has {len(texts)} entries for {len(specs)} operands",
+            f"views has {counted(len(texts), 'entry', 'entries')} for "
+            f"{counted(len(specs), 'operand')}",
             hint="null stands for a whole operand",
-            places=[Place("/views", f"expected {len(specs)} entries")],
+            places=[Place("/views", f"expected {counted(len(specs), 'entry', 'entries')}")],
         )
     function = _function(op, specs, to)
     indexed = [

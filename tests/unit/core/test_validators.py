@@ -53,10 +53,10 @@ def test_taken(parse: Parser, value: object) -> None:
         pytest.param(COLOUR, "x", "colour is one of red, green; it was 'x'", None, id="no choice"),
         pytest.param(COLOUR, 1, "colour is one of red, green; it was 1", None, id="choice: number"),
         pytest.param(
-            COLOUR, ["red"], "colour is one of red, green; it was ['red']", None, id="choice: list"
+            COLOUR, ["red"], 'colour is one of red, green; it was ["red"]', None, id="choice: list"
         ),
         pytest.param(FLAG, 1, "flag is true or false; it was 1", None, id="one"),
-        pytest.param(FLAG, None, "flag is true or false; it was None", None, id="null"),
+        pytest.param(FLAG, None, "flag is true or false; it was null", None, id="null"),
         pytest.param(
             TEXT, "abcd", "name is a string of at most 3 characters; it was 'abcd'", None, id="long"
         ),
@@ -65,7 +65,7 @@ def test_taken(parse: Parser, value: object) -> None:
         ),
         pytest.param(COUNT, 0, "count is an integer from 1 to 9; it was 0", None, id="too small"),
         pytest.param(COUNT, 10, "count is an integer from 1 to 9; it was 10", None, id="too large"),
-        pytest.param(COUNT, True, "count is an integer from 1 to 9; it was True", None, id="true"),
+        pytest.param(COUNT, True, "count is an integer from 1 to 9; it was true", None, id="true"),
         pytest.param(COUNT, 2.5, "count is an integer from 1 to 9; it was 2.5", None, id="float"),
         pytest.param(COUNT, 1e3, "count is an integer from 1 to 9; it was 1000.0", None, id="1e3"),
         pytest.param(COUNT, "2", "count is an integer from 1 to 9; it was '2'", None, id="string"),

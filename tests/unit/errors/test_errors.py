@@ -1,6 +1,7 @@
 """The tree of errors: codes, and texts of limited length."""
 
 import inspect
+import math
 import re
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from service.errors import (
     Place,
     ServiceError,
     clip,
+    counted,
     did_you_mean,
     escape,
     leaves,
@@ -80,9 +82,13 @@ def test_clip(text: str, length: int, clipped: str) -> None:
     ("value", "quoted"),
     [
         pytest.param("abc", "'abc'", id="text"),
-        pytest.param(None, "None", id="null"),
+        pytest.param(None, "null", id="null"),
         pytest.param(12, "12", id="integer"),
-        pytest.param(True, "True", id="boolean"),
+        pytest.param(True, "true", id="boolean"),
+        pytest.param({"a": [False, None, "b"]}, '{"a": [false, null, "b"]}', id="nested"),
+        pytest.param((2, 3), "(2, 3)", id="shape"),
+        pytest.param(-math.inf, "a number beyond -1.8e308", id="beyond float64"),
+        pytest.param([{1}], '["{1}"]', id="no value of JSON"),
         pytest.param(1 << 256, "an integer of 257 bits", id="large integer"),
         pytest.param(-(10**5000), "an integer of 16610 bits", id="more digits than Python prints"),
         pytest.param("x" * 70, "'" + "x" * 62 + "…", id="long text"),
@@ -108,6 +114,15 @@ def test_nearest() -> None:
     assert nearest("matmul" + "l" * 100_000, ["einsum", "matmul"]) is None
     assert did_you_mean("enisum", ["einsum", "matmul"]) == "did you mean 'einsum'?"
     assert did_you_mean("zzz", ["einsum", "matmul"]) is None
+    assert nearest("TORCH", ["dot", "torch"]) == "torch"
+    assert nearest("cuda:2", ["cuda:0", "cuda:1"]) == "cuda:0"
+    assert nearest("", []) is None
+
+
+def test_counted() -> None:
+    """A noun is in the singular for one thing alone."""
+    assert [counted(count, "row") for count in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
+    assert [counted(count, "entry", "entries") for count in (1, 2)] == ["1 entry", "2 entries"]
 
 
 def test_error_is_bounded() -> None:

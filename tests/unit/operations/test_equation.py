@@ -171,9 +171,7 @@ def test_numpy_agrees(inputs: list[str], output: str) -> None:
         pytest.param("i->i->i", "position 4: '-'", None, id="two arrows"),
         pytest.param("ij\n", "position 2: '\\n'", None, id="line end"),
         pytest.param("é", "position 0: 'é'", None, id="another letter"),
-        pytest.param(
-            "ij,jk", "the equation has 2 terms and there are 1 operands", None, id="terms"
-        ),
+        pytest.param("ij,jk", "the equation has 2 terms; there is 1 operand", None, id="terms"),
         pytest.param("ij->ii", "position 5: the result names 'i' twice", None, id="letter twice"),
         pytest.param(
             "ij->ik",

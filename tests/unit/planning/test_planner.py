@@ -330,7 +330,7 @@ def test_a_cluster_is_not_deterministic() -> None:
         pytest.param(
             call_spec("broadcast", (1,), raw={"to": [10, 101]}),
             {},
-            "elements of the result [10, 101]: 1010, over the limit of 1000 (SERVICE_MAX_ELEMENTS)",
+            "elements of the result (10, 101): 1010, over the limit of 1000 (SERVICE_MAX_ELEMENTS)",
             None,
             id="result",
         ),
