@@ -33,7 +33,7 @@ from service.operations.recheck import (
     unreviewed,
 )
 from service.planning.calibration import Clock, calibrate, is_measured_ahead
-from service.planning.cost_model import Row
+from service.planning.cost_model import CurveRow
 from service.planning.peaks import measure_peaks
 from service.planning.plan import MAX_OPERANDS_AT_ONCE, CallSpec, Plan, WarmKey
 from service.planning.planner import Planner, fails_on
@@ -124,7 +124,7 @@ class Engine:
             )
         ]
 
-    def learn(self, rows: Iterable[Row]) -> None:
+    def learn(self, rows: Iterable[CurveRow]) -> None:
         """Take over what another process on this host has measured."""
         self.planner.cost_model.update(rows)
 

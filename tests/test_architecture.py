@@ -18,7 +18,7 @@ from service.pipeline import service as pipeline
 from service.planning.cost_model import CostModel
 from service.settings import Settings
 from tests.rigs.apps import client_of, running
-from tests.rigs.device_processes import GPU, rates_of
+from tests.rigs.device_processes import GPU, curves_of
 from tests.rigs.loaded_modules import DEVICE_WORKER, FILE, WORKER
 from tests.rigs.matmul_bodies import product, slow_text
 from tests.rigs.paths import CLIENT, ROOT
@@ -147,7 +147,7 @@ async def test_a_device_process_loads_no_web_framework(
     """Neither at its handshake nor for a call."""
     file = tmp_path / "modules"
     monkeypatch.setenv(FILE, str(file))
-    known = CostModel.from_rows([*cost_model.to_rows(), *rates_of(GPU)])
+    known = CostModel.from_rows([*cost_model.to_rows(), *curves_of(GPU)])
     fork_server = ForkServer(("service.pipeline.worker",))
     app = create_app(
         Settings(),

@@ -16,7 +16,7 @@ from service.compare.bench import Bench, LocalBench, Runs, SkippedError, Stop
 from service.compare.chains import estimate_chain, step_strategies
 from service.compare.fields import call_fields
 from service.compare.options import CompareOptions
-from service.compare.rates import rates_of
+from service.compare.rates import curves_of
 from service.compare.reference import Reference, chain_references, reference_of
 from service.compare.report import Report, Row, host, skipped_row
 from service.core.arithmetic import Arithmetic
@@ -178,7 +178,7 @@ class Race:
             plan.run_ns,
             tuple(run.times_ns),
             agreement(results, references, rtol=options.rtol, atol=options.atol),
-            rates=rates_of(plan, peak, median(run.times_ns)),
+            rates=curves_of(plan, peak, median(run.times_ns)),
             compile_ns=run.compile_ns,
             arithmetic=plan.arithmetic,
             upload_ns=median(runs.upload_ns for runs in run.rounds),

@@ -21,7 +21,7 @@ class Rates:
     peak_share: float | None
 
 
-def rates_of(plan: Plan, peak: Peak, ns: float) -> Rates | None:
+def curves_of(plan: Plan, peak: Peak, ns: float) -> Rates | None:
     """Return the rates of a run that took `ns`; None for a view, which computes nothing.
 
     Operands and result count once, however often a strategy reads and writes them.

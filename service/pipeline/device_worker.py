@@ -30,15 +30,17 @@ from service.pipeline.messages import DeviceReport
 from service.pipeline.race_slices import SLICE, SliceHandler
 from service.pipeline.service import READY, build_service
 from service.pipeline.worker import RequestHandler
-from service.planning.cost_model import CostModel, Row
+from service.planning.cost_model import CostModel, CurveRow
 from service.settings import Settings
 
 
-def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str, Any]) -> Handler:
+def make(
+    settings: Mapping[str, Any], curves: Iterable[CurveRow], device: Mapping[str, Any]
+) -> Handler:
     """Return the handler of a device process, with the server's settings and measured costs."""
     own = Device(**device)
     service = build_service(
-        Settings.model_validate(settings), REGISTRY, CostModel.from_rows(rates), gpus=[own]
+        Settings.model_validate(settings), REGISTRY, CostModel.from_rows(curves), gpus=[own]
     )
     service.state = READY
     return DeviceRequestHandler(RequestHandler(service), service.engine, own)
@@ -127,8 +129,8 @@ class DeviceRequestHandler:
                     self._engine.measure(op, dtype, device, compiles=False)
         except Exception as error:
             raise FatalError(_first_line(error)) from error
-        rates = [row for row in self._engine.planner.cost_model.to_rows() if row[2] == device.name]
-        told = device.description, device.memory_bytes, rates, device.has_tf32
+        curves = [row for row in self._engine.planner.cost_model.to_rows() if row[2] == device.name]
+        told = device.description, device.memory_bytes, curves, device.has_tf32
         return orjson.dumps(DeviceReport(*told))
 
     def _check(self, error: Exception) -> None:

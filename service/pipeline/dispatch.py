@@ -135,7 +135,7 @@ def with_planning_state(message: WorkerRequest, service: Service) -> WorkerReque
     rows = [row for row in planner.cost_model.to_rows() if row[2] in processes] if processes else []
     devices = planner.devices
     absences, with_tf32 = devices.readiness.absences, [*devices.with_tf32]
-    return replace(message, absences=absences, rates=rows, with_tf32=with_tf32)
+    return replace(message, absences=absences, curves=rows, with_tf32=with_tf32)
 
 
 async def _run_on_thread(
@@ -165,7 +165,7 @@ async def _run_in_process(
     except WrongDeviceError as found:
         # What was not planned here has been planned by the worker: the device is next.
         admitted = found.admitted
-        message = replace(message, admitted=admitted, marks=found.marks, absences={}, rates=[])
+        message = replace(message, admitted=admitted, marks=found.marks, absences={}, curves=[])
         deadline_ms = found.deadline_ms or service.settings.deadline_ms
         left = max(1, deadline_ms - Stopwatch([*found.marks]).elapsed_ms)
         process = service.device_processes[admitted.device]

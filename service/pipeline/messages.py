@@ -9,7 +9,7 @@ import orjson
 from service.core.devices import Absence
 from service.core.response import HttpResponse
 from service.core.timing import Mark, Stopwatch
-from service.planning.cost_model import Row
+from service.planning.cost_model import CurveRow
 from service.planning.plan import Plan
 
 # Begins the head of a message that asks a worker process for measurements.
@@ -52,7 +52,7 @@ class WorkerRequest:
     admitted: Admitted | None = None
     streams: bool | None = None
     absences: Mapping[str, Absence] = field(default_factory=dict)
-    rates: Sequence[Row] = field(default_factory=list)
+    curves: Sequence[CurveRow] = field(default_factory=list)
     with_tf32: Sequence[str] = field(default_factory=list)
 
     def to_json(self) -> bytes:
@@ -129,5 +129,5 @@ class DeviceReport:
 
     description: str
     memory_bytes: int | None
-    rates: Sequence[Row]
+    curves: Sequence[CurveRow]
     has_tf32: bool = False

@@ -156,7 +156,7 @@ async def run_slice(request: PipelineRequest, message: WorkerRequest, question: 
     try:
         answer, _ = await process.run(SLICE + question, b"", **limits)
         if answer == UNKNOWN:
-            message = replace(message, absences={}, rates=[])
+            message = replace(message, absences={}, curves=[])
             part = replace(part, request=message.to_json().decode())
             answer, _ = await process.run(SLICE + part.to_json(), request.body, **limits)
     except ServiceError as error:

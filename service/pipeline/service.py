@@ -284,7 +284,7 @@ def build_service(
     def config(make: str, memory_bytes: int | None, nice: int, **more: Any) -> Config:
         known = {
             "settings": settings.model_dump(mode="json"),
-            "rates": cost_model.to_rows(),
+            "curves": cost_model.to_rows(),
             **more,
         }
         return Config(make=make, memory_bytes=memory_bytes, nice=nice, arguments=known)
@@ -294,7 +294,7 @@ def build_service(
             reports[gpu.name] = report = DeviceReport(**orjson.loads(text))
             if report.has_tf32:
                 core.engine.planner.devices.with_tf32.add(gpu.name)
-            core.engine.learn(report.rates)
+            core.engine.learn(report.curves)
             hop = Curve(0.0, [2 * size for size in ECHO_SIZES], round_trips_ns)
             cost_model.learn_hop(gpu.name, hop)
             device_started.set()

@@ -30,12 +30,12 @@ from service.pipeline.operation import OperationEndpoint
 from service.pipeline.race import RaceRequest
 from service.pipeline.request import Negotiated, PipelineRequest
 from service.pipeline.service import READY, Service, build_service
-from service.planning.cost_model import COPIED, PEAK, CostModel, Row
+from service.planning.cost_model import COPIED, PEAK, CostModel, CurveRow
 from service.settings import Settings
 
 
 def make(
-    settings: Mapping[str, Any], rates: Iterable[Row], gpus: Iterable[Mapping[str, Any]] = ()
+    settings: Mapping[str, Any], curves: Iterable[CurveRow], gpus: Iterable[Mapping[str, Any]] = ()
 ) -> Handler:
     """Return the handler of a worker, with the server's settings and measured costs.
 
@@ -43,7 +43,7 @@ def make(
     """
     known = [Device(**each) for each in gpus]
     service = build_service(
-        Settings.model_validate(settings), REGISTRY, CostModel.from_rows(rates), gpus=known
+        Settings.model_validate(settings), REGISTRY, CostModel.from_rows(curves), gpus=known
     )
     service.state = READY
     return RequestHandler(service)
@@ -71,7 +71,7 @@ class RequestHandler:
         planner = self._service.engine.planner
         planner.devices.readiness.update(message.absences)
         planner.devices.with_tf32.update(message.with_tf32)
-        planner.cost_model.update(message.rates)
+        planner.cost_model.update(message.curves)
         request = self._request(message)
         try:
             response = request.work(message, body, channel)

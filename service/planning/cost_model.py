@@ -23,7 +23,7 @@ from service.core.dtypes import COMPLEX, INTEGERS, describe, parse_dtype
 from service.registry import Inferred, Strategy, Work
 
 # Operation, strategy, device, dtype, kind of work, and the fields of a Curve.
-Row = tuple[str, str, str, str, str, float, Sequence[float], Sequence[float]]
+CurveRow = tuple[str, str, str, str, str, float, Sequence[float], Sequence[float]]
 # More than a century of work. Counts that follow from shapes alone may exceed any float.
 UNBOUNDED: Final = 10**19
 # Of a multiply-add in native code, as long as it is not known.
@@ -250,7 +250,7 @@ class CostModel:
         """Record that a strategy cannot be measured: it does not run there."""
         self.add((op, strategy, device, dtype, FAILED), UNMEASURED)
 
-    def to_rows(self) -> list[Row]:
+    def to_rows(self) -> list[CurveRow]:
         """Return all curves as values that JSON can represent."""
         return [
             (op, strategy, device, describe(dtype).name, kind, one.call_ns, one.flops, one.step_ns)
@@ -258,13 +258,13 @@ class CostModel:
         ]
 
     @classmethod
-    def from_rows(cls, rows: Iterable[Row]) -> "CostModel":
+    def from_rows(cls, rows: Iterable[CurveRow]) -> "CostModel":
         """Make a cost model from the curves of another process on this host."""
         model = cls()
         model.update(rows)
         return model
 
-    def update(self, rows: Iterable[Row]) -> None:
+    def update(self, rows: Iterable[CurveRow]) -> None:
         """Add the curves of another process on this host, which replace own measurements."""
         for op, strategy, device, dtype, kind, call_ns, flops, step_ns in rows:
             key = (op, strategy, device, parse_dtype(dtype).torch, kind)

@@ -21,7 +21,7 @@ from service.planning.cost_model import DOWNLOAD, HOP, TRANSFER, UPLOAD, CostMod
 from service.registry import Registry
 from service.settings import Settings
 from tests.rigs.apps import app_of, client_of, running
-from tests.rigs.device_processes import GPU, MAKE, place_of, rates_of
+from tests.rigs.device_processes import GPU, MAKE, curves_of, place_of
 from tests.rigs.event_streams import STREAM, read_stream
 from tests.rigs.gpu_services import (
     ANY,
@@ -395,7 +395,7 @@ async def test_a_device_process_measures(
     # The first round begins before the device is ready.
     monkeypatch.setattr("service.pipeline.service.CALIBRATION_ROUNDS", 1)
     # Two others stand for all, whose loops take seconds.
-    known = (row for row in rates_of(GPU) if row[3] not in ("float32", "int64", "complex64"))
+    known = (row for row in curves_of(GPU) if row[3] not in ("float32", "int64", "complex64"))
     app = create_app(
         Settings(),
         cost_model=CostModel.from_rows([*cost_model.to_rows(), *known]),
@@ -409,7 +409,7 @@ async def test_a_device_process_measures(
         # The kernels of strategies that are compiled have no GPU to be measured on.
         expected = {
             tuple(row[:4])
-            for row in rates_of(GPU)
+            for row in curves_of(GPU)
             if row[0] != TRANSFER and REGISTRY[row[0]].strategies[row[1]].compile is None
         }
         found = {tuple(row[:4]) for row in model.to_rows()}

@@ -10,11 +10,11 @@ import torch
 from service.core.devices import Device
 from service.core.dtypes import describe
 from service.operations import REGISTRY
-from service.planning.cost_model import Curve, Row
+from service.planning.cost_model import Curve, CurveRow
 from service.registry import Op, Strategy
 
 
-def cost_rows(device: Device, curve: Curve) -> Iterator[Row]:
+def cost_rows(device: Device, curve: Curve) -> Iterator[CurveRow]:
     """Yield the same curve for every strategy, dtype and kind of work on a device."""
     for op in REGISTRY.values():
         for strategy in op.strategies.values():

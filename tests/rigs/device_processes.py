@@ -21,7 +21,7 @@ from service.pipeline import device_worker
 from service.pipeline.messages import WorkerRequest
 from service.pipeline.request import PipelineRequest
 from service.pipeline.worker import RequestHandler
-from service.planning.cost_model import COPIED, DOWNLOAD, HOP, TRANSFER, UPLOAD, Curve, Row
+from service.planning.cost_model import COPIED, DOWNLOAD, HOP, TRANSFER, UPLOAD, Curve, CurveRow
 from tests.rigs.costs import cost_rows
 from tests.rigs.gpu_faults import inject, memory_in_use
 
@@ -38,7 +38,7 @@ STEP_NS: Final = 100.0
 CURVE: Final = Curve(0.0, (0.0, 1_000_000.0), (STEP_NS, 1_000.0))
 
 
-def rates_of(*devices: Device) -> list[Row]:
+def curves_of(*devices: Device) -> list[CurveRow]:
     """Return costs of every strategy on `devices`, and of no way there: nothing is measured."""
     ways = [
         (TRANSFER, what, device.name, describe(COPIED).name, "", 0.0, [0.0, 1.0], [0.0, 0.0])
@@ -58,7 +58,9 @@ def place_of(device: Device) -> str:
     return device.torch_device if is_here else "cpu"
 
 
-def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str, Any]) -> Handler:
+def make(
+    settings: Mapping[str, Any], curves: Iterable[CurveRow], device: Mapping[str, Any]
+) -> Handler:
     """Return the handler of a device process that injects the faults named by ids of requests."""
     own = Device(**device)
     place = place_of(own)
@@ -78,7 +80,7 @@ def make(settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str,
 
     PipelineRequest.work = work  # type: ignore[method-assign]  # in the device process alone
     RequestHandler.decode = decode  # type: ignore[method-assign]  # there alone, too
-    return TalkativeHandler(device_worker.make(settings, rates, fields), place)
+    return TalkativeHandler(device_worker.make(settings, curves, fields), place)
 
 
 class TalkativeHandler:

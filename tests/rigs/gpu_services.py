@@ -18,7 +18,7 @@ from service.executors import ForkServer
 from service.planning.cost_model import CostModel
 from service.settings import Settings
 from tests.rigs.apps import app_of, client_of, running
-from tests.rigs.device_processes import GPU, MAKE, MEMORY, rates_of
+from tests.rigs.device_processes import GPU, MAKE, MEMORY, curves_of
 from tests.rigs.waiting import until
 
 # A device process loads CUDA when it starts; one that takes longer has failed.
@@ -46,7 +46,7 @@ async def service_with_gpus(
 ) -> AsyncIterator[AsyncClient]:
     """Run a service with these GPUs, whose device processes may not be ready yet."""
     values = Settings.model_validate(settings)
-    known = CostModel.from_rows([*cost_model.to_rows(), *rates_of(*gpus)])
+    known = CostModel.from_rows([*cost_model.to_rows(), *curves_of(*gpus)])
     app = create_app(
         values, cost_model=known, fork_server=fork_server, gpus=gpus, device_worker=device_worker
     )

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from service.api.app import create_app
 from service.operations import REGISTRY
 from service.planning.cost_model import CostModel
-from tests.rigs.device_processes import GPU, IS_REHEARSAL, MAKE, rates_of
+from tests.rigs.device_processes import GPU, IS_REHEARSAL, MAKE, curves_of
 
 HAS_GPU: Final = IS_REHEARSAL or torch.cuda.is_available()
 NO_GPU: Final = pytest.mark.skipif(not HAS_GPU, reason="this host has no CUDA device")
@@ -31,7 +31,7 @@ def with_gpus(cost_model: CostModel) -> dict[str, Any]:
     """Return arguments of `create_app`: the costs, and in a rehearsal its GPU."""
     if not IS_REHEARSAL:
         return {"cost_model": cost_model}
-    known = CostModel.from_rows([*cost_model.to_rows(), *rates_of(GPU)])
+    known = CostModel.from_rows([*cost_model.to_rows(), *curves_of(GPU)])
     return {"cost_model": known, "gpus": [GPU], "device_worker": MAKE}
 
 

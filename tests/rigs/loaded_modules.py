@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from service.executors import Bytes, Channel, Handler, WorkerResponse
 from service.pipeline import device_worker, worker
-from service.planning.cost_model import Row
+from service.planning.cost_model import CurveRow
 
 FILE: Final = "TESTS_LOADED_MODULES"
 WORKER: Final = f"{__name__}:make_worker"
@@ -19,17 +19,17 @@ DEVICE_WORKER: Final = f"{__name__}:make_device_worker"
 
 
 def make_worker(
-    settings: Mapping[str, Any], rates: Iterable[Row], gpus: Iterable[Mapping[str, Any]] = ()
+    settings: Mapping[str, Any], curves: Iterable[CurveRow], gpus: Iterable[Mapping[str, Any]] = ()
 ) -> Handler:
     """Return the handler of a worker process."""
-    return reporting(worker.make(settings, rates, gpus))
+    return reporting(worker.make(settings, curves, gpus))
 
 
 def make_device_worker(
-    settings: Mapping[str, Any], rates: Iterable[Row], device: Mapping[str, Any]
+    settings: Mapping[str, Any], curves: Iterable[CurveRow], device: Mapping[str, Any]
 ) -> Handler:
     """Return the handler of a device process that computes on the CPU."""
-    return reporting(device_worker.make(settings, rates, {**device, "torch_device": "cpu"}))
+    return reporting(device_worker.make(settings, curves, {**device, "torch_device": "cpu"}))
 
 
 def reporting(handler: Handler) -> Handler:

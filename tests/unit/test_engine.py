@@ -529,7 +529,7 @@ def test_operands_of_a_gpu() -> None:
 
 
 def test_a_device_of_another_process_is_left_alone() -> None:
-    """It is planned with the rates of its device process, and neither measured nor computed on."""
+    """It is planned with the curves of its device process, and neither measured nor computed on."""
     gpu = Device("cuda:0", "cuda", "", None, torch_device="cuda:0", has_process=True)
     here = engine(devices=(gpu, CPU))
     here.warm_up()

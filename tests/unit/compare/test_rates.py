@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from service.compare.rates import Rates, rates_of
+from service.compare.rates import Rates, curves_of
 from service.core.call import Shape, Spec
 from service.core.devices import CPU
 from service.operations import REGISTRY
@@ -53,7 +53,7 @@ def test_what_counts(
     """Two for a multiply-add of a product, else one an element; operands and result once."""
     plan = plan_of(op, shapes, params)
     assert (plan.inferred.operations, plan.sizes.outer_bytes) == (operations, moved)
-    found = rates_of(plan, Peak(), 2.0)
+    found = curves_of(plan, Peak(), 2.0)
     assert found == (Rates(operations / 2, moved / 2, None) if operations else None)
 
 
@@ -69,7 +69,7 @@ def test_what_counts(
 )
 def test_the_share_is_that_of_the_tighter_bound(peak: Peak, share: float | None) -> None:
     """The device would need the longer of both times, so that both have to be known."""
-    found = rates_of(plan_of(*CALLS["product"][:3]), peak, 2.0)
+    found = curves_of(plan_of(*CALLS["product"][:3]), peak, 2.0)
     assert found is not None
     assert found.peak_share == share
 
@@ -77,9 +77,9 @@ def test_the_share_is_that_of_the_tighter_bound(peak: Peak, share: float | None)
 def test_bytes_alone_bound_what_has_no_product() -> None:
     """Torch has no product of bool, whose peak is never measured."""
     plan = plan_of("broadcast", (SQUARE, SQUARE), {"op": "eq"}, torch.bool)
-    assert rates_of(plan, Peak(None, 48), 2.0) == Rates(8, 24, 0.5)
+    assert curves_of(plan, Peak(None, 48), 2.0) == Rates(8, 24, 0.5)
 
 
 def test_a_run_without_time_has_no_rate() -> None:
     """A clock may be too coarse for a run."""
-    assert rates_of(plan_of(*CALLS["product"][:3]), Peak(), 0.0) is None
+    assert curves_of(plan_of(*CALLS["product"][:3]), Peak(), 0.0) is None

@@ -29,7 +29,7 @@ from service.pipeline.device_worker import DeviceRequestHandler, make
 from service.pipeline.messages import Admitted, WorkerRequest, response_from
 from service.planning.cost_model import CostModel
 from service.settings import Settings
-from tests.rigs.device_processes import GPU, rates_of
+from tests.rigs.device_processes import GPU, curves_of
 from tests.rigs.gpu_faults import ADVICE, ILLEGAL
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
@@ -47,8 +47,8 @@ MESSAGE = WorkerRequest(
 def handler(cost_model: CostModel) -> DeviceRequestHandler:
     """The handler of the process of a GPU."""
     row = asdict(replace(GPU, has_process=False, torch_device="cpu"))
-    known = [*cost_model.to_rows(), *rates_of(GPU)]
-    made = make(settings=Settings().model_dump(mode="json"), rates=known, device=row)
+    known = [*cost_model.to_rows(), *curves_of(GPU)]
+    made = make(settings=Settings().model_dump(mode="json"), curves=known, device=row)
     assert isinstance(made, DeviceRequestHandler)
     return made
 
@@ -104,8 +104,8 @@ def test_a_report(handler: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch
     report = orjson.loads(answer_of(handler, HANDSHAKE).head)
     assert (report["description"], report["memory_bytes"]) == ("", None)
     assert report["has_tf32"] is False
-    pairs = {tuple(row[:4]) for row in report["rates"]}
-    assert pairs == {row[:4] for row in rates_of(GPU)}
+    pairs = {tuple(row[:4]) for row in report["curves"]}
+    assert pairs == {row[:4] for row in curves_of(GPU)}
 
 
 def test_a_probe(handler: DeviceRequestHandler, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +156,7 @@ def test_a_new_device_is_measured(cost_model: CostModel, monkeypatch: pytest.Mon
     """It is measured in float32 before it is ready; nothing else is, and nothing is compiled."""
     row = asdict(replace(GPU, has_process=False, torch_device="cpu"))
     known = [each for each in cost_model.to_rows() if each[2] == "cpu"]
-    made = make(settings=Settings().model_dump(mode="json"), rates=known, device=row)
+    made = make(settings=Settings().model_dump(mode="json"), curves=known, device=row)
     assert isinstance(made, DeviceRequestHandler)
     measured: list[tuple[str, torch.dtype, str, bool]] = []
     monkeypatch.setattr(

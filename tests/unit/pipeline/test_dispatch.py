@@ -31,7 +31,7 @@ from service.pipeline.operation import OperationEndpoint, OperationRequest
 from service.pipeline.request import STREAMED_BYTES
 from service.pipeline.service import Service
 from service.planning.plan import Plan
-from tests.rigs.device_processes import GPU, rates_of
+from tests.rigs.device_processes import GPU, curves_of
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
 # Text of this kind is read by Python, and with the padding it is long.
@@ -166,15 +166,15 @@ def test_without_workers_threads_compute(service: Service, plan: Plan) -> None:
 def test_planning_state(service: Service) -> None:
     """A worker gets the costs of devices with processes, and those that are absent."""
     model = service.engine.planner.cost_model
-    model.update(rates_of(GPU))
+    model.update(curves_of(GPU))
     service.device_processes = {"cuda:0": DEVICE_PROCESS}
     service.engine.planner.devices.readiness.lose("cuda:0", "it died", 3)
     call = with_planning_state(MESSAGE, service)
-    assert {row[2] for row in call.rates} == {"cuda:0"}
-    assert len(call.rates) == len(rates_of(GPU))
+    assert {row[2] for row in call.curves} == {"cuda:0"}
+    assert len(call.curves) == len(curves_of(GPU))
     assert call.absences == {"cuda:0": ("it died", 3)}
     service.device_processes = {}
-    assert with_planning_state(MESSAGE, service).rates == []
+    assert with_planning_state(MESSAGE, service).curves == []
 
 
 async def test_a_body_that_inflates_to_too_much_is_followed_by_a_trim(
@@ -195,11 +195,11 @@ async def test_a_body_that_inflates_to_too_much_is_followed_by_a_trim(
 @pytest.fixture
 def elsewhere(service: Service) -> tuple[LocalPool, LocalProcess]:
     """Worker processes, and the process of a GPU, which computes on the CPU."""
-    rates = [*service.engine.planner.cost_model.to_rows(), *rates_of(GPU)]
+    curves = [*service.engine.planner.cost_model.to_rows(), *curves_of(GPU)]
     settings = service.settings.model_dump(mode="json")
     row = asdict(replace(GPU, has_process=False, torch_device="cpu"))
-    workers = LocalPool(worker.make(settings, rates, gpus=[asdict(GPU)]))
-    process: Any = LocalProcess(device_worker.make(settings, rates, row))
+    workers = LocalPool(worker.make(settings, curves, gpus=[asdict(GPU)]))
+    process: Any = LocalProcess(device_worker.make(settings, curves, row))
     service.worker_pool = workers
     service.device_processes = {"cuda:0": process}
     service.context = replace(service.context, max_slow_bytes=2**20)
@@ -261,7 +261,7 @@ async def test_a_worker_gets_an_admitted_plan(
     assert message.admitted == Admitted("loops", "cpu", product.plan.estimated_ns)
     assert estimated_ns == product.plan.estimated_ns + product.encode_ns
     assert 8000 < deadline_ms <= 9000
-    assert message.rates == []
+    assert message.curves == []
 
 
 @pytest.mark.parametrize(("stated", "least"), [(b', "deadline_ms": 9000', 8000), (b"", 29_000)])
@@ -277,9 +277,9 @@ async def test_a_worker_passes_a_call_on(
     answer = await answer_to(product, body)
     assert (answer["device"], answer["result"]["data"]) == ("cuda:0", [[19.0, 22.0], [43.0, 50.0]])
     (first,), (second,) = workers.messages, process.messages
-    assert {row[2] for row in first.rates} == {"cuda:0"}
+    assert {row[2] for row in first.curves} == {"cuda:0"}
     assert second.admitted is not None
-    assert (second.admitted.device, second.rates, second.absences) == ("cuda:0", [], {})
+    assert (second.admitted.device, second.curves, second.absences) == ("cuda:0", [], {})
     ((estimated_ns, deadline_ms),) = process.limits
     assert estimated_ns == second.admitted.estimated_ns
     assert least < deadline_ms <= least + 1000

@@ -21,10 +21,10 @@ MESSAGE = WorkerRequest("matmul", [None] * 4, "", "mine", Stopwatch.start().mark
 
 
 def test_a_request_is_read_as_it_was_written() -> None:
-    """All of its fields, but for tuples of marks and rates, which JSON does not have."""
+    """All of its fields, but for tuples of marks and curves, which JSON does not have."""
     marks: Any = [[*mark] for mark in MESSAGE.marks]
-    rates: Any = [["matmul", "loops", "cpu", "float32", 1.5, 0.0]]
-    race = replace(MESSAGE, streams=True, absences={"cuda:0": ("it died", 3)}, rates=rates)
+    curves: Any = [["matmul", "loops", "cpu", "float32", 1.5, 0.0]]
+    race = replace(MESSAGE, streams=True, absences={"cuda:0": ("it died", 3)}, curves=curves)
     race = replace(race, with_tf32=["cuda:0"])
     assert WorkerRequest.from_json(race.to_json()) == replace(race, marks=marks)
     for admitted in (None, Admitted("loops", "cpu", 5)):

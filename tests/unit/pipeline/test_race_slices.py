@@ -24,7 +24,7 @@ from service.pipeline.race_slices import SLICE, SLICE_NS, UNKNOWN, ProcessBench,
 from service.planning.cost_model import CostModel
 from service.planning.plan import Plan
 from service.settings import Settings
-from tests.rigs.device_processes import GPU, rates_of
+from tests.rigs.device_processes import GPU, curves_of
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
 OPERANDS = (torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[5.0, 6.0], [7.0, 8.0]]))
@@ -60,8 +60,8 @@ class Server:
 def server(cost_model: CostModel) -> Server:
     """A server of a device process that computes on the CPU."""
     row = asdict(replace(GPU, has_process=False, torch_device="cpu"))
-    known = [*cost_model.to_rows(), *rates_of(GPU)]
-    made = make(settings=Settings().model_dump(mode="json"), rates=known, device=row)
+    known = [*cost_model.to_rows(), *curves_of(GPU)]
+    made = make(settings=Settings().model_dump(mode="json"), curves=known, device=row)
     assert isinstance(made, DeviceRequestHandler)
     return Server(made)
 

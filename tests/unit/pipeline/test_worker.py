@@ -29,7 +29,7 @@ from service.pipeline.worker import RequestHandler, make
 from service.planning.cost_model import COPY, PEAK, PRODUCT, CostModel, Curve
 from service.settings import Settings
 from tests.rigs.costs import cost_rows
-from tests.rigs.device_processes import GPU, STEP_NS, rates_of
+from tests.rigs.device_processes import GPU, STEP_NS, curves_of
 
 BODY = b'{"a": [[1, 2], [3, 4]], "b": [[5, 6], [7, 8]]}'
 JSON = "application/json"
@@ -49,7 +49,7 @@ MESSAGE = WorkerRequest("matmul", (None, None, None, None), "", "mine", Stopwatc
 @pytest.fixture
 def handler(cost_model: CostModel) -> Handler:
     """The handler of a worker process, with costs measured on this host."""
-    return make(settings=Settings().model_dump(), rates=cost_model.to_rows())
+    return make(settings=Settings().model_dump(), curves=cost_model.to_rows())
 
 
 def response_to(
@@ -150,9 +150,9 @@ def test_a_chain(handler: Handler, cost_model: CostModel) -> None:
     assert [step["strategy"] for step in answer["steps"]] == ["numpy", "loops"]
     assert len(left) == 1
 
-    elsewhere = make(settings={}, rates=cost_model.to_rows(), gpus=[GPU_ROW])
+    elsewhere = make(settings={}, curves=cost_model.to_rows(), gpus=[GPU_ROW])
     with pytest.raises(WrongDeviceError) as caught:
-        response_to(elsewhere, replace(message, rates=rates_of(GPU)), STEPS)
+        response_to(elsewhere, replace(message, curves=curves_of(GPU)), STEPS)
     assert caught.value.admitted == Admitted("torch,torch", "cuda:0", 2 * round(STEP_NS))
 
 
@@ -164,7 +164,7 @@ def test_gradients(handler: Handler, cost_model: CostModel) -> None:
     assert answer["gradients"]["0"]["result"]["data"] == [22] * 11
 
     # With 121 elements the result is over the limit, which is no matter of an admitted call.
-    strict = make(settings={"max_elements": 100}, rates=cost_model.to_rows())
+    strict = make(settings={"max_elements": 100}, curves=cost_model.to_rows())
     assert fields_of(response_to(strict, message, body))["code"] == "limit-exceeded"
     late = replace(message, admitted=Admitted("numpy,torch", "cpu", 10**12))
     answer = fields_of(response_to(strict, late, body))
@@ -175,9 +175,9 @@ def test_gradients(handler: Handler, cost_model: CostModel) -> None:
 def test_a_call_for_a_device_of_another_process(cost_model: CostModel) -> None:
     """It is decoded, planned and passed back; `auto` leaves out devices that are not ready."""
     handler = make(
-        settings=Settings().model_dump(mode="json"), rates=cost_model.to_rows(), gpus=[GPU_ROW]
+        settings=Settings().model_dump(mode="json"), curves=cost_model.to_rows(), gpus=[GPU_ROW]
     )
-    message = replace(MESSAGE, rates=rates_of(GPU), query="deadline_ms=900")
+    message = replace(MESSAGE, curves=curves_of(GPU), query="deadline_ms=900")
     left: list[int] = []
     with pytest.raises(WrongDeviceError, match="cuda:0 has a process of its own") as caught:
         response_to(handler, message, BODY, left)
@@ -198,10 +198,10 @@ def test_a_call_for_a_device_of_another_process(cost_model: CostModel) -> None:
 def test_a_race_beside_a_device_of_another_process(cost_model: CostModel) -> None:
     """The race has the costs that the process measured, and asks the server for its runs."""
     handler = make(
-        settings=Settings().model_dump(mode="json"), rates=cost_model.to_rows(), gpus=[GPU_ROW]
+        settings=Settings().model_dump(mode="json"), curves=cost_model.to_rows(), gpus=[GPU_ROW]
     )
     body = BODY[:-1] + b', "strategies": ["torch"], "repeat": 1}'
-    message = replace(MESSAGE, streams=False, rates=rates_of(GPU))
+    message = replace(MESSAGE, streams=False, curves=curves_of(GPU))
     asked: list[Slice] = []
 
     def ask(question: bytes) -> bytearray:
@@ -267,11 +267,11 @@ def test_a_model(handler: Handler) -> None:
 
 def test_a_race(handler: Handler) -> None:
     """The report has the estimates of the server; rows precede it if they are wanted."""
-    rates = [*cost_rows(CPU, Curve(0.0, (0.0,), (1_000_000.0,)))]
+    curves = [*cost_rows(CPU, Curve(0.0, (0.0,), (1_000_000.0,)))]
     body = BODY[:-1] + b', "strategies": ["loops", "torch"], "repeat": 2}'
     for streams, rows in ((False, 0), (True, 2)):
         parts: list[Bytes] = []
-        message = replace(MESSAGE, query="baseline=torch", streams=streams, rates=rates)
+        message = replace(MESSAGE, query="baseline=torch", streams=streams, curves=curves)
         response = response_to(handler, message, body, parts=parts)
         report = json.loads(b"".join(response.chunks))
         assert (response.status, report["baseline"]) == (200, "torch")
@@ -329,7 +329,7 @@ def test_errors_outside_the_strategy(
     def decode(*arguments: object) -> None:
         raise error
 
-    handler = make(settings=Settings().model_dump(), rates=cost_model.to_rows())
+    handler = make(settings=Settings().model_dump(), curves=cost_model.to_rows())
     monkeypatch.setattr(type(READERS[JSON]), "decode", decode)
     with pytest.raises(raised):
         response_to(handler, MESSAGE, BODY)
