@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -29,7 +29,6 @@ from service.errors import (
     WarmingUpError,
 )
 from service.executors import (
-    ECHO_SIZES,
     NICE,
     ByteBudget,
     Config,
@@ -42,8 +41,9 @@ from service.executors import (
 )
 from service.operations.chain import ChainOp, chain_op
 from service.operations.gradient_steps import gradient_ops
+from service.pipeline.device_reports import DeviceReports
 from service.pipeline.messages import CALIBRATE, DeviceReport
-from service.planning.cost_model import CostModel, Curve
+from service.planning.cost_model import CostModel
 from service.registry import Op, Registry
 from service.settings import Settings
 
@@ -281,48 +281,21 @@ def build_service(
         gpus = named_gpus() if fork_server is not None else ()
     core = make_core(settings, registry, cost_model, gpus)
 
-    def config(make: str, memory_bytes: int | None, nice: int, **more: Any) -> Config:
-        known = {
-            "settings": settings.model_dump(mode="json"),
-            "curves": cost_model.to_rows(),
-            **more,
-        }
-        return Config(make=make, memory_bytes=memory_bytes, nice=nice, arguments=known)
-
-    def device_process(gpu: Device) -> DeviceProcess:
-        def receive(text: bytearray, round_trips_ns: Sequence[int]) -> None:
-            reports[gpu.name] = report = DeviceReport(**orjson.loads(text))
-            if report.has_tf32:
-                core.engine.planner.devices.with_tf32.add(gpu.name)
-            core.engine.learn(report.curves)
-            hop = Curve(0.0, [2 * size for size in ECHO_SIZES], round_trips_ns)
-            cost_model.learn_hop(gpu.name, hop)
-            device_started.set()
-
-        row = asdict(replace(gpu, has_process=False))
-        return DeviceProcess(
-            gpu.name,
-            spawn,
-            # CUDA maps far more than it uses; and nice 0, since calls that wait for a GPU are short
-            partial(config, device_worker, None, 0, device=row),
-            readiness=core.engine.planner.devices.readiness,
-            report=receive,
-            queue=settings.queue,
-            longest_ms=settings.deadline_ms,
-        )
-
+    config = partial(_config, settings, cost_model)
+    reports = DeviceReports(core.engine)
     worker_pool = race_pool = None
     context = core.context
     processes: dict[str, DeviceProcess] = {}
-    reports: dict[str, DeviceReport] = {}
-    device_started = asyncio.Event()
     if fork_server is not None:
         rows = [asdict(gpu) for gpu in gpus]
         configure = partial(config, WORKER, settings.worker_memory_bytes, NICE, gpus=rows)
         process_pool = partial(ProcessPool, fork_server.fork, configure, queue=settings.queue)
         worker_pool = process_pool(slots=settings.processes)
         race_pool = process_pool(slots=1)  # two races would measure each other
-        processes = {gpu.name: device_process(gpu) for gpu in gpus}
+        processes = {
+            gpu.name: _device_process(gpu, partial(config, device_worker), settings, reports)
+            for gpu in gpus
+        }
         context = replace(context, max_slow_bytes=THREAD_TEXT_BYTES)
         set_threads(settings.slots)
     return Service(
@@ -340,9 +313,39 @@ def build_service(
         binary_context=replace(context, has_outputs=False),
         plan_context=replace(core.context, shapes=True, max_elements=UNLIMITED_ELEMENTS),
         device_processes=processes,
-        device_reports=reports,
+        device_reports=reports.by_device,
         uncounted_bytes=min(COUNTED_BYTES, settings.max_body_bytes),
         chain=chain_op(registry),
         gradients={op.name: op for op in gradient_ops(registry)},
-        device_started=device_started,
+        device_started=reports.arrived,
+    )
+
+
+def _config(
+    settings: Settings,
+    cost_model: CostModel,
+    make: str,
+    memory_bytes: int | None,
+    nice: int,
+    **more: Any,
+) -> Config:
+    """Return what a process starts with, as of now: settings, measured costs, and `more`."""
+    known = {"settings": settings.model_dump(mode="json"), "curves": cost_model.to_rows(), **more}
+    return Config(make=make, memory_bytes=memory_bytes, nice=nice, arguments=known)
+
+
+def _device_process(
+    gpu: Device, config: Callable[..., Config], settings: Settings, reports: DeviceReports
+) -> DeviceProcess:
+    """Return the process of a GPU, not yet started."""
+    row = asdict(replace(gpu, has_process=False))
+    return DeviceProcess(
+        gpu.name,
+        spawn,
+        # CUDA maps far more than it uses; and nice 0, since calls that wait for a GPU are short
+        partial(config, None, 0, device=row),
+        readiness=reports.engine.planner.devices.readiness,
+        report=partial(reports.receive, gpu.name),
+        queue=settings.queue,
+        longest_ms=settings.deadline_ms,
     )
