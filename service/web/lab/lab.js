@@ -226,6 +226,8 @@ export class Lab {
       await (this.#pause ? this.#planNow() : this.#planned);
       signal.throwIfAborted();
       if (this.#plan === null) return goToProblem();
+      this.#known.problem = null;
+      clearProblems();
       this.store.set({ view: kind }, { visit: this.store.state.view !== kind });
       await (kind === "run" ? this.#run(signal) : this.#raceAll(signal));
     } catch (error) {
@@ -233,7 +235,6 @@ export class Lab {
       if (!(error instanceof api.ProblemError)) throw error;
       this.#forgetRace();
       this.#known.problem = error.problem;
-      clearProblems();
       showProblem(error.problem, this.store, this.#readable, "run");
     } finally {
       if (this.#working === job) {
@@ -249,7 +250,6 @@ export class Lab {
     const sent = request(state, this.#tensors);
     const answer = await api.run(sent, accept(state, this.#plan, this.#tensors), signal);
     signal.throwIfAborted();
-    clearProblems();
     this.#resultOf = callKey(state);
     known.answer = answer;
     at("result").classList.remove("stale");
