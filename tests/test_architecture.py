@@ -387,7 +387,7 @@ def test_docstrings_are_plain(is_wrong: Callable[[str], bool]) -> None:
     assert found == {}
 
 
-MAX_WORDS: Final = 25_400
+MAX_WORDS: Final = 25_800
 # Made by tools, or by others.
 NOT_OURS: Final = {"build", "node_modules"}
 

@@ -176,7 +176,9 @@ def _parse_shape(text: str, size: int | None) -> Shape:
         else:
             hint = "such as 5x784; a space is between two shapes"
         raise InvalidFieldError(
-            f"a shape is sizes joined by x, or () for a number; there was {quote(text)}", hint=hint
+            "a shape is sizes of at most 18 digits joined by x, or () for a number; "
+            f"there was {quote(text)}",
+            hint=hint,
         )
     parts = text.replace("×", "x").replace(SIZE_NAME, str(size)).split("x")
     return tuple(map(int, parts))

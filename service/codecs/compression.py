@@ -142,7 +142,8 @@ def _pieces(
                 try:
                     piece, rest = decompress(rest)
                 except error_type as error:
-                    raise MalformedBodyError(f"{name}: {error}") from None
+                    why = str(error).rpartition(": ")[2]  # before it, the library's own words
+                    raise MalformedBodyError(f"{name}: {why}") from None
                 yield piece
                 full = len(piece) == STEP_OUT
         if not decompressor.eof:

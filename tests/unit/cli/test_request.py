@@ -19,6 +19,7 @@ from tests.unit.cli.commands import Output, refused
         ("plan matmul --shapes '(2, 3)' 3x2", "hint: did you mean '2x3'?"),
         ("plan norm --shapes '[5]'", "hint: did you mean '5'?"),
         ("plan matmul --shapes 2x3,3x2", "hint: such as 5x784; a space is between two shapes"),
+        ("plan norm --shapes 99999999999999999999", "a shape is sizes of at most 18 digits"),
         ("compare matmul --shapes 2xn nx2", "hint: n stands for the size in a --sweep"),
         ("compare matmul --shapes 2x3 2x3", "hint: b transposed has shape (3, 2) and fits"),
         ("compare matmul --shapes 99999x99999 2", "the limit is 16777216 (SERVICE_MAX_ELEMENTS)"),
