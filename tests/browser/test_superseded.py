@@ -130,3 +130,26 @@ async def test_a_plan_of_the_text_before_is_not_drawn(browser: Browser, browser_
         await expect(page.locator("[data-operand='0'] .problem")).to_contain_text("'x'")
     assert visit.complaints == []
     await context.close()
+
+
+async def test_a_plan_is_asked_for_again_while_the_service_warms_up(visit: Visit) -> None:
+    """Without an edit, as soon as the service has measured its strategies."""
+    page = await visit.open("#op=matmul&x=1+2&x=3%0A4")
+    problem = {
+        "type": "/problems/warming-up",
+        "title": "The service is warming up",
+        "status": 503,
+        "detail": "the service has just started",
+        "code": "warming-up",
+        "request_id": "example-1",
+    }
+    async with Held.of(page, "**/matmul/plan") as held:
+        await type_in(page, "5 6")
+        await (await held.next()).fulfill(
+            status=503, json=problem, content_type="application/problem+json"
+        )
+        await expect(page.get_by_text("the service has just started")).to_be_visible()
+        await (await held.next()).continue_()
+        await expect(page.get_by_text("the service has just started")).to_have_count(0)
+    assert held.waiting == 0
+    assert visit.complaints.pop().startswith("Failed to load resource")

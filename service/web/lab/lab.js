@@ -21,6 +21,7 @@ import { callKey, start, Store } from "./state.js";
 import { tourView } from "./tour.js";
 
 const PAUSE_MS = 120; // from the last key until a plan is requested
+const WARMING_MS = 1000; // a service that has just started measures its strategies for some seconds
 const NO_RACE = { rows: new Map(), report: null };
 const at = (id) => document.getElementById(id);
 
@@ -197,6 +198,7 @@ export class Lab {
     this.#refresh();
     for (const index of unread) showUnread(this.#tensors[index].error, index, operandPointer(state, index), this.store);
     if (problem) showProblem(problem, this.store, this.#readable, "call");
+    if (problem?.code === "warming-up") this.#pause = setTimeout(() => this.#planNow(), WARMING_MS);
   }
 
   #drawPlan() {
