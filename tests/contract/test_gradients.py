@@ -130,8 +130,8 @@ async def test_a_strategy(client: AsyncClient, strategy: str) -> None:
     ("path", "body", "expected"),
     [
         ("matmul", {"a": A}, ("missing-field", "/b", "needs b")),
-        ("matmul", {"a": A, "b": B, "upstream": [A]}, ("shape-mismatch", "/upstream", "[2, 2]")),
-        ("matmul", {"a": A, "b": B, "upstream": 1}, ("shape-mismatch", "/upstream", "it was []")),
+        ("matmul", {"a": A, "b": B, "upstream": [A]}, ("shape-mismatch", "/upstream", "(2, 2)")),
+        ("matmul", {"a": A, "b": B, "upstream": 1}, ("shape-mismatch", "/upstream", "it was ()")),
         ("matmul", {"a": A, "b": B, "upstrem": C}, ("unknown-field", "/upstrem", "'upstream'?")),
         ("matmul", {"a": A, "b": [[1, 2]]}, ("shape-mismatch", "/b", "a's last axis (2)")),
         ("matmul", {"a": A, "b": B, "dtype": "int32"}, ("dtype-unsupported", None, "int32")),
@@ -142,7 +142,7 @@ async def test_a_strategy(client: AsyncClient, strategy: str) -> None:
         (
             "einsum",
             {"equation": "ij->i", "operands": [A], "upstream": [1, 2, 3]},
-            ("shape-mismatch", "/upstream", "[2]; it was [3]"),
+            ("shape-mismatch", "/upstream", "(2,); it was (3,)"),
         ),
         (
             "einsum",
@@ -303,7 +303,7 @@ async def test_many_operands_are_planned_on_a_thread(
 @pytest.mark.parametrize(
     ("body", "pointer", "detail"),
     [
-        ({"equation": "i,j->ij", "operands": [[1] * 11, [1] * 11]}, None, "the result [11, 11]"),
+        ({"equation": "i,j->ij", "operands": [[1] * 11, [1] * 11]}, None, "the result (11, 11)"),
         ({"equation": "ij->", "operands": [[[1] * 10] * 10]}, "/operands/0", "gradient of x0"),
     ],
     ids=["result", "memory"],

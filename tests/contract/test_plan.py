@@ -210,7 +210,7 @@ SMALL = {"max_elements": 16, "max_bytes": 200, "max_rank": 3}
 @pytest.mark.parametrize(
     ("op", "shapes", "fields", "words"),
     [
-        ("matmul", [(4, 1), (1, 5)], {}, "elements of the result [4, 5]: 20"),
+        ("matmul", [(4, 1), (1, 5)], {}, "elements of the result (4, 5): 20"),
         ("matmul", [(3, 2), (2, 1)], {}, None),
         ("matmul", [(4, 4), (4, 4)], {}, None),
         (
