@@ -47,6 +47,8 @@ class Plan(Tabular, Document, result=PlannedResult, work=PlannedWork, strategies
     reason: str | None
     strategy: str | None
     device: str | None
+    precision: str | None
+    deterministic: bool | None
     result: PlannedResult
     work: PlannedWork
     strategies: list[PlannedStrategy]

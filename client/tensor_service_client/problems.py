@@ -258,6 +258,18 @@ class MalformedRequestError(ProblemError):
     code = "malformed-request"
 
 
+class HttpVersionError(ProblemError):
+    """The request states a major version of HTTP other than 1, so the connection was closed."""
+
+    code = "http-version-not-supported"
+
+
+class CrossOriginError(ProblemError):
+    """Pages of this origin may not send the request that a browser has asked about."""
+
+    code = "cross-origin-refused"
+
+
 class UnsupportedTransferCodingError(ProblemError):
     """Of `Transfer-Encoding`, `chunked` alone is read."""
 

@@ -152,7 +152,7 @@ class ProcessPool:
         for _ in range(len(self._idle)):
             async with self._free:  # so that no request waits for the worker which is taken here
                 worker = next((each for each in self._idle if each in self._outdated), None)
-                if worker is None:  # requests have taken the others, and have ended them
+                if worker is None:  # requests have taken the others, and end them
                     return
                 self._idle.remove(worker)
                 try:

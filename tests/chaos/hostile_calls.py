@@ -20,7 +20,7 @@ SHAPES: Final[Coded] = {
     "shape-mismatch": (
         {"shape": [3], "data": [1, 2]}, {"shape": [2, 2], "data": [1, 2]},
         {"shape": [], "data": [1, 2]}, {"shape": [0], "data": [1]},
-        {"shape": [2], "data": [[1, 2]]}, {"shape": [1], "data": {}},
+        {"shape": [2], "data": [[1, 2]]},
     ),
     "limit-exceeded": (
         {"shape": [2**31, 2**31, 2**31], "data": []}, {"shape": [HUGE, 4], "data": []},
@@ -38,7 +38,7 @@ SHAPES: Final[Coded] = {
         {"shape": [1], "dtype": None, "b64": "AACAPw=="},
     ),
     "invalid-element": (
-        {"shape": [1], "dtype": None, "data": [None]},
+        {"shape": [1], "dtype": None, "data": [None]}, {"shape": [1], "data": {}},
     ),
     "unknown-field": (
         {"shape": [1], "data": [1], "nope": 1},

@@ -222,7 +222,7 @@ try: time.sleep(60)
 finally: pathlib.Path({str(file)!r}).touch()
 """
     with pytest.raises(subprocess.TimeoutExpired):
-        run([sys.executable, "-S", "-c", wait], 0)  # which starts at once, on a busy host too
+        run([sys.executable, "-S", "-c", wait], 3)  # by then it has started, on a busy host too
     assert file.exists()
     monkeypatch.setattr(proof, "GRACE_S", 0.1)
     stubborn = """

@@ -20,6 +20,7 @@ from service.errors import (
     WorkerDiedError,
 )
 from service.executors import Bytes, Config, ForkServer, ProcessPool, WorkerFaultError
+from service.executors.worker_handle import WorkerHandle
 from service.executors.worker_loop import NICE, OOM_SCORE
 from tests.unit.executors.processes import LONG_MS, ROOT, is_alive, pid_in, pid_of, until
 
@@ -258,13 +259,25 @@ async def test_a_busy_worker_is_renewed_after_its_answer(executor: ProcessPool) 
     assert executor.exits == 0
 
 
-async def test_a_worker_that_is_taken_during_the_renewal(make_executor: MakeExecutor) -> None:
+async def test_a_worker_that_is_taken_during_the_renewal(
+    make_executor: MakeExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The request has a new process, and each worker is ended once."""
     executor = make_executor(slots=2)
     before = await pids_of(executor)
+    stop, begun, going_on = WorkerHandle.stop, asyncio.Event(), asyncio.Event()
+
+    async def held(worker: WorkerHandle) -> None:
+        begun.set()
+        await going_on.wait()
+        await stop(worker)
+
+    monkeypatch.setattr(WorkerHandle, "stop", held)
     renewing = asyncio.create_task(executor.renew_workers())
-    await until(lambda: len(executor._idle) == 1)
+    await begun.wait()
+    monkeypatch.undo()
     taken = await pid_of(executor)
+    going_on.set()
     await renewing
     after = await pids_of(executor)
     assert len(before) == len(after) == 2

@@ -443,7 +443,7 @@ def test_broadcast_is_numpy_s(a: Shape, b: Shape, to: list[int] | None, view: st
         pytest.param(
             ((2,), (2,)),
             {"op": "add", "views": [None]},
-            "views has 1 entries for 2 operands",
+            "views has 1 entry for 2 operands",
             "null stands for a whole operand",
             id="views",
         ),

@@ -179,6 +179,9 @@ async def test_calibration_gives_up(service: Service, monkeypatch: pytest.Monkey
     """What cannot be measured keeps its prior."""
     monkeypatch.setattr(module, "CALIBRATION_ROUNDS", 1)
     assert (await calibrated(service, monkeypatch)).attempts == ["norm", "einsum"]
+    # Without an exception, after which Python 3.11 traces no lines, so that coverage sees the rest.
+    monkeypatch.setattr(Engine, "measure", lambda self, op, *_: self.attempts.append(op.name))
+    assert (await calibrated(service, monkeypatch)).attempts == ["norm", "einsum"]
 
 
 async def test_calibration_ends_with_the_service(
